@@ -1,0 +1,281 @@
+"""A connection to the broker that outlives the broker."""
+
+import logging
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from paho.mqtt.client import (
+    Client,
+    ConnectFlags,
+    DisconnectFlags,
+    MQTTMessage,
+    topic_matches_sub,
+)
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from heliograph.config import Broker
+
+log = logging.getLogger(__name__)
+
+KEEPALIVE_SECONDS = 15
+FIRST_DELAY_SECONDS = 0.1
+LONGEST_DELAY_SECONDS = 30.0
+STABLE_SECONDS = 1.0  # a connection that lives longer than this, and than the wait before it, is a good one
+SESSION_SECONDS = 7 * 86_400  # how long the broker queues for a persistent session
+RECEIVE_MAXIMUM = 5_000  # more than a commit interval of frames; the broker's default of 20 would starve storage
+
+
+class Message(NamedTuple):
+    """One message from the broker; `ack` tells the broker that it is safe (only with `manual_ack`)."""
+
+    topic: str
+    payload: bytes
+    retained: bool
+    ack: Callable[[], object]
+    response_topic: str = ""
+    correlation: bytes = b""
+
+
+Callback = Callable[[Message], None]
+
+
+class _Link(NamedTuple):
+    """One connection: a client of its own, so that nothing of a dead connection reaches the next."""
+
+    client: Client
+    lost: threading.Event
+
+
+class Bus:
+    """Publish and subscribe for ever, whether or not the broker is there.
+
+    Nothing waits here for the broker: what is published while it is away is dropped, so
+    whoever wants more (outbox, retained facts) sends it again from an `on_connect` callback.
+    Subscriptions are renewed on every connect. Callbacks run on the network thread: they
+    pass things on and return. An exception in one ends the process, see service.py.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        node: str,
+        service: str,
+        *,
+        will: tuple[str, bytes] | None = None,
+        persistent: bool = False,
+        manual_ack: bool = False,
+    ) -> None:
+        self._broker = broker
+        self._node = node
+        self._service = service
+        self._will = will
+        self._persistent = persistent
+        self._manual_ack = manual_ack
+        self._subscriptions: list[tuple[str, Callback, int]] = []
+        self._on_connect: list[Callable[[], None]] = []
+        self._link: _Link | None = None
+        self._up = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._keep_connected, name="bus", daemon=True)
+        self._warned = False
+        self.connects = 0
+
+    def __enter__(self) -> "Bus":
+        """Start connecting in the background; this never waits and never fails."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Disconnect; the last will is sent by whoever sent it before."""
+        self._stop.set()
+        if link := self._link:
+            link.client.disconnect()
+            link.lost.set()
+        self._thread.join(timeout=2)
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker answers at this moment."""
+        return self._up.is_set()
+
+    def wait_connected(self, timeout: float) -> bool:
+        """Wait until the broker answers; return whether it does."""
+        return self._up.wait(timeout)
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        qos: int = 0,
+        retain: bool = False,
+        response_topic: str = "",
+        correlation: bytes = b"",
+    ) -> bool:
+        """Send a message; return False if the broker is away, in which case it is dropped."""
+        link = self._link
+        if link is None or not self._up.is_set():
+            return False
+        properties = None
+        if response_topic or correlation:
+            properties = Properties(PacketTypes.PUBLISH)
+            properties.CorrelationData = correlation
+            if response_topic:
+                properties.ResponseTopic = response_topic
+        return link.client.publish(topic, payload, qos, retain, properties).rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def subscribe(self, topic_filter: str, callback: Callback, *, qos: int = 1) -> None:
+        """Call back for every message that matches, now and after every reconnect."""
+        self._subscriptions.append((topic_filter, callback, qos))
+        if (link := self._link) and self._up.is_set():
+            link.client.subscribe(topic_filter, options=SubscribeOptions(qos=qos))
+
+    def on_connect(self, callback: Callable[[], None]) -> None:
+        """Call back after every connect, and at once if the broker is there already."""
+        self._on_connect.append(callback)
+        if self._up.is_set():
+            callback()
+
+    def _keep_connected(self) -> None:
+        delay = FIRST_DELAY_SECONDS
+        while not self._stop.is_set():
+            client = self._client()
+            link = _Link(client, threading.Event())
+            try:
+                client.connect(
+                    self._broker.host,
+                    self._broker.port,
+                    KEEPALIVE_SECONDS,
+                    clean_start=not self._persistent,
+                    properties=self._connect_properties(),
+                )
+            except (OSError, ValueError) as error:
+                self._warn_once(
+                    "the broker at %s:%s is away: %s",
+                    self._broker.host,
+                    self._broker.port,
+                    error,
+                )
+            else:
+                started = time.monotonic()
+                self._link = link
+                client.loop_start()
+                link.lost.wait()
+                self._up.clear()
+                self._link = None
+                client.disconnect()
+                client.loop_stop()
+                if time.monotonic() - started > max(STABLE_SECONDS, delay):
+                    delay = FIRST_DELAY_SECONDS
+            self._stop.wait(delay * random.uniform(0.5, 1.0))
+            delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+
+    def _client(self) -> Client:
+        client = Client(
+            CallbackAPIVersion.VERSION2,
+            f"{self._node}-{self._service}",
+            protocol=MQTTProtocolVersion.MQTTv5,
+            reconnect_on_failure=False,
+            manual_ack=self._manual_ack,
+        )
+        if self._broker.password:
+            client.username_pw_set(self._service, self._broker.password)
+        if self._broker.ca:
+            client.tls_set(self._broker.ca)
+        if self._will:
+            client.will_set(self._will[0], self._will[1], qos=1, retain=True)
+        client.max_inflight_messages_set(0)  # the outbox has a window of its own; paho's costs a scan per PUBACK
+        client.max_queued_messages_set(0)
+        client.on_socket_open = _without_delay
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_message = self._received
+        return client
+
+    def _connect_properties(self) -> Properties:
+        properties = Properties(PacketTypes.CONNECT)
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        if self._persistent:
+            properties.SessionExpiryInterval = SESSION_SECONDS
+        return properties
+
+    def _connected(
+        self,
+        client: Client,
+        _data: object,
+        _flags: ConnectFlags,
+        reason: ReasonCode,
+        _properties: object,
+    ) -> None:
+        link = self._link
+        if link is None or link.client is not client:
+            return
+        if reason.is_failure:
+            self._warn_once("the broker refuses %s: %s", self._service, reason)
+            link.lost.set()
+            return
+        self._warned = False
+        self.connects += 1
+        log.info("connected to the broker at %s:%s", self._broker.host, self._broker.port)
+        if self._subscriptions:
+            client.subscribe(
+                [(topic_filter, SubscribeOptions(qos=qos)) for topic_filter, _, qos in self._subscriptions]
+            )
+        self._up.set()
+        for callback in self._on_connect:
+            callback()
+
+    def _disconnected(
+        self,
+        client: Client,
+        _data: object,
+        _flags: DisconnectFlags,
+        reason: ReasonCode,
+        _properties: object,
+    ) -> None:
+        link = self._link
+        if link is not None and link.client is client:
+            self._up.clear()
+            if not self._stop.is_set():
+                self._warn_once(
+                    "lost the broker at %s:%s: %s",
+                    self._broker.host,
+                    self._broker.port,
+                    reason,
+                )
+            link.lost.set()
+
+    def _received(self, client: Client, _data: object, message: MQTTMessage) -> None:
+        properties = message.properties
+        taken = Message(
+            message.topic,
+            bytes(message.payload),
+            message.retain,
+            partial(client.ack, message.mid, message.qos),
+            getattr(properties, "ResponseTopic", ""),
+            getattr(properties, "CorrelationData", b""),
+        )
+        for topic_filter, callback, _ in self._subscriptions:
+            if topic_matches_sub(topic_filter, taken.topic):
+                callback(taken)
+
+    def _warn_once(self, text: str, *args: object) -> None:
+        """One warning per loss, not one per attempt."""
+        if not self._warned:
+            log.warning("%s; trying again until it is back", text % args)
+        self._warned = True
+
+
+def _without_delay(_client: Client, _data: object, connection: object) -> None:
+    """Switch Nagle's algorithm off: it costs 40 ms per request (research/mqtt.md 1)."""
+    if isinstance(connection, socket.socket):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,104 @@
+"""What time it is, and whether that can be believed.
+
+A Raspberry Pi has no clock that runs without power: it starts with the time of its last
+shutdown, and is wrong until the network has told it better. Until then a reading is kept with the
+seconds since boot; once the clock is right, the moment of boot is known, and with it every time
+since.
+"""
+
+import ctypes
+import json
+import logging
+import time
+from pathlib import Path
+from typing import Literal
+
+log = logging.getLogger(__name__)
+
+SYNCHRONISED = Path("/run/systemd/timesync/synchronized")  # systemd-timesyncd(8), "Files"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+CHECK_SECONDS = 1.0
+REMEMBERED_BOOTS = 32
+TIME_ERROR = 5  # adjtimex(2): "the system clock is not synchronized to a reliable server"
+
+
+class _Timex(ctypes.Structure):
+    """struct timex of adjtimex(2): modes 0 only reads; the rest is not looked at."""
+
+    _fields_ = (("modes", ctypes.c_uint), ("rest", ctypes.c_byte * 256))
+
+
+class Clock:
+    """Tells the time, and knows since when it is right.
+
+    `mode` "trust" believes the system clock; "auto" waits until the kernel or the file
+    that the time service makes says that it has been set. `folder` keeps when the machine
+    booted, so that readings of an earlier boot can still be stamped.
+    """
+
+    def __init__(
+        self,
+        mode: Literal["auto", "trust"],
+        folder: Path,
+        synchronised: Path = SYNCHRONISED,
+    ) -> None:
+        self._mode = mode
+        self._file = folder / "boots.json"
+        self._synchronised_file = synchronised
+        self.boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else "unknown"
+        self._boots = self._load()
+        self._right = mode == "trust" or self.boot in self._boots
+        self._checked = float("-inf")
+
+    def now(self) -> float:
+        """Return what the system clock says: seconds since 1970 UTC, right or wrong."""
+        return time.time()
+
+    def since_boot(self) -> float:
+        """Return seconds since boot, time asleep included; no one can set this clock."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    @property
+    def synchronised(self) -> bool:
+        """Whether the system clock is right; once it was in this boot, it stays so."""
+        if not self._right and self.since_boot() - self._checked >= CHECK_SECONDS:
+            self._checked = self.since_boot()
+            if self._synchronised_file.exists() or _kernel_says_so():
+                self._right = True
+                self._remember()
+        return self._right
+
+    def booted(self, boot: str) -> float | None:
+        """Return when a boot was, in seconds since 1970 UTC, or None while (or if never) known."""
+        if boot == self.boot:
+            return self.now() - self.since_boot() if self.synchronised else None
+        return self._boots.get(boot)
+
+    def _remember(self) -> None:
+        booted = self.now() - self.since_boot()
+        log.info("the clock is set; this machine booted %.0f s ago", self.since_boot())
+        self._boots[self.boot] = booted
+        kept = dict(list(self._boots.items())[-REMEMBERED_BOOTS:])
+        partial = self._file.with_suffix(".partial")
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_text(json.dumps(kept))
+            partial.replace(self._file)
+        except OSError as error:
+            log.warning("cannot remember when this machine booted: %s", error)
+
+    def _load(self) -> dict[str, float]:
+        try:
+            boots = json.loads(self._file.read_text())
+        except (OSError, ValueError):
+            return {}
+        if not isinstance(boots, dict):
+            return {}
+        return {str(boot): float(at) for boot, at in boots.items() if isinstance(at, int | float)}
+
+
+def _kernel_says_so() -> bool:
+    libc = ctypes.CDLL(None)
+    timex = _Timex()
+    state = int(libc.adjtimex(ctypes.byref(timex)))
+    return 0 <= state < TIME_ERROR

@@ -1,0 +1,72 @@
+"""Commands between services: MQTT 5 request and response (OASIS MQTT 5.0, section 4.10)."""
+
+import threading
+import uuid
+from collections.abc import Callable
+
+from heliograph import topics
+from heliograph.bus import Bus, Message
+from heliograph.errors import HeliographError
+
+Handler = Callable[[bytes], bytes]
+
+
+class NoAnswer(HeliographError):
+    """A command found nobody who answers in time: ask again later."""
+
+
+def serve(bus: Bus, node: str, service: str, command: str, handler: Handler) -> None:
+    """Answer every request for one command of a service; the handler runs on the network thread and must be quick."""
+
+    def answer(message: Message) -> None:
+        response = handler(message.payload)
+        if message.response_topic:
+            bus.publish(message.response_topic, response, qos=1, correlation=message.correlation)
+
+    bus.subscribe(topics.request(node, service, command), answer)
+
+
+class Requests:
+    """What one service asks of others."""
+
+    def __init__(self, bus: Bus, node: str, service: str) -> None:
+        self._bus = bus
+        self._node = node
+        self._service = service
+        self._waiting: dict[bytes, Callable[[bytes], None]] = {}
+        self._subscribed: set[str] = set()
+
+    def ask(
+        self,
+        node: str,
+        service: str,
+        command: str,
+        payload: bytes = b"",
+        timeout: float = 5.0,
+    ) -> bytes:
+        """Send a command to a service and return its answer; raise NoAnswer when none comes in `timeout` seconds."""
+        mine = topics.response(self._node, self._service, command)
+        if mine not in self._subscribed:
+            self._subscribed.add(mine)
+            self._bus.subscribe(mine, self._take)
+        correlation, answered = uuid.uuid4().bytes, threading.Event()
+        answers: list[bytes] = []
+
+        def take(answer: bytes) -> None:
+            answers.append(answer)
+            answered.set()
+
+        self._waiting[correlation] = take
+        try:
+            to = topics.request(node, service, command)
+            if not self._bus.publish(to, payload, qos=1, response_topic=mine, correlation=correlation):
+                raise NoAnswer("the broker is away")
+            if not answered.wait(timeout):
+                raise NoAnswer(f"{service} on {node} did not answer {command} within {timeout:g} s")
+        finally:
+            del self._waiting[correlation]
+        return answers[0]
+
+    def _take(self, message: Message) -> None:
+        if take := self._waiting.get(message.correlation):
+            take(message.payload)

@@ -1,0 +1,28 @@
+"""Everything that can go wrong, in one place.
+
+* HeliographError
+  + ConfigError      the configuration is wrong: a human has to edit it
+  + MessageError     a payload is not what its topic promises: set it aside, go on
+  + StoreAway        there is no store to read (yet): answer without it, try again
+  + StoreDamaged     a file of the store is unreadable: a human has to look
+"""
+
+
+class HeliographError(Exception):
+    """Anything that Heliograph itself raises."""
+
+
+class ConfigError(HeliographError):
+    """The configuration is wrong; the message is one line that names the place."""
+
+
+class MessageError(HeliographError):
+    """A payload is not what its topic promises."""
+
+
+class StoreAway(HeliographError):
+    """There is no store at this place, or it does not answer."""
+
+
+class StoreDamaged(HeliographError):
+    """A file of the store cannot be read as what it should be."""

@@ -1,0 +1,53 @@
+"""The sign of life of a service, for the container's health check: `python -m heliograph.heartbeat SERVICE`."""
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BEAT_SECONDS = 5.0
+STALE_SECONDS = 60.0
+
+
+def path(service: str) -> Path:
+    """Return where a service leaves its sign of life: in the temporary folder, never on the card."""
+    return Path(tempfile.gettempdir()) / f"heliograph-{service}.heartbeat"
+
+
+class Heartbeat:
+    """Touches a file every few seconds, however often it is called."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._last = float("-inf")
+
+    def beat(self) -> None:
+        """Leave a sign of life; a service calls this from its main loop, at least every ten seconds."""
+        now = time.monotonic()
+        if now - self._last >= BEAT_SECONDS:
+            self._last = now
+            self._file.touch()
+
+
+def fault(file: Path, now: float) -> str:
+    """Return what is wrong with a service that left this file, or "" if nothing is."""
+    try:
+        age = now - file.stat().st_mtime
+    except FileNotFoundError:
+        return f"{file} is not there: the service has not started"
+    return f"the last sign of life is {age:.0f} s old" if age > STALE_SECONDS else ""
+
+
+def main() -> int:
+    """Return 0 if the service is alive, else 1 with the reason on standard error."""
+    if len(sys.argv) != 2:
+        sys.stderr.write("usage: python -m heliograph.heartbeat SERVICE\n")
+        return 2
+    what = fault(path(sys.argv[1]), time.time())
+    if what:
+        sys.stderr.write(what + "\n")
+    return 1 if what else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""What travels over the bus, and how it is written as JSON."""
+
+import sys
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Struct, field
+
+from heliograph.errors import MessageError
+
+Value = float | int | bool | str
+Kind = Literal["gauge", "counter", "state", "text"]
+Availability = Literal["online", "offline", "asleep"]
+T = TypeVar("T")
+
+LARGEST = sys.float_info.max
+Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]  # what SQLite can hold
+TEXT_LIMIT = 255  # characters of a text state; longer ones are not states
+
+
+class Channel(Struct, frozen=True, omit_defaults=True):
+    """What one value of a device means; `unit` as Home Assistant spells it, see units.py."""
+
+    unit: str = ""
+    kind: Kind = "gauge"
+    label: str = ""
+
+
+class Info(Struct, frozen=True, omit_defaults=True):
+    """What a device is: retained, so that everyone who connects knows it."""
+
+    model: str
+    channels: dict[str, Channel]
+    interval: float = 0.0  # seconds expected between readings; 0: irregular
+    service: str = ""
+
+
+class Reading(Struct, frozen=True, omit_defaults=True):
+    """What one device measured at one moment: the payload of `state`."""
+
+    time: float  # seconds since 1970 UTC, when it was read
+    values: dict[str, Value]
+    clock: str = ""  # "unsynced" while the time is not to be trusted
+
+
+class Block(Struct, frozen=True, omit_defaults=True):
+    """Readings of one device that have the same channels: row = [time, value, value, …]."""
+
+    device: str = field(name="d")
+    channels: tuple[str, ...] = field(name="k")
+    rows: list[list[Any]] = field(name="r")
+
+
+class Frame(Struct, frozen=True, omit_defaults=True):
+    """What a producer hands to storage: the payload of `journal` and `replay`.
+
+    `epoch` is empty for a publisher without an outbox, whose frames carry no sequence.
+    `base` is the lowest sequence the producer still holds; `unstamped` counts readings
+    whose time could never be known and which are therefore not in the frame.
+    """
+
+    blocks: list[Block] = field(name="i", default_factory=list)
+    epoch: Annotated[str, msgspec.Meta(max_length=64)] = field(name="e", default="")
+    sequence: Count = field(name="q", default=0)
+    base: Count = field(name="b", default=0)
+    unstamped: Count = field(name="x", default=0)
+
+
+class Watermark(Struct, frozen=True, omit_defaults=True):
+    """How far storage has come with one producer: the payload of `committed`.
+
+    Everything up to `committed` is durable; `wanted` is the next sequence storage
+    will take; `gap` says that frames before the ones that arrive are missing;
+    `storage` identifies storage's database and start; `seconds` is its commit interval.
+    """
+
+    epoch: str = field(name="e")
+    committed: Count = field(name="w")
+    wanted: Count = field(name="n")
+    storage: str = field(name="s")
+    seconds: float = field(name="c")
+    gap: bool = field(name="g", default=False)
+
+
+class SetAside(Struct, frozen=True):
+    """One bad input: when, where and why it was not used, and how it began."""
+
+    time: float
+    where: str
+    why: str
+    what: str
+
+
+class Status(Struct, frozen=True, omit_defaults=True):
+    """How a service is: retained; `state` is "offline" in its last will."""
+
+    state: Literal["online", "offline"]
+    time: float = 0.0
+    version: str = ""
+    started: float = 0.0
+    clock: str = ""
+    counters: dict[str, int] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+    set_aside: list[SetAside] = field(default_factory=list)
+
+
+def encode(message: Struct) -> bytes:
+    """Return a message as JSON."""
+    return msgspec.json.encode(message)
+
+
+_DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {}
+
+
+def decode(kind: type[T], payload: bytes) -> T:
+    """Return the message a payload holds; raise MessageError if it is none of this kind."""
+    decoder: msgspec.json.Decoder[T] | None = _DECODERS.get(kind)
+    if decoder is None:
+        decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
+    try:
+        return decoder.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageError(f"not a {kind.__name__}: {error}") from None
+
+
+def is_value(value: object) -> bool:
+    """Whether a channel can have this value: a finite number, a boolean, or a short text."""
+    if isinstance(value, str):
+        return len(value) <= TEXT_LIMIT
+    return isinstance(value, int | float) and -LARGEST <= value <= LARGEST

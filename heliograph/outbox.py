@@ -1,0 +1,260 @@
+"""What a producer has read and storage has not yet confirmed, on disk.
+
+Sequences count up from 1 without a gap within an epoch. An epoch is a random name; a new
+one begins when the machine has booted, or when the end of the last segment is damaged:
+frames that storage already knows may then be missing here, and their sequences must not be
+used again.
+"""
+
+import errno
+import fcntl
+import logging
+import os
+import time
+import uuid
+from io import BufferedReader
+from pathlib import Path
+
+from heliograph.errors import ConfigError
+from heliograph.segment import Record, Segment, packed
+
+log = logging.getLogger(__name__)
+
+SEGMENT_BYTES = 1 << 20
+CAP_BYTES = 256 << 20
+
+
+class Outbox:
+    """A queue of frames that survives the process; one process at a time may open it.
+
+    Not thread-safe. `dropped` counts frames lost to the cap, `damaged` the segments of
+    which a part could not be read; the sender declares both to storage.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        boot: str,
+        *,
+        cap_bytes: int = CAP_BYTES,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        self.folder = folder
+        self.dropped = 0
+        self.damaged = 0
+        self._boot = boot
+        self._cap = cap_bytes
+        self._segment_bytes = segment_bytes
+        self._file = -1  # of the segment that is written; opened by the first append
+        self._unsynced_since: float | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._only_one()
+        self.segments: list[Segment] = []
+        clean = self._load()
+        last = self.segments[-1] if self.segments else None
+        continues = clean and last is not None and last.boot == boot
+        self.epoch = last.epoch if last and continues else uuid.uuid4().hex[:16]
+        self.next = last.next if last and continues else 1
+        if last and not continues and last.next == last.first:
+            self._forget(last)
+
+    def close(self) -> None:
+        """Let another process open the outbox."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        os.close(self._lock)
+
+    @property
+    def size(self) -> int:
+        """How many bytes the outbox holds on disk."""
+        return sum(segment.size for segment in self.segments)
+
+    def append(self, payload: bytes) -> int:
+        """Write one frame and return its sequence; raise OSError, with nothing written, if the disk refuses it.
+
+        A frame that was appended survives the death of this process at any moment.
+        """
+        segment = self._writable()
+        record = packed(self.next, payload)
+        written = 0
+        try:
+            written = os.write(self._file, record)
+            if written < len(record):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(segment.path))
+        finally:
+            if written < len(record):
+                os.ftruncate(self._file, segment.size)
+        segment.size += len(record)
+        segment.next = self.next = self.next + 1
+        if self._unsynced_since is None:
+            self._unsynced_since = time.monotonic()
+        while self.size > self._cap and len(self.segments) > 1:
+            self.dropped += self.segments[0].next - self.segments[0].first
+            self._forget(self.segments[0])
+        return self.next - 1
+
+    def sync(self, older_than: float) -> None:
+        """Force frames to the disk that storage has not confirmed for so many seconds, against a power cut."""
+        if self._unsynced_since is not None and time.monotonic() - self._unsynced_since > older_than:
+            self._unsynced_since = None
+            if self._file >= 0:
+                os.fdatasync(self._file)
+
+    def trim(self, epoch: str, committed: int) -> None:
+        """Forget what storage has committed: whole segments, but not the newest of them.
+
+        That one stays so that a storage that was set back a little finds its frames again.
+        Epochs before this one are committed, or the sender would not have gone on to it.
+        """
+        done: list[Segment] = []
+        if all(segment.epoch != epoch for segment in self.segments):
+            return
+        for segment in self.segments:
+            if segment.epoch == epoch and segment.next > committed + 1:
+                break
+            done.append(segment)
+        for segment in done[:-1]:
+            self._forget(segment)
+        if epoch == self.epoch and committed + 1 >= self.next:
+            self._unsynced_since = None
+
+    def first(self, epoch: str) -> int:
+        """Return the lowest sequence of an epoch that can still be read, or one that is never reached."""
+        return next(
+            (s.first for s in self.segments if s.epoch == epoch and s.next > s.first),
+            1 << 63,
+        )
+
+    def give_up(self, segment: Segment, sequence: int) -> None:
+        """Note that a segment cannot be read from a sequence on; what it holds beyond is lost."""
+        log.error(
+            "outbox: %s is damaged: %d frames are lost",
+            segment.path,
+            segment.next - sequence,
+        )
+        self.damaged += 1
+        if segment is self.segments[-1] and self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+            self._start_segment()
+        segment.next = sequence
+
+    def _writable(self) -> Segment:
+        last = self.segments[-1] if self.segments else None
+        if last is None or last.epoch != self.epoch or last.size >= self._segment_bytes:
+            self._start_segment()
+        if self._file < 0:
+            self._file = os.open(self.segments[-1].path, os.O_WRONLY | os.O_APPEND)
+        return self.segments[-1]
+
+    def _start_segment(self) -> None:
+        number = int(self.segments[-1].path.stem) + 1 if self.segments else 1
+        path = self.folder / f"{number:010}.segment"
+        self.segments.append(Segment.create(path, self.epoch, self._boot, self.next))
+        if self._file >= 0:
+            os.fdatasync(self._file)
+            os.close(self._file)
+            self._file = -1
+
+    def _forget(self, segment: Segment) -> None:
+        segment.path.unlink(missing_ok=True)
+        self.segments.remove(segment)
+
+    def _load(self) -> bool:
+        """Read all segments; return whether the last one ends where its last record ends."""
+        clean = True
+        for path in sorted(self.folder.glob("*.segment")):
+            try:
+                segment = Segment.load(path)
+            except (ValueError, KeyError, TypeError) as error:
+                self.damaged += 1
+                log.error("outbox: %s is not readable (%s); it is set aside", path, error)
+                path.replace(path.with_suffix(".damaged"))
+                clean = False
+                continue
+            clean = path.stat().st_size == segment.size
+            if not clean:
+                log.warning("outbox: %s ends in a torn or damaged record", path)
+                os.truncate(path, segment.size)
+            self.segments.append(segment)
+        return clean
+
+    def _only_one(self) -> int:
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            raise ConfigError(f"{self.folder}: another process uses this outbox; stop it first") from None
+        return lock
+
+
+class Reader:
+    """A place in an outbox: what is to be sent next."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._segment: Segment | None = None
+        self._file: BufferedReader | None = None
+        self._next = 0
+        self._peeked: Record | None = None
+
+    def rewind(self, epoch: str, sequence: int) -> None:
+        """Go to a sequence of an epoch, or to the first frame behind it that is still held."""
+        segments = self._outbox.segments
+        mine = [index for index, segment in enumerate(segments) if segment.epoch == epoch]
+        if not mine:
+            self.start()
+            return
+        behind = [index for index in mine if segments[index].next > sequence]
+        segment = segments[behind[0] if behind else mine[-1]]
+        self._enter(segment)
+        while self._next < min(sequence, segment.next) and self.peek():
+            self.advance()
+
+    def start(self) -> None:
+        """Go to the oldest frame that is held."""
+        self._leave()
+
+    def peek(self) -> Record | None:
+        """Return the next frame without leaving it, or None if there is none (yet)."""
+        while self._peeked is None:
+            segment = self._segment
+            if segment is None or self._file is None:
+                if not self._outbox.segments:
+                    return None
+                self._enter(self._outbox.segments[0])
+            elif segment in self._outbox.segments and self._next < segment.next:
+                self._peeked = segment.record(self._file)
+                if self._peeked is None or self._peeked.sequence != self._next:
+                    self._peeked = None
+                    self._outbox.give_up(segment, self._next)
+            elif not self._enter_next(segment):
+                return None
+        return self._peeked
+
+    def advance(self) -> None:
+        """Leave the frame that was peeked at."""
+        if self._peeked:
+            self._next = self._peeked.sequence + 1
+            self._peeked = None
+
+    def _enter_next(self, left: Segment) -> bool:
+        number = int(left.path.stem)
+        for segment in self._outbox.segments:
+            if int(segment.path.stem) > number:
+                self._enter(segment)
+                return True
+        return False
+
+    def _enter(self, segment: Segment) -> None:
+        self._leave()
+        self._segment = segment
+        self._file = segment.open()
+        self._next = segment.first
+
+    def _leave(self) -> None:
+        if self._file:
+            self._file.close()
+        self._segment = self._file = self._peeked = None

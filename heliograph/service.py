@@ -1,0 +1,235 @@
+"""How every service starts, says how it is, and stops."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TypeVar
+
+from heliograph import __version__, config, heartbeat, topics
+from heliograph.bus import Bus
+from heliograph.clock import Clock
+from heliograph.errors import ConfigError
+from heliograph.messages import SetAside, Status, encode
+from heliograph.producer import Producer
+
+log = logging.getLogger(__name__)
+
+C = TypeVar("C", bound=config.Config)
+STATUS_SECONDS = 30.0
+REMEMBERED_INPUTS = 10
+SHOWN_CHARACTERS = 200
+
+
+class Service:
+    """One process on the bus: `with Service(…) as service` connects it and says goodbye."""
+
+    def __init__(
+        self,
+        name: str,
+        node: config.Node,
+        broker: config.Broker,
+        *,
+        persistent: bool = False,
+        manual_ack: bool = False,
+    ) -> None:
+        self.name = name
+        self.node = node.name
+        self.data = Path(node.data)
+        self.clock = Clock(node.clock, self.data / "clock" / name)
+        self._topic = topics.service(node.name, name, "status")
+        self.bus = Bus(
+            broker,
+            node.name,
+            name,
+            will=(self._topic, encode(Status("offline"))),
+            persistent=persistent,
+            manual_ack=manual_ack,
+        )
+        self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name))
+        self._started = time.time()
+        self._counters: Counter[str] = Counter()
+        self._facts: dict[str, Any] = {}
+        self._sources: list[Callable[[], dict[str, int]]] = []
+        self._fact_sources: list[Callable[[], dict[str, object]]] = []
+        self._set_aside: deque[SetAside] = deque(maxlen=REMEMBERED_INPUTS)
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._producer: Producer | None = None
+        self._thread = threading.Thread(target=self._keep_reporting, name="status", daemon=True)
+
+    def __enter__(self) -> "Service":
+        """Connect in the background and report how the service is from now on."""
+        self._heartbeat.beat()
+        self.bus.on_connect(self.report)
+        self.bus.__enter__()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Keep what was published, say offline, disconnect."""
+        self._stopped.set()
+        self._thread.join()
+        if self._producer:
+            self._producer.__exit__()
+        self.bus.publish(
+            self._topic,
+            encode(Status("offline", round(time.time(), 3))),
+            qos=1,
+            retain=True,
+        )
+        self.bus.__exit__()
+
+    def producer(self) -> Producer:
+        """Return what publishes this service's readings; raise ConfigError if its outbox is in use or out of reach."""
+        if self._producer is None:
+            try:
+                producer = Producer(
+                    self.bus,
+                    self.node,
+                    self.name,
+                    self.data / "outbox" / self.name,
+                    self.clock,
+                    self.set_aside,
+                )
+            except OSError as error:
+                raise ConfigError(f"[node] data: the outbox cannot be opened: {error}") from None
+            self._producer = producer.__enter__()
+            self._sources.append(producer.counters)
+            self._fact_sources.append(producer.facts)
+        return self._producer
+
+    def count(self, what: str, by: int = 1) -> None:
+        """Count something that the status shows."""
+        with self._lock:
+            self._counters[what] += by
+
+    def fact(self, name: str, value: object) -> None:
+        """Show something else in the status: whatever JSON can hold."""
+        with self._lock:
+            self._facts[name] = value
+
+    def watch(self, counters: Callable[[], dict[str, int]]) -> None:
+        """Show counters that something else keeps; called from another thread at every report."""
+        self._sources.append(counters)
+
+    def set_aside(self, why: str, what: bytes | str, where: str = "") -> None:
+        """Count a bad input, and show it among the last ones in the status."""
+        shown = what if isinstance(what, str) else what.decode("utf-8", "backslashreplace")
+        with self._lock:
+            self._counters["set_aside"] += 1
+            first = not any(item.where == where and item.why == why for item in self._set_aside)
+            self._set_aside.append(SetAside(round(time.time(), 3), where, why, shown[:SHOWN_CHARACTERS]))
+        if first:
+            log.warning("%sset aside: %s: %.200r", f"{where}: " if where else "", why, shown)
+
+    def alive(self) -> None:
+        """Leave a sign of life for the health check; a main loop calls this at least every ten seconds."""
+        self._heartbeat.beat()
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, leaving signs of life."""
+        end = time.monotonic() + seconds
+        while True:
+            self.alive()
+            left = end - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, heartbeat.BEAT_SECONDS))
+
+    def status(self) -> Status:
+        """Return how the service is."""
+        with self._lock:
+            counters = dict(self._counters)
+            facts = dict(self._facts)
+            set_aside = list(self._set_aside)
+        for source in self._sources:
+            counters.update(source())
+        for fact_source in self._fact_sources:
+            facts.update(fact_source())
+        return Status(
+            "online",
+            round(time.time(), 3),
+            __version__,
+            round(self._started, 3),
+            "" if self.clock.synchronised else "unsynced",
+            counters,
+            facts,
+            set_aside,
+        )
+
+    def report(self) -> None:
+        """Publish how the service is, now."""
+        self.bus.publish(self._topic, encode(self.status()), qos=1, retain=True)
+
+    def _keep_reporting(self) -> None:
+        while not self._stopped.wait(STATUS_SECONDS):
+            self.report()
+
+
+def run(
+    name: str,
+    kind: type[C],
+    main: Callable[[C, Service], None],
+    *,
+    persistent: bool = False,
+    manual_ack: bool = False,
+) -> NoReturn:
+    """Read the configuration, connect, and call main until a signal ends the process.
+
+    A wrong configuration is one line on standard error and exit code 1, before anything connects.
+    """
+    parser = argparse.ArgumentParser(prog=f"python -m services.{name}", description=sys.modules["__main__"].__doc__)
+    parser.add_argument(
+        "config",
+        nargs="?",
+        default="config.toml",
+        type=Path,
+        help="the node's configuration file",
+    )
+    path: Path = parser.parse_args().config
+    logging.basicConfig(
+        level=logging.INFO,
+        format=f"%(levelname).1s {name}: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        file = config.read(path)
+        node = config.section(config.Node, file, "node", path, name)
+        broker = config.section(config.Broker, file, "broker", path, name)
+        options = config.section(kind, file, name, path, name)
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, _stop)
+        threading.excepthook = _end_the_process
+        with Service(name, node, broker, persistent=persistent, manual_ack=manual_ack) as service:
+            main(options, service)
+    except ConfigError as error:
+        sys.stderr.write(f"{name}: {error}\n")
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Interrupt whatever the main thread waits for; a second signal does not cut the cleaning up short."""
+    signal.signal(signal.SIGTERM, _already_stopping)
+    signal.signal(signal.SIGINT, _already_stopping)
+    raise SystemExit(0)
+
+
+def _already_stopping(_signal: int, _frame: FrameType | None) -> None:
+    """Do nothing; SIG_IGN in its place would race with a handler that is already due."""
+
+
+def _end_the_process(failure: threading.ExceptHookArgs) -> None:
+    """Die loudly: half a service looks healthy and is not."""
+    name = failure.thread.name if failure.thread else "a thread"
+    log.critical("%s failed", name, exc_info=failure.exc_value)
+    logging.shutdown()
+    os._exit(1)

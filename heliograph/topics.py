@@ -1,0 +1,94 @@
+"""The topic tree: the only module that knows where the slashes go.
+
+heliograph/<node>/devices/<device>/state|info|availability|set
+heliograph/<node>/services/<service>/status|journal|replay|committed
+heliograph/<node>/services/<service>/request/<command>
+heliograph/<node>/services/<service>/response/<command>
+"""
+
+import re
+from typing import Literal, NamedTuple
+
+ROOT = "heliograph"
+DeviceTopic = Literal["state", "info", "availability", "set"]
+ServiceTopic = Literal["status", "journal", "replay", "committed", "request", "response"]
+
+_NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}")
+_CHANNEL = re.compile(r"[a-z0-9_]{1,64}")
+_KINDS = {
+    "devices": {"state": 5, "info": 5, "availability": 5, "set": 5},
+    "services": {
+        "status": 5,
+        "journal": 5,
+        "replay": 5,
+        "committed": 5,
+        "request": 6,
+        "response": 6,
+    },
+}
+
+
+def is_name(text: str) -> bool:
+    """Whether a node, device or service may be called this: `[a-z0-9_-]`, at most 63 characters."""
+    return _NAME.fullmatch(text) is not None
+
+
+def is_channel(text: str) -> bool:
+    """Whether a channel may be called this: `[a-z0-9_]`, at most 64 characters."""
+    return _CHANNEL.fullmatch(text) is not None
+
+
+def name(text: str) -> str:
+    """Return a name of a node, device or service, or raise ValueError if it would change the shape of the tree."""
+    if not is_name(text):
+        raise ValueError(f"{text[:80]!r} is not a name: lower-case letters, digits, _ and - are")
+    return text
+
+
+def device(node: str, device: str, kind: DeviceTopic) -> str:
+    """Return a topic of one device."""
+    return f"{ROOT}/{name(node)}/devices/{name(device)}/{kind}"
+
+
+def service(node: str, service: str, kind: ServiceTopic) -> str:
+    """Return a topic of one service; requests and responses go one level below theirs."""
+    return f"{ROOT}/{name(node)}/services/{name(service)}/{kind}"
+
+
+def request(node: str, service_name: str, command: str) -> str:
+    """Return the topic on which a service takes a command."""
+    return f"{service(node, service_name, 'request')}/{name(command)}"
+
+
+def response(node: str, service_name: str, command: str) -> str:
+    """Return the topic on which a service wants the answers to the commands it sends."""
+    return f"{service(node, service_name, 'response')}/{name(command)}"
+
+
+def every_device(kind: DeviceTopic, node: str = "+") -> str:
+    """Return the filter for one kind of message from every device, of every node or of one."""
+    return f"{ROOT}/{node if node == '+' else name(node)}/devices/+/{kind}"
+
+
+def every_service(kind: ServiceTopic, node: str = "+") -> str:
+    """Return the filter for one kind of message from every service, of every node or of one."""
+    return f"{ROOT}/{node if node == '+' else name(node)}/services/+/{kind}"
+
+
+class Parsed(NamedTuple):
+    """The parts of a topic: `owner` is the device or the service, `command` only stands in requests and responses."""
+
+    node: str
+    owner: str
+    kind: str
+    command: str = ""
+
+
+def parse(topic: str) -> Parsed:
+    """Take a topic of the tree apart; raise ValueError if it is not one."""
+    parts = topic.split("/")
+    if len(parts) in (5, 6) and parts[0] == ROOT:
+        _, node, family, owner, kind, *command = parts
+        if _KINDS.get(family, {}).get(kind) == len(parts) and all(map(is_name, [node, owner, *command])):
+            return Parsed(node, owner, kind, *command)
+    raise ValueError(f"{topic[:120]!r} is not a topic of the tree")

@@ -1,0 +1,199 @@
+"""From the journals to the store: take, commit, acknowledge, tell the producer. In that order."""
+
+import logging
+import queue
+import time
+import uuid
+from collections.abc import Callable
+from enum import Enum
+
+import msgspec
+
+from heliograph import topics
+from heliograph.bus import Message
+from heliograph.config import Config
+from heliograph.errors import ConfigError, MessageError, StoreDamaged
+from heliograph.messages import Frame, Info, decode, encode
+from heliograph.service import Service
+from heliograph.store import open_writer
+from heliograph.store.interface import Writer
+from services.storage.intake import Intake, Verdict
+
+log = logging.getLogger(__name__)
+
+COMMIT_READINGS = 5_000
+COMMIT_FRAMES = 500  # well below a producer's window, or it would have to wait for the clock
+RETRY_SECONDS = 2.0
+ANSWER_SECONDS = 0.05  # a producer is told of a gap at most this often
+IDLE_SECONDS = 5.0
+
+
+class Storage(Config, frozen=True):
+    """The [storage] section."""
+
+    nodes: list[str] = msgspec.field(default_factory=list)
+    commit_seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no storage can do."""
+        for node in self.nodes:
+            topics.name(node)
+        if not 0.01 <= self.commit_seconds <= 30:
+            raise ValueError(f"commit_seconds: {self.commit_seconds} is not between 0.01 and 30")
+
+
+class _Event(Enum):
+    CONNECTED = "connected"
+
+
+class Journal:
+    """Takes messages in the order they came, and makes them durable together."""
+
+    def __init__(self, options: Storage, service: Service, store: Writer) -> None:
+        self._service = service
+        self._store = store
+        self._seconds = options.commit_seconds
+        start = f"{store.identity}-{uuid.uuid4().hex[:8]}"
+        self._intake = Intake(store.progress(), start, options.commit_seconds)
+        self._acks: list[Callable[[], object]] = []
+        self._frames = 0
+        self._due: float | None = None
+        self._touched: set[tuple[str, str]] = set()
+        self._answered: dict[str, float] = {}
+        self._names: dict[str, topics.Parsed] = {}
+
+    def take(self, message: Message) -> None:
+        """Take one message; its acknowledgement waits for the commit. Raises OSError, with nothing taken, if the disk refuses."""
+        parsed = self._names.get(message.topic)
+        if parsed is None:
+            parsed = self._names[message.topic] = topics.parse(message.topic)
+        try:
+            if parsed.kind == "info":
+                self._declare(parsed, message.payload)
+            else:
+                self._frame(
+                    f"{parsed.node}/{parsed.owner}",
+                    parsed,
+                    decode(Frame, message.payload),
+                )
+        except MessageError as error:
+            self._service.set_aside(str(error), message.payload[:1000], message.topic)
+        self._acks.append(message.ack)
+        if self._due is None:
+            self._due = time.monotonic() + self._seconds
+
+    def due(self) -> float:
+        """Return in how many seconds the next commit is due."""
+        if self._store.pending >= COMMIT_READINGS or self._frames >= COMMIT_FRAMES:
+            return 0.0
+        return IDLE_SECONDS if self._due is None else max(0.0, self._due - time.monotonic())
+
+    def commit(self) -> None:
+        """Make everything taken durable, acknowledge it, tell the producers; raise OSError, with all kept, if the disk refuses."""
+        if self._due is None:
+            return
+        progress = self._intake.uncommitted()
+        readings = self._store.pending
+        self._store.commit(progress)
+        self._intake.commit(progress)
+        for ack in self._acks:
+            ack()
+        for producer, epoch in self._touched:
+            self._tell(producer, epoch)
+        self._acks.clear()
+        self._touched.clear()
+        self._frames = 0
+        self._due = None
+        self._service.count("commits")
+        self._service.count("readings", readings)
+
+    def tell_everyone(self) -> None:
+        """Tell every producer where it stands: after a start, and whenever the broker may have forgotten it."""
+        for producer, mark in self._intake.marks().items():
+            node, _, name = producer.partition("/")
+            self._service.bus.publish(topics.service(node, name, "committed"), encode(mark), retain=True)
+
+    def _declare(self, parsed: topics.Parsed, payload: bytes) -> None:
+        for refusal in self._store.declare(parsed.node, parsed.owner, decode(Info, payload)):
+            self._service.set_aside(refusal.why, refusal.what, f"{parsed.node}/{parsed.owner}")
+
+    def _frame(self, producer: str, parsed: topics.Parsed, frame: Frame) -> None:
+        if frame.epoch:
+            verdict = self._intake.judge(producer, frame)
+            if verdict is not Verdict.TAKE:
+                self._service.count("frames_duplicate" if verdict is Verdict.DUPLICATE else "frames_behind_a_gap")
+                self._answer(producer, frame.epoch, gap=verdict is Verdict.GAP)
+                return
+        refusals = self._store.write(parsed.node, frame.blocks)
+        self._frames += 1
+        if frame.epoch:
+            self._touched.add((producer, frame.epoch))
+            missing = self._intake.take(producer, frame)
+            if missing:
+                self._service.count("frames_declared_lost", missing)
+                log.warning(
+                    "%s has lost %d frames before frame %d",
+                    producer,
+                    missing,
+                    frame.sequence,
+                )
+        if frame.unstamped:
+            self._service.count("readings_unstamped", frame.unstamped)
+        for refusal in refusals:
+            self._service.set_aside(refusal.why, refusal.what, producer)
+
+    def _answer(self, producer: str, epoch: str, *, gap: bool) -> None:
+        """Tell a producer at once that it is ahead, or behind, of what is stored."""
+        now = time.monotonic()
+        if now - self._answered.get(producer, -ANSWER_SECONDS) >= ANSWER_SECONDS:
+            self._answered[producer] = now
+            self._tell(producer, epoch, gap=gap)
+
+    def _tell(self, producer: str, epoch: str, *, gap: bool = False) -> None:
+        node, _, name = producer.partition("/")
+        mark = self._intake.mark(producer, epoch, gap=gap)
+        self._service.bus.publish(topics.service(node, name, "committed"), encode(mark), retain=True)
+
+
+def main(options: Storage, service: Service) -> None:
+    """Store until the process is told to stop."""
+    try:
+        store = open_writer(service.data)
+    except (OSError, StoreDamaged) as error:
+        raise ConfigError(f"the store cannot be opened: {error}") from None
+    inbox: queue.SimpleQueue[Message | _Event] = queue.SimpleQueue()
+    for node in options.nodes or [service.node]:
+        service.bus.subscribe(topics.every_device("info", node), inbox.put)
+        service.bus.subscribe(topics.every_service("journal", node), inbox.put)
+        service.bus.subscribe(topics.every_service("replay", node), inbox.put)
+    service.bus.on_connect(lambda: inbox.put(_Event.CONNECTED))
+    journal = Journal(options, service, store)
+    try:
+        while True:
+            service.alive()
+            try:
+                _work(journal, inbox)
+            except OSError as error:
+                log.error("%s; nothing is acknowledged until it can be", error)
+                service.count("disk_refusals")
+                service.wait(RETRY_SECONDS)
+    finally:
+        try:
+            journal.commit()
+        except OSError as error:
+            log.error("%s; the producers keep what was not stored", error)
+        store.close()
+
+
+def _work(journal: Journal, inbox: "queue.SimpleQueue[Message | _Event]") -> None:
+    """Take what comes for a while, until a commit is due at the latest, and commit; raise OSError if the disk refuses."""
+    while (wait := journal.due()) > 0:
+        try:
+            item = inbox.get(timeout=min(wait, IDLE_SECONDS))
+        except queue.Empty:
+            return
+        if isinstance(item, Message):
+            journal.take(item)
+        else:
+            journal.tell_everyone()
+    journal.commit()

@@ -1,0 +1,119 @@
+"""Fixtures that many tests share: a real Mosquitto, and processes that end with the test."""
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BROKER_SECONDS = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def mosquitto_command() -> str:
+    path = f"{ROOT / '.tools/bin'}{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin"
+    found = shutil.which("mosquitto", path=path)
+    assert found, "no mosquitto: run scripts/setup"
+    return found
+
+
+class LocalBroker:
+    """Mosquitto on a loopback port, without persistence: what dies with it is lost."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        self._config = folder / "mosquitto.conf"
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+            "set_tcp_nodelay true\nmax_inflight_messages 5000\nmax_queued_messages 0\nmax_queued_bytes 67108864\n"
+            f"log_dest stderr\nlog_type error\nuser {getpass.getuser()}\n"
+        )
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([mosquitto_command(), "-c", str(self._config)])
+        end = time.monotonic() + BROKER_SECONDS
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.01)
+        raise AssertionError("mosquitto did not start")
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[LocalBroker]:
+    folder = tmp_path / "broker"
+    folder.mkdir()
+    local = LocalBroker(folder)
+    local.start()
+    yield local
+    local.kill()
+
+
+class Processes:
+    """Starts `python -m MODULE ARGUMENT…` in the repository, and kills what is left at the end."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+        self.running.append(process)
+        return process
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    started = Processes(tmp_path / "processes.log")
+    yield started
+    for process in started.running:
+        if process.poll() is None:
+            process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def eventually() -> object:
+    """`eventually(check)` waits until check() is truthy and returns it, or fails after a generous while."""
+
+    def wait(check: object, seconds: float = 30.0) -> object:
+        assert callable(check)
+        end = time.monotonic() + seconds
+        while True:
+            result = check()
+            if result:
+                return result
+            assert time.monotonic() < end, f"never came true: {check}"
+            time.sleep(0.02)
+
+    return wait
