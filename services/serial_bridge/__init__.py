@@ -1,0 +1,1 @@
+"""Read lines from serial ports and publish what devices say in them."""

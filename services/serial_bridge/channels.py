@@ -1,0 +1,28 @@
+"""What a channel means: what the configuration says, else what can be guessed."""
+
+from heliograph import units
+from heliograph.messages import Channel, Kind, Value
+
+COUNTED = {"p", "pulses"}  # emonHub's unit of a pulse count
+COUNTED_CLASSES = {"energy", "reactive_energy"}
+DBM = Channel("dBm")
+MISSED = Channel(kind="counter", label="missed packets")
+
+
+def channel(unit: str, kind: Kind | None = None) -> Channel:
+    """Return a channel whose unit is spelled in any common way; raise ValueError if nobody knows the unit.
+
+    Pulses and energies are counters unless `kind` says otherwise.
+    """
+    spelled = units.spelled("" if unit == "n" else unit)  # emonHub's unit of a number
+    if kind is None:
+        counts = unit in COUNTED or units.DEVICE_CLASSES[spelled] in COUNTED_CLASSES
+        kind = "counter" if counts else "gauge"
+    return Channel(spelled, kind)
+
+
+def guessed(value: Value) -> Channel:
+    """Return what a channel of which nothing is known must be, to have this value."""
+    if isinstance(value, bool):
+        return Channel(kind="state")
+    return Channel(kind="text" if isinstance(value, str) else "gauge")

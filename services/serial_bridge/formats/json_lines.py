@@ -1,0 +1,83 @@
+"""Lines that are JSON objects: `{"device": "boiler", "time": 1763633000, "temperature": 61.5}`.
+
+`device` and `time` (seconds since 1970 UTC) are optional. The members of an object in the
+object become channels of their own: `{"battery": {"voltage": 13.1}}` is `battery_voltage`.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from heliograph.messages import TEXT_LIMIT, Value
+from services.serial_bridge import names, sources
+from services.serial_bridge.nodes import Node
+from services.serial_bridge.options import Port
+from services.serial_bridge.readings import Format, NotAReading, Reading
+from services.serial_bridge.values import finite
+
+DEEPEST = 8
+EARLIEST = 1_577_836_800.0  # 2020: before there was a Heliograph
+LATEST = 4_102_444_800.0  # 2100
+
+
+def parser(port: Port, _nodes: Mapping[str, Node]) -> Format:
+    """Return what reads the lines of a port."""
+    about = sources.about(port)
+
+    def read(line: str) -> Reading:
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError):
+            raise NotAReading("not JSON") from None
+        if not isinstance(found, dict):
+            raise NotAReading("not a JSON object")
+        name = found.pop("device", None)
+        if not isinstance(name, str | None):
+            raise NotAReading("the device is not a text")
+        at = _time(found.pop("time", None))
+        values: dict[str, Value] = {}
+        refused = []
+        no_sensor = 0
+        for key, item in _members(found, DEEPEST):
+            if item is None:
+                no_sensor += 1
+                continue
+            try:
+                channel = names.channel(key)
+                if channel in values:
+                    raise ValueError(f"{channel} is there already")
+                values[channel] = _value(item)
+            except ValueError as error:
+                refused.append(f"{key[:80]!r}: {error}")
+        device = sources.device(name, port)
+        return Reading(device, values, about, at, no_sensor, tuple(refused))
+
+    return read
+
+
+def _members(found: dict[str, object], deepest: int) -> Iterator[tuple[str, object]]:
+    for key, item in found.items():
+        if isinstance(item, dict) and deepest:
+            for inner, value in _members(item, deepest - 1):
+                yield f"{key}_{inner}", value
+        else:
+            yield key, item
+
+
+def _value(item: object) -> Value:
+    if isinstance(item, bool):
+        return item
+    if isinstance(item, int | float):
+        return finite(item)
+    if isinstance(item, str):
+        if len(item) > TEXT_LIMIT or not item.isprintable():
+            raise ValueError(f"not a text of one line and {TEXT_LIMIT} characters")
+        return item
+    raise ValueError("neither a number nor a text nor true nor false")
+
+
+def _time(given: object) -> float | None:
+    if given is None:
+        return None
+    if isinstance(given, int | float) and EARLIEST <= given <= LATEST:
+        return float(given)
+    raise NotAReading("the time is not in seconds since 1970 UTC", "wrong_times")

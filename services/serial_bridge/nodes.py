@@ -1,0 +1,212 @@
+"""Radio nodes: what they pack into a packet, and how it comes out as exact values.
+
+Data codes, scales and whitening are those of emonHub (docs/configuration.md, "Nodes";
+src/emonhub_coder.py): little-endian without padding, whitened bytes XOR 0x55. The
+temperatures that mean that there is no sensor are those of emonLibCM (emonLibCM.h).
+"""
+
+import math
+import re
+import struct
+from collections.abc import Mapping
+
+import msgspec
+
+from heliograph import topics
+from heliograph.config import Config
+from heliograph.messages import Channel, Kind, Value
+from services.serial_bridge import names
+from services.serial_bridge.channels import DBM, MISSED, channel
+from services.serial_bridge.readings import About, NotAReading, Reading
+from services.serial_bridge.values import Scale, finite, scale
+
+CODES = "bBhHiIlLqQfdc"
+WHITENING = bytes(byte ^ 0x55 for byte in range(256))
+NO_SENSOR_C = {300: "not there", 302: "out of range", 304: "bad checksum"}
+LARGEST_NODE = 1023  # RFM69 addresses have ten bits, those of the RFM12 five
+
+
+class Node(Config, frozen=True):
+    """One [serial_bridge.nodes.NUMBER] section: the decoder of a radio node."""
+
+    name: str
+    model: str = ""
+    names: tuple[str, ...] = ()
+    datacodes: tuple[str, ...] = ()
+    datacode: str = "h"
+    scales: tuple[float, ...] = ()
+    scale: float = 1.0
+    units: tuple[str, ...] = ()
+    kinds: dict[str, Kind] = msgspec.field(default_factory=dict)
+    whitening: bool = False
+    interval: float = 0.0
+
+
+class Layout:
+    """Decodes the packets of one node."""
+
+    def __init__(self, number: int, node: Node) -> None:
+        """Raise ValueError if the options of the node do not go together."""
+        self.number = number
+        self.device = topics.name(node.name)
+        if not (math.isfinite(node.interval) and node.interval >= 0):
+            raise ValueError(f"interval: {node.interval!r} is not a number of seconds")
+        for code in (*node.datacodes, node.datacode):
+            if len(code) != 1 or code not in CODES:
+                raise ValueError(f"datacodes: no such code: {code!r}; known are {' '.join(CODES)}")
+        self._whitened = node.whitening
+        self._fixed = struct.Struct(f"<{''.join(node.datacodes)}")
+        self._code = "" if node.datacodes else node.datacode
+        self._codes = node.datacodes
+        self._scales = [_scaled("scales", factor) for factor in node.scales]
+        self._scale = Scale(1, 1) if node.scales else _scaled("scale", node.scale)
+        self._names = _channels(node.names)
+        for option, given in (
+            ("names", node.names),
+            ("scales", node.scales),
+            ("units", node.units),
+        ):
+            if node.datacodes and len(given) > len(node.datacodes):
+                raise ValueError(f"{option}: {len(given)} for {len(node.datacodes)} datacodes")
+        self._names += map(str, range(len(self._names) + 1, len(node.datacodes) + 1))
+        self.about = About(
+            node.model or f"JeeLib node {number}",
+            node.interval,
+            _described(self._names, node),
+        )
+        self._absent = {
+            name for name, what in self.about.channels.items() if what.unit == "°C" and what.kind == "gauge"
+        }
+
+    def decode(self, payload: bytes, rssi: int | None) -> Reading:
+        """Return the values of a packet; raise NotAReading if it has the wrong length."""
+        if self._whitened:
+            payload = payload.translate(WHITENING)
+        values: dict[str, Value] = {}
+        no_sensor = 0
+        refused: list[str] = []
+        for position, raw in enumerate(self._unpacked(payload)):
+            name = self._name(position)
+            try:
+                value = self._value(position, raw)
+            except ValueError as error:
+                refused.append(f"{name}: {error}")
+                continue
+            if value in NO_SENSOR_C and name in self._absent:
+                no_sensor += 1
+            else:
+                values[name] = value
+        if rssi is not None:
+            values.setdefault("rssi", rssi)
+        return Reading(
+            self.device,
+            values,
+            self.about,
+            no_sensor=no_sensor,
+            refused=tuple(refused),
+        )
+
+    def _unpacked(self, payload: bytes) -> tuple[int | float | bytes, ...]:
+        if not self._code:
+            if len(payload) != self._fixed.size:
+                raise NotAReading(
+                    f"node {self.number} has {self._fixed.size} bytes, not {len(payload)}",
+                    "wrong_lengths",
+                )
+            return self._fixed.unpack(payload)
+        size = struct.calcsize(f"<{self._code}")
+        if not payload or len(payload) % size:
+            raise NotAReading(
+                f"node {self.number} has values of {size} bytes; {len(payload)} are not some of them",
+                "wrong_lengths",
+            )
+        return struct.unpack(f"<{len(payload) // size}{self._code}", payload)
+
+    def _name(self, position: int) -> str:
+        if position < len(self._names):
+            return self._names[position]
+        return str(position + 1)
+
+    def _value(self, position: int, raw: float | bytes) -> Value:
+        if isinstance(raw, bytes):
+            text = raw.decode("latin-1")
+            if not (text.isascii() and text.isprintable()):
+                raise ValueError(f"{raw!r} is not a character")
+            return text
+        factor = self._scale
+        if position < len(self._scales):
+            factor = self._scales[position]
+        single = isinstance(raw, float) and (self._code or self._codes[position]) == "f"
+        return finite(factor.times(_shortest(raw) if single else raw))
+
+
+def layouts(nodes: Mapping[str, Node]) -> dict[int, Layout]:
+    """Return the decoders by node number; raise ValueError that names the node whose options are wrong."""
+    made: dict[int, Layout] = {}
+    for number, node in nodes.items():
+        if not re.fullmatch("0|[1-9][0-9]{0,3}", number) or int(number) > LARGEST_NODE:
+            raise ValueError(f"nodes.{number}: the number of a node is between 0 and {LARGEST_NODE}")
+        try:
+            layout = Layout(int(number), node)
+        except ValueError as error:
+            raise ValueError(f"nodes.{number}: {error}") from None
+        for other in made.values():
+            if other.device == layout.device:
+                raise ValueError(f"nodes.{number}: name: node {other.number} is called {other.device!r}, too")
+        made[layout.number] = layout
+    return made
+
+
+def _scaled(option: str, factor: float) -> Scale:
+    try:
+        return scale(factor)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
+
+
+def _channels(given: tuple[str, ...]) -> list[str]:
+    made: list[str] = []
+    for text in given:
+        try:
+            name = names.channel(text)
+        except ValueError as error:
+            raise ValueError(f"names: {error}") from None
+        if name.isdigit():
+            raise ValueError(f"names: {name!r} is what a value without a name is called")
+        if name in made:
+            raise ValueError(f"names: two channels would be called {name!r}")
+        made.append(name)
+    return made
+
+
+def _described(ordered: list[str], node: Node) -> dict[str, Channel]:
+    """Return what the options say of every channel that has a name or a unit."""
+    ordered = [
+        *ordered,
+        *map(str, range(len(ordered) + 1, len(node.units) + 1)),
+    ]
+    kinds = {names.channel(name): kind for name, kind in node.kinds.items()}
+    for name in kinds:
+        if name not in ordered:
+            raise ValueError(f"kinds: {name!r} is not one of the names")
+    described = {"rssi": DBM, "missed": MISSED}
+    for position, name in enumerate(ordered):
+        unit = node.units[position] if position < len(node.units) else ""
+        text = position < len(node.datacodes) and node.datacodes[position] == "c"
+        try:
+            described[name] = channel(unit, kinds.get(name, "text" if text else None))
+        except ValueError as error:
+            raise ValueError(f"units: {name}: {error}") from None
+    return described
+
+
+def _shortest(single: float) -> float:
+    """Return the number with the fewest digits that is this single-precision one: 0.1, not 0.10000000149."""
+    for digits in range(6, 9):
+        short = float(f"{single:.{digits}g}")
+        try:
+            if struct.unpack("<f", struct.pack("<f", short))[0] == single:
+                return short
+        except OverflowError:
+            continue
+    return single

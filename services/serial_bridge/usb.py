@@ -1,0 +1,34 @@
+"""USB adapters by what they are instead of by the order they were found in."""
+
+import re
+
+from serial.tools import list_ports
+
+_ID = re.compile(r"([0-9A-Fa-f]{4}):([0-9A-Fa-f]{4})(?::(.+))?")
+
+
+class PortAway(OSError):
+    """There is no such port now: try again later."""
+
+
+def is_id(port: str) -> bool:
+    """Whether this is VID:PID or VID:PID:SERIAL, the IDs in hexadecimal."""
+    return _ID.fullmatch(port) is not None
+
+
+def path(port: str) -> str:
+    """Return the path of the one adapter with this ID; raise PortAway if there is none, or no telling which."""
+    found = _ID.fullmatch(port)
+    if not found:
+        return port
+    vendor, product = int(found[1], 16), int(found[2], 16)
+    paths = sorted(
+        item.device
+        for item in list_ports.comports()
+        if (item.vid, item.pid) == (vendor, product) and found[3] in (None, item.serial_number)
+    )
+    if not paths:
+        raise PortAway(f"no USB adapter {port}")
+    if len(paths) > 1:
+        raise PortAway(f"{' and '.join(paths)} are all {port}; add its serial number")
+    return paths[0]

@@ -1,0 +1,102 @@
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heliograph import config
+from heliograph.errors import ConfigError
+from services.serial_bridge.options import SerialBridge
+
+PORT = {"name": "radio", "port": "/dev/null", "format": "rfm2pi"}
+
+
+def load(port: Mapping[str, Any] | None = None, node: Mapping[str, Any] | None = None) -> SerialBridge:
+    file = {
+        "serial_bridge": {
+            "ports": [PORT | dict(port or {})],
+            "nodes": {"10": {"name": "ten", **(node or {})}},
+        }
+    }
+    return config.section(SerialBridge, file, "serial_bridge", Path("config.toml"))
+
+
+def test_a_section_that_is_absent_has_no_ports() -> None:
+    assert config.section(SerialBridge, {}, "serial_bridge", Path("config.toml")).ports == ()
+
+
+@pytest.mark.parametrize(
+    ("port", "words"),
+    [
+        ({"format": "morse"}, "ports.radio: format: no such format: 'morse'; known are json_lines, key_value, rfm2pi"),
+        ({"format": "../key_value"}, "no such format"),
+        ({"name": "a/b"}, "'a/b' is not a name"),
+        ({"device": "A"}, "'A' is not a name"),
+        ({"baud": 0}, "baud: 0 is not the speed"),
+        ({"baud": "fast"}, "expected int, found 'fast'"),
+        ({"port": "carrier-pigeon://1"}, "port: invalid URL, protocol 'carrier-pigeon' not known"),
+        ({"port": ""}, "port: it is empty"),
+        ({"interval": -1.0}, "interval: -1.0 is not"),
+        ({"interval": float("inf")}, "interval: inf is not"),
+        ({"units": {"p1": "W"}}, "ports.radio: units: with rfm2pi, the nodes have it"),
+        ({"format": "key_value", "units": {"p1": "furlong"}}, "ports.radio: units: p1: unknown unit 'furlong'"),
+        ({"format": "key_value", "units": {"°": "W"}}, "'°' is not the name of a channel"),
+        ({"format": "json_lines", "kinds": {"p1": "sum"}}, "found 'sum'"),
+        ({"speed": 9600}, "no such option: speed"),
+    ],
+)
+def test_a_wrong_port_is_refused_in_one_line_that_names_the_place(port: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(port)
+    assert words in str(refused.value)
+    assert str(refused.value).startswith("config.toml: [serial_bridge]")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("node", "words"),
+    [
+        ({"name": "a b"}, "nodes.10: 'a b' is not a name"),
+        ({"datacodes": ["h", "x"]}, "nodes.10: datacodes: no such code: 'x'"),
+        ({"datacode": "hh"}, "nodes.10: datacodes: no such code: 'hh'"),
+        ({"datacode": ""}, "nodes.10: datacodes: no such code: ''"),
+        ({"names": ["a", "b"], "datacodes": ["h"]}, "nodes.10: names: 2 for 1 datacodes"),
+        ({"names": ["P 1", "p-1"]}, "nodes.10: names: two channels would be called 'p_1'"),
+        ({"names": ["2"]}, "nodes.10: names: '2' is what a value without a name is called"),
+        ({"names": ["%"]}, "nodes.10: names: '%' is not the name of a channel"),
+        ({"scales": [1, 0]}, "nodes.10: scales: 0.0 is not between"),
+        ({"scale": float("nan")}, "nodes.10: scale: nan is not between"),
+        ({"scales": [1, 1], "datacodes": ["h"]}, "nodes.10: scales: 2 for 1 datacodes"),
+        ({"names": ["t"], "units": ["furlong"]}, "nodes.10: units: t: unknown unit 'furlong'"),
+        ({"names": ["t"], "kinds": {"u": "counter"}}, "nodes.10: kinds: 'u' is not one of the names"),
+        ({"interval": -5.0}, "nodes.10: interval: -5.0 is not"),
+    ],
+)
+def test_a_wrong_decoder_is_refused_in_one_line_that_names_the_node(node: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(node=node)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("number", ["1024", "-1", "010", "ten", "99999999999999999999"])
+def test_a_node_number_that_no_radio_has_is_refused(number: str) -> None:
+    file = {"serial_bridge": {"nodes": {number: {"name": "ten"}}}}
+    with pytest.raises(ConfigError, match=r"the number of a node is between 0 and 1023"):
+        config.section(SerialBridge, file, "serial_bridge", Path("config.toml"))
+
+
+def test_two_nodes_or_two_ports_of_the_same_name_are_refused() -> None:
+    nodes = {"serial_bridge": {"nodes": {"1": {"name": "ten"}, "2": {"name": "ten"}}}}
+    with pytest.raises(ConfigError, match=r"nodes\.2: name: node 1 is called 'ten', too"):
+        config.section(SerialBridge, nodes, "serial_bridge", Path("config.toml"))
+    ports = {"serial_bridge": {"ports": [PORT, PORT]}}
+    with pytest.raises(ConfigError, match=r"ports\.radio: two ports have this name"):
+        config.section(SerialBridge, ports, "serial_bridge", Path("config.toml"))
+
+
+@pytest.mark.parametrize(
+    "port", ["/dev/serial/by-id/x", "10c4:ea60", "10C4:EA60:00:01", "socket://127.0.0.1:1", "spy:///dev/null"]
+)
+def test_every_way_to_name_a_port_is_accepted(port: str) -> None:
+    assert load({"port": port}).ports[0].port == port
