@@ -1,0 +1,1 @@
+"""Poll Modbus devices and publish their readings."""

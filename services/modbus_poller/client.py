@@ -1,0 +1,227 @@
+"""The line itself: the only module that knows pymodbus and its habits."""
+
+import logging
+import socket
+import struct
+import termios
+import time
+from typing import Self
+
+import serial
+from pymodbus.client import ModbusSerialClient, ModbusTcpClient
+from pymodbus.exceptions import ConnectionException, ModbusException
+from pymodbus.framer import FramerType
+from pymodbus.pdu import ModbusPDU
+
+from services.modbus_poller.answers import (
+    GATEWAY,
+    Garbled,
+    LineDown,
+    Mismatched,
+    Refused,
+    Silent,
+)
+from services.modbus_poller.models import BITS
+from services.modbus_poller.options import Line
+
+# Modbus over Serial Line V1.02, 2.5.1.1: 3.5 characters of 11 bits are between two
+# frames, and 1.75 ms above 19200 baud.
+GAP_BITS = 38.5
+GAP_SECONDS = 0.00175
+SETTLE_SECONDS = 0.05  # a line that was quiet for so long has no more to say
+CHATTER_SECONDS = 0.5  # and no one listens longer than that to one that never is
+
+# Every loss is reported once by the worker, not by pymodbus for each request.
+logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+
+
+class _SerialPort(ModbusSerialClient):
+    """A serial client that says why it cannot open its port, and that sleeps while it waits.
+
+    The one of pymodbus polls, by a clock that can be set.
+    """
+
+    def connect(self) -> bool:
+        """Open the port; raise OSError, ValueError or termios.error if that fails."""
+        if self.socket is None:
+            self.socket = serial.Serial(
+                self.comm_params.host,
+                self.comm_params.baudrate,
+                parity=self.comm_params.parity,
+                stopbits=self.comm_params.stopbits,
+                timeout=self.comm_params.timeout_connect,
+                write_timeout=self.comm_params.timeout_connect,
+                exclusive=True,
+            )
+        return True
+
+    def close(self) -> None:
+        """Close the port, if it is open."""
+        port, self.socket = self.socket, None
+        if port is not None:
+            port.close()
+
+    def recv(self, _size: int | None) -> bytes:
+        """Return what has come, b"" after the time-out."""
+        if self.socket is None:
+            raise ConnectionException("closed")
+        try:
+            return self.socket.read(1) + self.socket.read(self.socket.in_waiting)
+        except (OSError, termios.error) as error:
+            raise ConnectionException(str(error)) from None
+
+    def settle(self) -> None:
+        """Drop what comes late, so that it is not taken for the next answer."""
+        if self.socket is None:
+            return
+        end = time.monotonic() + CHATTER_SECONDS
+        try:
+            time.sleep(SETTLE_SECONDS)
+            while self.socket.in_waiting and time.monotonic() < end:
+                self.socket.reset_input_buffer()
+                time.sleep(SETTLE_SECONDS)
+        except (OSError, termios.error) as error:
+            raise LineDown(str(error)) from None
+
+
+class _TcpConnection(ModbusTcpClient):
+    """A TCP client that says why it cannot connect."""
+
+    def connect(self) -> bool:
+        """Connect; raise OSError if that fails."""
+        if self.socket is None:
+            self.socket = socket.create_connection(
+                (self.comm_params.host, self.comm_params.port),
+                self.comm_params.timeout_connect,
+            )
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return True
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        connection, self.socket = self.socket, None
+        if connection is not None:
+            connection.close()
+
+    def recv(self, _size: int | None) -> bytes:
+        """Return what has come, b"" after the time-out."""
+        if self.socket is None:
+            raise ConnectionException("closed")
+        try:
+            data = self.socket.recv(4096)
+        except TimeoutError:
+            return b""
+        except OSError as error:
+            raise ConnectionException(str(error)) from None
+        if not data:
+            raise ConnectionException("the other end closed the connection")
+        return data
+
+    def settle(self) -> None:
+        """Drop the connection, and with it what comes late."""
+        self.close()
+
+
+class Client:
+    """One line: asks one question at a time, and keeps the pauses that the line needs."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+        self._heard = b""
+        self._quiet_since = 0.0
+        self._gap = 0.0
+        self._wire: _SerialPort | _TcpConnection
+        if line.serial:
+            self._gap = GAP_BITS / line.speed if line.speed <= 19200 else GAP_SECONDS
+            self._wire = _SerialPort(
+                line.port,
+                baudrate=line.speed,
+                parity=line.parity[0].upper(),
+                stopbits=line.stopbits,
+                timeout=line.timeout,
+                retries=0,
+                trace_packet=self._listen,
+            )
+        else:
+            host, port = line.host
+            self._wire = _TcpConnection(
+                host,
+                port=port,
+                framer=FramerType.RTU if line.framing == "rtu" else FramerType.SOCKET,
+                timeout=line.timeout,
+                retries=0,
+                trace_packet=self._listen,
+            )
+
+    def __enter__(self) -> Self:
+        """Open the line; raise LineDown if that fails."""
+        try:
+            self._wire.connect()
+        except (OSError, ValueError, termios.error) as error:
+            raise LineDown(str(error)) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the line."""
+        self._wire.close()
+
+    def read(self, unit: int, function: int, address: int, count: int, pause: float = 0.0) -> list[int]:
+        """Return registers, or bits as 0 and 1, of a unit; wait `pause` seconds before.
+
+        Raises Silent, Garbled, Mismatched, Refused or LineDown (see answers.py).
+        """
+        self._keep_quiet(pause)
+        try:
+            answer = self._ask(unit, function, address, count)
+        finally:
+            self._quiet_since = time.monotonic()
+        if answer.isError():
+            code = int(getattr(answer, "exception_code", 0))
+            if code in GATEWAY:
+                raise Silent(f"exception {code} of the gateway")
+            raise Refused(code)
+        bits = function in BITS
+        values = [int(value) for value in (answer.bits if bits else answer.registers)]
+        # Bits come in whole bytes.
+        if answer.function_code != function or len(values) != (-(-count // 8) * 8 if bits else count):
+            self._wire.settle()
+            raise Mismatched(f"function {answer.function_code} with {len(values)} values")
+        return values[:count]
+
+    def _ask(self, unit: int, function: int, address: int, count: int) -> ModbusPDU:
+        """Return the answer to one request, connecting anew if the other end had hung up."""
+        for attempt in (1, 2):
+            self._heard = b""
+            self.__enter__()
+            ask = {
+                1: self._wire.read_coils,
+                2: self._wire.read_discrete_inputs,
+                3: self._wire.read_holding_registers,
+                4: self._wire.read_input_registers,
+            }[function]
+            try:
+                return ask(address, count=count, device_id=unit)
+            except ConnectionException as error:
+                self._wire.close()
+                if self._line.serial:
+                    raise LineDown(error.string) from None
+                if attempt == 2:
+                    raise Silent("it closes the connection") from None
+            except (ModbusException, ValueError, IndexError, struct.error):
+                # pymodbus finds its way through noise by more than one exception.
+                self._wire.settle()
+                if self._heard:
+                    raise Garbled(self._heard.hex(" ")) from None
+                raise Silent(f"no answer in {self._line.timeout} s") from None
+        raise Silent("it closes the connection")
+
+    def _keep_quiet(self, pause: float) -> None:
+        quiet = max(self._gap, self._line.pause, pause)
+        wait = self._quiet_since + quiet - time.monotonic()
+        if wait > 0:
+            time.sleep(wait)
+
+    def _listen(self, sending: bool, data: bytes) -> bytes:
+        if not sending:
+            self._heard = data
+        return data

@@ -1,0 +1,77 @@
+"""From registers to values: exact, and without input or output."""
+
+import math
+import struct
+from collections.abc import Sequence
+from decimal import Decimal
+
+from heliograph.messages import Value
+from services.modbus_poller.models import BITS, Model, Register
+
+
+def value(model: Model, channel: str, raw: Sequence[int]) -> Value:
+    """Return what a channel's registers (or its one bit) say.
+
+    Raises ValueError if they hold no number: NaN and infinity are how a float says so.
+    """
+    register = model.registers[channel]
+    if model.function(channel) in BITS:
+        number: int | float = int(bool(raw[0]))
+        return _named(register, int(number)) if register.texts else bool(number)
+    number = _number(register, raw, model.head.words == "low first")
+    if isinstance(number, int) and register.bits:
+        high, low = register.bit_range
+        number = number >> low & (1 << high - low + 1) - 1
+        if high == low and not register.texts:
+            return bool(number)
+    if isinstance(number, int) and register.texts:
+        return _named(register, number)
+    return _scaled(register, number)
+
+
+def _named(register: Register, number: int) -> str:
+    return register.texts.get(str(number), f"code {number}")
+
+
+def _number(register: Register, raw: Sequence[int], low_first: bool) -> int | float:
+    words = reversed(raw) if low_first else raw
+    data = b"".join(word.to_bytes(2, "big") for word in words)
+    if register.type == "float32":
+        return _shortest(struct.unpack(">f", data)[0])
+    if register.type == "float64":
+        return _finite(struct.unpack(">d", data)[0])
+    return int.from_bytes(data, "big", signed=register.type.startswith("int"))
+
+
+def _shortest(number: float) -> float:
+    """Return the shortest decimal that is this float32: 230.4, not 230.39999389648438."""
+    exact = struct.pack(">f", _finite(number))
+    for digits in range(6, 9):
+        short = float(f"{number:.{digits}g}")
+        if _float32(short) == exact:
+            return short
+    return float(f"{number:.9g}")
+
+
+def _float32(number: float) -> bytes:
+    try:
+        return struct.pack(">f", number)
+    except OverflowError:
+        return b""
+
+
+def _scaled(register: Register, number: int | float) -> int | float:
+    """Return the number scaled and offset, as a human would write it: 1234 by 0.01 is 12.34."""
+    scale, offset = register.scale, register.offset
+    if scale == 1 and not offset:
+        return number
+    if isinstance(number, int) and isinstance(scale, int) and isinstance(offset, int):
+        return number * scale + offset
+    exact = Decimal(repr(number)) * Decimal(repr(scale)) + Decimal(repr(offset))
+    return _finite(float(exact))
+
+
+def _finite(number: float) -> float:
+    if not math.isfinite(number):
+        raise ValueError(f"{number} is not a value")
+    return number

@@ -1,0 +1,290 @@
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pymodbus.framer import FramerRTU, FramerType
+
+from services.modbus_poller.answers import (
+    Garbled,
+    LineDown,
+    Mismatched,
+    Refused,
+    Silent,
+)
+from services.modbus_poller.client import Client
+from services.modbus_poller.options import Device, Line
+from simulator.device import Device as Simulated
+from simulator.faults import Fault, Kind
+from simulator.registers import Registers
+from simulator.serial_line import SerialLine
+from simulator.tcp_server import TcpServer
+from tests.conftest import free_port
+from tests.modbus_poller.pymodbus_server import PymodbusServer
+
+DEVICES = (Device(name="it", model="eastron_sdm120"),)
+
+
+def simulated(name: str, offset: int) -> Simulated:
+    registers = Registers()
+    registers.inputs.update({at: at + offset for at in range(100)})
+    registers.holdings.update({at: at + offset + 1000 for at in range(100)})
+    registers.coils.update({at: at % 3 == 0 for at in range(20)})
+    registers.discretes.update({at: at % 3 == 1 for at in range(20)})
+    return Simulated(name, registers)
+
+
+class Wire:
+    """Two simulated units, and a client of their line."""
+
+    def __init__(self, units: dict[int, Simulated], line: Line) -> None:
+        self.units = units
+        self.line = line
+
+
+@pytest.fixture(params=["serial", "tcp", "rtu+tcp"])
+def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
+    units = {1: simulated("one", 0), 2: simulated("two", 500)}
+    timeout = 0.3
+    if request.param == "serial":
+        with SerialLine(units) as serial:
+            yield Wire(
+                units,
+                Line(port=serial.path, devices=DEVICES, baud=115200, timeout=timeout),
+            )
+    else:
+        framing = "tcp" if request.param == "tcp" else "rtu"
+        with TcpServer(units, framing="tcp" if framing == "tcp" else "rtu") as server:
+            yield Wire(
+                units,
+                Line(
+                    port=f"{request.param}://127.0.0.1:{server.port}",
+                    devices=DEVICES,
+                    timeout=timeout,
+                ),
+            )
+
+
+def test_each_function_reads_its_table(wire: Wire) -> None:
+    with Client(wire.line) as client:
+        assert client.read(1, 4, 10, 3) == [10, 11, 12]
+        assert client.read(2, 4, 10, 3) == [510, 511, 512]
+        assert client.read(1, 3, 10, 1) == [1010]
+        assert client.read(1, 1, 2, 3) == [0, 1, 0]
+        assert client.read(1, 2, 1, 10) == [1, 0, 0, 1, 0, 0, 1, 0, 0, 1]
+        assert client.read(1, 4, 0, 100) == list(range(100))
+
+
+def test_a_refusal_has_its_code(wire: Wire) -> None:
+    with Client(wire.line) as client:
+        with pytest.raises(Refused) as caught:
+            client.read(1, 4, 90, 20)
+        assert caught.value.code == 2
+        assert client.read(1, 4, 10, 1) == [10]
+
+
+def test_a_unit_that_is_not_there_is_silent(wire: Wire) -> None:
+    with Client(wire.line) as client:
+        with pytest.raises(Silent):
+            client.read(9, 4, 0, 1)
+        assert client.read(1, 4, 10, 1) == [10]
+
+
+@pytest.mark.parametrize("kind", ["silence", "noise", "crc", "half"])
+def test_a_disturbed_answer_is_never_a_value_and_the_next_one_is_right(wire: Wire, kind: Kind) -> None:
+    with Client(wire.line) as client:
+        wire.units[1].fault = Fault(kind)
+        for _ in range(3):
+            with suppress(Silent, Garbled):
+                assert client.read(1, 4, 10, 3) == [10, 11, 12]
+            assert client.read(2, 4, 20, 3) == [520, 521, 522]
+        wire.units[1].fault = Fault()
+        assert client.read(1, 4, 10, 3) == [10, 11, 12]
+
+
+def test_silence_and_noise_are_told_apart(wire: Wire) -> None:
+    with Client(wire.line) as client:
+        wire.units[1].fault = Fault("silence")
+        with pytest.raises(Silent):
+            client.read(1, 4, 10, 3)
+        wire.units[1].fault = Fault("half")
+        with pytest.raises(Garbled):
+            client.read(1, 4, 10, 3)
+
+
+def test_an_answer_that_comes_late_is_not_taken_for_the_next(wire: Wire) -> None:
+    with Client(wire.line) as client:
+        wire.units[1].fault = Fault("slow", 0.33)
+        with pytest.raises(Silent):
+            client.read(1, 4, 10, 3)
+        wire.units[1].fault = Fault()
+        assert client.read(1, 4, 40, 3) == [40, 41, 42]
+        assert client.read(2, 4, 40, 3) == [540, 541, 542]
+
+
+def test_a_real_server_is_read_with_rtu_frames_over_tcp() -> None:
+    with PymodbusServer({4: {7: 1234, 8: 99}}, FramerType.RTU) as server:
+        line = Line(port=f"rtu+tcp://127.0.0.1:{server.port}", devices=DEVICES)
+        with Client(line) as client:
+            assert client.read(1, 4, 7, 2) == [1234, 99]
+
+
+class Answering:
+    """A TCP server that answers each request with the next of some bytes, or hangs up for b""."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.answers = list(answers)
+        self.requests = 0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Answering":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _run(self) -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                with connection, suppress(OSError):
+                    self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(5)
+        while self.answers and connection.recv(300):
+            self.requests += 1
+            answer = self.answers.pop(0)
+            if not answer:
+                return
+            connection.sendall(answer)
+
+
+def frame(unit: int, *pdu: int) -> bytes:
+    body = bytes((unit, *pdu))
+    return body + FramerRTU.compute_CRC(body).to_bytes(2, "big")
+
+
+def line_of(server: Answering) -> Line:
+    return Line(port=f"rtu+tcp://127.0.0.1:{server.port}", devices=DEVICES, timeout=0.2)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        frame(1, 4, 2, 0, 7),
+        frame(1, 4, 6, 0, 7, 0, 8, 0, 9),
+        frame(1, 3, 4, 0, 7, 0, 8),
+        frame(1, 1, 1, 3),
+        frame(1, 6, 0, 1, 0, 2),
+    ],
+)
+def test_a_sound_answer_to_another_question_is_no_value(answer: bytes) -> None:
+    with Answering(answer) as server, Client(line_of(server)) as client, pytest.raises(Mismatched):
+        client.read(1, 4, 0, 2)
+
+
+@pytest.mark.parametrize(("count", "data"), [(9, (1, 1)), (3, (2, 1, 1))])
+def test_a_wrong_number_of_bits_is_no_value(count: int, data: tuple[int, ...]) -> None:
+    with (
+        Answering(frame(1, 2, *data)) as server,
+        Client(line_of(server)) as client,
+        pytest.raises(Mismatched),
+    ):
+        client.read(1, 2, 0, count)
+
+
+@pytest.mark.parametrize("code", [10, 11])
+def test_a_gateway_that_speaks_for_a_silent_device_is_a_silence(code: int) -> None:
+    with Answering(frame(1, 0x84, code)) as server, Client(line_of(server)) as client, pytest.raises(Silent):
+        client.read(1, 4, 0, 2)
+
+
+def test_a_connection_that_was_closed_while_idle_is_opened_again() -> None:
+    good = frame(1, 4, 2, 0, 7)
+    with Answering(good, b"", good) as server, Client(line_of(server)) as client:
+        assert client.read(1, 4, 0, 1) == [7]
+        assert client.read(1, 4, 0, 1) == [7]
+        assert server.requests == 3
+
+
+def test_a_device_behind_which_the_connection_always_closes_is_silent() -> None:
+    with Answering(b"", b"") as server, Client(line_of(server)) as client, pytest.raises(Silent):
+        client.read(1, 4, 0, 1)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=3),
+    st.sampled_from([FramerType.RTU, FramerType.SOCKET]),
+)
+def test_no_bytes_whatever_are_more_than_a_set_aside(answers: list[bytes], framer: FramerType) -> None:
+    scheme = "rtu+tcp" if framer == FramerType.RTU else "tcp"
+    with Answering(*answers) as server:
+        line = Line(port=f"{scheme}://127.0.0.1:{server.port}", devices=DEVICES, timeout=0.01)
+        with Client(line) as client:
+            for _ in answers:
+                with suppress(Silent, Garbled, Mismatched, Refused):
+                    client.read(1, 4, 0, 2)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.binary(min_size=1, max_size=40))
+def test_no_noise_on_a_serial_line_is_more_than_a_set_aside(noise: bytes) -> None:
+    ours, theirs = os.openpty()
+    try:
+        line = Line(port=os.ttyname(theirs), devices=DEVICES, baud=115200, timeout=0.01)
+        with Client(line) as client:
+            answering = threading.Thread(target=lambda: (os.read(ours, 300), os.write(ours, noise)))
+            answering.start()
+            with suppress(Silent, Garbled, Mismatched, Refused):
+                client.read(1, 4, 0, 2)
+            answering.join()
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_port_that_is_not_there_is_a_line_that_is_down(tmp_path: Path) -> None:
+    line = Line(port=str(tmp_path / "ttyUSB9"), devices=DEVICES)
+    with pytest.raises(LineDown, match="No such file"), Client(line):
+        pass
+
+
+def test_a_file_that_is_no_port_is_a_line_that_is_down(tmp_path: Path) -> None:
+    (tmp_path / "tty").touch()
+    with pytest.raises(LineDown), Client(Line(port=str(tmp_path / "tty"), devices=DEVICES)):
+        pass
+
+
+def test_a_host_that_refuses_is_a_line_that_is_down() -> None:
+    line = Line(port=f"tcp://127.0.0.1:{free_port()}", devices=DEVICES)
+    with pytest.raises(LineDown, match="refused"), Client(line):
+        pass
+
+
+def test_a_port_that_goes_away_is_a_line_that_is_down() -> None:
+    with SerialLine({1: simulated("one", 0)}) as serial:
+        line = Line(port=serial.path, devices=DEVICES, timeout=0.3)
+        client = Client(line)
+        client.__enter__()
+        assert client.read(1, 4, 5, 1) == [5]
+    with pytest.raises(LineDown), client:
+        client.read(1, 4, 5, 1)
+
+
+def test_a_port_in_use_says_so() -> None:
+    with SerialLine({}) as serial:
+        line = Line(port=serial.path, devices=DEVICES)
+        with Client(line), pytest.raises(LineDown, match="exclusively"), Client(line):
+            pass

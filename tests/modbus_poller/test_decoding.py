@@ -1,0 +1,92 @@
+import math
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.modbus_poller import decoding
+from services.modbus_poller.models import Head, Model, Register
+
+
+def model(words: Any = "high first", **options: Any) -> Model:
+    return Model(
+        Head(model="M", document="D", words=words),
+        {"x": Register(address=0, **options)},
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "raw", "value"),
+    [
+        ({"scale": 0.01}, [1234], 12.34),
+        ({"scale": 0.1}, [548], 54.8),
+        ({"scale": 0.001}, [65535], 65.535),
+        ({"scale": 10}, [7], 70),
+        ({"offset": -40}, [15], -25),
+        ({"scale": 0.1, "offset": -273.15}, [2981], 24.95),
+        ({"type": "int16", "scale": 0.01}, [0xFC18], -10.0),
+        ({"type": "uint32", "scale": 0.01}, [0x0001, 0x86A0], 1000.0),
+        (
+            {"type": "int32", "words": "low first", "scale": 0.01},
+            [0xFF38, 0xFFFF],
+            -2.0,
+        ),
+        ({"type": "uint64"}, [0, 0, 1, 0], 65536),
+        ({"type": "float32"}, [0x449A, 0x5000], 1234.5),
+        ({"type": "float32"}, [0x4366, 0x6666], 230.4),
+        ({"type": "float32", "words": "low first"}, [0x6666, 0x4366], 230.4),
+        ({"type": "float32", "scale": 0.001}, [0x4366, 0x6666], 0.2304),
+        ({"bits": "3-2"}, [0b1000], 2),
+        ({"bits": "15"}, [0x8000], True),
+        ({"bits": "0"}, [0xFFFE], False),
+        ({"bits": "3-2", "texts": {"2": "boost"}}, [0b1001], "boost"),
+        ({"bits": "3-2", "texts": {"2": "boost"}}, [0b1101], "code 3"),
+        ({"table": "coil"}, [1], True),
+        ({"table": "coil", "texts": {"0": "day", "1": "night"}}, [1], "night"),
+    ],
+)
+def test_registers_become_the_value_a_human_would_write(options: dict[str, Any], raw: list[int], value: object) -> None:
+    found = decoding.value(model(**options), "x", raw)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("raw", [[0x7FC0, 0], [0x7F80, 0], [0xFF80, 0]])
+def test_a_float_that_is_no_number_is_not_a_value(raw: list[int]) -> None:
+    with pytest.raises(ValueError, match="not a value"):
+        decoding.value(model(type="float32"), "x", raw)
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_a_float32_keeps_every_bit_of_it_in_few_digits(number: float) -> None:
+    raw = list(struct.unpack(">HH", struct.pack(">f", number)))
+    found = decoding.value(model(type="float32"), "x", raw)
+    assert isinstance(found, float)
+    assert struct.pack(">f", found) == struct.pack(">f", number)
+    assert len(repr(found)) <= len(repr(number))
+
+
+@given(st.integers(-(2**31), 2**31 - 1), st.sampled_from([1, 10, 0.1, 0.01, 0.001, 0.005]))
+def test_a_scaled_integer_is_the_closest_float_to_the_exact_decimal(number: int, scale: float) -> None:
+    raw = list(struct.unpack(">HH", struct.pack(">i", number)))
+    found = decoding.value(model(type="int32", scale=scale), "x", raw)
+    parts = round(1 / scale) if scale < 1 else 1
+    assert found == (number / parts if scale < 1 else number * scale)
+
+
+@given(
+    st.lists(st.integers(0, 0xFFFF), min_size=4, max_size=4),
+    st.sampled_from(["uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]),
+    st.sampled_from(["high first", "low first"]),
+    st.sampled_from([1, 0.01, 1e300, -3]),
+)
+def test_any_registers_are_a_finite_value_or_a_value_error(raw: list[int], kind: str, order: str, scale: float) -> None:
+    it = model(order, type=kind, scale=scale)
+    try:
+        found = decoding.value(it, "x", raw[: it.registers["x"].count])
+    except ValueError:
+        return
+    assert isinstance(found, int | float)
+    assert math.isfinite(found)

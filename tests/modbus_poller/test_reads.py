@@ -1,0 +1,82 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.modbus_poller.reads import Block, Plan, Span, join, split
+
+SPANS = st.lists(
+    st.builds(
+        Span,
+        st.sampled_from([3, 4]),
+        st.integers(0, 300),
+        st.sampled_from([1, 2, 4]),
+        st.uuids().map(str),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@given(SPANS, st.integers(4, 125), st.integers(0, 10), st.lists(st.integers(0, 300)))
+def test_every_channel_is_read_once_in_blocks_that_keep_the_limits(
+    wanted: list[Span], largest: int, gap: int, breaks: list[int]
+) -> None:
+    blocks = join(wanted, largest=largest, gap=gap, breaks=breaks)
+    assert sorted(s for b in blocks for s in b.spans) == sorted(wanted)
+    for block in blocks:
+        assert block.count <= largest
+        end = block.address
+        for span in block.spans:
+            assert span.function == block.function
+            assert span.address - end <= gap
+            end = max(end, span.end)
+            assert not any(block.address < at <= span.address for at in breaks)
+
+
+@given(SPANS)
+def test_a_block_can_be_split_until_each_part_works(wanted: list[Span]) -> None:
+    waiting = join(wanted, largest=125, gap=10)
+    parts = []
+    while waiting:
+        block = waiting.pop()
+        halves = split(block)
+        if halves:
+            assert halves[0].spans + halves[1].spans == block.spans
+            assert halves[0].address + halves[0].count <= halves[1].address
+            waiting += halves
+        else:
+            parts.append(block)
+    assert sorted(s for b in parts for s in b.spans) == sorted(wanted)
+    for block in parts:
+        assert block.count < 4 + 4 * len(block.spans)
+        assert len(block.spans) == 1 or block.count < sum(s.count for s in block.spans)
+
+
+def test_neighbours_are_read_together_and_distant_ones_apart() -> None:
+    a, b, c = Span(4, 0, 2, "a"), Span(4, 6, 2, "b"), Span(4, 17, 2, "c")
+    assert join([c, a, b], largest=20, gap=8) == [Block((a, b)), Block((c,))]
+    assert join([c, a, b], largest=20, gap=9) == [Block((a, b, c))]
+    assert join([c, a, b], largest=18, gap=9) == [Block((a, b)), Block((c,))]
+
+
+def test_a_block_is_split_at_its_widest_gap_else_in_the_middle() -> None:
+    spans = [Span(4, at, 1, str(at)) for at in (0, 1, 2, 3, 6, 7)]
+    halves = split(Block(tuple(spans)))
+    assert halves
+    assert [h.address for h in halves] == [0, 6]
+    halves = split(halves[0])
+    assert halves
+    assert [h.address for h in halves] == [0, 2]
+
+
+def test_channels_in_one_register_are_never_split() -> None:
+    assert split(Block((Span(4, 5, 1, "a"), Span(4, 5, 1, "b")))) is None
+
+
+def test_a_plan_remembers_in_place_what_was_refused() -> None:
+    a, b, c = Span(4, 0, 1, "a"), Span(4, 1, 1, "b"), Span(4, 50, 1, "c")
+    plan = Plan(join([a, b, c], largest=125, gap=0))
+    halves = plan.refused(plan.blocks[0])
+    assert halves == [Block((a,)), Block((b,))]
+    assert plan.refused(halves[1]) == []
+    assert plan.blocks == [Block((a,)), Block((c,))]
+    assert plan.left_out == ["b"]

@@ -1,0 +1,304 @@
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heliograph import topics
+from heliograph.bus import Bus, Message
+from heliograph.config import Broker
+from simulator.device import Device
+from simulator.faults import Fault
+from simulator.readings import Meter
+from simulator.registers import Registers
+from simulator.sdm120 import floats, sdm120
+from simulator.serial_line import SerialLine
+from simulator.site import Plan, Site
+from simulator.tcp_server import TcpServer
+from simulator.tracer import encode, tracer
+from tests.conftest import ROOT, LocalBroker, Processes
+
+METER = Meter(
+    volts=230.4,
+    hertz=50.02,
+    watts=1234.5,
+    var=-100.25,
+    import_kwh=1042.7,
+    export_kwh=3.3,
+    import_kvarh=12.6,
+)
+
+
+class Ear:
+    """Hears everything on the bus."""
+
+    def __init__(self, port: int) -> None:
+        self.states: list[tuple[str, dict[str, Any]]] = []
+        self.infos: dict[str, dict[str, Any]] = {}
+        self.availability: dict[str, list[str]] = {}
+        self.status: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._bus = Bus(Broker(port=port), "ear", "ear")
+        for kind in ("state", "info", "availability"):
+            self._bus.subscribe(topics.every_device(kind), self._device)
+        self._bus.subscribe(topics.every_service("status"), self._service)
+
+    def __enter__(self) -> "Ear":
+        self._bus.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bus.__exit__()
+
+    def _device(self, message: Message) -> None:
+        _, device, kind, _ = topics.parse(message.topic)
+        with self._lock:
+            if kind == "state":
+                self.states.append((device, json.loads(message.payload)))
+            elif kind == "info":
+                self.infos[device] = json.loads(message.payload)
+            else:
+                self.availability.setdefault(device, []).append(message.payload.decode())
+
+    def _service(self, message: Message) -> None:
+        self.status = json.loads(message.payload)
+
+    def of(self, device: str) -> list[dict[str, Any]]:
+        with self._lock:
+            return [state for name, state in self.states if name == device]
+
+    def newest(self, device: str) -> dict[str, Any]:
+        values = self.of(device)[-1]["values"]
+        assert isinstance(values, dict)
+        return values
+
+    def last_availability(self, device: str) -> str:
+        return self.availability.get(device, [""])[-1]
+
+
+@pytest.fixture
+def ear(broker: LocalBroker) -> Iterator[Ear]:
+    with Ear(broker.port) as listening:
+        yield listening
+
+
+class Pollers:
+    """Starts the service with a section of its configuration."""
+
+    def __init__(self, folder: Path, broker: LocalBroker, processes: Processes) -> None:
+        self._folder = folder
+        self._broker = broker
+        self._processes = processes
+
+    def start(self, section: str) -> "subprocess.Popen[bytes]":
+        file = self._folder / "config.toml"
+        file.write_text(
+            f'[node]\nname = "pi1"\ndata = "{self._folder / "data"}"\nclock = "trust"\n'
+            f"[broker]\nport = {self._broker.port}\n{section}"
+        )
+        return self._processes.start("services.modbus_poller", str(file))
+
+    def said(self) -> str:
+        return self._processes.said()
+
+
+@pytest.fixture
+def pollers(tmp_path: Path, broker: LocalBroker, processes: Processes) -> Pollers:
+    return Pollers(tmp_path, broker, processes)
+
+
+def wait_for(check: Callable[[], object], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < end, "never came true"
+        time.sleep(0.02)
+
+
+def line(port: str, options: str = "") -> str:
+    return f'[[modbus_poller.lines]]\nport = "{port}"\n{options}\n'
+
+
+def device(name: str, model: str, unit: int = 1, interval: float = 0.5) -> str:
+    return (
+        f'[[modbus_poller.lines.devices]]\nname = "{name}"\nmodel = "{model}"\nunit = {unit}\ninterval = {interval}\n'
+    )
+
+
+def test_a_simulated_tracer_comes_out_as_it_is(pollers: Pollers, ear: Ear) -> None:
+    reading = Site(Plan(), 1_782_000_000.0).controller()
+    unit = tracer("tracer", lambda: reading)
+    with SerialLine({1: unit}) as serial:
+        process = pollers.start(line(serial.path) + device("tracer", "epever_tracer"))
+        wait_for(lambda: len(ear.of("tracer")) >= 2)
+        process.terminate()
+        assert process.wait(timeout=30) == 0
+    words = encode(reading)
+    values = ear.of("tracer")[0]["values"]
+    assert values["pv_voltage"] == words[0x3100] / 100
+    assert values["pv_power"] == (words[0x3102] + (words[0x3103] << 16)) / 100
+    assert values["battery_voltage"] == words[0x3104] / 100
+    assert values["battery_soc"] == words[0x311A]
+    assert values["charging_state"] == reading.stage
+    assert values["night"] is reading.night
+    assert values["load_on"] is reading.load_on
+    assert values["charging_mode"] == "MPPT"
+    assert values["energy_generated_total"] == round(reading.generated.total, 2)
+    channels = ear.infos["tracer"]["channels"]
+    assert set(channels) == set(values)
+    assert channels["pv_voltage"] == {"unit": "V"}
+    assert channels["energy_generated_today"]["kind"] == "counter"
+    assert ear.last_availability("tracer") == "offline"  # nobody reads it any more
+    assert "online" in ear.availability["tracer"]
+
+
+def test_lines_of_every_kind_are_polled_at_once(pollers: Pollers, ear: Ear) -> None:
+    units = {7: sdm120("meter", lambda: METER, unit=7)}
+    with (
+        SerialLine(units) as serial,
+        TcpServer(units) as tcp,
+        TcpServer(units, framing="rtu") as gateway,
+    ):
+        pollers.start(
+            line(serial.path, 'parity = "even"\nbaud = 9600')
+            + device("by_wire", "eastron_sdm120", 7)
+            + line(f"tcp://127.0.0.1:{tcp.port}")
+            + device("by_tcp", "eastron_sdm120", 7)
+            + line(f"rtu+tcp://127.0.0.1:{gateway.port}")
+            + device("by_gateway", "eastron_sdm120", 7)
+        )
+        for name in ("by_wire", "by_tcp", "by_gateway"):
+            wait_for(partial(ear.of, name))
+            values = ear.newest(name)
+            assert values["voltage"] == 230.4
+            assert values["power"] == 1234.5
+            assert values["energy_import"] == 1042.7
+
+
+def test_a_dead_device_of_five_costs_the_others_nothing(pollers: Pollers, ear: Ear) -> None:
+    units = {n: sdm120(f"m{n}", lambda: METER, unit=n) for n in range(1, 6)}
+    units[3].fault = Fault("silence")
+    with SerialLine(units) as serial:
+        pollers.start(
+            line(serial.path, "timeout = 0.4") + "".join(device(f"m{n}", "eastron_sdm120", n, 1.0) for n in units)
+        )
+        wait_for(lambda: ear.last_availability("m3") == "offline")
+        others = ("m1", "m2", "m4", "m5")
+        wait_for(lambda: all(len(ear.of(name)) >= 3 for name in others))
+        before = {name: len(ear.of(name)) for name in others}
+        asked = serial.requests[3]
+        # The window is a number of ticks of one device; the others must have had as many.
+        wait_for(lambda: len(ear.of("m1")) >= before["m1"] + 7)
+        wait_for(lambda: all(len(ear.of(name)) >= before[name] + 6 for name in others))
+        for name in others:
+            ticks = [int(state["time"]) for state in ear.of(name)]
+            polled = ticks[before[name] :]
+            missed = set(range(polled[0], polled[-1])) - set(polled)
+            assert len(missed) <= 1, "a busy test machine may cost one, a dead device costs more"
+        assert serial.requests[3] - asked <= 2
+        units[3].fault = Fault()
+        wait_for(lambda: ear.last_availability("m3") == "online")
+        wait_for(lambda: ear.of("m3"))
+    lines = [text for text in pollers.said().splitlines() if " m3: " in text]
+    assert [text.split("m3: ")[1].split(";")[0] for text in lines] == [
+        "no answer in 0.4 s",
+        "answers again",
+    ]
+
+
+def test_what_a_device_does_not_have_is_found_out_once(pollers: Pollers, ear: Ear) -> None:
+    registers = Registers(largest=60)
+    words = floats({0x00: 230.0, 0x06: 4.5, 0x46: 50.0, 0x48: 12.5})
+    registers.inputs.update(words)
+    unit = Device("clone", registers)
+    with TcpServer({1: unit}) as server:
+        pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("clone", "eastron_sdm120"))
+        wait_for(lambda: len(ear.of("clone")) >= 6)
+        channels = {"voltage", "current", "frequency", "energy_import"}
+        assert {frozenset(s["values"]) for s in ear.of("clone")} == {frozenset(channels)}
+        wait_for(lambda: set(ear.infos["clone"]["channels"]) == channels)
+    asked = Counter((r.address, r.count) for r in unit.seen)
+    once = {question for question, times in asked.items() if times == 1}
+    again = {question for question, times in asked.items() if times > 1}
+    assert (0x00, 32) in once
+    assert (0x156, 4) in once
+    assert again == {(0x00, 2), (0x06, 2), (0x46, 4)}
+    assert pollers.said().count("does not have") == 1
+
+
+def test_a_float_that_is_nan_is_set_aside_where_all_can_see(pollers: Pollers, ear: Ear, broker: LocalBroker) -> None:
+    registers = Registers()
+    registers.inputs.update(dict.fromkeys(range(0x15A), 0))
+    registers.inputs.update({0x0C: 0x7FC0, 0x0D: 0})
+    with TcpServer({1: Device("nan", registers)}) as server:
+        pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("meter", "eastron_sdm120"))
+        wait_for(lambda: ear.of("meter"))
+        assert "power" not in ear.newest("meter")
+        assert len(ear.newest("meter")) == 12
+        broker.kill()  # the status is said anew to a new broker
+        broker.start()
+        wait_for(lambda: ear.status.get("set_aside"))
+    bad = ear.status["set_aside"][-1]
+    assert (bad["where"], bad["why"]) == ("meter", "nan is not a value")
+    assert bad["what"].startswith("power")
+
+
+def test_a_line_that_comes_back_is_polled_again(pollers: Pollers, ear: Ear, tmp_path: Path) -> None:
+    units = {1: sdm120("meter", lambda: METER)}
+    link = tmp_path / "ttyUSB0"
+    process = pollers.start(line(str(link)) + device("meter", "eastron_sdm120"))
+    wait_for(lambda: ear.last_availability("meter") == "offline")
+    for _ in range(2):
+        with SerialLine(units, link=link):
+            wait_for(lambda: ear.last_availability("meter") == "online")
+            ear.states.clear()
+            wait_for(lambda: ear.of("meter"))
+        wait_for(lambda: ear.last_availability("meter") == "offline")
+    assert process.poll() is None
+    assert pollers.said().count("works again") == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_it_cleanly_even_while_a_device_is_silent(pollers: Pollers, ear: Ear, number: int) -> None:
+    unit = sdm120("meter", lambda: METER)
+    unit.fault = Fault("silence")
+    with SerialLine({1: unit}) as serial:
+        process = pollers.start(line(serial.path, "timeout = 60") + device("meter", "eastron_sdm120"))
+        wait_for(lambda: serial.requests[1])
+        wait_for(lambda: ear.status.get("state") == "online")
+        process.send_signal(number)
+        assert process.wait(timeout=30) == 0
+    wait_for(lambda: ear.status.get("state") == "offline")
+    assert "Traceback" not in pollers.said()
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "",
+        line("udp://host") + device("a", "eastron_sdm120"),
+        line("/dev/ttyUSB0") + device("a", "no_such_model"),
+        line("/dev/ttyUSB0") + device("a/b", "eastron_sdm120"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line_and_exit_code_1(tmp_path: Path, section: str) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'[node]\ndata = "{tmp_path}"\n{section}')
+    done = subprocess.run(
+        [sys.executable, "-m", "services.modbus_poller", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"modbus_poller: {file}: [modbus_poller]")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "outbox").exists()
