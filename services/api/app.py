@@ -1,0 +1,214 @@
+"""The routes: what is asked over HTTP, and who answers it."""
+
+import asyncio
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.websockets import WebSocket
+
+import heliograph
+from heliograph.errors import StoreAway, StoreDamaged
+from services.api import feed, page, patterns, queries, series, views
+from services.api.answers import (
+    BucketAnswer,
+    DeviceAnswer,
+    Health,
+    LatestAnswer,
+    NodeAnswer,
+    Problem,
+    RawAnswer,
+    answer,
+    components,
+    described,
+)
+from services.api.errors import Refused
+from services.api.history import History
+from services.api.live import Live
+
+STORE_SECONDS = 5.0  # how long /health waits for the store
+
+SeriesQuery = Annotated[
+    list[str] | None,
+    Query(
+        alias="series",
+        description="Comma-separated node/device/channel; * matches within one part.",
+        examples=["roof/tracer/pv_power"],
+    ),
+]
+FromQuery = Annotated[
+    str | None, Query(alias="from", description="UTC seconds or ISO 8601; default: 24 hours before `to`.")
+]
+ToQuery = Annotated[str | None, Query(alias="to", description="UTC seconds or ISO 8601, not included; default: now.")]
+BucketQuery = Annotated[str | None, Query(description="15m, 1h, 1d, 1w, 1mo, 1y, … or auto; none: raw points.")]
+ZoneQuery = Annotated[str | None, Query(description="The time zone buckets keep to; default: UTC.")]
+FunctionsQuery = Annotated[
+    str | None,
+    Query(description="Comma-separated: n mean min max sum first last delta integral; default: mean."),
+]
+LimitQuery = Annotated[str | None, Query(description="Raw points on a page, at most 100000; default: 10000.")]
+NextQuery = Annotated[str | None, Query(alias="next", description="`next` of the page before, with the same question.")]
+NodeQuery = Annotated[str | None, Query(description="Only the devices of this node.")]
+
+
+def create_app(
+    live: Live,
+    history: History,
+    *,
+    node: str,
+    connected: Callable[[], bool],
+    origins: Collection[str] = (),
+    static: Path = page.STATIC,
+) -> FastAPI:
+    """Return the application; `connected` says whether the broker answers, `origins` may read from other pages."""
+    app = _Api(
+        title="Heliograph",
+        version=heliograph.__version__,
+        description="Readings of a solar, energy and environment cluster.",
+        openapi_url="/api/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    files = StaticFiles(directory=static, html=True, check_dir=False)
+
+    @app.get("/api/v1/health", responses=described(Health, "Bus and store answer."), tags=["node"])
+    async def health() -> Response:
+        """Whether bus and store answer (else 503), and how the services of this node are."""
+        store = await _store_problem(history)
+        found = views.health(live, node, connected(), store, time.time())
+        return answer(found, 200 if found.status == "ok" else 503)
+
+    @app.get("/api/v1/nodes", responses=described(NodeAnswer, "Nodes.", "list"), tags=["node"])
+    async def nodes() -> Response:
+        """Every node that was seen, with its services and their last status."""
+        return answer(views.nodes(live))
+
+    @app.get("/api/v1/devices", responses=described(DeviceAnswer, "Devices.", "list"), tags=["readings"])
+    async def devices(node: NodeQuery = None) -> Response:
+        """Every device with its channels and their newest values."""
+        return answer(views.devices(live, node))
+
+    @app.get("/api/v1/latest", responses=described(LatestAnswer, "By series.", "map"), tags=["readings"])
+    async def latest(wanted: SeriesQuery = None) -> Response:
+        """The newest value of each series."""
+        return answer(views.latest(live, patterns.parse(wanted or [])))
+
+    @app.get(
+        "/api/v1/series",
+        responses=described(RawAnswer, "Raw points; with `bucket`, a BucketAnswer."),
+        tags=["readings"],
+    )
+    async def history_of_series(
+        wanted: SeriesQuery = None,
+        start: FromQuery = None,
+        end: ToQuery = None,
+        bucket: BucketQuery = None,
+        tz: ZoneQuery = None,
+        functions: FunctionsQuery = None,
+        limit: LimitQuery = None,
+        cursor: NextQuery = None,
+    ) -> Response:
+        """Raw points by the page, or values per bucket of local time."""
+        names = patterns.parse(wanted or [])
+        asked = queries.span(start, end, time.time())
+        if bucket:
+            text, zone, names_of_functions = bucket, queries.zone(tz), queries.functions(functions)
+            if text != "auto":
+                queries.bucket(text, asked, len(names))
+            return answer(
+                await history.ask(lambda reader: series.bucketed(reader, names, asked, text, zone, names_of_functions))
+            )
+        if tz or functions:
+            raise Refused("tz and functions go with bucket: add one such as bucket=1h, or bucket=auto")
+        most, place = queries.limit(limit), queries.cursor(cursor)
+        return answer(await history.ask(lambda reader: series.raw(reader, names, asked, most, place)))
+
+    @app.websocket("/api/v1/live")
+    async def live_feed(websocket: WebSocket) -> None:
+        if not _may_listen(websocket, origins):
+            await websocket.close(1008, "this page may not listen here; see origins in [api]")
+            return
+        await feed.serve(websocket, live)
+
+    @app.get("/api/v1/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        return await files.get_response("docs.html", request.scope)
+
+    app.mount("/", files)
+
+    _explain_errors(app)
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
+    if origins:
+        app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
+    app.add_middleware(page.Headers, content_security_policy=page.policy(static))
+    return app
+
+
+class _Api(FastAPI):
+    """FastAPI that describes our own answers and errors in openapi.json."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description, made when first asked for."""
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            schema["components"] = {"schemas": components()}
+            for path in schema["paths"].values():
+                for operation in path.values():
+                    # FastAPI's own 422: ours is the 4XX.
+                    operation["responses"].pop("422", None)
+            raw = schema["paths"]["/api/v1/series"]["get"]["responses"]["200"]["content"]["application/json"]
+            raw["schema"] = {"oneOf": [raw["schema"], {"$ref": f"#/components/schemas/{BucketAnswer.__name__}"}]}
+            self.openapi_schema = schema
+        return self.openapi_schema
+
+
+async def _store_problem(history: History) -> str:
+    """Return why the store does not answer, or nothing."""
+    try:
+        await asyncio.wait_for(history.ask(lambda reader: len(reader.series())), STORE_SECONDS)
+    except (StoreAway, StoreDamaged) as error:
+        return str(error)
+    except TimeoutError:
+        return f"the store did not answer within {STORE_SECONDS:.0f} s"
+    return ""
+
+
+def _may_listen(websocket: WebSocket, origins: Collection[str]) -> bool:
+    """Whether a page of this node, a page that may, or a program asks: browsers let every page open a WebSocket."""
+    origin = websocket.headers.get("origin")
+    return origin is None or origin in origins or urlsplit(origin).netloc == websocket.headers.get("host")
+
+
+def _explain_errors(app: FastAPI) -> None:
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> Response:
+        return answer(Problem(error.detail), error.status)
+
+    @app.exception_handler(StoreAway)
+    @app.exception_handler(StoreDamaged)
+    async def away(_: Request, error: Exception) -> Response:
+        return answer(Problem(f"the store does not answer: {error}"), 503)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        return answer(Problem(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 422)
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        details = {
+            404: f"there is no {request.url.path[:80]}; /api/v1/docs lists what there is",
+            405: f"{request.method[:16]} is not for {request.url.path[:80]}; /api/v1/docs lists what is",
+        }
+        found = answer(Problem(details.get(error.status_code, str(error.detail))), error.status_code)
+        found.headers.update(error.headers or {})
+        return found

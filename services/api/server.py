@@ -1,0 +1,146 @@
+"""The process: bus and store on one side, uvicorn on the other."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from heliograph import topics
+from heliograph.bus import Message
+from heliograph.config import Config
+from heliograph.errors import ConfigError, MessageError, StoreAway, StoreDamaged
+from heliograph.service import Service
+from heliograph.store import open_reader
+from heliograph.store.interface import Point, Reader, Series
+from services.api import page
+from services.api.app import create_app
+from services.api.history import History
+from services.api.live import Live
+
+log = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5.0
+SEED_SECONDS = 5.0  # between two looks for a store that is not there yet
+CLOSE_SECONDS = 1  # for answers under way when the service stops
+MESSAGE_BYTES = 65_536  # longest subscription
+
+
+class Api(Config, frozen=True, kw_only=True):
+    """The [api] section."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    store: str = ""
+    origins: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a port that nothing can listen on, and origins that no browser sends."""
+        if not 0 < self.port < 65536:
+            raise ValueError(f"port: {self.port} is not between 1 and 65535")
+        for origin in self.origins:
+            if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
+                raise ValueError(f"origins: {origin!r} is not an origin such as https://example.org")
+
+
+def main(options: Api, service: Service) -> None:
+    """Answer until the process is told to stop."""
+    data = Path(options.store) if options.store else service.data
+    with _listen(options) as listener, History(lambda: open_reader(data)) as history:
+        asyncio.run(_serve(options, service, listener, history))
+
+
+def _listen(options: Api) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family, backlog=128)
+    except OSError as error:
+        raise ConfigError(f"[api] cannot listen on {options.host} port {options.port}: {error.strerror}") from None
+
+
+async def _serve(options: Api, service: Service, listener: socket.socket, history: History) -> None:
+    live = Live()
+    _follow(service, live)
+    if not (page.STATIC / "vendor").is_dir():
+        log.warning("the dashboard's packages are missing: run scripts/frontend")
+    app = create_app(
+        live,
+        history,
+        node=service.node,
+        connected=lambda: service.bus.connected,
+        origins=options.origins,
+    )
+    server = uvicorn.Server(configuration(app))
+    shown = "127.0.0.1" if options.host in ("", "0.0.0.0", "::") else options.host
+    log.info("listening on %s, dashboard at http://%s:%d/", options.host, shown, options.port)
+    async with asyncio.TaskGroup() as tasks:
+        aside = [tasks.create_task(_seed(live, history)), tasks.create_task(_beat(service, live))]
+        await server.serve(sockets=[listener])
+        for task in aside:
+            task.cancel()
+
+
+def configuration(app: ASGIApp) -> uvicorn.Config:
+    """Return how uvicorn serves: h11, asyncio, and no logging of its own but warnings."""
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="websockets-sansio",
+        loop="asyncio",
+        lifespan="off",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws_max_size=MESSAGE_BYTES,
+        ws_per_message_deflate=False,  # 300 kB for each client, to save little
+        timeout_graceful_shutdown=CLOSE_SECONDS,
+    )
+
+
+def _follow(service: Service, live: Live) -> None:
+    """Hand what the bus says about every node to `live`, on the event loop."""
+    loop = asyncio.get_running_loop()
+
+    def take(message: Message) -> None:
+        try:
+            live.take(message.topic, message.payload)
+        except MessageError as error:
+            service.set_aside(str(error), message.payload, message.topic)
+
+    def pass_on(message: Message) -> None:
+        # After the loop has ended nobody wants to know.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(take, message)
+
+    service.bus.subscribe(topics.every_device("state"), pass_on, qos=0)
+    service.bus.subscribe(topics.every_device("info"), pass_on)
+    service.bus.subscribe(topics.every_device("availability"), pass_on)
+    service.bus.subscribe(topics.every_service("status"), pass_on)
+
+
+async def _seed(live: Live, history: History) -> None:
+    """Show what the store knows, as soon as there is one."""
+    while True:
+        try:
+            series, latest = await history.ask(_newest)
+        except (StoreAway, StoreDamaged):
+            await asyncio.sleep(SEED_SECONDS)
+        else:
+            live.seed(series, latest)
+            return
+
+
+def _newest(reader: Reader) -> tuple[list[Series], dict[int, Point]]:
+    series = reader.series()
+    return series, reader.latest([one.id for one in series])
+
+
+async def _beat(service: Service, live: Live) -> None:
+    while True:
+        service.alive()
+        service.fact("listeners", live.listeners)
+        await asyncio.sleep(BEAT_SECONDS)

@@ -1,0 +1,287 @@
+import { LitElement, html, nothing } from "lit";
+import uPlot from "uplot";
+import { moment, tick, title, value, valueText } from "/format.js";
+import { History, RANGES, joined } from "/history.js";
+
+const REFRESH_SECONDS = 300;
+const FROM_ZERO = new Set(["W", "kW", "VA", "A", "%", "Wh", "lx", "W/m²"]);
+const HEIGHT = 200;
+const LOW_HEIGHT = 150; // of a plot on a phone
+
+// The history of the chosen channels: one plot per unit, one time axis, one cursor.
+class Chart extends LitElement {
+  static properties = {
+    site: { attribute: false },
+    chosen: { attribute: false }, // [{series, colour}]
+    range: { type: Number },
+    state: { state: true },
+    cursor: { state: true },
+  };
+
+  #history = new History();
+  #plots = [];
+  #asked = 0;
+  #drawn = 0;
+  #loadedAt = 0;
+
+  createRenderRoot() {
+    return this;
+  }
+
+  constructor() {
+    super();
+    this.chosen = [];
+    this.range = RANGES[2].seconds;
+    this.state = "loading";
+    this.cursor = null;
+    this.connected = true;
+  }
+
+  connectedCallback() {
+    super.connectedCallback();
+    this.#resize.observe(this);
+    this.site.addEventListener("values", this.#values);
+    this.site.addEventListener("change", this.#reconnected);
+    this.dark = matchMedia("(prefers-color-scheme: dark)");
+    this.dark.addEventListener("change", this.#rebuild);
+    this.timer = setInterval(() => {
+      if (this.site.now() - this.#loadedAt > REFRESH_SECONDS || this.state === "failed") this.#load();
+    }, 5000);
+  }
+
+  disconnectedCallback() {
+    super.disconnectedCallback();
+    this.#resize.disconnect();
+    this.site.removeEventListener("values", this.#values);
+    this.site.removeEventListener("change", this.#reconnected);
+    this.dark.removeEventListener("change", this.#rebuild);
+    clearInterval(this.timer);
+  }
+
+  willUpdate(changed) {
+    if (changed.has("chosen") || changed.has("range")) {
+      const names = this.chosen.map((one) => one.series).join();
+      if (names !== this.names || changed.has("range")) {
+        this.names = names;
+        this.#load();
+      }
+    }
+  }
+
+  async #load() {
+    const ask = ++this.#asked;
+    const names = this.chosen.map((one) => one.series);
+    if (!names.length) {
+      this.#clear();
+      this.state = "none";
+      return;
+    }
+    const history = new History();
+    try {
+      await history.load(this.site, names, this.range);
+      if (ask !== this.#asked) return;
+      this.#history = history;
+      this.#loadedAt = this.site.now();
+      this.state = [...history.columns.values()].some((column) => column.n.some(Boolean)) ? "drawn" : "empty";
+      await this.updateComplete;
+      this.#rebuild();
+    } catch (error) {
+      if (ask !== this.#asked) return;
+      this.state = "failed";
+      this.problem = error.message;
+    }
+  }
+
+  #groups() {
+    const groups = new Map();
+    for (const one of this.chosen) {
+      const channel = this.site.channels.get(one.series);
+      if (!channel || !this.#history.columns.has(one.series)) continue;
+      const unit = channel.unit ?? "";
+      if (!groups.has(unit)) groups.set(unit, []);
+      groups.get(unit).push({ ...one, channel });
+    }
+    return groups;
+  }
+
+  #data(lines) {
+    const { times, columns, step } = this.#history;
+    const data = [times];
+    for (const { series, channel } of lines) {
+      const column = columns.get(series);
+      const longest = 3 * Math.max(step, channel.owner.interval || 300);
+      for (const part of ["mean", "min", "max"]) data.push(joined(times, column[part], longest));
+    }
+    return data;
+  }
+
+  #clear() {
+    for (const { plot } of this.#plots) plot.destroy();
+    this.#plots = [];
+  }
+
+  #rebuild = () => {
+    this.#clear();
+    this.cursor = null;
+    const place = this.querySelector(".plots");
+    if (!place || this.state !== "drawn") return;
+    const groups = [...this.#groups()];
+    groups.forEach(([unit, lines], index) => {
+      const plot = new uPlot(this.#options(unit, lines, index === groups.length - 1), this.#data(lines), place);
+      plot.root.setAttribute("role", "img");
+      plot.root.setAttribute("aria-label", `History of ${lines.map(({ channel }) => label(channel)).join(", ")}${unit && ` in ${unit}`}`);
+      this.#plots.push({ plot, lines });
+    });
+  };
+
+  #options(unit, lines, last) {
+    const style = getComputedStyle(this);
+    const ink = style.getPropertyValue("--muted");
+    const grid = style.getPropertyValue("--line");
+    const font = `12px ${style.fontFamily}`;
+    const series = [{}];
+    const bands = [];
+    for (const { colour } of lines) {
+      const stroke = style.getPropertyValue(`--series-${colour}`).trim();
+      const mean = series.length;
+      series.push({ stroke, width: 2, points: { show: false } });
+      series.push({ stroke: "transparent", width: 0, points: { show: false } });
+      series.push({ stroke: "transparent", width: 0, points: { show: false } });
+      bands.push({ series: [mean + 2, mean + 1], fill: `${stroke}2e` });
+    }
+    const axis = { stroke: ink, font, grid: { stroke: grid, width: 1 }, ticks: { show: false } };
+    return {
+      width: this.#width(),
+      height: (innerWidth < 640 ? LOW_HEIGHT : HEIGHT) + (last ? 26 : 0),
+      series,
+      bands,
+      legend: { show: false },
+      padding: [14, 26, last ? 0 : 8, 0],
+      cursor: { sync: { key: "heliograph" }, drag: { x: false, y: false }, points: { size: 7 }, y: false },
+      scales: {
+        x: { range: () => this.#window() },
+        y: { range: (_, low, high) => limits(unit, low, high) },
+      },
+      axes: [
+        { ...axis, size: last ? 30 : 0, space: 64, values: (_, ticks) => (last ? ticks.map(tick) : []) },
+        { ...axis, size: 58, values: (_, ticks) => tickTexts(ticks, unit) },
+      ],
+      hooks: { setCursor: [(plot) => (this.cursor = plot.cursor.idx ?? null)] },
+    };
+  }
+
+  #window() {
+    const end = Math.max(this.site.now(), (this.#history.times.at(-1) ?? 0) + this.#history.step);
+    return [end - this.range, end];
+  }
+
+  #width() {
+    return Math.max(200, this.querySelector(".plots")?.clientWidth ?? 600);
+  }
+
+  #resize = new ResizeObserver(() => {
+    for (const { plot } of this.#plots) {
+      if (plot.width !== this.#width()) plot.setSize({ width: this.#width(), height: plot.height });
+    }
+  });
+
+  #values = ({ detail }) => {
+    let ours = false;
+    for (const [series, { time, value: raw }] of detail) ours = this.#history.append(series, time, raw) || ours;
+    if (ours && this.state === "empty") {
+      this.state = "drawn";
+      this.updateComplete.then(this.#rebuild);
+    }
+    if (ours && this.cursor === null) this.requestUpdate();
+    // A plot of a week need not move ten times a second.
+    if (!ours || performance.now() - this.#drawn < 1000) return;
+    this.#drawn = performance.now();
+    for (const { plot, lines } of this.#plots) plot.setData(this.#data(lines));
+  };
+
+  // What was missed while the connection was lost is in the store.
+  #reconnected = () => {
+    if (this.site.connected && !this.connected) this.#load();
+    this.connected = this.site.connected;
+  };
+
+  #at(series) {
+    const index = this.cursor;
+    if (index === null) return this.site.channels.get(series)?.value;
+    const list = this.#history.columns.get(series)?.mean;
+    // The nearest bucket with a reading: a slow device leaves buckets empty.
+    for (const offset of [0, -1, 1, -2, 2, -3, 3]) {
+      if (typeof list?.[index + offset] === "number") return list[index + offset];
+    }
+    return null;
+  }
+
+  #tell(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
+  }
+
+  render() {
+    const texts = {
+      none: "Choose a channel below to see its history.",
+      empty: "Nothing is stored for this time yet. New readings appear as they arrive.",
+      loading: "Loading …",
+      failed: `The history is not available: ${this.problem}`,
+    };
+    const when = this.cursor === null ? null : this.#history.times[this.cursor];
+    return html`
+      <header class="panel-head">
+        <h2>History</h2>
+        <span class="when" aria-hidden="true">${when ? moment(when) : nothing}</span>
+        <div class="segments" role="radiogroup" aria-label="How far back">
+          ${RANGES.map(
+            ({ name, seconds }) => html`
+              <label>
+                <input type="radio" name="range" .checked=${seconds === this.range} @change=${() => this.#tell("range", seconds)} />
+                <span>${name}</span>
+              </label>
+            `,
+          )}
+        </div>
+      </header>
+      <ul class="legend">
+        ${this.chosen.map(({ series, colour }) => {
+          const channel = this.site.channels.get(series);
+          if (!channel) return nothing;
+          return html`<li class="c${colour}">
+            <i class="dot"></i>
+            <span class="legend-name">${label(channel)} <small>${title(channel.owner.device)}</small></span>
+            <b>${valueText(this.#at(series), channel.unit)}</b>
+            <button class="remove" title="Remove from the chart" aria-label="Remove ${label(channel)} from the chart" @click=${() => this.#tell("choose", series)}>×</button>
+          </li>`;
+        })}
+      </ul>
+      ${this.state === "drawn" ? nothing : html`<p class="quiet" role="status">${texts[this.state]}</p>`}
+      <div class="plots" ?hidden=${this.state !== "drawn"}></div>
+    `;
+  }
+}
+
+function label(channel) {
+  return channel.label || title(channel.name);
+}
+
+function limits(unit, low, high) {
+  if (low === null || high === null || low === undefined) return [0, 1];
+  if (unit === "" && low >= 0 && high <= 1) return [0, 1];
+  const from = FROM_ZERO.has(unit) ? Math.min(0, low) : low;
+  const to = FROM_ZERO.has(unit) ? Math.max(0, high) : high;
+  const room = (to - from || Math.abs(to) || 1) * 0.08;
+  const top = unit === "%" && to <= 100 ? Math.min(100, to + room) : to + room;
+  return [from === 0 ? 0 : from - room, top];
+}
+
+// All ticks in the unit of the largest, so that an axis does not change its unit half-way.
+function tickTexts(ticks, unit) {
+  const largest = Math.max(...ticks.map(Math.abs));
+  const [, shown] = value(largest, unit);
+  const factor = shown === unit ? 1 : { k: 1e3, M: 1e6, G: 1e9 }[shown[0]] / ({ k: 1e3, M: 1e6 }[unit[0]] ?? 1);
+  const digits = Math.max(0, Math.min(3, -Math.floor(Math.log10((ticks[1] - ticks[0] || 1) / factor) + 1e-9)));
+  return ticks.map((tick) => `${(tick / factor).toFixed(digits)}${shown ? ` ${shown}` : ""}`);
+}
+
+customElements.define("helio-chart", Chart);

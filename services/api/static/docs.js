@@ -1,0 +1,146 @@
+import { LitElement, html, nothing } from "lit";
+
+const SHOWN_CHARACTERS = 20000;
+const EXAMPLES = { series: "*/*/*power", bucket: "1h", functions: "mean,min,max", tz: Intl.DateTimeFormat().resolvedOptions().timeZone };
+const REQUIRED = new Set(["series"]);
+
+// The documentation of the interface, drawn from openapi.json, with a form to try each request.
+class Docs extends LitElement {
+  static properties = {
+    description: { state: true },
+    problem: { state: true },
+    answers: { state: true },
+    feed: { state: true },
+  };
+
+  createRenderRoot() {
+    this.replaceChildren();
+    return this;
+  }
+
+  constructor() {
+    super();
+    this.answers = {};
+    this.feed = null;
+    this.#load();
+  }
+
+  async #load() {
+    try {
+      const response = await fetch("/api/v1/openapi.json");
+      this.description = await response.json();
+    } catch (error) {
+      this.problem = error.message;
+    }
+  }
+
+  async #try(event, path) {
+    event.preventDefault();
+    const query = new URLSearchParams();
+    for (const [name, text] of new FormData(event.target)) if (text.trim()) query.set(name, text.trim());
+    const url = query.size ? `${path}?${query.toString().replaceAll("%2F", "/").replaceAll("%2C", ",")}` : path;
+    let answer;
+    try {
+      const response = await fetch(url);
+      const text = JSON.stringify(await response.json(), null, 2);
+      const more = text.length - SHOWN_CHARACTERS;
+      answer = { url, status: `${response.status} ${response.statusText}`, ok: response.ok, text: more > 0 ? `${text.slice(0, SHOWN_CHARACTERS)}\n… ${more} more characters` : text };
+    } catch (error) {
+      answer = { url, status: "no answer", ok: false, text: error.message };
+    }
+    this.answers = { ...this.answers, [path]: answer };
+  }
+
+  #listen(event) {
+    event.preventDefault();
+    this.socket?.close();
+    const wanted = new FormData(event.target).get("series").split(",").map((part) => part.trim());
+    const lines = [];
+    const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/api/v1/live`);
+    this.socket = socket;
+    socket.onopen = () => socket.send(JSON.stringify({ subscribe: wanted }));
+    socket.onmessage = ({ data }) => {
+      lines.unshift(data.length > 300 ? `${data.slice(0, 300)} …` : data);
+      lines.length = Math.min(lines.length, 12);
+      this.feed = lines.join("\n");
+    };
+    this.feed = "Connecting …";
+  }
+
+  #answer(path) {
+    const answer = this.answers[path];
+    if (!answer) return nothing;
+    return html`<div class="answer" role="status">
+      <p><b class=${answer.ok ? "good" : "bad"}>${answer.status}</b> <code>curl '${location.origin}${answer.url}'</code></p>
+      <pre tabindex="0">${answer.text}</pre>
+    </div>`;
+  }
+
+  #shape(schema) {
+    const reference = schema?.$ref ?? schema?.items?.$ref ?? schema?.additionalProperties?.$ref;
+    const name = reference?.split("/").at(-1);
+    const shape = this.description.components.schemas[name];
+    if (!shape?.properties) return nothing;
+    const around = schema.items ? ["[", "]"] : schema.additionalProperties ? ["{name: ", "}"] : ["", ""];
+    return html`<p class="shape">
+      <code>${around[0]}{${Object.keys(shape.properties).join(", ")}}${around[1]}</code>
+      ${shape.description ?? ""}
+    </p>`;
+  }
+
+  #operation(path, operation) {
+    const schema = operation.responses["200"]?.content["application/json"]?.schema;
+    return html`<details class="operation panel" id=${operation.operationId}>
+      <summary><span class="method">GET</span> <code>${path}</code> <span>${operation.description}</span></summary>
+      <form @submit=${(event) => this.#try(event, path)}>
+        ${(operation.parameters ?? []).map(
+          ({ name, description }) => html`<label>
+            <span><b>${name}</b>${REQUIRED.has(name) ? " (required)" : ""} <small>${description}</small></span>
+            <input name=${name} .value=${REQUIRED.has(name) ? EXAMPLES[name] : ""} placeholder=${EXAMPLES[name] ?? ""} spellcheck="false" autocomplete="off" />
+          </label>`,
+        )}
+        <button class="send">Send</button>
+      </form>
+      ${this.#answer(path)}
+      <h3>Answer</h3>
+      <p>${operation.responses["200"]?.description}</p>
+      ${(schema?.oneOf ?? [schema]).map((one) => this.#shape(one))}
+    </details>`;
+  }
+
+  render() {
+    if (this.problem) return html`<main><p class="quiet">The description did not arrive: ${this.problem}</p></main>`;
+    if (!this.description) return html`<main><p class="quiet">Loading …</p></main>`;
+    const { info, paths } = this.description;
+    return html`
+      <header class="top">
+        <p class="brand"><a href="/"><img src="/icon.svg" alt="" width="30" height="30" />Heliograph</a></p>
+        <nav aria-label="More"><a href="/">Dashboard</a><a href="/api/v1/openapi.json">openapi.json</a></nav>
+      </header>
+      <main>
+        <section class="intro">
+          <h1>API <small>${info.version}</small></h1>
+          <p>
+            JSON over HTTP. A series is named <code>node/device/channel</code>; <code>*</code> matches within one part. Times are UTC
+            seconds; ISO 8601 is accepted too. An error is <code>{"detail": "what is wrong and what would be right"}</code>.
+          </p>
+        </section>
+        ${Object.entries(paths).map(([path, { get }]) => (get ? this.#operation(path, get) : nothing))}
+        <details class="operation panel" id="live">
+          <summary><span class="method">WS</span> <code>/api/v1/live</code> <span>Values as they arrive.</span></summary>
+          <p>
+            Send <code>{"subscribe": ["node/*/pv_power"]}</code>, at any time again for something else. The newest value of each series
+            comes at once, then batches <code>[{"series", "time", "value"}]</code>. Who reads slowly gets the newest, not all.
+          </p>
+          <form @submit=${(event) => this.#listen(event)}>
+            <label><span><b>series</b></span><input name="series" .value=${EXAMPLES.series} spellcheck="false" autocomplete="off" /></label>
+            <button class="send">Listen</button>
+          </form>
+          ${this.feed === null ? nothing : html`<div class="answer"><pre tabindex="0">${this.feed}</pre></div>`}
+        </details>
+      </main>
+    `;
+  }
+}
+
+customElements.define("helio-docs", Docs);

@@ -1,0 +1,83 @@
+// Names, values and ages, as a person reads them. Pure functions; nothing here touches the page.
+
+const UPPER = new Set(["pv", "ac", "dc", "soc", "soh", "rssi", "snr", "co2", "voc", "ct", "id", "ip", "cpu", "usb", "mppt", "bms", "uv"]);
+const PREFIXES = {
+  W: ["W", "kW", "MW"],
+  VA: ["VA", "kVA", "MVA"],
+  var: ["var", "kvar", "Mvar"],
+  Wh: ["Wh", "kWh", "MWh", "GWh"],
+  kWh: ["kWh", "MWh", "GWh"],
+  kW: ["kW", "MW"],
+  B: ["B", "kB", "MB", "GB"],
+};
+const numbers = [0, 1, 2, 3].map((digits) => new Intl.NumberFormat(undefined, { maximumFractionDigits: digits }));
+const hourMinute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const weekday = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric" });
+const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const dayTime = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+
+// "battery_soc" → "Battery SOC", "ct1" → "CT1"
+export function title(name) {
+  const words = name.split(/[_-]+/).filter(Boolean).map((word) => {
+    const [, letters, digits] = /^([a-z]*)(\d*)$/.exec(word) ?? [];
+    if (letters && UPPER.has(letters)) return letters.toUpperCase() + digits;
+    // l1, and names of parts and products: sdm630, bme280
+    if ((letters?.length === 1 && digits) || (letters && letters.length < 5 && digits.length > 1)) return word.toUpperCase();
+    // power1
+    return letters?.length > 3 && digits ? `${letters} ${digits}` : word;
+  });
+  const text = words.join(" ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+function decimals(size, unit) {
+  if (size >= 1000) return 0;
+  if (unit === "W" || unit === "VA" || unit === "var") return size >= 100 ? 0 : 1;
+  if (size >= 100 || unit === "%" || unit === "°C" || unit === "°F") return 1;
+  return size >= 1 || size === 0 ? 2 : 3;
+}
+
+// A value as [text, unit]: 2345.6 W → ["2.35", "kW"], true → ["on", ""]
+export function value(raw, unit = "") {
+  if (raw === null || raw === undefined) return ["–", ""];
+  if (typeof raw === "boolean") return [raw ? "on" : "off", ""];
+  if (typeof raw !== "number") return [String(raw), unit];
+  const steps = PREFIXES[unit] ?? [unit];
+  let step = 0;
+  let number = raw;
+  while (Math.abs(number) >= 1000 && step < steps.length - 1) {
+    number /= 1000;
+    step += 1;
+  }
+  const digits = step ? (Math.abs(number) >= 100 ? 1 : 2) : decimals(Math.abs(number), unit);
+  // No minus before a zero that is only rounded.
+  const text = numbers[digits].format(Math.abs(number) < 0.5 / 10 ** digits ? 0 : number);
+  return [text, steps[step]];
+}
+
+export function valueText(raw, unit) {
+  return value(raw, unit).filter(Boolean).join("\u202f");
+}
+
+// Seconds ago → "3 s ago"
+export function age(seconds) {
+  if (seconds < 1) return "now";
+  if (seconds < 60) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 2 * 86400) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${Math.floor(seconds / 86400)} days ago`;
+}
+
+export function clock(seconds) {
+  return clockTime.format(seconds * 1000);
+}
+
+// What stands below a chart at this time: the hour, or at midnight the day.
+export function tick(seconds) {
+  const date = new Date(seconds * 1000);
+  return date.getHours() || date.getMinutes() ? hourMinute.format(date) : weekday.format(date);
+}
+
+export function moment(seconds) {
+  return dayTime.format(seconds * 1000);
+}

@@ -1,0 +1,140 @@
+// What this page knows of the site: devices from REST, values from the live feed.
+
+const POLL_SECONDS = 15;
+const LONGEST_WAIT_SECONDS = 10;
+
+// Fires "change" when anything is new, and "values" with a Map of series → {time, value}.
+export class Site extends EventTarget {
+  devices = [];
+  nodes = [];
+  channels = new Map(); // series → channel, its value kept up to date
+  connected = false;
+  loaded = false;
+  problem = "";
+  since = 0; // when the connection was lost, seconds
+  #clockOffset = 0;
+  #socket = null;
+  #failures = 0;
+  #timer = 0;
+
+  start() {
+    this.#poll();
+    this.#connect();
+    setInterval(() => this.#poll(), POLL_SECONDS * 1000);
+    const hurry = () => {
+      if (document.visibilityState !== "visible") return;
+      this.#poll();
+      if (!this.#socket) this.#connect();
+    };
+    addEventListener("online", hurry);
+    document.addEventListener("visibilitychange", hurry);
+  }
+
+  // Now by the node's clock: this machine's may be wrong.
+  now() {
+    return Date.now() / 1000 + this.#clockOffset;
+  }
+
+  async get(path) {
+    const response = await fetch(`/api/v1/${path}`, { headers: { accept: "application/json" } });
+    const date = Date.parse(response.headers.get("date") ?? "");
+    if (date) {
+      const offset = (date - Date.now()) / 1000;
+      // The header counts whole seconds.
+      this.#clockOffset = Math.abs(offset) > 3 ? offset : 0;
+    }
+    const content = await response.json();
+    if (!response.ok) throw new Error(content.detail);
+    return content;
+  }
+
+  async #poll() {
+    try {
+      const [devices, nodes] = await Promise.all([this.get("devices"), this.get("nodes")]);
+      this.#take(devices, nodes);
+      this.problem = "";
+      if (!this.#socket) this.#connect();
+    } catch (error) {
+      this.problem = error.message;
+      this.#lost();
+    }
+    this.#changed();
+  }
+
+  #take(devices, nodes) {
+    const channels = new Map();
+    for (const device of devices) {
+      for (const channel of device.channels) {
+        channel.series = `${device.node}/${device.device}/${channel.name}`;
+        channel.owner = device;
+        const known = this.channels.get(channel.series);
+        if (known && known.time > channel.time) {
+          channel.time = known.time;
+          channel.value = known.value;
+        }
+        channels.set(channel.series, channel);
+      }
+    }
+    this.devices = devices;
+    this.nodes = nodes;
+    this.channels = channels;
+    this.loaded = true;
+  }
+
+  #connect() {
+    clearTimeout(this.#timer);
+    const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/api/v1/live`);
+    this.#socket = socket;
+    socket.onopen = () => {
+      this.#failures = 0;
+      this.connected = true;
+      socket.send(JSON.stringify({ subscribe: ["*/*/*"] }));
+      this.#changed();
+    };
+    socket.onmessage = (event) => {
+      if (this.#socket === socket) this.#values(JSON.parse(event.data));
+    };
+    socket.onclose = () => {
+      if (this.#socket !== socket) return;
+      this.#socket = null;
+      this.#lost();
+      const wait = Math.min(LONGEST_WAIT_SECONDS, 0.5 * 2 ** this.#failures++) * (0.7 + 0.6 * Math.random());
+      this.#timer = setTimeout(() => this.#connect(), wait * 1000);
+      this.#changed();
+    };
+  }
+
+  #values(batch) {
+    if (!Array.isArray(batch)) return;
+    const news = new Map();
+    let unknown = false;
+    for (const { series, time, value } of batch) {
+      const channel = this.channels.get(series);
+      news.set(series, { time, value });
+      if (channel) Object.assign(channel, { time, value });
+      else unknown ||= this.loaded;
+    }
+    if (unknown) this.#unknown();
+    this.dispatchEvent(new CustomEvent("values", { detail: news }));
+    this.#changed();
+  }
+
+  // A series that is on no card: once, ask what it belongs to.
+  #unknown() {
+    this.unknownTimer ??= setTimeout(() => {
+      this.unknownTimer = undefined;
+      this.#poll();
+    }, 2000);
+  }
+
+  #lost() {
+    if (this.connected) this.since = this.now();
+    this.connected = false;
+    const socket = this.#socket;
+    if (socket?.readyState === WebSocket.OPEN) socket.close();
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}

@@ -1,0 +1,104 @@
+"""A store with a day of readings, and the application behind a real uvicorn."""
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from heliograph.messages import Block, Channel, Info
+from heliograph.store import open_reader, open_writer
+from services.api.app import create_app
+from services.api.history import History
+from services.api.live import Live
+from services.api.server import configuration
+
+START = 1763596800.0  # 2025-11-20 00:00 UTC
+TRACER = Info(
+    "epever_tracer",
+    {
+        "pv_power": Channel("W"),
+        "energy": Channel("kWh", "counter"),
+        "load": Channel("", "state"),
+        "charging": Channel("", "text"),
+    },
+    interval=60.0,
+)
+
+
+def tracer_row(minute: int) -> list[object]:
+    return [START + 60.0 * minute, float(minute), minute / 10, minute % 2 == 0, "boost" if minute % 3 else "float"]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A data folder whose store has 600 readings of roof/tracer, one per minute."""
+    writer = open_writer(tmp_path / "data")
+    writer.declare("roof", "tracer", TRACER)
+    writer.write("roof", [Block("tracer", tuple(TRACER.channels), [tracer_row(minute) for minute in range(600)])])
+    writer.commit({})
+    writer.close()
+    return tmp_path / "data"
+
+
+class Running:
+    """The application on a loopback port, with an event loop in a thread of its own."""
+
+    def __init__(self, data: Path, origins: tuple[str, ...] = ()) -> None:
+        self.live = Live()
+        self.connected = True
+        self._history = History(lambda: open_reader(data))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        app = create_app(self.live, self._history, node="roof", connected=lambda: self.connected, origins=origins)
+        self._server = uvicorn.Server(configuration(app))
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        with self._history:
+            self._loop.run_until_complete(self._server.serve(sockets=[self._listener]))
+        self._loop.close()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+    def do(self, action: Callable[[], object]) -> object:
+        """Do something on the event loop and return what it returns."""
+
+        async def act() -> object:
+            return action()
+
+        return asyncio.run_coroutine_threadsafe(act(), self._loop).result(10)
+
+    def tell(self, topic: str, message: object) -> None:
+        """Let the application hear a message of the bus."""
+        payload = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.do(lambda: self.live.take(topic, payload))
+
+    def state(self, device: str, **values: object) -> None:
+        self.tell(f"heliograph/roof/devices/{device}/state", {"time": START + 36000, "values": values})
+
+
+@pytest.fixture
+def running(data: Path) -> Iterator[Running]:
+    site = Running(data)
+    site.start()
+    yield site
+    site.stop()
+
+
+@pytest.fixture
+def client(running: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}/api/v1", timeout=30) as http:
+        yield http

@@ -1,0 +1,126 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliograph.store.buckets import edges
+from services.api import queries
+from services.api.errors import Refused
+from services.api.queries import Cursor, Span
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1763633000",
+        "1763633000.0",
+        "1.763633e9",
+        "2025-11-20T10:03:20Z",
+        "2025-11-20T10:03:20",
+        "2025-11-20 10:03:20",
+        "2025-11-20T11:03:20+01:00",
+        "2025-11-20T11:03:20 01:00",  # a + that was not escaped
+        "2025-11-20T11:03:20+0100",
+    ],
+)
+def test_a_time_is_seconds_or_iso_8601(text: str) -> None:
+    assert queries.time("from", text) == 1763633000.0
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "-inf", "-1", "1e300", "yesterday", "2025-13-01", "0001-01-01", "9999-12-31", ""]
+)
+def test_what_is_no_time_is_refused_by_name(text: str) -> None:
+    with pytest.raises(Refused, match=r"^from="):
+        queries.time("from", text)
+
+
+def test_milliseconds_are_recognised() -> None:
+    with pytest.raises(Refused, match="seconds, not milliseconds"):
+        queries.time("to", "1763633000000")
+
+
+def test_without_from_and_to_it_is_the_last_day() -> None:
+    assert queries.span(None, None, 1763633000.0) == (1763633000.0 - 86400, 1763633000.0)
+
+
+@pytest.mark.parametrize(("start", "end"), [("20", "10"), ("10", "10")])
+def test_from_must_be_before_to(start: str, end: str) -> None:
+    with pytest.raises(Refused, match="is not before"):
+        queries.span(start, end, 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["Mars/Phobos", "../../etc/passwd", "/etc/passwd", "Europe", "a b", "x" * 999, "\x00", "local"]
+)
+def test_a_bad_time_zone_is_refused(name: str) -> None:
+    with pytest.raises(Refused, match=r"^tz"):
+        queries.zone(name)
+
+
+@pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+3"])
+def test_a_time_zone_is_its_name(name: str) -> None:
+    assert queries.zone(name) == name
+
+
+def test_functions_are_told_apart() -> None:
+    assert queries.functions("max, mean,max") == ["mean", "max"]
+    assert queries.functions(None) == ["mean"]
+    with pytest.raises(Refused, match="'median' is none of n mean min"):
+        queries.functions("mean,median")
+
+
+@pytest.mark.parametrize(
+    "text", ["0s", "-1h", "1", "h", "1.5h", "1H", "1e3s", "01h", "2mo", "99999999999s", "1h; drop", "auto "]
+)
+def test_what_is_no_bucket_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="is not a bucket"):
+        queries.bucket(text, Span(0, 86400), 1)
+
+
+def test_a_bucket_of_centuries_is_refused() -> None:
+    with pytest.raises(Refused, match="the longest bucket"):
+        queries.bucket("999999w", Span(0, 86400), 1)
+
+
+def test_too_many_buckets_are_refused_with_one_that_fits() -> None:
+    year = Span(1700000000, 1700000000 + 365 * 86400)
+    with pytest.raises(Refused, match="bucket=30m or longer fits") as refused:
+        queries.bucket("1s", year, 1)
+    assert "31536001 buckets" in refused.value.detail
+    assert queries.bucket("30m", year, 1) == "30m"
+
+
+@given(
+    st.sampled_from(["1s", "7s", "1m", "15m", "1h", "5h", "1d", "2d", "1w", "1mo", "1y"]),
+    st.floats(0, 4e9),
+    st.floats(1, 1e9),
+    st.integers(1, 200),
+    st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe"]),
+)
+def test_what_is_allowed_has_no_more_buckets_than_the_limit(
+    bucket: str, start: float, length: float, series: int, tz: str
+) -> None:
+    asked = Span(start, min(start + length, queries.LATEST))
+    try:
+        queries.bucket(bucket, asked, series)
+    except Refused:
+        return
+    # One more where the first begins early, one more around a change of the clock.
+    assert (len(edges(*asked, bucket, tz)) - 3) * series <= queries.CELL_LIMIT
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "abc", "100001", "9" * 40])
+def test_a_page_of_no_sensible_length_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="limit="):
+        queries.limit(text)
+
+
+@given(st.floats(0, 1e10) | st.none())
+def test_a_cursor_comes_back_as_it_went(after: float | None) -> None:
+    assert queries.cursor(str(Cursor("a/b/c", after))) == ("a/b/c", after)
+
+
+@pytest.mark.parametrize("text", ["x", "a/b/c", "a/b@1", "a/b/c@soon", "a/b/c@nan", "@", "a/b/c@inf"])
+def test_what_is_no_cursor_is_refused(text: str) -> None:
+    with pytest.raises(Refused, match="is not a cursor"):
+        queries.cursor(text)

@@ -1,0 +1,296 @@
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from heliograph.messages import encode
+from tests.api.conftest import START, TRACER, Running, tracer_row
+
+PV = "roof/tracer/pv_power"
+
+
+def get(client: httpx.Client, path: str, **query: Any) -> Any:
+    answer = client.get(path, params=query)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def refused(client: httpx.Client, path: str, query: dict[str, str], status: int = 422) -> str:
+    answer = client.get(path, params=query)
+    assert answer.status_code == status, answer.text
+    assert list(answer.json()) == ["detail"]
+    return str(answer.json()["detail"])
+
+
+def test_raw_points_come_with_their_times_and_kinds(client: httpx.Client) -> None:
+    found = get(client, "/series", series="roof/tracer/*", **{"from": START, "to": START + 180})
+    rows = [tracer_row(minute) for minute in range(3)]
+    assert found["next"] is None
+    assert found["series"] == {
+        f"roof/tracer/{name}": {
+            "unit": channel.unit,
+            "time": [row[0] for row in rows],
+            "value": [row[index] for row in rows],
+        }
+        for index, (name, channel) in enumerate(sorted(TRACER.channels.items()), 0)
+        for index in [1 + list(TRACER.channels).index(name)]
+    }
+
+
+@pytest.mark.parametrize("limit", [1, 7, 100, 599, 600, 601, 5000])
+def test_pages_put_together_are_the_whole(client: httpx.Client, limit: int) -> None:
+    query = {"series": f"{PV},roof/tracer/energy", "from": START, "to": START + 1200 if limit < 100 else START + 90000}
+    whole = get(client, "/series", limit=100_000, **query)["series"]
+    together: dict[str, dict[str, list[Any]]] = {}
+    cursor = ""
+    while True:
+        page = get(client, "/series", limit=limit, next=cursor, **query)
+        assert 0 < sum(len(part["time"]) for part in page["series"].values()) <= limit
+        for name, part in page["series"].items():
+            so_far = together.setdefault(name, {"time": [], "value": []})
+            so_far["time"] += part["time"]
+            so_far["value"] += part["value"]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert {name: (part["time"], part["value"]) for name, part in together.items()} == {
+        name: (part["time"], part["value"]) for name, part in whole.items()
+    }
+
+
+def test_times_may_be_iso_8601(client: httpx.Client) -> None:
+    found = get(client, "/series", series=PV, **{"from": "2025-11-20T01:01:00+01:00", "to": "2025-11-20T00:03:00Z"})
+    assert found["series"][PV]["value"] == [1, 2]
+
+
+def test_buckets_hold_the_functions_asked_for(client: httpx.Client) -> None:
+    query = {"from": START, "to": START + 3 * 3600, "bucket": "1h", "functions": "mean,min,max"}
+    assert get(client, "/series", series=PV, **query) == {
+        "bucket": "1h",
+        "tz": "UTC",
+        "time": [START, START + 3600, START + 7200],
+        "series": {
+            PV: {
+                "unit": "W",
+                "n": [60, 60, 60],
+                "mean": [29.5, 89.5, 149.5],
+                "min": [0, 60, 120],
+                "max": [59, 119, 179],
+            }
+        },
+    }
+
+
+def test_an_empty_bucket_is_null(client: httpx.Client) -> None:
+    query = {"from": START - 7200, "to": START + 3600, "bucket": "1h"}
+    assert get(client, "/series", series=PV, **query)["series"][PV]["mean"] == [None, None, 29.5]
+
+
+def test_the_increase_of_a_counter_and_the_energy_of_a_power_are_functions(client: httpx.Client) -> None:
+    query = {"from": START + 3600, "to": START + 7200, "bucket": "1h", "functions": "delta,integral"}
+    found = get(client, "/series", series=f"{PV},roof/tracer/energy", **query)["series"]
+    assert found["roof/tracer/energy"]["delta"] == pytest.approx([6.0])
+    assert found[PV]["integral"] == pytest.approx([90.0], rel=0.01)  # 60 W … 120 W for an hour
+
+
+def test_days_are_those_of_the_time_zone(client: httpx.Client) -> None:
+    query = {"from": START, "to": START + 36000, "bucket": "1d", "tz": "Pacific/Auckland"}
+    found = get(client, "/series", series=PV, **query)
+    assert found["time"] == [START - 13 * 3600]
+    assert found["tz"] == "Pacific/Auckland"
+
+
+def test_auto_makes_about_500_buckets(client: httpx.Client) -> None:
+    found = get(client, "/series", series=PV, bucket="auto", **{"from": START, "to": START + 86400})
+    assert found["bucket"] == "5m"
+    assert len(found["time"]) == 288
+
+
+def test_too_many_buckets_are_answered_with_one_that_fits(client: httpx.Client) -> None:
+    query = {"from": "2015-01-01", "to": "2025-01-01"}
+    detail = refused(client, "/series", {"series": PV, "bucket": "1s", **query})
+    assert "bucket=5h" not in detail
+    assert "bucket=6h or longer fits" in detail
+    get(client, "/series", series=PV, bucket="6h", **query)
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ({}, "series is missing"),
+        ({"series": "pv_power"}, "node/device/channel"),
+        ({"series": ",".join(f"a/b/c{n}" for n in range(1000))}, "at most 200"),
+        ({"series": PV, "from": "NaN"}, "from="),
+        ({"series": PV, "from": "200", "to": "100"}, "is not before"),
+        ({"series": PV, "from": "1e400"}, "from="),
+        ({"series": PV, "bucket": "5 minutes"}, "is not a bucket"),
+        ({"series": PV, "bucket": "1h", "tz": "Mars/Phobos"}, "tz"),
+        ({"series": PV, "bucket": "1h", "functions": "median"}, "n mean min max"),
+        ({"series": PV, "functions": "mean"}, "go with bucket"),
+        ({"series": PV, "limit": "0"}, "limit"),
+        ({"series": PV, "next": "x"}, "cursor"),
+    ],
+)
+def test_a_bad_question_is_answered_with_what_is_wrong(client: httpx.Client, query: dict[str, str], words: str) -> None:
+    assert words in refused(client, "/series", query)
+
+
+def test_an_unknown_series_is_not_found_but_an_unmatched_pattern_is_empty(client: httpx.Client) -> None:
+    assert "/api/v1/devices" in refused(client, "/series", {"series": "roof/tracer/nothing"}, 404)
+    assert get(client, "/series", series="roof/tracer/noth*") == {"series": {}, "next": None}
+    assert "roof/x/y" in refused(client, "/latest", {"series": "roof/x/y"}, 404)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=150)
+@given(
+    path=st.sampled_from(["/series", "/latest", "/devices", "/health", "/nodes", "/docs", "/openapi.json"]),
+    query=st.dictionaries(
+        st.sampled_from(["series", "from", "to", "bucket", "tz", "functions", "limit", "next", "node"]),
+        st.one_of(
+            st.text(max_size=60),
+            st.sampled_from(["*/*/*", PV, "auto", "1mo", "1s", "UTC", "-0.0", "1763600000", "4102444800", "delta"]),
+            st.floats().map(repr),
+            st.from_regex(r"[0-9]{1,8}(s|m|h|d|w|mo|y)", fullmatch=True),
+        ),
+    ),
+)
+def test_no_query_is_an_internal_error(client: httpx.Client, path: str, query: dict[str, str]) -> None:
+    answer = client.get(path, params=query)
+    assert answer.status_code in (200, 404, 422), answer.text
+    if answer.status_code != 200:
+        assert answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["series=%00", "series=%ff%fe", "from=%F0%9F%8C%9E&series=a/b/c", "series=" + "a" * 9000, "&&&===", "series[]=1"],
+)
+def test_no_raw_query_string_is_an_internal_error(client: httpx.Client, query: str) -> None:
+    assert client.get(f"/series?{query}").status_code == 422
+
+
+def test_devices_show_channels_units_and_newest_values(running: Running, client: httpx.Client) -> None:
+    running.tell("heliograph/roof/devices/tracer/info", encode(TRACER))
+    running.tell("heliograph/roof/devices/tracer/availability", b"online")
+    running.state("tracer", pv_power=812.5, load=True, charging="boost")
+    running.state("other", x=1)
+    [other, tracer] = get(client, "/devices")
+    assert (other["device"], other["availability"], other["model"]) == ("other", "unknown", "")
+    assert {key: tracer[key] for key in ("node", "device", "model", "availability", "interval")} == {
+        "node": "roof",
+        "device": "tracer",
+        "model": "epever_tracer",
+        "availability": "online",
+        "interval": 60,
+    }
+    assert tracer["channels"][0] == {
+        "name": "pv_power",
+        "label": "",
+        "unit": "W",
+        "kind": "gauge",
+        "time": START + 36000,
+        "value": 812.5,
+    }
+    assert [channel["value"] for channel in tracer["channels"]] == [812.5, None, True, "boost"]
+    assert get(client, "/devices", node="shed") == []
+    assert len(get(client, "/devices", node="roof")) == 2
+
+
+def test_latest_matches_within_one_part(running: Running, client: httpx.Client) -> None:
+    running.state("tracer", pv_power=1, load_power=2)
+    running.state("meter", power=3)
+    newest = {"time": START + 36000, "unit": ""}
+    assert get(client, "/latest", series="roof/*/*power") == {
+        "roof/meter/power": {**newest, "value": 3},
+        "roof/tracer/load_power": {**newest, "value": 2},
+        "roof/tracer/pv_power": {**newest, "value": 1},
+    }
+    assert list(get(client, "/latest", series="roof/meter/power,*/*/pv_*")) == ["roof/meter/power", PV]
+
+
+def test_nodes_show_their_services(running: Running, client: httpx.Client) -> None:
+    running.state("tracer", pv_power=1)
+    running.tell("heliograph/shed/services/storage/status", {"state": "online", "version": "0.1.0", "time": 5})
+    [roof, shed] = get(client, "/nodes")
+    assert (roof["node"], roof["devices"], roof["services"]) == ("roof", 1, {})
+    assert (shed["node"], shed["devices"]) == ("shed", 0)
+    assert shed["services"]["storage"]["version"] == "0.1.0"
+
+
+def test_health_is_good_when_bus_and_store_answer(running: Running, client: httpx.Client) -> None:
+    running.tell("heliograph/roof/services/storage/status", {"state": "online", "version": "0.1.0"})
+    running.tell("heliograph/shed/services/storage/status", {"state": "offline"})
+    found = get(client, "/health")
+    assert (found["status"], found["bus"], found["store"], found["node"]) == ("ok", True, True, "roof")
+    assert {name: service["state"] for name, service in found["services"].items()} == {"storage": "online"}
+
+
+def test_health_is_bad_without_the_bus(running: Running, client: httpx.Client) -> None:
+    running.connected = False
+    answer = client.get("/health")
+    assert answer.status_code == 503
+    assert answer.json()["detail"] == "no connection to the broker"
+
+
+@pytest.fixture
+def storeless(tmp_path: Path) -> Iterator[tuple[Running, httpx.Client]]:
+    site = Running(tmp_path / "nothing")
+    site.start()
+    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1") as http:
+        yield site, http
+    site.stop()
+
+
+def test_without_a_store_the_live_values_are_there_and_the_rest_says_503(
+    storeless: tuple[Running, httpx.Client],
+) -> None:
+    running, client = storeless
+    running.state("tracer", pv_power=1)
+    assert get(client, "/latest", series=PV)[PV]["value"] == 1
+    assert "the store does not answer" in refused(client, "/series", {"series": PV}, 503)
+    health = client.get("/health")
+    assert health.status_code == 503
+    assert health.json()["store"] is False
+
+
+def test_a_store_that_appears_is_used(storeless: tuple[Running, httpx.Client], data: Path, tmp_path: Path) -> None:
+    _, client = storeless
+    assert client.get("/series", params={"series": PV}).status_code == 503
+    data.rename(tmp_path / "nothing")
+    assert len(get(client, "/series", series=PV, **{"from": START, "to": START + 36000})["series"][PV]["time"]) == 600
+
+
+@pytest.mark.parametrize("path", ["/nothing", "/series/x", "/../../etc/passwd", "/%2e%2e/app.py"])
+def test_what_is_not_there_is_said_in_json(client: httpx.Client, path: str) -> None:
+    assert "/api/v1/docs" in refused(client, path, {}, 404)
+
+
+def test_a_method_that_is_not_for_a_path_is_said_in_json(client: httpx.Client) -> None:
+    answer = client.post("/series")
+    assert answer.status_code == 405
+    assert "GET" in answer.headers["allow"]
+    assert answer.json()["detail"].startswith("POST is not for")
+
+
+def test_openapi_describes_every_answer(client: httpx.Client) -> None:
+    description = get(client, "/openapi.json")
+    assert sorted(description["paths"]) == [
+        f"/api/v1/{name}" for name in ("devices", "health", "latest", "nodes", "series")
+    ]
+    text = client.get("/openapi.json").text
+    schemas = description["components"]["schemas"]
+    for name in ("Health", "NodeAnswer", "DeviceAnswer", "LatestAnswer", "RawAnswer", "BucketAnswer", "Problem"):
+        assert f"#/components/schemas/{name}" in text
+        assert schemas[name]["properties"]
+    names = [parameter["name"] for parameter in description["paths"]["/api/v1/series"]["get"]["parameters"]]
+    assert names == ["series", "from", "to", "bucket", "tz", "functions", "limit", "next"]
+
+
+def test_answers_are_compressed_for_those_who_can(client: httpx.Client) -> None:
+    answer = client.get("/series", params={"series": PV, "from": START, "to": START + 36000})
+    assert answer.headers["content-encoding"] == "gzip"
+    assert answer.headers["cache-control"] == "no-store"
