@@ -1,0 +1,1 @@
+"""What Heliograph costs, measured beside something that anyone can repeat."""

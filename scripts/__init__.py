@@ -1,0 +1,1 @@
+"""How this repository is set up, started, checked and tested."""
