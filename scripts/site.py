@@ -110,7 +110,7 @@ def broker_command(data: Path, port: int) -> list[str]:
         "password_file": f"{data}/secrets/broker/passwords",
         "acl_file": f"{ROOT}/mosquitto/acl",
         "persistence_location": f"{data}/broker/",
-        "include_dir": f"{data}/secrets/broker/conf.d",
+        "include_dir": "",
         "listener": f"{port} 127.0.0.1",
         "log_timestamp_format": "",
         "log_timestamp": "",
@@ -120,6 +120,8 @@ def broker_command(data: Path, port: int) -> list[str]:
         for line in settings.splitlines()
         if (key := line.partition(" ")[0]) not in own or own[key]
     ]
+    extras = sorted((data / "secrets/broker/conf.d").glob("*.conf"))
+    lines += [extra.read_text().replace("/run/mosquitto", f"{data}/secrets/broker") for extra in extras]
     lines += ["log_timestamp false", f"user {getpass.getuser()}"]
     target = data / "run" / "mosquitto.conf"
     target.write_text("\n".join(lines) + "\n")

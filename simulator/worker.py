@@ -53,7 +53,7 @@ class Worker:
     def readable(self, fd: int, seconds: float | None = None) -> bool:
         """Wait until a descriptor has something to read; return whether it did in time.
 
-        The seconds are monotonic ones, even under libfaketime, where poll returns early.
+        The seconds are monotonic ones, however early poll returns.
         """
         poll = select.poll()
         poll.register(self._wake_reader, select.POLLIN)

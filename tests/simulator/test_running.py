@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import serial
@@ -25,7 +26,6 @@ from simulator.replay import HEADER
 
 NOON = datetime(2026, 6, 21, 11, tzinfo=UTC)
 ROOT = Path(__file__).parents[2]
-FAKETIME = ROOT / ".tools/libfaketime.so"
 
 
 @contextmanager
@@ -185,19 +185,13 @@ def test_a_recorded_day_can_be_replayed(tmp_path: Path) -> None:
         assert "modbus tcp" in ports(running)
 
 
-@pytest.mark.skipif(not FAKETIME.exists(), reason="needs .tools/libfaketime.so")
-def test_a_faked_wall_clock_chooses_the_row(tmp_path: Path) -> None:
+def test_the_wall_clock_chooses_the_row(tmp_path: Path, wrong_clock: Any) -> None:
     file = tmp_path / "day.csv"
     CliRunner().invoke(main, ["record", "--day", "2026-06-21", str(file)])
     row = next(r for r in file.read_text().splitlines() if r[11:16] == "11:00")
-    env = {
-        "LD_PRELOAD": str(FAKETIME),
-        "FAKETIME": "2026-06-21 11:01:00",  # stands still
-        "DONT_FAKE_MONOTONIC": "1",
-        "TZ": "UTC",
-    }
+    wrong_clock.say(datetime(2026, 6, 21, 11, 0, 30, tzinfo=UTC).timestamp())
     arguments = ["--replay", str(file), "--replay-clock", "wall"]
-    with process(*arguments, env=env) as running:
+    with process(*arguments, env=wrong_clock.environment) as running:
         port = int(ports(running)["modbus tcp"].rpartition(":")[2])
         with ModbusTcpClient("127.0.0.1", port=port, timeout=30) as client:
             answer = client.read_input_registers(0x3100, count=16, device_id=1)

@@ -29,7 +29,7 @@ class App extends LitElement {
     super();
     this.site = new Site();
     this.chosen = null; // until the devices are known
-    this.range = RANGES[2].seconds;
+    this.range = RANGES[0].seconds;
     this.#recall();
     this.now = this.site.now();
     this.site.addEventListener("change", () => this.#changed());

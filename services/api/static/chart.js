@@ -6,6 +6,7 @@ import { History, RANGES, joined } from "/history.js";
 const REFRESH_SECONDS = 300;
 const FROM_ZERO = new Set(["W", "kW", "VA", "A", "%", "Wh", "lx", "W/m²"]);
 const HEIGHT = 200;
+const SHORTEST = 300; // seconds that the axis shows at least
 const LOW_HEIGHT = 150; // of a plot on a phone
 
 // The history of the chosen channels: one plot per unit, one time axis, one cursor.
@@ -31,7 +32,7 @@ class Chart extends LitElement {
   constructor() {
     super();
     this.chosen = [];
-    this.range = RANGES[2].seconds;
+    this.range = RANGES[0].seconds;
     this.state = "loading";
     this.cursor = null;
     this.connected = true;
@@ -172,7 +173,8 @@ class Chart extends LitElement {
 
   #window() {
     const end = Math.max(this.site.now(), (this.#history.times.at(-1) ?? 0) + this.#history.step);
-    return [end - this.range, end];
+    // A young history fills the width from where it begins.
+    return [Math.max(end - this.range, Math.min(this.#history.begins(), end - SHORTEST)), end];
   }
 
   #width() {

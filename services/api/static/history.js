@@ -31,6 +31,12 @@ export class History {
     if (this.times.length > 1) this.step = this.times[1] - this.times[0];
   }
 
+  // The time of the first bucket that holds anything.
+  begins() {
+    const index = this.times.findIndex((_, i) => [...this.columns.values()].some((column) => column.n[i]));
+    return this.times[Math.max(index, 0)] ?? 0;
+  }
+
   // Continue with a live value; returns whether it belongs to what is drawn.
   append(series, time, value) {
     const column = this.columns.get(series);

@@ -1,0 +1,85 @@
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.conftest import ROOT
+
+T = TypeVar("T")
+BUILT = ("serial_bridge", "modbus_poller", "storage", "api", "simulator")
+PATIENCE_SECONDS = 90.0
+
+
+class Project:
+    """The node's compose.yaml under a name of its own."""
+
+    def __init__(self, name: str, environment: Mapping[str, str], override: Path) -> None:
+        self.name = name
+        self._environment = {**os.environ, **environment}
+        self._command = ["docker", "compose", "-p", name, "--profile", "simulator", "--progress", "quiet"]
+        self._command += ["-f", str(ROOT / "compose.yaml"), "-f", str(override)]
+
+    def compose(self, *arguments: str) -> str:
+        return self._run([*self._command, *arguments])
+
+    def start(self) -> None:
+        """Start everything and wait until it is healthy; fail with what the containers said."""
+        try:
+            self.compose("up", "--detach", "--wait", "--wait-timeout", "120")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.compose('logs', '--tail', '12')}") from None
+
+    def remove(self) -> None:
+        """Leave nothing behind but the build cache."""
+        self.compose("down", "--volumes", "--timeout", "3")
+        self._run(["docker", "image", "rm", *(f"heliograph-test/{service}" for service in BUILT)])
+
+    def execute(self, service: str, *command: str) -> str:
+        """Run a command inside of a service's container and return what it prints."""
+        return self.compose("exec", "-T", service, *command)
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        answer: list[dict[str, Any]] = json.loads(self._run(["docker", "inspect", f"{self.name}-{service}-1"]))
+        return answer[0]
+
+    def started(self, service: str) -> str:
+        """Return when the service's container started last, once it runs."""
+        state = self.inspect(service)["State"]
+        return str(state["StartedAt"]) if state["Running"] else ""
+
+    def eventually(self, check: Callable[[], T], what: str) -> T:
+        """Return the first truthy answer, or fail after a generous while with what the containers said last."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while not (answer := check()):
+            assert time.monotonic() < end, f"never came true: {what}\n{self.compose('logs', '--tail', '12')}"
+            time.sleep(0.1)
+        return answer
+
+    def kill(self, service: str) -> None:
+        """Kill -9 the container's processes, which is no `docker kill`: the restart policy acts."""
+        before = self.started(service)
+        container = self.inspect(service)
+        pid = container["State"]["Pid"]
+        group = Path(f"/proc/{pid}/cgroup")  # of another process, where the engine is on another machine
+        if os.geteuid() == 0 and group.exists() and container["Id"] in group.read_text():
+            os.kill(pid, signal.SIGKILL)
+        else:
+            self.execute(service, "sh", "-c", "(sleep 0.2; kill -9 $(cat /proc/1/task/1/children)) >/dev/null 2>&1 &")
+        self.eventually(lambda: self.started(service) not in ("", before), f"{service} is restarted")
+
+    def _run(self, command: list[str]) -> str:
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}"
+        return done.stdout

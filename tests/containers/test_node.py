@@ -1,0 +1,256 @@
+import tomllib
+from collections.abc import Iterator
+from itertools import groupby, pairwise
+from pathlib import Path
+from time import time
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+import pytest
+import tomli_w
+
+from heliograph import topics
+from heliograph.messages import Block, Frame, encode
+from tests.conftest import ROOT, free_port
+from tests.containers.compose import Project
+from tests.containers.test_secrets import make
+from tests.containers.visitor import NOT_AUTHORIZED, Door
+from tests.containers.witness import READ_STORE, Stored, Witness, stored
+
+pytestmark = [
+    pytest.mark.timeout(480),
+    # paho leaves a socket open when the broker goes in the middle of a TLS handshake.
+    pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
+]
+
+SERVICES = ["mosquitto", "serial_bridge", "modbus_poller", "storage", "api"]
+PRODUCERS = ["serial_bridge", "modbus_poller"]
+GAP_SECONDS = 6.0  # far longer than any interval of the test's devices
+IN_FLIGHT_SECONDS = 1.0  # a reading younger than this need not be in its producer's outbox yet
+
+
+class Span(NamedTuple):
+    """From when a container was told to go until it was back."""
+
+    begun: float
+    up: float
+
+
+class Node:
+    """A running node, seen from outside: its containers, its dashboard's port, its bus, its store."""
+
+    def __init__(self, project: Project, name: str, http: int, secrets: Path, mqtts: int) -> None:
+        self.project = project
+        self.name = name
+        self.secrets = secrets
+        self.mqtts = mqtts
+        self.witness = Witness(name, mqtts, secrets)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{http}", timeout=10)
+        self.killed: dict[str, list[Span]] = {}
+        self.restarted: dict[str, list[Span]] = {}
+        self.silences: list[Span] = []
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return the answer as JSON, None while there is none."""
+        try:
+            answer = self.client.get(f"/api/v1/{path}", params=parameters)
+        except httpx.TransportError:
+            return None
+        return answer.json() if answer.status_code == 200 else None
+
+    def stored(self) -> Stored:
+        return stored(self.project.execute("storage", "python", "-c", READ_STORE))
+
+    def devices(self, producer: str) -> set[str]:
+        owners = self.witness.heard().owners
+        return {device for device, owner in owners.items() if owner == producer}
+
+    def flows(self, since: float) -> bool:
+        """Whether every device has a reading in the store, as the API tells it, that is younger than this."""
+        answer = self.get("series", series=f"{self.name}/*/*", **{"from": str(since), "to": str(time() + 60)})
+        if answer is None:
+            return False
+        fresh = {series.split("/")[1] for series, points in answer["series"].items() if points["time"]}
+        return fresh == set(self.witness.heard().owners)
+
+    def settled(self) -> bool:
+        """Whether every producer's newest frame is committed, by a status younger than the last reading."""
+        heard = self.witness.heard()
+        newest = max(max(times) for times in heard.readings.values()) / 1000
+        for producer in PRODUCERS:
+            status = heard.statuses[producer]
+            if status.state == "offline" or status.time <= newest + IN_FLIGHT_SECONDS:
+                return False
+            if status.facts["committed"] != status.facts["last"]:
+                return False
+        return True
+
+    def disturb(self, victim: str) -> None:
+        """Kill and then restart one container; readings flow again after each."""
+        begun = time()
+        self.project.kill(victim)
+        self._recover(victim, self.killed, begun)
+        begun = time()
+        self.project.compose("restart", victim)
+        self._recover(victim, self.restarted, begun)
+
+    def rest(self) -> None:
+        """Let the devices fall silent and everything they said arrive."""
+        begun = time()
+        self.project.compose("stop", "simulator")
+        self.silences.append(Span(begun, time()))
+        self.project.eventually(self.settled, "every frame is committed")
+
+    def wake(self) -> None:
+        """Let the devices speak again."""
+        self.project.compose("start", "simulator")
+        now = time()
+        self.project.eventually(lambda: self.flows(now), "readings flow again")
+
+    def _recover(self, victim: str, spans: dict[str, list[Span]], begun: float) -> None:
+        up = time()
+        spans.setdefault(victim, []).append(Span(begun, up))
+        self.project.eventually(lambda: self.flows(up), f"readings flow without {victim}'s being gone")
+
+
+def configuration() -> dict[str, Any]:
+    """The simulated site's configuration, at a quicker pace."""
+    options = tomllib.loads((ROOT / "simulator/compose.toml").read_text())
+    options["storage"] = {"commit_seconds": 1.0}
+    for line in options["modbus_poller"]["lines"]:
+        for device in line["devices"]:
+            device["interval"] = 0.5
+    return options
+
+
+@pytest.fixture(scope="module")
+def node(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    folder = tmp_path_factory.mktemp("node")
+    secrets, config = folder / "secrets", folder / "config.toml"
+    made = make(secrets, "--tls", "127.0.0.1")
+    assert made.returncode == 0, made.stderr
+    options = configuration()
+    config.write_text(tomli_w.dumps(options))
+    http, mqtts = free_port(), free_port()
+    environment = engine | {
+        "HELIOGRAPH_CONFIG": str(config),
+        "HELIOGRAPH_SECRETS": str(secrets),
+        "HELIOGRAPH_HTTP": f"127.0.0.1:{http}",
+        "HELIOGRAPH_MQTTS": f"127.0.0.1:{mqtts}",
+    }
+    project = Project(f"heliograph-test-{uuid4().hex[:8]}", environment, ROOT / "tests/containers/override.yaml")
+    project.compose("build")
+    try:
+        project.start()
+        running = Node(project, options["node"]["name"], http, secrets, mqtts)
+        with running.witness.bus, running.client:
+            project.eventually(
+                lambda: set(running.witness.heard().owners.values()) == set(PRODUCERS), "producers declare"
+            )
+            yield running
+    finally:
+        project.remove()
+
+
+@pytest.fixture
+def door(node: Node) -> Iterator[Door]:
+    opened = Door(node.secrets, {"tls": node.mqtts})
+    yield opened
+    opened.close()
+
+
+def test_readings_of_every_device_come_out_of_the_api(node: Node) -> None:
+    begun = time()
+    node.project.eventually(lambda: node.flows(begun), "readings flow")
+    assert {device["device"] for device in node.get("devices")} == set(node.witness.heard().owners)
+
+
+def test_the_dashboard_is_served_with_all_its_parts(node: Node) -> None:
+    for path in ("/", "/vendor/lit/index.js", "/vendor/uplot/dist/uPlot.esm.js"):
+        assert node.client.get(path).status_code == 200, path
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_container_has_no_rights_it_does_not_need(node: Node, service: str) -> None:
+    script = "id -u; touch /mark 2>/dev/null && echo writable; grep -E '^(CapEff|CapBnd|NoNewPrivs)' /proc/1/status"
+    uid, *rest = node.project.execute(service, "sh", "-c", script).split()
+    assert uid != "0"
+    assert rest == ["CapEff:", "0" * 16, "CapBnd:", "0" * 16, "NoNewPrivs:", "1"]
+    assert node.project.inspect(service)["HostConfig"]["Memory"] > 0
+
+
+def test_a_service_sees_only_its_own_password(node: Node) -> None:
+    assert node.project.execute("storage", "ls", "/run/secrets").split() == ["storage"]
+
+
+def test_storage_reaches_the_broker_and_nothing_else(node: Node) -> None:
+    assert list(node.project.inspect("storage")["NetworkSettings"]["Networks"]) == [f"{node.project.name}_bus"]
+
+
+@pytest.mark.parametrize("service", ["serial_bridge", "storage", "api"])
+def test_an_image_holds_one_service_and_no_other(node: Node, service: str) -> None:
+    script = "import services; print(*services.__path__)"
+    folder = node.project.execute(service, "python", "-c", script).strip()
+    assert node.project.execute(service, "ls", folder).split() == [service]
+
+
+def test_a_wrong_password_is_refused(door: Door) -> None:
+    assert door.enter("storage", password="wrong").greeting == NOT_AUTHORIZED
+
+
+def test_a_forged_frame_is_refused_and_does_not_reach_the_store(node: Node, door: Door) -> None:
+    frame = encode(Frame([Block("forged", ("power",), [[time(), 1.0]])]))
+    topic = topics.service(node.name, "serial_bridge", "journal")
+    for forger in ("modbus_poller", "storage", "viewer"):
+        assert door.enter(forger).publish(topic, frame) == NOT_AUTHORIZED
+    sent = time()
+    node.project.eventually(lambda: node.flows(sent), "readings flow")
+    assert "forged" not in {device for device, _ in node.stored().readings}
+
+
+def test_killing_and_restarting_each_container_loses_nothing(node: Node) -> None:
+    for victim in ("mosquitto", "storage", "api"):
+        node.disturb(victim)
+    node.rest()
+    check(node)
+    # Since its start, storage has been killed and the producers have not: what they counted is what is there.
+    found, statuses = node.stored(), node.witness.heard().statuses
+    for producer in PRODUCERS:
+        assert len(found.of(node.devices(producer))) == statuses[producer].counters["readings"]
+
+    node.wake()
+    for victim in PRODUCERS:
+        node.disturb(victim)
+    node.rest()
+    check(node)
+
+
+def check(node: Node) -> None:
+    """Prove that each frame ever written to an outbox is stored once, and that no reading is missing."""
+    heard, found = node.witness.heard(), node.stored()
+    assert len(found.readings) == len(set(found.readings))
+
+    for producer in PRODUCERS:
+        status = heard.statuses[producer]
+        outboxes = [row for row in found.progress if row["producer"] == f"{node.name}/{producer}"]
+        assert len(outboxes) == 1, f"{producer} has lost its outbox"
+        progress = outboxes[0]
+        assert progress["epoch"] == status.facts["epoch"]
+        assert progress["last"] == status.facts["last"] > 0
+        assert progress["lost"] == 0
+        for counter in ("frames_dropped", "outbox_damaged", "readings_lost_in_memory", "set_aside"):
+            assert status.counters.get(counter, 0) == 0, counter
+
+        killed, restarted = node.killed.get(producer, []), node.restarted.get(producer, [])
+        readings = sorted(found.of(node.devices(producer)))
+        heard_of_it = {(device, ms) for device in node.devices(producer) for ms in heard.readings[device]}
+        for device, ms in heard_of_it - set(readings):
+            assert any(begun - IN_FLIGHT_SECONDS <= ms / 1000 <= up for begun, up in killed), f"{device} at {ms}"
+        away = [*killed, *restarted, *node.silences]
+        for device, group in groupby(readings, key=lambda reading: reading[0]):
+            for (_, before), (_, after) in pairwise(group):
+                gap = after - before > GAP_SECONDS * 1000
+                assert not gap or any(before <= up * 1000 and begun * 1000 <= after for begun, up in away), (
+                    f"{device} after {before}"
+                )

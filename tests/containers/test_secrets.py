@@ -1,0 +1,192 @@
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, free_port, mosquitto_command
+from tests.containers.visitor import NOT_AUTHORIZED, Door
+
+USERS = ["api", "modbus_poller", "serial_bridge", "storage", "viewer", "health"]
+NODE = "heliograph/roof"
+
+
+def make(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts/secrets"), str(folder), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    lines = (folder / "broker/passwords").read_text().splitlines()
+    return dict(line.split(":", 1) for line in lines)
+
+
+@pytest.fixture(scope="module")
+def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("site") / "secrets"
+    made = make(folder, "--user", "plug", "--tls", "localhost", "127.0.0.1")
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def broker(secrets: Path) -> Iterator[dict[str, int]]:
+    """The project's passwords, ACL and TLS listener in a broker on this machine."""
+    port, tls_port = free_port(), free_port()
+    broker = secrets / "broker"
+    tls = (broker / "conf.d/tls.conf").read_text()
+    config = secrets.parent / "mosquitto.conf"
+    config.write_text(
+        f"allow_anonymous false\npassword_file {broker}/passwords\nacl_file {ROOT}/mosquitto/acl\n"
+        f"user root\nlog_dest stderr\nlog_type error\nlistener {port} 127.0.0.1\n"
+        + tls.replace("8883", f"{tls_port} 127.0.0.1").replace("/run/mosquitto", str(broker))
+    )
+    process = subprocess.Popen([mosquitto_command(), "-c", config])
+    yield {"tcp": port, "tls": tls_port}
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def door(secrets: Path, broker: dict[str, int]) -> Iterator[Door]:
+    opened = Door(secrets, broker)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("user", USERS)
+@pytest.mark.parametrize("by", ["tcp", "tls"])
+def test_every_user_gets_in_with_the_password_made_for_it(door: Door, user: str, by: str) -> None:
+    assert door.enter(user, by=by).greeting == "Success"
+
+
+def test_a_wrong_password_is_refused(door: Door) -> None:
+    assert door.enter("storage", password="wrong").greeting == NOT_AUTHORIZED
+
+
+def test_a_user_without_a_password_file_is_refused(door: Door) -> None:
+    assert door.enter("somebody", password="anything").greeting == NOT_AUTHORIZED
+
+
+@pytest.mark.parametrize("user", ["serial_bridge", "modbus_poller", "api"])
+def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
+    visitor = door.enter(user)
+    for topic in (
+        "devices/meter/state",
+        "devices/meter/info",
+        "devices/meter/availability",
+    ):
+        assert visitor.publish(f"{NODE}/{topic}") != NOT_AUTHORIZED
+    for kind in ("status", "journal", "replay"):
+        assert visitor.publish(f"{NODE}/services/{user}/{kind}") != NOT_AUTHORIZED
+
+
+@pytest.mark.parametrize(
+    ("user", "topic"),
+    [
+        ("modbus_poller", "services/serial_bridge/journal"),
+        ("modbus_poller", "services/serial_bridge/replay"),
+        ("modbus_poller", "services/serial_bridge/status"),
+        ("modbus_poller", "services/modbus_poller/committed"),
+        ("modbus_poller", "services/storage/request/backup"),
+        ("modbus_poller", "devices/meter/set"),
+        ("storage", "services/storage/journal"),
+        ("storage", "devices/meter/state"),
+        ("viewer", "devices/meter/state"),
+        ("viewer", "services/serial_bridge/committed"),
+        ("viewer", "services/viewer/journal"),
+        ("health", "services/health/journal"),
+        ("plug", "devices/meter/state"),
+    ],
+)
+def test_nobody_publishes_what_is_not_its_own(door: Door, user: str, topic: str) -> None:
+    assert door.enter(user).publish(f"{NODE}/{topic}") == NOT_AUTHORIZED
+
+
+def test_storage_hears_frames_and_only_from_whom_they_claim_to_be(door: Door) -> None:
+    storage = door.enter("storage")
+    storage.subscribe(
+        f"{NODE}/services/+/journal",
+        f"{NODE}/services/+/replay",
+        f"{NODE}/services/+/status",
+    )
+    door.enter("modbus_poller").publish(f"{NODE}/services/serial_bridge/journal")
+    honest = door.enter("serial_bridge")
+    honest.publish(f"{NODE}/services/serial_bridge/status")
+    honest.publish(f"{NODE}/services/serial_bridge/journal")
+    honest.publish(f"{NODE}/services/serial_bridge/replay")
+    # The subscriber's own answer comes after whatever was delivered before it.
+    storage.subscribe(f"{NODE}/services/+/replay")
+    assert storage.heard() == [
+        f"{NODE}/services/serial_bridge/journal",
+        f"{NODE}/services/serial_bridge/replay",
+    ]
+
+
+def test_a_command_is_asked_and_answered(door: Door) -> None:
+    api, storage = door.enter("api"), door.enter("storage")
+    storage.subscribe(f"{NODE}/services/storage/request/#")
+    api.subscribe(f"{NODE}/services/api/response/#")
+    assert api.publish(f"{NODE}/services/storage/request/backup") == "Success"
+    assert storage.publish(f"{NODE}/services/api/response/backup") == "Success"
+    storage.subscribe(f"{NODE}/services/storage/request/#")
+    api.subscribe(f"{NODE}/services/api/response/#")
+    assert storage.heard() == [f"{NODE}/services/storage/request/backup"]
+    assert api.heard() == [f"{NODE}/services/api/response/backup"]
+
+
+def test_a_second_run_changes_nothing(secrets: Path) -> None:
+    before = {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()}
+    again = make(secrets)
+    assert (again.returncode, again.stderr) == (0, "")
+    assert {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()} == before
+
+
+def test_a_deleted_password_is_made_anew_and_the_others_stay(tmp_path: Path) -> None:
+    make(tmp_path)
+    before, old = hashes(tmp_path), (tmp_path / "storage").read_text()
+    (tmp_path / "storage").unlink()
+    make(tmp_path)
+    after = hashes(tmp_path)
+    assert (tmp_path / "storage").read_text() != old
+    assert [user for user in before if after[user] != before[user]] == ["storage"]
+
+
+def test_a_user_whose_password_file_was_removed_is_out_unless_it_is_a_service(
+    tmp_path: Path,
+) -> None:
+    make(tmp_path, "--user", "plug")
+    assert "plug" in hashes(tmp_path)
+    (tmp_path / "plug").unlink()
+    make(tmp_path)
+    assert "plug" not in hashes(tmp_path)
+
+
+def test_the_folder_is_closed_and_its_files_are_open_for_the_containers(
+    secrets: Path,
+) -> None:
+    assert stat.S_IMODE(secrets.stat().st_mode) == 0o700
+    assert stat.S_IMODE((secrets / "ca.key").stat().st_mode) == 0o600
+    for path in (
+        secrets / "storage",
+        secrets / "broker/passwords",
+        secrets / "broker/server.key",
+    ):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("name", ["../out", "Big", "a b", "user:x", "", "."])
+def test_a_name_that_cannot_be_a_user_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    made = make(tmp_path / "secrets", "--user", name)
+    assert made.returncode == 1
+    assert len(made.stderr.splitlines()) == 1
+    assert not (tmp_path / "secrets").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    made = make(tmp_path / "file/secrets")
+    assert made.returncode == 1
+    assert len(made.stderr.splitlines()) == 1
