@@ -1,7 +1,7 @@
 """A connection to the broker that outlives the broker."""
 
 import logging
-import random
+import math
 import socket
 import threading
 import time
@@ -22,15 +22,14 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from heliograph.backoff import Backoff
 from heliograph.config import Broker
 
 log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 15
-FIRST_DELAY_SECONDS = 0.1
-LONGEST_DELAY_SECONDS = 30.0
-STABLE_SECONDS = 1.0  # a connection that lives longer than this, and than the wait before it, is a good one
 SESSION_SECONDS = 7 * 86_400  # how long the broker queues for a persistent session
+KNOWN_TOPICS = 10_000
 RECEIVE_MAXIMUM = 5_000  # more than a commit interval of frames; the broker's default of 20 would starve storage
 
 
@@ -81,12 +80,15 @@ class Bus:
         self._persistent = persistent
         self._manual_ack = manual_ack
         self._subscriptions: list[tuple[str, Callback, int]] = []
+        self._callbacks: dict[str, list[Callback]] = {}  # by topic; matching filters costs more than the rest
         self._on_connect: list[Callable[[], None]] = []
         self._link: _Link | None = None
+        self._lock = threading.Lock()  # of the subscriptions: whoever comes while they are renewed must not be missed
         self._up = threading.Event()
+        self._up_since = math.inf
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_connected, name="bus", daemon=True)
-        self._warned = False
+        self._warned: set[str] = set()
         self.connects = 0
 
     def __enter__(self) -> "Bus":
@@ -135,9 +137,11 @@ class Bus:
 
     def subscribe(self, topic_filter: str, callback: Callback, *, qos: int = 1) -> None:
         """Call back for every message that matches, now and after every reconnect."""
-        self._subscriptions.append((topic_filter, callback, qos))
-        if (link := self._link) and self._up.is_set():
-            link.client.subscribe(topic_filter, options=SubscribeOptions(qos=qos))
+        with self._lock:
+            self._subscriptions.append((topic_filter, callback, qos))
+            self._callbacks.clear()
+            if (link := self._link) and self._up.is_set():
+                link.client.subscribe(topic_filter, options=SubscribeOptions(qos=qos))
 
     def on_connect(self, callback: Callable[[], None]) -> None:
         """Call back after every connect, and at once if the broker is there already."""
@@ -146,11 +150,11 @@ class Bus:
             callback()
 
     def _keep_connected(self) -> None:
-        delay = FIRST_DELAY_SECONDS
+        backoff = Backoff()
         while not self._stop.is_set():
-            client = self._client()
-            link = _Link(client, threading.Event())
+            self._up_since = math.inf
             try:
+                client = self._client()
                 client.connect(
                     self._broker.host,
                     self._broker.port,
@@ -166,18 +170,16 @@ class Bus:
                     error,
                 )
             else:
-                started = time.monotonic()
-                self._link = link
+                self._link = link = _Link(client, threading.Event())
+                if self._stop.is_set():  # __exit__ came too early to see this link
+                    link.lost.set()
                 client.loop_start()
                 link.lost.wait()
                 self._up.clear()
                 self._link = None
                 client.disconnect()
                 client.loop_stop()
-                if time.monotonic() - started > max(STABLE_SECONDS, delay):
-                    delay = FIRST_DELAY_SECONDS
-            self._stop.wait(delay * random.uniform(0.5, 1.0))
-            delay = min(delay * 2, LONGEST_DELAY_SECONDS)
+            self._stop.wait(backoff.after(time.monotonic() - self._up_since))
 
     def _client(self) -> Client:
         client = Client(
@@ -223,14 +225,16 @@ class Bus:
             self._warn_once("the broker refuses %s: %s", self._service, reason)
             link.lost.set()
             return
-        self._warned = False
+        self._warned.clear()
         self.connects += 1
         log.info("connected to the broker at %s:%s", self._broker.host, self._broker.port)
-        if self._subscriptions:
-            client.subscribe(
-                [(topic_filter, SubscribeOptions(qos=qos)) for topic_filter, _, qos in self._subscriptions]
-            )
-        self._up.set()
+        with self._lock:
+            if self._subscriptions:
+                client.subscribe(
+                    [(topic_filter, SubscribeOptions(qos=qos)) for topic_filter, _, qos in self._subscriptions]
+                )
+            self._up_since = time.monotonic()
+            self._up.set()
         for callback in self._on_connect:
             callback()
 
@@ -245,7 +249,7 @@ class Bus:
         link = self._link
         if link is not None and link.client is client:
             self._up.clear()
-            if not self._stop.is_set():
+            if not self._stop.is_set() and not link.lost.is_set():
                 self._warn_once(
                     "lost the broker at %s:%s: %s",
                     self._broker.host,
@@ -264,15 +268,29 @@ class Bus:
             getattr(properties, "ResponseTopic", ""),
             getattr(properties, "CorrelationData", b""),
         )
-        for topic_filter, callback, _ in self._subscriptions:
-            if topic_matches_sub(topic_filter, taken.topic):
-                callback(taken)
+        callbacks = self._callbacks.get(taken.topic)
+        if callbacks is None:
+            callbacks = self._matching(taken.topic)
+        for callback in callbacks:
+            callback(taken)
+        if not callbacks:  # subscribed by an earlier life of this session: unacknowledged, it would block what follows
+            taken.ack()
+
+    def _matching(self, topic: str) -> list[Callback]:
+        with self._lock:
+            found = [
+                callback for topic_filter, callback, _ in self._subscriptions if topic_matches_sub(topic_filter, topic)
+            ]
+            if len(self._callbacks) < KNOWN_TOPICS:
+                self._callbacks[topic] = found
+        return found
 
     def _warn_once(self, text: str, *args: object) -> None:
-        """One warning per loss, not one per attempt."""
-        if not self._warned:
-            log.warning("%s; trying again until it is back", text % args)
-        self._warned = True
+        """One warning per loss and reason, not one per attempt."""
+        said = text % args
+        if said not in self._warned:
+            self._warned.add(said)
+            log.warning("%s; trying again until it is back", said)
 
 
 def _without_delay(_client: Client, _data: object, connection: object) -> None:

@@ -7,17 +7,21 @@ since.
 """
 
 import ctypes
-import json
 import logging
+import os
 import time
 from pathlib import Path
 from typing import Literal
+
+import msgspec
 
 log = logging.getLogger(__name__)
 
 SYNCHRONISED = Path("/run/systemd/timesync/synchronized")  # systemd-timesyncd(8), "Files"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 CHECK_SECONDS = 1.0
+EARLIEST_BOOT = 946_684_800.0  # 2000-01-01
+LATEST_BOOT = 32_503_680_000.0  # 3000-01-01
 REMEMBERED_BOOTS = 32
 TIME_ERROR = 5  # adjtimex(2): "the system clock is not synchronized to a reliable server"
 
@@ -32,13 +36,14 @@ class Clock:
     """Tells the time, and knows since when it is right.
 
     `mode` "trust" believes the system clock; "auto" waits until the kernel or the file
-    that the time service makes says that it has been set. `folder` keeps when the machine
+    that the time service makes says that it has been set; "file" believes that file only.
+    `folder` keeps when the machine
     booted, so that readings of an earlier boot can still be stamped.
     """
 
     def __init__(
         self,
-        mode: Literal["auto", "trust"],
+        mode: Literal["auto", "file", "trust"],
         folder: Path,
         synchronised: Path = SYNCHRONISED,
     ) -> None:
@@ -48,6 +53,7 @@ class Clock:
         self.boot = BOOT_ID.read_text().strip() if BOOT_ID.exists() else "unknown"
         self._boots = self._load()
         self._right = mode == "trust" or self.boot in self._boots
+        self._remembered = self._right
         self._checked = float("-inf")
 
     def now(self) -> float:
@@ -61,10 +67,9 @@ class Clock:
     @property
     def synchronised(self) -> bool:
         """Whether the system clock is right; once it was in this boot, it stays so."""
-        if not self._right and self.since_boot() - self._checked >= CHECK_SECONDS:
+        if not self._remembered and self.since_boot() - self._checked >= CHECK_SECONDS:
             self._checked = self.since_boot()
-            if self._synchronised_file.exists() or _kernel_says_so():
-                self._right = True
+            if self._right or self._synchronised_file.exists() or (self._mode == "auto" and _kernel_says_so()):
                 self._remember()
         return self._right
 
@@ -75,26 +80,32 @@ class Clock:
         return self._boots.get(boot)
 
     def _remember(self) -> None:
-        booted = self.now() - self.since_boot()
-        log.info("the clock is set; this machine booted %.0f s ago", self.since_boot())
-        self._boots[self.boot] = booted
+        if not self._right:
+            log.info("the clock is set; this machine booted %.0f s ago", self.since_boot())
+        self._right = True
+        self._boots[self.boot] = self.now() - self.since_boot()
         kept = dict(list(self._boots.items())[-REMEMBERED_BOOTS:])
         partial = self._file.with_suffix(".partial")
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(kept))
+            with partial.open("wb") as file:
+                file.write(msgspec.json.encode(kept))
+                file.flush()
+                os.fsync(file.fileno())  # readings of this boot may wait in the outbox when the power fails
             partial.replace(self._file)
+            self._remembered = True
         except OSError as error:
             log.warning("cannot remember when this machine booted: %s", error)
 
     def _load(self) -> dict[str, float]:
         try:
-            boots = json.loads(self._file.read_text())
-        except (OSError, ValueError):
+            boots = msgspec.json.decode(self._file.read_bytes(), type=dict[str, float])
+        except FileNotFoundError:
             return {}
-        if not isinstance(boots, dict):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            log.warning("%s is not readable (%s): readings of earlier boots cannot be stamped", self._file, error)
             return {}
-        return {str(boot): float(at) for boot, at in boots.items() if isinstance(at, int | float)}
+        return {boot: at for boot, at in boots.items() if EARLIEST_BOOT <= at <= LATEST_BOOT}
 
 
 def _kernel_says_so() -> bool:

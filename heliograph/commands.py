@@ -16,14 +16,28 @@ class NoAnswer(HeliographError):
 
 
 def serve(bus: Bus, node: str, service: str, command: str, handler: Handler) -> None:
-    """Answer every request for one command of a service; the handler runs on the network thread and must be quick."""
+    """Answer every request for one command of a service.
+
+    The handler runs on the network thread: it is quick, and answers what it does not
+    understand instead of raising. A request that the broker retained is an old one.
+    """
 
     def answer(message: Message) -> None:
+        if message.retained:
+            return
         response = handler(message.payload)
-        if message.response_topic:
+        if _is_response(message.response_topic):
             bus.publish(message.response_topic, response, qos=1, correlation=message.correlation)
 
     bus.subscribe(topics.request(node, service, command), answer)
+
+
+def _is_response(topic: str) -> bool:
+    """Whether an answer may go there; anywhere else, a requester would write with the rights of who answers."""
+    try:
+        return topics.parse(topic).kind == "response"
+    except ValueError:
+        return False
 
 
 class Requests:

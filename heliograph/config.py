@@ -3,6 +3,7 @@
 import os
 import re
 import socket
+import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,11 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from heliograph import topics
+from heliograph import mistakes, topics
 from heliograph.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
+_VARIABLE = re.compile(r"\$((?:[A-Za-z_]|\{service\})(?:[A-Za-z0-9_]|\{service\})*)")
 
 
 class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -24,7 +26,7 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
 
 
 def _hostname() -> str:
-    return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower()).strip("-") or "node"
+    return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower()).strip("-")[:63] or "node"
 
 
 class Node(Config, frozen=True):
@@ -32,7 +34,8 @@ class Node(Config, frozen=True):
 
     name: str = msgspec.field(default_factory=_hostname)
     data: str = "data"
-    clock: Literal["auto", "trust"] = "auto"
+    clock: Literal["auto", "file", "trust"] = "auto"
+    clock_file: str = "/run/systemd/timesync/synchronized"
 
     def __post_init__(self) -> None:
         """Refuse a name that would change the shape of the topic tree."""
@@ -48,9 +51,16 @@ class Broker(Config, frozen=True):
     ca: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a port that no broker can have."""
+        """Refuse what no broker can have, and a certificate that cannot be read."""
+        if not self.host:
+            raise ValueError("host: expected a name or an address, found ''")
         if not 0 < self.port < 65536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535")
+        if self.ca:
+            try:
+                ssl.create_default_context(cafile=self.ca)
+            except OSError as error:
+                raise ValueError(f"ca: cannot use {self.ca!r}: {error.strerror or error}") from None
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -69,11 +79,33 @@ def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, servi
 
     `service` replaces "{service}" in values that name a file or a variable.
     """
-    options = _resolved(file.get(name, {}), f"{path}: [{name}]", service)
+    written = file.get(name, {})
+    where = f"{path}: [{name}]"
     try:
-        return msgspec.convert(options, kind)
+        return msgspec.convert(_resolved(written, where, service), kind)
+    except msgspec.ValidationError:
+        raise ConfigError(where + _mistake(kind, written)) from None
+
+
+def _mistake(kind: type[C], written: Any) -> str:
+    """Say what is wrong, in terms of what stands in the file: what it refers to may be a secret."""
+    try:
+        msgspec.convert(written, kind)
     except msgspec.ValidationError as error:
-        raise ConfigError(_explained(f"{path}: [{name}]", str(error), options)) from None
+        return mistakes.explained(kind, written, str(error))
+    return f": what {' or '.join(_references(written))} holds is refused"
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [reference for item in value for reference in _references(item)]
+    return [repr(value)] if isinstance(value, str) and (_VARIABLE.fullmatch(value) or _is_file(value)) else []
+
+
+def _is_file(value: str) -> bool:
+    return value.startswith("file:")
 
 
 def _resolved(value: Any, where: str, service: str) -> Any:
@@ -84,44 +116,17 @@ def _resolved(value: Any, where: str, service: str) -> Any:
         return [_resolved(item, f"{where}[{index}]", service) for index, item in enumerate(value)]
     if not isinstance(value, str):
         return value
-    if re.fullmatch(r"\$[A-Za-z_][A-Za-z0-9_]*", value):
-        if value[1:] not in os.environ:
-            raise ConfigError(f"{where}: the environment has no {value[1:]}")
-        return os.environ[value[1:]]
-    if value.startswith("file:"):
-        path = Path(value[5:].replace("{service}", service))
+    if match := _VARIABLE.fullmatch(value):
+        variable = match[1].replace("{service}", service)
+        if variable not in os.environ:
+            raise ConfigError(f"{where}: the environment has no {variable}")
+        return os.environ[variable]
+    if _is_file(value):
+        path = Path(value.removeprefix("file:").replace("{service}", service))
         try:
             return path.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{where}: cannot read {path}: {error}") from None
+        except OSError as error:
+            raise ConfigError(f"{where}: cannot read {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise ConfigError(f"{where}: {str(path)!r} is no text file: {error.__class__.__name__}") from None
     return value
-
-
-_UNKNOWN = re.compile(r"Object contains unknown field `(.*)`")
-_MISSING = re.compile(r"Object missing required field `(.*)`")
-_TYPE = re.compile(r"Expected `(.*)`, got `(.*)`")
-
-
-def _explained(where: str, message: str, options: Any) -> str:
-    """Say in one line what msgspec found, with the value that it found there."""
-    what, _, place = message.partition(" - at `")
-    path = place.rstrip("`").removeprefix("$").removeprefix(".")
-    key = f"{where} {path}" if path else where
-    if match := _UNKNOWN.fullmatch(what):
-        return f"{key}: no such option: {match[1]}"
-    if match := _MISSING.fullmatch(what):
-        return f"{key}: missing: {match[1]}"
-    if match := _TYPE.fullmatch(what):
-        return f"{key}: expected {match[1]}, found {_found(options, path)}"
-    return f"{key}: {what[0].lower()}{what[1:]}"
-
-
-def _found(options: Any, path: str) -> str:
-    for part in re.findall(r"[^.\[\]]+", path):
-        if isinstance(options, list) and part.isdigit():
-            options = options[int(part)]
-        elif isinstance(options, dict) and part in options:
-            options = options[part]
-        else:
-            return "something else"
-    return repr(options)[:80]

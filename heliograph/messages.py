@@ -52,7 +52,7 @@ class Block(Struct, frozen=True, omit_defaults=True):
 
 
 class Frame(Struct, frozen=True, omit_defaults=True):
-    """What a producer hands to storage: the payload of `journal` and `replay`.
+    """What a producer hands to storage: one, or a list of them, is the payload of `journal` and `replay`.
 
     `epoch` is empty for a publisher without an outbox, whose frames carry no sequence.
     `base` is the lowest sequence the producer still holds; `unstamped` counts readings
@@ -107,6 +107,18 @@ class Status(Struct, frozen=True, omit_defaults=True):
 def encode(message: Struct) -> bytes:
     """Return a message as JSON."""
     return msgspec.json.encode(message)
+
+
+_FRAMES: msgspec.json.Decoder[Frame | list[Frame]] = msgspec.json.Decoder(Frame | list[Frame])
+
+
+def frames(payload: bytes) -> list[Frame]:
+    """Return the frames of a `journal` or `replay` message, which is one or a list; raise MessageError if it is neither."""
+    try:
+        decoded = _FRAMES.decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MessageError(f"not a list of frames: {error}") from None
+    return decoded if isinstance(decoded, list) else [decoded]
 
 
 _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {}

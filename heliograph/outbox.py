@@ -1,13 +1,12 @@
 """What a producer has read and storage has not yet confirmed, on disk.
 
 Sequences count up from 1 without a gap within an epoch. An epoch is a random name; a new
-one begins when the machine has booted, or when the end of the last segment is damaged:
-frames that storage already knows may then be missing here, and their sequences must not be
-used again.
+one begins when the machine has booted, when the end of the last segment is damaged, and when
+storage knows more of it than is here: frames that storage already has may then be missing,
+and their sequences must not be used again.
 """
 
 import errno
-import fcntl
 import logging
 import os
 import time
@@ -15,20 +14,22 @@ import uuid
 from io import BufferedReader
 from pathlib import Path
 
-from heliograph.errors import ConfigError
+from heliograph.lock import Lock
 from heliograph.segment import Record, Segment, packed
 
 log = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 1 << 20
 CAP_BYTES = 256 << 20
+NUMBER = "[0-9]" * 10  # the segments' names, in order; those set aside keep theirs
 
 
 class Outbox:
-    """A queue of frames that survives the process; one process at a time may open it.
+    """A queue of frames that survives the process; one process at a time may open it, others get `lock.Taken`.
 
     Not thread-safe. `dropped` counts frames lost to the cap, `damaged` the segments of
-    which a part could not be read; the sender declares both to storage.
+    which a part could not be read. The sender declares both to storage, except for the
+    damaged end of an epoch: nobody knows how many frames that was.
     """
 
     def __init__(
@@ -46,16 +47,17 @@ class Outbox:
         self._cap = cap_bytes
         self._segment_bytes = segment_bytes
         self._file = -1  # of the segment that is written; opened by the first append
+        self._number = 0  # of the newest segment, set aside or not
         self._unsynced_since: float | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = self._only_one()
+        self._lock = Lock(folder / "lock", "outbox")
         self.segments: list[Segment] = []
         clean = self._load()
         last = self.segments[-1] if self.segments else None
         continues = clean and last is not None and last.boot == boot
         self.epoch = last.epoch if last and continues else uuid.uuid4().hex[:16]
         self.next = last.next if last and continues else 1
-        if last and not continues and last.next == last.first:
+        if last and clean and not continues and last.next == last.first:
             self._forget(last)
 
     def close(self) -> None:
@@ -63,7 +65,7 @@ class Outbox:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
-        os.close(self._lock)
+        self._lock.release()
 
     @property
     def size(self) -> int:
@@ -73,10 +75,11 @@ class Outbox:
     def append(self, payload: bytes) -> int:
         """Write one frame and return its sequence; raise OSError, with nothing written, if the disk refuses it.
 
-        A frame that was appended survives the death of this process at any moment.
+        A frame that was appended survives the death of this process at any moment. Raises
+        ValueError if it is too long for any segment.
         """
-        segment = self._writable()
         record = packed(self.next, payload)
+        segment = self._writable()
         written = 0
         try:
             written = os.write(self._file, record)
@@ -90,16 +93,22 @@ class Outbox:
         if self._unsynced_since is None:
             self._unsynced_since = time.monotonic()
         while self.size > self._cap and len(self.segments) > 1:
-            self.dropped += self.segments[0].next - self.segments[0].first
+            self.dropped += self.segments[0].next - self.segments[0].done
             self._forget(self.segments[0])
         return self.next - 1
 
     def sync(self, older_than: float) -> None:
         """Force frames to the disk that storage has not confirmed for so many seconds, against a power cut."""
-        if self._unsynced_since is not None and time.monotonic() - self._unsynced_since > older_than:
-            self._unsynced_since = None
-            if self._file >= 0:
-                os.fdatasync(self._file)
+        now = time.monotonic()
+        if self._unsynced_since is not None and now - self._unsynced_since > older_than:
+            try:
+                if self._file >= 0:
+                    os.fdatasync(self._file)
+            except OSError as error:
+                log.error("outbox: a power cut would cost readings: %s", error)
+                self._unsynced_since = now
+            else:
+                self._unsynced_since = None
 
     def trim(self, epoch: str, committed: int) -> None:
         """Forget what storage has committed: whole segments, but not the newest of them.
@@ -107,12 +116,13 @@ class Outbox:
         That one stays so that a storage that was set back a little finds its frames again.
         Epochs before this one are committed, or the sender would not have gone on to it.
         """
+        mine = [index for index, segment in enumerate(self.segments) if segment.epoch == epoch]
         done: list[Segment] = []
-        if all(segment.epoch != epoch for segment in self.segments):
-            return
-        for segment in self.segments:
+        for segment in self.segments[: mine[-1] + 1] if mine else []:
             if segment.epoch == epoch and segment.next > committed + 1:
+                segment.done = max(segment.done, committed + 1)
                 break
+            segment.done = segment.next
             done.append(segment)
         for segment in done[:-1]:
             self._forget(segment)
@@ -126,68 +136,84 @@ class Outbox:
             1 << 63,
         )
 
+    def renew(self) -> None:
+        """Begin a new epoch: storage knows frames of this one that are not here."""
+        log.error("outbox: storage has frames of epoch %s that are lost here; a new one begins", self.epoch)
+        self.epoch = uuid.uuid4().hex[:16]
+        self.next = 1
+
+    def note_damage(self, segment: Segment) -> None:
+        """Count a segment of which a part cannot be read, once."""
+        if not segment.damaged:
+            segment.damaged = True
+            self.damaged += 1
+            log.error("outbox: %s is damaged: frames are lost", segment.path)
+
     def give_up(self, segment: Segment, sequence: int) -> None:
         """Note that a segment cannot be read from a sequence on; what it holds beyond is lost."""
-        log.error(
-            "outbox: %s is damaged: %d frames are lost",
-            segment.path,
-            segment.next - sequence,
-        )
-        self.damaged += 1
-        if segment is self.segments[-1] and self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-            self._start_segment()
+        self.note_damage(segment)
         segment.next = sequence
 
     def _writable(self) -> Segment:
         last = self.segments[-1] if self.segments else None
-        if last is None or last.epoch != self.epoch or last.size >= self._segment_bytes:
+        if (
+            last is None
+            or last.epoch != self.epoch
+            or last.next != self.next  # it was given up
+            or last.size >= self._segment_bytes
+        ):
             self._start_segment()
         if self._file < 0:
             self._file = os.open(self.segments[-1].path, os.O_WRONLY | os.O_APPEND)
         return self.segments[-1]
 
     def _start_segment(self) -> None:
-        number = int(self.segments[-1].path.stem) + 1 if self.segments else 1
-        path = self.folder / f"{number:010}.segment"
-        self.segments.append(Segment.create(path, self.epoch, self._boot, self.next))
         if self._file >= 0:
-            os.fdatasync(self._file)
-            os.close(self._file)
-            self._file = -1
+            file, self._file = self._file, -1
+            try:
+                os.fdatasync(file)
+            finally:
+                os.close(file)
+        path = self.folder / f"{self._number + 1:010}.segment"
+        self.segments.append(Segment.create(path, self.epoch, self._boot, self.next))
+        self._number += 1
 
     def _forget(self, segment: Segment) -> None:
         segment.path.unlink(missing_ok=True)
         self.segments.remove(segment)
 
     def _load(self) -> bool:
-        """Read all segments; return whether the last one ends where its last record ends."""
+        """Read all segments; return whether the newest one is whole, so that its epoch may go on.
+
+        Files are left as they are: were a damaged end cut off, the next start would not know of it.
+        """
         clean = True
-        for path in sorted(self.folder.glob("*.segment")):
-            try:
-                segment = Segment.load(path)
-            except (ValueError, KeyError, TypeError) as error:
-                self.damaged += 1
-                log.error("outbox: %s is not readable (%s); it is set aside", path, error)
-                path.replace(path.with_suffix(".damaged"))
+        for path in sorted(self.folder.glob(f"{NUMBER}.*")):
+            self._number = int(path.name[:10])
+            if path.suffix == ".segment":
+                clean = self._load_one(path)
+            elif path.suffix == ".damaged":
                 clean = False
-                continue
-            clean = path.stat().st_size == segment.size
-            if not clean:
-                log.warning("outbox: %s ends in a torn or damaged record", path)
-                os.truncate(path, segment.size)
-            self.segments.append(segment)
         return clean
 
-    def _only_one(self) -> int:
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    def _load_one(self, path: Path) -> bool:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(lock)
-            raise ConfigError(f"{self.folder}: another process uses this outbox; stop it first") from None
-        return lock
+            segment = Segment.load(path)
+        except PermissionError:
+            raise
+        except (ValueError, OSError) as error:
+            self.damaged += 1
+            log.error("outbox: %s is not readable (%s); it is set aside", path, error)
+            path.replace(path.with_suffix(".damaged"))
+            return False
+        self.segments.append(segment)
+        if segment.damaged:
+            self.damaged += 1
+            log.error("outbox: %s is damaged: frames are lost", path)
+        if path.stat().st_size == segment.size:
+            return True
+        log.warning("outbox: %s ends in a torn or damaged record", path)
+        return False
 
 
 class Reader:
@@ -210,7 +236,7 @@ class Reader:
         behind = [index for index in mine if segments[index].next > sequence]
         segment = segments[behind[0] if behind else mine[-1]]
         self._enter(segment)
-        while self._next < min(sequence, segment.next) and self.peek():
+        while (record := self.peek()) and record.epoch == epoch and record.sequence < sequence:
             self.advance()
 
     def start(self) -> None:
@@ -226,10 +252,13 @@ class Reader:
                     return None
                 self._enter(self._outbox.segments[0])
             elif segment in self._outbox.segments and self._next < segment.next:
-                self._peeked = segment.record(self._file)
-                if self._peeked is None or self._peeked.sequence != self._next:
-                    self._peeked = None
+                record = segment.record(self._file)
+                if record is None or not self._next <= record.sequence < segment.next:
                     self._outbox.give_up(segment, self._next)
+                    continue
+                if record.sequence > self._next:
+                    self._outbox.note_damage(segment)
+                self._peeked = record
             elif not self._enter_next(segment):
                 return None
         return self._peeked

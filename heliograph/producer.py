@@ -2,12 +2,12 @@
 
 import logging
 import math
+import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,18 +15,18 @@ from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
 from heliograph.errors import MessageError
+from heliograph.live import Live
 from heliograph.messages import (
     Availability,
-    Block,
     Info,
     Reading,
     Value,
     Watermark,
     decode,
     encode,
-    is_value,
 )
 from heliograph.outbox import CAP_BYTES, Outbox
+from heliograph.pending import Pending, columnar, finite, is_good, same_boot, shown
 from heliograph.sender import Held, Sender
 
 log = logging.getLogger(__name__)
@@ -34,17 +34,12 @@ log = logging.getLogger(__name__)
 FRAME_READINGS = 10
 LINGER_SECONDS = 0.1  # how long a reading waits for company in its frame
 DISK_RETRY_SECONDS = 1.0
+KNOWN_CHANNELS = 10_000
 MEMORY_READINGS = 10_000  # kept while the disk refuses them
+LATEST = 1 << 40  # seconds; what is absurd is for storage to decide, but this must be a number
 SYNC_SECONDS = 10.0  # as long as storage's commit interval: what a power cut may take
 
 SetAside = Callable[[str, str, str], None]  # why, what, where
-
-
-class _Pending(NamedTuple):
-    device: str
-    boot: str  # of the boot whose seconds `time` counts; empty: time is UTC
-    time: float
-    values: dict[str, Value]
 
 
 class Producer:
@@ -72,13 +67,18 @@ class Producer:
         self._set_aside = set_aside
         self._outbox = Outbox(folder, clock.boot, cap_bytes=cap_bytes)
         self._sender = Sender(self._outbox, clock, self._publish_frame)
-        self._pending: deque[_Pending] = deque()
+        self._live = Live(self._publish_state)
+        self._channels: set[str] = set()
+        self._pending: deque[Pending] = deque()
         self._pending_since = 0.0
         self._disk_refused_until = -math.inf
         self._infos: dict[str, Info] = {}
         self._availability: dict[str, Availability] = {}
-        self._wake = threading.Condition(threading.RLock())
-        self._hurry = False
+        self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
+        self._lingers = False  # whether the thread looks into the inbox soon anyway
+        self._wake = threading.Event()
+        self._flushes: deque[queue.SimpleQueue[bool]] = deque()
+        self._lock = threading.Lock()
         self._stopping = False
         self._connects = -1
         self.readings = 0
@@ -94,11 +94,10 @@ class Producer:
 
     def __exit__(self, *_: object) -> None:
         """Put everything into the outbox and stop; devices are offline while nobody reads them."""
-        with self._wake:
-            self._stopping = True
-            self._wake.notify_all()
+        self._stopping = True
+        self._wake.set()
         self._thread.join()
-        for device in self._infos:
+        for device in {**self._infos, **self._availability}:
             self._announce(device, "offline")
 
     def declare(self, device: str, info: Info) -> None:
@@ -109,12 +108,7 @@ class Producer:
                 raise ValueError(f"{channel[:80]!r} is not the name of a channel: lower-case letters, digits and _ are")
         if self._infos.get(device) != info:
             self._infos[device] = info
-            self._bus.publish(
-                topics.device(self._node, device, "info"),
-                encode(info),
-                qos=1,
-                retain=True,
-            )
+            self._describe(device, info)
 
     def availability(self, device: str, state: Availability) -> None:
         """Say whether a device answers; said again on every connect."""
@@ -128,48 +122,42 @@ class Producer:
         Values that no channel can have (NaN, infinity, long texts, hostile names) are set
         aside one by one; the good ones around them are kept.
         """
-        if not topics.is_name(device):
-            self._set_aside("not the name of a device", device, "")
+        if device not in self._infos and not topics.is_name(device):
+            self._set_aside("not the name of a device", shown(device), "")
             return
-        good: dict[str, Value] = {}
-        for channel, value in values.items():
-            if topics.is_channel(channel) and is_value(value):
-                good[channel] = value
-            else:
-                self._set_aside("not a channel and value", f"{channel}={value!r}", device)
+        if at is not None and not 0 <= at <= LATEST:
+            self._set_aside("not a time", shown(at), device)
+            return
+        good = dict(values)
+        if not (self._channels.issuperset(good) and finite(good)):
+            good = self._vetted(device, values)
         if not good:
             return
-        right = at is not None or self._clock.synchronised
-        now = self._clock.now() if at is None else at
-        state = Reading(round(now, 3), good, "" if right else "unsynced")
-        self._bus.publish(topics.device(self._node, device, "state"), encode(state))
-        pending = _Pending(
-            device,
-            "" if right else self._clock.boot,
-            round(now if right else self._clock.since_boot(), 3),
-            good,
-        )
-        with self._wake:
-            self.readings += 1
-            if not self._pending:
-                self._pending_since = time.monotonic()
-                self._wake.notify_all()
-            self._pending.append(pending)
-            if len(self._pending) >= FRAME_READINGS:
-                self._wake.notify_all()
+        said = round(self._clock.now() if at is None else at, 3)
+        if at is not None or self._clock.synchronised:
+            self._inbox.append(Pending(device, "", said, good, said))
+        else:
+            since_boot = round(self._clock.since_boot(), 3)
+            self._inbox.append(Pending(device, self._clock.boot, since_boot, good, said))
+        waiting = len(self._inbox)
+        if ((waiting == 1 and not self._lingers) or waiting >= FRAME_READINGS) and not self._wake.is_set():
+            self._wake.set()
 
     def flush(self) -> bool:
         """Wait until everything published so far is in the outbox; return False if the disk refuses it."""
-        with self._wake:
-            self._hurry = True
-            self._disk_refused_until = -math.inf
-            self._wake.notify_all()
-            self._wake.wait_for(lambda: not self._hurry)
-            return not self._pending
+        answer: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._flushes.append(answer)
+        self._wake.set()
+        while self._thread.is_alive():
+            try:
+                return answer.get(timeout=1)
+            except queue.Empty:
+                continue
+        return not self._inbox and not self._pending
 
     def counters(self) -> dict[str, int]:
         """Return what the status shows of the outbox."""
-        with self._wake:
+        with self._lock:
             return {
                 "readings": self.readings,
                 "frames_backlog": self._sender.backlog,
@@ -184,7 +172,7 @@ class Producer:
 
     def facts(self) -> dict[str, object]:
         """Return where delivery stands: the epoch, the last frame in the outbox, the last one committed."""
-        with self._wake:
+        with self._lock:
             return {
                 "epoch": self._outbox.epoch,
                 "last": self._outbox.next - 1,
@@ -194,31 +182,55 @@ class Producer:
 
     def _run(self) -> None:
         """Do all work on the outbox in one thread, so that a signal never interrupts it half-way."""
-        with self._wake:
-            while not self._stopping:
-                age = time.monotonic() - self._pending_since
-                if self._pending and (self._hurry or len(self._pending) >= FRAME_READINGS or age >= LINGER_SECONDS):
-                    self._write()
-                if self._hurry:
-                    self._hurry = False
-                    self._wake.notify_all()
-                if self._bus.connects != self._connects and self._bus.connected:
-                    self._connects = self._bus.connects
-                    self._sender.connect()
-                elif not self._bus.connected:
-                    self._sender.disconnect()
-                    self._connects = -1
-                wait = self._sender.pump()
-                self._outbox.sync(SYNC_SECONDS)
-                if self._pending:
-                    wait = min(wait, LINGER_SECONDS)
+        wait = 0.0
+        while not self._stopping:
+            if not self._inbox and not self._flushes:
                 self._wake.wait(wait)
-            self._disk_refused_until = -math.inf
-            self._write()
+            self._wake.clear()
+            flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
+            with self._lock:
+                self._drain(hurry=bool(flushes))
+                written = not self._pending
+                wait = self._send()
+            for answer in flushes:
+                answer.put(written)
+        with self._lock:
+            self._drain(hurry=True)
+            if self._pending:
+                log.error("%d readings are lost: the outbox cannot be written", len(self._pending))
             self._outbox.sync(-1)
+            self._sender.close()
             self._outbox.close()
-            self._hurry = False
-            self._wake.notify_all()
+
+    def _drain(self, *, hurry: bool) -> None:
+        """Show what was published, and write it if there is enough of it or it has waited long enough."""
+        while self._inbox:
+            reading = self._inbox.popleft()
+            if not self._pending:
+                self._pending_since = time.monotonic()
+            self._pending.append(reading)
+            self.readings += 1
+            state = Reading(reading.shown, reading.values, "unsynced" if reading.boot else "")
+            self._live.show(reading.device, state)
+        if hurry:
+            self._disk_refused_until = -math.inf
+        age = time.monotonic() - self._pending_since
+        if self._pending and (hurry or len(self._pending) >= FRAME_READINGS or age >= LINGER_SECONDS):
+            self._write()
+        self._live.flush()
+        self._lingers = bool(self._pending) or self._live.waiting
+
+    def _send(self) -> float:
+        """Send what may be sent; return how many seconds there is nothing to do unless something comes."""
+        if not self._bus.connected:
+            self._sender.disconnect()
+            self._connects = -1
+        elif self._bus.connects != self._connects:
+            self._connects = self._bus.connects
+            self._sender.connect()
+        wait = self._sender.pump()
+        self._outbox.sync(SYNC_SECONDS)
+        return min(wait, LINGER_SECONDS) if self._lingers else wait
 
     def _write(self) -> None:
         """Move what is pending into the outbox, or leave it where it is while the disk refuses it."""
@@ -227,20 +239,37 @@ class Producer:
                 self._pending.popleft()
                 self.lost_in_memory += 1
             return
+        count = FRAME_READINGS
         while self._pending:
-            count = min(len(self._pending), FRAME_READINGS)
-            batch = [self._pending[index] for index in range(count)]
-            boot = batch[0].boot
-            batch = [pending for pending in batch if pending.boot == boot]
-            blocks = _columnar(batch)
+            boot = self._pending[0].boot
+            batch = same_boot(self._pending, count)
+            blocks = columnar(batch)
             try:
                 self._outbox.append(msgspec.json.encode(Held(boot, blocks) if boot else blocks))
             except OSError as error:
                 log.error("the outbox cannot be written (%s); readings wait in memory", error)
                 self._disk_refused_until = time.monotonic() + DISK_RETRY_SECONDS
                 return
+            except ValueError as error:
+                if len(batch) > 1:
+                    count = 1
+                    continue
+                self._set_aside(str(error), "", batch[0].device)
+            count = FRAME_READINGS
             for _ in batch:
                 self._pending.popleft()
+
+    def _vetted(self, device: str, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the good values one by one, and set the others aside."""
+        good = {channel: value for channel, value in values.items() if is_good(channel, value)}
+        for channel in [name for name in values if name not in good]:
+            self._set_aside("not a channel and value", f"{shown(channel)}={shown(values[channel])}", device)
+        if len(self._channels) < KNOWN_CHANNELS:
+            self._channels.update(good)
+        return good
+
+    def _publish_state(self, device: str, payload: bytes) -> None:
+        self._bus.publish(topics.device(self._node, device, "state"), payload)
 
     def _publish_frame(self, news: bool, frame: bytes) -> bool:
         topic = topics.service(self._node, self._service, "journal" if news else "replay")
@@ -252,36 +281,19 @@ class Producer:
         except MessageError as error:
             self._set_aside(str(error), repr(message.payload[:200]), message.topic)
             return
-        with self._wake:
+        with self._lock:
             self._sender.watermark(mark)
-            self._wake.notify_all()
+        self._wake.set()
 
     def _connected(self) -> None:
         for device, info in list(self._infos.items()):
-            self._bus.publish(
-                topics.device(self._node, device, "info"),
-                encode(info),
-                qos=1,
-                retain=True,
-            )
-            self._announce(device, self._availability.get(device, "online"))
-        with self._wake:
-            self._wake.notify_all()
+            self._describe(device, info)
+        for device, state in list(self._availability.items()):
+            self._announce(device, state)
+        self._wake.set()
+
+    def _describe(self, device: str, info: Info) -> None:
+        self._bus.publish(topics.device(self._node, device, "info"), encode(info), qos=1, retain=True)
 
     def _announce(self, device: str, state: Availability) -> None:
-        self._bus.publish(
-            topics.device(self._node, device, "availability"),
-            state.encode(),
-            qos=1,
-            retain=True,
-        )
-
-
-def _columnar(readings: list[_Pending]) -> list[Block]:
-    """Return readings as blocks: one per device and set of channels, in the order of first appearance."""
-    blocks: dict[tuple[str, tuple[str, ...]], Block] = {}
-    for reading in readings:
-        channels = tuple(reading.values)
-        block = blocks.setdefault((reading.device, channels), Block(reading.device, channels, []))
-        block.rows.append([reading.time, *reading.values.values()])
-    return list(blocks.values())
+        self._bus.publish(topics.device(self._node, device, "availability"), state.encode(), qos=1, retain=True)

@@ -1,7 +1,7 @@
 """The files of an outbox.
 
-A segment starts with a line of JSON (`epoch`, `boot`, `first`) and goes on with records,
-little endian:
+A segment starts with a line: JSON (`epoch`, `boot`, `first`), a space, its CRC-32 in
+hexadecimal. It goes on with records, little endian:
 
     u32 length of the payload, u32 CRC-32 of sequence and payload, u64 sequence, payload
 """
@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 HEADER = struct.Struct("<IIQ")
-LONGEST_PAYLOAD = 1 << 20
+LONGEST_PAYLOAD = 1 << 19  # half of what the broker takes in one message (mosquitto/mosquitto.conf)
+LONGEST_HEAD = 4096
+HIGH_HALF = b"\0\0\0\0"  # of a sequence; payloads are JSON, which has no such bytes
 
 
 def packed(sequence: int, payload: bytes) -> bytes:
@@ -34,7 +36,11 @@ class Record(NamedTuple):
 
 
 class Segment:
-    """One file: the sequences from `first` up to (not including) `next` of one epoch."""
+    """One file: the sequences from `first` up to (not including) `next` of one epoch.
+
+    `size` is where its last whole record ends, `damaged` whether records before that are
+    not readable, `done` the first sequence that storage is not known to have.
+    """
 
     def __init__(self, path: Path, epoch: str, boot: str, first: int) -> None:
         self.path = path
@@ -42,47 +48,72 @@ class Segment:
         self.boot = boot
         self.first = first
         self.next = first
+        self.done = first
         self.size = 0
+        self.damaged = False
 
     @classmethod
     def create(cls, path: Path, epoch: str, boot: str, first: int) -> "Segment":
         """Start a new file; raise OSError if the disk refuses it."""
         segment = cls(path, epoch, boot, first)
-        head = json.dumps({"epoch": epoch, "boot": boot, "first": first}).encode() + b"\n"
+        head = json.dumps({"epoch": epoch, "boot": boot, "first": first}).encode()
+        line = b"%b %08x\n" % (head, zlib.crc32(head))
         partial = path.with_suffix(".partial")
-        partial.write_bytes(head)
+        partial.write_bytes(line)
         partial.replace(path)
-        segment.size = len(head)
+        segment.size = len(line)
         return segment
 
     @classmethod
     def load(cls, path: Path) -> "Segment":
-        """Read a file from end to end; raise ValueError if it is not a segment."""
+        """Read a file from end to end; raise ValueError if it is not a segment, OSError if it cannot be read."""
         with path.open("rb") as file:
-            line = file.readline(4096)
-            head = json.loads(line)
-            segment = cls(path, str(head["epoch"]), str(head["boot"]), int(head["first"]))
-            segment.size = len(line)
+            head, _, crc = file.readline(LONGEST_HEAD).rpartition(b" ")
+            if crc != b"%08x\n" % zlib.crc32(head):
+                raise ValueError("its first line is damaged")
+            fields = json.loads(head)
+            segment = cls(path, fields["epoch"], fields["boot"], fields["first"])
+            segment.size = file.tell()
             while record := segment.record(file):
+                segment.damaged |= record.sequence != segment.next
                 segment.next = record.sequence + 1
-                segment.size += HEADER.size + len(record.payload)
+                segment.size = file.tell()
         return segment
 
     def open(self) -> BufferedReader:
         """Open the file where its records begin; raise OSError if it is gone."""
         file = self.path.open("rb")
-        file.readline(4096)
+        file.readline(LONGEST_HEAD)
         return file
 
     def record(self, file: BufferedReader) -> Record | None:
-        """Read one record, or None at the end, or at one that is torn or damaged."""
-        head = file.read(HEADER.size)
-        if len(head) < HEADER.size:
+        """Read the next whole record; None at the end, or if all that follows is torn, damaged or unreadable."""
+        try:
+            start = file.tell()
+            header = file.read(HEADER.size)
+            if len(header) == HEADER.size:
+                length = int.from_bytes(header[:4], "little")
+                if length <= LONGEST_PAYLOAD and (record := self._whole(header + file.read(length), 0)):
+                    return record
+            file.seek(start)
+            rest = file.read()
+            place = rest.find(HIGH_HALF)
+            while place >= 0:
+                if place >= 12 and (record := self._whole(rest, place - 12)):
+                    file.seek(start + place - 12 + HEADER.size + len(record.payload))
+                    return record
+                place = rest.find(HIGH_HALF, place + 1)
+        except OSError:
+            pass  # a bad spot on the card: what is behind it is as good as damaged
+        return None
+
+    def _whole(self, data: bytes, start: int) -> Record | None:
+        """Return the record that starts there, if one does."""
+        length, crc, sequence = HEADER.unpack_from(data, start)
+        end = start + HEADER.size + length
+        if sequence < self.first or length > LONGEST_PAYLOAD or end > len(data):
             return None
-        length, crc, sequence = HEADER.unpack(head)
-        if length > LONGEST_PAYLOAD:
-            return None
-        payload = file.read(length)
-        if len(payload) < length or zlib.crc32(payload, zlib.crc32(head[8:])) != crc:
+        payload = data[start + HEADER.size : end]
+        if zlib.crc32(payload, zlib.crc32(data[start + 8 : start + HEADER.size])) != crc:
             return None
         return Record(self.epoch, sequence, payload)

@@ -9,7 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -27,6 +27,8 @@ FIRST_WORD_SECONDS = (
     1.0  # how long a fresh process waits for the retained watermark before it starts from its oldest frame
 )
 LIVE_FRAMES = 50  # a frame this close to the end of the outbox is news; others go out as replay
+BATCH_FRAMES = 20  # a backlog goes out with several frames in a message: MQTT costs more than they do
+BATCH_BYTES = 65_536
 IDLE_SECONDS = 1.0
 
 
@@ -47,7 +49,15 @@ class Held(msgspec.Struct):
     blocks: list[Block]
 
 
-Publish = Callable[[bool, bytes], bool]  # (is it news?, the frame): False if the broker is away
+class _Batch(NamedTuple):
+    news: bool
+    payload: bytes
+    last: int
+    resent: int
+    unstamped: int
+
+
+Publish = Callable[[bool, bytes], bool]  # (is it news?, a list of frames): False if the broker is away
 
 
 class Sender:
@@ -69,7 +79,7 @@ class Sender:
         self.epoch = first.epoch if first else outbox.epoch
         self.committed = self.sent = (first.first if first else 1) - 1
         self._base = self.sent + 1
-        self._highest = self.sent  # of this epoch, ever sent by this process
+        self._highest: dict[str, int] = {}  # of each epoch, ever sent by this process
         self._storage = ""
         self._heard = False
         self._connected = False
@@ -86,39 +96,49 @@ class Sender:
     @property
     def backlog(self) -> int:
         """How many frames storage has not committed yet, as far as is known here."""
-        ahead = sum(s.next - s.first for s in self._outbox.segments)
-        done = sum(
-            min(s.next, self.committed + 1) - s.first
-            for s in self._outbox.segments
-            if s.epoch == self.epoch and s.first <= self.committed
+        segments = self._outbox.segments
+        start = next((index for index, segment in enumerate(segments) if segment.epoch == self.epoch), 0)
+        return sum(
+            max(
+                0,
+                segment.next
+                - (max(segment.first, self.committed + 1) if segment.epoch == self.epoch else segment.first),
+            )
+            for segment in segments[start:]
         )
-        return ahead - done
 
     def connect(self) -> None:
         """Note a new connection: what was under way may be lost."""
         self._connected = True
         self._progress = self._now()
         self._window = WINDOW
-        if self._heard:
-            self._rewind(self.committed + 1)
-        else:
+        self._rewind(self.committed + 1)
+        if not self._heard and (self.sent + 1 < self._outbox.next or self.epoch != self._outbox.epoch):
             self._wait_until = self._now() + FIRST_WORD_SECONDS
 
     def disconnect(self) -> None:
         """Note that the broker is away: nothing goes out until the next connect."""
         self._connected = False
 
+    def close(self) -> None:
+        """Let go of the outbox's files."""
+        self._reader.start()
+
     def watermark(self, mark: Watermark) -> None:
         """Obey what storage says of its progress."""
-        if mark.epoch != self.epoch and not self._skip_to(mark.epoch):
+        restarted = mark.storage != self._storage
+        self._storage = mark.storage
+        if restarted and self._outbox.segments and self._outbox.segments[0].epoch != self.epoch:
+            self._start_over()
+        if mark.epoch != self.epoch:
             return
+        if mark.epoch == self._outbox.epoch and mark.committed >= self._outbox.next:
+            self._outbox.renew()
         now = self._now()
         self._heard = True
         self._wait_until = -math.inf
         self._commit_seconds = mark.seconds
         self._window = WINDOW
-        restarted = mark.storage != self._storage
-        self._storage = mark.storage
         if mark.committed > self.committed or restarted:
             self._timeout = self._shortest_timeout()
             self._progress = now
@@ -126,7 +146,7 @@ class Sender:
             self._outbox.trim(self.epoch, mark.committed)
         if mark.committed > self.sent:
             self._rewind(mark.committed + 1)
-            self._highest = max(self._highest, mark.committed)
+            self._note_sent(mark.committed)
         elif mark.gap and mark.wanted <= self.sent and (restarted or now - self._rewound >= REWIND_SECONDS):
             self._rewound = now
             self._rewind(mark.wanted)
@@ -144,24 +164,46 @@ class Sender:
             self._window = 1
             self._rewind(self.committed + 1)
         self.waits_for_clock = False
-        while self.sent - self.committed < self._window and (record := self._reader.peek()):
-            if not self._in_order(record):
-                break
-            frame = self._frame(record)
-            if frame is None:
-                self.waits_for_clock = True
-                break
-            first_time = record.sequence > self._highest
-            news = first_time and self._outbox.next - record.sequence <= LIVE_FRAMES
+        while batch := self._batch():
             if self.sent == self.committed:
                 self._progress = now
-            if not self._publish(news, frame):
+            if not self._publish(batch.news, batch.payload):
+                self._rewind(self.sent + 1)
+                break
+            self.sent = batch.last
+            self.resent += batch.resent
+            self.unstamped += batch.unstamped
+            self._note_sent(batch.last)
+        return IDLE_SECONDS
+
+    def _batch(self) -> "_Batch | None":
+        """Take the next frames that may go out together, or None if none may."""
+        frames: list[bytes] = []
+        last, size, resent, unstamped, news = self.sent, 0, 0, 0, False
+        while last - self.committed < self._window and len(frames) < BATCH_FRAMES and size < BATCH_BYTES:
+            record = self._reader.peek()
+            if record is None or (frames and (record.epoch != self.epoch or record.sequence != last + 1)):
+                break
+            if not frames and not self._in_order(record):
+                break
+            first_time = record.sequence > self._highest.get(record.epoch, 0)
+            close = record.epoch == self._outbox.epoch and self._outbox.next - record.sequence <= LIVE_FRAMES
+            if frames and (first_time and close) != news:
+                break
+            framed = self._frame(record)
+            if framed is None:
+                self.waits_for_clock = True
                 break
             self._reader.advance()
-            self.resent += not first_time
-            self.sent = record.sequence
-            self._highest = max(self._highest, self.sent)
-        return IDLE_SECONDS
+            frame, lost = framed
+            last, news = record.sequence, first_time and close
+            size += len(frame)
+            resent += not first_time
+            unstamped += lost if first_time else 0
+            frames.append(frame)
+        if not frames:
+            return None
+        return _Batch(news, b"[" + b",".join(frames) + b"]", last, resent, unstamped)
 
     def _in_order(self, record: Record) -> bool:
         """Whether a frame may follow the one sent before; if it is behind a hole, only when all before is settled."""
@@ -170,8 +212,6 @@ class Sender:
         settled = max(self.committed, min(self._outbox.first(self.epoch) - 1, self.sent))
         if settled < self.sent:
             return False
-        if record.epoch != self.epoch:
-            self._highest = record.sequence - 1
         self.epoch = record.epoch
         self._base = record.sequence
         self.committed = self.sent = record.sequence - 1
@@ -180,28 +220,24 @@ class Sender:
     def _rewind(self, sequence: int) -> None:
         self._reader.rewind(self.epoch, sequence)
         self.sent = sequence - 1
-        self._base = min(self._base, sequence)
+        self._base = min(self._base, self._outbox.first(self.epoch))
 
-    def _skip_to(self, epoch: str) -> bool:
-        """Go on to an epoch that storage has begun already, which means that it has all before."""
-        later = next((s for s in self._outbox.segments if s.epoch == epoch), None)
-        if later is None or later is self._outbox.segments[0]:
-            return False
-        mine = [s for s in self._outbox.segments if s.epoch == self.epoch]
-        if mine and self._outbox.segments.index(later) < self._outbox.segments.index(mine[0]):
-            return False
-        self.epoch = epoch
-        self.committed = later.first - 1
-        self._base = later.first
-        self._highest = later.first - 1
-        self._rewind(later.first)
-        return True
+    def _start_over(self) -> None:
+        """Go to the oldest frame that is held: a storage that was set back may miss the end of an earlier epoch."""
+        first = self._outbox.segments[0]
+        self.epoch = first.epoch
+        self.committed = self.sent = first.first - 1
+        self._base = first.first
+        self._reader.start()
+
+    def _note_sent(self, sequence: int) -> None:
+        self._highest[self.epoch] = max(self._highest.get(self.epoch, 0), sequence)
 
     def _shortest_timeout(self) -> float:
-        return max(SHORTEST_TIMEOUT_SECONDS, 2 * self._commit_seconds + 1)
+        return min(max(SHORTEST_TIMEOUT_SECONDS, 2 * self._commit_seconds + 1), LONGEST_TIMEOUT_SECONDS)
 
-    def _frame(self, record: Record) -> bytes | None:
-        """Return a frame as it travels, or None while its time is not known yet."""
+    def _frame(self, record: Record) -> tuple[bytes, int] | None:
+        """Return a frame as it travels and how many readings it lost for want of a time; None while that is not known yet."""
         payload, unstamped = record.payload, 0
         if payload.startswith(b"{"):
             held = msgspec.json.decode(payload, type=Held)
@@ -210,18 +246,16 @@ class Sender:
                 return None
             if booted is None:
                 unstamped = sum(len(block.rows) for block in held.blocks)
-                if record.sequence > self._highest:
-                    self.unstamped += unstamped
-                    log.error(
-                        "%d readings of a boot whose time was never known are lost: %s",
-                        unstamped,
-                        payload[:200],
-                    )
+                log.error(
+                    "%d readings of a boot whose time was never known are lost: %s",
+                    unstamped,
+                    payload[:200],
+                )
                 payload = b"[]"
             else:
                 payload = msgspec.json.encode([_stamped(block, booted) for block in held.blocks])
         head = f'{{"e":"{record.epoch}","q":{record.sequence},"b":{self._base},"x":{unstamped},"i":'
-        return head.encode() + payload + b"}"
+        return head.encode() + payload + b"}", unstamped
 
 
 def _stamped(block: Block, booted: float) -> Block:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeVar
 from heliograph import __version__, config, heartbeat, topics
 from heliograph.bus import Bus
 from heliograph.clock import Clock
-from heliograph.errors import ConfigError
+from heliograph.errors import ConfigError, StoreDamaged
 from heliograph.messages import SetAside, Status, encode
 from heliograph.producer import Producer
 
@@ -43,7 +43,7 @@ class Service:
         self.name = name
         self.node = node.name
         self.data = Path(node.data)
-        self.clock = Clock(node.clock, self.data / "clock" / name)
+        self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))
         self._topic = topics.service(node.name, name, "status")
         self.bus = Bus(
             broker,
@@ -122,7 +122,8 @@ class Service:
 
     def set_aside(self, why: str, what: bytes | str, where: str = "") -> None:
         """Count a bad input, and show it among the last ones in the status."""
-        shown = what if isinstance(what, str) else what.decode("utf-8", "backslashreplace")
+        shown = _printable(what)
+        why, where = _printable(why), _printable(where)
         with self._lock:
             self._counters["set_aside"] += 1
             first = not any(item.where == where and item.why == why for item in self._set_aside)
@@ -194,7 +195,9 @@ def run(
         type=Path,
         help="the node's configuration file",
     )
-    path: Path = parser.parse_args().config
+    parser.add_argument("--check", action="store_true", help="only check the configuration")
+    arguments = parser.parse_args()
+    path: Path = arguments.config
     logging.basicConfig(
         level=logging.INFO,
         format=f"%(levelname).1s {name}: %(message)s",
@@ -205,15 +208,24 @@ def run(
         node = config.section(config.Node, file, "node", path, name)
         broker = config.section(config.Broker, file, "broker", path, name)
         options = config.section(kind, file, name, path, name)
+        if arguments.check:
+            sys.exit(0)
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
         threading.excepthook = _end_the_process
         with Service(name, node, broker, persistent=persistent, manual_ack=manual_ack) as service:
             main(options, service)
-    except ConfigError as error:
+    except (ConfigError, StoreDamaged) as error:
         sys.stderr.write(f"{name}: {error}\n")
         sys.exit(1)
     sys.exit(0)
+
+
+def _printable(text: bytes | str) -> str:
+    """Return a text that can be sent, whatever it was: half a surrogate pair cannot."""
+    return (text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")).decode(
+        "utf-8", "backslashreplace"
+    )
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -1,6 +1,5 @@
 """Run a whole node as processes on this machine, supervised and restarted: what scripts/start does."""
 
-import fcntl
 import itertools
 import logging
 import os
@@ -12,7 +11,7 @@ import threading
 import time
 import urllib.request
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import click
 import tomli_w
@@ -20,6 +19,7 @@ from circus import get_arbiter
 
 from heliograph import config
 from heliograph.errors import ConfigError
+from heliograph.lock import Lock
 from scripts import site
 
 ROOT = Path(__file__).parents[1]
@@ -67,7 +67,7 @@ def main(path: Path | None, data: Path, host: str, port: int, broker_port: int, 
     run_folder = data / "run"
     try:
         run_folder.mkdir(parents=True, exist_ok=True)
-        lock = _only_one(run_folder)
+        lock = Lock(run_folder / "lock", "folder")
         path, file, simulate = _configuration(path, simulate)
         effective = run_folder / "config.toml"
         own_broker = "broker" not in file
@@ -93,7 +93,7 @@ def main(path: Path | None, data: Path, host: str, port: int, broker_port: int, 
         commands[service] = [sys.executable, "-m", f"services.{service}", str(effective)]
     threading.Thread(target=_announce, args=(host, port, node.name), daemon=True).start()
     _supervise(commands)
-    lock.close()
+    lock.release()
     click.echo("Stopped; everything is kept in " + str(data))
 
 
@@ -105,20 +105,14 @@ def _configuration(path: Path | None, simulate: bool | None) -> tuple[Path | Non
         if simulate is False:
             raise ConfigError("there is no config.toml; make one (docs/install.md), or leave --no-simulate out")
         return None, {}, True
-    return path, config.read(path), bool(simulate)
+    file = config.read(path)
+    for name in file.keys() - {"node", "broker", *_services()}:
+        raise ConfigError(f"{path}: [{name}]: no such section; sections are node, broker, {', '.join(_services())}")
+    return path, file, bool(simulate)
 
 
 def _services() -> list[str]:
     return sorted(path.parent.name for path in ROOT.glob("services/*/__main__.py"))
-
-
-def _only_one(folder: Path) -> TextIO:
-    lock = (folder / "lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ConfigError(f"a node runs in {folder.parent} already; stop it, or choose another --data") from None
-    return lock
 
 
 def _free(port: int, option: str) -> None:

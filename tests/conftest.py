@@ -7,13 +7,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 BROKER_SECONDS = 10.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the long forms of the system tests")
+    parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
 
 
 def free_port() -> int:
@@ -75,6 +80,7 @@ class Processes:
     def __init__(self, log: Path) -> None:
         self.log = log
         self.running: list[subprocess.Popen[bytes]] = []
+        self._modules: list[str] = []
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
@@ -86,10 +92,14 @@ class Processes:
                 stdin=subprocess.DEVNULL,
             )
         self.running.append(process)
+        self._modules.append(arguments[0])
         return process
 
+    def starts(self, module: str) -> int:
+        return self._modules.count(module)
+
     def said(self) -> str:
-        return self.log.read_text(errors="replace")
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
 @pytest.fixture
@@ -100,6 +110,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
         if process.poll() is None:
             process.kill()
         process.wait()
+    sys.stderr.write(started.said()[-10_000:])  # shown by pytest when the test fails
 
 
 @pytest.fixture
@@ -117,3 +128,30 @@ def eventually() -> object:
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def free_ports() -> Callable[[], int]:
+    return free_port
+
+
+class WrongClock:
+    """The system clock as processes with this environment see it; the machine's own stays as it is."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "wrong-clock"
+        self.environment = {"PYTHONPATH": str(ROOT / "tests/wrong_clock"), "WRONG_CLOCK": str(self._file)}
+        self.be_off_by(0)
+
+    def be_off_by(self, seconds: float) -> None:
+        partial = self._file.with_suffix(".partial")
+        partial.write_text(f"{seconds:.6f}")
+        partial.replace(self._file)
+
+    def say(self, moment: float) -> None:
+        self.be_off_by(moment - time.time())
+
+
+@pytest.fixture
+def wrong_clock(tmp_path: Path) -> WrongClock:
+    return WrongClock(tmp_path)

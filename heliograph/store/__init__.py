@@ -4,6 +4,7 @@
 interface.py says what both promise.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from heliograph.store.interface import Reader, Writer
@@ -16,9 +17,12 @@ def folder(data: Path) -> Path:
     return data / "store"
 
 
-def open_writer(data: Path) -> Writer:
-    """Open the store of a data folder for writing; raise OSError or StoreDamaged."""
-    return SqliteWriter(folder(data))
+def open_writer(data: Path, believe_clock: Callable[[], bool] = lambda: True) -> Writer:
+    """Open the store of a data folder for writing; raise OSError or StoreDamaged.
+
+    Readings from the future are refused only while `believe_clock()` says that the system clock is right.
+    """
+    return SqliteWriter(folder(data), believe_clock)
 
 
 def open_reader(data: Path) -> Reader:

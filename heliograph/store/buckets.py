@@ -114,7 +114,9 @@ def _calendar(end: float, local: tzinfo, day: datetime, following: Callable[[dat
     found = [day.replace(tzinfo=local).timestamp()]
     while found[-1] < end:
         day = following(day)
-        found.append(day.replace(tzinfo=local).timestamp())
+        edge = day.replace(tzinfo=local).timestamp()
+        if edge > found[-1]:  # a day that a place jumped over has no bucket: Samoa had no 30 December 2011
+            found.append(edge)
     return found
 
 

@@ -1,10 +1,13 @@
 """The names of a store, for the one process that writes them."""
 
 import array
+import itertools
 import sqlite3
 import sys
+from collections.abc import Iterator
 
 from heliograph.messages import Info, Kind, Value
+from heliograph.store import schema
 
 
 class Layout:
@@ -17,17 +20,29 @@ class Layout:
 
 
 class Catalog:
-    """Gives numbers to names; what is new becomes durable with `commit`."""
+    """Gives numbers to names; what is new becomes durable with `commit`, and waits in memory until then.
+
+    A transaction that stayed open meanwhile would be rolled back by a full disk, and its numbers given twice.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
-        self._begun = False
+        self._new: list[tuple[str, tuple[object, ...]]] = []  # statements for the next commit
+        self._ids: dict[str, Iterator[int]] = {
+            table: itertools.count(connection.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
+            for table in ("device", "series", "layout", "word")
+        }
         self._layouts: dict[tuple[str, str, tuple[str, ...]], Layout] = {}
         self._devices: dict[str, int] = dict(connection.execute("SELECT name, id FROM device"))
         self._words: dict[str, int] = dict(connection.execute("SELECT text, id FROM word"))
-        self._series: dict[tuple[int, str], tuple[int, Kind]] = {
-            (device, name): (number, kind)
-            for number, device, name, kind in connection.execute("SELECT id, device, name, kind FROM series")
+        self._numbers: dict[tuple[int, bytes], int] = {
+            (device, sids): number for number, device, sids in connection.execute("SELECT id, device, sids FROM layout")
+        }
+        self._series: dict[tuple[int, str], tuple[int, str, Kind]] = {
+            (device, name): (number, unit, kind)
+            for number, device, name, unit, kind in connection.execute(
+                "SELECT id, device, name, unit, kind FROM series"
+            )
         }
 
     def declare(self, node: str, device: str, info: Info) -> list[str]:
@@ -39,18 +54,12 @@ class Catalog:
             if found is None:
                 self._new_series(number, name, channel.unit, channel.kind)
                 continue
-            sid, kind = found
+            sid, unit, kind = found
             if (kind == "text") != (channel.kind == "text"):
                 kept.append(name)
-                continue
-            unit = self._db.execute("SELECT unit FROM series WHERE id=?", (sid,)).fetchone()[0]
-            if (unit, kind) != (channel.unit, channel.kind):
-                self._begin()
-                self._db.execute(
-                    "UPDATE series SET unit=?, kind=? WHERE id=?",
-                    (channel.unit, channel.kind, sid),
-                )
-                self._series[number, name] = (sid, channel.kind)
+            elif (unit, kind) != (channel.unit, channel.kind):
+                self._new.append(("UPDATE series SET unit=?, kind=? WHERE id=?", (channel.unit, channel.kind, sid)))
+                self._series[number, name] = (sid, channel.unit, channel.kind)
         return kept
 
     def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
@@ -65,41 +74,30 @@ class Catalog:
         """Return the number of a text."""
         number = self._words.get(text)
         if number is None:
-            self._begin()
-            number = self._db.execute("INSERT INTO word(text) VALUES(?)", (text,)).lastrowid
-            assert number is not None
-            self._words[text] = number
+            number = self._words[text] = next(self._ids["word"])
+            self._new.append(("INSERT INTO word VALUES(?, ?)", (number, text)))
         return number
 
     def commit(self) -> None:
-        """Make new names durable: before anything refers to them."""
-        if self._begun:
-            self._db.execute("COMMIT")
-            self._begun = False
-
-    def _begin(self) -> None:
-        if not self._begun:
-            self._db.execute("BEGIN IMMEDIATE")
-            self._begun = True
+        """Make new names durable, before anything refers to them; raise sqlite3.Error, with all kept for the next try."""
+        if self._new:
+            with schema.transaction(self._db):
+                for statement, values in self._new:
+                    self._db.execute(statement, values)
+            self._new.clear()
 
     def _device(self, name: str) -> int:
         number = self._devices.get(name)
         if number is None:
-            self._begin()
-            number = self._db.execute("INSERT INTO device(name) VALUES(?)", (name,)).lastrowid
-            assert number is not None
-            self._devices[name] = number
+            number = self._devices[name] = next(self._ids["device"])
+            self._new.append(("INSERT INTO device VALUES(?, ?)", (number, name)))
         return number
 
     def _new_series(self, device: int, name: str, unit: str, kind: Kind) -> int:
-        self._begin()
-        row = self._db.execute(
-            "INSERT INTO series(device, name, unit, kind) VALUES(?, ?, ?, ?)",
-            (device, name, unit, kind),
-        )
-        assert row.lastrowid is not None
-        self._series[device, name] = (row.lastrowid, kind)
-        return row.lastrowid
+        number = next(self._ids["series"])
+        self._series[device, name] = (number, unit, kind)
+        self._new.append(("INSERT INTO series VALUES(?, ?, ?, ?, ?)", (number, device, name, unit, kind)))
+        return number
 
     def _new_layout(self, device_name: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
         device = self._device(device_name)
@@ -108,18 +106,16 @@ class Catalog:
         for name, value in zip(channels, example, strict=True):
             if (device, name) not in self._series:
                 self._new_series(device, name, "", _kind(value))
-            sid, kind = self._series[device, name]
+            sid, _, kind = self._series[device, name]
             sids.append(sid)
             kinds.append(kind)
         if sys.byteorder == "big":
             sids.byteswap()
         blob = sids.tobytes()
-        found = self._db.execute("SELECT id FROM layout WHERE device=? AND sids=?", (device, blob)).fetchone()
-        if found:
-            return Layout(found[0], tuple(kinds))
-        self._begin()
-        number = self._db.execute("INSERT INTO layout(device, sids) VALUES(?, ?)", (device, blob)).lastrowid
-        assert number is not None
+        number = self._numbers.get((device, blob))
+        if number is None:
+            number = self._numbers[device, blob] = next(self._ids["layout"])
+            self._new.append(("INSERT INTO layout VALUES(?, ?, ?)", (number, device, blob)))
         return Layout(number, tuple(kinds))
 
 

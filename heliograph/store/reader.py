@@ -6,10 +6,13 @@ import sqlite3
 import struct
 import sys
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
-from heliograph.errors import StoreAway
+from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Kind, Value
 from heliograph.store import schema, totals
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
@@ -25,8 +28,11 @@ class SqliteReader:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.RLock()
-        self._catalog: sqlite3.Connection | None = None
-        self._hot: sqlite3.Connection | None = None
+        self._files: tuple[schema.ReadOnly, schema.ReadOnly] | None = None  # catalog.db and hot.db
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing: the next store may be another one."""
         self._version = -1
         self._series: dict[int, Series] = {}
         self._layouts: dict[int, tuple[str, str, array.array[int]]] = {}
@@ -39,21 +45,19 @@ class SqliteReader:
     def close(self) -> None:
         """Let go of the files."""
         with self._lock:
-            for connection in (self._hot, self._catalog):
-                if connection:
-                    connection.close()
-            self._hot = self._catalog = None
+            for file in self._files or ():
+                file.close()
+            self._files = None
+            self._forget()
 
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""
-        with self._lock:
-            self._refresh()
+        with self._reading():
             return list(self._series.values())
 
     def latest(self, ids: Sequence[int]) -> dict[int, Point]:
         """Return the newest point of each of these series that has one."""
-        with self._lock:
-            hot = self._refresh()
+        with self._reading() as hot:
             while rows := hot.execute(
                 "SELECT seq, layout, ts, v FROM frame WHERE seq > ? ORDER BY seq LIMIT ?",
                 (self._latest_seq, SCAN),
@@ -78,10 +82,9 @@ class SqliteReader:
     ) -> RawPage:
         """Return the points of [start, end), at most `limit` of them, starting at `after`."""
         page = RawPage([], [], None)
-        with self._lock:
-            self._refresh()
+        with self._reading() as hot:
             kind = self._series[series].kind
-            for ts, number in self._points(series, _ms(start if after is None else max(after, start)), _ms(end)):
+            for ts, number in self._points(hot, series, _ms(start if after is None else max(after, start)), _ms(end)):
                 if len(page.times) == limit:
                     return page._replace(next=ts / 1000)
                 page.times.append(ts / 1000)
@@ -92,12 +95,14 @@ class SqliteReader:
         self, series: int, edges: Sequence[float], functions: Sequence[Function]
     ) -> dict[str, list[Value | None]]:
         """Return one value per function and bucket; None for a bucket without points."""
-        with self._lock:
-            self._refresh()
+        start, end, gap = _ms(edges[0]), _ms(edges[-1]), _ms(totals.GAP_SECONDS)
+        with self._reading() as hot:
             kind = self._series[series].kind
-            # a point on either side: delta and integral reach across the edges
-            around = DAY if "delta" in functions else _ms(totals.GAP_SECONDS)
-            points = self._points(series, _ms(edges[0]) - around, _ms(edges[-1]) + _ms(totals.GAP_SECONDS))
+            before: list[tuple[int, float]] = []
+            if "delta" in functions or "integral" in functions:  # they reach across the edges
+                before = self._last_before(hot, series, start, None if "delta" in functions else start - gap)
+                end += gap
+            points = chain(before, self._points(hot, series, start, end))
             buckets = totals.aggregate(((ts / 1000, number) for ts, number in points), edges)
             columns = {function: totals.column(buckets, function) for function in functions}
             return {name: self._told(kind, name, column) for name, column in columns.items()}
@@ -107,12 +112,11 @@ class SqliteReader:
         begin, stop = _ms(start), _ms(end)
         while begin < stop:
             until = min(stop, (begin // DAY + 1) * DAY)
-            with self._lock:
-                self._refresh()
+            with self._reading() as hot:
                 found = [
                     (ts, sid, self._value(self._series[sid].kind, number))
                     for sid in ids
-                    for ts, number in self._points(sid, begin, until)
+                    for ts, number in self._points(hot, sid, begin, until)
                 ]
                 begin = self._zones.next_start(until) if not found else until
             found.sort(key=lambda item: item[:2])
@@ -120,8 +124,7 @@ class SqliteReader:
 
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
-        with self._lock:
-            hot = self._refresh()
+        with self._reading() as hot:
             rows = hot.execute(
                 "SELECT seq, layout, ts, v FROM frame WHERE seq > ? ORDER BY seq LIMIT ?",
                 (cursor, limit),
@@ -137,11 +140,27 @@ class SqliteReader:
                 arrivals.append(Arrival(seq, node, device, ts / 1000, values))
             return arrivals
 
-    def _points(self, series: int, start: int, end: int) -> Iterator[tuple[int, float]]:
+    def _last_before(
+        self, hot: sqlite3.Connection, series: int, end: int, reach: int | None
+    ) -> list[tuple[int, float]]:
+        """Return the newest (ms, number) before `end`, and not before `reach`; none if there is none."""
+        self._zones.refresh(hot)
+        earliest = self._zones.earliest()
+        if earliest is None:
+            return []
+        reach = earliest if reach is None else max(reach, earliest)
+        width = DAY
+        while reach < end:
+            start = max(reach, end - width)
+            if found := deque(self._points(hot, series, start, end), maxlen=1):
+                return list(found)
+            end, width = start, width * 2
+        return []
+
+    def _points(self, hot: sqlite3.Connection, series: int, start: int, end: int) -> Iterator[tuple[int, float]]:
         """Yield (ms, number) of [start, end) in order of time; of equal times the last arrival."""
         places = self._places.get(series)
-        hot = self._hot
-        if not places or hot is None or end <= start:
+        if not places or end <= start:
             return
         self._zones.refresh(hot)
         layouts = ",".join(map(str, places))
@@ -165,25 +184,47 @@ class SqliteReader:
             if kept_ts is not None:
                 yield kept_ts, kept
 
-    def _refresh(self) -> sqlite3.Connection:
-        """Open what is not open, learn new names, and return the connection to hot.db; raise StoreAway."""
-        if self._catalog is None or self._hot is None:
-            self.close()
-            self._catalog = schema.open_read_only(schema.catalog_file(self._folder))
-            self._hot = schema.open_read_only(schema.hot_file(self._folder))
-            self._version = -1
-        try:
-            version = self._catalog.execute("PRAGMA data_version").fetchone()[0]
-            if version != self._version:
-                self._learn(self._catalog)
-                self._version = version
-            self._hot.execute("SELECT 1 FROM frame LIMIT 1").fetchone()
-        except sqlite3.OperationalError as error:
-            self.close()
-            raise StoreAway(f"the store in {self._folder} does not answer: {error}") from None
-        return self._hot
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Hold hot.db, with all names known that it refers to; raise StoreAway or StoreDamaged."""
+        with self._lock:
+            try:
+                catalog, hot = self._open()
+                version = catalog.execute("PRAGMA data_version").fetchone()[0]
+                if version != self._version:
+                    self._learn()
+                    self._version = version
+                yield hot
+            except sqlite3.OperationalError as error:
+                self.close()
+                raise StoreAway(f"the store in {self._folder} does not answer: {error}") from None
+            except sqlite3.DatabaseError as error:
+                self.close()
+                raise StoreDamaged(f"{self._folder}: {error}; move it aside, or restore a backup") from None
 
-    def _learn(self, catalog: sqlite3.Connection) -> None:
+    def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+        """Return the connections to catalog.db and hot.db, which may have been replaced."""
+        if self._files and not all(file.is_current() for file in self._files):
+            self.close()
+        if self._files is None:
+            catalog = schema.ReadOnly(schema.catalog_file(self._folder))
+            try:
+                self._files = catalog, schema.ReadOnly(schema.hot_file(self._folder))
+            except (StoreAway, StoreDamaged):
+                catalog.close()
+                raise
+        return self._files[0].connection, self._files[1].connection
+
+    def _learn(self) -> None:
+        """Learn all names, as they are at one moment."""
+        catalog, _ = self._open()
+        catalog.execute("BEGIN")
+        try:
+            self._read_names(catalog)
+        finally:
+            catalog.execute("COMMIT")
+
+    def _read_names(self, catalog: sqlite3.Connection) -> None:
         devices: dict[int, tuple[str, str]] = {}
         for number, full_name in catalog.execute("SELECT id, name FROM device"):
             node, _, device = full_name.partition("/")
@@ -205,8 +246,8 @@ class SqliteReader:
 
     def _layout(self, number: int) -> tuple[str, str, "array.array[int]"]:
         """Return a layout that a frame refers to: the catalog has it, at the latest by now."""
-        if number not in self._layouts and self._catalog:
-            self._learn(self._catalog)
+        if number not in self._layouts:
+            self._learn()
         return self._layouts[number]
 
     def _remember(self, layout: int, ts: int, payload: bytes) -> None:
@@ -217,8 +258,8 @@ class SqliteReader:
 
     def _value(self, kind: Kind, number: float) -> Value:
         if kind == "text":
-            if int(number) not in self._words and self._catalog:
-                self._learn(self._catalog)
+            if int(number) not in self._words:
+                self._learn()
             return self._words[int(number)]
         return bool(number) if kind == "state" and number in (0.0, 1.0) else number
 

@@ -6,6 +6,8 @@ fixed in 3.51.3, needs two that do).
 """
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from heliograph.errors import StoreAway, StoreDamaged
@@ -61,54 +63,107 @@ def create(path: Path, page: int, script: str) -> sqlite3.Connection:
     Raises OSError if the folder does not take it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    with refusing(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        for pragma in (
-            f"page_size={page}",
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "secure_delete=OFF",
-        ):
-            connection.execute(f"PRAGMA {pragma}").fetchall()
-        connection.execute("PRAGMA wal_autocheckpoint=1000").fetchall()
-        connection.execute("PRAGMA cache_size=-2000")
-        connection.executescript("BEGIN IMMEDIATE;" + script + "COMMIT;")
-        found = connection.execute("SELECT value FROM meta WHERE key='format'").fetchone()
-        if found is None:
-            connection.execute("INSERT INTO meta VALUES('format', ?)", (FORMAT,))
-        elif found[0] != FORMAT:
-            raise StoreDamaged(f"{path} has format {found[0]}; this version of Heliograph reads {FORMAT}")
-    except sqlite3.OperationalError as error:
-        connection.close()
-        raise OSError(f"{path}: {error}") from None
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise StoreDamaged(f"{path}: {error}; move it aside, or restore a backup") from None
-    except StoreDamaged:
+        with refusing(path):
+            for pragma in (
+                f"page_size={page}",
+                "journal_mode=WAL",
+                "synchronous=FULL",
+                "secure_delete=OFF",
+                "wal_autocheckpoint=1000",
+                "cache_size=-2000",
+            ):
+                connection.execute(f"PRAGMA {pragma}").fetchall()
+            _refuse_other_formats(path, connection)
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {script} INSERT OR IGNORE INTO meta VALUES('format', {FORMAT}); COMMIT;"
+            )
+    except (OSError, StoreDamaged):
         connection.close()
         raise
     return connection
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """Open a file that another process may be writing; raise StoreAway if it is not there."""
-    if not path.exists():
-        raise StoreAway(f"there is no store in {path.parent} yet")
-    # Where the volume is read-only, SQLite cannot make the -shm file; with no writer there is nothing to share.
-    choices = ["mode=ro"] if path.with_name(path.name + "-wal").exists() else ["mode=ro", "immutable=1"]
-    for choice in choices:
-        connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{choice}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Raise OSError for what the disk refuses, and StoreDamaged for a file that is not what it should be."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(f"{path}: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise StoreDamaged(f"{path}: {error}; move it aside, or restore a backup") from None
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Do all of it or nothing; SQLite itself rolls back when the disk is full, but not always."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+class ReadOnly:
+    """A file that another process may be writing, or may replace by another one."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it; raise StoreAway if it is not there, StoreDamaged if it is not ours or not readable."""
+        self._path = path
+        self._wal = path.with_name(path.name + "-wal")
+        # Where the volume is read-only, SQLite cannot make the -shm file; with no writer there is nothing to share.
+        choices = ("mode=ro",) if self._wal.exists() else ("mode=ro", "immutable=1")
+        for choice in choices:
+            self._immutable = choice == "immutable=1"
+            self._opened = self._look()
+            if self._opened is None:
+                raise StoreAway(f"there is no store in {path.parent} yet")
+            try:
+                self.connection = self._connect(choice)
+            except sqlite3.OperationalError as error:
+                reason = error
+            except sqlite3.DatabaseError as error:
+                raise StoreDamaged(f"{path}: {error}; move it aside, or restore a backup") from None
+            else:
+                return
+        raise StoreAway(f"{path}: {reason}")
+
+    def is_current(self) -> bool:
+        """Whether what was opened is still what is there; without a writer, SQLite does not look for changes."""
+        return self._look() == self._opened
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self.connection.close()
+
+    def _connect(self, choice: str) -> sqlite3.Connection:
+        uri = f"{self._path.absolute().as_uri()}?{choice}"
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA query_only=1")
-            connection.execute("SELECT value FROM meta WHERE key='format'").fetchone()
-        except sqlite3.OperationalError as error:
+            _refuse_other_formats(self._path, connection)
+            connection.execute("SELECT value FROM meta")  # a file that is just being made has none
+        except (sqlite3.Error, StoreDamaged):
             connection.close()
-            reason = error
-        else:
-            return connection
-    raise StoreAway(f"{path}: {reason}")
+            raise
+        return connection
+
+    def _look(self) -> tuple[object, ...] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        same = (found.st_dev, found.st_ino)
+        return (*same, found.st_mtime_ns, found.st_size, self._wal.exists()) if self._immutable else same
+
+
+def _refuse_other_formats(path: Path, connection: sqlite3.Connection) -> None:
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone():
+        found = connection.execute("SELECT value FROM meta WHERE key='format'").fetchone()
+        if found and found[0] != FORMAT:
+            raise StoreDamaged(f"{path} has format {found[0]}; this version of Heliograph reads {FORMAT}")

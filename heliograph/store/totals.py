@@ -56,7 +56,7 @@ def aggregate(points: Iterable[tuple[float, float]], edges: Sequence[float]) -> 
             bucket.max = max(bucket.max, value)
             bucket.last = value
             if before_time > -math.inf:
-                rise = value if value < RESET * before else value - before
+                rise = value if 0 <= value < RESET * before else value - before
                 bucket.delta = rise if math.isnan(bucket.delta) else bucket.delta + rise
         before_time, before = time, value
     return buckets

@@ -19,12 +19,16 @@ class Zones:
 
     def refresh(self, hot: sqlite3.Connection) -> None:
         """Learn of what arrived since the last time."""
-        rows = hot.execute(
-            f"SELECT seq / {ZONE} AS zone, min(ts), max(ts) FROM frame WHERE seq >= ? GROUP BY zone",
-            (max(self._last, 0) * ZONE,),
-        )
-        for zone, earliest, latest in rows:
-            self._bounds[zone] = (earliest, latest)
+        oldest, newest = hot.execute("SELECT (SELECT min(seq) FROM frame), (SELECT max(seq) FROM frame)").fetchone()
+        if newest is None:
+            return
+        for zone in range(max(self._last, oldest // ZONE), newest // ZONE + 1):
+            earliest, latest = hot.execute(
+                "SELECT min(ts), max(ts) FROM frame WHERE seq BETWEEN ? AND ?",
+                (zone * ZONE, zone * ZONE + ZONE - 1),
+            ).fetchone()
+            if earliest is not None:
+                self._bounds[zone] = (earliest, latest)
             self._last = zone
 
     def overlapping(self, start: int, end: int) -> list[tuple[int, int]]:
@@ -51,6 +55,10 @@ class Zones:
             if start < until:
                 yield start, until
             start = max(until, start + 1)
+
+    def earliest(self) -> int | None:
+        """Return the time of the earliest reading."""
+        return min((earliest for earliest, _ in self._bounds.values()), default=None)
 
     def next_start(self, start: int) -> int:
         """Return the first moment from `start` on at which a reading can be."""

@@ -1,5 +1,6 @@
 """Which frames of a producer are taken: scheme W, storage side. Pure; knows neither broker nor disk."""
 
+from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
 
@@ -18,7 +19,7 @@ class Verdict(Enum):
 class Intake:
     """Keeps the progress of every producer's epochs, committed and not yet committed.
 
-    A producer is named node/service. `lost` counts the frames that producers declared lost.
+    A producer is named node/service.
     """
 
     def __init__(
@@ -32,7 +33,6 @@ class Intake:
         self._newest = dict(committed.keys())
         self._storage = storage
         self._seconds = seconds
-        self.lost = 0
 
     def judge(self, producer: str, frame: Frame) -> Verdict:
         """Say what becomes of a frame; taking it is up to `take`."""
@@ -48,10 +48,16 @@ class Intake:
         key = (producer, frame.epoch)
         last, lost = self._taken.get(key, Progress(0, 0))
         missing = frame.sequence - last - 1
-        self.lost += missing
         self._taken[key] = Progress(frame.sequence, lost + missing)
         self._newest[producer] = frame.epoch
         return missing
+
+    def losses(self) -> dict[str, int]:
+        """Return how many frames each producer that lost any has declared lost, in all its time."""
+        lost: Counter[str] = Counter()
+        for (producer, _), progress in self._taken.items():
+            lost[producer] += progress.lost
+        return dict(+lost)
 
     def uncommitted(self) -> dict[tuple[str, str], Progress]:
         """Return the progress that the next commit has to carry."""

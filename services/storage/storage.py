@@ -13,7 +13,7 @@ from heliograph import topics
 from heliograph.bus import Message
 from heliograph.config import Config
 from heliograph.errors import ConfigError, MessageError, StoreDamaged
-from heliograph.messages import Frame, Info, decode, encode
+from heliograph.messages import Frame, Info, decode, encode, frames
 from heliograph.service import Service
 from heliograph.store import open_writer
 from heliograph.store.interface import Writer
@@ -59,28 +59,35 @@ class Journal:
         self._frames = 0
         self._due: float | None = None
         self._touched: set[tuple[str, str]] = set()
-        self._answered: dict[str, float] = {}
+        self._answered: dict[tuple[str, str, bool], float] = {}
         self._names: dict[str, topics.Parsed] = {}
+        self._refused: Message | None = None  # what the disk refused to take
+        self._busy = False
+        service.fact("frames_lost", self._intake.losses())
 
     def take(self, message: Message) -> None:
-        """Take one message; its acknowledgement waits for the commit. Raises OSError, with nothing taken, if the disk refuses."""
-        parsed = self._names.get(message.topic)
-        if parsed is None:
-            parsed = self._names[message.topic] = topics.parse(message.topic)
+        """Take one message; its acknowledgement waits for the commit. Raises OSError if the disk refuses; see `resume`."""
+        self._busy, self._refused = True, message
         try:
+            parsed = self._names.get(message.topic)
+            if parsed is None:
+                parsed = self._names[message.topic] = topics.parse(message.topic)
             if parsed.kind == "info":
                 self._declare(parsed, message.payload)
             else:
-                self._frame(
-                    f"{parsed.node}/{parsed.owner}",
-                    parsed,
-                    decode(Frame, message.payload),
-                )
-        except MessageError as error:
+                for frame in frames(message.payload):
+                    self._frame(f"{parsed.node}/{parsed.owner}", parsed, frame)
+        except (MessageError, ValueError) as error:
             self._service.set_aside(str(error), message.payload[:1000], message.topic)
         self._acks.append(message.ack)
         if self._due is None:
             self._due = time.monotonic() + self._seconds
+        self._busy, self._refused = False, None
+
+    def resume(self) -> None:
+        """Take the message that the disk refused, if there is one; raise OSError if it still does."""
+        if self._refused:
+            self.take(self._refused)
 
     def due(self) -> float:
         """Return in how many seconds the next commit is due."""
@@ -94,7 +101,12 @@ class Journal:
             return
         progress = self._intake.uncommitted()
         readings = self._store.pending
-        self._store.commit(progress)
+        self._busy = True
+        try:
+            self._store.commit(progress)
+        except OSError:
+            self._busy = False
+            raise
         self._intake.commit(progress)
         for ack in self._acks:
             ack()
@@ -104,8 +116,18 @@ class Journal:
         self._touched.clear()
         self._frames = 0
         self._due = None
+        self._busy = False
         self._service.count("commits")
         self._service.count("readings", readings)
+
+    def finish(self) -> None:
+        """Commit a last time; raise OSError if the disk refuses.
+
+        If a signal came in the middle of a message or a commit, what is not committed is
+        left to come again: half of it might be noted already, and would be stored twice.
+        """
+        if not self._busy:
+            self.commit()
 
     def tell_everyone(self) -> None:
         """Tell every producer where it stands: after a start, and whenever the broker may have forgotten it."""
@@ -124,6 +146,9 @@ class Journal:
                 self._service.count("frames_duplicate" if verdict is Verdict.DUPLICATE else "frames_behind_a_gap")
                 self._answer(producer, frame.epoch, gap=verdict is Verdict.GAP)
                 return
+        elif not frame.blocks:
+            self._service.set_aside("a frame without a sequence and readings", repr(frame)[:200], producer)
+            return
         refusals = self._store.write(parsed.node, frame.blocks)
         self._frames += 1
         if frame.epoch:
@@ -131,6 +156,7 @@ class Journal:
             missing = self._intake.take(producer, frame)
             if missing:
                 self._service.count("frames_declared_lost", missing)
+                self._service.fact("frames_lost", self._intake.losses())
                 log.warning(
                     "%s has lost %d frames before frame %d",
                     producer,
@@ -145,8 +171,9 @@ class Journal:
     def _answer(self, producer: str, epoch: str, *, gap: bool) -> None:
         """Tell a producer at once that it is ahead, or behind, of what is stored."""
         now = time.monotonic()
-        if now - self._answered.get(producer, -ANSWER_SECONDS) >= ANSWER_SECONDS:
-            self._answered[producer] = now
+        question = (producer, epoch, gap)
+        if now - self._answered.get(question, -ANSWER_SECONDS) >= ANSWER_SECONDS:
+            self._answered[question] = now
             self._tell(producer, epoch, gap=gap)
 
     def _tell(self, producer: str, epoch: str, *, gap: bool = False) -> None:
@@ -158,11 +185,11 @@ class Journal:
 def main(options: Storage, service: Service) -> None:
     """Store until the process is told to stop."""
     try:
-        store = open_writer(service.data)
+        store = open_writer(service.data, lambda: service.clock.synchronised)
     except (OSError, StoreDamaged) as error:
         raise ConfigError(f"the store cannot be opened: {error}") from None
     inbox: queue.SimpleQueue[Message | _Event] = queue.SimpleQueue()
-    for node in options.nodes or [service.node]:
+    for node in dict.fromkeys(options.nodes or [service.node]):
         service.bus.subscribe(topics.every_device("info", node), inbox.put)
         service.bus.subscribe(topics.every_service("journal", node), inbox.put)
         service.bus.subscribe(topics.every_service("replay", node), inbox.put)
@@ -170,28 +197,29 @@ def main(options: Storage, service: Service) -> None:
     journal = Journal(options, service, store)
     try:
         while True:
-            service.alive()
             try:
-                _work(journal, inbox)
+                _work(journal, inbox, service.alive)
             except OSError as error:
                 log.error("%s; nothing is acknowledged until it can be", error)
                 service.count("disk_refusals")
                 service.wait(RETRY_SECONDS)
     finally:
         try:
-            journal.commit()
+            journal.finish()
         except OSError as error:
             log.error("%s; the producers keep what was not stored", error)
         store.close()
 
 
-def _work(journal: Journal, inbox: "queue.SimpleQueue[Message | _Event]") -> None:
+def _work(journal: Journal, inbox: "queue.SimpleQueue[Message | _Event]", alive: Callable[[], None]) -> None:
     """Take what comes for a while, until a commit is due at the latest, and commit; raise OSError if the disk refuses."""
+    journal.resume()
     while (wait := journal.due()) > 0:
+        alive()
         try:
             item = inbox.get(timeout=min(wait, IDLE_SECONDS))
         except queue.Empty:
-            return
+            continue
         if isinstance(item, Message):
             journal.take(item)
         else:

@@ -226,6 +226,7 @@ def test_a_port_can_be_a_socket_and_one_dead_port_does_not_hold_up_the_others(
                 eventually(watcher.is_open("far"))  # and the broker knows: states are not kept for it
                 connection.sendall(b'alf a line"}\n{"device": "pump", "time": 1763633000.5, "on": true, "w": NaN}\n')
                 eventually(watcher.has_states(count))
+            eventually(lambda: not watcher.port("far")["open"])
         eventually(watcher.is_open("near"))
         line.say(b"t=1\n")
         eventually(watcher.has_states(3))

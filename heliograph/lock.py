@@ -1,0 +1,25 @@
+"""One process at a time: a lock that ends with whoever holds it, however it ends."""
+
+import fcntl
+import os
+from pathlib import Path
+
+
+class Taken(OSError):
+    """Another process holds the lock: stop it first."""
+
+
+class Lock:
+    """Holds a file's lock until `release` or the end of the process; raises Taken, or OSError if there can be no file."""
+
+    def __init__(self, path: Path, what: str) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise Taken(f"{path.parent}: another process uses this {what}; stop it first") from None
+
+    def release(self) -> None:
+        """Let another process take it."""
+        os.close(self._file)

@@ -1,0 +1,232 @@
+"""Buckets against a reference that walks through time in steps of a quarter of an hour."""
+
+import itertools
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heliograph.store.buckets import AUTOMATIC, AUTOMATIC_DAYS, MOST_BUCKETS, BucketError, automatic, edges, zone
+
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "America/St_Johns",  # half an hour, once with DST changes at 00:01
+    "Asia/Kolkata",
+    "Asia/Kathmandu",  # 5:45
+    "Australia/Lord_Howe",  # DST of half an hour
+    "America/Sao_Paulo",  # DST began at midnight
+    "America/Havana",  # DST ends at 01:00, so that midnight comes twice
+    "Pacific/Apia",  # no 30 December 2011
+    "Africa/Casablanca",
+]
+STEP = 900  # every offset since 1972 is a multiple
+KEYS: dict[str, Callable[[date], date]] = {
+    "1d": lambda day: day,
+    "1w": lambda day: day - timedelta(days=day.weekday()),
+    "1mo": lambda day: day.replace(day=1),
+    "3mo": lambda day: day.replace(day=1, month=(day.month - 1) // 3 * 3 + 1),
+    "1y": lambda day: day.replace(day=1, month=1),
+}
+
+
+def refusal(ask: Callable[[], object]) -> str:
+    try:
+        ask()
+    except BucketError as error:
+        return str(error)
+    return ""
+
+
+def at(text: str, name: str = "UTC") -> float:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(name)).timestamp()
+
+
+def hours(found: list[float]) -> list[float]:
+    return [(right - left) / 3600 for left, right in itertools.pairwise(found)]
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    name=st.sampled_from(ZONES),
+    first=st.integers(int(at("1973-01-01")) // STEP, int(at("2037-12-01")) // STEP),
+    days=st.floats(0.01, 80),
+    bucket=st.sampled_from(list(KEYS)),
+)
+def test_every_moment_is_in_the_bucket_of_its_local_date(name: str, first: int, days: float, bucket: str) -> None:
+    start, end = float(first * STEP), first * STEP + days * 86_400
+    found = edges(start, end, bucket, name)
+    assert found == sorted(set(found))
+    assert found[0] <= start < found[1]
+    assert found[-2] < end <= found[-1]
+    local, key = ZoneInfo(name), KEYS[bucket]
+    # walk from before the first to behind the last bucket; an edge is where the bucket's date changes
+    steps = range(int(found[0]) - STEP, int(found[-1]) + STEP, STEP)
+    dates = [(moment, key(datetime.fromtimestamp(moment, local).date())) for moment in steps]
+    # where a clock goes back over midnight, the day before comes again for a while: only what is new counts
+    newest, wanted = dates[0][1], []
+    for moment, day in dates[1:]:
+        if day > newest:
+            newest = day
+            wanted.append(float(moment))
+    assert found == wanted
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    name=st.sampled_from(ZONES),
+    start=st.floats(at("1973-01-01"), at("2037-01-01")),
+    seconds=st.floats(1, 86_400 * 3),
+    bucket=st.sampled_from([("30s", 30), ("5m", 300), ("15m", 900), ("1h", 3600), ("2h", 7200), ("12h", 43_200)]),
+)
+def test_fixed_buckets_are_equal_and_begin_at_local_midnight(
+    name: str, start: float, seconds: float, bucket: tuple[str, int]
+) -> None:
+    found = edges(start, start + seconds, bucket[0], name)
+    assert found[0] <= start < found[1]
+    assert found[-2] < start + seconds <= found[-1]
+    assert {right - left for left, right in itertools.pairwise(found)} == {bucket[1]}
+    offset = datetime.fromtimestamp(start, ZoneInfo(name)).utcoffset()
+    assert offset is not None
+    assert (found[0] + offset.total_seconds()) % bucket[1] == 0
+
+
+def test_a_day_has_23_24_or_25_hours() -> None:
+    spring = edges(at("2026-03-28", "Europe/Berlin"), at("2026-03-31", "Europe/Berlin"), "1d", "Europe/Berlin")
+    assert hours(spring) == [24, 23, 24]
+    autumn = edges(at("2026-10-24", "Europe/Berlin"), at("2026-10-27", "Europe/Berlin"), "1d", "Europe/Berlin")
+    assert hours(autumn) == [24, 25, 24]
+    assert hours(edges(at("2026-04-05"), at("2026-04-05") + 1, "1d", "Australia/Lord_Howe")) == [24.5]
+
+
+def test_the_second_midnight_of_a_day_belongs_to_the_day_that_began_at_the_first() -> None:
+    # Havana, 2026-11-01: at 01:00 the clocks go back to 00:00
+    second = at("2026-11-01T05:30")
+    assert datetime.fromtimestamp(second, ZoneInfo("America/Havana")).fold == 1
+    assert edges(second, second + 60, "1d", "America/Havana") == [at("2026-11-01T04:00"), at("2026-11-02T05:00")]
+
+
+def test_a_day_that_never_was_has_no_bucket() -> None:
+    found = edges(at("2011-12-29T12:00"), at("2012-01-01T00:00"), "1d", "Pacific/Apia")
+    days = [datetime.fromtimestamp(edge, ZoneInfo("Pacific/Apia")).day for edge in found]
+    assert days == [29, 31, 1, 2]
+    assert hours(found) == [24, 24, 24]
+
+
+@pytest.mark.parametrize(
+    ("name", "midnight"), [("Asia/Kolkata", "18:30"), ("Asia/Kathmandu", "18:15"), ("UTC", "00:00")]
+)
+def test_odd_offsets_move_days_and_hours(name: str, midnight: str) -> None:
+    start = at(f"2026-01-05T{midnight}")
+    assert edges(start, start + 86_400, "1d", name) == [start, start + 86_400]
+    assert edges(start + 1, start + 3600, "1h", name) == [start, start + 3600]
+
+
+def test_weeks_begin_on_monday_and_several_of_them_where_any_question_would() -> None:
+    week = edges(at("2026-01-01"), at("2026-01-02"), "1w", "UTC")
+    assert week == [at("2025-12-29"), at("2026-01-05")]
+    one, other = (
+        edges(at("2026-01-01"), at("2026-03-01"), "2w", "UTC"),
+        edges(at("2026-01-20"), at("2026-03-01"), "2w", "UTC"),
+    )
+    assert set(other) <= set(one)
+
+
+def test_months_and_years_have_their_lengths() -> None:
+    months = edges(at("2024-01-15"), at("2024-05-02"), "1mo", "UTC")
+    assert [hour / 24 for hour in hours(months)] == [31, 29, 31, 30, 31]
+    years = edges(at("2023-06-01"), at("2025-01-01"), "1y", "UTC")
+    assert [hour / 24 for hour in hours(years)] == [365, 366]
+    assert hours(edges(at("2023-06-01"), at("2023-06-02"), "10y", "UTC"))[0] / 24 == 3653
+
+
+@pytest.mark.parametrize("bucket", ["1s", "1h", "1d", "1w", "1mo", "1y"])
+def test_1970_and_before_and_the_far_future_have_buckets(bucket: str) -> None:
+    for start in (0.0, -1e9, at("2400-02-29"), at("9990-01-01")):
+        found = edges(start, start + 10, bucket, "Europe/Berlin")
+        assert found[0] <= start < start + 10 <= found[-1]
+
+
+def test_an_empty_question_has_no_more_than_one_bucket() -> None:
+    assert len(edges(100.0, 100.0, "1h", "UTC")) <= 2
+    assert len(edges(200.0, 100.0, "1h", "UTC")) <= 2
+
+
+@pytest.mark.parametrize("start", [1e12, -1e12, 1e300, float("nan"), float("inf"), float("-inf")])
+def test_times_out_of_reach_are_refused(start: float) -> None:
+    for bucket in ("1h", "1d", "1mo", "1y", "auto", "9999999y"):
+        with pytest.raises(BucketError):
+            edges(start, start + 1, bucket, "Europe/Berlin")
+
+
+def test_more_buckets_than_anyone_can_want_are_refused_with_one_that_fits() -> None:
+    assert len(edges(0, MOST_BUCKETS, "1s", "UTC")) == MOST_BUCKETS + 1
+    with pytest.raises(BucketError, match="10s would fit"):
+        edges(0, 7 * 86_400, "1s", "UTC")
+    with pytest.raises(BucketError, match="would fit"):
+        edges(0, float("inf"), "1s", "UTC")
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    [
+        "",
+        "0s",
+        "-1h",
+        "1",
+        "h",
+        "1.5h",
+        "1H",
+        " 1h",
+        "1h ",
+        "1h\n",
+        "01h",
+        "1e3s",
+        "12345678s",
+        "1ms",
+        "1min",
+        "\u0661h",
+        "auto ",
+        "x" * 10_000,
+    ],
+)
+def test_what_is_no_bucket_is_refused_in_one_short_line(bucket: str) -> None:
+    with pytest.raises(BucketError) as error:
+        edges(0, 100, bucket, "UTC")
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 200
+
+
+@given(st.text(max_size=30))
+def test_any_text_is_a_bucket_or_a_bucket_error(bucket: str) -> None:
+    assert "\n" not in refusal(lambda: edges(0, 100, bucket, "UTC"))
+
+
+@given(st.text(max_size=40) | st.from_regex(r"\A[A-Za-z./_-]{0,20}\Z"))
+def test_any_text_is_a_time_zone_or_a_bucket_error(name: str) -> None:
+    assert "\n" not in refusal(lambda: zone(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Europe", "../../../etc/passwd", "/etc/localtime", "Europe/Berlin\0", "\ud800", "a/..b", "x" * 9999]
+)
+def test_hostile_time_zones_are_refused(name: str) -> None:
+    with pytest.raises(BucketError, match="no time zone is called"):
+        zone(name)
+
+
+@given(start=st.floats(0, 4e9), length=st.floats(1, 3e9))
+def test_automatic_buckets_make_about_500_points_and_never_many_more(start: float, length: float) -> None:
+    bucket = automatic(start, start + length)
+    assert bucket in AUTOMATIC + AUTOMATIC_DAYS
+    made = len(edges(start, start + length, "auto", "UTC")) - 1
+    assert made == len(edges(start, start + length, bucket, "UTC")) - 1
+    assert made <= 600
+    assert made >= 40 or bucket == "1s"
+
+
+def test_a_bucket_of_utc_needs_no_zone_file() -> None:
+    assert zone("UTC") is UTC

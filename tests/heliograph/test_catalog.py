@@ -1,0 +1,98 @@
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from heliograph.messages import Channel, Info
+from heliograph.store import schema
+from heliograph.store.catalog import Catalog
+
+
+def opened(folder: Path) -> sqlite3.Connection:
+    return schema.create(schema.catalog_file(folder), schema.CATALOG_PAGE, schema.CATALOG)
+
+
+def rows(connection: sqlite3.Connection, table: str) -> list[tuple[object, ...]]:
+    return connection.execute(f"SELECT * FROM {table}").fetchall()
+
+
+def test_numbers_stay_over_a_restart_and_new_ones_follow(tmp_path: Path) -> None:
+    connection = opened(tmp_path)
+    catalog = Catalog(connection)
+    first = catalog.layout("roof", "meter", ("power", "mode"), [1.0, "bulk"])
+    assert catalog.layout("roof", "meter", ("power", "mode"), [1.0, "bulk"]) is first
+    word = catalog.word("bulk")
+    catalog.commit()
+    connection.close()
+    connection = opened(tmp_path)
+    catalog = Catalog(connection)
+    again = catalog.layout("roof", "meter", ("power", "mode"), [1.0, "bulk"])
+    assert (again.id, again.kinds, again.texts) == (first.id, ("gauge", "text"), True)
+    assert catalog.word("bulk") == word
+    assert catalog.word("float") != word
+    other = catalog.layout("roof", "meter", ("mode", "power"), ["bulk", 1.0])
+    assert (other.id != first.id, other.kinds) == (True, ("text", "gauge"))
+    connection.close()
+
+
+def test_the_first_value_decides_what_nobody_declared(tmp_path: Path) -> None:
+    connection = opened(tmp_path)
+    catalog = Catalog(connection)
+    assert catalog.layout("roof", "x", ("a", "b", "c", "d"), [1, 0.5, True, "on"]).kinds == (
+        "gauge",
+        "gauge",
+        "state",
+        "text",
+    )
+    connection.close()
+
+
+def test_a_declared_kind_counts_more_than_the_first_value(tmp_path: Path) -> None:
+    connection = opened(tmp_path)
+    catalog = Catalog(connection)
+    assert catalog.declare("roof", "x", Info("", {"a": Channel("kWh", "counter")})) == []
+    assert catalog.layout("roof", "x", ("a",), ["nonsense"]).kinds == ("counter",)
+    connection.close()
+
+
+def test_nothing_is_written_and_nothing_locked_before_the_commit(tmp_path: Path) -> None:
+    connection = opened(tmp_path)
+    catalog = Catalog(connection)
+    catalog.declare("roof", "x", Info("", {"a": Channel("V")}))
+    catalog.declare("roof", "x", Info("", {"a": Channel("A")}))
+    catalog.layout("roof", "x", ("a", "b"), [1.0, "on"])
+    catalog.word("on")
+    assert not connection.in_transaction
+    assert rows(connection, "series") == []
+    catalog.commit()
+    assert rows(connection, "device") == [(1, "roof/x")]
+    assert rows(connection, "series") == [(1, 1, "a", "A", "gauge"), (2, 1, "b", "", "text")]
+    assert rows(connection, "layout") == [(1, 1, bytes([1, 0, 0, 0, 2, 0, 0, 0]))]
+    assert rows(connection, "word") == [(1, "on")]
+    connection.close()
+
+
+def test_a_commit_that_fails_is_made_up_for_by_the_next(tmp_path: Path) -> None:
+    connection = opened(tmp_path)
+    catalog = Catalog(connection)
+    catalog.word("one")
+    connection.execute("PRAGMA query_only=1")
+    with pytest.raises(sqlite3.OperationalError):
+        catalog.commit()
+    catalog.word("two")
+    connection.execute("PRAGMA query_only=0")
+    catalog.commit()
+    catalog.commit()
+    assert rows(connection, "word") == [(1, "one"), (2, "two")]
+    connection.close()
+
+
+def test_numbers_of_what_somebody_removed_are_not_given_to_others(tmp_path: Path) -> None:
+    connection = opened(tmp_path)
+    catalog = Catalog(connection)
+    for text in ("one", "two", "three"):
+        catalog.word(text)
+    catalog.commit()
+    connection.execute("DELETE FROM word WHERE text='one'")
+    assert Catalog(connection).word("four") == 4
+    connection.close()

@@ -1,0 +1,146 @@
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heliograph import clock as clock_module
+from heliograph.clock import Clock
+
+
+@pytest.fixture(autouse=True)
+def _kernel_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine that runs the tests has a right clock; these ask for one that has not."""
+    monkeypatch.setattr(clock_module, "_kernel_says_so", lambda: False)
+    monkeypatch.setattr(clock_module, "CHECK_SECONDS", 0.0)
+
+
+@pytest.fixture
+def sign(tmp_path: Path) -> Path:
+    return tmp_path / "synchronized"
+
+
+def make(tmp_path: Path, sign: Path, boot: str = "", **options: Any) -> Clock:
+    clock = Clock(options.pop("mode", "auto"), tmp_path / "clock", sign)
+    if boot:
+        clock.boot = boot
+    return clock
+
+
+def boots(tmp_path: Path) -> dict[str, float]:
+    found: dict[str, float] = json.loads((tmp_path / "clock" / "boots.json").read_text())
+    return found
+
+
+def test_a_trusted_clock_is_right_at_once(tmp_path: Path, sign: Path) -> None:
+    clock = make(tmp_path, sign, mode="trust")
+    assert clock.synchronised
+    assert clock.booted(clock.boot) == pytest.approx(time.time() - clock.since_boot(), abs=1)
+
+
+def test_a_clock_is_wrong_until_the_time_service_says_so(tmp_path: Path, sign: Path) -> None:
+    clock = make(tmp_path, sign)
+    assert not clock.synchronised
+    assert clock.booted(clock.boot) is None
+    sign.touch()
+    assert clock.synchronised
+    assert clock.booted(clock.boot) == pytest.approx(time.time() - clock.since_boot(), abs=1)
+
+
+def test_the_kernel_can_say_it_as_well(tmp_path: Path, sign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = make(tmp_path, sign)
+    assert not clock.synchronised
+    monkeypatch.setattr(clock_module, "_kernel_says_so", lambda: True)
+    assert clock.synchronised
+
+
+def test_a_clock_that_was_right_stays_right_and_a_restart_remembers_it(tmp_path: Path, sign: Path) -> None:
+    sign.touch()
+    assert make(tmp_path, sign).synchronised
+    sign.unlink()
+    assert make(tmp_path, sign).synchronised
+
+
+def test_an_earlier_boot_is_remembered_with_its_moment(tmp_path: Path, sign: Path) -> None:
+    sign.touch()
+    first = make(tmp_path, sign, "monday")
+    assert first.synchronised
+    sign.unlink()
+    second = make(tmp_path, sign, "tuesday")
+    assert not second.synchronised
+    assert second.booted("monday") == pytest.approx(time.time() - second.since_boot(), abs=1)
+    assert second.booted("sunday") is None
+    assert second.booted("tuesday") is None
+
+
+def test_a_clock_that_is_set_moves_the_moment_of_boot(
+    tmp_path: Path, sign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = make(tmp_path, sign)
+    right = time.time()
+    monkeypatch.setattr(time, "time", lambda: right - 6 * 3600)
+    assert not clock.synchronised
+    monkeypatch.setattr(time, "time", lambda: right)
+    sign.touch()
+    assert clock.synchronised
+    assert boots(tmp_path)[clock.boot] == pytest.approx(right - clock.since_boot(), abs=1)
+
+
+def test_only_so_many_boots_are_kept_and_the_newest_is_among_them(tmp_path: Path, sign: Path) -> None:
+    sign.touch()
+    for number in range(40):
+        assert make(tmp_path, sign, f"boot{number}").synchronised
+    assert list(boots(tmp_path)) == [f"boot{number}" for number in range(8, 40)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0" * 100,
+        b"null",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        b'{"monday": 1763633',
+        b'{"monday": "1763633000"}',
+        b'{"monday": true}',
+        b'{"monday": null}',
+        b'{"monday": NaN}',
+        b'{"monday": 1e999}',
+        b'{"monday": -1e300}',
+        b'{"monday": 12}',
+        b'{"monday": ' + b"1" * 500 + b"}",
+    ],
+)
+def test_a_damaged_memory_stamps_nothing_and_is_written_anew(tmp_path: Path, sign: Path, content: bytes) -> None:
+    (tmp_path / "clock").mkdir()
+    (tmp_path / "clock" / "boots.json").write_bytes(content)
+    clock = make(tmp_path, sign)
+    assert clock.booted("monday") is None
+    assert not clock.synchronised
+    sign.touch()
+    assert clock.synchronised
+    assert list(boots(tmp_path)) == [clock.boot]
+
+
+@settings(max_examples=100, deadline=None)
+@given(content=st.binary(max_size=100))
+def test_any_memory_is_survived(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    folder = tmp_path_factory.mktemp("clock")
+    (folder / "clock").mkdir()
+    (folder / "clock" / "boots.json").write_bytes(content)
+    assert not make(folder, folder / "synchronized").synchronised
+
+
+def test_what_cannot_be_remembered_now_is_remembered_later(tmp_path: Path, sign: Path) -> None:
+    (tmp_path / "clock").write_text("a file where the folder should be")
+    sign.touch()
+    clock = make(tmp_path, sign)
+    assert clock.synchronised
+    (tmp_path / "clock").unlink()
+    assert clock.synchronised
+    assert list(boots(tmp_path)) == [clock.boot]

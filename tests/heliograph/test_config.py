@@ -1,0 +1,227 @@
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliograph import config
+from heliograph.config import Broker, Config, Node
+from heliograph.errors import ConfigError
+
+SECRET = "hunter2-öß"
+PATH = Path("config.toml")
+
+
+class Line(Config, frozen=True):
+    port: str
+    baud: int = 9600
+    parity: Literal["none", "even"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.baud < 0:
+            raise ValueError(f"baud: {self.baud} is not a speed")
+        if self.port.startswith("hunter"):
+            raise ValueError(f"port: {self.port[:7]!r} is nobody's port")
+
+
+class Options(Config, frozen=True):
+    password: str = ""
+    api_key: str | None = None
+    timeout: float = 1.0
+    days: Annotated[int, msgspec.Meta(ge=1)] = 1
+    mode: Literal["fast", "slow"] = "fast"
+    lines: list[Line] = msgspec.field(default_factory=list)
+    nodes: dict[str, Line] = msgspec.field(default_factory=dict)
+    numbered: dict[Annotated[str, msgspec.Meta(pattern="^[0-9]+$")], Line] = msgspec.field(default_factory=dict)
+
+
+def load(folder: Path, text: str, service: str = "probe") -> Options:
+    file = folder / "config.toml"
+    file.write_text(text)
+    return config.section(Options, config.read(file), "probe", file, service)
+
+
+def mistake(folder: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load(folder, text)
+    said = str(error.value)
+    assert said.startswith(f"{folder / 'config.toml'}: ")
+    assert "\n" not in said
+    assert error.value.__suppress_context__ or error.value.__context__ is None  # nothing to see in a traceback either
+    return said.removeprefix(f"{folder / 'config.toml'}: ")
+
+
+def test_a_section_that_is_absent_is_all_defaults(tmp_path: Path) -> None:
+    assert load(tmp_path, "") == Options()
+    assert config.section(Broker, {}, "broker", PATH) == Broker(host="127.0.0.1", port=1883, password="", ca="")
+    assert config.section(Node, {}, "node", PATH).clock == "auto"
+
+
+def test_options_become_what_they_say(tmp_path: Path) -> None:
+    found = load(
+        tmp_path,
+        '[probe]\ntimeout = 3\n[[probe.lines]]\nport = "x"\n[probe.nodes.a]\nport = "y"\n[probe.numbered.7]\nport = "z"',
+    )
+    assert (found.timeout, found.lines[0].port, found.nodes["a"].port, found.numbered["7"].port) == (3.0, "x", "y", "z")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[probe]\ntimeout = 'long'", "[probe] timeout: expected float, found 'long'"),
+        ("[probe]\ntimeout = true", "[probe] timeout: expected float, found True"),
+        ("[probe]\ndays = 1.5", "[probe] days: expected int, found 1.5"),
+        ("[probe]\ndays = 0", "[probe] days: expected int >= 1, found 0"),
+        ("[probe]\nmode = 'idle'", "[probe] mode: expected fast or slow, found 'idle'"),
+        ("[probe]\nmode = 7", "[probe] mode: expected str, found 7"),
+        ("[probe]\nlines = 3", "[probe] lines: expected array, found 3"),
+        ("[[probe.lines]]\nport = 'x'\n[[probe.lines]]\nbaud = 3", "[probe] lines[1]: missing: port"),
+        (
+            "[[probe.lines]]\nport = 'x'\nbuad = 3",
+            "[probe] lines[0]: no such option: buad; there are port, baud, parity",
+        ),
+        ("[[probe.lines]]\nport = 'x'\nbaud = -1", "[probe] lines[0]: baud: -1 is not a speed"),
+        (
+            "[probe.nodes.a]\nport = 'x'\n[probe.nodes.b]\nport = 'x'\nparity = 'odd'",
+            "[probe] nodes.b.parity: expected even or none, found 'odd'",
+        ),
+        ("[probe.nodes.a]\nport = 'x'\n[probe.nodes.b]\nbaud = 1", "[probe] nodes.b: missing: port"),
+        ("[probe.nodes]\na = 3", "[probe] nodes.a: expected object, found 3"),
+        (
+            "[probe.numbered.seven]\nport = 'x'",
+            "[probe] numbered.seven: expected str matching regex '^[0-9]+$', found 'seven'",
+        ),
+        ("probe = 3", "[probe]: expected object, found 3"),
+        ("[[probe]]", "[probe]: expected object, found [{}]"),
+        ('[probe]\n"a\\nb" = 3', "[probe]: no such option: a b; there are password"),
+        ("[probe]\nmode = 'a\\nb'".replace("'", '"'), "[probe] mode: expected fast or slow, found 'a\\nb'"),
+        ("[probe]\npassword = '$HELIOGRAPH_NONE'", "[probe] password: the environment has no HELIOGRAPH_NONE"),
+        ("[[probe.lines]]\nport = 'file:/none'", "[probe] lines[0] port: cannot read /none: No such file or directory"),
+        ("[probe]\npassword = 'file:'", "[probe] password: cannot read .: Is a directory"),
+        ('[probe]\npassword = "file:\\u0000"', "[probe] password: '\\x00' is no text file"),
+        ("[probe", "not TOML: Expected"),
+        ("[probe]\nmode = 1\nmode = 2", "not TOML: Cannot overwrite a value"),
+    ],
+)
+def test_every_kind_of_mistake_is_one_line_with_the_place_the_expected_and_the_found(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    assert mistake(tmp_path, text).startswith(said)
+
+
+def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe")
+    for name, said in (("none", "No such file"), ("", "Is a directory"), ("bytes", "not TOML")):
+        with pytest.raises(ConfigError, match=said) as error:
+            config.read(tmp_path / name)
+        assert "\n" not in str(error.value)
+
+
+def test_a_long_value_is_cut(tmp_path: Path) -> None:
+    assert len(mistake(tmp_path, f"[probe]\ntimeout = '{'x' * 10_000}'")) < 200
+
+
+def test_values_come_from_the_environment_and_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROBE_PORT", "/dev/x")
+    monkeypatch.setenv("PASSWORD_probe", "for probe")
+    (tmp_path / "probe").write_text(f"{SECRET}\n")
+    text = f'[probe]\npassword = "file:{tmp_path}/{{service}}"\napi_key = "$PASSWORD_{{service}}"\n[[probe.lines]]\nport = "$PROBE_PORT"'
+    found = load(tmp_path, text)
+    assert (found.password, found.api_key, found.lines[0].port) == (SECRET, "for probe", "/dev/x")
+
+
+@pytest.mark.parametrize("plain", ["$", "$ x", "a$HOME", "$1", "$HOME/x", "file", " file:x", "{service}"])
+def test_what_only_looks_like_a_reference_is_taken_as_it_is(tmp_path: Path, plain: str) -> None:
+    assert load(tmp_path, f"[probe]\npassword = '{plain}'").password == plain
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[probe]\ntimeout = '{}'",
+        "[probe]\nmode = '{}'",
+        "[probe]\nlines = '{}'",
+        "[probe]\nlines = ['{}']",
+        "[[probe.lines]]\nport = '{}'",
+        "[probe.nodes.a]\nport = '{}'",
+        "[[probe.lines]]\nport = 'x'\nparity = '{}'",
+        "[probe.numbered]\n7 = '{}'",
+        "[probe]\npassword = '{}'\nwrong = 1",
+        "[probe]\npassword = '{}'\ntimeout = []",
+    ],
+)
+@pytest.mark.parametrize("secret", [SECRET, "hunter2'\"\\\n\t", "hunter2" * 100])
+def test_a_secret_is_in_no_error_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, secret: str
+) -> None:
+    monkeypatch.setenv("PROBE_SECRET", secret)
+    (tmp_path / "secret").write_text(secret)
+    for reference in ("$PROBE_SECRET", f"file:{tmp_path}/secret"):
+        assert "hunter" not in mistake(tmp_path, text.format(reference))
+
+
+def test_a_password_in_the_file_itself_is_not_shown_either(tmp_path: Path) -> None:
+    assert (
+        mistake(tmp_path, "[probe]\npassword = 12345")
+        == "[probe] password: expected str, found a int that is not shown"
+    )
+    assert "12345" not in mistake(tmp_path, "[probe]\napi_key = 12345")
+
+
+def test_a_secret_in_a_file_that_is_no_text_is_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(b"hunter2\xff")
+    assert "hunter" not in mistake(tmp_path, f"[probe]\npassword = 'file:{tmp_path}/secret'")
+
+
+@pytest.mark.parametrize("name", ["Roof", "a/b", "", "+", "a\n", "ü", "x" * 64])
+def test_a_node_name_that_would_change_the_topics_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="is not a name"):
+        config.section(Node, {"node": {"name": name}}, "node", PATH)
+
+
+@pytest.mark.parametrize("hostname", ["Raspberry.local", "PI_4", "-x-", "ünode", "", "123", "a" * 200])
+def test_any_host_name_makes_a_node_name(monkeypatch: pytest.MonkeyPatch, hostname: str) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: hostname)
+    assert Node().name
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        ({"port": 0}, "port: 0"),
+        ({"port": 65536}, "port: 65536"),
+        ({"host": ""}, "host: expected"),
+        ({"ca": "/none.pem"}, "ca: cannot use '/none.pem': No such file"),
+        ({"ca": __file__}, "ca: cannot use"),
+    ],
+)
+def test_a_broker_that_cannot_be_is_refused(section: dict[str, object], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as error:
+        config.section(Broker, {"broker": section}, "broker", PATH)
+    assert "\n" not in str(error.value)
+
+
+toml = st.recursive(
+    st.integers() | st.text(max_size=5) | st.booleans() | st.floats(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from([*Options.__struct_fields__, *Line.__struct_fields__, "7", "x\n"]), inner, max_size=4
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(toml)
+def test_any_section_is_options_or_one_line(found: object) -> None:
+    try:
+        config.section(Options, {"probe": found}, "probe", PATH)
+    except ConfigError as error:
+        said = str(error)
+    else:
+        said = ""
+    assert "\n" not in said
+    assert "…" not in said

@@ -1,0 +1,60 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from heliograph import heartbeat
+from heliograph.heartbeat import STALE_SECONDS, Heartbeat, fault
+
+
+def ask(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "heliograph.heartbeat", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "TMPDIR": str(folder)}
+    )
+
+
+def test_a_service_that_beats_is_alive(tmp_path: Path) -> None:
+    Heartbeat(tmp_path / "x").beat()
+    assert fault(tmp_path / "x", time.time()) == ""
+
+
+def test_a_service_that_never_started_stopped_beating_or_has_a_beat_from_the_future_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "x"
+    assert "has not started" in fault(file, time.time())
+    file.touch()
+    written = file.stat().st_mtime
+    assert fault(file, written + STALE_SECONDS - 1) == ""
+    assert "last sign of life" in fault(file, written + STALE_SECONDS + 1)
+    assert "last sign of life" in fault(file, written - STALE_SECONDS - 1)
+
+
+def test_beating_often_touches_the_file_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    file = tmp_path / "x"
+    heart = Heartbeat(file)
+    heart.beat()
+    file.unlink()
+    now[0] += heartbeat.BEAT_SECONDS - 0.1
+    heart.beat()
+    assert not file.exists()
+    now[0] += 0.2
+    heart.beat()
+    assert file.exists()
+
+
+def test_the_health_check_says_in_its_exit_code_and_one_line_how_it_is(tmp_path: Path) -> None:
+    dead = ask(tmp_path, "storage")
+    assert (dead.returncode, dead.stderr.count("\n")) == (1, 1)
+    file = tmp_path / "heliograph-storage.heartbeat"
+    file.touch()
+    alive = ask(tmp_path, "storage")
+    assert (alive.returncode, alive.stderr) == (0, "")
+    os.utime(file, (1000, 1000))
+    stale = ask(tmp_path, "storage")
+    assert (stale.returncode, stale.stderr.count("\n")) == (1, 1)
+    assert ask(tmp_path).returncode == 2

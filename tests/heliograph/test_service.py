@@ -1,0 +1,199 @@
+"""Services as processes: how they start, say how they are, and end."""
+
+import queue
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from heliograph import __version__, topics
+from heliograph.bus import Bus, Message
+from heliograph.config import Broker, Node
+from heliograph.errors import ConfigError
+from heliograph.messages import Status, decode
+from heliograph.service import Service
+from tests.conftest import LocalBroker, Processes, free_port
+
+Eventually = Callable[[Callable[[], object]], object]
+PATIENCE = 30.0
+PROBE = "tests.heliograph.probe"
+
+
+class Watcher:
+    """Sees what the probe says of itself."""
+
+    def __init__(self, bus: Bus) -> None:
+        self.bus = bus
+        self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        bus.subscribe(topics.service("roof", "probe", "status"), self.inbox.put)
+        bus.subscribe("ready", self.inbox.put)
+        bus.publish("ready", b"")
+        assert self.inbox.get(timeout=PATIENCE).topic == "ready"
+
+    def until(self, wanted: Callable[[Status], object]) -> Status:
+        while True:
+            status = decode(Status, self.inbox.get(timeout=PATIENCE).payload)
+            if wanted(status):
+                return status
+
+
+@pytest.fixture
+def watcher(broker: LocalBroker) -> Iterator[Watcher]:
+    with Bus(Broker(port=broker.port), "roof", "watcher") as bus:
+        assert bus.wait_connected(PATIENCE)
+        yield Watcher(bus)
+
+
+@pytest.fixture
+def config(tmp_path: Path, broker: LocalBroker) -> Callable[[str], str]:
+    def write(section: str) -> str:
+        file = tmp_path / "config.toml"
+        data = tmp_path / "data"
+        file.write_text(f'[node]\nname = "roof"\ndata = "{data}"\n[broker]\nport = {broker.port}\n{section}\n')
+        return str(file)
+
+    return write
+
+
+def full(status: Status) -> bool:
+    return status.counters.get("things") == 3 and bool(status.set_aside)
+
+
+def test_a_service_says_how_it_is_and_shows_its_last_bad_inputs(
+    processes: Processes, watcher: Watcher, config: Callable[[str], str], tmp_path: Path
+) -> None:
+    processes.start(PROBE, config(""), TMPDIR=str(tmp_path))
+    status = watcher.until(full)
+    assert (status.state, status.version) == ("online", __version__)
+    assert status.counters == {"things": 3, "set_aside": 13, "watched": 7}
+    assert status.facts == {"colour": "red"}
+    assert 0 < status.started <= status.time
+    assert [(item.why, item.what[:8]) for item in status.set_aside[-2:]] == [
+        ("not a thing", "thing 11"),
+        ("not bytes", "\\xff\0"),
+    ]
+    assert len(status.set_aside) == 10
+    assert status.set_aside[0].where == "port \\udfff"
+    assert all(len(item.what) <= 200 for item in status.set_aside)
+    assert processes.said().count("set aside: not a thing") == 1
+    assert (tmp_path / "heliograph-probe.heartbeat").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_service_with_0_and_an_offline_of_its_own(
+    processes: Processes, watcher: Watcher, config: Callable[[str], str], number: signal.Signals
+) -> None:
+    process = processes.start(PROBE, config(""))
+    watcher.until(full)
+    process.send_signal(number)
+    assert watcher.until(lambda status: status.state == "offline").time > 0  # its will has no time
+    assert process.wait(PATIENCE) == 0
+    assert "Traceback" not in processes.said()
+
+
+def test_a_service_that_is_done_ends_with_0_and_offline(
+    processes: Processes, watcher: Watcher, config: Callable[[str], str]
+) -> None:
+    process = processes.start(PROBE, config('[probe]\nthen = "return"'))
+    assert process.wait(PATIENCE) == 0
+    assert watcher.until(lambda status: status.state == "offline").time > 0
+    assert "Traceback" not in processes.said()
+
+
+def test_a_killed_service_is_offline_by_its_last_will(
+    processes: Processes, watcher: Watcher, config: Callable[[str], str]
+) -> None:
+    process = processes.start(PROBE, config(""))
+    watcher.until(full)
+    process.kill()
+    assert watcher.until(lambda status: status.state == "offline").time == 0
+
+
+@pytest.mark.parametrize("then", ["crash_thread", "crash_callback"])
+def test_a_crash_on_any_thread_ends_the_process_loudly_and_brings_its_will(
+    processes: Processes, watcher: Watcher, config: Callable[[str], str], eventually: Eventually, then: str
+) -> None:
+    process = processes.start(PROBE, config(f'[probe]\nthen = "{then}"'))
+    # sent until it is heard: a message before the subscription is nobody's
+    eventually(lambda: watcher.bus.publish("probe/go", b"") and process.poll() is not None)
+    assert process.returncode == 1
+    assert "RuntimeError: a mistake" in processes.said()
+    assert watcher.until(lambda status: status.state == "offline").time == 0
+
+
+def test_a_crash_of_the_main_thread_ends_the_process_loudly_and_says_offline(
+    processes: Processes, watcher: Watcher, config: Callable[[str], str]
+) -> None:
+    process = processes.start(PROBE, config('[probe]\nthen = "crash"'))
+    assert process.wait(PATIENCE) == 1
+    assert "RuntimeError: a mistake" in processes.said()
+
+
+def test_a_service_starts_and_stops_while_the_broker_is_away(
+    processes: Processes, tmp_path: Path, eventually: Eventually
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(f'[node]\nname = "roof"\ndata = "{tmp_path}"\n[broker]\nport = {free_port()}\n')
+    process = processes.start(PROBE, str(file))
+    eventually(lambda: "is away" in processes.said())
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+    assert "Traceback" not in processes.said()
+
+
+def test_a_status_comes_again_whenever_the_broker_does(
+    processes: Processes, broker: LocalBroker, watcher: Watcher, config: Callable[[str], str], eventually: Eventually
+) -> None:
+    processes.start(PROBE, config(""))
+    watcher.until(full)
+    broker.kill()
+    eventually(lambda: not watcher.bus.connected)
+    broker.start()
+    assert watcher.until(full).state == "online"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[probe]\nthen = "dance"', "[probe] then: expected"),
+        ("[probe]\nthne = 1", "[probe]: no such option: thne"),
+        ("[broker]\nport = 0", "[broker]: port: 0 is not between 1 and 65535"),
+        ('[node]\nname = "Roof/1"', "[node]: 'Roof/1' is not a name"),
+        ("[probe", "not TOML"),
+        ('[broker]\nca = "/nowhere.pem"', "[broker]: ca: cannot use '/nowhere.pem'"),
+    ],
+)
+@pytest.mark.parametrize("check", [[], ["--check"]])
+def test_a_wrong_configuration_is_one_line_and_exit_code_1(
+    processes: Processes, tmp_path: Path, text: str, said: str, check: list[str]
+) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    assert processes.start(PROBE, str(file), *check).wait(PATIENCE) == 1
+    line = processes.said()
+    assert line.startswith(f"probe: {file}: ")
+    assert said in line
+    assert line.count("\n") == 1
+
+
+def test_a_configuration_that_is_not_there_is_one_line(processes: Processes, tmp_path: Path) -> None:
+    assert processes.start(PROBE, str(tmp_path / "none.toml")).wait(PATIENCE) == 1
+    assert processes.said() == f"probe: {tmp_path / 'none.toml'}: No such file or directory\n"
+
+
+def test_check_says_nothing_about_a_good_configuration_and_connects_to_nothing(
+    processes: Processes, watcher: Watcher, config: Callable[[str], str]
+) -> None:
+    process: subprocess.Popen[bytes] = processes.start(PROBE, config(""), "--check")
+    assert process.wait(PATIENCE) == 0
+    assert processes.said() == ""
+    assert watcher.inbox.empty()
+
+
+def test_an_outbox_that_cannot_be_opened_is_a_wrong_configuration(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    service = Service("probe", Node(name="roof", data=str(tmp_path / "file")), Broker(port=free_port()))
+    with pytest.raises(ConfigError, match="the outbox cannot be opened"):
+        service.producer()

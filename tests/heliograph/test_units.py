@@ -1,0 +1,43 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliograph.units import DEVICE_CLASSES, spelled
+
+
+@pytest.mark.parametrize("unit", DEVICE_CLASSES)
+def test_a_unit_as_home_assistant_spells_it_stays(unit: str) -> None:
+    assert spelled(unit) == unit
+
+
+@pytest.mark.parametrize(
+    ("written", "unit"),
+    [("C", "°C"), ("degC", "°C"), ("VAr", "var"), ("kwh", "kWh"), ("p", ""), ("W/m2", "W/m²"), ("lux", "lx")],
+)
+def test_common_spellings_are_understood(written: str, unit: str) -> None:
+    assert spelled(written) == unit
+
+
+@pytest.mark.parametrize("unit", ["furlong", "w ", "WW", "\n", "°"[:0] + "°X"])
+def test_a_unit_nobody_knows_is_refused_in_one_line(unit: str) -> None:
+    with pytest.raises(ValueError, match="unknown unit") as error:
+        spelled(unit)
+    assert "\n" not in str(error.value)
+
+
+def spelled_or_refused(text: str) -> str:
+    try:
+        return spelled(text)
+    except ValueError as error:
+        return str(error)
+
+
+@given(st.text())
+def test_any_text_is_a_known_unit_or_a_value_error(text: str) -> None:
+    found = spelled_or_refused(text)
+    assert found in DEVICE_CLASSES or (found.startswith("unknown unit") and "\n" not in found)
+
+
+def test_spelling_twice_changes_nothing() -> None:
+    for written in ("C", "degC", "wh", "VAR", "m3", "pf", "none"):
+        assert spelled(spelled(written)) == spelled(written)

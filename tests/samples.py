@@ -1,0 +1,33 @@
+"""What every service's test of its sample.toml needs: the manual must tell the truth."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from heliograph import config
+
+OPTION = re.compile(r"# ([a-z0-9_]+ = .*)")
+
+
+def sections(service: str) -> tuple[str, str]:
+    """The sample of a service as it is shipped, and with every `# option = default` uncommented."""
+    shipped = (Path(__file__).parents[1] / "services" / service / "sample.toml").read_text()
+    return shipped, "\n".join(
+        OPTION.sub(r"\1", line) if OPTION.fullmatch(line) else line for line in shipped.split("\n")
+    )
+
+
+def loaded(kind: type[config.Config], service: str, text: str) -> config.Config:
+    return config.section(kind, tomllib.loads(text), service, Path("sample.toml"), service)
+
+
+def assert_sample_tells_the_truth(kind: type[config.Config], service: str) -> None:
+    """Uncommenting every default changes nothing, and every option of the section is documented."""
+    shipped, uncommented = sections(service)
+    assert shipped != uncommented
+    assert loaded(kind, service, uncommented) == loaded(kind, service, shipped)
+    documented: dict[str, Any] = tomllib.loads(uncommented)[service]
+    assert set(documented) == {field.name for field in msgspec.structs.fields(kind)}

@@ -1,0 +1,598 @@
+import os
+import queue
+import signal
+import sqlite3
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from heliograph.bus import Message
+from heliograph.messages import Block, Channel, Frame, Info, Watermark, decode, encode
+from heliograph.service import Service
+from heliograph.store import open_writer
+from heliograph.store.interface import Progress, Refusal, Writer
+from services.storage import storage as storage_module
+from services.storage.storage import Journal, Storage
+
+JOURNAL = "heliograph/pi/services/meter/journal"
+REPLAY = "heliograph/pi/services/meter/replay"
+INFO = "heliograph/pi/devices/meter/info"
+COMMITTED = "heliograph/pi/services/meter/committed"
+NOON = 1_763_633_000.0
+STORED = "SELECT frame.ts, frame.v FROM frame ORDER BY seq"
+
+
+class FakeService:
+    """What a journal needs of a service, kept for the test to look at."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.counters: Counter[str] = Counter()
+        self.facts: dict[str, Any] = {}
+        self.aside: list[tuple[str, str]] = []
+        self.marks: list[tuple[str, Watermark]] = []
+        self.events: list[str] = []
+        self.bus = SimpleNamespace(publish=self.publish)
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        assert retain
+        self.marks.append((topic, decode(Watermark, payload)))
+        self.events.append("tell")
+        return True
+
+    def count(self, what: str, by: int = 1) -> None:
+        self.counters[what] += by
+
+    def fact(self, name: str, value: object) -> None:
+        self.facts[name] = value
+
+    def set_aside(self, why: str, what: bytes | str, where: str = "") -> None:
+        (why + where + (what if isinstance(what, str) else "")).encode()  # the status has to be JSON
+        self.aside.append((why, where))
+
+
+class Balky:
+    """A store on a disk that is full when the test says so."""
+
+    def __init__(self, store: Writer, events: list[str]) -> None:
+        self.store = store
+        self.full = False
+        self.identity = store.identity
+        self.events = events
+
+    @property
+    def pending(self) -> int:
+        return self.store.pending
+
+    def progress(self) -> Mapping[tuple[str, str], Progress]:
+        return self.store.progress()
+
+    def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
+        self.refuse()
+        return self.store.declare(node, device, info)
+
+    def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
+        self.refuse()
+        return self.store.write(node, blocks)
+
+    def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
+        self.refuse()
+        self.store.commit(progress)
+        self.events.append("commit")
+
+    def close(self) -> None:
+        self.store.close()
+
+    def refuse(self) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+
+
+class Rig:
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.acks: list[int] = []
+        self.service = FakeService(data)
+        self.store = Balky(open_writer(data), self.service.events)
+        self.options = Storage()
+        self.journal = Journal(self.options, cast(Service, self.service), self.store)
+        self.messages = 0
+
+    def message(self, topic: str, payload: bytes) -> Message:
+        number = self.messages
+        self.messages += 1
+
+        def ack() -> None:
+            self.service.events.append("ack")
+            self.acks.append(number)
+
+        return Message(topic, payload, False, ack)
+
+    def take(self, payload: bytes | Frame | list[Frame], topic: str = JOURNAL) -> None:
+        self.journal.take(self.message(topic, payload if isinstance(payload, bytes) else msgspec.json.encode(payload)))
+
+    def rows(self) -> list[tuple[int, list[float]]]:
+        database = sqlite3.connect(f"{(self.data / 'store' / 'hot.db').as_uri()}?mode=ro", uri=True)
+        try:
+            return [(ts, list(memoryview(v).cast("d"))) for ts, v in database.execute(STORED)]
+        finally:
+            database.close()
+
+    def values(self) -> list[float]:
+        return [row[0] for _, row in self.rows()]
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path)
+    yield made
+    made.store.close()
+
+
+def frame(sequence: int, *values: Any, base: int = 1, epoch: str = "e1", at: float = NOON) -> Frame:
+    return Frame([Block("meter", ("power",), [[at + sequence, value] for value in values])], epoch, sequence, base)
+
+
+def test_nothing_is_acknowledged_or_told_before_it_is_durable(rig: Rig) -> None:
+    for sequence in (1, 2, 3):
+        rig.take(frame(sequence, sequence * 10))
+    assert rig.acks == []
+    assert rig.service.events == []
+    rig.journal.commit()
+    assert rig.service.events == ["commit", "ack", "ack", "ack", "tell"]
+    assert rig.acks == [0, 1, 2]
+    assert rig.values() == [10, 20, 30]
+    topic, mark = rig.service.marks[0]
+    assert topic == COMMITTED
+    assert (mark.epoch, mark.committed, mark.wanted, mark.gap) == ("e1", 3, 4, False)
+
+
+def test_several_frames_in_a_message_are_as_good_as_several_messages(rig: Rig) -> None:
+    rig.take([frame(1, 10), frame(2, 20)])
+    rig.take([frame(2, 20), frame(3, 30)], REPLAY)
+    rig.journal.commit()
+    assert rig.values() == [10, 20, 30]
+    assert rig.acks == [0, 1]
+
+
+def test_duplicates_and_bad_messages_are_acknowledged_in_the_order_they_came(rig: Rig) -> None:
+    rig.take(frame(1, 10))
+    rig.take(b"noise")
+    rig.take(frame(1, 10), REPLAY)
+    rig.take(frame(5, 50))
+    rig.take(frame(2, 20))
+    rig.journal.commit()
+    assert rig.acks == [0, 1, 2, 3, 4]
+    assert rig.values() == [10, 20]
+    assert rig.service.counters["frames_duplicate"] == rig.service.counters["frames_behind_a_gap"] == 1
+
+
+def test_a_gap_is_told_at_once(rig: Rig) -> None:
+    rig.take(frame(1, 10))
+    rig.take(frame(3, 30))
+    _, mark = rig.service.marks[0]
+    assert (mark.committed, mark.wanted, mark.gap) == (0, 2, True)
+
+
+def test_a_gap_right_behind_a_duplicate_is_told_all_the_same(rig: Rig) -> None:
+    rig.take(frame(1, 10))
+    rig.take(frame(1, 10))
+    rig.take(frame(3, 30))
+    assert [mark.gap for _, mark in rig.service.marks] == [False, True]
+
+
+def test_a_full_disk_acknowledges_nothing_and_loses_nothing(rig: Rig) -> None:
+    rig.take(frame(1, 10))
+    rig.store.full = True
+    for _ in range(3):
+        with pytest.raises(OSError, match="No space"):
+            rig.journal.commit()
+    assert rig.acks == []
+    assert rig.service.marks == []
+    rig.store.full = False
+    rig.take(frame(2, 20))
+    rig.journal.commit()
+    assert rig.values() == [10, 20]
+    assert rig.acks == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("topic", "payload"),
+    [
+        (JOURNAL, msgspec.json.encode(frame(1, 10))),
+        (JOURNAL, msgspec.json.encode(Frame(frame(1, 10).blocks))),
+        (INFO, encode(Info("m", {"power": Channel("W")}))),
+    ],
+)
+def test_a_message_that_a_full_disk_refused_is_taken_when_there_is_space_again(
+    rig: Rig, topic: str, payload: bytes
+) -> None:
+    rig.store.full = True
+    with pytest.raises(OSError, match="No space"):
+        rig.take(payload, topic)
+    with pytest.raises(OSError, match="No space"):
+        rig.journal.resume()
+    rig.store.full = False
+    rig.journal.resume()
+    rig.journal.resume()
+    rig.take(frame(1, 20, epoch="e2"))
+    rig.journal.commit()
+    assert rig.acks == [0, 1]
+    assert rig.values() == ([20] if topic == INFO else [10, 20])
+
+
+@pytest.mark.parametrize("moment", ["write", "commit"])
+def test_a_signal_in_the_middle_of_something_stores_nothing_twice(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def interrupted(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            original(*arguments)
+            raise SystemExit(0)
+
+        return call
+
+    rig.take(frame(1, 10))
+    monkeypatch.setattr(rig.store, moment, interrupted(getattr(rig.store, moment)))
+
+    def work() -> None:
+        rig.take(frame(2, 20))
+        rig.journal.commit()
+
+    with pytest.raises(SystemExit):
+        work()
+    monkeypatch.undo()
+    rig.journal.finish()
+    rig.store.close()
+    rig.store.store = open_writer(rig.data)
+    again = Journal(rig.options, cast(Service, rig.service), rig.store)
+    again.take(rig.message(REPLAY, msgspec.json.encode([frame(1, 10), frame(2, 20)])))
+    again.commit()
+    assert rig.values() == [10, 20]
+
+
+def test_an_end_in_peace_commits_what_was_taken(rig: Rig) -> None:
+    rig.take(frame(1, 10))
+    rig.journal.finish()
+    assert rig.values() == [10]
+    assert rig.acks == [0]
+
+
+def test_a_declared_loss_is_counted_and_still_known_after_a_restart(rig: Rig) -> None:
+    rig.take(frame(1, 10))
+    rig.take(frame(8, 80, base=8))
+    rig.journal.commit()
+    assert rig.service.counters["frames_declared_lost"] == 6
+    assert rig.service.facts["frames_lost"] == {"pi/meter": 6}
+    service = FakeService(rig.data)
+    Journal(rig.options, cast(Service, service), rig.store)
+    assert service.facts["frames_lost"] == {"pi/meter": 6}
+
+
+def test_everyone_is_told_where_they_stand_when_the_broker_is_back(rig: Rig) -> None:
+    rig.take(frame(1, 10))
+    rig.take(frame(1, 10, epoch="x"), "heliograph/shed/services/radio/journal")
+    rig.journal.commit()
+    rig.take(frame(2, 20))
+    rig.service.marks.clear()
+    rig.journal.tell_everyone()
+    assert {topic: (mark.committed, mark.wanted, mark.gap) for topic, mark in rig.service.marks} == {
+        COMMITTED: (1, 3, True),
+        "heliograph/shed/services/radio/committed": (1, 2, True),
+    }
+
+
+def test_a_publisher_without_an_outbox_is_stored_and_acknowledged_but_not_answered(rig: Rig) -> None:
+    foreign = Frame(frame(1, 10).blocks)
+    rig.take(foreign)
+    rig.take(foreign)
+    rig.journal.commit()
+    assert rig.values() == [10, 10]
+    assert rig.acks == [0, 1]
+    assert rig.service.marks == []
+
+
+@pytest.mark.parametrize("at", [-1e18, 0, 1_000.0, 946_684_000.0, NOON * 1000, 1e300, True, None, "noon", [], {}])
+def test_an_absurd_time_is_set_aside_and_its_neighbours_are_kept(rig: Rig, at: Any) -> None:
+    rows = [[NOON, 1], [at, 2], [NOON + 1, 3]]
+    rig.take(msgspec.json.encode({"e": "e1", "q": 1, "b": 1, "i": [{"d": "meter", "k": ["power"], "r": rows}]}))
+    rig.take(frame(2, 4))
+    rig.journal.commit()
+    assert rig.values() == [1, 3, 4]
+    assert len(rig.service.aside) == 1
+
+
+def test_a_day_ahead_is_the_future(rig: Rig) -> None:
+    rig.take(frame(1, 1, at=time.time() + 90_000))
+    rig.take(frame(2, 2, at=time.time() + 3_000))
+    rig.journal.commit()
+    assert rig.values() == [2]
+
+
+def test_a_channel_stays_what_it_is_text_or_number(rig: Rig) -> None:
+    rig.take(encode(Info("m", {"power": Channel("W"), "mode": Channel(kind="text")})), INFO)
+    rows = [
+        [NOON, 1, "on"],
+        [NOON + 1, "much", "off"],
+        [NOON + 2, 10**300, 7],
+        [NOON + 3, 10**400, None],
+        [NOON + 4, True, []],
+    ]
+    rig.take(
+        msgspec.json.encode(
+            {"e": "e", "q": 1, "b": 1, "i": [{"d": "meter", "k": ["power", "mode"], "r": rows[:3] + rows[4:]}]}
+        )
+    )
+    rig.take(encode(Info("m", {"power": Channel(kind="text")})), INFO)
+    rig.journal.commit()
+    powers = rig.values()
+    assert powers[0] == 1
+    assert powers[1] != powers[1]
+    assert powers[2:] == [1e300, 1]
+    assert len(rig.service.aside) == 3
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "heliograph/pi/devices/BAD NAME/info",
+        "heliograph/pi/services/Größe/journal",
+        "heliograph/pi/services/" + "x" * 100 + "/journal",
+        "heliograph/pi/services//replay",
+    ],
+)
+def test_a_hostile_name_in_a_topic_is_set_aside_and_acknowledged(rig: Rig, topic: str) -> None:
+    rig.take(frame(1, 10), topic)
+    rig.take(frame(1, 10))
+    rig.journal.commit()
+    assert rig.acks == [0, 1]
+    assert rig.values() == [10]
+    assert [where for _, where in rig.service.aside] == [topic]
+
+
+BAD = [
+    b"",
+    b"\0",
+    b"\xff\xfe",
+    b"null",
+    b"7",
+    b'"text"',
+    b"[1]",
+    b"[[]]",
+    b"[" * 50_000,
+    b'{"i":' + b"[" * 50_000,
+    b'{"i":[{"d":"meter","k":["power"],"r":[[1763633000,' + b"[" * 900 + b"]" * 900 + b"]]}]}",
+    b'{"i":[{"d":"meter","k":["power"],"r":[[1763633000,1e999]]}]}',
+    b'{"i":[{"d":"meter","k":["power"],"r":[[1763633000,' + b"9" * 5000 + b"]]}]}",
+    b'{"e":7,"q":1}',
+    b'{"e":"e1","q":-1}',
+    b'{"e":"e1","q":1.5}',
+    b'{"e":"e1","q":99999999999999999999999999}',
+    b'{"e":"' + b"e" * 65 + b'","q":1,"b":1}',
+    b'{"i":[{"d":"a/b","k":["power"],"r":[[1763633000,1]]}]}',
+    b'{"i":[{"d":"meter","k":["po wer"],"r":[[1763633000,1]]}]}',
+    b'{"i":[{"d":"meter","k":["power","power"],"r":[[1763633000,1,2]]}]}',
+    b'{"i":[{"d":"meter","k":[],"r":[[1763633000]]}]}',
+    b'{"i":[{"d":"meter","k":["power"],"r":[[1763633000]]}]}',
+    b'{"i":[{"d":"meter","k":["power"],"r":[[1763633000,1,2]]}]}',
+    b'{"i":[{"d":"meter","k":["power"],"r":[[]]}]}',
+    b'{"model":7}',
+]
+
+
+@pytest.mark.parametrize("topic", [JOURNAL, REPLAY, INFO])
+def test_bad_payloads_are_acknowledged_set_aside_and_leave_the_good_ones_alone(rig: Rig, topic: str) -> None:
+    for payload in BAD:
+        rig.take(payload, topic)
+    assert len(rig.service.aside) >= len(BAD)
+    rig.take(frame(1, 10))
+    rig.journal.commit()
+    assert rig.acks == list(range(len(BAD) + 1))
+    assert [value for value in rig.values() if value == value] == [10]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(["e", "q", "b", "x", "i", "d", "k", "r", "model", "channels"]), inner, max_size=5
+        )
+    ),
+    max_leaves=20,
+)
+LIKELY = st.fixed_dictionaries(
+    {"i": st.lists(st.fixed_dictionaries({"d": st.just("meter") | JSON, "k": st.just(["a", "b"]) | JSON, "r": JSON | st.lists(st.lists(st.just(NOON) | JSON, max_size=4), max_size=3)}), max_size=2)},
+    optional={"e": st.text(max_size=3) | JSON, "q": st.integers(-2, 9) | JSON, "b": st.integers(-2, 9) | JSON, "x": st.integers(0, 3)},
+)  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    messages=st.lists(
+        st.tuples(
+            st.sampled_from([JOURNAL, REPLAY, INFO, "heliograph/pi/devices/ /info"]),
+            st.binary(max_size=30) | JSON.map(msgspec.json.encode) | LIKELY.map(msgspec.json.encode),
+        ),
+        max_size=6,
+    )
+)
+def test_no_message_whatever_stops_the_journal(messages: list[tuple[str, bytes]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        rig = Rig(Path(folder))
+        for topic, payload in messages:
+            rig.take(payload, topic)
+        rig.take(frame(1, 42, epoch="of our own"))
+        rig.journal.commit()
+        assert rig.acks == list(range(len(messages) + 1))
+        rig.take(encode(Info("m", {"power": Channel("W")})), INFO)
+        rig.journal.commit()
+        rig.store.close()
+        assert 42 in [value for _, row in rig.rows() for value in row]
+
+
+# with a real broker and a real process
+
+
+class Desk:
+    """Someone at the broker who publishes anything and reads watermarks."""
+
+    def __init__(self, port: int) -> None:
+        self.marks: queue.SimpleQueue[Watermark] = queue.SimpleQueue()
+        self.status: list[Any] = []
+        self.client = Client(CallbackAPIVersion.VERSION2, "desk")
+        self.client.on_message = self.heard
+        self.client.on_connect = self.connected
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def connected(self, client: Client, *_: object) -> None:
+        client.subscribe([(COMMITTED, 1), ("heliograph/pi/services/storage/status", 1)])
+
+    def heard(self, _client: Client, _data: object, message: Any) -> None:
+        if message.topic == COMMITTED:
+            self.marks.put(decode(Watermark, message.payload))
+        else:
+            self.status.append(msgspec.json.decode(message.payload))
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self.client.publish(topic, payload, 1).wait_for_publish(10)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+@pytest.fixture
+def desk(broker: Any) -> Iterator[Desk]:
+    made = Desk(broker.port)
+    yield made
+    made.close()
+
+
+def configure(folder: Path, port: int, data: Path, nodes: str = "[]") -> str:
+    path = folder / "config.toml"
+    path.write_text(
+        f'[node]\nname = "pi"\ndata = "{data}"\nclock = "trust"\n[broker]\nport = {port}\n'
+        f"[storage]\ncommit_seconds = 0.1\nnodes = {nodes}\n"
+    )
+    return str(path)
+
+
+def stored(data: Path) -> list[float]:
+    path = data / "store" / "hot.db"
+    if not path.exists():
+        return []
+    database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        return [memoryview(v).cast("d")[0] for (v,) in database.execute("SELECT v FROM frame ORDER BY seq")]
+    except sqlite3.OperationalError:
+        return []
+    finally:
+        database.close()
+
+
+def test_a_storage_of_several_nodes_survives_what_is_thrown_at_it(
+    tmp_path: Path, broker: Any, desk: Desk, processes: Any, eventually: Callable[..., Any]
+) -> None:
+    data = tmp_path / "data"
+    process = processes.start("services.storage", configure(tmp_path, broker.port, data, '["pi", "shed", "pi"]'))
+    eventually(lambda: desk.status)
+    for payload in BAD:
+        desk.publish(JOURNAL, payload[:10_000])
+    desk.publish("heliograph/pi/devices/BAD NAME/info", b"{}")
+    desk.publish("heliograph/pi/services/BAD NAME/journal", b"{}")
+    desk.publish(JOURNAL, msgspec.json.encode(frame(1, 10)))
+    desk.publish("heliograph/shed/services/radio/journal", msgspec.json.encode(frame(1, 20)))
+    desk.publish("heliograph/elsewhere/services/radio/journal", msgspec.json.encode(frame(1, 30)))
+    desk.publish(JOURNAL, msgspec.json.encode([frame(2, 40), frame(9, 90, base=9)]))
+    assert eventually(lambda: (mark := desk.marks.get(timeout=10)).committed == 9 and mark)
+    assert [value for value in stored(data) if value == value] == [10, 20, 40, 90]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert "Traceback" not in processes.said()
+
+
+def test_a_storage_that_starts_and_a_broker_that_forgot_are_told_the_watermarks(
+    tmp_path: Path, broker: Any, desk: Desk, processes: Any, eventually: Callable[..., Any]
+) -> None:
+    data = tmp_path / "data"
+    config = configure(tmp_path, broker.port, data)
+    process = processes.start("services.storage", config)
+    eventually(lambda: desk.status)
+    desk.publish(JOURNAL, msgspec.json.encode(frame(1, 10)))
+    first = eventually(lambda: (mark := desk.marks.get(timeout=10)).committed == 1 and mark)
+    process.kill()
+    process.wait()
+    processes.start("services.storage", config)
+    second = eventually(lambda: (mark := desk.marks.get(timeout=10)).gap and mark)
+    assert (second.committed, second.wanted) == (1, 2)
+    assert second.storage != first.storage
+    broker.kill()
+    broker.start()
+    third = eventually(lambda: (mark := desk.marks.get(timeout=20)).gap and mark)
+    assert (third.committed, third.storage) == (1, second.storage)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = os.geteuid() == 0 and not subprocess.call(
+        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
+    )
+    if not mounted:
+        pytest.skip("a small disk takes root")
+    yield folder
+    subprocess.check_call(["umount", "-l", str(folder)])
+
+
+def test_a_disk_that_runs_full_loses_nothing_and_storage_goes_on_when_there_is_space(
+    tmp_path: Path, broker: Any, desk: Desk, processes: Any, eventually: Callable[..., Any], small_disk: Path
+) -> None:
+    process = processes.start("services.storage", configure(tmp_path, broker.port, small_disk))
+    eventually(lambda: desk.status)
+    desk.publish(JOURNAL, msgspec.json.encode(frame(1, 1)))
+    eventually(lambda: stored(small_disk) == [1])
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(b"x" * 4096)
+        except OSError:
+            pass
+    channels = tuple(f"new_channel_{number}" for number in range(50))
+    for sequence in range(2, 40):
+        block = Block(f"meter{sequence}", channels, [[NOON + sequence, *[sequence] * 50]])
+        desk.publish(JOURNAL, msgspec.json.encode(Frame([block], "e1", sequence, 1)))
+    eventually(lambda: "nothing is acknowledged" in processes.said())
+    refused_at = stored(small_disk)
+    assert process.poll() is None
+    ballast.unlink()
+    last = eventually(lambda: (mark := desk.marks.get(timeout=20)).committed == 39 and mark)
+    assert last.wanted == 40
+    assert len(refused_at) < 39
+    assert stored(small_disk) == list(range(1, 40))
+
+
+def test_commits_wait_for_their_time_but_not_for_more_than_a_window(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage_module, "COMMIT_FRAMES", 3)
+    assert rig.journal.due() == storage_module.IDLE_SECONDS
+    rig.take(frame(1, 10))
+    assert 0 < rig.journal.due() <= rig.options.commit_seconds
+    rig.take([frame(2, 20), frame(3, 30)])
+    assert rig.journal.due() == 0
+    rig.journal.commit()
+    assert rig.journal.due() == storage_module.IDLE_SECONDS

@@ -1,0 +1,84 @@
+"""What the system tests share: a node whose processes die and come back."""
+
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+START = 1_700_000_000.0  # as in numbered.py
+
+
+class Site:
+    """A broker, a storage and numbered producers in a folder, each of which can be killed and started."""
+
+    def __init__(self, folder: Path, broker: Any, processes: Any, *, count: int, per_second: float) -> None:
+        self.data = folder / "data"
+        self.broker = broker
+        self.count = count
+        self._processes = processes
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._config = folder / "config.toml"
+        self._config.write_text(
+            f'[node]\nname = "pi1"\ndata = "{self.data}"\nclock = "trust"\n[broker]\nport = {broker.port}\n'
+            f"[storage]\ncommit_seconds = 0.2\n[numbered]\ncount = {count}\nper_second = {per_second}\n"
+        )
+
+    def start(self, name: str) -> None:
+        if name == "broker":
+            self.broker.start()
+        else:
+            module = "services.storage" if name == "storage" else "tests.system.numbered"
+            self._running[name] = self._processes.start(module, str(self._config))
+
+    def kill(self, name: str) -> None:
+        if name == "broker":
+            self.broker.kill()
+        else:
+            self._running[name].kill()
+            self._running[name].wait()
+
+    def stop(self, name: str) -> int:
+        self._running[name].terminate()
+        return self._running[name].wait(timeout=20)
+
+    def published(self) -> bool:
+        return (self.data / "numbered.done").exists()
+
+    def stored(self) -> list[int]:
+        """The numbers of all rows, each checked against its time; doubled ones stand twice."""
+        numbers = []
+        for ts, number in self._rows("SELECT ts, v FROM frame ORDER BY seq"):
+            value = int(memoryview(number).cast("d")[0])
+            assert ts == (START + value) * 1000
+            numbers.append(value)
+        return numbers
+
+    def complete(self) -> bool:
+        return bool(self._rows("SELECT count(*) FROM frame")[0][0] >= self.count)
+
+    def declared_lost(self) -> int:
+        return int(self._rows("SELECT coalesce(sum(lost), 0) FROM progress")[0][0])
+
+    def _rows(self, query: str) -> list[Any]:
+        path = self.data / "store" / "hot.db"
+        if not path.exists():
+            return [(0,)]
+        database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        try:
+            return database.execute(query).fetchall()
+        finally:
+            database.close()
+
+
+@pytest.fixture
+def site(tmp_path: Path, broker: Any, processes: Any) -> Callable[..., Site]:
+    made: list[Site] = []
+
+    def make(count: int, per_second: float) -> Site:
+        made.append(Site(tmp_path, broker, processes, count=count, per_second=per_second))
+        return made[-1]
+
+    return make

@@ -1,0 +1,171 @@
+"""The layout guards itself: what may import what, and what every service must have."""
+
+import ast
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import heliograph
+from heliograph import topics
+
+ROOT = Path(__file__).parents[1]
+SERVICES = sorted(folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").exists())
+PACKAGES = ["heliograph", "simulator", "scripts", *(f"services/{name}" for name in SERVICES)]
+LONGEST_MODULE = 300
+MOST_EXCUSES = 5
+EXCUSE = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
+DISTRIBUTIONS = packages_distributions()
+
+
+def project(package: str) -> dict[str, Any]:
+    return tomllib.loads((ROOT / package / "pyproject.toml").read_text())
+
+
+def is_python(path: Path) -> bool:
+    if path.suffix == ".py":
+        return True
+    return (
+        path.is_file()
+        and not path.suffix
+        and path.read_bytes()[:60].startswith((b"#!/usr/bin/env python", b"#!/usr/bin/python"))
+    )
+
+
+def modules(package: str) -> list[Path]:
+    found = (
+        path for path in (ROOT / package).rglob("*") if "node_modules" not in path.parts and "vendor" not in path.parts
+    )
+    return sorted(path for path in found if is_python(path))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            module = str(node.module)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def plain(requirement: str) -> str:
+    """The name of a distribution, without its version and extras, as importlib.metadata compares it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[ \[<>=~!;]", requirement)[0]).lower()
+
+
+def is_allowed(module: str, package: str, declared: set[str]) -> bool:
+    top = module.split(".")[0]
+    own = package.replace("/", ".")
+    if top in sys.stdlib_module_names or module == own or module.startswith(f"{own}."):
+        return True
+    if top == "heliograph":
+        return "heliograph" in declared
+    return bool(declared & {plain(name) for name in DISTRIBUTIONS.get(top, [])})
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_imports_the_standard_library_itself_and_what_it_declares(package: str) -> None:
+    declared = {plain(requirement) for requirement in project(package)["project"]["dependencies"]}
+    assert modules(package)
+    for path in modules(package):
+        for module in imports(path):
+            assert is_allowed(module, package, declared), f"{path.relative_to(ROOT)} reaches into {module}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_nothing_is_declared_that_is_not_imported(package: str) -> None:
+    used = {module.split(".")[0] for path in modules(package) for module in imports(path)}
+    used_distributions = {plain(name) for module in used for name in [module, *DISTRIBUTIONS.get(module, [])]}
+    declared = {plain(requirement) for requirement in project(package)["project"]["dependencies"]}
+    # data of zoneinfo; what a service is made of; what pymodbus opens ports and uvicorn WebSockets with
+    hidden = {"tzdata", "heliograph", "pyserial", "websockets"}
+    assert declared - used_distributions <= hidden
+
+
+@pytest.mark.parametrize("package", ["heliograph", *(f"services/{name}" for name in SERVICES)])
+def test_neither_the_library_nor_a_service_knows_the_simulator_the_tests_or_another_service(package: str) -> None:
+    own = package.replace("/", ".")
+    for path in modules(package):
+        for module in imports(path):
+            top = module.split(".")[0]
+            assert top not in ("simulator", "tests", "scripts", "benchmarks"), f"{path} reaches into {module}"
+            assert top != "services" or f"{module}.".startswith(f"{own}."), f"{path} reaches into {module}"
+
+
+def test_the_services_are_there() -> None:
+    assert {"api", "modbus_poller", "serial_bridge", "storage"} <= set(SERVICES)
+    folders = {path.name for path in (ROOT / "services").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(SERVICES)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_all_that_a_service_has(service: str) -> None:
+    folder = ROOT / "services" / service
+    for name in ("README.md", "__init__.py", "__main__.py", "sample.toml"):
+        assert (folder / name).exists(), f"services/{service} has no {name}"
+    assert list((ROOT / "tests" / service).glob("test_*.py")), f"tests/{service} has no tests"
+    assert re.search(rf"^\[+{service}[\].]", (folder / "sample.toml").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_one_name_everywhere(service: str) -> None:
+    found = project(f"services/{service}")
+    assert found["project"]["name"] == f"heliograph-{service.replace('_', '-')}"
+    wheel = found["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert wheel["sources"] == {"": f"services/{service}"}
+    main = (ROOT / "services" / service / "__main__.py").read_text()
+    assert f'run("{service}"' in main or f'"{service}"' in main
+    services = (ROOT / "compose.yaml").read_text().partition("\nservices:\n")[2].partition("\nnetworks:\n")[0]
+    assert re.search(rf"^  {service}:$", services, re.MULTILINE), f"compose.yaml has no {service}"
+    assert f"SERVICE: {service} " in services
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_all_versions_are_equal(package: str) -> None:
+    assert project(package)["project"]["version"] == heliograph.__version__
+
+
+@pytest.mark.parametrize("package", ["simulator", "scripts", *(f"services/{name}" for name in SERVICES)])
+def test_only_one_module_knows_where_the_slashes_of_topics_go(package: str) -> None:
+    for path in modules(package):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert not node.value.startswith(f"{topics.ROOT}/"), f"{path}:{node.lineno}: {node.value}"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_module_is_long(package: str) -> None:
+    pages = [path for path in (ROOT / package).rglob("*.js") if not {"vendor", "node_modules"} & set(path.parts)]
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in [*modules(package), *pages]}
+    assert {path: length for path, length in lengths.items() if length >= LONGEST_MODULE} == {}
+
+
+@pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
+def test_no_handler_catches_everything(package: str) -> None:
+    for path in modules(package):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ExceptHandler):
+                assert node.type is not None, f"{path}:{node.lineno}: a bare except"
+                caught = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)}
+                assert not caught & {"Exception", "BaseException"}, f"{path}:{node.lineno}"
+
+
+def test_the_tools_are_hardly_ever_told_to_look_away() -> None:
+    excuses = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for package in [*PACKAGES, "benchmarks", "tests"]
+        for path in modules(package)
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if EXCUSE.search(line)
+    ]
+    assert len(excuses) <= MOST_EXCUSES, excuses
