@@ -212,8 +212,12 @@ def test_a_port_that_vanishes_is_opened_again_when_it_is_back(
     assert processes.said().count("reading boiler") == 2
 
 
+def opened(processes: Starts, times: int) -> Callable[[], bool]:
+    return lambda: processes.said().count("reading far") == times
+
+
 def test_a_port_can_be_a_socket_and_one_dead_port_does_not_hold_up_the_others(
-    start: Start, line: Line, watcher: Watcher, eventually: Wait
+    start: Start, line: Line, watcher: Watcher, processes: Starts, eventually: Wait
 ) -> None:
     line.plug_in()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -223,10 +227,9 @@ def test_a_port_can_be_a_socket_and_one_dead_port_does_not_hold_up_the_others(
         for count in (1, 2):
             connection, _ = server.accept()
             with connection:
-                eventually(watcher.is_open("far"))  # and the broker knows: states are not kept for it
+                eventually(opened(processes, count))
                 connection.sendall(b'alf a line"}\n{"device": "pump", "time": 1763633000.5, "on": true, "w": NaN}\n')
                 eventually(watcher.has_states(count))
-            eventually(lambda: not watcher.port("far")["open"])
         eventually(watcher.is_open("near"))
         line.say(b"t=1\n")
         eventually(watcher.has_states(3))
