@@ -6,12 +6,13 @@ hexadecimal. It goes on with records, little endian:
     u32 length of the payload, u32 CRC-32 of sequence and payload, u64 sequence, payload
 """
 
-import json
 import struct
 import zlib
 from io import BufferedReader
 from pathlib import Path
 from typing import NamedTuple
+
+import msgspec
 
 HEADER = struct.Struct("<IIQ")
 LONGEST_PAYLOAD = 1 << 19  # half of what the broker takes in one message (mosquitto/mosquitto.conf)
@@ -35,6 +36,12 @@ class Record(NamedTuple):
     payload: bytes
 
 
+class _Head(msgspec.Struct):
+    epoch: str
+    boot: str
+    first: int
+
+
 class Segment:
     """One file: the sequences from `first` up to (not including) `next` of one epoch.
 
@@ -56,7 +63,7 @@ class Segment:
     def create(cls, path: Path, epoch: str, boot: str, first: int) -> "Segment":
         """Start a new file; raise OSError if the disk refuses it."""
         segment = cls(path, epoch, boot, first)
-        head = json.dumps({"epoch": epoch, "boot": boot, "first": first}).encode()
+        head = msgspec.json.encode(_Head(epoch, boot, first))
         line = b"%b %08x\n" % (head, zlib.crc32(head))
         partial = path.with_suffix(".partial")
         partial.write_bytes(line)
@@ -71,8 +78,8 @@ class Segment:
             head, _, crc = file.readline(LONGEST_HEAD).rpartition(b" ")
             if crc != b"%08x\n" % zlib.crc32(head):
                 raise ValueError("its first line is damaged")
-            fields = json.loads(head)
-            segment = cls(path, fields["epoch"], fields["boot"], fields["first"])
+            fields = msgspec.json.decode(head, type=_Head)
+            segment = cls(path, fields.epoch, fields.boot, fields.first)
             segment.size = file.tell()
             while record := segment.record(file):
                 segment.damaged |= record.sequence != segment.next

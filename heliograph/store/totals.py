@@ -11,7 +11,8 @@ integral  the area under straight lines from point to point in unit·h, cut at t
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from heliograph.messages import Value
 from heliograph.store.interface import Function
@@ -20,8 +21,7 @@ RESET = 0.9
 GAP_SECONDS = 900.0
 
 
-@dataclass(slots=True)
-class Bucket:
+class Bucket(Struct):
     """What is known of one bucket."""
 
     n: int = 0
