@@ -16,6 +16,8 @@ from typing import Any
 import click
 import tomli_w
 from circus import get_arbiter
+from circus.client import make_json
+from circus.sighandler import SysHandler
 
 from heliograph import config
 from heliograph.errors import ConfigError
@@ -27,6 +29,7 @@ COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "red", "bright_cyan", "
 ALWAYS = ("storage", "api")
 RESPAWN_SECONDS = 1.0
 STOP_SECONDS = 5.0
+INSIST_SECONDS = 0.3
 FIRST_ANSWER_SECONDS = 60.0
 
 
@@ -160,6 +163,7 @@ def _supervise(commands: dict[str, list[str]]) -> None:
     width = max(map(len, commands))
     priorities = itertools.count(len(commands), -1)
     logging.getLogger("circus").setLevel(logging.ERROR)
+    SysHandler.quit = SysHandler.reload = _quit  # a closed terminal is the end, not a reload
     with tempfile.TemporaryDirectory() as sockets:
         arbiter = get_arbiter(
             [
@@ -186,6 +190,17 @@ def _supervise(commands: dict[str, list[str]]) -> None:
             arbiter.start()
         finally:
             arbiter.stop()
+
+
+def _quit(handler: SysHandler) -> None:
+    """Stop on a signal, and insist: circus refuses while it starts a process again."""
+    controller = handler.controller
+
+    def again() -> None:
+        controller.dispatch((None, make_json("quit")))
+        controller.loop.call_later(INSIST_SECONDS, again)
+
+    controller.loop.add_callback_from_signal(again)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,11 @@ def test_a_service_that_dies_is_started_again(node: Node, eventually: Callable[.
         return [child for child in node.children() if child.status() != psutil.STATUS_ZOMBIE]
 
     eventually(another, 60)
-    assert node.stop() == 0
+    children = node.children()
+    assert node.process
+    node.process.send_signal(signal.SIGHUP)  # the terminal was closed
+    assert node.process.wait(timeout=60) == 0
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
 def said(folder: Path, *arguments: str) -> tuple[int, str]:
