@@ -60,7 +60,7 @@ def complete(
 ) -> None:
     """Make a configuration that services on this machine can start with.
 
-    `broker_port` is None if the configuration names a broker of its own.
+    `broker_port` is None if the configuration names the host of another broker.
     """
     file.setdefault("node", {})["data"] = str(data)
     if broker_port is not None:
@@ -112,6 +112,8 @@ def broker_command(data: Path, port: int) -> list[str]:
         "persistence_location": f"{data}/broker/",
         "include_dir": "",
         "listener": f"{port} 127.0.0.1",
+        "log_dest": "stderr",
+        "connection_messages": "false",
         "log_timestamp_format": "",
         "log_timestamp": "",
     }

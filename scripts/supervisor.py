@@ -16,8 +16,10 @@ from typing import Any
 import click
 import tomli_w
 from circus import get_arbiter
-from circus.client import make_json
+from circus.arbiter import Arbiter
+from circus.exc import ConflictError
 from circus.sighandler import SysHandler
+from tornado import gen
 
 from heliograph import config
 from heliograph.errors import ConfigError
@@ -73,7 +75,7 @@ def main(path: Path | None, data: Path, host: str, port: int, broker_port: int, 
         lock = Lock(run_folder / "lock", "folder")
         path, file, simulate = _configuration(path, simulate)
         effective = run_folder / "config.toml"
-        own_broker = "broker" not in file
+        own_broker = "host" not in file.get("broker", {})
         if own_broker:
             _free(broker_port, "--broker-port")
         _free(port, "--port")
@@ -163,6 +165,9 @@ def _supervise(commands: dict[str, list[str]]) -> None:
     width = max(map(len, commands))
     priorities = itertools.count(len(commands), -1)
     logging.getLogger("circus").setLevel(logging.ERROR)
+    logging.getLogger("tornado.application").setLevel(
+        logging.CRITICAL
+    )  # circus looks after its processes while it stops
     SysHandler.quit = SysHandler.reload = _quit  # a closed terminal is the end, not a reload
     with tempfile.TemporaryDirectory() as sockets:
         arbiter = get_arbiter(
@@ -193,14 +198,23 @@ def _supervise(commands: dict[str, list[str]]) -> None:
 
 
 def _quit(handler: SysHandler) -> None:
-    """Stop on a signal, and insist: circus refuses while it starts a process again."""
+    """Stop on the first signal; what comes after it changes nothing."""
     controller = handler.controller
+    controller.loop.add_callback_from_signal(_stop, controller.arbiter)
+    handler.__class__.quit = handler.__class__.reload = lambda _: None
 
-    def again() -> None:
-        controller.dispatch((None, make_json("quit")))
-        controller.loop.call_later(INSIST_SECONDS, again)
 
-    controller.loop.add_callback_from_signal(again)
+async def _stop(arbiter: Arbiter) -> None:
+    """Stop the broker last, so that everyone can say goodbye; insist, for circus refuses while it starts a process again."""
+    others = [watcher for watcher in arbiter.iter_watchers() if watcher.name != "broker"]
+    while True:
+        try:
+            await gen.multi([watcher.stop() for watcher in others])
+            await arbiter.stop()
+        except ConflictError:
+            await gen.sleep(INSIST_SECONDS)
+        else:
+            return
 
 
 if __name__ == "__main__":
