@@ -37,8 +37,8 @@ class Clock:
 
     `mode` "trust" believes the system clock; "auto" waits until the kernel or the file
     that the time service makes says that it has been set; "file" believes that file only.
-    `folder` keeps when the machine
-    booted, so that readings of an earlier boot can still be stamped.
+    `folder` keeps when the machine booted, so that readings of an earlier boot can still
+    be stamped.
     """
 
     def __init__(

@@ -101,6 +101,8 @@ class Service:
                 )
             except OSError as error:
                 raise ConfigError(f"[node] data: the outbox cannot be opened: {error}") from None
+            if not self.clock.synchronised:
+                log.warning("the clock is not set yet: readings are shown, and stored once it is ([node] clock)")
             self._producer = producer.__enter__()
             self._sources.append(producer.counters)
             self._fact_sources.append(producer.facts)
