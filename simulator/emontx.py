@@ -9,12 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import Self
 
 import msgspec
 
 from simulator.faults import HEALTHY, Fault, spoil
-from simulator.pseudo_terminal import PseudoTerminal
+from simulator.port import Port
 from simulator.readings import Controller, House, Meter
 from simulator.worker import Worker
 
@@ -107,7 +106,7 @@ def nodes(
     ]
 
 
-class Receiver:
+class Receiver(Port):
     """Prints its nodes' packets at `path` while it is open, and answers JeeLib commands."""
 
     def __init__(self, nodes: Sequence[Node], *, name: str = "emontx", link: Path | None = None) -> None:
@@ -118,22 +117,7 @@ class Receiver:
         self._settings = {"i": 15, "b": 4, "g": 210, "q": 1}
         self._typed = ""
         self._random = Random(1)
-        self._terminal = PseudoTerminal(link)
-        self._worker = Worker(name, self._work)
-
-    @property
-    def path(self) -> str:
-        """The serial port for a client to open."""
-        return self._terminal.path
-
-    def __enter__(self) -> Self:
-        self._terminal.__enter__()
-        self._worker.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._worker.stop()
-        self._terminal.__exit__()
+        super().__init__(name, self._work, link)
 
     def say(self, text: str) -> None:
         """Print any line, as the fault lets it through."""

@@ -1,7 +1,7 @@
 """What can go wrong with a device on a wire, on demand."""
 
 from random import Random
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import msgspec
 
@@ -22,12 +22,6 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 HEALTHY = Fault()
-
-
-class Faulty(Protocol):
-    """Something a fault can be given to, while it runs and from any thread."""
-
-    fault: Fault
 
 
 def spoil(fault: Fault, frame: bytes, random: Random, check: slice) -> bytes:

@@ -4,17 +4,16 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
-from typing import Self
 
 from simulator.device import Device
-from simulator.pseudo_terminal import PseudoTerminal
+from simulator.port import Port
 from simulator.session import Session
 from simulator.worker import Worker
 
 QUIET_SECONDS = 0.1  # ends a broken request; far longer than 3.5 characters
 
 
-class SerialLine:
+class SerialLine(Port):
     """Serves `units` at `path` while it is open; `requests` counts per unit, absent ones too.
 
     With `baud`, an answer comes as late as a wire of that speed would bring it.
@@ -24,22 +23,7 @@ class SerialLine:
         self.units = units
         self.baud = baud
         self.requests: Counter[int] = Counter()
-        self._terminal = PseudoTerminal(link)
-        self._worker = Worker("serial line", self._serve)
-
-    @property
-    def path(self) -> str:
-        """The serial port for a client to open."""
-        return self._terminal.path
-
-    def __enter__(self) -> Self:
-        self._terminal.__enter__()
-        self._worker.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._worker.stop()
-        self._terminal.__exit__()
+        super().__init__("serial line", self._serve, link)
 
     def _serve(self, worker: Worker) -> None:
         session = Session("rtu", self.units, self.requests, Random(1))
