@@ -12,12 +12,15 @@ from heliograph import config
 OPTION = re.compile(r"# ([a-z0-9_]+ = .*)")
 
 
+def uncommented(text: str) -> str:
+    """A sample with every `# option = default` uncommented."""
+    return "\n".join(OPTION.sub(r"\1", line) if OPTION.fullmatch(line) else line for line in text.split("\n"))
+
+
 def sections(service: str) -> tuple[str, str]:
-    """The sample of a service as it is shipped, and with every `# option = default` uncommented."""
+    """The sample of a service as it is shipped, and uncommented."""
     shipped = (Path(__file__).parents[1] / "services" / service / "sample.toml").read_text()
-    return shipped, "\n".join(
-        OPTION.sub(r"\1", line) if OPTION.fullmatch(line) else line for line in shipped.split("\n")
-    )
+    return shipped, uncommented(shipped)
 
 
 def loaded(kind: type[config.Config], service: str, text: str) -> config.Config:
@@ -26,8 +29,8 @@ def loaded(kind: type[config.Config], service: str, text: str) -> config.Config:
 
 def assert_sample_tells_the_truth(kind: type[config.Config], service: str) -> None:
     """Uncommenting every default changes nothing, and every option of the section is documented."""
-    shipped, uncommented = sections(service)
-    assert shipped != uncommented
-    assert loaded(kind, service, uncommented) == loaded(kind, service, shipped)
-    documented: dict[str, Any] = tomllib.loads(uncommented)[service]
+    shipped, spelled_out = sections(service)
+    assert shipped != spelled_out
+    assert loaded(kind, service, spelled_out) == loaded(kind, service, shipped)
+    documented: dict[str, Any] = tomllib.loads(spelled_out)[service]
     assert set(documented) == {field.name for field in msgspec.structs.fields(kind)}

@@ -7,11 +7,11 @@ import pytest
 import heliograph
 from heliograph import config
 from heliograph.config import Broker, Config, Node
-from tests.samples import OPTION
+from tests import samples
 
 SAMPLE = Path(heliograph.__file__).with_name("sample.toml")
 SHIPPED = SAMPLE.read_text()
-UNCOMMENTED = "\n".join(OPTION.sub(r"\1", line) if OPTION.fullmatch(line) else line for line in SHIPPED.splitlines())
+UNCOMMENTED = samples.uncommented(SHIPPED)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Node, "node"), (Broker, "broker")])

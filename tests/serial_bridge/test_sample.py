@@ -9,6 +9,7 @@ from heliograph import config
 from heliograph.config import Config
 from services.serial_bridge.nodes import Node
 from services.serial_bridge.options import Port, SerialBridge
+from tests.samples import uncommented
 
 SAMPLE = Path(__file__).parents[2] / "services/serial_bridge/sample.toml"
 EXAMPLES = re.findall(r"(?:^##   .*\n)+", SAMPLE.read_text().partition("[serial_bridge.nodes.30]")[2], re.MULTILINE)
@@ -18,10 +19,6 @@ DECODERS = [example for example in EXAMPLES if "[serial_bridge.nodes." in exampl
 def load(text: str) -> tuple[SerialBridge, dict[str, Any]]:
     file = tomllib.loads(text)
     return config.section(SerialBridge, file, "serial_bridge", SAMPLE), file["serial_bridge"]
-
-
-def uncommented(text: str) -> str:
-    return re.sub(r"^# (?=\w+ = )", "", text, flags=re.MULTILINE)
 
 
 def fields(kind: type[Config]) -> list[str]:
