@@ -1,7 +1,5 @@
 """Processes under measurement: started, watched and stopped by the benchmark."""
 
-import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -12,7 +10,7 @@ from typing import IO
 
 import psutil
 
-ROOT = Path(__file__).parents[1]
+from scripts import tools
 
 
 def free_port() -> int:
@@ -22,20 +20,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def tool(name: str) -> str:
-    """Return the path of a Debian tool; scripts/setup unpacks it."""
-    found = shutil.which(name, path=f"{ROOT / '.tools/bin'}{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin")
-    if not found:
-        raise FileNotFoundError(f"{name}: run scripts/setup")
-    return found
-
-
 class Measured:
     """One process, with the CPU seconds it has used."""
 
     def __init__(self, name: str, *command: str, stdout: IO[bytes] | None = None) -> None:
         self.name = name
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, cwd=tools.ROOT, stdout=stdout, stderr=subprocess.DEVNULL)
         self._info = psutil.Process(self._process.pid)
 
     @classmethod

@@ -104,7 +104,7 @@ class Service:
             if not self.clock.synchronised:
                 log.warning("the clock is not set yet: readings are shown, and stored once it is ([node] clock)")
             self._producer = producer.__enter__()
-            self._sources.append(producer.counters)
+            self.watch(producer.counters)
             self._fact_sources.append(producer.facts)
         return self._producer
 

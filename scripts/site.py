@@ -1,17 +1,14 @@
 """What scripts/start adds to a configuration: its own broker, and the simulated site."""
 
 import getpass
-import os
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from heliograph.errors import ConfigError
+from scripts import tools
 
-ROOT = Path(__file__).parents[1]
 MORNING = 10  # the simulated site lies where it is this hour, so that there is sun to see
 
 EMONTX = {
@@ -99,16 +96,15 @@ def simulator_arguments(links: Path) -> list[str]:
 
 def broker_command(data: Path, port: int) -> list[str]:
     """Write a broker's configuration and passwords below the data folder; return the command that runs it."""
-    path = f"{ROOT / '.tools/bin'}{os.pathsep}{os.environ.get('PATH', '')}{os.pathsep}/usr/sbin"
-    command = shutil.which("mosquitto", path=path)
-    if command is None:
-        raise ConfigError("there is no mosquitto; run scripts/setup")
-    subprocess.run([sys.executable, ROOT / "scripts/secrets", data / "secrets"], check=True, stdout=subprocess.DEVNULL)
+    command = tools.found("mosquitto")
+    subprocess.run(
+        [sys.executable, tools.ROOT / "scripts/secrets", data / "secrets"], check=True, stdout=subprocess.DEVNULL
+    )
     (data / "broker").mkdir(exist_ok=True)
-    settings = (ROOT / "mosquitto/mosquitto.conf").read_text()
+    settings = (tools.ROOT / "mosquitto/mosquitto.conf").read_text()
     own = {
         "password_file": f"{data}/secrets/broker/passwords",
-        "acl_file": f"{ROOT}/mosquitto/acl",
+        "acl_file": f"{tools.ROOT}/mosquitto/acl",
         "persistence_location": f"{data}/broker/",
         "include_dir": "",
         "listener": f"{port} 127.0.0.1",

@@ -24,9 +24,8 @@ from tornado import gen
 from heliograph import config
 from heliograph.errors import ConfigError
 from heliograph.lock import Lock
-from scripts import site
+from scripts import site, tools
 
-ROOT = Path(__file__).parents[1]
 COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "red", "bright_cyan", "bright_green", "bright_yellow")
 ALWAYS = ("storage", "api")
 RESPAWN_SECONDS = 1.0
@@ -81,8 +80,8 @@ def main(path: Path | None, data: Path, host: str, port: int, broker_port: int, 
         _free(port, "--port")
         site.complete(file, data, host, port, broker_port if own_broker else None, simulate=simulate)
         effective.write_text(tomli_w.dumps(file))
-        node = config.section(config.Node, config.read(effective), "node", path or effective)
-        services = [*(name for name in _services() if name in file or name in ALWAYS)]
+        node = config.section(config.Node, file, "node", path or effective)
+        services = [name for name in _services() if name in file or name in ALWAYS]
         commands: dict[str, list[str]] = {}
         if own_broker:
             commands["broker"] = site.broker_command(data, broker_port)
@@ -92,7 +91,6 @@ def main(path: Path | None, data: Path, host: str, port: int, broker_port: int, 
         raise click.ClickException(str(error)) from error
     if simulate:
         click.echo("No hardware: this is the simulated site." if path is None else "With the simulated site.")
-    if simulate:
         commands["simulator"] = [sys.executable, "-m", "simulator", *site.simulator_arguments(run_folder / "site")]
     for service in services:
         commands[service] = [sys.executable, "-m", f"services.{service}", str(effective)]
@@ -117,7 +115,7 @@ def _configuration(path: Path | None, simulate: bool | None) -> tuple[Path | Non
 
 
 def _services() -> list[str]:
-    return sorted(path.parent.name for path in ROOT.glob("services/*/__main__.py"))
+    return sorted(path.parent.name for path in tools.ROOT.glob("services/*/__main__.py"))
 
 
 def _free(port: int, option: str) -> None:
@@ -134,7 +132,7 @@ def _check(services: list[str], effective: Path, shown: Path) -> None:
     checks = [
         subprocess.Popen(
             [sys.executable, "-m", f"services.{service}", "--check", str(effective)],
-            cwd=ROOT,
+            cwd=tools.ROOT,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -176,7 +174,7 @@ def _supervise(commands: dict[str, list[str]]) -> None:
                     "name": name,
                     "cmd": command[0],
                     "args": command[1:],
-                    "working_dir": str(ROOT),
+                    "working_dir": str(tools.ROOT),
                     "env": {**os.environ, "PYTHONUNBUFFERED": "1"},
                     "stdout_stream": {"stream": Lines(name, width, colour)},
                     "stderr_stream": {"stream": Lines(name, width, colour)},

@@ -2,7 +2,6 @@
 
 import getpass
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from scripts import tools
 
 ROOT = Path(__file__).parents[1]
 BROKER_SECONDS = 10.0
@@ -28,10 +29,7 @@ def free_port() -> int:
 
 
 def mosquitto_command() -> str:
-    path = f"{ROOT / '.tools/bin'}{os.pathsep}{os.environ['PATH']}{os.pathsep}/usr/sbin"
-    found = shutil.which("mosquitto", path=path)
-    assert found, "no mosquitto: run scripts/setup"
-    return found
+    return tools.found("mosquitto")
 
 
 class LocalBroker:
