@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.reasoncodes import ReasonCode
 
 from heliograph.bus import Message
 from heliograph.messages import Block, Channel, Frame, Info, Watermark, decode, encode
@@ -30,6 +31,8 @@ JOURNAL = "heliograph/pi/services/meter/journal"
 REPLAY = "heliograph/pi/services/meter/replay"
 INFO = "heliograph/pi/devices/meter/info"
 COMMITTED = "heliograph/pi/services/meter/committed"
+SHED = "heliograph/shed/services/radio/journal"
+NO_MATCHING_SUBSCRIBERS = 0x10  # MQTT 5.0, 3.4.2.1
 NOON = 1_763_633_000.0
 STORED = "SELECT frame.ts, frame.v FROM frame ORDER BY seq"
 
@@ -451,24 +454,30 @@ class Desk:
 
     def __init__(self, port: int) -> None:
         self.marks: queue.SimpleQueue[Watermark] = queue.SimpleQueue()
-        self.status: list[Any] = []
-        self.client = Client(CallbackAPIVersion.VERSION2, "desk")
+        self.answers: queue.SimpleQueue[ReasonCode] = queue.SimpleQueue()
+        self.client = Client(CallbackAPIVersion.VERSION2, "desk", protocol=MQTTProtocolVersion.MQTTv5)
         self.client.on_message = self.heard
         self.client.on_connect = self.connected
+        self.client.on_publish = self.published
         self.client.connect("127.0.0.1", port)
         self.client.loop_start()
 
     def connected(self, client: Client, *_: object) -> None:
-        client.subscribe([(COMMITTED, 1), ("heliograph/pi/services/storage/status", 1)])
+        client.subscribe(COMMITTED, 1)
 
     def heard(self, _client: Client, _data: object, message: Any) -> None:
-        if message.topic == COMMITTED:
-            self.marks.put(decode(Watermark, message.payload))
-        else:
-            self.status.append(msgspec.json.decode(message.payload))
+        self.marks.put(decode(Watermark, message.payload))
 
-    def publish(self, topic: str, payload: bytes) -> None:
-        self.client.publish(topic, payload, 1).wait_for_publish(10)
+    def published(self, _client: Client, _data: object, _mid: int, reason: ReasonCode, _properties: object) -> None:
+        self.answers.put(reason)
+
+    def publish(self, topic: str, payload: bytes) -> bool:
+        """Return whether anyone has subscribed to the topic."""
+        self.client.publish(topic, payload, 1)
+        return self.answers.get(timeout=10).value != NO_MATCHING_SUBSCRIBERS
+
+    def is_read(self, topic: str = JOURNAL) -> bool:
+        return self.publish(topic, b"[]")
 
     def close(self) -> None:
         self.client.disconnect()
@@ -508,14 +517,15 @@ def test_a_storage_of_several_nodes_survives_what_is_thrown_at_it(
     tmp_path: Path, broker: Any, desk: Desk, processes: Any, eventually: Callable[..., Any]
 ) -> None:
     data = tmp_path / "data"
+    assert not desk.is_read()
     process = processes.start("services.storage", configure(tmp_path, broker.port, data, '["pi", "shed", "pi"]'))
-    eventually(lambda: desk.status)
+    eventually(lambda: desk.is_read(SHED))
     for payload in BAD:
         desk.publish(JOURNAL, payload[:10_000])
     desk.publish("heliograph/pi/devices/BAD NAME/info", b"{}")
     desk.publish("heliograph/pi/services/BAD NAME/journal", b"{}")
     desk.publish(JOURNAL, msgspec.json.encode(frame(1, 10)))
-    desk.publish("heliograph/shed/services/radio/journal", msgspec.json.encode(frame(1, 20)))
+    desk.publish(SHED, msgspec.json.encode(frame(1, 20)))
     desk.publish("heliograph/elsewhere/services/radio/journal", msgspec.json.encode(frame(1, 30)))
     desk.publish(JOURNAL, msgspec.json.encode([frame(2, 40), frame(9, 90, base=9)]))
     assert eventually(lambda: (mark := desk.marks.get(timeout=10)).committed == 9 and mark)
@@ -531,7 +541,7 @@ def test_a_storage_that_starts_and_a_broker_that_forgot_are_told_the_watermarks(
     data = tmp_path / "data"
     config = configure(tmp_path, broker.port, data)
     process = processes.start("services.storage", config)
-    eventually(lambda: desk.status)
+    eventually(desk.is_read)
     desk.publish(JOURNAL, msgspec.json.encode(frame(1, 10)))
     first = eventually(lambda: (mark := desk.marks.get(timeout=10)).committed == 1 and mark)
     process.kill()
@@ -563,7 +573,7 @@ def test_a_disk_that_runs_full_loses_nothing_and_storage_goes_on_when_there_is_s
     tmp_path: Path, broker: Any, desk: Desk, processes: Any, eventually: Callable[..., Any], small_disk: Path
 ) -> None:
     process = processes.start("services.storage", configure(tmp_path, broker.port, small_disk))
-    eventually(lambda: desk.status)
+    eventually(desk.is_read)
     desk.publish(JOURNAL, msgspec.json.encode(frame(1, 1)))
     eventually(lambda: stored(small_disk) == [1])
     ballast = small_disk / "ballast"
