@@ -19,11 +19,16 @@ TEXT_LIMIT = 255  # characters of a text state; longer ones are not states
 
 
 class Channel(Struct, frozen=True, omit_defaults=True):
-    """What one value of a device means; `unit` as Home Assistant spells it, see units.py."""
+    """What one value of a device means; `unit` as Home Assistant spells it, see units.py.
+
+    `rollover` is the value, in `unit`, at which the register of a counter begins again at
+    zero: 2**32 of its steps for two Modbus registers; 0 when it is unknown.
+    """
 
     unit: str = ""
     kind: Kind = "gauge"
     label: str = ""
+    rollover: float = 0.0
 
 
 class Info(Struct, frozen=True, omit_defaults=True):

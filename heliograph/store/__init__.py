@@ -4,10 +4,11 @@
 interface.py says what both promise.
 """
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from heliograph.store.interface import Reader, Writer
+from heliograph.store.interface import FOR_EVER, Keep, Reader, Writer
 from heliograph.store.reader import SqliteReader
 from heliograph.store.writer import SqliteWriter
 
@@ -17,14 +18,30 @@ def folder(data: Path) -> Path:
     return data / "store"
 
 
-def open_writer(data: Path, believe_clock: Callable[[], bool] = lambda: True) -> Writer:
-    """Open the store of a data folder for writing; raise OSError or StoreDamaged.
+def open_writer(
+    data: Path,
+    believe_clock: Callable[[], bool] = lambda: True,
+    *,
+    url: str = "",
+    keep: Keep = FOR_EVER,
+    now: Callable[[], float] = time.time,
+) -> Writer:
+    """Open the store of a data folder, or the one that a postgresql:// URL names, for writing; raise OSError or StoreDamaged.
 
-    Readings from the future are refused only while `believe_clock()` says that the system clock is right.
+    Readings from the future are refused only while `believe_clock()` says that the system clock
+    is right. `now` says when housekeeping is due, in seconds UTC.
     """
-    return SqliteWriter(folder(data), believe_clock)
+    if url:
+        from heliograph.store import postgres
+
+        return postgres.open_postgres_writer(url, believe_clock, keep)
+    return SqliteWriter(folder(data), believe_clock, keep, now)
 
 
-def open_reader(data: Path) -> Reader:
-    """Return a reader of the store of a data folder, which need not be there yet."""
+def open_reader(data: Path, *, url: str = "") -> Reader:
+    """Return a reader of the store of a data folder, or of the one that a URL names; it need not be there yet."""
+    if url:
+        from heliograph.store import postgres
+
+        return postgres.open_postgres_reader(url)
     return SqliteReader(folder(data))

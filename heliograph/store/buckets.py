@@ -1,14 +1,24 @@
-"""Where buckets begin and end: in local time, so that a day has 23, 24 or 25 hours."""
+"""Where buckets begin and end: in local time, so that a day has 23, 24 or 25 hours.
+
+Buckets shorter than a day begin whenever the local clock shows a multiple of them since
+midnight: 6h at 00:00, 06:00, 12:00 and 18:00 of every day, one of them an hour shorter or
+longer where the clock changes. Where the clock jumps over a multiple, the bucket begins at the
+jump. Where it goes back, buckets no longer than that come again (the hour that comes twice is two
+buckets of 1h); longer ones last longer. What does not divide a day, 7m, begins anew at
+midnight: the last bucket of a day is short, and all days have the same buckets.
+"""
 
 import re
-from collections.abc import Callable
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from heliograph.errors import HeliographError
 
-SECONDS = {"s": 1, "m": 60, "h": 3600}
+DAY = 86_400
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}
 AUTOMATIC = (
     "1s",
     "5s",
@@ -56,16 +66,17 @@ def automatic(start: float, end: float) -> str:
         if _seconds(bucket) >= wanted:
             return bucket
     for bucket, days in zip(AUTOMATIC_DAYS, (1, 7, 31, 366), strict=True):
-        if days * 86_400 >= wanted:
+        if days * DAY >= wanted:
             return bucket
     return "1y"
 
 
 def edges(start: float, end: float, bucket: str, timezone: str) -> list[float]:
-    """Return the edges of the buckets that cover [start, end), aligned to local midnight; one more than buckets.
+    """Return the edges of the buckets that cover [start, end), each later than the one before; one more than buckets.
 
-    Buckets are `30s 15m 1h 1d 1w 1mo 1y` and the like; weeks begin on Monday. Raises
-    BucketError for any other, or for more than MOST_BUCKETS of them.
+    The first bucket holds `start`, the last one the moment before `end`. Buckets are
+    `30s 15m 1h 1d 1w 1mo 1y` and the like; weeks begin on Monday. Raises BucketError for any
+    other, or for more than MOST_BUCKETS of them.
     """
     match = re.fullmatch(
         r"([1-9][0-9]{0,6})(s|m|h|d|w|mo|y)",
@@ -74,40 +85,80 @@ def edges(start: float, end: float, bucket: str, timezone: str) -> list[float]:
     if match is None:
         raise BucketError(f"{bucket[:20]!r} is not a bucket; buckets are like 30s 15m 1h 1d 1w 1mo 1y, or auto")
     count, unit = int(match[1]), match[2]
-    length = count * {**SECONDS, "d": 86_400, "w": 604_800, "mo": 28 * 86_400, "y": 365 * 86_400}[unit]
+    length = count * (SECONDS | {"mo": 28 * DAY, "y": 365 * DAY})[unit]
     if (end - start) / length > MOST_BUCKETS:
         fits = automatic(start, start + (end - start) * AUTOMATIC_POINTS / MOST_BUCKETS)
         raise BucketError(f"{bucket} makes more than {MOST_BUCKETS} buckets; {fits} would fit")
     try:
-        return _edges(start, end, count, unit, zone(timezone))
+        found = _edges(start, end, count, unit, zone(timezone))
     except (OverflowError, OSError, ValueError):
         raise BucketError("the time is out of reach: only the years 1 to 9999 have buckets") from None
+    first = max(bisect_right(found, start) - 1, 0)
+    return found[first : max(bisect_left(found, end), first + 1) + 1]
 
 
 def _edges(start: float, end: float, count: int, unit: str, local: tzinfo) -> list[float]:
-    if unit in SECONDS:
-        return _fixed(start, end, count * SECONDS[unit], local)
-    first = datetime.fromtimestamp(start, local).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-    if unit in "dw":
-        step = timedelta(days=count * (7 if unit == "w" else 1))
-        first -= (first - MONDAY) % step
-        return _calendar(end, local, first, lambda day: day + step)
-    months = count * (12 if unit == "y" else 1)
-    index = (first.year * 12 + first.month - 1) // months * months
-    first = _month(index)
-    return _calendar(end, local, first, lambda day: _month(day.year * 12 + day.month - 1 + months))
+    """Return edges, the first at or before `start` and the last at or after `end`."""
+    day = datetime.fromtimestamp(start, local).replace(tzinfo=None)
+    if unit not in SECONDS:
+        months = count * (12 if unit == "y" else 1)
+        first = _month((day.year * 12 + day.month - 1) // months * months)
+        return _calendar(end, local, first, lambda day: _month(day.year * 12 + day.month - 1 + months))
+    seconds = count * SECONDS[unit]
+    if seconds < DAY:
+        return _clock(start, end, seconds, local)
+    step = timedelta(seconds=seconds)
+    return _calendar(end, local, day - (day - MONDAY) % step, lambda day: day + step)
 
 
-def _fixed(start: float, end: float, seconds: int, local: tzinfo) -> list[float]:
-    """Buckets of seconds count from local midnight, as long as the offset from UTC stays what it is at the start."""
-    offset = datetime.fromtimestamp(start, local).utcoffset() or timedelta()
-    shift = offset.total_seconds() % seconds
-    edge = (start + shift) // seconds * seconds - shift
-    found = [edge]
-    while edge < end:
-        edge += seconds
-        found.append(edge)
+def _clock(start: float, end: float, seconds: int, local: tzinfo) -> list[float]:
+    """Return edges of buckets shorter than a day; no bucket lasts twice as long as it should."""
+    found: list[float] = []
+    due = None  # what the clock would show next if it did not change
+    for begin, until, offset in _stretches(int(start) - 3 * seconds, int(end) + 3 * seconds, local):
+        shown = begin + offset
+        if due is not None and due < shown:
+            if next(_multiples(due, shown + 1, seconds), None) is not None:
+                found.append(float(begin))
+            shown += 1
+        elif due is not None and due - shown < seconds:
+            shown = due
+        found += [float(wall - offset) for wall in _multiples(shown, until + offset, seconds)]
+        due = until + offset
     return found
+
+
+def _stretches(start: int, end: int, local: tzinfo) -> Iterator[tuple[int, int, int]]:
+    """Yield (begin, end, seconds that the local clock is ahead of UTC) as long as that stays the same."""
+    begin = day = start
+    offset = _offset(start, local)
+    while day < end:
+        before, day = day, min(day + DAY, end)
+        if _offset(day, local) == offset:
+            continue
+        while day - before > 1:
+            middle = (before + day) // 2
+            if _offset(middle, local) == offset:
+                before = middle
+            else:
+                day = middle
+        yield begin, day, offset
+        begin, offset = day, _offset(day, local)
+    yield begin, end, offset
+
+
+def _offset(moment: int, local: tzinfo) -> int:
+    return int((datetime.fromtimestamp(moment, local).utcoffset() or timedelta()).total_seconds())
+
+
+def _multiples(first: int, last: int, seconds: int) -> Iterator[int]:
+    """Yield what a clock shows at every multiple since midnight, from `first` up to and without `last`."""
+    if DAY % seconds == 0:
+        yield from range(-(-first // seconds) * seconds, last, seconds)
+        return
+    for midnight in range(first // DAY * DAY, last, DAY):
+        skipped = max(0, -((midnight - first) // seconds))
+        yield from range(midnight + skipped * seconds, min(midnight + DAY, last), seconds)
 
 
 def _calendar(end: float, local: tzinfo, day: datetime, following: Callable[[datetime], datetime]) -> list[float]:

@@ -1,13 +1,11 @@
 """The names of a store, for the one process that writes them."""
 
-import array
 import itertools
 import sqlite3
-import sys
 from collections.abc import Iterator
 
 from heliograph.messages import Info, Kind, Value
-from heliograph.store import schema
+from heliograph.store import names, schema
 
 
 class Layout:
@@ -38,10 +36,10 @@ class Catalog:
         self._numbers: dict[tuple[int, bytes], int] = {
             (device, sids): number for number, device, sids in connection.execute("SELECT id, device, sids FROM layout")
         }
-        self._series: dict[tuple[int, str], tuple[int, str, Kind]] = {
-            (device, name): (number, unit, kind)
-            for number, device, name, unit, kind in connection.execute(
-                "SELECT id, device, name, unit, kind FROM series"
+        self._series: dict[tuple[int, str], tuple[int, str, Kind, float]] = {
+            (device, name): (number, unit, kind, rollover or 0.0)
+            for number, device, name, unit, kind, rollover in connection.execute(
+                "SELECT id, device, name, unit, kind, rollover FROM series"
             )
         }
 
@@ -52,14 +50,15 @@ class Catalog:
         for name, channel in info.channels.items():
             found = self._series.get((number, name))
             if found is None:
-                self._new_series(number, name, channel.unit, channel.kind)
+                self._new_series(number, name, channel.unit, channel.kind, channel.rollover)
                 continue
-            sid, unit, kind = found
+            sid, unit, kind, rollover = found
             if (kind == "text") != (channel.kind == "text"):
                 kept.append(name)
-            elif (unit, kind) != (channel.unit, channel.kind):
-                self._new.append(("UPDATE series SET unit=?, kind=? WHERE id=?", (channel.unit, channel.kind, sid)))
-                self._series[number, name] = (sid, channel.unit, channel.kind)
+            elif (unit, kind, rollover) != (channel.unit, channel.kind, channel.rollover):
+                new = (channel.unit, channel.kind, channel.rollover)
+                self._new.append(("UPDATE series SET unit=?, kind=?, rollover=? WHERE id=?", (*new, sid)))
+                self._series[number, name] = (sid, *new)
         return kept
 
     def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
@@ -78,13 +77,18 @@ class Catalog:
             self._new.append(("INSERT INTO word VALUES(?, ?)", (number, text)))
         return number
 
-    def commit(self) -> None:
-        """Make new names durable, before anything refers to them; raise sqlite3.Error, with all kept for the next try."""
-        if self._new:
-            with schema.transaction(self._db):
-                for statement, values in self._new:
-                    self._db.execute(statement, values)
-            self._new.clear()
+    def commit(self) -> bool:
+        """Make new names durable, before anything refers to them; return whether there were any.
+
+        Raises sqlite3.Error, with all kept for the next try.
+        """
+        if not self._new:
+            return False
+        with schema.transaction(self._db):
+            for statement, values in self._new:
+                self._db.execute(statement, values)
+        self._new.clear()
+        return True
 
     def _device(self, name: str) -> int:
         number = self._devices.get(name)
@@ -93,25 +97,22 @@ class Catalog:
             self._new.append(("INSERT INTO device VALUES(?, ?)", (number, name)))
         return number
 
-    def _new_series(self, device: int, name: str, unit: str, kind: Kind) -> int:
+    def _new_series(self, device: int, name: str, unit: str, kind: Kind, rollover: float = 0.0) -> None:
         number = next(self._ids["series"])
-        self._series[device, name] = (number, unit, kind)
-        self._new.append(("INSERT INTO series VALUES(?, ?, ?, ?, ?)", (number, device, name, unit, kind)))
-        return number
+        self._series[device, name] = (number, unit, kind, rollover)
+        self._new.append(("INSERT INTO series VALUES(?, ?, ?, ?, ?, ?)", (number, device, name, unit, kind, rollover)))
 
     def _new_layout(self, device_name: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
         device = self._device(device_name)
-        sids = array.array("I")
+        sids: list[int] = []
         kinds: list[Kind] = []
         for name, value in zip(channels, example, strict=True):
             if (device, name) not in self._series:
                 self._new_series(device, name, "", _kind(value))
-            sid, _, kind = self._series[device, name]
+            sid, _, kind, _ = self._series[device, name]
             sids.append(sid)
             kinds.append(kind)
-        if sys.byteorder == "big":
-            sids.byteswap()
-        blob = sids.tobytes()
+        blob = names.packed(sids)
         number = self._numbers.get((device, blob))
         if number is None:
             number = self._numbers[device, blob] = next(self._ids["layout"])

@@ -18,6 +18,7 @@ class Series(NamedTuple):
     channel: str
     unit: str
     kind: Kind
+    rollover: float = 0.0  # at which value the counter begins again at zero; 0: unknown
 
     @property
     def name(self) -> str:
@@ -41,7 +42,10 @@ class RawPage(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """One reading in order of arrival; `cursor` continues behind it."""
+    """One reading in order of arrival; `cursor` continues behind it.
+
+    Values that a later arrival of the same time has replaced may be missing from the earlier one.
+    """
 
     cursor: int
     node: str
@@ -55,6 +59,21 @@ class Progress(NamedTuple):
 
     last: int
     lost: int
+
+
+class Keep(NamedTuple):
+    """How long a store keeps what; 0 is for ever.
+
+    After `raw_years` full years the points of a year go, after `years` everything of it.
+    Beyond `gigabytes` the oldest points go, then the oldest years, but never this year's.
+    """
+
+    years: float = 0.0
+    raw_years: float = 0.0
+    gigabytes: float = 0.0
+
+
+FOR_EVER = Keep()
 
 
 class Refusal(NamedTuple):
@@ -91,6 +110,29 @@ class Writer(Protocol):
 
     def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
         """Make what was written and this progress durable together; raise OSError, with all kept for the next try, if the disk refuses."""
+        ...
+
+    def replaced(self, series: int, time: float) -> None:
+        """Note that the device behind a counter was replaced: whatever it jumped by at this time was not counted.
+
+        Durable at once. Raises KeyError for a series that there is not, OSError if the disk refuses.
+        """
+        ...
+
+    def maintain(self) -> bool:
+        """Do one piece of the housekeeping that is due, well below a second; return whether more is due.
+
+        What is committed is moved into its final form, checked, and let go when it is older than
+        what is kept. Answers do not change by it. Raises OSError if the disk refuses; nothing is lost.
+        """
+        ...
+
+    def settle(self) -> None:
+        """Do all housekeeping now that would be due some day: after an import, before a copy."""
+        ...
+
+    def problems(self) -> list[str]:
+        """Return what is damaged, a sentence each; empty is good."""
         ...
 
     def close(self) -> None:
@@ -136,7 +178,22 @@ class Reader(Protocol):
         ...
 
     def since(self, cursor: int, limit: int) -> list[Arrival]:
-        """Return at most `limit` readings that arrived after a cursor, oldest arrival first; 0 is before the first."""
+        """Return at most `limit` readings that arrived after a cursor, oldest arrival first; 0 is before the first.
+
+        Late readings come when they arrived, whatever their time. A cursor stays good for ever.
+        """
+        ...
+
+    def extent(self) -> tuple[float, float] | None:
+        """Return the times of the oldest and the newest point of all; None if there is none."""
+        ...
+
+    def version(self, start: float, end: float) -> str:
+        """Return a text that is another one whenever an answer about [start, end) may have changed."""
+        ...
+
+    def problems(self) -> list[str]:
+        """Return which parts cannot be read, a sentence each; answers come without them."""
         ...
 
     def close(self) -> None:

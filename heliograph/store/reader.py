@@ -1,25 +1,30 @@
-"""The embedded store, reading side: answers from hot.db while another process writes it."""
+"""The embedded store, reading side: answers from its files while another process writes them."""
 
-import array
 import math
 import sqlite3
 import struct
-import sys
 import threading
-from collections import deque
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import chain
+from itertools import repeat
 from pathlib import Path
+from typing import TypeVar, cast
 
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.messages import Kind, Value
-from heliograph.store import schema, totals
+from heliograph.messages import Value
+from heliograph.store import names, schema
+from heliograph.store.archive import Archive
+from heliograph.store.arrivals import Arrivals
+from heliograph.store.cells import DAY, GAP, Track
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
-from heliograph.store.zones import Zones
+from heliograph.store.mirror import Frame, Mirror
+from heliograph.store.questions import Questions
+from heliograph.store.totals import Column
+from heliograph.store.vectors import Vector, ops
 
-DAY = 86_400_000  # ms
-SCAN = 10_000  # rows at a time, so that nobody holds a read transaction for long
+HOUR = 3_600_000
+T = TypeVar("T")
 
 
 class SqliteReader:
@@ -29,18 +34,19 @@ class SqliteReader:
         self._folder = folder
         self._lock = threading.RLock()
         self._files: tuple[schema.ReadOnly, schema.ReadOnly] | None = None  # catalog.db and hot.db
+        self._archive = Archive(folder, self._learn)
+        self._asked: tuple[list[float], Vector] = ([], ops.ints(()))
         self._forget()
 
     def _forget(self) -> None:
         """Know nothing: the next store may be another one."""
         self._version = -1
-        self._series: dict[int, Series] = {}
-        self._layouts: dict[int, tuple[str, str, array.array[int]]] = {}
-        self._places: dict[int, dict[int, int]] = {}  # series → layout → place of its value in the payload
-        self._words: dict[int, str] = {}
-        self._zones = Zones()
+        self._names = names.EMPTY
+        self._mirror = Mirror()
+        self._arrivals = Arrivals(self._archive)
         self._latest: dict[int, tuple[int, float]] = {}
-        self._latest_seq = 0
+        self._sealed: dict[int, tuple[int, float] | None] = {}
+        self._changes = -1
 
     def close(self) -> None:
         """Let go of the files."""
@@ -48,153 +54,143 @@ class SqliteReader:
             for file in self._files or ():
                 file.close()
             self._files = None
+            self._archive.close()
             self._forget()
 
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""
         with self._reading():
-            return list(self._series.values())
+            return list(self._names.series.values())
 
     def latest(self, ids: Sequence[int]) -> dict[int, Point]:
         """Return the newest point of each of these series that has one."""
-        with self._reading() as hot:
-            while rows := hot.execute(
-                "SELECT seq, layout, ts, v FROM frame WHERE seq > ? ORDER BY seq LIMIT ?",
-                (self._latest_seq, SCAN),
-            ).fetchall():
-                for _, layout, ts, payload in rows:
-                    self._remember(layout, ts, payload)
-                self._latest_seq = rows[-1][0]
-            return {
-                sid: Point(found[0] / 1000, self._value(self._series[sid].kind, found[1]))
-                for sid in ids
-                if (found := self._latest.get(sid)) and sid in self._series
-            }
+        found: dict[int, Point] = {}
+        with self._reading():
+            changes = self._archive.changes()
+            if changes != self._changes:  # what was sealed may never have been seen in hot.db
+                self._changes = changes
+                self._sealed.clear()
+            for sid in ids:
+                if sid not in self._names.series:
+                    continue
+                if sid not in self._sealed:
+                    self._sealed[sid] = self._questions(sid).newest()
+                hot, sealed = self._latest.get(sid), self._sealed[sid]
+                newest = hot if sealed is None or (hot is not None and hot[0] >= sealed[0]) else sealed
+                if newest is not None:
+                    found[sid] = Point(newest[0] / 1000, self._value(sid, newest[1]))
+        return found
 
-    def raw(
-        self,
-        series: int,
-        start: float,
-        end: float,
-        *,
-        limit: int,
-        after: float | None = None,
-    ) -> RawPage:
+    def raw(self, series: int, start: float, end: float, *, limit: int, after: float | None = None) -> RawPage:
         """Return the points of [start, end), at most `limit` of them, starting at `after`."""
-        page = RawPage([], [], None)
-        with self._reading() as hot:
-            kind = self._series[series].kind
-            for ts, number in self._points(hot, series, _ms(start if after is None else max(after, start)), _ms(end)):
-                if len(page.times) == limit:
-                    return page._replace(next=ts / 1000)
-                page.times.append(ts / 1000)
-                page.values.append(self._value(kind, number))
-        return page
+        times: list[float] = []
+        values: list[Value] = []
+        following: float | None = None
+        begin = _ms(start if after is None else max(after, start))
+        with self._reading():
+            for track in self._questions(series).points(begin, _ms(end)):
+                room = limit - len(times)
+                # a day is the most that is asked for, most of the time: it is not copied
+                times = _joined(times, ops.divided(track.times[:room], 1000.0).tolist())
+                values = _joined(values, self._values(series, track.values[:room].tolist()))
+                if len(track.times) > room:
+                    following = int(track.times[room]) / 1000
+                    break
+        return RawPage(times, values, following)
 
     def aggregate(
         self, series: int, edges: Sequence[float], functions: Sequence[Function]
     ) -> dict[str, list[Value | None]]:
         """Return one value per function and bucket; None for a bucket without points."""
-        start, end, gap = _ms(edges[0]), _ms(edges[-1]), _ms(totals.GAP_SECONDS)
-        with self._reading() as hot:
-            kind = self._series[series].kind
-            before: list[tuple[int, float]] = []
-            if "delta" in functions or "integral" in functions:  # they reach across the edges
-                before = self._last_before(hot, series, start, None if "delta" in functions else start - gap)
-                end += gap
-            points = chain(before, self._points(hot, series, start, end))
-            buckets = totals.aggregate(((ts / 1000, number) for ts, number in points), edges)
-            columns = {function: totals.column(buckets, function) for function in functions}
-            return {name: self._told(kind, name, column) for name, column in columns.items()}
+        with self._reading():
+            if list(edges) != self._asked[0]:  # many series are asked about the same buckets
+                self._asked = list(edges), ops.milliseconds(edges)
+            columns = self._questions(series).aggregate(self._asked[1], functions)
+            return {name: self._told(series, name, column) for name, column in columns.items()}
 
     def export(self, ids: Sequence[int], start: float, end: float) -> Iterator[tuple[float, int, Value]]:
-        """Yield (time, series, value) of [start, end) in order of time, a day at a time."""
+        """Yield (time, series, value) of [start, end) in order of time, a day in memory at a time."""
         begin, stop = _ms(start), _ms(end)
-        while begin < stop:
-            until = min(stop, (begin // DAY + 1) * DAY)
-            with self._reading() as hot:
-                found = [
-                    (ts, sid, self._value(self._series[sid].kind, number))
-                    for sid in ids
-                    for ts, number in self._points(hot, sid, begin, until)
-                ]
-                begin = self._zones.next_start(until) if not found else until
-            found.sort(key=lambda item: item[:2])
-            yield from ((ts / 1000, sid, value) for ts, sid, value in found)
+        for day in self._days(ids, begin, stop):
+            with self._reading():
+                tracks = [(sid, track) for sid in ids if (track := self._questions(sid).track(day))]
+            for hour in range(day * DAY, (day + 1) * DAY, HOUR):
+                yield from self._between(tracks, max(begin, hour), min(stop, hour + HOUR))
 
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
-        with self._reading() as hot:
-            rows = hot.execute(
-                "SELECT seq, layout, ts, v FROM frame WHERE seq > ? ORDER BY seq LIMIT ?",
-                (cursor, limit),
-            ).fetchall()
-            arrivals = []
-            for seq, layout, ts, payload in rows:
-                node, device, sids = self._layout(layout)
-                values = {
-                    self._series[sid].channel: self._value(self._series[sid].kind, number)
-                    for sid, number in zip(sids, struct.unpack(f"<{len(sids)}d", payload), strict=True)
-                    if not math.isnan(number)
-                }
-                arrivals.append(Arrival(seq, node, device, ts / 1000, values))
-            return arrivals
-
-    def _last_before(
-        self, hot: sqlite3.Connection, series: int, end: int, reach: int | None
-    ) -> list[tuple[int, float]]:
-        """Return the newest (ms, number) before `end`, and not before `reach`; none if there is none."""
-        self._zones.refresh(hot)
-        earliest = self._zones.earliest()
-        if earliest is None:
-            return []
-        reach = earliest if reach is None else max(reach, earliest)
-        width = DAY
-        while reach < end:
-            start = max(reach, end - width)
-            if found := deque(self._points(hot, series, start, end), maxlen=1):
-                return list(found)
-            end, width = start, width * 2
-        return []
-
-    def _points(self, hot: sqlite3.Connection, series: int, start: int, end: int) -> Iterator[tuple[int, float]]:
-        """Yield (ms, number) of [start, end) in order of time; of equal times the last arrival."""
-        places = self._places.get(series)
-        if not places or end <= start:
-            return
-        self._zones.refresh(hot)
-        layouts = ",".join(map(str, places))
-        for begin, until in self._zones.steps(start, end, DAY):
-            rows: list[tuple[int, int, int, bytes]] = []
-            for first, last in self._zones.overlapping(begin, until):
-                rows += hot.execute(
-                    f"SELECT ts, seq, layout, v FROM frame WHERE seq BETWEEN ? AND ? AND ts >= ? AND ts < ? "
-                    f"AND layout IN ({layouts})",
-                    (first, last, begin, until),
+        with self._reading():
+            found = self._arrivals.after(cursor, limit, lambda: self._names)
+            readings = [
+                Arrival(
+                    number,
+                    *self._names.devices[device],
+                    time / 1000,
+                    {self._names.series[sid].channel: self._value(sid, number_) for sid, number_ in values.items()},
                 )
-            rows.sort(key=lambda row: row[:2])
-            kept_ts, kept = None, 0.0
-            for ts, _, layout, payload in rows:
-                number: float = struct.unpack_from("<d", payload, places[layout] * 8)[0]
-                if math.isnan(number):
-                    continue
-                if kept_ts is not None and ts != kept_ts:
-                    yield kept_ts, kept
-                kept_ts, kept = ts, number
-            if kept_ts is not None:
-                yield kept_ts, kept
+                for number, device, time, values in found
+                if number <= self._mirror.sealed  # of what is newer, some years may not have their part yet
+            ]
+            last = readings[-1].cursor if readings else cursor
+            if len(readings) < limit:
+                readings += map(self._arrival, self._mirror.after(last)[: limit - len(readings)])
+            return readings
+
+    def extent(self) -> tuple[float, float] | None:
+        """Return the times of the oldest and the newest point of all."""
+        with self._reading():
+            times = self._mirror.extent() + self._archive.extent()
+            return (min(times) / 1000, max(times) / 1000) if times else None
+
+    def version(self, start: float, end: float) -> str:
+        """Return a text that is another one whenever an answer about [start, end) may have changed."""
+        stop = _ms(end) + GAP  # what came before start counts as well: a delta reaches back
+        with self._reading() as hot:
+            identity = schema.one(hot, "SELECT value FROM meta WHERE key='identity'")
+            known = zlib.crc32(repr((self._names.series, self._names.replacements)).encode())
+            newest = self._mirror.newest(0, stop)
+            return f"{identity}-{known:x}-{self._archive.version(stop // DAY)}-{newest:x}"
+
+    def problems(self) -> list[str]:
+        """Return which parts cannot be read."""
+        with self._reading():
+            for number in self._archive.numbers():
+                self._archive.year(number)
+            return self._archive.problems()
+
+    def _days(self, ids: Sequence[int], begin: int, stop: int) -> list[int]:
+        if begin >= stop:
+            return []
+        with self._reading():
+            found: set[int] = set()
+            for sid in ids:
+                found.update(self._questions(sid).days(begin // DAY, (stop - 1) // DAY))
+            return sorted(found)
+
+    def _between(self, tracks: list[tuple[int, Track]], begin: int, until: int) -> list[tuple[float, int, Value]]:
+        """Return the points of [begin, until) in order of time, then of series."""
+        found: list[tuple[float, int, Value]] = []
+        for sid, track in tracks:
+            low, high = ops.between(track.times, begin, until)
+            values = self._values(sid, track.values[low:high].tolist())
+            times = ops.divided(track.times[low:high], 1000.0).tolist()
+            found += zip(times, repeat(sid), values, strict=False)
+        found.sort(key=lambda point: point[:2])
+        return found
+
+    def _questions(self, sid: int) -> Questions:
+        return Questions(self._names.series[sid], self._names, self._mirror, self._archive)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Hold hot.db, with all names known that it refers to; raise StoreAway or StoreDamaged."""
+        """Hold hot.db, with all names known that it refers to, and then the years; raise StoreAway or StoreDamaged."""
         with self._lock:
             try:
-                catalog, hot = self._open()
-                version = catalog.execute("PRAGMA data_version").fetchone()[0]
-                if version != self._version:
-                    self._learn()
-                    self._version = version
-                yield hot
+                hot = self._open()
+                for frame in self._refreshed(hot):
+                    self._remember(frame)
+                with self._archive.snapshot():
+                    yield hot
             except sqlite3.OperationalError as error:
                 self.close()
                 raise StoreAway(f"the store in {self._folder} does not answer: {error}") from None
@@ -202,8 +198,33 @@ class SqliteReader:
                 self.close()
                 raise StoreDamaged(f"{self._folder}: {error}; move it aside, or restore a backup") from None
 
-    def _open(self) -> tuple[sqlite3.Connection, sqlite3.Connection]:
-        """Return the connections to catalog.db and hot.db, which may have been replaced."""
+    def _refreshed(self, hot: sqlite3.Connection) -> list[Frame]:
+        """Return what the newest points may be among; the names it refers to are learned after it."""
+        sealed = self._mirror.sealed
+        new = self._mirror.refresh(hot)
+        self._learn()
+        if self._mirror.sealed != sealed:  # of what is in a year, the year may know a later arrival
+            self._latest.clear()
+            return self._mirror.frames
+        return new
+
+    def _learn(self) -> None:
+        """Read the names again if there are others now: a year that was just opened may need them."""
+        if self._files is None:
+            return
+        catalog = self._files[0].connection
+        version = catalog.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            catalog.execute("BEGIN")
+            try:
+                self._names = names.read(catalog)
+            finally:
+                catalog.execute("COMMIT")
+            self._version = version
+            self._sealed.clear()
+
+    def _open(self) -> sqlite3.Connection:
+        """Return the connection to hot.db, which may have been replaced, as may catalog.db."""
         if self._files and not all(file.is_current() for file in self._files):
             self.close()
         if self._files is None:
@@ -213,63 +234,54 @@ class SqliteReader:
             except (StoreAway, StoreDamaged):
                 catalog.close()
                 raise
-        return self._files[0].connection, self._files[1].connection
+        return self._files[1].connection
 
-    def _learn(self) -> None:
-        """Learn all names, as they are at one moment."""
-        catalog, _ = self._open()
-        catalog.execute("BEGIN")
-        try:
-            self._read_names(catalog)
-        finally:
-            catalog.execute("COMMIT")
+    def _remember(self, frame: Frame) -> None:
+        for sid, number in self._numbers(frame):
+            if sid not in self._latest or self._latest[sid][0] <= frame.time:
+                self._latest[sid] = (frame.time, number)
 
-    def _read_names(self, catalog: sqlite3.Connection) -> None:
-        devices: dict[int, tuple[str, str]] = {}
-        for number, full_name in catalog.execute("SELECT id, name FROM device"):
-            node, _, device = full_name.partition("/")
-            devices[number] = (node, device)
-        self._series = {
-            number: Series(number, *devices[owner], name, unit or "", kind or "gauge")
-            for number, owner, name, unit, kind in catalog.execute(
-                "SELECT id, device, name, unit, kind FROM series ORDER BY id"
-            )
-        }
-        for number, owner, blob in catalog.execute("SELECT id, device, sids FROM layout"):
-            sids = array.array("I", blob)
-            if sys.byteorder == "big":
-                sids.byteswap()
-            self._layouts[number] = (*devices[owner], sids)
-            for place, sid in enumerate(sids):
-                self._places.setdefault(sid, {})[number] = place
-        self._words = dict(catalog.execute("SELECT id, text FROM word"))
+    def _numbers(self, frame: Frame) -> list[tuple[int, float]]:
+        sids = self._names.layouts[frame.layout].series
+        numbers = zip(sids, struct.unpack(f"<{len(sids)}d", frame.payload), strict=True)
+        return [(sid, number) for sid, number in numbers if not math.isnan(number)]
 
-    def _layout(self, number: int) -> tuple[str, str, "array.array[int]"]:
-        """Return a layout that a frame refers to: the catalog has it, at the latest by now."""
-        if number not in self._layouts:
-            self._learn()
-        return self._layouts[number]
+    def _arrival(self, frame: Frame) -> Arrival:
+        node, device = self._names.devices[self._names.layouts[frame.layout].device]
+        values = {self._names.series[sid].channel: self._value(sid, number) for sid, number in self._numbers(frame)}
+        return Arrival(frame.number, node, device, frame.time / 1000, values)
 
-    def _remember(self, layout: int, ts: int, payload: bytes) -> None:
-        _, _, sids = self._layout(layout)
-        for sid, number in zip(sids, struct.unpack(f"<{len(sids)}d", payload), strict=True):
-            if not math.isnan(number) and (sid not in self._latest or self._latest[sid][0] <= ts):
-                self._latest[sid] = (ts, number)
-
-    def _value(self, kind: Kind, number: float) -> Value:
+    def _value(self, sid: int, number: float) -> Value:
+        kind = self._names.series[sid].kind
         if kind == "text":
-            if int(number) not in self._words:
-                self._learn()
-            return self._words[int(number)]
+            return self._word(int(number))
         return bool(number) if kind == "state" and number in (0.0, 1.0) else number
 
-    def _told(self, kind: Kind, function: str, column: list[Value | None]) -> list[Value | None]:
+    def _word(self, number: int) -> str:
+        """Return a text; a year that is read after the names may have a newer one."""
+        if number not in self._names.words and self._files:
+            self._names.words.update(self._files[0].connection.execute("SELECT id, text FROM word"))
+        return self._names.words[number]
+
+    def _values(self, sid: int, numbers: list[float]) -> list[Value]:
+        if self._names.series[sid].kind in ("text", "state"):
+            return [self._value(sid, number) for number in numbers]
+        return cast(list[Value], numbers)
+
+    def _told(self, sid: int, function: str, column: Column) -> Column:
         """A text has a first and a last, and a number of them, but no mean."""
-        if kind != "text" or function == "n":
+        if self._names.series[sid].kind != "text" or function == "n":
             return column
         if function not in ("first", "last"):
             return [None] * len(column)
-        return [self._value(kind, float(value)) if value is not None else None for value in column]
+        return [None if value is None else self._value(sid, float(value)) for value in column]
+
+
+def _joined(some: list[T], more: list[T]) -> list[T]:
+    if not some:
+        return more
+    some += more
+    return some
 
 
 def _ms(seconds: float) -> int:

@@ -5,10 +5,13 @@ file ever writes or checkpoints; every other one is opened `mode=ro` (SQLite's W
 fixed in 3.51.3, needs two that do).
 """
 
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from heliograph.errors import StoreAway, StoreDamaged
 
@@ -37,12 +40,16 @@ CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CATALOG = """
 CREATE TABLE IF NOT EXISTS device(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);  -- node/device
 CREATE TABLE IF NOT EXISTS series(
-    id INTEGER PRIMARY KEY, device INT NOT NULL, name TEXT NOT NULL, unit TEXT, kind TEXT, UNIQUE(device, name)
+    id INTEGER PRIMARY KEY, device INT NOT NULL, name TEXT NOT NULL, unit TEXT, kind TEXT, rollover REAL,
+    UNIQUE(device, name)
 );
 CREATE TABLE IF NOT EXISTS layout(
     id INTEGER PRIMARY KEY, device INT NOT NULL, sids BLOB NOT NULL, UNIQUE(device, sids)  -- u32[] in payload order
 );
 CREATE TABLE IF NOT EXISTS word(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);  -- values of kind text stand as ids
+CREATE TABLE IF NOT EXISTS replacement(  -- of the device behind a counter; ts in ms UTC
+    series INT NOT NULL, ts INT NOT NULL, PRIMARY KEY(series, ts)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
@@ -107,6 +114,50 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def one(connection: sqlite3.Connection, question: str) -> Any:
+    """Return the one value that a question has as its answer."""
+    return connection.execute(question).fetchone()[0]
+
+
+def is_of_other_format(path: Path) -> bool:
+    """Whether a file is a good one, of another version of Heliograph."""
+    try:
+        with reading(path) as db:
+            found = db.execute("SELECT value FROM meta WHERE key='format'").fetchone()
+    except (OSError, StoreDamaged):
+        return False
+    return found is not None and found[0] != FORMAT
+
+
+def move_aside(path: Path) -> Path:
+    """Rename a damaged file, and what SQLite keeps beside it; return its new path, which says when."""
+    aside = path.with_name(
+        f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{time.time_ns() % 1000}"
+    )
+    for suffix in ("-shm", "-wal", ""):
+        there = path.with_name(path.name + suffix)
+        if there.exists():
+            there.rename(aside.with_name(aside.name + suffix))
+    return aside
+
+
+def sync_folder(folder: Path) -> None:
+    """Make what was renamed in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Read a file for a moment; raise OSError or StoreDamaged."""
+    with refusing(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        connection.execute("PRAGMA query_only=1")
+        yield connection
 
 
 class ReadOnly:

@@ -1,97 +1,182 @@
-"""What becomes of many points in one bucket: pure, one pass, in order of time.
+"""What becomes of many points in one bucket: pure, in order of time.
 
-delta     the increase of a counter: rises are added up; a fall to less than 0.9 of the value
-          before is a reset (the counter began again at zero), a smaller fall is a dip that
-          comes back and counts negative (Home Assistant Core, components/sensor/recorder.py,
-          `reset_detected`). An increase belongs to the bucket of its later point.
+delta     by how much a counter rose: resets, rollovers and replacements are taken out, see
+          exact.py; of anything else, the difference. A rise belongs to the bucket of its
+          later point.
 integral  the area under straight lines from point to point in unit·h, cut at the edges;
-          nothing is assumed between points farther apart than GAP_SECONDS.
+          nothing is assumed between points farther apart than cells.GAP.
+
+The exact sums (vectors.py) make the answer the same whether it is put together from points,
+from 5-minute cells or from cells of an hour.
 """
 
-import math
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
-from msgspec import Struct
-
 from heliograph.messages import Value
+from heliograph.store import cells, exact
+from heliograph.store.cells import Cells, Track
 from heliograph.store.interface import Function
+from heliograph.store.vectors import Vector, ops
 
-RESET = 0.9
-GAP_SECONDS = 900.0
-
-
-class Bucket(Struct):
-    """What is known of one bucket."""
-
-    n: int = 0
-    sum: float = 0.0
-    min: float = math.inf
-    max: float = -math.inf
-    first: float = math.nan
-    last: float = math.nan
-    delta: float = math.nan
-    integral: float = math.nan
+Column = list[Value | None]
 
 
-def aggregate(points: Iterable[tuple[float, float]], edges: Sequence[float]) -> list[Bucket]:
-    """Return one bucket for each pair of neighbouring edges.
+class Totals:
+    """Takes points and cells of one series in order of time, and says what is in each bucket."""
 
-    Points come in order of time; those before the first edge only serve the delta and
-    integral of the first bucket, those from the last edge on its integral.
-    """
-    buckets = [Bucket() for _ in edges[1:]]
-    before_time, before = -math.inf, math.nan
-    for time, value in points:
-        index = bisect_right(edges, time) - 1
-        if time - before_time <= GAP_SECONDS:
-            _integrate(buckets, edges, before_time, before, time, value)
-        if 0 <= index < len(buckets):
-            bucket = buckets[index]
-            if bucket.n == 0:
-                bucket.first = value
-            bucket.n += 1
-            bucket.sum += value
-            bucket.min = min(bucket.min, value)
-            bucket.max = max(bucket.max, value)
-            bucket.last = value
-            if before_time > -math.inf:
-                rise = value if 0 <= value < RESET * before else value - before
-                bucket.delta = rise if math.isnan(bucket.delta) else bucket.delta + rise
-        before_time, before = time, value
-    return buckets
+    def __init__(self, edges: Vector, *, counter: bool = False, rollover: float = 0.0) -> None:
+        """Take rising edges in ms UTC; `counter` says that a fall is a reset, `rollover` where its register ends."""
+        self.edges = edges
+        self.start, self.end = int(edges[0]), int(edges[-1])
+        self._size = len(edges) - 1
+        self._counter = counter
+        self._rollover = rollover
+        self._parts: list[tuple[Vector, Cells]] = []  # which buckets, and what is in them
+        self._areas: list[tuple[Vector, Vector]] = []  # which buckets, and areas in them in unit·h
+        self._adjusted: dict[int, list[float]] = {}
+        self._before: float | None = None
 
+    def follow(self, before: float) -> None:
+        """Note the last value before the first edge, from which the first rise is counted."""
+        self._before = before
 
-def column(buckets: Sequence[Bucket], function: Function) -> list[Value | None]:
-    """Return one function of every bucket; None where a bucket has no points, and n is 0."""
-    if function == "n":
-        return [bucket.n for bucket in buckets]
-    if function == "mean":
-        return [bucket.sum / bucket.n if bucket.n else None for bucket in buckets]
-    if function in ("delta", "integral"):
-        values = [getattr(bucket, function) for bucket in buckets]
-        return [None if math.isnan(value) else value for value in values]
-    return [getattr(bucket, function) if bucket.n else None for bucket in buckets]
+    def points(self, track: Track, *, area: bool) -> None:
+        """Take points, perhaps some outside of the edges; their lines count only with `area`."""
+        begin, end = ops.between(track.times, self.start, self.end)
+        low = max(0, ops.between(self.edges, 0, int(track.times[0]) + 1)[1] - 1)
+        high = min(self._size, ops.between(self.edges, 0, int(track.times[-1]) + 1)[1])
+        if low >= high:
+            return
+        edges = self.edges[low : high + 1]
+        if begin < end:
+            inside = Track(track.times[begin:end], track.values[begin:end])
+            buckets, found = cells.reduce(inside, edges, counter=self._counter, rollover=self._rollover)
+            self._parts.append((ops.shifted(buckets, low), found))
+        if area:
+            areas, touched = ops.areas(track.times, track.values, edges, cells.GAP)
+            self._take_areas(areas.tolist(), touched, low)
 
+    def cells(self, rows: Cells) -> None:
+        """Take cells of which none crosses an edge; those outside of the edges do not count."""
+        begin, end = ops.between(rows.start, self.start, self.end)
+        rows = rows.slice(begin, end)
+        if begin == end:
+            return
+        if rows.area is not None:
+            firsts, buckets = ops.segments(rows.start, self.edges)
+            self._areas.append((buckets, ops.sums(rows.area, firsts)))
+        full = ops.positive(rows.n)
+        if full is not None:
+            rows = rows.take(full)
+        if len(rows.n):
+            firsts, buckets = ops.segments(rows.start, self.edges)
+            self._parts.append((buckets, self._joined(rows, firsts)))
 
-def _integrate(
-    buckets: Sequence[Bucket],
-    edges: Sequence[float],
-    start: float,
-    first: float,
-    end: float,
-    last: float,
-) -> None:
-    """Add the area under one straight line to the buckets that it crosses."""
-    if end <= start:
-        return
-    slope = (last - first) / (end - start)
-    index = max(bisect_right(edges, start) - 1, 0)
-    while index < len(buckets) and edges[index] < end:
-        left, right = max(start, edges[index]), min(end, edges[index + 1])
-        if right > left:
-            middle = first + slope * ((left + right) / 2 - start)
-            area = middle * (right - left) / 3600
-            bucket = buckets[index]
-            bucket.integral = area if math.isnan(bucket.integral) else bucket.integral + area
-        index += 1
+    def line(self, start: tuple[int, float], end: tuple[int, float]) -> None:
+        """Take the area under the line between two points (ms, value) that are neighbours across midnight."""
+        if not 0 < end[0] - start[0] <= cells.GAP or end[0] <= self.start or start[0] >= self.end:
+            return
+        low = max(0, ops.between(self.edges, 0, start[0] + 1)[1] - 1)
+        high = min(self._size, ops.between(self.edges, 0, end[0])[1])
+        areas, touched = [0.0] * (high - low), bytearray(high - low)
+        ops.cut(areas, touched, self.edges[low : high + 1].tolist(), 0, start, end)
+        self._take_areas(areas, touched, low)
+
+    def adjust(self, time: int, amount: float) -> None:
+        """Add to the delta of the bucket that holds a time in ms."""
+        if self.start <= time < self.end:
+            bucket = ops.between(self.edges, 0, time + 1)[1] - 1
+            self._adjusted.setdefault(bucket, []).append(amount)
+
+    def columns(self, functions: Iterable[Function]) -> dict[str, Column]:
+        """Return one value per function and bucket; None for a bucket without points, of which n is 0."""
+        wanted = list(functions)
+        if not self._parts:
+            found: dict[str, Column] = {name: [0 if name == "n" else None] * self._size for name in wanted}
+            return found | ({"integral": self._integral(())} if "integral" in wanted else {})
+        buckets = ops.concat([buckets for buckets, _ in self._parts])
+        rows = cells.concat([part for _, part in self._parts])
+        firsts = ops.runs(buckets)
+        places = ops.take(buckets, firsts).tolist()
+        rows = self._joined(rows, firsts)
+        return {name: self._column(name, rows, places) for name in wanted}
+
+    def _take_areas(self, areas: Sequence[float], touched: bytearray, low: int) -> None:
+        buckets = [place for place, line in enumerate(touched) if line]
+        if buckets:
+            taken = [areas[bucket] / cells.HOUR for bucket in buckets]
+            self._areas.append((ops.ints([low + bucket for bucket in buckets]), ops.floats(taken)))
+
+    def _joined(self, rows: Cells, firsts: Vector) -> Cells:
+        """Return one row for each segment; areas are not among them."""
+        size = len(rows.n)
+        carry = rows.carry
+        if carry is not None:
+            seams = ops.corrections(rows.last, rows.first, self._rollover)
+            carry = ops.sums(ops.row_sums([carry, ops.zero_at(seams, firsts)]), firsts)
+        return Cells(
+            ops.take(rows.start, firsts),
+            ops.sum_ints(rows.n, firsts),
+            None if rows.sum is None else ops.sums(rows.sum, firsts),
+            None if rows.min is None else ops.minima(rows.min, firsts),
+            None if rows.max is None else ops.maxima(rows.max, firsts),
+            None if rows.first is None else ops.take(rows.first, firsts),
+            None if rows.last is None else ops.take(rows.last, ops.lasts(firsts, size)),
+            carry,
+        )
+
+    def _column(self, name: Function, rows: Cells, places: list[int]) -> Column:
+        if name == "n":
+            return self._spread(places, rows.n.tolist(), 0)
+        if name == "mean":
+            return self._spread(places, ops.divided(rows.sum, rows.n).tolist())
+        if name == "delta":
+            return self._spread(places, self._deltas(rows, places))
+        if name == "integral":
+            return self._integral(places)
+        column: Vector = getattr(rows, name)
+        return self._spread(places, column.tolist())
+
+    def _spread(self, places: list[int], values: list[Value | None], empty: Value | None = None) -> Column:
+        if len(places) == self._size:
+            return values
+        column: Column = [empty] * self._size
+        for place, value in zip(places, values, strict=True):
+            column[place] = value
+        return column
+
+    def _deltas(self, rows: Cells, places: list[int]) -> list[Value | None]:
+        """Return the rise of each bucket; None if it has the very first point and no other."""
+        if rows.first is None or rows.last is None:
+            raise ValueError("a delta needs the first and the last value")
+        origin = float(rows.first[0]) if self._before is None else self._before
+        before = ops.concat([ops.floats([origin]), rows.last[:-1]])
+        terms = [rows.last, ops.negative(before)]
+        if rows.carry is not None:
+            seams = ops.corrections(
+                ops.concat([ops.floats([origin]), rows.last]),
+                ops.concat([ops.floats([origin]), rows.first]),
+                self._rollover,
+            )
+            terms += [rows.carry, seams[1:]]
+        deltas: list[Value | None] = ops.row_sums(terms).tolist()
+        if self._before is None and rows.n[0] == 1:
+            deltas[0] = None
+        for row, place in enumerate(places):
+            if place in self._adjusted and deltas[row] is not None:
+                deltas[row] = exact.total([float(deltas[row] or 0.0), *self._adjusted[place]])
+        return deltas
+
+    def _integral(self, places: Sequence[int]) -> Column:
+        column: Column = [None] * self._size
+        for place in places:
+            column[place] = 0.0
+        if self._areas:
+            buckets, areas = (ops.concat(columns) for columns in zip(*self._areas, strict=True))
+            order = ops.order(buckets)
+            buckets, areas = ops.take(buckets, order), ops.take(areas, order)
+            firsts = ops.runs(buckets)
+            found = zip(ops.take(buckets, firsts).tolist(), ops.sums(areas, firsts).tolist(), strict=True)
+            for place, area in found:
+                column[place] = area
+        return column

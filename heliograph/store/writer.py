@@ -1,34 +1,31 @@
 """The embedded store, writing side: readings in order of arrival, one FULL commit at a time."""
 
-import math
 import struct
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from heliograph import topics
 from heliograph.lock import Lock
-from heliograph.messages import Block, Info, Value, is_value
-from heliograph.store import schema
-from heliograph.store.catalog import Catalog, Layout
-from heliograph.store.interface import Progress, Refusal
-
-EARLIEST = 946_684_800.0  # 2000-01-01: before it there was none of the hardware
-LATEST = 4_102_444_800.0  # 2100-01-01: for those who do not know what time it is
-FUTURE_SECONDS = 86_400.0  # a clock this far ahead is wrong, whoever says so
-MOST_CHANNELS = 1_000
-NAN = math.nan
-TIMES = (float, int)  # not bool, which is an int too
+from heliograph.messages import Block, Info
+from heliograph.store import hot, readings, schema
+from heliograph.store.catalog import Catalog
+from heliograph.store.housekeeping import Housekeeping
+from heliograph.store.interface import FOR_EVER, Keep, Progress, Refusal
 
 
 class SqliteWriter:
-    """Writes hot.db and catalog.db of a folder; `Writer` of interface.py says what it promises."""
+    """Writes the files of a folder; `Writer` of interface.py says what it promises."""
 
-    def __init__(self, folder: Path, believe_clock: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        believe_clock: Callable[[], bool],
+        keep: Keep = FOR_EVER,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """Open or make the store; raise OSError, or StoreDamaged if its catalog cannot be read."""
         self._folder = folder
         self._believe_clock = believe_clock
         self._rows: list[tuple[int, int, int, bytes]] = []
@@ -38,14 +35,16 @@ class SqliteWriter:
             opened.callback(self._lock.release)
             self._catalog_db = schema.create(schema.catalog_file(folder), schema.CATALOG_PAGE, schema.CATALOG)
             opened.callback(self._catalog_db.close)
-            self._hot = schema.create(schema.hot_file(folder), schema.HOT_PAGE, schema.HOT)
+            self._hot = hot.opened(folder, now())
             opened.callback(self._hot.close)
             with schema.refusing(folder):
                 self._catalog = Catalog(self._catalog_db)
-                self._next: int = self._one("SELECT coalesce(max(seq), 0) + 1 FROM frame")
-                self._seen: int = self._one("SELECT coalesce(max(seen), 0) FROM progress")
+                self._next = hot.next_number(self._hot, folder)
+                self._seen = int(schema.one(self._hot, "SELECT coalesce(max(seen), 0) FROM progress"))
                 self._hot.execute("INSERT OR IGNORE INTO meta VALUES('identity', ?)", (uuid.uuid4().hex[:16],))
-                self.identity: str = self._one("SELECT value FROM meta WHERE key='identity'")
+                self.identity = str(schema.one(self._hot, "SELECT value FROM meta WHERE key='identity'"))
+            self._care = Housekeeping(folder, self._hot, self._catalog_db, keep, now, self._take_again)
+            opened.callback(self._care.close)
             opened.pop_all()
 
     @property
@@ -60,52 +59,25 @@ class SqliteWriter:
 
     def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
         """Note units and kinds; return what contradicts what is stored already."""
-        if not topics.is_name(device) or len(info.channels) > MOST_CHANNELS or not _are_channels(tuple(info.channels)):
-            return [
-                Refusal(
-                    "not the info of a device",
-                    f"{device[:80]}: {list(info.channels)[:5]}",
-                )
-            ]
-        kept = self._catalog.declare(node, device, info)
-        return [Refusal("a channel cannot change between text and number", f"{device}/{name}") for name in kept]
+        refused = readings.refused_info(device, info)
+        if refused:
+            return refused
+        return [readings.refused_kind(device, name) for name in self._catalog.declare(node, device, info)]
 
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []
-        latest = time.time() + FUTURE_SECONDS if self._believe_clock() else LATEST
+        latest = readings.latest_time(clock_is_right=self._believe_clock())
+        let_go = self._care.let_go
         for block in blocks:
-            self._take(node, block, latest, refusals)
+            pack = struct.Struct(f"<{len(block.channels)}d").pack
+            for layout, moment, numbers in readings.rows(self._catalog, node, block, latest, refusals):
+                if moment < let_go:
+                    refusals.append(Refusal("older than what is kept", f"{block.device}: {moment / 1000}"))
+                    continue
+                self._rows.append((self._next, layout.id, moment, pack(*numbers)))
+                self._next += 1
         return refusals
-
-    def _take(self, node: str, block: Block, latest: float, refusals: list[Refusal]) -> None:
-        channels = block.channels
-        if not topics.is_name(block.device) or not 0 < len(channels) <= MOST_CHANNELS or not _are_channels(channels):
-            refusals.append(
-                Refusal(
-                    "not the names of a device and its channels",
-                    f"{block.device}: {channels}"[:200],
-                )
-            )
-            return
-        layout: Layout | None = None
-        wanted = len(channels) + 1
-        pack = struct.Struct(f"<{len(channels)}d").pack
-        for row in block.rows:
-            if len(row) != wanted or type(row[0]) not in TIMES or not EARLIEST <= row[0] <= latest:
-                refusals.append(Refusal("not a time and values", repr(row)[:200]))
-                continue
-            values = row[1:]
-            if layout is None:
-                layout = self._catalog.layout(node, block.device, channels, values)
-            try:
-                # finite numbers and booleans are packed as they are; anything else takes the careful way
-                plain = not layout.texts and math.isfinite(sum(values))
-                packed = pack(*(values if plain else self._numbers(layout, values, refusals)))
-            except (TypeError, OverflowError):
-                packed = pack(*self._numbers(layout, values, refusals))
-            self._rows.append((self._next, layout.id, round(row[0] * 1000), packed))
-            self._next += 1
 
     def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
         """Make readings and progress durable together; raise OSError if the disk refuses, and keep all for the next try."""
@@ -116,37 +88,47 @@ class SqliteWriter:
             for place, ((producer, epoch), (last, lost)) in enumerate(progress.items())
         ]
         with schema.refusing(self._folder):
-            self._catalog.commit()
+            if self._catalog.commit():
+                self._care.learn()
             with schema.transaction(self._hot):
                 self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", self._rows)
                 self._hot.executemany("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", marks)
         self._rows.clear()
         self._seen = seen + len(marks)
 
+    def replaced(self, series: int, time: float) -> None:
+        """Note that the device behind a counter was replaced; durable at once."""
+        with schema.refusing(self._folder), schema.transaction(self._catalog_db):
+            if self._catalog_db.execute("SELECT 1 FROM series WHERE id=?", (series,)).fetchone() is None:
+                raise KeyError(series)
+            self._catalog_db.execute("INSERT OR IGNORE INTO replacement VALUES(?, ?)", (series, round(time * 1000)))
+        self._care.learn()
+
+    def maintain(self) -> bool:
+        """Do one piece of the housekeeping that is due; return whether more is due."""
+        return self._care.step()
+
+    def settle(self) -> None:
+        """Do all housekeeping that would be due some day."""
+        self._care.settle()
+
+    def problems(self) -> list[str]:
+        """Return what is damaged."""
+        return self._care.problems()
+
     def close(self) -> None:
         """Let go of the files; what is not committed is forgotten."""
+        self._care.close()
         self._hot.close()
         self._catalog_db.close()
         self._lock.release()
 
-    def _one(self, question: str) -> Any:
-        return self._hot.execute(question).fetchone()[0]
-
-    def _numbers(self, layout: Layout, values: list[Value], refusals: list[Refusal]) -> list[float]:
-        numbers = []
-        for value, kind in zip(values, layout.kinds, strict=True):
-            if value is None:
-                numbers.append(NAN)
-            elif not is_value(value) or (isinstance(value, str) and kind != "text"):
-                refusals.append(Refusal(f"not a value of kind {kind}", repr(value)[:200]))
-                numbers.append(NAN)
-            elif kind == "text":
-                numbers.append(self._catalog.word(value if isinstance(value, str) else str(value)))
-            else:
-                numbers.append(float(value))
-        return numbers
-
-
-@lru_cache(1024)
-def _are_channels(channels: tuple[str, ...]) -> bool:
-    return all(map(topics.is_channel, channels)) and len(set(channels)) == len(channels)
+    def _take_again(self, frames: list[tuple[int, int, bytes]]) -> bool:
+        """Store salvaged frames under new numbers; return False if others are waiting, which have smaller ones."""
+        if self._rows:
+            return False
+        rows = [(self._next + place, *frame) for place, frame in enumerate(frames)]
+        with schema.refusing(self._folder), schema.transaction(self._hot):
+            self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", rows)
+        self._next += len(rows)
+        return True

@@ -23,6 +23,15 @@ ZONES = [
     "Pacific/Apia",  # no 30 December 2011
     "Africa/Casablanca",
 ]
+
+
+def clock_changes(name: str) -> list[float]:
+    local, days = ZoneInfo(name), range(int(datetime(1973, 1, 1, tzinfo=UTC).timestamp()), 2_100_000_000, 86_400)
+    offsets = [datetime.fromtimestamp(day, local).utcoffset() for day in days]
+    return [float(day) for day, (left, right) in zip(days, itertools.pairwise(offsets), strict=False) if left != right]
+
+
+CHANGES = {name: clock_changes(name) for name in ZONES}
 STEP = 900  # every offset since 1972 is a multiple
 KEYS: dict[str, Callable[[date], date]] = {
     "1d": lambda day: day,
@@ -75,23 +84,122 @@ def test_every_moment_is_in_the_bucket_of_its_local_date(name: str, first: int, 
     assert found == wanted
 
 
-@settings(max_examples=100, deadline=None)
+def clock_edges(start: float, end: float, bucket: int, name: str) -> list[float]:
+    """The slow definition: look at the local clock every minute."""
+
+    def shown(minute: int) -> int:
+        return int(datetime.fromtimestamp(minute * 60, ZoneInfo(name)).replace(tzinfo=UTC).timestamp())
+
+    def is_multiple(wall: int) -> bool:
+        return wall % 86_400 % bucket == 0
+
+    first_shown: dict[int, int] = {}
+    found = []
+    minute, last = int(start - 3 * bucket) // 60 - 1500, int(end + 3 * bucket) // 60
+    before = shown(minute)
+    while minute < last:
+        minute += 1
+        wall = shown(minute)
+        came_again = minute * 60 - first_shown.setdefault(wall, minute * 60)
+        jumped_over = any(map(is_multiple, range(before + 60, wall, 60)))
+        if jumped_over or (is_multiple(wall) and (not came_again or bucket <= came_again)):
+            found.append(minute * 60.0)
+        before = wall
+    first = max(edge for edge in found if edge <= start)
+    end_of_all = min(edge for edge in found if edge >= end and edge > first)
+    return [edge for edge in found if first <= edge <= end_of_all]
+
+
+MINUTES = [1, 5, 7, 15, 25, 30, 45, 60, 90, 120, 180, 300, 360, 420, 720, 1439]
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_buckets_of_a_clock_begin_when_it_shows_a_multiple_of_them(data: st.DataObject) -> None:
+    name = data.draw(st.sampled_from(ZONES))
+    changes = CHANGES[name]
+    near = st.integers(-2880, 2880).map(lambda minutes: minutes * 60.0)
+    moments = st.floats(at("1973-01-01"), at("2037-01-01"))
+    if changes:
+        moments |= st.builds(lambda change, by: change + by, st.sampled_from(changes), near)
+    start = data.draw(moments)
+    end = start + data.draw(st.floats(1, 86_400 * 2))
+    minutes = data.draw(st.sampled_from(MINUTES))
+    assert edges(start, end, f"{minutes}m", name) == clock_edges(start, end, minutes * 60, name)
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     name=st.sampled_from(ZONES),
     start=st.floats(at("1973-01-01"), at("2037-01-01")),
-    seconds=st.floats(1, 86_400 * 3),
-    bucket=st.sampled_from([("30s", 30), ("5m", 300), ("15m", 900), ("1h", 3600), ("2h", 7200), ("12h", 43_200)]),
+    seconds=st.floats(0.001, 86_400 * 7),
+    bucket=st.sampled_from(
+        [("7s", 7), ("30s", 30), ("11m", 660), ("1h", 3600), ("7h", 25_200), ("24h", 86_400), ("36h", 129_600)]
+    ),
 )
-def test_fixed_buckets_are_equal_and_begin_at_local_midnight(
+def test_buckets_rise_cover_what_is_asked_and_last_less_than_twice_what_they_should(
     name: str, start: float, seconds: float, bucket: tuple[str, int]
 ) -> None:
-    found = edges(start, start + seconds, bucket[0], name)
+    end = start + seconds
+    found = edges(start, end, bucket[0], name)
+    assert found == sorted(set(found))
     assert found[0] <= start < found[1]
-    assert found[-2] < start + seconds <= found[-1]
-    assert {right - left for left, right in itertools.pairwise(found)} == {bucket[1]}
-    offset = datetime.fromtimestamp(start, ZoneInfo(name)).utcoffset()
-    assert offset is not None
-    assert (found[0] + offset.total_seconds()) % bucket[1] == 0
+    assert found[-2] < end <= found[-1]
+    assert max(right - left for left, right in itertools.pairwise(found)) < 2 * bucket[1] + 86_400 * (
+        bucket[1] >= 86_400
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    name=st.sampled_from(ZONES),
+    start=st.floats(at("1973-01-01"), at("2037-01-01")),
+    days=st.floats(0.1, 40),
+    bucket=st.sampled_from(["7m", "1h", "6h", "36h", "1d", "2w", "1mo"]),
+    place=st.floats(0, 1),
+)
+def test_a_question_that_goes_on_at_an_edge_has_the_same_buckets(
+    name: str, start: float, days: float, bucket: str, place: float
+) -> None:
+    whole = edges(start, start + days * 86_400, bucket, name)
+    seam = whole[int(place * (len(whole) - 1))]
+    if seam == whole[0] or seam == whole[-1]:
+        return
+    assert edges(start, seam, bucket, name) + edges(seam, whole[-1], bucket, name)[1:] == whole
+
+
+def local_times(found: list[float], name: str) -> list[str]:
+    return [f"{datetime.fromtimestamp(edge, ZoneInfo(name)):%H:%M}" for edge in found]
+
+
+def test_buckets_of_hours_keep_to_the_clock_where_it_changes() -> None:
+    spring = edges(at("2026-03-29", "Europe/Berlin"), at("2026-03-30", "Europe/Berlin"), "6h", "Europe/Berlin")
+    assert local_times(spring, "Europe/Berlin") == ["00:00", "06:00", "12:00", "18:00", "00:00"]
+    assert hours(spring) == [5, 6, 6, 6]
+    autumn = edges(at("2026-10-25", "Europe/Berlin"), at("2026-10-26", "Europe/Berlin"), "2h", "Europe/Berlin")
+    assert hours(autumn) == [2, 3, *[2] * 10]
+    assert len(edges(at("2026-10-25", "Europe/Berlin"), at("2026-10-26", "Europe/Berlin"), "1h", "Europe/Berlin")) == 26
+    assert len(edges(at("2026-03-29", "Europe/Berlin"), at("2026-03-30", "Europe/Berlin"), "1h", "Europe/Berlin")) == 24
+
+
+def test_a_clock_change_of_half_an_hour_makes_one_hour_half_as_long_again() -> None:
+    night = at("2026-04-05", "Australia/Lord_Howe")
+    assert hours(edges(night, night + 4 * 3600, "1h", "Australia/Lord_Howe")) == [1, 1.5, 1, 1]
+    assert set(hours(edges(night, night + 4 * 3600, "30m", "Australia/Lord_Howe"))) == {0.5}
+    spring = at("2026-10-04", "Australia/Lord_Howe")
+    assert hours(edges(spring, spring + 4 * 3600, "1h", "Australia/Lord_Howe")) == [1, 1, 0.5, 1, 1]
+
+
+def test_what_does_not_divide_a_day_begins_anew_at_midnight() -> None:
+    midnight = at("2026-01-05", "Asia/Kathmandu")
+    found = edges(midnight - 600, midnight + 600, "7m", "Asia/Kathmandu")
+    assert [edge - midnight for edge in found] == [-720, -300, 0, 420, 840]
+
+
+def test_hours_go_on_where_a_day_is_left_out() -> None:
+    found = edges(at("2011-12-30T04:00"), at("2011-12-30T16:00"), "6h", "Pacific/Apia")
+    assert local_times(found, "Pacific/Apia") == ["18:00", "00:00", "06:00"]
+    assert hours(found) == [6, 6]
 
 
 def test_a_day_has_23_24_or_25_hours() -> None:

@@ -1,0 +1,104 @@
+"""Sealed readings in the order in which they arrived, for those who follow the store."""
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Callable
+from typing import NamedTuple
+
+from heliograph.store import history
+from heliograph.store.archive import Archive, Kept, Shelf
+from heliograph.store.names import Names
+from heliograph.store.vectors import Vector, ops
+
+KEPT_BYTES = 16_000_000
+
+
+class Sealed(NamedTuple):
+    """One sealed reading, or the part of it that nothing later replaced."""
+
+    number: int
+    device: int
+    time: int  # ms UTC
+    values: dict[int, float]  # by series
+
+
+class _Axis(NamedTuple):
+    """All that was measured on an axis, in order of arrival."""
+
+    device: int
+    numbers: list[int]
+    times: Vector
+    columns: list[tuple[int, Vector]]
+
+
+class Arrivals:
+    """Finds sealed readings by their number of arrival."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._kept: Kept[_Axis] = Kept(KEPT_BYTES)
+
+    def after(self, cursor: int, limit: int, known: Callable[[], Names]) -> list[Sealed]:
+        """Return at most `limit` readings that arrived after a number, in order; names are asked for when the years are open."""
+        waiting: list[tuple[int, int, int]] = []
+        for number in self._archive.numbers():
+            if shelf := self._archive.year(number):
+                with self._archive.tolerating(shelf.path.name):
+                    waiting += [(max(smin, cursor + 1), k, number) for smin, _, k in shelf.arrivals(cursor)]
+        heapq.heapify(waiting)
+        names = known()
+        rows: list[tuple[int, int, int, int]] = []  # next number, key and year of an axis, row
+        found: dict[int, Sealed] = {}
+        while rows or waiting:
+            if waiting and (not rows or waiting[0][0] <= rows[0][0]):
+                _, k, year = heapq.heappop(waiting)
+                self._push(rows, k, year, cursor, names)
+                continue
+            number, k, year, row = rows[0]
+            if len(found) >= limit and number not in found:
+                break
+            axis = self._axis(k, year, names)
+            values = {sid: float(column[row]) for sid, column in axis.columns}
+            if number in found:
+                found[number].values.update(values)
+            else:
+                found[number] = Sealed(number, axis.device, int(axis.times[row]), values)
+            heapq.heappop(rows)
+            if row + 1 < len(axis.numbers):
+                heapq.heappush(rows, (axis.numbers[row + 1], k, year, row + 1))
+        return list(found.values())
+
+    def _push(self, rows: list[tuple[int, int, int, int]], k: int, year: int, cursor: int, names: Names) -> None:
+        axis = self._axis(k, year, names)
+        row = bisect_right(axis.numbers, cursor)
+        if row < len(axis.numbers):
+            heapq.heappush(rows, (axis.numbers[row], k, year, row))
+
+    def _axis(self, k: int, year: int, names: Names) -> _Axis:
+        shelf = self._archive.year(year)
+        device, _ = history.axis_owner(k)
+        if shelf is None:
+            return _Axis(device, [], ops.ints(()), [])
+
+        def read() -> tuple[_Axis, int]:
+            found = self._read(shelf, k, names)
+            return found, (2 + len(found.columns)) * 8 * len(found.numbers)
+
+        return self._kept.get(year, (k, shelf.opening, shelf.seen), read)
+
+    def _read(self, shelf: Shelf, k: int, names: Names) -> _Axis:
+        device, day = history.axis_owner(k)
+        columns: list[tuple[int, Vector]] = []
+        times, numbers = ops.ints(()), ops.ints(())
+        with self._archive.tolerating(f"{shelf.path.name}: device {device}, day {day}"):
+            times, numbers = shelf.axis(k)
+        for sid in sorted(names.of_device(device)) if len(times) else ():
+            with self._archive.tolerating(f"{shelf.path.name}: series {sid}, day {day}"):
+                chunk = shelf.chunk(sid, day)
+                if chunk is not None and chunk.axis == k:
+                    columns.append((sid, history.track(times, chunk).values))
+        order = None if ops.last_of_equals(numbers) is None else ops.order(numbers)
+        if order is not None:
+            numbers, times = ops.take(numbers, order), ops.take(times, order)
+            columns = [(sid, ops.take(column, order)) for sid, column in columns]
+        return _Axis(device, numbers.tolist(), times, columns)

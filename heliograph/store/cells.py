@@ -1,0 +1,158 @@
+"""Points become cells, and cells become buckets: what is known of the points between two edges.
+
+A cell is a row of columns: how many points, their sum, least, largest, first and last; for
+a counter the `carry`, which is what its resets and rollovers took away (so last - first +
+carry is by how much it rose); for other numbers the `area` in unit·h under the straight
+lines from point to point, as far as they lie in the cell and in its UTC day. A cell that
+only a line crosses has n = 0.
+"""
+
+from collections.abc import Callable, Set
+from typing import Any, NamedTuple
+
+from heliograph.messages import Kind
+from heliograph.store.vectors import Vector, ops
+
+DAY = 86_400_000  # ms
+HOUR = 3_600_000.0
+FIVE_MINUTES_MS, HOUR_MS = 300_000, 3_600_000
+GAP = 900_000  # ms; nothing is assumed between points farther apart
+AREA_DIGITS = 3  # an area keeps so many digits more than its readings have, at most 6
+
+
+class Track(NamedTuple):
+    """Points of one series, rising in time: int64 ms UTC and float64."""
+
+    times: Vector
+    values: Vector
+
+
+class Span(NamedTuple):
+    """The first and the last point of a UTC day, for the lines that cross midnight: ms UTC and value."""
+
+    start: int
+    first: float
+    end: int
+    last: float
+
+
+class Cells(NamedTuple):
+    """Rows in order; `start` in ms UTC.
+
+    `carry` is there for counters, `area` for other numbers; whoever needs only some columns may leave out the rest.
+    """
+
+    start: Vector
+    n: Vector
+    sum: Vector | None = None
+    min: Vector | None = None
+    max: Vector | None = None
+    first: Vector | None = None
+    last: Vector | None = None
+    carry: Vector | None = None
+    area: Vector | None = None
+
+    def slice(self, begin: int, end: int) -> "Cells":
+        """Return the rows from begin up to and not including end."""
+        return self._each(lambda column: column[begin:end])
+
+    def take(self, places: Vector) -> "Cells":
+        """Return the rows at these places."""
+        return self._each(lambda column: ops.take(column, places))
+
+    def only(self, wanted: Set[str]) -> "Cells":
+        """Return the cells with start, n and these columns."""
+        rest = {name: getattr(self, name) for name in self._fields[2:] if name in wanted}
+        return Cells(self.start, self.n, **rest)
+
+    def _each(self, change: Callable[[Any], Any]) -> "Cells":
+        start, n, *rest = self
+        return Cells(change(start), change(n), *(None if column is None else change(column) for column in rest))
+
+
+def latest(numbers: Vector, times: Vector) -> Vector | None:
+    """Return the places of the last arrival of each time, in order of time; None if that is all, as it stands.
+
+    `numbers` are those of arrival.
+    """
+    arrival = None if ops.last_of_equals(numbers) is None else ops.order(numbers)
+    kept: Vector | None = ops.last_of_equals(times if arrival is None else ops.take(times, arrival))
+    if kept is None or arrival is None:
+        return arrival if kept is None else kept
+    chosen: Vector = ops.take(arrival, kept)
+    return chosen
+
+
+def span(track: Track) -> Span:
+    """Return the first and last point of at least one."""
+    times, values = track
+    return Span(int(times[0]), float(values[0]), int(times[-1]), float(values[-1]))
+
+
+def reduce(track: Track, edges: Vector, *, counter: bool, rollover: float) -> tuple[Vector, Cells]:
+    """Return which buckets have points, and their cells without areas; `start` is that of the bucket."""
+    times, values = track
+    firsts, buckets = ops.segments(times, edges)
+    rows = len(times)
+    carry = None
+    if counter:
+        carry = ops.sums(ops.zero_at(ops.corrections(values, values, rollover), firsts), firsts)
+    return buckets, Cells(
+        ops.take(edges, buckets),
+        ops.counts(firsts, rows),
+        ops.sums(values, firsts),
+        ops.minima(values, firsts),
+        ops.maxima(values, firsts),
+        ops.take(values, firsts),
+        ops.take(values, ops.lasts(firsts, rows)),
+        carry,
+    )
+
+
+def of_day(track: Track, day: int, width: int, kind: Kind, rollover: float) -> Cells:
+    """Return the cells of `width` ms of a whole UTC day, which has at least one point."""
+    start = day * DAY
+    edges = ops.ints(range(start, start + DAY + 1, width))
+    buckets, cells = reduce(track, edges, counter=kind == "counter", rollover=rollover)
+    if kind in ("counter", "text"):
+        return cells
+    areas, touched = ops.areas(track.times, track.values, edges, GAP)
+    areas = ops.divided(areas, HOUR)
+    digits = ops.digits_of(track.values)
+    if digits is not None:
+        areas = ops.rounded(areas, min(6, digits + AREA_DIGITS))
+    return _with_areas(cells, buckets, areas, touched, edges)
+
+
+def _with_areas(cells: Cells, buckets: Vector, areas: Vector, touched: bytearray, edges: Vector) -> Cells:
+    places = buckets.tolist()
+    crossed = {bucket for bucket, line in enumerate(touched) if line}.difference(places)
+    if not crossed:
+        return cells._replace(area=ops.take(areas, buckets))
+    row_of = {bucket: row for row, bucket in enumerate(places)}
+    every = sorted([*places, *crossed])
+    rows: list[int] = []
+    for bucket in every:  # a cell that is only crossed repeats what was last seen
+        rows.append(row_of.get(bucket, rows[-1] if rows else 0))
+    holes = [row for row, bucket in enumerate(every) if bucket in crossed]
+    chosen = ops.ints(rows)
+    taken = cells.take(chosen)
+    return Cells(
+        ops.take(edges, ops.ints(every)),
+        ops.zero_at(taken.n, holes),
+        ops.zero_at(taken.sum, holes),
+        ops.filled(taken.min, holes, taken.last),
+        ops.filled(taken.max, holes, taken.last),
+        ops.filled(taken.first, holes, taken.last),
+        taken.last,
+        None,
+        ops.take(areas, ops.ints(every)),
+    )
+
+
+def concat(parts: list[Cells]) -> Cells:
+    """Return the rows of at least one, all of the same kind."""
+    start, n, *rest = zip(*parts, strict=True)
+    return Cells(
+        ops.concat(start), ops.concat(n), *(None if column[0] is None else ops.concat(column) for column in rest)
+    )

@@ -1,0 +1,274 @@
+"""One year at rest: `history-YYYY.db`, for whoever writes it and whoever reads it.
+
+A chunk is what one series measured in one UTC day. Series that were always measured
+together share an axis, which has the times and, for `since`, the number under which each
+reading arrived. docs/store-format.md says it byte by byte.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from heliograph.store import blocks
+from heliograph.store.cells import DAY, Track
+from heliograph.store.tiers import HOUR, Blob, Grain
+from heliograph.store.vectors import Vector, ops
+
+PAGE = 4096
+DAY_BITS, SLOT_BITS = 20, 16
+SLOTS = 1 << SLOT_BITS
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS axis(
+    k INTEGER PRIMARY KEY,  -- device << 36 | UTC day << 16 | slot
+    smin INT NOT NULL, smax INT NOT NULL,  -- of the numbers of arrival
+    t BLOB NOT NULL,        -- block: ms in the day, rising
+    s BLOB NOT NULL         -- block: numbers of arrival
+);
+CREATE INDEX IF NOT EXISTS arrival ON axis(smax, smin);
+CREATE TABLE IF NOT EXISTS chunk(
+    k INTEGER PRIMARY KEY,  -- series << 20 | UTC day
+    axis INT NOT NULL,      -- k of its axis
+    tmax INT NOT NULL, vlast REAL NOT NULL,  -- the newest point: ms UTC and value
+    v BLOB NOT NULL         -- block: values
+);
+CREATE TABLE IF NOT EXISTS r5m_day(k INTEGER PRIMARY KEY, b BLOB NOT NULL);    -- series << 20 | UTC day
+CREATE TABLE IF NOT EXISTS r1h_day(k INTEGER PRIMARY KEY, b BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS r5m_month(k INTEGER PRIMARY KEY, b BLOB NOT NULL);  -- series << 20 | month: year * 12 + 0…11
+CREATE TABLE IF NOT EXISTS r1h_month(k INTEGER PRIMARY KEY, b BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS r1h_year(k INTEGER PRIMARY KEY, b BLOB NOT NULL);   -- series << 20 | year
+CREATE TABLE IF NOT EXISTS device(id INTEGER PRIMARY KEY, name TEXT NOT NULL);  -- what the catalog says of those above
+CREATE TABLE IF NOT EXISTS series(
+    id INTEGER PRIMARY KEY, device INT NOT NULL, name TEXT NOT NULL, unit TEXT, kind TEXT, rollover REAL
+);
+CREATE TABLE IF NOT EXISTS word(id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS damaged(k INTEGER NOT NULL, axis INT, v BLOB);  -- chunks that could not be read
+CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+_NAME = re.compile(r"history-([0-9]{4})(-tiers)?\.db")
+
+
+class Chunk(NamedTuple):
+    """The values of a series in a day; `axis` is the key of its times."""
+
+    day: int
+    axis: int
+    values: bytes
+
+
+def year_of(day: int) -> int:
+    """Return the year of a UTC day, counted from 1970-01-01."""
+    return (EPOCH + timedelta(days=day)).year
+
+
+def month_of(day: int) -> int:
+    """Return the month of a UTC day: year * 12 + 0 … 11."""
+    moment = EPOCH + timedelta(days=day)
+    return moment.year * 12 + moment.month - 1
+
+
+def first_day(month: int) -> int:
+    """Return the first UTC day of a month."""
+    return (datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) - EPOCH).days
+
+
+def file(folder: Path, year: int, *, tiers: bool = False) -> Path:
+    """Return where a year is; `tiers` if its points were let go."""
+    return folder / f"history-{year:04d}{'-tiers' if tiers else ''}.db"
+
+
+def files(folder: Path) -> dict[int, Path]:
+    """Return the file of each year that there is; of two, the one whose points were let go is the whole one."""
+    found: dict[int, Path] = {}
+    for path in sorted(folder.glob("history-*.db"), reverse=True):
+        if match := _NAME.fullmatch(path.name):
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))
+
+
+def is_bare(path: Path) -> bool:
+    """Whether the points of a year were let go, and only its tiers kept."""
+    return path.name.endswith("-tiers.db")
+
+
+def origin(level: str, number: int) -> int:
+    """Return where the cells of a day, month or year begin to be counted, in ms UTC."""
+    if level == "day":
+        return number * DAY
+    return first_day(number if level == "month" else number * 12) * DAY
+
+
+def key(series: int, number: int) -> int:
+    """Return the key of a series' day or month."""
+    return series << DAY_BITS | number
+
+
+def axis_key(device: int, day: int, slot: int = 0) -> int:
+    """Return the key of an axis."""
+    return (device << DAY_BITS | day) << SLOT_BITS | slot
+
+
+def axis_owner(k: int) -> tuple[int, int]:
+    """Return the device and the UTC day of an axis."""
+    return k >> (DAY_BITS + SLOT_BITS), k >> SLOT_BITS & ((1 << DAY_BITS) - 1)
+
+
+class Year:
+    """What one connection sees of a year; every method may raise sqlite3.Error, and StoreDamaged for a blob that is none."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.db = connection
+
+    def chunk(self, series: int, day: int) -> Chunk | None:
+        """Return what a series measured in a day, still encoded."""
+        row = self.db.execute("SELECT axis, v FROM chunk WHERE k=?", (key(series, day),)).fetchone()
+        return Chunk(day, *row) if row else None
+
+    def days(self, series: int, first: int, last: int) -> list[int]:
+        """Return the days from first to last that have points of a series."""
+        rows = self.db.execute(
+            "SELECT k FROM chunk WHERE k BETWEEN ? AND ? ORDER BY k", (key(series, first), key(series, last))
+        )
+        return [k & ((1 << DAY_BITS) - 1) for (k,) in rows]
+
+    def newest(self, series: int) -> tuple[int, float] | None:
+        """Return the newest point of a series: ms UTC and value."""
+        row: tuple[int, float] | None = self.db.execute(
+            "SELECT tmax, vlast FROM chunk WHERE k BETWEEN ? AND ? ORDER BY k DESC LIMIT 1",
+            (key(series, 0), key(series + 1, 0) - 1),
+        ).fetchone()
+        return row
+
+    def newest_day(self, series: int, before: int) -> int | None:
+        """Return the newest UTC day before one that has points of a series."""
+        row = self.db.execute(
+            "SELECT max(k) FROM chunk WHERE k >= ? AND k < ?", (key(series, 0), key(series, before))
+        ).fetchone()
+        return None if row[0] is None else row[0] & ((1 << DAY_BITS) - 1)
+
+    def axis(self, k: int) -> tuple[Vector, Vector]:
+        """Return the times (ms UTC) and the numbers of arrival of an axis."""
+        row = self.db.execute("SELECT t, s FROM axis WHERE k=?", (k,)).fetchone()
+        if row is None:
+            raise blocks.BlockDamaged(f"axis {k} is missing")
+        return decoded_times(k, row[0]), blocks.decode_ints(row[1])
+
+    def times(self, k: int) -> Vector:
+        """Return the times (ms UTC) of an axis."""
+        row = self.db.execute("SELECT t FROM axis WHERE k=?", (k,)).fetchone()
+        if row is None:
+            raise blocks.BlockDamaged(f"axis {k} is missing")
+        return decoded_times(k, row[0])
+
+    def tiers_of_days(self, grain: Grain, series: int, first: int, last: int) -> Iterator[tuple[int, Blob]]:
+        """Yield the days from first to last that have cells of their own."""
+        for k, blob in self.db.execute(
+            f"SELECT k, b FROM {grain.name}_day WHERE k BETWEEN ? AND ? ORDER BY k",
+            (key(series, first), key(series, last)),
+        ):
+            day = k & ((1 << DAY_BITS) - 1)
+            yield day, Blob(blob, day * DAY, grain.width)
+
+    def tier(self, grain: Grain, level: str, series: int, number: int) -> Blob | None:
+        """Return the cells of a closed month or year."""
+        row = self.db.execute(f"SELECT b FROM {grain.name}_{level} WHERE k=?", (key(series, number),)).fetchone()
+        return Blob(row[0], origin(level, number), grain.width) if row else None
+
+    def axes(self, device: int, day: int) -> list[int]:
+        """Return the keys of a device's axes of a day."""
+        first = axis_key(device, day)
+        return [k for (k,) in self.db.execute("SELECT k FROM axis WHERE k BETWEEN ? AND ?", (first, first + SLOTS - 1))]
+
+    def put_axis(self, k: int, smin: int, smax: int, times: bytes, numbers: bytes) -> None:
+        """Write an axis: its smallest and largest number of arrival, its blocks."""
+        self.db.execute("INSERT OR REPLACE INTO axis VALUES(?, ?, ?, ?, ?)", (k, smin, smax, times, numbers))
+
+    def drop_axes(self, keys: Iterable[int]) -> None:
+        """Delete axes."""
+        self.db.executemany("DELETE FROM axis WHERE k=?", [(k,) for k in keys])
+
+    def put_chunk(self, series: int, day: int, axis: int, newest: tuple[int, float], values: bytes) -> None:
+        """Write what a series measured in a day: key of its axis, newest point, block."""
+        self.db.execute("INSERT OR REPLACE INTO chunk VALUES(?, ?, ?, ?, ?)", (key(series, day), axis, *newest, values))
+
+    def set_aside(self, series: int, chunk: Chunk) -> None:
+        """Move a chunk that cannot be read out of the way."""
+        k = key(series, chunk.day)
+        self.db.execute("INSERT INTO damaged VALUES(?, ?, ?)", (k, chunk.axis, chunk.values))
+        self.db.execute("DELETE FROM chunk WHERE k=?", (k,))
+
+    def put_tier(self, table: str, series: int, number: int, blob: bytes) -> None:
+        """Write the cells of a day or a month."""
+        self.db.execute(f"INSERT OR REPLACE INTO {table} VALUES(?, ?)", (key(series, number), blob))
+
+    def drop_tiers(self, table: str, series: int, first: int, last: int) -> None:
+        """Delete the cells of the days or months from first to last."""
+        self.db.execute(f"DELETE FROM {table} WHERE k BETWEEN ? AND ?", (key(series, first), key(series, last)))
+
+    def open_days(self, grain: Grain, before: int) -> list[tuple[int, int]]:
+        """Return the (series, month) that have cells by the day, of months that end before a UTC day."""
+        mask = (1 << DAY_BITS) - 1
+        found = {
+            (k >> DAY_BITS, month_of(k & mask))
+            for (k,) in self.db.execute(f"SELECT k FROM {grain.name}_day WHERE k & {mask} < ?", (before,))
+        }
+        return sorted((series, month) for series, month in found if first_day(month + 1) <= before)
+
+    def open_months(self, grain: Grain) -> list[int]:
+        """Return the series that have cells by the month and none by the day."""
+        series = f"SELECT DISTINCT k >> {DAY_BITS} FROM {grain.name}"
+        return [sid for (sid,) in self.db.execute(f"{series}_month EXCEPT {series}_day ORDER BY 1")]
+
+    def arrivals(self, after: int) -> list[tuple[int, int, int]]:
+        """Return (smin, smax, key) of each axis on which something arrived after a number."""
+        return self.db.execute("SELECT smin, smax, k FROM axis WHERE smax > ?", (after,)).fetchall()
+
+    def extent(self) -> list[int]:
+        """Return the times (ms UTC) of points among which the oldest and the newest are."""
+        mask = (1 << DAY_BITS) - 1
+        found: list[int] = []
+        for which in ("min", "max"):
+            day = self.db.execute(f"SELECT {which}(k >> {SLOT_BITS} & {mask}) FROM axis INDEXED BY arrival").fetchone()[
+                0
+            ]
+            if day is not None:
+                axes = self.db.execute(
+                    f"SELECT k FROM axis INDEXED BY arrival WHERE k >> {SLOT_BITS} & {mask} = ?", (day,)
+                ).fetchall()
+                for (k,) in axes:
+                    times = self.times(k)
+                    found += int(times[0]), int(times[-1])
+        return found or self._extent_of_cells()
+
+    def _extent_of_cells(self) -> list[int]:
+        mask = (1 << DAY_BITS) - 1
+        found: list[int] = []
+        for level in HOUR.closed:
+            for k, blob in self.db.execute(f"SELECT k, b FROM {HOUR.name}_{level}"):
+                rows = Blob(blob, origin(level, k & mask), HOUR.width).cells(())
+                if rows is not None:
+                    found += int(rows.start[0]), int(rows.start[-1])
+        return found
+
+    def version(self) -> int:
+        """Return a number that rises with every change."""
+        row = self.db.execute("SELECT value FROM meta WHERE key='version'").fetchone()
+        return int(row[0]) if row else 0
+
+
+def decoded_times(k: int, block: bytes) -> Vector:
+    """Return the times (ms UTC) of an axis from its block."""
+    shifted: Vector = ops.shifted(blocks.decode_ints(block), axis_owner(k)[1] * DAY)
+    return shifted
+
+
+def track(times: Vector, chunk: Chunk) -> Track:
+    """Return the points of a chunk; raise StoreDamaged if it is not of this axis."""
+    values: Vector = blocks.decode_floats(chunk.values)
+    if len(values) != len(times):
+        raise blocks.BlockDamaged(f"a chunk of {len(values)} values on an axis of {len(times)} times")
+    return Track(times, values)

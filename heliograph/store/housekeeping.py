@@ -1,0 +1,283 @@
+"""What a store does beside taking readings: one small piece at a time, when it is due."""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
+from pathlib import Path
+
+from heliograph.errors import StoreDamaged
+from heliograph.store import history, months, names, salvage, schema, sealing, tiers
+from heliograph.store.cells import DAY
+from heliograph.store.checking import WEEK, Check, YearDamaged
+from heliograph.store.interface import Keep
+from heliograph.store.names import Names
+from heliograph.store.retention import Retention
+from heliograph.store.sealing import Parts
+from heliograph.store.years import Years
+
+log = logging.getLogger(__name__)
+
+SEAL_FRAMES = 20_000
+SEAL_SECONDS = 4 * 3600
+SEAL_DELAY = 600  # after a boundary, a UTC midnight among them: what is a little late comes along
+CLOSE_AT_ONCE = 20  # rows of months
+
+
+class Housekeeping:
+    """Seals hot.db into years and closes their months."""
+
+    def __init__(
+        self,
+        folder: Path,
+        hot: sqlite3.Connection,
+        catalog: sqlite3.Connection,
+        keep: Keep,
+        now: Callable[[], float],
+        take_again: Callable[[list[salvage.Frame]], bool],
+    ) -> None:
+        self._folder = folder
+        self._hot = hot
+        self._catalog = catalog
+        self._now = now
+        self._take_again = take_again
+        self.years = Years(folder)
+        self._retention = Retention(folder, self.years, keep)
+        self._retained: int | None = None  # the day on which nothing was left to let go
+        self._check = Check(folder)
+        self._salvaging: Iterator[bool] | None = None
+        self._names: Names | None = None
+        self._busy: set[int] = set()  # months that the last sealing touched: more of them may be on its way
+        self._looked: int | None = None  # the day on which nothing was left to close
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.years.close()
+
+    @property
+    def let_go(self) -> int:
+        """Up to when nothing but cells is kept, in ms UTC."""
+        return self._retention.let_go
+
+    def problems(self) -> list[str]:
+        """Return what is damaged, or too large."""
+        damaged = [f"{path.name} is damaged and not salvaged yet" for path in salvage.damaged(self._folder)]
+        return [*damaged, *self._check.problems, *([self._retention.problem] if self._retention.problem else [])]
+
+    def learn(self) -> None:
+        """Note that the catalog has changed."""
+        self._names = None
+
+    def step(self) -> bool:
+        """Do one piece of what is due; return whether more is. Raises OSError if the disk refuses."""
+        if self._sealing_is_due():
+            self.seal()
+            return True
+        if self.close_months() or self._salvage() or self._retain():
+            return True
+        self._check_some()
+        return False
+
+    def settle(self) -> None:
+        """Seal everything, close every month that is over, salvage what is damaged."""
+        while self.seal():
+            pass
+        self._busy.clear()
+        self._looked = None
+        while self.close_months() or self._salvage():
+            pass
+
+    def seal(self) -> bool:
+        """Seal the oldest readings of hot.db; return whether there were any."""
+        with schema.refusing(self._folder):
+            rows: list[sealing.Row] = self._hot.execute(
+                "SELECT seq, layout, ts, v FROM frame ORDER BY seq LIMIT ?", (SEAL_FRAMES,)
+            ).fetchall()
+        if len(rows) == SEAL_FRAMES:
+            rows = _whole_days(rows)
+        if rows:
+            self._seal(rows)
+        with schema.refusing(self._folder), schema.transaction(self._hot):
+            if rows:
+                last = rows[-1][0]
+                self._hot.execute("DELETE FROM frame WHERE seq <= ?", (last,))
+                self._hot.execute("INSERT OR REPLACE INTO meta VALUES('last', ?)", (last,))
+            self._hot.execute("INSERT OR REPLACE INTO meta VALUES('sealed_at', ?)", (self._now(),))
+        self.years.tidy()
+        return bool(rows)
+
+    def _seal(self, rows: list[sealing.Row]) -> None:
+        known = self._names_()
+        by_year: dict[int, list[tuple[int, int]]] = {}
+        days = sealing.by_day(rows, known)
+        for device, day in sorted(days, key=lambda place: (place[1], place[0])):
+            by_year.setdefault(history.year_of(day), []).append((device, day))
+        for number, places in by_year.items():
+            try:
+                self._seal_year(number, places, days, known)
+            except StoreDamaged:
+                self._seal_year(number, places, days, known)
+        self._busy = {history.month_of(day) for _, day in days}
+        self._looked = None
+
+    def _seal_year(self, number: int, places: Iterable[tuple[int, int]], days: sealing.Days, known: Names) -> None:
+        with self.years.writing(number) as year:
+            for device, day in places:
+                sources, parts = sealing.opened(days[device, day], known)
+                sealing.seal(year, device, day, sources, parts, known)
+                year.learn(parts, _words(parts, known), known)
+
+    def close_months(self) -> bool:
+        """Close some months that are over; return whether there were any."""
+        today = int(self._now() // 86_400)
+        if self._looked == today:
+            return False
+        for number in history.files(self._folder):
+            try:
+                if self._close_some(number, today - months.CLOSE_DAYS):
+                    return True
+            except StoreDamaged as error:
+                if history.file(self._folder, number).exists():
+                    self.years.move_aside(number, str(error))
+                return True
+        self._looked = today
+        return False
+
+    def _close_some(self, number: int, before: int) -> bool:
+        path = history.file(self._folder, number)
+        if not path.exists():
+            return False
+        over = history.first_day((number + 1) * 12) <= before
+        with schema.reading(path) as db:
+            found = history.Year(db)
+            open_months = [
+                (grain, series, month)
+                for grain in tiers.GRAINS
+                for series, month in found.open_days(grain, before)
+                if month not in self._busy
+            ][:CLOSE_AT_ONCE]
+            busy = {month // 12 for month in self._busy}
+            open_years = found.open_months(tiers.HOUR)[:CLOSE_AT_ONCE] if over and number not in busy else []
+        if not open_months and not open_years:
+            return False
+        with self.years.writing(number) as year:
+            for grain, series, month in open_months:
+                months.close(year, grain, series, month)
+            for series in [] if open_months else open_years:
+                months.close_year(year, tiers.HOUR, series, number)
+        self.years.tidy()
+        return True
+
+    def _salvage(self) -> bool:
+        """Put some of what can be read of a damaged file into the store again; return whether there was any."""
+        if self._salvaging is None:
+            aside = salvage.damaged(self._folder)
+            if not aside:
+                return False
+            number = salvage.year_of(aside[0])
+            self._salvaging = self._from_hot(aside[0]) if number is None else self._from_year(aside[0], number)
+        if not next(self._salvaging, False):
+            self._salvaging = None
+        return True
+
+    def _from_hot(self, path: Path) -> Iterator[bool]:
+        for frames in salvage.frames(path):
+            known = self._names_()
+            good = [frame for frame in frames if known.width(frame[0]) * 8 == len(frame[2])]
+            while not self._take_again(good):
+                yield True
+            log.info("%s: %d readings salvaged", path.name, len(good))
+            yield True
+        salvage.done(path)
+
+    def _from_year(self, path: Path, number: int) -> Iterator[bool]:
+        for old, (axis, chunks) in salvage.axes(path):
+            device, day = history.axis_owner(axis)
+            known = self._names_()
+            try:
+                source = sealing.Source(*old.axis(axis))
+                parts: Parts = {
+                    sid: [sealing.Part(0, None, history.track(source.times, history.Chunk(day, axis, block)).values)]
+                    for sid, block in chunks
+                    if sid in known.series
+                }
+            except (StoreDamaged, sqlite3.Error) as error:
+                log.warning("%s: day %d of device %d cannot be salvaged: %s", path.name, day, device, error)
+                continue
+            with self.years.writing(number) as year:
+                sealing.seal(year, device, day, {0: source}, parts, known)
+                year.learn(parts, _words(parts, known), known)
+            yield True
+        salvage.done(path)
+        self._looked = None
+
+    def _retain(self) -> bool:
+        today = int(self._now() // 86_400)
+        if self._retained == today:
+            return False
+        try:
+            if self._retention.step(self._now(), self._names_):
+                return True
+        except YearDamaged as error:
+            if history.file(self._folder, error.number).exists():
+                self.years.move_aside(error.number, str(error))
+            return True
+        self._retained = today
+        return False
+
+    def _check_some(self) -> None:
+        """Read a little of what is at rest, if a week has passed since all was read."""
+        with schema.refusing(self._folder):
+            found = self._hot.execute("SELECT value FROM meta WHERE key='checked_at'").fetchone()
+        now = self._now()
+        if found and 0 <= now - found[0] < WEEK:
+            return
+        try:
+            finished = self._check.step()
+        except YearDamaged as error:
+            self.years.move_aside(error.number, str(error))
+            return
+        if finished:
+            with schema.refusing(self._folder), schema.transaction(self._hot):
+                self._hot.execute("INSERT OR REPLACE INTO meta VALUES('checked_at', ?)", (now,))
+
+    def _sealing_is_due(self) -> bool:
+        with schema.refusing(self._folder):
+            first, last = self._hot.execute(
+                "SELECT (SELECT min(seq) FROM frame), (SELECT max(seq) FROM frame)"
+            ).fetchone()
+            if first is None:
+                return False
+            found = self._hot.execute("SELECT value FROM meta WHERE key='sealed_at'").fetchone()
+        if last - first + 1 >= SEAL_FRAMES:
+            return True
+        now, sealed = self._now(), found[0] if found else 0.0
+        return _boundary(now) != _boundary(sealed) if sealed <= now + 86_400 else True
+
+    def _names_(self) -> Names:
+        if self._names is None:
+            with schema.refusing(self._folder):
+                self._names = names.read(self._catalog)
+        return self._names
+
+
+def _boundary(seconds: float) -> int:
+    return int((seconds - SEAL_DELAY) // SEAL_SECONDS)
+
+
+def _whole_days(rows: list[sealing.Row]) -> list[sealing.Row]:
+    """Return the rows before the newest day begins, if there are any: in a backlog, the rest of it comes soon."""
+    newest = max(map(itemgetter(2), rows)) // DAY
+    cut = next(place for place, row in enumerate(rows) if row[2] // DAY == newest)
+    return rows[:cut] or rows
+
+
+def _words(parts: Parts, known: Names) -> set[int]:
+    """Return the words that new values stand for."""
+    return {
+        int(word)
+        for sid, news in parts.items()
+        if known.series[sid].kind == "text"
+        for part in news
+        for word in set(part.values.tolist())
+    }

@@ -1,0 +1,79 @@
+"""The names of a store, as they stand in the catalog at one moment."""
+
+import array
+import sqlite3
+import sys
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from heliograph.store.interface import Series
+
+
+class Layout(NamedTuple):
+    """What the numbers of a reading are: of which device, and of which series, in the payload's order."""
+
+    device: int
+    series: tuple[int, ...]
+
+
+class Names(NamedTuple):
+    """Everything that numbers stand for."""
+
+    devices: dict[int, tuple[str, str]]  # node and device
+    series: dict[int, Series]  # in order of their ids
+    owners: dict[int, int]  # series → device
+    layouts: dict[int, Layout]
+    places: dict[int, dict[int, int]]  # series → layout → place of its value in the payload
+    words: dict[int, str]
+    replacements: dict[int, list[int]]  # series → ms UTC, rising
+
+    def width(self, layout: int) -> int:
+        """Return how many numbers a reading of a layout has; 0 if nobody knows it."""
+        found = self.layouts.get(layout)
+        return len(found.series) if found else 0
+
+    def of_device(self, device: int) -> set[int]:
+        """Return the series of a device."""
+        return {sid for sid, owner in self.owners.items() if owner == device}
+
+
+EMPTY = Names({}, {}, {}, {}, {}, {}, {})
+
+
+def read(catalog: sqlite3.Connection) -> Names:
+    """Return all names; a connection of its own transaction sees them as of one moment."""
+    names = Names({}, {}, {}, {}, {}, {}, {})
+    for number, full_name in catalog.execute("SELECT id, name FROM device"):
+        node, _, device = full_name.partition("/")
+        names.devices[number] = (node, device)
+    for number, owner, name, unit, kind, rollover in catalog.execute(
+        "SELECT id, device, name, unit, kind, rollover FROM series ORDER BY id"
+    ):
+        names.series[number] = Series(
+            number, *names.devices[owner], name, unit or "", kind or "gauge", float(rollover or 0)
+        )
+        names.owners[number] = owner
+    for number, owner, blob in catalog.execute("SELECT id, device, sids FROM layout"):
+        names.layouts[number] = Layout(owner, tuple(unpacked(blob)))
+        for place, sid in enumerate(names.layouts[number].series):
+            names.places.setdefault(sid, {})[number] = place
+    names.words.update(catalog.execute("SELECT id, text FROM word"))
+    for sid, time in catalog.execute("SELECT series, ts FROM replacement ORDER BY ts"):
+        names.replacements.setdefault(sid, []).append(time)
+    return names
+
+
+def packed(series: Iterable[int]) -> bytes:
+    """Return the ids of series as they stand in a layout: u32, little endian."""
+    sids = array.array("I", series)
+    if sys.byteorder == "big":
+        sids.byteswap()
+    return sids.tobytes()
+
+
+def unpacked(blob: bytes) -> "array.array[int]":
+    """Return the ids of series of a layout."""
+    sids = array.array("I", blob)
+    if sys.byteorder == "big":
+        sids.byteswap()
+    return sids

@@ -1,0 +1,235 @@
+"""Columns without numpy; vectors.py says what they are."""
+
+import math
+import sys
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from operator import itemgetter
+from typing import Any
+
+from heliograph.store import exact
+
+
+def ints(numbers: Iterable[int]) -> Any:
+    """Return a column of int64."""
+    return array("q", numbers)
+
+
+def floats(numbers: Iterable[float]) -> Any:
+    """Return a column of float64."""
+    return array("d", numbers)
+
+
+def milliseconds(seconds: Iterable[float]) -> Any:
+    """Return times in seconds as whole milliseconds."""
+    return array("q", (round(second * 1000) for second in seconds))
+
+
+def are_multiples(numbers: Any, of: int) -> bool:
+    """Whether integers are all multiples of a number."""
+    return all(number % of == 0 for number in numbers)
+
+
+def concat(parts: Sequence[Any]) -> Any:
+    """Return one column of at least one."""
+    joined = array(parts[0].typecode)
+    for part in parts:
+        joined.extend(part)
+    return joined
+
+
+def take(column: Any, places: Any) -> Any:
+    """Return the rows at these places."""
+    if len(places) == 1:
+        return array(column.typecode, [column[places[0]]])
+    return array(column.typecode, itemgetter(*places)(column) if len(places) else ())
+
+
+def columns(payloads: Sequence[bytes], width: int) -> list[Any]:
+    """Return the columns of rows of `width` little-endian float64 each."""
+    table = array("d", b"".join(payloads))
+    if sys.byteorder == "big":
+        table.byteswap()
+    return [table[place::width] for place in range(width)]
+
+
+def present(values: Any) -> Any | None:
+    """Return the places of what is not NaN; None if nothing is."""
+    places = array("q", (place for place, value in enumerate(values) if not math.isnan(value)))
+    return None if len(places) == len(values) else places
+
+
+def last_of_equals(times: Any) -> Any | None:
+    """Return the places in order of time, of equal times the last; None if the times rise already."""
+    if all(before < time for before, time in pairwise(times)):
+        return None
+    order = sorted(range(len(times)), key=times.__getitem__)
+    kept = [place for place, following in pairwise(order) if times[place] != times[following]]
+    return array("q", [*kept, *order[-1:]])
+
+
+def order(numbers: Any) -> Any:
+    """Return the places in rising order, equal ones as they stand."""
+    return array("q", sorted(range(len(numbers)), key=numbers.__getitem__))
+
+
+def between(sorted_times: Any, start: int, end: int) -> tuple[int, int]:
+    """Return the places of [start, end) in rising times."""
+    return bisect_left(sorted_times, start), bisect_left(sorted_times, end)
+
+
+def segments(times: Any, edges: Any) -> tuple[Any, Any]:
+    """Return where each bucket of rising times starts that has any, and which bucket it is; all times are inside the edges."""
+    firsts, buckets = array("q"), array("q")
+    place = 0
+    while place < len(times):
+        bucket = bisect_right(edges, times[place]) - 1
+        firsts.append(place)
+        buckets.append(bucket)
+        place = bisect_left(times, edges[bucket + 1], place)
+    return firsts, buckets
+
+
+def runs(numbers: Any) -> Any:
+    """Return where runs of equal numbers start."""
+    return array("q", [place for place in range(len(numbers)) if not place or numbers[place] != numbers[place - 1]])
+
+
+def counts(firsts: Any, rows: int) -> Any:
+    """Return the rows of each segment."""
+    return array("q", (end - start for start, end in pairwise([*firsts, rows])))
+
+
+def lasts(firsts: Any, rows: int) -> Any:
+    """Return the place of each segment's last row."""
+    return array("q", (end - 1 for end in [*firsts[1:], rows][: len(firsts)]))
+
+
+def sum_ints(numbers: Any, firsts: Any) -> Any:
+    """Return the sum of each segment."""
+    return array("q", (sum(numbers[start:end]) for start, end in pairwise([*firsts, len(numbers)])))
+
+
+def sums(values: Any, firsts: Any) -> Any:
+    """Return the exact sum of each segment."""
+    return array("d", (exact.total(values[start:end]) for start, end in pairwise([*firsts, len(values)])))
+
+
+def minima(values: Any, firsts: Any) -> Any:
+    """Return the least of each segment, never -0.0."""
+    return array("d", (min(values[start:end]) + 0.0 for start, end in pairwise([*firsts, len(values)])))
+
+
+def maxima(values: Any, firsts: Any) -> Any:
+    """Return the largest of each segment, never -0.0."""
+    return array("d", (max(values[start:end]) + 0.0 for start, end in pairwise([*firsts, len(values)])))
+
+
+def row_sums(columns_: Sequence[Any]) -> Any:
+    """Return the exact sum of each row of at least one column."""
+    return array("d", map(exact.total, zip(*columns_, strict=True)))
+
+
+def negative(values: Any) -> Any:
+    """Return the values with the other sign."""
+    return array("d", (-value for value in values))
+
+
+def divided(values: Any, by: Any) -> Any:
+    """Return each value divided by a number, or by its own."""
+    return array(
+        "d", (v / d for v, d in zip(values, by, strict=True)) if hasattr(by, "__len__") else (v / by for v in values)
+    )
+
+
+def shifted(numbers: Any, by: int) -> Any:
+    """Return integers with a number added."""
+    return array("q", (number + by for number in numbers))
+
+
+def scaled(numbers: Any, by: int, offset: int) -> Any:
+    """Return integers times a number, with another added."""
+    return array("q", (number * by + offset for number in numbers))
+
+
+def positive(numbers: Any) -> Any | None:
+    """Return the places of what is above zero; None if all is."""
+    places = array("q", (place for place, number in enumerate(numbers) if number > 0))
+    return None if len(places) == len(numbers) else places
+
+
+def corrections(before: Any, values: Any, rollover: float) -> Any:
+    """Return for each value what to add to its rise since `before` of the row above; 0 for the first."""
+    pairs = zip(before, values[1:], strict=False)
+    return array("d", [0.0, *(exact.correction(a, b, rollover) for a, b in pairs)][: len(values)])
+
+
+def zero_at(column: Any, places: Any) -> Any:
+    """Return the column with zeros at these places."""
+    changed = array(column.typecode, column)
+    for place in places:
+        changed[place] = 0
+    return changed
+
+
+def areas(times: Any, values: Any, edges: Any, gap: int) -> tuple[Any, Any]:
+    """Return the area under straight lines from point to point in unit·ms, and whether there is a line, for each bucket.
+
+    Nothing is assumed between points more than `gap` ms apart. Lines outside the edges do not count.
+    """
+    size = len(edges) - 1
+    scaled = exact.decimal(values)
+    numbers: Any = scaled[1] if scaled else values
+    scale = exact.SCALES[scaled[0]] if scaled else 1
+    inner: list[list[Any]] = [[] for _ in range(size)]
+    crossing: list[tuple[int, int]] = []
+    bucket = 0
+    for place in range(len(times) - 1):
+        start, end = times[place], times[place + 1]
+        if end - start > gap or end <= edges[0] or start >= edges[size]:
+            continue
+        bucket = max(bucket, bisect_right(edges, start) - 1)
+        if edges[bucket] <= start and end <= edges[bucket + 1]:
+            inner[bucket].append((numbers[place] + numbers[place + 1]) * (end - start))
+        else:
+            crossing.append((place, bucket))
+    found = array("d", ((sum(terms) if scaled else exact.fsum(terms)) / (2 * scale) for terms in inner))
+    touched = bytearray(map(bool, inner))
+    for place, bucket in crossing:
+        cut(found, touched, edges, bucket, (times[place], values[place]), (times[place + 1], values[place + 1]))
+    return found, touched
+
+
+def cut(found: Any, touched: Any, edges: Any, bucket: int, start: tuple[int, float], end: tuple[int, float]) -> None:
+    """Add the area under one line to the buckets that it crosses, from `bucket` on."""
+    (left, first), (right, last) = start, end
+    slope = (last - first) / (right - left)
+    while bucket < len(found) and edges[bucket] < right:
+        begin, stop = max(left, edges[bucket]), min(right, edges[bucket + 1])
+        if stop > begin:
+            middle = first + slope * ((begin + stop) / 2 - left)
+            found[bucket] += middle * (stop - begin)
+            touched[bucket] = 1
+        bucket += 1
+
+
+def rounded(values: Any, digits: int) -> Any:
+    """Return values with so many digits behind the point, at most 6; larger ones than that can hold stay as they are."""
+    scale = exact.SCALES[digits]
+    return array("d", (round(v * scale) / scale if abs(v * scale) < exact.LARGEST else v for v in values))
+
+
+def digits_of(values: Any) -> int | None:
+    """Return how many digits behind the point the values have, if they are decimals of at most 6."""
+    found = exact.decimal(values)
+    return found[0] if found else None
+
+
+def filled(column: Any, places: Any, others: Any) -> Any:
+    """Return the column with another one's rows at these places."""
+    changed = array(column.typecode, column)
+    for place in places:
+        changed[place] = others[place]
+    return changed

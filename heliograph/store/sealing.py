@@ -1,0 +1,184 @@
+"""From readings in order of arrival to chunks: every series and UTC day that readings touch is put together anew."""
+
+import logging
+from collections.abc import Iterable, Mapping, Set
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from heliograph.errors import StoreDamaged
+from heliograph.store import blocks, cells, history, months, tiers
+from heliograph.store.cells import DAY, Track
+from heliograph.store.history import Year
+from heliograph.store.names import Names
+from heliograph.store.vectors import Vector, ops
+
+log = logging.getLogger(__name__)
+
+Row = tuple[int, int, int, bytes]  # number of arrival, layout, ms UTC, payload
+
+
+class Readings(NamedTuple):
+    """Readings of one layout of a device in one day, in order of arrival."""
+
+    numbers: tuple[int, ...]
+    times: tuple[int, ...]
+    payloads: tuple[bytes, ...]
+
+
+class Source(NamedTuple):
+    """When readings were measured (ms UTC), and the numbers under which they arrived."""
+
+    times: Vector
+    numbers: Vector
+
+
+class Part(NamedTuple):
+    """New values of one series: those of a source's readings at `places` (None: all)."""
+
+    source: int
+    places: Vector | None
+    values: Vector
+
+
+class Group(NamedTuple):
+    """Series that were always measured together, before (on `axis`) and now: they share the work and the axis."""
+
+    axis: int | None
+    parts: list[Part]  # of its first member; the others differ only in the values
+    members: list[int]
+
+
+Parts = dict[int, list[Part]]  # by series
+Days = dict[tuple[int, int], dict[int, Readings]]  # (device, UTC day) → layout → readings
+
+
+def by_day(rows: Iterable[Row], names: Names) -> Days:
+    """Return readings by device and UTC day."""
+    days: Days = {}
+    for layout, group in groupby(sorted(rows, key=itemgetter(1)), key=itemgetter(1)):
+        device = names.layouts[layout].device
+        for day, theirs in groupby(sorted(group, key=_day), key=_day):
+            numbers, _, times, payloads = zip(*theirs, strict=True)
+            days.setdefault((device, day), {})[layout] = Readings(numbers, times, payloads)
+    return days
+
+
+def _day(row: Row) -> int:
+    return row[2] // DAY
+
+
+def opened(readings: Mapping[int, Readings], names: Names) -> tuple[dict[int, Source], Parts]:
+    """Return the columns of a device's readings of a day."""
+    sources = {layout: Source(ops.ints(found.times), ops.ints(found.numbers)) for layout, found in readings.items()}
+    parts: Parts = {}
+    for layout, found in readings.items():
+        sids = names.layouts[layout].series
+        for sid, values in zip(sids, ops.columns(found.payloads, len(sids)), strict=True):
+            places = ops.present(values)
+            if places is None:
+                parts.setdefault(sid, []).append(Part(layout, None, values))
+            elif len(places):
+                parts.setdefault(sid, []).append(Part(layout, places, ops.take(values, places)))
+    return sources, parts
+
+
+def seal(
+    year: Year, device: int, day: int, sources: Mapping[int, Source], parts: Mapping[int, list[Part]], names: Names
+) -> None:
+    """Put a device's new values of a UTC day into the year, in the transaction that is open.
+
+    Of equal times of a series, the last arrival stays; what is there already may come again.
+    What is there and cannot be read is set aside. Raises sqlite3.Error if the disk refuses.
+    """
+    old, before = _there(year, parts, day)
+    axes = _Axes(year, device, day, before.keys(), names.of_device(device) - parts.keys())
+    for group in _groups(parts, old):
+        known = [] if group.axis is None else [before[group.axis]]
+        news = [sources[part.source] for part in group.parts]
+        places = [part.places for part in group.parts]
+        numbers = ops.concat(
+            [s.numbers for s in known] + [_taken(s.numbers, p) for s, p in zip(news, places, strict=True)]
+        )
+        times = ops.concat([s.times for s in known] + [_taken(s.times, p) for s, p in zip(news, places, strict=True)])
+        kept = cells.latest(numbers, times)
+        times = _taken(times, kept)
+        axis = axes.put(times, _taken(numbers, kept), group.axis)
+        for sid in group.members:
+            values = ops.concat([*old[sid].values(), *(part.values for part in parts[sid])])
+            _put(year, sid, day, axis, Track(times, _taken(values, kept)), names)
+    axes.tidy()
+
+
+def _there(year: Year, series: Iterable[int], day: int) -> tuple[dict[int, dict[int, Vector]], dict[int, Source]]:
+    """Return what is there: the values of each series by axis, at most one, and those axes."""
+    old: dict[int, dict[int, Vector]] = {}
+    axes: dict[int, Source] = {}
+    for sid in series:
+        old[sid] = {}
+        if chunk := year.chunk(sid, day):
+            try:
+                if chunk.axis not in axes:
+                    axes[chunk.axis] = Source(*year.axis(chunk.axis))
+                old[sid] = {chunk.axis: history.track(axes[chunk.axis].times, chunk).values}
+            except StoreDamaged as error:
+                log.error("series %d, day %d: %s; set aside", sid, day, error)
+                year.set_aside(sid, chunk)
+    return old, axes
+
+
+def _groups(parts: Mapping[int, list[Part]], old: Mapping[int, Mapping[int, Vector]]) -> Iterable[Group]:
+    groups: dict[tuple[int | None, tuple[tuple[int, bytes | None], ...]], Group] = {}
+    for sid, news in parts.items():
+        axis = next(iter(old[sid]), None)
+        sources = tuple((part.source, None if part.places is None else part.places.tobytes()) for part in news)
+        groups.setdefault((axis, sources), Group(axis, news, [])).members.append(sid)
+    return groups.values()
+
+
+def _taken(column: Vector, places: Vector | None) -> Vector:
+    if places is None:
+        return column
+    taken: Vector = ops.take(column, places)
+    return taken
+
+
+def _put(year: Year, sid: int, day: int, axis: int, track: Track, names: Names) -> None:
+    newest = int(track.times[-1]), float(track.values[-1])
+    year.put_chunk(sid, day, axis, newest, blocks.encode_floats(track.values))
+    series = names.series[sid]
+    for grain in tiers.GRAINS:
+        found = None
+        if len(track.times) >= grain.least:
+            found = cells.of_day(track, day, grain.width, series.kind, series.rollover)
+        months.put(year, grain, sid, day, found, cells.span(track))
+
+
+class _Axes:
+    """The axes of a device's day: shared where they are equal, kept as long as a chunk needs them."""
+
+    def __init__(self, year: Year, device: int, day: int, leaving: Set[int], others: Set[int]) -> None:
+        self._year = year
+        self._first = history.axis_key(device, day)
+        self._day = day
+        self._there = set(year.axes(device, day))
+        staying = {chunk.axis for sid in others if (chunk := year.chunk(sid, day))} if leaving else set()
+        self._needed = staying | (self._there - leaving)
+        self._shared: dict[tuple[bytes, bytes], int] = {}
+
+    def put(self, times: Vector, numbers: Vector, old: int | None) -> int:
+        """Return the key of an axis, which is written unless it was already."""
+        blobs = blocks.encode_ints(ops.shifted(times, -self._day * DAY)), blocks.encode_ints(numbers)
+        k = self._shared.get(blobs)
+        if k is None:
+            free = (k for k in range(self._first, self._first + history.SLOTS) if k not in self._needed)
+            k = old if old is not None and old not in self._needed else next(free)
+            self._shared[blobs] = k
+            self._needed.add(k)
+            ordered = numbers.tolist()
+            self._year.put_axis(k, min(ordered), max(ordered), *blobs)
+        return k
+
+    def tidy(self) -> None:
+        """Delete the axes that no chunk needs any more."""
+        self._year.drop_axes(self._there - self._needed)
