@@ -29,7 +29,10 @@ class ServiceHealth(Struct):
 
 
 class Health(Struct):
-    """Whether this node's bus and store answer, and how its services say they are."""
+    """Whether this node's bus and store answer, and how its services say they are.
+
+    `problems` are parts of the store that cannot be read; `status` is ok or degraded.
+    """
 
     status: str
     detail: str
@@ -37,6 +40,7 @@ class Health(Struct):
     time: float
     bus: bool
     store: bool
+    problems: list[str]
     services: dict[str, ServiceHealth]
 
 
@@ -110,6 +114,11 @@ def answer(content: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(content), status, {"cache-control": "no-store"}, media_type="application/json")
 
 
+def kept(body: bytes, headers: dict[str, str]) -> Response:
+    """Return an answer in JSON that a client may keep as the headers say."""
+    return Response(body, 200, headers, media_type="application/json")
+
+
 def components() -> dict[str, Any]:
     """Return the JSON schemas of all answers, by name."""
     kinds = (Problem, Health, NodeAnswer, DeviceAnswer, LatestAnswer, RawAnswer, BucketAnswer)
@@ -120,20 +129,31 @@ def components() -> dict[str, Any]:
 def described(kind: type[Struct], description: str, shape: str = "one") -> dict[int | str, dict[str, Any]]:
     """Return what openapi.json says of an answer: `one` of a kind, a `list`, or a `map` by name."""
     reference: dict[str, Any] = {"$ref": f"#/components/schemas/{kind.__name__}"}
-    problem = {"$ref": "#/components/schemas/Problem"}
     schema = {
         "one": reference,
         "list": {"type": "array", "items": reference},
         "map": {"type": "object", "additionalProperties": reference},
     }[shape]
+    return {200: {"description": description, "content": {"application/json": {"schema": schema}}}, **_PROBLEMS}
+
+
+def described_file(description: str) -> dict[int | str, dict[str, Any]]:
+    """Return what openapi.json says of an answer that is a text file of one of several kinds."""
+    kinds = ("text/csv", "application/jsonl", "text/plain")
     return {
-        200: {"description": description, "content": {"application/json": {"schema": schema}}},
-        "4XX": {
-            "description": "The question is wrong.",
-            "content": {"application/json": {"schema": problem}},
-        },
-        503: {
-            "description": "The store is away.",
-            "content": {"application/json": {"schema": problem}},
-        },
+        200: {"description": description, "content": {kind: {"schema": {"type": "string"}} for kind in kinds}},
+        **_PROBLEMS,
     }
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": _problem("The question is wrong."),
+    503: _problem("The store is away."),
+}

@@ -1,22 +1,43 @@
-"""The parameters of /series, from text to what the store is asked."""
+"""The parameters of /series and /export, from text to what the store is asked."""
 
 import math
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from heliograph.store import buckets
 from heliograph.store.interface import FUNCTIONS, Function
+from services.api import formats
 from services.api.errors import Refused
 
 BUCKET_LIMIT = 20_000  # buckets of one series
 CELL_LIMIT = 200_000  # buckets of all series of one answer
 POINT_LIMIT = 100_000  # raw points of one page
+TIER_SECONDS = 300  # the store sums up every five minutes of UTC
 DAY = 86400.0
 LATEST = 4102444800.0  # 2100-01-01: beyond it, a time is in milliseconds or a mistake
 _BUCKET = re.compile(r"([1-9][0-9]{0,5})([smhdw])|1mo|1y")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY}
-_SUGGESTED = ("1s", "5s", "10s", "30s", "1m", "5m", "15m", "30m", "1h", "3h", "6h", "12h", "1d", "1w", "1mo", "1y")
+_SUGGESTED = (
+    "1s",
+    "5s",
+    "10s",
+    "30s",
+    "1m",
+    "5m",
+    "10m",
+    "15m",
+    "30m",
+    "1h",
+    "3h",
+    "6h",
+    "12h",
+    "1d",
+    "1w",
+    "1mo",
+    "1y",
+)
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
 
 
@@ -90,23 +111,58 @@ def limit(text: str | None, default: int = 10_000) -> int:
     return int(text)
 
 
-def bucket(text: str, asked: Span, series: int) -> str:
-    """Return a bucket that is well formed and gives an answer of bearable size; raise Refused."""
+def file_format(text: str | None) -> formats.Name:
+    """Return the format of a file, by default CSV; raise Refused."""
+    for name in formats.NAMES:
+        if name == (text or "csv"):
+            return name
+    raise Refused(f"format={text!r:.42} is none of {' '.join(formats.NAMES)}")
+
+
+def bucket(text: str) -> str:
+    """Return a bucket that is well formed, or auto; raise Refused."""
+    if text == "auto":
+        return text
     if not _BUCKET.fullmatch(text):
         raise Refused(f"bucket={text[:40]!r} is not a bucket: it is auto, 1mo, 1y, or a number of s m h d w as in 15m")
-    if _length(text) > 366 * DAY:
+    if length(text) > 366 * DAY:
         raise Refused(f"bucket={text} is longer than 1y, the longest bucket")
-    most = min(BUCKET_LIMIT, CELL_LIMIT // max(1, series))
-    if _buckets(asked, text) > most:
-        fits = next((name for name in _SUGGESTED if _buckets(asked, name) <= most), "1y")
+    return text
+
+
+def buckets_of(text: str | None, tz: str | None, names: str | None) -> tuple[str, str, list[Function]]:
+    """Return bucket, time zone and functions, the bucket empty for raw points; raise Refused."""
+    if text:
+        return bucket(text), zone(tz), functions(names)
+    if tz or names:
+        raise Refused("tz and functions go with bucket: add one such as bucket=1h, or bucket=auto")
+    return "", "UTC", []
+
+
+def bearable(text: str, asked: Span, series: int) -> str:
+    """Return the bucket if it gives an answer of bearable size, or is auto; raise Refused."""
+    if text != "auto" and not _fits(text, asked, series):
+        fits = next((name for name in _SUGGESTED if _fits(name, asked, series)), "1y")
         raise Refused(
             f"bucket={text} makes {_buckets(asked, text):.0f} buckets of each of {series} series, "
-            f"at most {most}: bucket={fits} or longer fits, or auto"
+            f"at most {_most(series)}: bucket={fits} or longer fits, or auto"
         )
     return text
 
 
-def _length(text: str) -> float:
+def is_summed_up(bounds: Sequence[float]) -> bool:
+    """Whether the store has summed up what makes these buckets, so that it need not look at every value."""
+    return all(edge % TIER_SECONDS == 0 for edge in bounds)
+
+
+def quick(text: str, asked: Span, series: int) -> list[str]:
+    """Return the next shorter and the next longer bucket that the store has summed up, those of them that there are."""
+    fit = [name for name in _SUGGESTED if length(name) >= TIER_SECONDS and _fits(name, asked, series)]
+    shorter = [name for name in fit if length(name) <= length(text)]
+    return shorter[-1:] + fit[len(shorter) : len(shorter) + 1]
+
+
+def length(text: str) -> float:
     """Return the least a bucket lasts, in seconds."""
     if text == "1mo":
         return 28 * DAY
@@ -115,8 +171,16 @@ def _length(text: str) -> float:
     return int(text[:-1]) * _SECONDS[text[-1]]
 
 
+def _most(series: int) -> int:
+    return min(BUCKET_LIMIT, CELL_LIMIT // max(1, series))
+
+
+def _fits(text: str, asked: Span, series: int) -> bool:
+    return _buckets(asked, text) <= _most(series)
+
+
 def _buckets(asked: Span, text: str) -> float:
-    return math.ceil((asked.end - asked.start) / _length(text)) + 1
+    return math.ceil((asked.end - asked.start) / length(text)) + 1
 
 
 class Cursor(NamedTuple):

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-from pathlib import Path
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -14,9 +13,8 @@ from heliograph.bus import Message
 from heliograph.config import Config
 from heliograph.errors import ConfigError, MessageError, StoreAway, StoreDamaged
 from heliograph.service import Service
-from heliograph.store import open_reader
 from heliograph.store.interface import Point, Reader, Series
-from services.api import page
+from services.api import page, place
 from services.api.app import create_app
 from services.api.history import History
 from services.api.live import Live
@@ -38,9 +36,10 @@ class Api(Config, frozen=True, kw_only=True):
     origins: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a port that nothing can listen on, and origins that no browser sends."""
+        """Refuse a port that nothing can listen on, a store that is none, and origins that no browser sends."""
         if not 0 < self.port < 65536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535")
+        place.check(self.store)
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise ValueError(f"origins: {origin!r} is not an origin such as https://example.org")
@@ -48,8 +47,8 @@ class Api(Config, frozen=True, kw_only=True):
 
 def main(options: Api, service: Service) -> None:
     """Answer until the process is told to stop."""
-    data = Path(options.store) if options.store else service.data
-    with _listen(options) as listener, History(lambda: open_reader(data)) as history:
+    reader, hide = place.opener(options.store, service.data), place.hider(options.store)
+    with _listen(options) as listener, History(reader, hide=hide) as history:
         asyncio.run(_serve(options, service, listener, history))
 
 

@@ -4,17 +4,19 @@ from collections.abc import Sequence
 
 import msgspec
 
-from heliograph.messages import Status
+from heliograph.messages import Channel, Status
+from heliograph.store.interface import Point, Series
 from services.api import patterns
 from services.api.answers import ChannelAnswer, DeviceAnswer, Health, LatestAnswer, NodeAnswer, ServiceHealth
-from services.api.live import Device, Live
+from services.api.live import Device, Live, Newest
 
 
-def health(live: Live, node: str, bus: bool, store_problem: str, now: float) -> Health:
-    """Return how this node is; `store_problem` is empty when the store answers."""
+def health(live: Live, node: str, bus: bool, store_problem: str, now: float, damages: Sequence[str] = ()) -> Health:
+    """Return how this node is; `store_problem` is empty when the store answers, `damages` is what it cannot read."""
     problems = [] if bus else ["no connection to the broker"]
     if store_problem:
         problems.append(f"no answer from the store: {store_problem}")
+    problems += damages
     return Health(
         status="degraded" if problems else "ok",
         detail="; ".join(problems),
@@ -22,6 +24,7 @@ def health(live: Live, node: str, bus: bool, store_problem: str, now: float) -> 
         time=now,
         bus=bus,
         store=not store_problem,
+        problems=list(damages),
         services=_services(live, node),
     )
 
@@ -39,9 +42,19 @@ def devices(live: Live, node: str | None) -> list[DeviceAnswer]:
     return [_device(device) for (owner, _), device in sorted(live.devices.items()) if node in (None, owner)]
 
 
-def latest(live: Live, wanted: Sequence[str]) -> dict[str, LatestAnswer]:
-    """Return the newest values of the series that are meant; raise Refused for a name that is none."""
+def latest(
+    live: Live, wanted: Sequence[str], stored: Sequence[tuple[Series, Point | None]] = ()
+) -> dict[str, LatestAnswer]:
+    """Return the newest values of the series that are meant, newer ones of the store before live ones.
+
+    Raises Refused for a name that is none.
+    """
     known = {name: (channel, newest) for name, channel, newest in live.newest()}
+    for series, point in stored:
+        channel, newest = known.get(series.name) or (Channel(series.unit, series.kind), None)
+        if point and (newest is None or point.time > newest.time):
+            newest = Newest(point.time, point.value)
+        known[series.name] = channel, newest
     answers = {}
     for name in patterns.select(wanted, known):
         channel, newest = known[name]

@@ -2,6 +2,7 @@
 
 import math
 import re
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -110,6 +111,13 @@ class Register(Config, frozen=True):
         return int(self.type[-2:]) // 16
 
     @property
+    def rollover(self) -> float:
+        """What the value would be if the registers could hold one more; 0 where they do not begin again at zero."""
+        if not self.type.startswith("uint") or self.bits or self.offset or self.scale < 0:
+            return 0.0
+        return float(Decimal(repr(self.scale)) * (1 << 16 * self.count))
+
+    @property
     def bit_range(self) -> tuple[int, int]:
         """The highest and the lowest bit of `bits`; raise ValueError if it is none."""
         match = _BITS.fullmatch(self.bits)
@@ -137,7 +145,11 @@ class Model(msgspec.Struct, frozen=True):
             derived = "state"
         else:
             derived = "gauge"
-        return messages.Channel(units.spelled(register.unit), register.kind or derived, register.label)
+        kind = register.kind or derived
+        channel = messages.Channel(units.spelled(register.unit), kind, register.label)
+        if kind == "counter" and register.rollover:
+            return msgspec.structs.replace(channel, rollover=register.rollover)
+        return channel
 
 
 @cache

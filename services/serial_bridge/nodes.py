@@ -21,6 +21,7 @@ from services.serial_bridge.readings import About, NotAReading, Reading
 from services.serial_bridge.values import Scale, finite, scale
 
 CODES = "bBhHiIlLqQfdc"
+UNSIGNED = "BHILQ"
 WHITENING = bytes(byte ^ 0x55 for byte in range(256))
 NO_SENSOR_C = {300: "not there", 302: "out of range", 304: "bad checksum"}
 LARGEST_NODE = 1023  # RFM69 addresses have ten bits, those of the RFM12 five
@@ -194,10 +195,22 @@ def _described(ordered: list[str], node: Node) -> dict[str, Channel]:
         unit = node.units[position] if position < len(node.units) else ""
         text = position < len(node.datacodes) and node.datacodes[position] == "c"
         try:
-            described[name] = channel(unit, kinds.get(name, "text" if text else None))
+            what = channel(unit, kinds.get(name, "text" if text else None))
         except ValueError as error:
             raise ValueError(f"units: {name}: {error}") from None
+        described[name] = what
+        if what.kind == "counter" and (rollover := _rollover(node, position)):
+            described[name] = msgspec.structs.replace(what, rollover=rollover)
     return described
+
+
+def _rollover(node: Node, position: int) -> float:
+    """Return the value at which an unsigned number of the packet begins again at zero; 0 for any other."""
+    codes = node.datacodes or (node.datacode,) * (position + 1)
+    if position >= len(codes) or codes[position] not in UNSIGNED:
+        return 0.0
+    factor = node.scales[position] if position < len(node.scales) else (1.0 if node.scales else node.scale)
+    return max(0.0, float(scale(factor).times(1 << 8 * struct.calcsize(f"<{codes[position]}"))))
 
 
 def _shortest(single: float) -> float:

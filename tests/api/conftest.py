@@ -13,6 +13,7 @@ import uvicorn
 
 from heliograph.messages import Block, Channel, Info
 from heliograph.store import open_reader, open_writer
+from heliograph.store.interface import Reader
 from services.api.app import create_app
 from services.api.history import History
 from services.api.live import Live
@@ -49,10 +50,10 @@ def data(tmp_path: Path) -> Path:
 class Running:
     """The application on a loopback port, with an event loop in a thread of its own."""
 
-    def __init__(self, data: Path, origins: tuple[str, ...] = ()) -> None:
+    def __init__(self, open_store: Callable[[], Reader], origins: tuple[str, ...] = ()) -> None:
         self.live = Live()
         self.connected = True
-        self._history = History(lambda: open_reader(data))
+        self._history = History(open_store)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         app = create_app(self.live, self._history, node="roof", connected=lambda: self.connected, origins=origins)
@@ -92,7 +93,7 @@ class Running:
 
 @pytest.fixture
 def running(data: Path) -> Iterator[Running]:
-    site = Running(data)
+    site = Running(lambda: open_reader(data))
     site.start()
     yield site
     site.stop()

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from heliograph.store import open_reader
 from services.api import page
 from tests.api.conftest import Running
 
@@ -110,7 +111,7 @@ def test_no_script_of_the_page_puts_strings_into_markup() -> None:
 
 def test_only_the_pages_named_in_origins_may_read_from_elsewhere(data: Path) -> None:
     friend, stranger = "https://solar.example.org", "https://evil.example"
-    running = Running(data, origins=(friend,))
+    running = Running(lambda: open_reader(data), origins=(friend,))
     running.start()
     address = f"127.0.0.1:{running.port}/api/v1"
     allowed = {

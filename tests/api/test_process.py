@@ -93,6 +93,22 @@ def test_it_stops_when_told_though_a_web_socket_is_open(
     assert "Traceback" not in processes.said()
 
 
+def test_it_stops_when_told_though_a_file_is_being_sent(
+    api: tuple[subprocess.Popen[bytes], int], processes: Processes
+) -> None:
+    process, port = api
+    query = "series=roof/tracer/pv_power&from=0&bucket=1s"  # a billion rows
+    with httpx.stream("GET", f"http://127.0.0.1:{port}/api/v1/export?{query}") as answer:
+        parts = answer.iter_bytes()
+        next(parts)
+        process.send_signal(signal.SIGTERM)
+        with pytest.raises(httpx.RemoteProtocolError):  # broken off, not at its end
+            for _ in parts:
+                pass
+    assert process.wait(20) == 0
+    assert "Traceback" not in processes.said()
+
+
 def test_without_the_broker_it_answers_503_and_recovers(
     api: tuple[subprocess.Popen[bytes], int], broker: LocalBroker, eventually: Eventually
 ) -> None:
@@ -112,6 +128,7 @@ def test_without_the_broker_it_answers_503_and_recovers(
         ('port = "http"', "[api] port"),
         ("prot = 8000", "no such option: prot"),
         ('origins = ["example.org"]', "is not an origin"),
+        ('store = "mysql://u:hidden@h/d"', "store: expected a folder or postgresql://"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_the_end(tmp_path: Path, processes: Processes, lines: str, words: str) -> None:
@@ -119,6 +136,7 @@ def test_a_wrong_option_is_one_line_and_the_end(tmp_path: Path, processes: Proce
     file.write_text(f"[api]\n{lines}\n")
     assert processes.start("services.api", str(file)).wait(30) == 1
     assert words in processes.said()
+    assert "hidden" not in processes.said()
     assert processes.said().count("\n") == 1
 
 

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heliograph.messages import encode
+from heliograph.store import open_reader
 from tests.api.conftest import START, TRACER, Running, tracer_row
 
 PV = "roof/tracer/pv_power"
@@ -149,10 +150,12 @@ def test_an_unknown_series_is_not_found_but_an_unmatched_pattern_is_empty(client
 @given(
     path=st.sampled_from(["/series", "/latest", "/devices", "/health", "/nodes", "/docs", "/openapi.json"]),
     query=st.dictionaries(
-        st.sampled_from(["series", "from", "to", "bucket", "tz", "functions", "limit", "next", "node"]),
+        st.sampled_from(["series", "from", "to", "bucket", "tz", "functions", "limit", "next", "node", "format"]),
         st.one_of(
             st.text(max_size=60),
-            st.sampled_from(["*/*/*", PV, "auto", "1mo", "1s", "UTC", "-0.0", "1763600000", "4102444800", "delta"]),
+            st.sampled_from(
+                ["*/*/*", PV, "auto", "csv", "line", "1mo", "1s", "UTC", "-0.0", "1763600000", "4102444800", "delta"]
+            ),
             st.floats().map(repr),
             st.from_regex(r"[0-9]{1,8}(s|m|h|d|w|mo|y)", fullmatch=True),
         ),
@@ -238,7 +241,7 @@ def test_health_is_bad_without_the_bus(running: Running, client: httpx.Client) -
 
 @pytest.fixture
 def storeless(tmp_path: Path) -> Iterator[tuple[Running, httpx.Client]]:
-    site = Running(tmp_path / "nothing")
+    site = Running(lambda: open_reader(tmp_path / "nothing"))
     site.start()
     with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1") as http:
         yield site, http
@@ -279,7 +282,7 @@ def test_a_method_that_is_not_for_a_path_is_said_in_json(client: httpx.Client) -
 def test_openapi_describes_every_answer(client: httpx.Client) -> None:
     description = get(client, "/openapi.json")
     assert sorted(description["paths"]) == [
-        f"/api/v1/{name}" for name in ("devices", "health", "latest", "nodes", "series")
+        f"/api/v1/{name}" for name in ("devices", "export", "health", "latest", "nodes", "series")
     ]
     text = client.get("/openapi.json").text
     schemas = description["components"]["schemas"]
@@ -293,4 +296,4 @@ def test_openapi_describes_every_answer(client: httpx.Client) -> None:
 def test_answers_are_compressed_for_those_who_can(client: httpx.Client) -> None:
     answer = client.get("/series", params={"series": PV, "from": START, "to": START + 36000})
     assert answer.headers["content-encoding"] == "gzip"
-    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["vary"] == "Accept-Encoding"

@@ -102,6 +102,15 @@ def test_every_device_file_names_its_document_and_units_that_exist(name: str) ->
             assert meaning.kind == "counter"
 
 
+def test_the_energies_of_the_tracer_roll_over_where_their_registers_end_and_those_of_the_meters_do_not() -> None:
+    for name in models.names():
+        model = models.load(name)
+        for channel in model.registers:
+            meaning = model.channel(channel)
+            expected = 42949672.96 if name == "epever_tracer" and meaning.kind == "counter" else 0.0
+            assert meaning.rollover == expected
+
+
 def test_the_tracer_is_read_in_the_blocks_of_its_document() -> None:
     asked = []
 

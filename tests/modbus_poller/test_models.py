@@ -39,6 +39,27 @@ def test_the_kind_of_a_channel_follows_from_what_it_is(tmp_path: Path, line: str
 
 
 @pytest.mark.parametrize(
+    ("line", "rollover"),
+    [
+        ('type = "uint32", scale = 0.01, kind = "counter"', 42949672.96),
+        ('type = "uint32", scale = 0.1, kind = "counter"', 429496729.6),
+        ('type = "uint16", scale = 10, kind = "counter"', 655360.0),
+        ('kind = "counter"', 65536.0),
+        ('type = "uint64", kind = "counter"', 2.0**64),
+        ('type = "int32", kind = "counter"', 0.0),  # goes on below zero
+        ('type = "float32", kind = "counter"', 0.0),
+        ('type = "uint32", offset = 5, kind = "counter"', 0.0),  # begins again at 5
+        ('type = "uint32", scale = -1, kind = "counter"', 0.0),
+        ('type = "uint16", bits = "7-0", kind = "counter"', 0.0),
+        ('type = "uint32"', 0.0),
+    ],
+)
+def test_a_counter_begins_again_where_its_registers_are_full(tmp_path: Path, line: str, rollover: float) -> None:
+    model = load(tmp_path, HEAD + f"[channels]\nx = {{ address = 1, {line} }}\n")
+    assert model.channel("x").rollover == rollover
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("[device", ["not TOML"]),

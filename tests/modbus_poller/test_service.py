@@ -154,7 +154,7 @@ def test_a_simulated_tracer_comes_out_as_it_is(pollers: Pollers, ear: Ear) -> No
     channels = ear.infos["tracer"]["channels"]
     assert set(channels) == set(values)
     assert channels["pv_voltage"] == {"unit": "V"}
-    assert channels["energy_generated_today"]["kind"] == "counter"
+    assert channels["energy_generated_today"] == {"unit": "kWh", "kind": "counter", "rollover": 42949672.96}
     assert ear.last_availability("tracer") == "offline"  # nobody reads it any more
     assert "online" in ear.availability["tracer"]
 

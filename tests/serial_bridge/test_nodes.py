@@ -79,6 +79,24 @@ def test_pulses_and_energies_are_counters_unless_the_options_say_otherwise() -> 
     assert found["rssi"] == Channel("dBm", "gauge")
 
 
+@pytest.mark.parametrize(
+    ("options", "rollover"),
+    [
+        ({"datacodes": ("h", "L")}, 2.0**32),
+        ({"datacodes": ("h", "H"), "scales": (1.0, 0.1)}, 6553.6),
+        ({"datacodes": ("h", "H"), "scale": 0.5}, 32768.0),
+        ({"datacodes": ("h", "H"), "scales": (2.0,)}, 65536.0),
+        ({"datacode": "I"}, 2.0**32),
+        ({"datacodes": ("h", "l")}, 0.0),  # goes on below zero
+        ({"datacodes": ("h", "f")}, 0.0),
+        ({"datacode": "h"}, 0.0),
+        ({"datacodes": ("h", "L"), "kinds": {"pulse": "gauge"}}, 0.0),
+    ],
+)
+def test_a_counter_begins_again_where_its_bytes_are_full(options: dict[str, Any], rollover: float) -> None:
+    assert channels(names=("power", "pulse"), units=("W", "p"), **options)["pulse"].rollover == rollover
+
+
 def test_units_reach_channels_without_names() -> None:
     assert channels(units=("W", "C"))["2"] == Channel("°C")
 

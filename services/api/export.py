@@ -1,0 +1,165 @@
+"""Answers to /export: a file of any size, asked from the store a page at a time.
+
+Between two pages other questions have their turn, nothing in the store is held, and a client
+that is gone is noticed.
+"""
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from operator import itemgetter
+from typing import NamedTuple
+
+from starlette.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.messages import Value
+from heliograph.store.buckets import automatic, edges
+from heliograph.store.interface import Function, Reader, Series
+from services.api import formats, freshness, patterns, queries
+from services.api.formats import Column, Format, Row
+from services.api.history import History
+from services.api.queries import DAY, Span
+
+log = logging.getLogger(__name__)
+
+PAGE_POINTS = 20_000  # about as many values as a page should have
+PAGE_CELLS = 1_000_000  # rows times columns of a page
+FIRST_SECONDS = 3600.0  # how much time the first page is about
+GROWTH = 4.0  # from page to page, at most
+BUCKET_DAYS = 32.0  # of shorter buckets a page is about no more time than this
+
+
+class Export(NamedTuple):
+    """What is exported, and the entity tag of it; raw points if `bucket` is empty."""
+
+    table: Format
+    chosen: list[Series]
+    asked: Span
+    bucket: str
+    tz: str
+    functions: Sequence[Function]
+    tag: str
+
+    @property
+    def file_name(self) -> str:
+        """The name under which it is saved: a series, or all, and the time."""
+        what = self.chosen[0].name.replace("/", "_") if len(self.chosen) == 1 else "heliograph"
+        since, until = (f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%SZ}" for moment in self.asked)
+        return f"{what}_{since}_{until}.{self.table.suffix}"
+
+
+def prepare(
+    reader: Reader,
+    wanted: Sequence[str],
+    asked: Span,
+    bucket: str,
+    tz: str,
+    functions: Sequence[Function],
+    name: formats.Name,
+) -> Export:
+    """Return what is to be exported; raise Refused for series that there are not. `bucket` is empty for raw points."""
+    known = {one.name: one for one in reader.series()}
+    chosen = [known[one] for one in patterns.select(wanted, known)]
+    if bucket == "auto":
+        bucket = automatic(asked.start, asked.end)
+    functions = functions if bucket else ()
+    columns = [Column(one, function) for one in chosen for function in (functions or ("",))]
+    tag = freshness.tag(reader, chosen, *asked, bucket, tz, functions, name, whole_past="delta" in functions)
+    return Export(formats.FORMATS[name](columns), chosen, asked, bucket, tz, functions, tag)
+
+
+class Download(StreamingResponse):
+    """A file that is sent while it is made, and broken off where it cannot be made any further."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it; uvicorn closes a connection whose answer is not complete."""
+        try:
+            await super().__call__(scope, receive, send)
+        except (StoreAway, StoreDamaged) as error:
+            log.warning("an export is broken off: %s", error)
+        except asyncio.CancelledError:
+            log.info("an export is broken off: the service stops")
+
+
+async def stream(history: History, export: Export) -> AsyncIterator[bytes]:
+    """Yield the file; raise StoreAway, in the middle of it, when the store goes away."""
+    if head := export.table.head():
+        yield head
+    if not export.chosen:
+        return
+    async for part in _bucketed(history, export) if export.bucket else _raw(history, export):
+        if part:
+            yield part
+
+
+async def _raw(history: History, export: Export) -> AsyncIterator[bytes]:
+    most = max(1000, min(PAGE_POINTS, PAGE_CELLS // len(export.chosen)))
+    start, seconds = export.asked.start, FIRST_SECONDS
+    while start < export.asked.end:
+        span = Span(start, min(start + seconds, export.asked.end))
+        page = await history.ask(partial(raw_page, export=export, span=span, most=2 * most))
+        yield page.body
+        seconds = max(1.0, (page.end - start) * min(GROWTH, most / max(page.points, 1)))
+        start = page.end
+
+
+async def _bucketed(history: History, export: Export) -> AsyncIterator[bytes]:
+    length = queries.length(export.bucket)
+    count = max(1, int(min(PAGE_POINTS // len(export.table.columns), BUCKET_DAYS * DAY // length)))
+    start = export.asked.start
+    while start < export.asked.end:
+        span = Span(start, min(start + count * length, export.asked.end))
+        page = await history.ask(partial(bucket_page, export=export, span=span))
+        yield page.body
+        start = page.end
+
+
+class Page(NamedTuple):
+    """A part of the file: everything before `end`, and how many values that are."""
+
+    body: bytes
+    end: float
+    points: int
+
+
+def raw_page(reader: Reader, export: Export, span: Span, most: int) -> Page:
+    """Return the raw points of a span, or of the beginning of it if there are more than about `most`."""
+    found, end = _points(reader, [one.id for one in export.chosen], span, most)
+    places = {one.id: place for place, one in enumerate(export.chosen)}
+    return Page(export.table.rows(_rows(found, places)), end, len(found))
+
+
+def _points(reader: Reader, ids: Sequence[int], span: Span, most: int) -> tuple[list[tuple[float, int, Value]], float]:
+    """Return about `most` points, all of each time, and the time before which there are no others."""
+    points = reader.export(ids, *span)
+    found = list(itertools.islice(points, most))
+    for point in points:
+        if point[0] > found[-1][0]:
+            return found, point[0]
+        found.append(point)
+    return found, span.end
+
+
+def _rows(points: Iterable[tuple[float, int, Value]], places: Mapping[int, int]) -> Iterator[Row]:
+    """Yield a row for each time; points come in order of time."""
+    for time, group in itertools.groupby(points, itemgetter(0)):
+        values: list[Value | None] = [None] * len(places)
+        for _, series, value in group:
+            values[places[series]] = value
+        yield time, values
+
+
+def bucket_page(reader: Reader, export: Export, span: Span) -> Page:
+    """Return the buckets that cover a span; the page ends where the last of them does."""
+    bounds = edges(*span, export.bucket, export.tz)
+    columns: list[list[Value | None]] = []
+    for one in export.chosen:
+        found = reader.aggregate(one.id, bounds, export.functions)
+        columns += [found[function] for function in export.functions]
+    rows = zip(bounds[:-1], zip(*columns, strict=True), strict=True)
+    return Page(export.table.rows(rows), bounds[-1], len(columns) * (len(bounds) - 1))
