@@ -16,7 +16,7 @@ from heliograph.errors import ConfigError, MessageError, StoreDamaged
 from heliograph.messages import Frame, Info, decode, encode, frames
 from heliograph.service import Service
 from heliograph.store import open_writer
-from heliograph.store.interface import Writer
+from heliograph.store.interface import Keep, Writer
 from services.storage.intake import Intake, Verdict
 
 log = logging.getLogger(__name__)
@@ -33,11 +33,22 @@ class Storage(Config, frozen=True):
 
     nodes: list[str] = msgspec.field(default_factory=list)
     commit_seconds: float = 10.0
+    url: str = ""
+    keep_years: float = 0.0
+    keep_raw_years: float = 0.0
+    keep_gigabytes: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no storage can do."""
         for node in self.nodes:
             topics.name(node)
+        if self.url and not self.url.startswith(("postgresql://", "postgres://")):
+            raise ValueError(
+                "url: expected postgresql://USER:PASSWORD@HOST/DATABASE, or nothing for the embedded store"
+            )
+        for option in ("keep_years", "keep_raw_years", "keep_gigabytes"):
+            if getattr(self, option) < 0:
+                raise ValueError(f"{option}: {getattr(self, option)} is less than 0, which keeps everything")
         if not 0.01 <= self.commit_seconds <= 30:
             raise ValueError(f"commit_seconds: {self.commit_seconds} is not between 0.01 and 30")
 
@@ -63,6 +74,7 @@ class Journal:
         self._names: dict[str, topics.Parsed] = {}
         self._refused: Message | None = None  # what the disk refused to take
         self._busy = False
+        self._problems: list[str] = []
         service.fact("frames_lost", self._intake.losses())
 
     def take(self, message: Message) -> None:
@@ -119,6 +131,14 @@ class Journal:
         self._busy = False
         self._service.count("commits")
         self._service.count("readings", readings)
+
+    def maintain(self) -> None:
+        """Do a piece of the store's housekeeping, if any is due; raise OSError if the disk refuses."""
+        self._store.maintain()
+        problems = self._store.problems()
+        if problems != self._problems:
+            self._problems = problems
+            self._service.fact("store_problems", problems)
 
     def finish(self) -> None:
         """Commit a last time; raise OSError if the disk refuses.
@@ -185,7 +205,8 @@ class Journal:
 def main(options: Storage, service: Service) -> None:
     """Store until the process is told to stop."""
     try:
-        store = open_writer(service.data, lambda: service.clock.synchronised)
+        keep = Keep(options.keep_years, options.keep_raw_years, options.keep_gigabytes)
+        store = open_writer(service.data, lambda: service.clock.synchronised, url=options.url, keep=keep)
     except (OSError, StoreDamaged) as error:
         raise ConfigError(f"the store cannot be opened: {error}") from None
     inbox: queue.SimpleQueue[Message | _Event] = queue.SimpleQueue()
@@ -219,9 +240,11 @@ def _work(journal: Journal, inbox: "queue.SimpleQueue[Message | _Event]", alive:
         try:
             item = inbox.get(timeout=min(wait, IDLE_SECONDS))
         except queue.Empty:
+            journal.maintain()
             continue
         if isinstance(item, Message):
             journal.take(item)
         else:
             journal.tell_everyone()
     journal.commit()
+    journal.maintain()

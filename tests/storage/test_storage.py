@@ -95,6 +95,21 @@ class Balky:
         self.store.commit(progress)
         self.events.append("commit")
 
+    def replaced(self, series: int, time: float) -> None:
+        self.refuse()
+        self.store.replaced(series, time)
+
+    def maintain(self) -> bool:
+        self.refuse()
+        return self.store.maintain()
+
+    def settle(self) -> None:
+        self.refuse()
+        self.store.settle()
+
+    def problems(self) -> list[str]:
+        return self.store.problems()
+
     def close(self) -> None:
         self.store.close()
 

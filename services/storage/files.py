@@ -1,0 +1,69 @@
+"""The files of an embedded store, for commands that copy or check them: read-only, whatever storage does meanwhile."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from heliograph.errors import StoreDamaged
+
+HOT, CATALOG, HISTORY = "hot.db", "catalog.db", "history-*.db"
+BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file
+
+
+def named(folder: Path) -> list[Path]:
+    """Return the files of a store, in the order in which they may be copied while it is written.
+
+    What leaves hot.db was in history before, and names are committed before anything refers to them: so hot.db
+    comes first, then history, oldest year first, then the names.
+    """
+    order = [folder / HOT, *sorted(folder.glob(HISTORY)), folder / CATALOG]
+    return [path for path in order if path.exists()]
+
+
+def size(path: Path) -> int:
+    """Return the bytes of a file, with its journal."""
+    wal = path.with_name(path.name + "-wal")
+    return path.stat().st_size + (wal.stat().st_size if wal.exists() else 0)
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a file for reading; raise StoreDamaged, from anywhere in the block, for one that is not a sound database.
+
+    Raises OSError for one that cannot be opened.
+    """
+    try:
+        with closing(_connected(path)) as connection:
+            yield connection
+    except sqlite3.OperationalError as error:
+        raise OSError(f"{path}: {error}") from None
+    except sqlite3.DatabaseError as error:
+        raise StoreDamaged(f"{path}: {error}") from None
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    # Where the folder is read-only, SQLite cannot make the -shm file; with no writer there is nothing to share.
+    choices = ("mode=ro",) if path.with_name(path.name + "-wal").exists() else ("mode=ro", "mode=ro&immutable=1")
+    for choice in choices:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{choice}", uri=True, isolation_level=None)
+        try:
+            connection.execute("PRAGMA query_only=1")
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except sqlite3.DatabaseError:
+            connection.close()
+            if choice == choices[-1]:
+                raise
+        else:
+            return connection
+    raise AssertionError("there is always a last choice")
+
+
+def mistakes(path: Path, *, quick: bool = False) -> list[str]:
+    """Return what SQLite finds wrong with a file, a sentence each; empty is good."""
+    try:
+        with opened(path) as connection:
+            found = [row[0] for row in connection.execute(f"PRAGMA {'quick_check' if quick else 'integrity_check'}")]
+    except StoreDamaged as error:
+        return [str(error)]
+    return [] if found == ["ok"] else [f"{path}: {sentence}" for sentence in found]

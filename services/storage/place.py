@@ -1,0 +1,120 @@
+"""Which store a command works on, and what to do when it cannot be opened."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+import click
+
+from heliograph import config, store
+from heliograph.errors import ConfigError, HeliographError
+from heliograph.lock import Taken
+from heliograph.store.interface import Reader, Writer
+
+CONFIGS = (Path("config.toml"), Path("/config.toml"))  # the second is where the containers have it
+STOP_STORAGE = (
+    "storage is running and the only one that may write: stop it (Ctrl-C at scripts/start, or "
+    "`docker compose stop storage`), run this again, start it again; meanwhile the producers keep their readings"
+)
+
+
+class _Where(config.Config, frozen=True, forbid_unknown_fields=False):
+    """What a command needs to know of the [storage] section."""
+
+    url: str = ""
+
+
+class Place(NamedTuple):
+    """Where a store is: in a node's data folder, or behind a URL."""
+
+    data: Path
+    url: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the store's files; raises click.ClickException for a store that has none."""
+        if self.url:
+            raise click.ClickException(
+                "this store is a PostgreSQL database: its own tools do that (pg_dump, pg_restore, VACUUM)"
+            )
+        return store.folder(self.data)
+
+    def __str__(self) -> str:
+        """Say where, without the password that a URL may hold."""
+        if not self.url:
+            return str(store.folder(self.data))
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    def reader(self) -> Reader:
+        """Open the store for reading."""
+        return store.open_reader(self.data, url=self.url)
+
+    def writer(self) -> Writer:
+        """Open the store for writing; raise what `explained` explains."""
+        return store.open_writer(self.data, url=self.url)
+
+
+def place(text: str) -> Place:
+    """Return the place that a URL or a data folder names."""
+    return Place(Path(), text) if "://" in text else Place(Path(text))
+
+
+def configured(path: Path | None) -> Place:
+    """Return the place that a node's configuration names; raise click.UsageError if there is no configuration."""
+    if path is None:
+        path = next((choice for choice in CONFIGS if choice.exists()), None)
+    if path is None:
+        raise click.UsageError(
+            "there is no config.toml here: name it with --config, or the node's data folder with --data"
+        )
+    file = config.read(path)
+    node = config.section(config.Node, file, "node", path, "storage")
+    return Place(Path(node.data), config.section(_Where, file, "storage", path, "storage").url)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """End the command with one sentence that says what to do, for everything that may be wrong with a store."""
+    try:
+        yield
+    except Taken:
+        raise click.ClickException(STOP_STORAGE) from None
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from None
+    except HeliographError as error:
+        raise click.ClickException(f"{error}") from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(f"the disk refuses: {error}") from None
+
+
+def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which store it works on; it is called with a Place first."""
+
+    @click.option(
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="The node's configuration.  [default: ./config.toml, then /config.toml]",
+    )
+    @click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="The node's data folder (the store is in store/ below it), in place of a configuration.",
+    )
+    @click.option("--url", help="A PostgreSQL store: postgresql://…, in place of a configuration.")
+    @wraps(command)
+    def with_place(config_file: Path | None, data: Path | None, url: str | None, *args: Any, **options: Any) -> Any:
+        if sum(choice is not None for choice in (config_file, data, url)) > 1:
+            raise click.UsageError("--config, --data and --url each name a store: give one of them")
+        with explained():
+            chosen = config_file is None and (data is not None or url is not None)
+            where = Place(data or Path(), url or "") if chosen else configured(config_file)
+            return command(where, *args, **options)
+
+    return with_place

@@ -1,0 +1,267 @@
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from heliograph import store
+from heliograph.messages import Block
+from heliograph.store.interface import Progress
+from services.storage import backup, files
+from tests.storage.stores import command, difference, done, everything, make, progress, settle
+
+T = 1_763_633_000.0
+
+
+def rows(start: int, count: int) -> list[Block]:
+    return [Block("meter", ("power", "on"), [[T + i, i / 7, i % 2 == 0] for i in range(start, start + count)])]
+
+
+def advance(_: int) -> None:
+    pass
+
+
+def test_a_backup_is_restored_as_it_was(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    make(data, rows(0, 5_000), progress={("roof/poller", "e1"): Progress(17, 3)})
+    before = everything(data)
+    assert "is a whole backup" in done("backup", folder, "--data", data)
+    make(data, rows(5_000, 100))
+    assert "restored" in done("restore", folder, "--data", tmp_path / "new")
+    assert difference(everything(tmp_path / "new"), before) is None
+    assert progress(tmp_path / "new") == {("roof/poller", "e1"): Progress(17, 3)}
+    result = command("restore", folder, "--data", data)
+    assert result.exit_code == 1
+    assert "--force" in result.stderr
+    assert len(everything(data)["roof/meter/power"]) == 5_100
+    assert "what was there is in" in done("restore", folder, "--data", data, "--force")
+    assert difference(everything(data), before) is None
+    make(data, rows(5_000, 100))
+    assert len(everything(data)["roof/meter/power"]) == 5_100
+    assert not list(folder.glob("*.partial*"))
+    assert not list((data / "store").glob("*.partial*"))
+
+
+def test_who_follows_the_arrivals_misses_nothing_that_comes_after_a_restore(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    make(data, rows(0, 100))
+    done("backup", folder, "--data", data)
+    make(data, rows(100, 1_000))
+    settle(data)
+    with closing(store.open_reader(data)) as reader:
+        cursor = reader.since(0, 10_000)[-1].cursor
+    done("restore", folder, "--data", data, "--force")
+    make(data, rows(100, 5))
+    with closing(store.open_reader(data)) as reader:
+        assert [arrival.time for arrival in reader.since(cursor, 100)] == [T + i for i in range(100, 105)]
+
+
+def test_what_was_sealed_between_the_copies_of_two_files_is_neither_lost_nor_doubled(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    make(data, rows(0, 3_000))
+    make(data, [Block("meter", ("power",), [[T, 1.0]])])
+    before = everything(data)
+    steps = 0
+
+    def seal_in_between(_: int) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 1:  # hot.db has just been copied
+            make(data, [Block("meter", ("power",), [[T + 1, 2.0], [T - 5, 3.0]])])
+            settle(data)
+
+    backup.back_up(store.folder(data), folder, seal_in_between)
+    done("restore", folder, "--data", tmp_path / "new")
+    found = everything(tmp_path / "new")
+    assert found["roof/meter/on"] == before["roof/meter/on"]
+    assert [time for time, _ in found["roof/meter/power"]][-3_000:] == [T + i for i in range(3_000)]
+    make(tmp_path / "new", [Block("meter", ("power",), [[T + 1, 9.0]])])
+    settle(tmp_path / "new")
+    assert (T + 1, 9.0) in everything(tmp_path / "new")["roof/meter/power"]
+
+
+def test_damaged_files_and_notes_of_the_old_store_do_not_get_into_the_restored_one(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    make(data, rows(0, 100))
+    before = everything(data)
+    done("backup", folder, "--data", data)
+    shutil.copy(store.folder(data) / "hot.db", store.folder(data) / "hot.db.damaged-20260101T000000-7")
+    (store.folder(data) / "copy-abc.json").write_text("{}")
+    done("restore", folder, "--data", data, "--force")
+    assert sorted(path.name for path in store.folder(data).iterdir() if path.is_file()) == [
+        "catalog.db",
+        "hot.db",
+        "lock",
+    ]
+    settle(data)
+    assert difference(everything(data), before) is None
+
+
+def test_nothing_is_restored_while_storage_runs(tmp_path: Path) -> None:
+    make(tmp_path / "data", rows(0, 10))
+    done("backup", tmp_path / "backup", "--data", tmp_path / "data")
+    with closing(store.open_writer(tmp_path / "data")):
+        result = command("restore", tmp_path / "backup", "--data", tmp_path / "data", "--force")
+    assert result.exit_code == 1
+    assert "docker compose stop storage" in result.stderr
+    assert len(everything(tmp_path / "data")["roof/meter/power"]) == 10
+
+
+def test_backups_while_storage_writes_hold_all_that_was_committed_before_and_no_half_reading(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    stop = threading.Event()
+    committed = 0
+
+    def work() -> None:
+        nonlocal committed
+        generator = random.Random(1)
+        with closing(store.open_writer(data)) as writer:
+            started.set()
+            while not stop.is_set():
+                count = generator.randrange(1, 400)
+                assert writer.write("roof", rows(committed, count)) == []
+                writer.commit({("roof/poller", "e"): Progress(committed + count, 0)})
+                committed += count
+                writer.maintain()
+
+    started = threading.Event()
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        assert started.wait(30)
+        for number in range(8):
+            at_least = committed
+            while committed == at_least:
+                pass
+            at_least = committed
+            folder = tmp_path / f"backup{number}"
+            copied = backup.back_up(store.folder(data), folder, advance)
+            assert all(copied.values())
+            done("restore", folder, "--data", tmp_path / f"restored{number}")
+            points = everything(tmp_path / f"restored{number}")
+            assert len(points["roof/meter/power"]) >= at_least
+            assert [time for time, _ in points["roof/meter/power"]] == [
+                T + i for i in range(len(points["roof/meter/power"]))
+            ]
+            assert len(points["roof/meter/on"]) == len(points["roof/meter/power"])
+            # what the producers are told must be there
+            (mark,) = progress(tmp_path / f"restored{number}").values()
+            assert mark.last <= len(points["roof/meter/power"])
+    finally:
+        stop.set()
+        thread.join()
+
+
+def history(folder: Path, year: int, value: int) -> Path:
+    path = folder / f"history-{year}.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID")
+        connection.execute("INSERT OR REPLACE INTO meta VALUES('x', ?)", (value,))
+        connection.commit()
+    return path
+
+
+def test_an_incremental_backup_leaves_years_that_have_not_changed(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    make(data, rows(0, 10))
+    years = [history(store.folder(data), year, 1) for year in (2019, 2020, 2021)]
+    assert all(backup.back_up(store.folder(data), folder, advance, incremental=True).values())
+    history(store.folder(data), 2020, 2)
+    years[2].unlink()
+    copied = backup.back_up(store.folder(data), folder, advance, incremental=True)
+    assert copied == {"hot.db": True, "history-2019.db": False, "history-2020.db": True, "catalog.db": True}
+    assert not (folder / "history-2021.db").exists()
+    with files.opened(folder / "history-2020.db") as connection:
+        assert connection.execute("SELECT value FROM meta WHERE key='x'").fetchone() == (2,)
+    assert all(backup.back_up(store.folder(data), folder, advance).values())
+
+
+def test_a_year_that_changed_only_in_its_journal_is_copied_again(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    make(data, rows(0, 10))
+    history(store.folder(data), 2019, 1)
+    backup.back_up(store.folder(data), folder, advance, incremental=True)
+    with closing(sqlite3.connect(store.folder(data) / "history-2019.db")) as connection:
+        connection.execute("INSERT OR REPLACE INTO meta VALUES('x', 5)")
+        connection.commit()
+        assert backup.back_up(store.folder(data), folder, advance, incremental=True)["history-2019.db"]
+    with files.opened(folder / "history-2019.db") as copy:
+        assert copy.execute("SELECT value FROM meta WHERE key='x'").fetchone() == (5,)
+
+
+def test_a_damaged_file_is_never_taken_for_a_backup_and_the_last_good_one_stays(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    make(data, rows(0, 5_000))
+    done("backup", folder, "--data", data)
+    good = {path.name: path.read_bytes() for path in folder.iterdir()}
+    path = store.folder(data) / "hot.db"
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = os.urandom(4096)
+    path.write_bytes(content)
+    result = command("backup", folder, "--data", data)
+    assert result.exit_code == 1
+    assert "hot.db" in result.stderr
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == good
+    assert command("check", "--data", data).exit_code == 1
+
+
+def test_a_backup_that_is_not_whole_is_refused_and_the_store_stays(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    make(data, rows(0, 100))
+    done("backup", folder, "--data", data)
+    before = everything(data)
+    for spoil in (
+        lambda: (folder / "hot.db").unlink(),
+        lambda: (folder / "hot.db").write_bytes(b"no database at all, but long enough to be looked at" * 100),
+        lambda: (folder / "backup.json").write_text("{"),
+        lambda: (folder / "backup.json").write_text(
+            '{"made": "", "files": {"../evil": {"size": 1, "modified": 1, "journal_size": 0, "journal_modified": 0}}}'
+        ),
+        lambda: (folder / "backup.json").unlink(),
+    ):
+        kept = tmp_path / "kept"
+        shutil.copytree(folder, kept)
+        spoil()
+        result = command("restore", folder, "--data", data, "--force")
+        assert result.exit_code == 1
+        assert "Traceback" not in result.output
+        assert difference(everything(data), before) is None
+        shutil.rmtree(folder)
+        kept.rename(folder)
+
+
+def test_there_is_no_backup_of_nothing(tmp_path: Path) -> None:
+    result = command("backup", tmp_path / "backup", "--data", tmp_path)
+    assert result.exit_code == 1
+    assert "there is no store" in result.stderr
+
+
+def test_a_backup_on_a_full_disk_is_explained(tmp_path: Path) -> None:
+    make(tmp_path / "data", rows(0, 50_000))
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
+        "from services.storage.command import main; main()"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, "backup", str(tmp_path / "backup"), "--data", str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "the disk refuses" in result.stderr
+    assert not list((tmp_path / "backup").glob("*"))
+
+
+@pytest.mark.parametrize("arguments", [("backup", "b"), ("restore", ".")])
+def test_a_database_is_backed_up_by_its_own_tools(arguments: tuple[str, ...]) -> None:
+    result = command(*arguments, "--url", "postgresql://user:secret@127.0.0.1:1/db")
+    assert result.exit_code == 1
+    assert "pg_dump" in result.stderr
+    assert "secret" not in result.output

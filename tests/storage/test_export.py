@@ -1,0 +1,114 @@
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heliograph.messages import Block, Channel
+from heliograph.store.interface import Series
+from services.storage.exporting import matching
+from tests.storage.stores import command, difference, done, everything, make, meanings
+
+T = 1_763_633_000.0
+CHANNELS = {"power": Channel("W"), "on": Channel(kind="state"), "mode": Channel(kind="text")}
+ROWS: list[list[Any]] = [
+    [T, 1.1, True, 'a "b", c\\d'],
+    [T + 0.123, -0.0, None, None],
+    [T + 60, 1e-300, False, "é=ü °"],
+    [T + 86_400, 0.1 + 0.2, None, ""],
+]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    made = tmp_path / "data"
+    make(made, [Block("meter", ("power", "on", "mode"), ROWS)], CHANNELS)
+    make(made, [Block("pump", ("power",), [[T, 5], [T + 1, 6.5]])], node="shed")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("export", "imported"),
+    [
+        (("--format", "csv"), ("csv", "--text", "mode", "--state", "on")),
+        (("--format", "csv", "--layout", "long", "--tz", "Europe/Berlin"), ("csv", "--text", "mode", "--state", "on")),
+        (("--format", "line"), ("line",)),
+    ],
+)
+def test_what_is_exported_can_be_imported_and_is_equal(
+    tmp_path: Path, data: Path, export: tuple[str, ...], imported: tuple[str, ...]
+) -> None:
+    out = tmp_path / "out.gz"
+    done("export", "--data", data, "-o", out, *export)
+    assert not list(tmp_path.glob("*.partial"))
+    done("import", imported[0], out, "--data", tmp_path / "again", *imported[1:])
+    expected = everything(data)
+    if imported[0] == "csv":  # where an empty text is no value
+        expected["roof/meter/mode"].pop()
+    assert difference(everything(tmp_path / "again"), expected) is None
+    assert {name: kind for name, (_, kind, _) in meanings(tmp_path / "again").items()} == {
+        name: kind for name, (_, kind, _) in meanings(data).items()
+    }
+
+
+def test_csv_is_wide_in_order_of_time(data: Path) -> None:
+    lines = done("export", "roof", "--data", data, "--tz", "Europe/Berlin", "--to", "2025-11-20T12:00").splitlines()
+    assert lines == [
+        "time,roof/meter/power,roof/meter/on,roof/meter/mode",
+        '2025-11-20T11:03:20.000+01:00,1.1,true,"a ""b"", c\\d"',
+        "2025-11-20T11:03:20.123+01:00,-0.0,,",
+        "2025-11-20T11:04:20.000+01:00,1e-300,false,é=ü °",
+    ]
+
+
+def test_json_lines_hold_a_value_each(data: Path) -> None:
+    lines = done("export", "*/*/power", "--data", data, "--format", "jsonl", "--from", str(T + 1)).splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {"time": T + 1, "series": "shed/pump/power", "value": 6.5},
+        {"time": T + 60, "series": "roof/meter/power", "value": 1e-300},
+        {"time": T + 86_400, "series": "roof/meter/power", "value": 0.1 + 0.2},
+    ]
+
+
+def test_buckets_are_of_the_time_zone_and_empty_ones_are_left_out(data: Path) -> None:
+    out = done(
+        *("export", "roof/meter/power", "--data", data, "--bucket", "1d", "--tz", "Europe/Berlin"),
+        *("--function", "n", "--function", "max", "--to", "2025-11-25"),
+    )
+    assert out.splitlines() == [
+        "time,roof/meter/power n,roof/meter/power max",
+        "2025-11-20T00:00:00.000+01:00,3,1.1",
+        "2025-11-21T00:00:00.000+01:00,1,0.30000000000000004",
+    ]
+
+
+def test_a_file_that_ends_in_gz_is_compressed(tmp_path: Path, data: Path) -> None:
+    done("export", "--data", data, "-o", tmp_path / "a.csv.gz")
+    assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()).startswith(b"time,roof/meter/power")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("nothing/*",), 1, "no series matches"),
+        (("--from", "tomorrow"), 2, "--from"),
+        (("--from", "2026-01-01", "--to", "2025-01-01"), 2, "not before --to"),
+        (("--function", "max"), 2, "--bucket"),
+        (("--bucket", "5x"), 1, "5x"),
+        (("--tz", "Mars"), 1, "Mars"),
+        (("-o", "/nowhere/at/all.csv"), 1, "/nowhere/at/all.csv"),
+    ],
+)
+def test_what_cannot_be_exported_is_explained(data: Path, arguments: tuple[str, ...], code: int, says: str) -> None:
+    result = command("export", "--data", data, *arguments)
+    assert result.exit_code == code
+    assert says in result.stderr
+
+
+def test_a_star_stands_for_anything_within_one_part() -> None:
+    series = [Series(1, "roof", "meter", "power", "W", "gauge"), Series(2, "shed", "pump", "power_max", "W", "gauge")]
+    assert [one.id for one in matching(series, [])] == [1, 2]
+    assert [one.id for one in matching(series, ["*/*/power"])] == [1]
+    assert [one.id for one in matching(series, ["shed", "roof/m*"])] == [1, 2]
+    assert matching(series, ["r*/power", "a/b/c/d"]) == []

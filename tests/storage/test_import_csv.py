@@ -1,0 +1,172 @@
+from pathlib import Path
+
+import pytest
+
+from services.storage.csv_files import channel_name, unit_apart
+from tests.storage.stores import command, done, everything, meanings
+
+OPTIONS = ("--node", "roof", "--device", "meter")
+T = 1_763_633_000
+
+
+def written(folder: Path, content: str, name: str = "in.csv") -> Path:
+    path = folder / name
+    path.write_text(content, encoding="utf-8")
+    return path
+
+
+def test_a_wide_file_becomes_readings_of_one_device(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        f"Time,Power (W),Energy [kWh],Door open,Mode,Ignored\n{T},1.5,10.25,true,auto,1\n{T + 1},,10.5,false,7,2\n{T + 2},-2e3,NaN,,off,\n",
+    )
+    done("import", "csv", path, "--data", tmp_path, "--column", "Ignored=", "--counter", "energy", *OPTIONS)
+    assert everything(tmp_path) == {
+        "roof/meter/power": [(T, 1.5), (T + 2, -2000.0)],
+        "roof/meter/energy": [(T, 10.25), (T + 1, 10.5)],
+        "roof/meter/door_open": [(T, True), (T + 1, False)],
+        "roof/meter/mode": [(T, "auto"), (T + 1, "7"), (T + 2, "off")],
+    }
+    assert meanings(tmp_path) == {
+        "roof/meter/power": ("W", "gauge", 0.0),
+        "roof/meter/energy": ("kWh", "counter", 0.0),
+        "roof/meter/door_open": ("", "state", 0.0),
+        "roof/meter/mode": ("", "text", 0.0),
+    }
+
+
+def test_a_european_spreadsheet_is_understood(tmp_path: Path) -> None:
+    path = written(tmp_path, "﻿Datum;Leistung (kW)\r\n26.10.2025 02:30;1,5\r\n26.10.2025 02:10;1,75\r\n")
+    done(
+        *("import", "csv", path, "--data", tmp_path, "--time", "Datum", "--time-format", "%d.%m.%Y %H:%M"),
+        *(
+            "--tz",
+            "Europe/Berlin",
+            "--decimal-comma",
+            "--column",
+            "Leistung (kW)=power",
+            "--unit",
+            "power=kW",
+            *OPTIONS,
+        ),
+    )
+    assert everything(tmp_path) == {"roof/meter/power": [(1761438600.0, 1.5), (1761441000.0, 1.75)]}
+    assert meanings(tmp_path)["roof/meter/power"][0] == "kW"
+
+
+def test_a_long_file_names_its_series(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        f"time,series,value\n{T}000,shed/pump/on,true\n{T}000,shed/pump/flow,1.5\n{T}500,shed/pump/flow,2.5\n{T}500,Some Sensor,3\n",
+    )
+    done("import", "csv", path, "--data", tmp_path, *OPTIONS)
+    assert everything(tmp_path) == {
+        "shed/pump/on": [(T, True)],
+        "shed/pump/flow": [(T, 1.5), (T + 0.5, 2.5)],
+        "roof/meter/some_sensor": [(T + 0.5, 3.0)],
+    }
+
+
+def test_bad_rows_are_counted_and_shown_and_the_rest_is_kept(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        f"time,power\n{T},1\nsoon,2\n{T + 1}\n{T + 2},3,4\n5,5\n{T + 3},x\n{T + 4},inf\n{T + 5},6\n\x1b[31m,7\n",
+    )
+    result = command("import", "csv", path, "--data", tmp_path, *OPTIONS)
+    assert result.exit_code == 0
+    assert everything(tmp_path) == {"roof/meter/power": [(T, 1.0), (T + 5, 6.0)]}
+    assert "set aside 2 times: not a time" in result.stderr
+    assert "set aside 2 times: not as many cells as the header has" in result.stderr
+    assert "set aside 2 times: not a value of kind gauge" in result.stderr
+    assert f"{path}:3: not a time" in result.stderr
+    assert "\x1b" not in result.stderr
+
+
+def test_what_the_store_knows_of_a_channel_stays_unless_it_is_told(tmp_path: Path) -> None:
+    path = written(tmp_path, f"time,energy,mode\n{T},1,on\n")
+    done(
+        "import",
+        "csv",
+        path,
+        "--data",
+        tmp_path,
+        "--counter",
+        "energy",
+        "--unit",
+        "energy=Wh",
+        "--text",
+        "mode",
+        *OPTIONS,
+    )
+    done("import", "csv", written(tmp_path, f"time,energy,mode\n{T + 1},2,1\n"), "--data", tmp_path, *OPTIONS)
+    assert meanings(tmp_path)["roof/meter/energy"] == ("Wh", "counter", 0.0)
+    assert everything(tmp_path)["roof/meter/mode"] == [(T, "on"), (T + 1, "1")]
+    done("import", "csv", path, "--data", tmp_path, "--unit", "energy=kWh", *OPTIONS)
+    assert meanings(tmp_path)["roof/meter/energy"] == ("kWh", "counter", 0.0)
+
+
+def test_a_dry_run_judges_everything_and_stores_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path, "time,power\n" + "".join(f"{T + i},{i}\n" for i in range(12_000)) + f"{T},x\n")
+    result = command("import", "csv", path, "--data", tmp_path / "data", "--dry-run", *OPTIONS)
+    assert result.exit_code == 0, result.output
+    assert "12,001 readings of 1 series would be imported" in result.stdout
+    assert "not a value of kind gauge" in result.stderr
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("", "an empty file"),
+        ("power,current\n1,2\n", "Say --time"),
+        (f"time\n{T}\n", "names a time and nothing else"),
+        (f"time,Power,power\n{T},1,2\n", "two columns are called roof/meter/power"),
+        (f"time,°\n{T},1\n", "leaves no name for a channel"),
+        ("time,power\n", "no reading was found"),
+    ],
+)
+def test_a_header_that_says_too_little_is_explained(tmp_path: Path, content: str, says: str) -> None:
+    result = command("import", "csv", written(tmp_path, content), "--data", tmp_path, *OPTIONS)
+    assert result.exit_code == 1
+    assert says in result.stderr
+
+
+def test_without_a_device_the_columns_must_be_series(tmp_path: Path) -> None:
+    path = written(tmp_path, f"time,roof/meter/power,power\n{T},1,2\n")
+    result = command("import", "csv", path, "--data", tmp_path)
+    assert result.exit_code == 1
+    assert "say --node and --device" in result.stderr
+
+
+def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    bad = written(tmp_path, "x,y\n1,2\n", "a.csv")
+    good = written(tmp_path, f"time,power\n{T},1\n", "b.csv")
+    result = command("import", "csv", bad, good, "--data", tmp_path, *OPTIONS)
+    assert result.exit_code == 0
+    assert "a.csv: a file that cannot be read" in result.stderr
+    assert everything(tmp_path) == {"roof/meter/power": [(T, 1.0)]}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--node", "Roof"),
+        ("--unit", "power"),
+        ("--unit", "power=parsec"),
+        ("--column", "power"),
+        ("--delimiter", "ab"),
+        ("--layout", "tall"),
+    ],
+)
+def test_an_option_that_cannot_be_is_a_usage_error(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    result = command("import", "csv", written(tmp_path, "a"), "--data", tmp_path, *arguments)
+    assert result.exit_code == 2
+
+
+def test_names_of_columns_become_names_of_channels() -> None:
+    assert channel_name("PV Power L") == "pv_power_l"
+    assert channel_name("_private") == "_private"
+    assert channel_name("é-Ü 1") == "1"
+    assert unit_apart("Power (W)") == ("Power", "W")
+    assert unit_apart("Temp [degC]") == ("Temp", "°C")
+    assert unit_apart("Power (total)") == ("Power (total)", "")

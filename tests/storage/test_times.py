@@ -1,0 +1,74 @@
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.storage.times import Times
+
+BERLIN = ZoneInfo("Europe/Berlin")
+MOMENT = 1_763_633_000.123
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("auto", "1763633000.123"),
+        ("auto", "1763633000123"),
+        ("auto", "1763633000123000"),
+        ("auto", "1763633000123000000"),
+        ("auto", "2025-11-20T10:03:20.123Z"),
+        ("auto", "2025-11-20 11:03:20.123+01:00"),
+        ("auto", "2025-11-20 11:03:20.123"),
+        ("iso", " 20251120T110320.123 "),
+        ("s", "1763633000.123"),
+        ("ms", "1763633000123"),
+        ("us", "1763633000123000"),
+        ("ns", "1763633000123000000"),
+        ("%d.%m.%Y %H:%M:%S.%f", "20.11.2025 11:03:20.123"),
+        ("%d.%m.%Y %H:%M:%S.%f %z", "20.11.2025 10:03:20.123 +0000"),
+    ],
+)
+def test_a_time_is_understood_however_it_is_written(form: str, text: str) -> None:
+    assert Times(form, BERLIN).seconds(text) == pytest.approx(MOMENT, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("auto", ""),
+        ("auto", "yesterday"),
+        ("auto", "nan"),
+        ("auto", "1e9"),
+        ("auto", "0001-01-01"),
+        ("auto", "9999-12-31T23:59:59"),
+        ("ms", "2025-11-20"),
+        ("s", "inf"),
+        ("s", "9" * 30),
+        ("%d.%m.%Y", "31.02.2025"),
+        ("auto", "1" * 5000),
+    ],
+)
+def test_what_is_no_time_raises_a_value_error_or_is_far_from_what_a_store_takes(form: str, text: str) -> None:
+    try:
+        seconds = Times(form, BERLIN).seconds(text)
+    except ValueError:
+        return
+    assert not 946_684_800 <= seconds <= 4_102_444_800
+
+
+def test_the_second_hour_of_the_same_name_is_known_by_the_order() -> None:
+    times = Times("auto", BERLIN)
+    texts = [
+        "2025-10-26 01:30",
+        "2025-10-26 02:30",
+        "2025-10-26 02:59",
+        "2025-10-26 02:00",
+        "2025-10-26 02:30",
+        "2025-10-26 03:00",
+    ]
+    start = datetime(2025, 10, 25, 23, 30, tzinfo=UTC).timestamp()
+    assert [(times.seconds(text) - start) / 60 for text in texts] == [0, 60, 89, 90, 120, 150]
+
+
+def test_an_hour_that_the_clocks_left_out_is_still_a_time() -> None:
+    assert Times("auto", BERLIN).seconds("2025-03-30 02:30") == datetime(2025, 3, 30, 1, 30, tzinfo=UTC).timestamp()
