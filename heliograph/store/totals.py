@@ -10,6 +10,7 @@ The exact sums (vectors.py) make the answer the same whether it is put together 
 from 5-minute cells or from cells of an hour.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 from heliograph.messages import Value
@@ -178,5 +179,5 @@ class Totals:
             firsts = ops.runs(buckets)
             found = zip(ops.take(buckets, firsts).tolist(), ops.sums(areas, firsts).tolist(), strict=True)
             for place, area in found:
-                column[place] = area
+                column[place] = None if math.isnan(area) else area  # infinities may cancel out
         return column
