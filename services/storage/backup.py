@@ -16,6 +16,7 @@ import msgspec
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.lock import Lock
+from heliograph.store import schema
 from heliograph.store.hot import JUMP
 from heliograph.store.years import newest_arrival
 from services.storage import files
@@ -118,7 +119,7 @@ def _install(folder: Path, names: Iterable[str]) -> None:
         for suffix in files.BESIDE:
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
         (folder / f"{name}{STAGED}").replace(folder / name)
-        _make_durable(folder)
+        schema.sync_folder(folder)
 
 
 def _clean(folder: Path) -> None:
@@ -211,12 +212,4 @@ def _write_list(folder: Path, content: List) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(folder / LIST)
-    _make_durable(folder)
-
-
-def _make_durable(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    schema.sync_folder(folder)
