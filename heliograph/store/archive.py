@@ -20,8 +20,8 @@ from heliograph.store.vectors import Vector
 log = logging.getLogger(__name__)
 
 TIMES_BYTES = 2_000_000
-CELLS_BYTES = 10_000_000
-PARTS_BYTES = 4_000_000
+CELLS_BYTES = 6_000_000
+PARTS_BYTES = 6_000_000
 OPENINGS = itertools.count()
 T = TypeVar("T")
 

@@ -18,6 +18,7 @@ from heliograph.errors import StoreAway, StoreDamaged
 FORMAT = 1
 HOT_PAGE = 1024  # small commits every few seconds: a small page halves what the card must write
 CATALOG_PAGE = 4096
+READER_CACHE = 400  # KiB for each file: there are many, and the kernel keeps their pages, too
 
 HOT = """
 CREATE TABLE IF NOT EXISTS frame(
@@ -203,6 +204,7 @@ class ReadOnly:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
         try:
             connection.execute("PRAGMA query_only=1")
+            connection.execute(f"PRAGMA cache_size=-{READER_CACHE}")
             _refuse_other_formats(self._path, connection)
             connection.execute("SELECT value FROM meta")  # a file that is just being made has none
         except (sqlite3.Error, StoreDamaged):

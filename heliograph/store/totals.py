@@ -32,8 +32,8 @@ class Folded(NamedTuple):
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        buckets = 0 if self.part is None else len(self.part[0])
-        return 200 + 8 * (len(Cells._fields) * buckets + 2 * (0 if self.areas is None else len(self.areas[0])))
+        part = () if self.part is None else tuple(column for column in self.part[1] if column is not None)
+        return 200 + 8 * sum(map(len, (*part, *(self.areas or ()))))
 
 
 class Totals:
@@ -87,7 +87,7 @@ class Totals:
         if not len(rows.n):
             return Folded(None, areas)
         firsts, buckets = ops.segments(rows.start, self.edges)
-        return Folded((buckets, self._joined(rows, firsts)), areas)
+        return Folded((buckets, self._joined(rows, firsts)._replace(start=buckets)), areas)
 
     def take(self, folded: Folded) -> None:
         """Take what cells come to, folded with the same edges."""
