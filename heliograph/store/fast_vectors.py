@@ -106,9 +106,22 @@ def sum_ints(numbers: Any, firsts: Any) -> Any:
     return np.add.reduceat(numbers, firsts) if len(firsts) else ints(())
 
 
+class _Last:
+    """The column that was looked at last, with what was found: one is summed by cells of two lengths, and integrated."""
+
+    seen: tuple[Any, tuple[int, Any, int] | None] = (None, None)
+
+
 def decimal(values: Any) -> tuple[int, Any, int] | None:
     """Return digits, integers and the largest of them by size, as exact.decimal; None if the values are not decimals."""
-    values = np.asarray(values, dtype=np.float64)
+    seen, found = _Last.seen
+    if values is not seen:
+        found = _decimal(np.asarray(values, dtype=np.float64))
+        _Last.seen = (values, found)
+    return found
+
+
+def _decimal(values: Any) -> tuple[int, Any, int] | None:
     for digits, scale in enumerate(exact.SCALES):
         if len(values) > PROBE and not _fits(values[:PROBE], scale):
             continue

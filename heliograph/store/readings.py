@@ -76,6 +76,7 @@ def rows(
     found: list[tuple[L, int, Sequence[float]]] = []
     layout: L | None = None
     wanted = len(channels) + 1
+    finite = math.isfinite
     for row in block.rows:
         if len(row) != wanted or type(row[0]) not in TIMES or not EARLIEST <= row[0] <= latest:
             refusals.append(Refusal("not a time and values", repr(row)[:200]))
@@ -85,7 +86,7 @@ def rows(
             layout = names.layout(node, block.device, channels, values)
         try:
             # finite numbers and booleans are taken as they are; anything else takes the careful way
-            plain = not layout.texts and math.isfinite(sum(values))
+            plain = not layout.texts and finite(sum(values))
             numbers = values if plain else _numbers(names, layout, values, refusals)
         except (TypeError, OverflowError):
             numbers = _numbers(names, layout, values, refusals)

@@ -3,16 +3,18 @@
 import struct
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from heliograph.lock import Lock
 from heliograph.messages import Block, Info
 from heliograph.store import hot, readings, schema
-from heliograph.store.catalog import Catalog
+from heliograph.store.catalog import Catalog, Layout
 from heliograph.store.housekeeping import Housekeeping
 from heliograph.store.interface import FOR_EVER, Keep, Progress, Refusal
+
+Checked = tuple[Layout, int, Sequence[float]]
 
 
 class SqliteWriter:
@@ -71,12 +73,14 @@ class SqliteWriter:
         let_go = self._care.let_go
         for block in blocks:
             pack = struct.Struct(f"<{len(block.channels)}d").pack
-            for layout, moment, numbers in readings.rows(self._catalog, node, block, latest, refusals):
-                if moment < let_go:
-                    refusals.append(Refusal("older than what is kept", f"{block.device}: {moment / 1000}"))
-                    continue
-                self._rows.append((self._next, layout.id, moment, pack(*numbers)))
-                self._next += 1
+            rows = readings.rows(self._catalog, node, block, latest, refusals)
+            if let_go:
+                rows = _kept(rows, let_go, block.device, refusals)
+            self._rows += [
+                (number, layout.id, moment, pack(*numbers))
+                for number, (layout, moment, numbers) in enumerate(rows, self._next)
+            ]
+            self._next += len(rows)
         return refusals
 
     def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
@@ -137,3 +141,9 @@ class SqliteWriter:
             self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", rows)
         self._next += len(rows)
         return True
+
+
+def _kept(rows: list[Checked], let_go: int, device: str, refusals: list[Refusal]) -> list[Checked]:
+    """Return the rows that are not older than what is kept; add the others to the refusals."""
+    refusals += [Refusal("older than what is kept", f"{device}: {row[1] / 1000}") for row in rows if row[1] < let_go]
+    return [row for row in rows if row[1] >= let_go]
