@@ -95,23 +95,23 @@ def close(year: Year, grain: Grain, series: int, month: int, marked: Mapping[int
     """Merge the days of a series' month into its row, in the transaction that is open; `marked` has days that were only marked."""
     first, last = _days_of("month", month)
     merged = _merged(marked.get(day) or blob for day, blob in year.tiers_of_days(grain, series, first, last))
-    if merged.cells is not None:
-        days = {start // DAY for start in merged.cells.start.tolist()}
-        bare = frozenset(set(year.days(series, first, last)) - days)
-        _write(year, grain, "month", series, month, merged._replace(bare=bare))
+    _write_merged(year, grain, "month", series, month, merged)
     year.drop_tiers(f"{grain.name}_day", series, first, last)
 
 
 def close_year(year: Year, grain: Grain, series: int, number: int) -> None:
     """Merge the months of a series' year into one row, in the transaction that is open."""
-    first, last = _days_of("year", number)
     blobs = [year.tier(grain, "month", series, month) for month in range(number * 12, number * 12 + 12)]
-    merged = _merged(blob for blob in blobs if blob is not None)
+    _write_merged(year, grain, "year", series, number, _merged(blob for blob in blobs if blob is not None))
+    year.drop_tiers(f"{grain.name}_month", series, number * 12, number * 12 + 11)
+
+
+def _write_merged(year: Year, grain: Grain, level: str, series: int, number: int, merged: Tier) -> None:
+    """Write a month or a year, unless it has no cells; days that have points and no cells in it are bare."""
     if merged.cells is not None:
         days = {start // DAY for start in merged.cells.start.tolist()}
-        bare = frozenset(set(year.days(series, first, last)) - days)
-        _write(year, grain, "year", series, number, merged._replace(bare=bare))
-    year.drop_tiers(f"{grain.name}_month", series, number * 12, number * 12 + 11)
+        bare = frozenset(set(year.days(series, *_days_of(level, number))) - days)
+        _write(year, grain, level, series, number, merged._replace(bare=bare))
 
 
 def _merged(blobs: Iterable[Blob | Tier]) -> Tier:

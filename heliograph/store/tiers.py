@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import NamedTuple
 
 from heliograph.errors import StoreDamaged
-from heliograph.messages import Kind
 from heliograph.store import blocks
 from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, Span
 from heliograph.store.vectors import Vector, ops
@@ -171,8 +170,3 @@ def _days(cells: Cells) -> Iterator[tuple[int, int, int]]:
         if row == len(days) or days[row] != days[low]:
             yield days[low], low, row
             low = row
-
-
-def has_areas(kind: Kind) -> bool:
-    """Whether cells of this kind have areas; counters have a carry instead, texts neither."""
-    return kind in ("gauge", "state")

@@ -20,10 +20,11 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.store.buckets import automatic, edges
 from heliograph.store.interface import Function, Reader, Series
-from services.api import formats, freshness, patterns, queries
+from services.api import formats, freshness, queries
 from services.api.formats import Column, Format, Row
 from services.api.history import History
 from services.api.queries import DAY, Span
+from services.api.series import matching
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,7 @@ def prepare(
     name: formats.Name,
 ) -> Export:
     """Return what is to be exported; raise Refused for series that there are not. `bucket` is empty for raw points."""
-    known = {one.name: one for one in reader.series()}
-    chosen = [known[one] for one in patterns.select(wanted, known)]
+    chosen = matching(reader, wanted)
     if bucket == "auto":
         bucket = automatic(asked.start, asked.end)
     functions = functions if bucket else ()

@@ -25,7 +25,8 @@ class Found(NamedTuple):
     end: float
 
 
-def _chosen(reader: Reader, wanted: Sequence[str]) -> list[Series]:
+def matching(reader: Reader, wanted: Sequence[str]) -> list[Series]:
+    """Return the series of the store that are wanted, in order of their names; raise Refused if one is not there."""
     known = {one.name: one for one in reader.series()}
     return [known[name] for name in patterns.select(wanted, known)]
 
@@ -37,7 +38,7 @@ def raw(
 
     A page holds at most `limit` points and only the series it got to.
     """
-    chosen = _chosen(reader, wanted)
+    chosen = matching(reader, wanted)
     tag = freshness.tag(reader, chosen, *asked, limit, cursor, whole_past=False)
     if freshness.has(if_none_match, tag):
         return Found(b"", tag, asked.end)
@@ -68,7 +69,7 @@ def bucketed(
     if_none_match: str = "",
 ) -> Found:
     """Return every series per bucket of local time, a BucketAnswer; raise Refused for more than is bearable."""
-    chosen = _chosen(reader, wanted)
+    chosen = matching(reader, wanted)
     if len(chosen) > BUCKETED_LIMIT:
         raise Refused(f"{len(chosen)} series match; at most {BUCKETED_LIMIT} in one answer")
     if bucket == "auto":
