@@ -47,7 +47,8 @@ class Bench:
             return 0
         database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
         try:
-            return int(database.execute("SELECT coalesce(max(seq), 0) FROM frame").fetchone()[0])
+            newest = "SELECT coalesce(max(seq), (SELECT value FROM meta WHERE key='last'), 0) FROM frame"
+            return int(database.execute(newest).fetchone()[0])
         except sqlite3.OperationalError:
             return 0
         finally:

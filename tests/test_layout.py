@@ -40,7 +40,10 @@ def is_python(path: Path) -> bool:
 def requirements(package: str) -> list[str]:
     """What a package needs, with all its extras."""
     found = project(package)["project"]
-    return [*found["dependencies"], *(one for extra in found.get("optional-dependencies", {}).values() for one in extra)]
+    return [
+        *found["dependencies"],
+        *(one for extra in found.get("optional-dependencies", {}).values() for one in extra),
+    ]
 
 
 def modules(package: str) -> list[Path]:

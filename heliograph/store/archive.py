@@ -11,15 +11,17 @@ from typing import Generic, TypeVar
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.store import history, schema
-from heliograph.store.cells import DAY, Track
+from heliograph.store.cells import DAY, Span, Track
 from heliograph.store.history import Year
 from heliograph.store.tiers import Blob, Grain
+from heliograph.store.totals import Folded
 from heliograph.store.vectors import Vector
 
 log = logging.getLogger(__name__)
 
 TIMES_BYTES = 2_000_000
-CELLS_BYTES = 14_000_000
+CELLS_BYTES = 10_000_000
+PARTS_BYTES = 4_000_000
 OPENINGS = itertools.count()
 T = TypeVar("T")
 
@@ -64,6 +66,7 @@ class Archive:
         self._changes = 0
         self._times: Kept[Vector] = Kept(TIMES_BYTES)
         self._cells: Kept[Blob | None] = Kept(CELLS_BYTES)
+        self._parts: Kept[tuple[Folded, list[Span]]] = Kept(PARTS_BYTES)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -112,6 +115,7 @@ class Archive:
                     del self._problems[what]  # it may be a new file, or mended
                 self._times.forget(number)
                 self._cells.forget(number)
+                self._parts.forget(number)
                 self._changed()
         except StoreAway as error:
             self._close(number)
@@ -177,6 +181,17 @@ class Archive:
             return blob, 0 if blob is None else blob.size
 
         return self._cells.get(shelf.number, (grain.name, level, series, number), read)
+
+    def part(
+        self, number: int, question: Hashable, make: Callable[[], tuple[tuple[Folded, list[Span]], int]]
+    ) -> tuple[Folded, list[Span]]:
+        """Return what `make` returns of a year, or did when the same was asked of it and all of it could be read."""
+        if self.year(number) is None or self._problems:
+            return make()[0]
+        found = self._parts.get(number, question, make)
+        if self._problems:
+            self._parts.forget(number)
+        return found
 
     def _times_of(self, shelf: "Shelf", axis: int) -> Vector:
         def read() -> tuple[Vector, int]:

@@ -41,6 +41,9 @@ class Check:
     def _year(self, number: int, path: Path) -> Iterator[list[str]]:
         try:
             yield from year(path)
+        except OSError:
+            if path.exists():
+                raise  # otherwise it was let go meanwhile
         except StoreDamaged as error:
             if path.exists() and not history.is_bare(path):
                 raise YearDamaged(number, str(error)) from None

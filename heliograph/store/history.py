@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from heliograph.store import blocks
 from heliograph.store.cells import DAY, Track
-from heliograph.store.tiers import HOUR, Blob, Grain
+from heliograph.store.tiers import HOUR, MARK, Blob, Grain
 from heliograph.store.vectors import Vector, ops
 
 PAGE = 4096
@@ -208,6 +208,26 @@ class Year:
     def drop_tiers(self, table: str, series: int, first: int, last: int) -> None:
         """Delete the cells of the days or months from first to last."""
         self.db.execute(f"DELETE FROM {table} WHERE k BETWEEN ? AND ?", (key(series, first), key(series, last)))
+
+    def track(self, series: int, day: int) -> Track:
+        """Return the points of a series' day, which it has."""
+        chunk = self.chunk(series, day)
+        if chunk is None:
+            raise blocks.BlockDamaged(f"the chunk of series {series}, day {day} is missing")
+        return track(self.times(chunk.axis), chunk)
+
+    def has_tier(self, grain: Grain, level: str, series: int, number: int) -> bool:
+        """Whether a month or year has a row."""
+        found = self.db.execute(f"SELECT 1 FROM {grain.name}_{level} WHERE k=?", (key(series, number),))
+        return found.fetchone() is not None
+
+    def marked(self, grain: Grain, series: int, first: int, last: int) -> list[int]:
+        """Return the days from first to last whose cells are still to be made."""
+        rows = self.db.execute(
+            f"SELECT k FROM {grain.name}_day WHERE k BETWEEN ? AND ? AND b = ?",
+            (key(series, first), key(series, last), MARK),
+        )
+        return [k & ((1 << DAY_BITS) - 1) for (k,) in rows]
 
     def open_days(self, grain: Grain, before: int) -> list[tuple[int, int]]:
         """Return the (series, month) that have cells by the day, of months that end before a UTC day."""

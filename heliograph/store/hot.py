@@ -32,13 +32,10 @@ def opened(folder: Path, now: float) -> sqlite3.Connection:
         if path.stat().st_size and schema.is_of_other_format(path):
             raise
         log.error("%s; it is moved aside, and what can be read is salvaged", error)
-        marks, identity = salvage.marks(schema.move_aside(path))
+        schema.move_aside(path)
         db = schema.create(path, schema.HOT_PAGE, schema.HOT)
-        with schema.refusing(path), schema.transaction(db):
-            db.executemany("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", marks)
-            if identity:
-                db.execute("INSERT OR REPLACE INTO meta VALUES('identity', ?)", (identity,))
     with schema.refusing(path):
+        _take_over(db, folder)
         db.execute("INSERT OR IGNORE INTO meta VALUES('sealed_at', ?)", (now,))
     _make_room(db, folder)
     return db
@@ -49,7 +46,7 @@ def next_number(db: sqlite3.Connection, folder: Path) -> int:
     newest = int(schema.one(db, "SELECT coalesce(max(seq), 0) FROM frame"))
     sealed = years.newest_arrival(folder)
     found = db.execute("SELECT value FROM meta WHERE key='last'").fetchone()
-    if found is not None and found[0] >= sealed:
+    if found is not None and max(newest, int(found[0])) >= sealed:
         return max(newest, int(found[0])) + 1
     # this hot.db is new, or an older one was put back: others may have given numbers that nobody knows of
     last = max(newest, sealed)
@@ -57,6 +54,18 @@ def next_number(db: sqlite3.Connection, folder: Path) -> int:
         last += JUMP
     db.execute("INSERT OR REPLACE INTO meta VALUES('last', ?)", (last,))
     return last + 1
+
+
+def _take_over(db: sqlite3.Connection, folder: Path) -> None:
+    """Let a new file begin with the progress and identity of the damaged one that it replaces, whenever that was moved aside."""
+    aside = [path for path in salvage.damaged(folder) if salvage.year_of(path) is None]
+    if not aside or db.execute("SELECT 1 FROM meta WHERE key='identity'").fetchone():
+        return
+    marks, identity = salvage.marks(aside[-1])
+    with schema.transaction(db):
+        db.executemany("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", marks)
+        if identity:
+            db.execute("INSERT INTO meta VALUES('identity', ?)", (identity,))
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

@@ -7,9 +7,10 @@ from operator import itemgetter
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import history, months, names, salvage, schema, sealing, tiers
+from heliograph.store import history, months, names, salvage, schema, sealing
 from heliograph.store.cells import DAY
 from heliograph.store.checking import WEEK, Check, YearDamaged
+from heliograph.store.closing import Closing
 from heliograph.store.interface import Keep
 from heliograph.store.names import Names
 from heliograph.store.retention import Retention
@@ -21,7 +22,6 @@ log = logging.getLogger(__name__)
 SEAL_FRAMES = 20_000
 SEAL_SECONDS = 4 * 3600
 SEAL_DELAY = 600  # after a boundary, a UTC midnight among them: what is a little late comes along
-CLOSE_AT_ONCE = 20  # rows of months
 
 
 class Housekeeping:
@@ -42,13 +42,12 @@ class Housekeeping:
         self._now = now
         self._take_again = take_again
         self.years = Years(folder)
-        self._retention = Retention(folder, self.years, keep)
+        self._retention = Retention(folder, self.years, keep, self._seal_before)
         self._retained: int | None = None  # the day on which nothing was left to let go
         self._check = Check(folder)
         self._salvaging: Iterator[bool] | None = None
         self._names: Names | None = None
-        self._busy: set[int] = set()  # months that the last sealing touched: more of them may be on its way
-        self._looked: int | None = None  # the day on which nothing was left to close
+        self._closing = Closing(folder, self.years)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -73,7 +72,7 @@ class Housekeeping:
         if self._sealing_is_due():
             self.seal()
             return True
-        if self.close_months() or self._salvage() or self._retain():
+        if self._close() or self._salvage() or self._retain():
             return True
         self._check_some()
         return False
@@ -82,9 +81,8 @@ class Housekeeping:
         """Seal everything, close every month that is over, salvage what is damaged."""
         while self.seal():
             pass
-        self._busy.clear()
-        self._looked = None
-        while self.close_months() or self._salvage():
+        self._closing.touched(())
+        while self._close() or self._salvage():
             pass
 
     def seal(self) -> bool:
@@ -106,6 +104,11 @@ class Housekeeping:
         self.years.tidy()
         return bool(rows)
 
+    def _seal_before(self, moment: int) -> bool:
+        with schema.refusing(self._folder):
+            found = self._hot.execute("SELECT 1 FROM frame WHERE ts < ? LIMIT 1", (moment,)).fetchone()
+        return found is not None and self.seal()
+
     def _seal(self, rows: list[sealing.Row]) -> None:
         known = self._names_()
         by_year: dict[int, list[tuple[int, int]]] = {}
@@ -117,56 +120,19 @@ class Housekeeping:
                 self._seal_year(number, places, days, known)
             except StoreDamaged:
                 self._seal_year(number, places, days, known)
-        self._busy = {history.month_of(day) for _, day in days}
-        self._looked = None
+        self._closing.touched(history.month_of(day) for _, day in days)
 
     def _seal_year(self, number: int, places: Iterable[tuple[int, int]], days: sealing.Days, known: Names) -> None:
+        today = int(self._now() // 86_400)
         with self.years.writing(number) as year:
             for device, day in places:
                 sources, parts = sealing.opened(days[device, day], known)
-                sealing.seal(year, device, day, sources, parts, known)
+                over = history.first_day(history.month_of(day) + 1) <= today - months.CLOSE_DAYS
+                sealing.seal(year, device, day, sources, parts, known, over=over)
                 year.learn(parts, _words(parts, known), known)
 
-    def close_months(self) -> bool:
-        """Close some months that are over; return whether there were any."""
-        today = int(self._now() // 86_400)
-        if self._looked == today:
-            return False
-        for number in history.files(self._folder):
-            try:
-                if self._close_some(number, today - months.CLOSE_DAYS):
-                    return True
-            except StoreDamaged as error:
-                if history.file(self._folder, number).exists():
-                    self.years.move_aside(number, str(error))
-                return True
-        self._looked = today
-        return False
-
-    def _close_some(self, number: int, before: int) -> bool:
-        path = history.file(self._folder, number)
-        if not path.exists():
-            return False
-        over = history.first_day((number + 1) * 12) <= before
-        with schema.reading(path) as db:
-            found = history.Year(db)
-            open_months = [
-                (grain, series, month)
-                for grain in tiers.GRAINS
-                for series, month in found.open_days(grain, before)
-                if month not in self._busy
-            ][:CLOSE_AT_ONCE]
-            busy = {month // 12 for month in self._busy}
-            open_years = found.open_months(tiers.HOUR)[:CLOSE_AT_ONCE] if over and number not in busy else []
-        if not open_months and not open_years:
-            return False
-        with self.years.writing(number) as year:
-            for grain, series, month in open_months:
-                months.close(year, grain, series, month)
-            for series in [] if open_months else open_years:
-                months.close_year(year, tiers.HOUR, series, number)
-        self.years.tidy()
-        return True
+    def _close(self) -> bool:
+        return self._closing.step(int(self._now() // 86_400), self._names_)
 
     def _salvage(self) -> bool:
         """Put some of what can be read of a damaged file into the store again; return whether there was any."""
@@ -205,11 +171,11 @@ class Housekeeping:
                 log.warning("%s: day %d of device %d cannot be salvaged: %s", path.name, day, device, error)
                 continue
             with self.years.writing(number) as year:
-                sealing.seal(year, device, day, {0: source}, parts, known)
+                sealing.seal(year, device, day, {0: source}, parts, known, over=True)
                 year.learn(parts, _words(parts, known), known)
             yield True
         salvage.done(path)
-        self._looked = None
+        self._closing.touched(())
 
     def _retain(self) -> bool:
         today = int(self._now() // 86_400)

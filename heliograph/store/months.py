@@ -4,12 +4,14 @@ A year by the hour is one row then, not 365.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import cells, history, tiers
-from heliograph.store.cells import DAY, Cells, Span
+from heliograph.store.cells import DAY, Cells, Span, Track
 from heliograph.store.history import Year
+from heliograph.store.interface import Series
 from heliograph.store.tiers import Blob, Grain, Tier
 from heliograph.store.vectors import ops
 
@@ -21,24 +23,53 @@ CLOSE_DAYS = 2  # a month or a year is closed so many days after its end
 def put(year: Year, grain: Grain, series: int, day: int, found: Cells | None, span: Span) -> None:
     """Write the cells of a series' day, None if it has too few points for them; `span` are its first and last point.
 
-    What is closed stays closed: what came late is put into its row.
+    What is closed stays closed: what came late is put into its row. Of a row that cannot be read all
+    other days become bare: their points are asked from then on.
     """
     for level in grain.closed:
-        number = history.year_of(day) if level == "year" else history.month_of(day)
+        number = _number(level, day)
         try:
-            blob = year.tier(grain, level, series, number)
-            closed = None if blob is None else blob.tier()
+            closed = year.tier(grain, level, series, number)
+            tier = closed.tier() if closed is not None else None
         except StoreDamaged as error:
-            log.error("%s of series %d, %s %d: %s; read from its points", grain.name, series, level, number, error)
-            closed = Tier(None, [], frozenset(year.days(series, *_days_of(level, number))))
-        if closed is not None:
-            _write(year, grain, level, series, number, with_day(closed, day, found, span))
+            log.error("cells of series %d, %s %d: %s; its points are read in their place", series, level, number, error)
+            tier = Tier(None, [], frozenset(year.days(series, *_days_of(level, number))))
+        if tier is not None:
+            _write(year, grain, level, series, number, with_day(tier, day, found, span))
             return
-    if found is not None:
-        spans = [span] if found.area is not None else []
-        _write(year, grain, "day", series, day, Tier(found, spans, frozenset()))
-    else:  # what was there before cannot be read any more
+    if found is None:
         year.drop_tiers(f"{grain.name}_day", series, day, day)
+    else:
+        _write(year, grain, "day", series, day, _alone(found, span))
+
+
+def is_closed(year: Year, grain: Grain, series: int, day: int) -> bool:
+    """Whether the month or the year of a series' day is one row."""
+    return any(year.has_tier(grain, level, series, _number(level, day)) for level in grain.closed)
+
+
+def mark(year: Year, grain: Grain, series: int, day: int) -> None:
+    """Note that a day will have cells when its month is closed, which is over: they need not be made twice."""
+    _write(year, grain, "day", series, day, tiers.EMPTY)
+
+
+def made(year: Year, series: Series, month: int) -> dict[Grain, dict[int, Tier]]:
+    """Return the cells of the days of a series' month that are only marked; days that cannot be read are left out."""
+    first, last = _days_of("month", month)
+    tracks: dict[int, Track] = {}
+    found: dict[Grain, dict[int, Tier]] = {}
+    for grain in tiers.GRAINS:
+        days = found[grain] = {}
+        for day in year.marked(grain, series.id, first, last):
+            try:
+                track = tracks[day] if day in tracks else year.track(series.id, day)
+            except StoreDamaged as error:
+                log.error("points of series %d, day %d: %s", series.id, day, error)
+                continue
+            tracks[day] = track
+            rows = cells.of_day(track, day, grain.width, series.kind, series.rollover)
+            days[day] = _alone(rows, cells.span(track))
+    return found
 
 
 def with_day(tier: Tier, day: int, found: Cells | None, span: Span) -> Tier:
@@ -60,10 +91,10 @@ def without_day(found: Cells | None, day: int) -> Cells | None:
     return cells.concat(parts) if parts else None
 
 
-def close(year: Year, grain: Grain, series: int, month: int) -> None:
-    """Merge the days of a series' month into its row, in the transaction that is open."""
+def close(year: Year, grain: Grain, series: int, month: int, marked: Mapping[int, Tier] = MappingProxyType({})) -> None:
+    """Merge the days of a series' month into its row, in the transaction that is open; `marked` has days that were only marked."""
     first, last = _days_of("month", month)
-    merged = _merged(blob for _, blob in year.tiers_of_days(grain, series, first, last))
+    merged = _merged(marked.get(day) or blob for day, blob in year.tiers_of_days(grain, series, first, last))
     if merged.cells is not None:
         days = {start // DAY for start in merged.cells.start.tolist()}
         bare = frozenset(set(year.days(series, first, last)) - days)
@@ -83,13 +114,13 @@ def close_year(year: Year, grain: Grain, series: int, number: int) -> None:
     year.drop_tiers(f"{grain.name}_month", series, number * 12, number * 12 + 11)
 
 
-def _merged(blobs: Iterable[Blob]) -> Tier:
+def _merged(blobs: Iterable[Blob | Tier]) -> Tier:
     """Return tiers in order as one, those that can be read; one of another kind than the first is left out, its days become bare."""
     merged: list[Cells] = []
     spans: list[Span] = []
     for blob in blobs:
         try:
-            part = blob.tier()
+            part = blob if isinstance(blob, Tier) else blob.tier()
         except StoreDamaged as error:
             log.error("cells that cannot be read: %s; their days are read from their points", error)
             continue
@@ -97,6 +128,14 @@ def _merged(blobs: Iterable[Blob]) -> Tier:
             merged.append(part.cells)
             spans += part.spans
     return Tier(cells.concat(merged) if merged else None, spans, frozenset())
+
+
+def _alone(found: Cells, span: Span) -> Tier:
+    return Tier(found, [span] if found.area is not None else [], frozenset())
+
+
+def _number(level: str, day: int) -> int:
+    return history.year_of(day) if level == "year" else history.month_of(day)
 
 
 def _days_of(level: str, number: int) -> tuple[int, int]:

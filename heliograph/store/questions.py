@@ -5,7 +5,9 @@ what is in both is the same. A day that has hot points is read point by point, a
 from the coarsest cells that no edge cuts (storage.md 5.3, 5.4).
 """
 
+import hashlib
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from heliograph.store import cells, exact, history, tiers
@@ -15,7 +17,7 @@ from heliograph.store.interface import Function, Series
 from heliograph.store.mirror import Mirror
 from heliograph.store.names import Names
 from heliograph.store.tiers import Blob, Grain
-from heliograph.store.totals import Column, Totals
+from heliograph.store.totals import Column, Folded, Totals
 from heliograph.store.vectors import Vector, ops
 
 NEEDED: dict[Function, frozenset[str]] = {
@@ -103,14 +105,27 @@ class Questions:
         area = "area" in needed
         first, last = totals.start // DAY - area, (totals.end - 1) // DAY + area
         before: Span | None = None
+        edges = hashlib.blake2b(totals.edges.tobytes(), digest_size=16).digest()
         for number in self._years(first, last):
-            low, high = history.first_day(number * 12), history.first_day((number + 1) * 12) - 1
-            parts, spans = self._year(grain, max(first, low), min(last, high), needed)
-            if parts:
-                totals.cells(cells.concat(parts))
+            low = max(first, history.first_day(number * 12))
+            high = min(last, history.first_day((number + 1) * 12) - 1)
+            read = partial(self._folded, totals, grain, low, high, needed)
+            if any(low <= day <= high for day in self._hot):
+                (folded, spans), _ = read()
+            else:
+                folded, spans = self._archive.part(number, (self._series, grain, low, high, needed, edges), read)
+            totals.take(folded)
             for span in spans:
                 _join(totals, before, span)
                 before = span
+
+    def _folded(
+        self, totals: Totals, grain: Grain, first: int, last: int, needed: frozenset[str]
+    ) -> tuple[tuple[Folded, list[Span]], int]:
+        """Return what the days from first to last of a year come to, the days' ends, and about how many bytes that is."""
+        parts, spans = self._year(grain, first, last, needed)
+        folded = totals.folded(cells.concat(parts)) if parts else Folded(None, None)
+        return (folded, spans), folded.size + 100 * len(spans)
 
     def _years(self, first: int, last: int) -> list[int]:
         """Return the years of the days from first to last of which there is something."""

@@ -86,7 +86,7 @@ def rows(
         try:
             # finite numbers and booleans are taken as they are; anything else takes the careful way
             plain = not layout.texts and math.isfinite(sum(values))
-            numbers = list(map(float, values)) if plain else _numbers(names, layout, values, refusals)
+            numbers = values if plain else _numbers(names, layout, values, refusals)
         except (TypeError, OverflowError):
             numbers = _numbers(names, layout, values, refusals)
         found.append((layout, round(row[0] * 1000), numbers))

@@ -26,8 +26,10 @@ KEPT_TABLES = ("r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year", "devi
 class Retention:
     """Lets go of what is older, or larger, than what is kept."""
 
-    def __init__(self, folder: Path, years: Years, keep: Keep) -> None:
+    def __init__(self, folder: Path, years: Years, keep: Keep, seal_before: Callable[[int], bool]) -> None:
+        """Finish what was interrupted; `seal_before` seals what came late for times before a moment in ms UTC, if anything did."""
         self._folder = folder
+        self._seal_before = seal_before
         self._years = years
         self._keep = keep
         self.let_go = self._found_gone()
@@ -68,12 +70,14 @@ class Retention:
     def _unlink(self, number: int, path: Path) -> None:
         log.warning("the year %d is older than what is kept: deleted", number)
         self._years.forget(number)
-        _delete(path)
+        schema.delete(path)
         self._gone(number)
 
     def _thin(self, number: int, path: Path, names: Names) -> None:
         """Complete the cells of a year, some at a time; when they are, leave nothing else of it."""
         self._gone(number)  # nothing may arrive any more for what is to be a cell
+        if self._seal_before(self.let_go):
+            return
         try:
             if not self._complete(number, names):
                 self._leave_cells(number, path)
@@ -85,7 +89,7 @@ class Retention:
         self._years.forget(number)
         bare = history.file(self._folder, number, tiers=True)
         new = bare.with_name(bare.name + ".new")
-        _delete(new)
+        schema.delete(new)
         with closing(schema.create(new, history.PAGE, history.SCHEMA)) as db, schema.refusing(new):
             db.execute("ATTACH ? AS whole", (str(path),))
             with schema.transaction(db):
@@ -97,7 +101,7 @@ class Retention:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         new.rename(bare)
         schema.sync_folder(self._folder)
-        _delete(path)
+        schema.delete(path)
 
     def _complete(self, number: int, names: Names) -> bool:
         """Give some days cells that have none; return whether there were any."""
@@ -116,7 +120,7 @@ class Retention:
         gone = 0
         for number, path in history.files(self._folder).items():
             if history.is_bare(path):
-                _delete(history.file(self._folder, number))
+                schema.delete(history.file(self._folder, number))
                 gone = history.first_day((number + 1) * 12) * DAY
         return gone
 
@@ -154,19 +158,7 @@ def _give_cells(year: Year, series: int, days: list[int], names: Names) -> None:
     """Write the cells of a series' days, however few points they have."""
     one = names.series[series]
     for day in days:
-        chunk = year.chunk(series, day)
-        if chunk is not None:
-            try:
-                track = history.track(year.times(chunk.axis), chunk)
-            except StoreDamaged as error:
-                log.error("series %d, day %d: %s; set aside", series, day, error)
-                year.set_aside(series, chunk)
-                continue
-            for grain in tiers.GRAINS:
-                found = cells.of_day(track, day, grain.width, one.kind, one.rollover)
-                months.put(year, grain, series, day, found, cells.span(track))
-
-
-def _delete(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+        track = year.track(series, day)
+        for grain in tiers.GRAINS:
+            found = cells.of_day(track, day, grain.width, one.kind, one.rollover)
+            months.put(year, grain, series, day, found, cells.span(track))

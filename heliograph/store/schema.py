@@ -143,6 +143,12 @@ def move_aside(path: Path) -> Path:
     return aside
 
 
+def delete(path: Path) -> None:
+    """Delete a file and what SQLite keeps beside it, as far as they are there."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make what was renamed in a folder durable."""
     descriptor = os.open(folder, os.O_RDONLY)

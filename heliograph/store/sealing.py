@@ -58,14 +58,18 @@ def by_day(rows: Iterable[Row], names: Names) -> Days:
     days: Days = {}
     for layout, group in groupby(sorted(rows, key=itemgetter(1)), key=itemgetter(1)):
         device = names.layouts[layout].device
-        for day, theirs in groupby(sorted(group, key=_day), key=_day):
-            numbers, _, times, payloads = zip(*theirs, strict=True)
-            days.setdefault((device, day), {})[layout] = Readings(numbers, times, payloads)
+        numbers, _, times, payloads = zip(*group, strict=True)
+        first, last = min(times) // DAY, max(times) // DAY
+        if first == last:
+            days.setdefault((device, first), {})[layout] = Readings(numbers, times, payloads)
+            continue
+        places: dict[int, list[int]] = {}
+        for place, time in enumerate(times):
+            places.setdefault(time // DAY, []).append(place)
+        for day, chosen in places.items():
+            columns = (tuple(column[place] for place in chosen) for column in (numbers, times, payloads))
+            days.setdefault((device, day), {})[layout] = Readings(*columns)
     return days
-
-
-def _day(row: Row) -> int:
-    return row[2] // DAY
 
 
 def opened(readings: Mapping[int, Readings], names: Names) -> tuple[dict[int, Source], Parts]:
@@ -84,9 +88,18 @@ def opened(readings: Mapping[int, Readings], names: Names) -> tuple[dict[int, So
 
 
 def seal(
-    year: Year, device: int, day: int, sources: Mapping[int, Source], parts: Mapping[int, list[Part]], names: Names
+    year: Year,
+    device: int,
+    day: int,
+    sources: Mapping[int, Source],
+    parts: Mapping[int, list[Part]],
+    names: Names,
+    *,
+    over: bool = False,
 ) -> None:
     """Put a device's new values of a UTC day into the year, in the transaction that is open.
+
+    If the month is `over`, cells are made when it is closed, unless it is closed already.
 
     Of equal times of a series, the last arrival stays; what is there already may come again.
     What is there and cannot be read is set aside. Raises sqlite3.Error if the disk refuses.
@@ -106,7 +119,7 @@ def seal(
         axis = axes.put(times, _taken(numbers, kept), group.axis)
         for sid in group.members:
             values = ops.concat([*old[sid].values(), *(part.values for part in parts[sid])])
-            _put(year, sid, day, axis, Track(times, _taken(values, kept)), names)
+            _put(year, sid, day, axis, Track(times, _taken(values, kept)), names, over=over)
     axes.tidy()
 
 
@@ -143,15 +156,17 @@ def _taken(column: Vector, places: Vector | None) -> Vector:
     return taken
 
 
-def _put(year: Year, sid: int, day: int, axis: int, track: Track, names: Names) -> None:
+def _put(year: Year, sid: int, day: int, axis: int, track: Track, names: Names, *, over: bool) -> None:
     newest = int(track.times[-1]), float(track.values[-1])
     year.put_chunk(sid, day, axis, newest, blocks.encode_floats(track.values))
     series = names.series[sid]
     for grain in tiers.GRAINS:
-        found = None
-        if len(track.times) >= grain.least:
-            found = cells.of_day(track, day, grain.width, series.kind, series.rollover)
-        months.put(year, grain, sid, day, found, cells.span(track))
+        enough = len(track.times) >= grain.least
+        if over and enough and not months.is_closed(year, grain, sid, day):
+            months.mark(year, grain, sid, day)
+        else:
+            found = cells.of_day(track, day, grain.width, series.kind, series.rollover) if enough else None
+            months.put(year, grain, sid, day, found, cells.span(track))
 
 
 class _Axes:

@@ -1,10 +1,11 @@
 """Cells at rest: one blob for the cells of a series in a day, a month or a year. docs/store-format.md says it byte by byte.
 
-A blob is a directory (how many columns; for each its number and length) and the columns,
-each a block. Whoever needs three columns decodes three.
+A blob is a directory (how many columns; for each its number and length), its checksum and
+the columns, each a block. Whoever needs three columns decodes three.
 """
 
 import struct
+import zlib
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from heliograph.store.vectors import Vector, ops
 VERSION = 1
 HEAD = struct.Struct("<BB")
 ENTRY = struct.Struct("<BI")
+CRC = struct.Struct("<I")
 COLUMNS = ("start", "n", "sum", "min", "max", "first", "last", "carry", "area")  # numbered from 0
 START = 0
 INTS = frozenset({START, 1})
@@ -78,7 +80,10 @@ def encode(tier: Tier, origin: int, width: int) -> bytes:
         columns.append((BARE, blocks.encode_ints(ops.ints(sorted(tier.bare)))))
     head = HEAD.pack(VERSION, len(columns))
     directory = b"".join(ENTRY.pack(number, len(block)) for number, block in columns)
-    return head + directory + b"".join(block for _, block in columns)
+    return head + directory + CRC.pack(zlib.crc32(head + directory)) + b"".join(block for _, block in columns)
+
+
+MARK = encode(EMPTY, 0, 1)  # a day whose cells are still to be made
 
 
 class Blob:
@@ -98,6 +103,9 @@ class Blob:
             if version != VERSION:
                 raise StoreDamaged(f"a tier of version {version}; this version of Heliograph reads {VERSION}")
             place = HEAD.size + size * ENTRY.size
+            if CRC.unpack_from(blob, place)[0] != zlib.crc32(blob[:place]):
+                raise StoreDamaged("the checksum of a tier's directory is wrong")
+            place += CRC.size
             for entry in range(size):
                 number, length = ENTRY.unpack_from(blob, HEAD.size + entry * ENTRY.size)
                 found[number] = blob[place : place + length]

@@ -10,7 +10,9 @@ The exact sums (vectors.py) make the answer the same whether it is put together 
 from 5-minute cells or from cells of an hour.
 """
 
+import math
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from heliograph.messages import Value
 from heliograph.store import cells, exact
@@ -19,6 +21,19 @@ from heliograph.store.interface import Function
 from heliograph.store.vectors import Vector, ops
 
 Column = list[Value | None]
+
+
+class Folded(NamedTuple):
+    """What cells come to: which buckets, and what is in them; which buckets, and areas in unit·h."""
+
+    part: tuple[Vector, Cells] | None
+    areas: tuple[Vector, Vector] | None
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        buckets = 0 if self.part is None else len(self.part[0])
+        return 200 + 8 * (len(Cells._fields) * buckets + 2 * (0 if self.areas is None else len(self.areas[0])))
 
 
 class Totals:
@@ -56,21 +71,34 @@ class Totals:
             areas, touched = ops.areas(track.times, track.values, edges, cells.GAP)
             self._take_areas(areas.tolist(), touched, low)
 
-    def cells(self, rows: Cells) -> None:
-        """Take cells of which none crosses an edge; those outside of the edges do not count."""
+    def folded(self, rows: Cells) -> Folded:
+        """Return what cells come to, of which none crosses an edge; those outside of the edges do not count."""
         begin, end = ops.between(rows.start, self.start, self.end)
         rows = rows.slice(begin, end)
         if begin == end:
-            return
+            return Folded(None, None)
+        areas = None
         if rows.area is not None:
             firsts, buckets = ops.segments(rows.start, self.edges)
-            self._areas.append((buckets, ops.sums(rows.area, firsts)))
+            areas = (buckets, ops.sums(rows.area, firsts))
         full = ops.positive(rows.n)
         if full is not None:
             rows = rows.take(full)
-        if len(rows.n):
-            firsts, buckets = ops.segments(rows.start, self.edges)
-            self._parts.append((buckets, self._joined(rows, firsts)))
+        if not len(rows.n):
+            return Folded(None, areas)
+        firsts, buckets = ops.segments(rows.start, self.edges)
+        return Folded((buckets, self._joined(rows, firsts)), areas)
+
+    def take(self, folded: Folded) -> None:
+        """Take what cells come to, folded with the same edges."""
+        if folded.areas is not None:
+            self._areas.append(folded.areas)
+        if folded.part is not None:
+            self._parts.append(folded.part)
+
+    def cells(self, rows: Cells) -> None:
+        """Take cells of which none crosses an edge; those outside of the edges do not count."""
+        self.take(self.folded(rows))
 
     def line(self, start: tuple[int, float], end: tuple[int, float]) -> None:
         """Take the area under the line between two points (ms, value) that are neighbours across midnight."""
@@ -178,5 +206,5 @@ class Totals:
             firsts = ops.runs(buckets)
             found = zip(ops.take(buckets, firsts).tolist(), ops.sums(areas, firsts).tolist(), strict=True)
             for place, area in found:
-                column[place] = area
+                column[place] = None if math.isnan(area) else area  # infinities may cancel out
         return column

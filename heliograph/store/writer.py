@@ -106,7 +106,11 @@ class SqliteWriter:
 
     def maintain(self) -> bool:
         """Do one piece of the housekeeping that is due; return whether more is due."""
-        return self._care.step()
+        let_go = self._care.let_go
+        more = self._care.step()
+        if self._care.let_go != let_go:  # what waits for the next commit came too late now
+            self._rows = [row for row in self._rows if row[2] >= self._care.let_go]
+        return more
 
     def settle(self) -> None:
         """Do all housekeeping that would be due some day."""
@@ -127,7 +131,8 @@ class SqliteWriter:
         """Store salvaged frames under new numbers; return False if others are waiting, which have smaller ones."""
         if self._rows:
             return False
-        rows = [(self._next + place, *frame) for place, frame in enumerate(frames)]
+        kept = [frame for frame in frames if frame[1] >= self._care.let_go]
+        rows = [(self._next + place, *frame) for place, frame in enumerate(kept)]
         with schema.refusing(self._folder), schema.transaction(self._hot):
             self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", rows)
         self._next += len(rows)

@@ -4,8 +4,9 @@ from pathlib import Path
 import pytest
 
 from heliograph.messages import Channel, Info
-from heliograph.store import schema
+from heliograph.store import names, schema
 from heliograph.store.catalog import Catalog
+from heliograph.store.interface import Series
 
 
 def opened(folder: Path) -> sqlite3.Connection:
@@ -66,7 +67,7 @@ def test_nothing_is_written_and_nothing_locked_before_the_commit(tmp_path: Path)
     assert rows(connection, "series") == []
     catalog.commit()
     assert rows(connection, "device") == [(1, "roof/x")]
-    assert rows(connection, "series") == [(1, 1, "a", "A", "gauge"), (2, 1, "b", "", "text")]
+    assert rows(connection, "series") == [(1, 1, "a", "A", "gauge", 0.0), (2, 1, "b", "", "text", 0.0)]
     assert rows(connection, "layout") == [(1, 1, bytes([1, 0, 0, 0, 2, 0, 0, 0]))]
     assert rows(connection, "word") == [(1, "on")]
     connection.close()
@@ -95,4 +96,39 @@ def test_numbers_of_what_somebody_removed_are_not_given_to_others(tmp_path: Path
     catalog.commit()
     connection.execute("DELETE FROM word WHERE text='one'")
     assert Catalog(connection).word("four") == 4
+    connection.close()
+
+
+def test_what_a_channel_means_follows_the_last_info_but_text_and_number_stay_apart(tmp_path: Path) -> None:
+    connection = opened(tmp_path)
+    catalog = Catalog(connection)
+    catalog.declare("roof", "x", Info("", {"a": Channel("Wh", "gauge"), "t": Channel("", "text")}))
+    assert catalog.commit()
+    assert not catalog.commit()
+    meanings = {"a": Channel("kWh", "counter", rollover=4294967.296), "t": Channel("", "state")}
+    assert catalog.declare("roof", "x", Info("", meanings)) == ["t"]
+    assert catalog.commit()
+    assert rows(connection, "series") == [(1, 1, "a", "kWh", "counter", 4294967.296), (2, 1, "t", "", "text", 0.0)]
+    catalog.declare("roof", "x", Info("", meanings))
+    assert not catalog.commit()
+    connection.close()
+
+
+def test_names_are_read_as_they_were_written(tmp_path: Path) -> None:
+    connection = opened(tmp_path)
+    catalog = Catalog(connection)
+    catalog.declare("roof", "x", Info("", {"a": Channel("kWh", "counter", rollover=100.0)}))
+    layout = catalog.layout("roof", "x", ("b", "a"), ["on", 1.0])
+    word = catalog.word("on")
+    catalog.commit()
+    connection.executemany("INSERT INTO replacement VALUES(1, ?)", [(9,), (5,)])
+    found = names.read(connection)
+    assert found.devices == {1: ("roof", "x")}
+    assert list(found.series.values()) == [
+        Series(1, "roof", "x", "a", "kWh", "counter", 100.0),
+        Series(2, "roof", "x", "b", "", "text"),
+    ]
+    assert found.layouts == {layout.id: names.Layout(1, (2, 1))}
+    assert (found.places, found.owners) == ({2: {layout.id: 0}, 1: {layout.id: 1}}, {1: 1, 2: 1})
+    assert (found.words, found.replacements, found.of_device(1)) == ({word: "on"}, {1: [5, 9]}, {1, 2})
     connection.close()

@@ -1,211 +1,29 @@
-"""The store against a plain list that keeps everything and searches all of it."""
+"""What a store does with readings, names and questions, whoever implements it."""
 
 import math
-import sqlite3
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.lock import Taken
 from heliograph.messages import Block, Channel, Info, Kind, Value
-from heliograph.store import folder, open_reader, open_writer
-from heliograph.store.interface import FUNCTIONS, Arrival, Function, Progress, Reader, Series, Writer
-from heliograph.store.reader import SqliteReader
-from heliograph.store.totals import aggregate, column
-
-T0 = 1_763_596_800.0  # 2025-11-20 00:00 UTC
-CHANNELS = ("power", "mode", "heating", "energy")
-KINDS: dict[str, Kind] = {"power": "gauge", "mode": "text", "heating": "state", "energy": "counter"}
-INFO = Info("Model", {name: Channel("", kind) for name, kind in KINDS.items()})
-
-
-class Model:
-    """Every value in order of arrival, in lists."""
-
-    def __init__(self) -> None:
-        self.arrivals: list[Arrival] = []
-        self.committed = 0
-
-    def write(self, node: str, block: Block) -> None:
-        for time_, *values in block.rows:
-            named = {n: v for n, v in zip(block.channels, values, strict=True) if v is not None}
-            self.arrivals.append(Arrival(len(self.arrivals) + 1, node, block.device, round(time_ * 1000) / 1000, named))
-
-    def forget_uncommitted(self) -> None:
-        del self.arrivals[self.committed :]
-
-    def points(self, name: str) -> list[tuple[float, Value]]:
-        node, device, channel = name.split("/")
-        found: dict[float, Value] = {}
-        for arrival in self.arrivals[: self.committed]:
-            if (arrival.node, arrival.device) == (node, device) and channel in arrival.values:
-                found[arrival.time] = stored(channel, arrival.values[channel])
-        return sorted(found.items())
-
-
-def stored(channel: str, value: Value) -> Value:
-    if channel == "heating":
-        return bool(value)
-    return value if isinstance(value, str) else float(value)
-
-
-def same(a: object, b: object) -> bool:
-    """Equal, and of the same type and sign: 0.0 is not -0.0, 1.0 is not True."""
-    return repr(a) == repr(b)
-
-
-numbers = st.one_of(
-    st.floats(allow_nan=False, allow_infinity=False),
-    st.integers(-(2**70), 2**70),
-    st.sampled_from([0.0, -0.0, 5e-324, sys.float_info.max, 0.1 + 0.2, 54.8, 1e22, 2**53 + 1]),
-)
-VALUES: dict[str, st.SearchStrategy[Value | None]] = {
-    "power": st.none() | numbers,
-    "mode": st.none() | st.text(max_size=5) | st.sampled_from(["float", "bulk", "", "ü\0ü"]),
-    "heating": st.none() | st.booleans(),
-    "energy": st.none() | st.integers(0, 1000) | st.floats(0, 1e6),
-}
-# few distinct times, so that many readings meet at the same one; some days apart, some late
-times = st.builds(
-    lambda day, second, ms: T0 + day * 86_400 + second + ms / 1000,
-    st.sampled_from([0, 0, 0, 1, 4, -3, 40]),
-    st.sampled_from([0, 1, 2, 59, 3_600, 43_200, 86_399]),
-    st.sampled_from([0, 0, 1, 123, 999]),
-)
-
-
-@st.composite
-def blocks(draw: st.DrawFn) -> Block:
-    channels = draw(st.lists(st.sampled_from(CHANNELS), min_size=1, max_size=4, unique=True))
-    rows = draw(st.lists(st.tuples(times, *(VALUES[name] for name in channels)).map(list), max_size=6))
-    return Block(draw(st.sampled_from(["meter", "boiler"])), tuple(channels), rows)
-
-
-steps = st.one_of(
-    st.tuples(st.just("write"), st.sampled_from(["roof", "shed"]), st.lists(blocks(), max_size=3)),
-    st.tuples(st.just("again"), st.integers(0, 20), st.none()),
-    st.tuples(st.sampled_from(["commit", "reopen", "ask"]), st.none(), st.none()),
-)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(
-    history=st.lists(steps, max_size=14),
-    cuts=st.lists(times, min_size=2, max_size=6, unique=True),
-    limit=st.integers(1, 7),
-)
-def test_any_history_reads_like_a_plain_list(
-    history: list[tuple[str, object, object]], cuts: list[float], limit: int
-) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        data, model, written = Path(name), Model(), list[tuple[str, Block]]()
-        reader = open_reader(data)
-        with pytest.raises(StoreAway):
-            reader.series()
-        writer = declared(data)
-        for what, first, second in [*history, ("commit", None, None), ("ask", None, None)]:
-            if what == "write":
-                assert isinstance(second, list)
-                written += [(str(first), block) for block in second]
-                assert writer.write(str(first), second) == []
-                for block in second:
-                    model.write(str(first), block)
-            elif what == "again" and written:
-                node, block = written[int(str(first)) % len(written)]
-                assert writer.write(node, [block]) == []
-                model.write(node, block)
-            elif what == "commit":
-                writer.commit({})
-                model.committed = len(model.arrivals)
-            elif what == "reopen":
-                writer.close()
-                model.forget_uncommitted()
-                writer = declared(data)
-            elif what == "ask":
-                compare(reader, model, sorted(cuts), limit)
-        writer.close()
-        compare(reader, model, sorted(cuts), limit)
-        reader.close()
-
-
-def declared(data: Path) -> Writer:
-    writer = open_writer(data)
-    for node in ("roof", "shed"):
-        for device in ("meter", "boiler"):
-            assert writer.declare(node, device, INFO) == []
-    return writer
-
-
-def compare(reader: Reader, model: Model, cuts: list[float], limit: int) -> None:
-    committed = model.arrivals[: model.committed]
-    assert same(
-        everything_since(reader, limit),
-        [a._replace(values={c: stored(c, v) for c, v in a.values.items()}) for a in committed],
-    )
-    for one in reader.series():
-        points = model.points(one.name)
-        assert same(raw(reader, one.id, 0, 1e11, limit), points)
-        start, end = cuts[0], cuts[-1]
-        inside = [point for point in points if start <= point[0] < end]
-        assert same(raw(reader, one.id, start, end, limit), inside)
-        assert same([(t, v) for t, _, v in reader.export([one.id], start, end)], inside)
-        assert same([tuple(p) for p in reader.latest([one.id]).values()], points[-1:])
-        if one.kind != "text":
-            compare_totals(reader, one, points, cuts)
-    ids = [one.id for one in reader.series()]
-    exported = list(reader.export(ids, 0, 1e11))
-    assert [(t, i) for t, i, _ in exported] == sorted((t, i) for t, i, _ in exported)
-    assert len(exported) == sum(len(model.points(one.name)) for one in reader.series())
-
-
-def compare_totals(reader: Reader, one: Series, points: list[tuple[float, Value]], cuts: list[float]) -> None:
-    buckets = aggregate([(t, float(v)) for t, v in points], cuts)
-    wanted = {function: column(buckets, function) for function in FUNCTIONS}
-    assert same(reader.aggregate(one.id, cuts, FUNCTIONS), wanted)
-    for function in FUNCTIONS:
-        assert same(reader.aggregate(one.id, cuts, [function]), {function: wanted[function]})
-
-
-def raw(reader: Reader, series: int, start: float, end: float, limit: int) -> list[tuple[float, Value]]:
-    points: list[tuple[float, Value]] = []
-    after: float | None = None
-    while True:
-        page = reader.raw(series, start, end, limit=limit, after=after)
-        assert len(page.times) == len(page.values) <= limit
-        points += zip(page.times, page.values, strict=True)
-        if page.next is None:
-            return points
-        assert len(page.times) == limit
-        after = page.next
-
-
-def everything_since(reader: Reader, limit: int) -> list[Arrival]:
-    arrivals: list[Arrival] = []
-    while found := reader.since(arrivals[-1].cursor if arrivals else 0, limit):
-        assert len(found) <= limit
-        arrivals += found
-    return arrivals
+from heliograph.store.interface import FUNCTIONS, Progress, Reader, Writer
+from tests.heliograph.engines import Engine
+from tests.heliograph.plain_list import INFO, T0, everything_since
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Writer]:
-    opened = open_writer(tmp_path)
+def writer(engine: Engine) -> Iterator[Writer]:
+    opened = engine.writer()
     yield opened
     opened.close()
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
-    opened = open_reader(tmp_path)
+def reader(engine: Engine) -> Iterator[Reader]:
+    opened = engine.reader()
     yield opened
     opened.close()
 
@@ -357,13 +175,13 @@ def test_a_delta_does_not_depend_on_where_the_question_begins(writer: Writer, re
     assert reader.aggregate(1, [T0, T0 + 9 * day, T0 + 10 * day], ["delta"]) == {"delta": [None, 30.0]}
 
 
-def test_progress_is_durable_with_its_readings_and_the_newest_epoch_comes_last(tmp_path: Path) -> None:
-    writer = open_writer(tmp_path)
+def test_progress_is_durable_with_its_readings_and_the_newest_epoch_comes_last(engine: Engine) -> None:
+    writer = engine.writer()
     writer.write("roof", meter([T0, 1.0]))
     writer.commit({("roof/bridge", "zz"): Progress(4, 1), ("roof/bridge", "aa"): Progress(1, 0)})
     writer.commit({("roof/bridge", "aa"): Progress(2, 0)})
     writer.close()
-    writer = open_writer(tmp_path)
+    writer = engine.writer()
     assert list(writer.progress().items()) == [
         (("roof/bridge", "zz"), Progress(4, 1)),
         (("roof/bridge", "aa"), Progress(2, 0)),
@@ -372,9 +190,9 @@ def test_progress_is_durable_with_its_readings_and_the_newest_epoch_comes_last(t
 
 
 def test_the_newest_epoch_stays_the_newest_when_the_clock_is_set_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    writer = open_writer(tmp_path)
+    writer = engine.writer()
     writer.commit({("roof/bridge", "old"): Progress(4, 0)})
     monkeypatch.setattr(time, "time", lambda: 1000.0)
     writer.commit({("roof/bridge", "new"): Progress(1, 0)})
@@ -382,55 +200,37 @@ def test_the_newest_epoch_stays_the_newest_when_the_clock_is_set_back(
     writer.close()
 
 
-def test_without_a_clock_to_believe_no_reading_is_from_the_future(tmp_path: Path) -> None:
-    writer = open_writer(tmp_path, lambda: False)
+def test_without_a_clock_to_believe_no_reading_is_from_the_future(engine: Engine) -> None:
+    writer = engine.writer(lambda: False)
     assert writer.write("roof", meter([time.time() + 1e6, 1.0])) == []
     assert len(writer.write("roof", meter([1.0, 1.0], [math.inf, 1.0]))) == 2
     writer.close()
 
 
-def test_the_identity_of_a_store_stays(tmp_path: Path) -> None:
-    first = open_writer(tmp_path)
+def test_the_identity_of_a_store_stays(engine: Engine) -> None:
+    first = engine.writer()
     first.close()
-    second = open_writer(tmp_path)
+    second = engine.writer()
     assert first.identity == second.identity
     second.close()
-    other = open_writer(tmp_path / "other")
+    engine.drop()
+    other = engine.writer()
     assert first.identity != other.identity
     other.close()
 
 
-def test_what_is_not_committed_is_forgotten_and_its_names_do_no_harm(tmp_path: Path, reader: Reader) -> None:
-    writer = open_writer(tmp_path)
+def test_what_is_not_committed_is_forgotten_and_its_names_do_no_harm(engine: Engine, reader: Reader) -> None:
+    writer = engine.writer()
     writer.write("roof", [Block("meter", ("lost",), [[T0, "never"]])])
     assert writer.pending == 1
     writer.close()
-    writer = open_writer(tmp_path)
+    writer = engine.writer()
     assert writer.pending == 0
     writer.write("roof", [Block("meter", ("mode", "power"), [[T0, "kept", 1.0]])])
     writer.commit({})
     assert [one.channel for one in reader.series()] == ["mode", "power"]
     assert values(reader, "roof/meter/mode") == ["kept"]
     writer.close()
-
-
-def test_a_reader_sees_the_store_that_took_the_place_of_another(tmp_path: Path, reader: Reader) -> None:
-    first = open_writer(tmp_path)
-    first.write("roof", meter(*([T0 + n, 1.0] for n in range(5))))
-    first.commit({})
-    assert len(values(reader)) == 5
-    assert reader.latest([1])[1].value == 1.0
-    first.close()
-    folder(tmp_path).rename(tmp_path / "aside")
-    with pytest.raises(StoreAway):
-        reader.series()
-    second = open_writer(tmp_path)
-    second.write("shed", [Block("boiler", ("level",), [[T0, 7.0]])])
-    second.commit({})
-    assert [one.name for one in reader.series()] == ["shed/boiler/level"]
-    assert reader.latest([1])[1].value == 7.0
-    assert values(reader, "shed/boiler/level") == [7.0]
-    second.close()
 
 
 def test_a_reader_never_misses_what_was_committed_while_the_writer_goes_on(writer: Writer, reader: Reader) -> None:
@@ -469,201 +269,63 @@ def test_a_reader_never_misses_what_was_committed_while_the_writer_goes_on(write
     assert not failures
 
 
-def test_damaged_files_are_named_in_one_line(tmp_path: Path, reader: Reader) -> None:
-    for name in ("catalog.db", "hot.db"):
-        open_writer(tmp_path).close()
-        file = folder(tmp_path) / name
-        good = file.read_bytes()
-        for garbage in (b"not a database, but long enough to be one" * 100, good[:100] + b"\xff" * 5000):
-            file.write_bytes(garbage)
-            for open_it in (lambda: open_writer(tmp_path), reader.series):
-                with pytest.raises(StoreDamaged) as error:
-                    open_it()
-                assert name in str(error.value)
-                assert "\n" not in str(error.value)
-        file.write_bytes(good)
-    assert reader.series() == []
+def counter(*rows: Sequence[object]) -> list[Block]:
+    return [Block("meter", ("energy",), [list(row) for row in rows])]
 
 
-def test_another_format_is_refused_by_writer_and_reader(tmp_path: Path, reader: Reader) -> None:
-    open_writer(tmp_path).close()
-    connection = sqlite3.connect(folder(tmp_path) / "hot.db")
-    connection.execute("UPDATE meta SET value=99 WHERE key='format'")
-    connection.commit()
-    connection.close()
-    for open_it in (lambda: open_writer(tmp_path), reader.series):
-        with pytest.raises(StoreDamaged, match=r"hot.db has format 99"):
-            open_it()
-
-
-def test_a_place_that_cannot_hold_a_store_is_an_os_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
-        open_writer(tmp_path / "file")
-    (folder(tmp_path) / "hot.db").mkdir(parents=True)
-    with pytest.raises(OSError, match=r"hot\.db"):
-        open_writer(tmp_path)
-
-
-def test_half_made_files_are_a_store_that_is_away(tmp_path: Path, reader: Reader) -> None:
-    folder(tmp_path).mkdir()
-    for name in ("catalog.db", "hot.db"):
-        (folder(tmp_path) / name).write_bytes(b"")
-        with pytest.raises(StoreAway):
-            reader.series()
-
-
-READ_ONLY = """
-import os, sys
-from pathlib import Path
-from heliograph.errors import StoreAway
-from heliograph.store import open_reader
-data = Path(sys.argv[1])
-if os.getuid() == 0:
-    os.setgid(65534)
-    os.setuid(65534)
-reader = open_reader(data)
-for line in sys.stdin:
-    try:
-        print([p.value for p in reader.latest([1]).values()], reader.raw(1, 0, 1e11, limit=99).values, flush=True)
-    except StoreAway:
-        print("away", flush=True)
-try:
-    Path(data, "store", "x").touch()
-except OSError:
-    sys.exit(0)
-sys.exit("the folder is not read-only")
-"""
-
-
-@pytest.fixture
-def open_to_all() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as name:  # tmp_path is closed to other users
-        data = Path(name)
-        data.chmod(0o755)
-        yield data
-        protect(data, writable=True)
-
-
-def test_a_reader_that_may_not_write_follows_a_writer_that_comes_and_goes(open_to_all: Path) -> None:
-    # as in compose.yaml, where api mounts the store read-only: another user, or at least no right to write
-    data, written = open_to_all, list[float]()
-    command = [sys.executable, "-c", READ_ONLY, str(data)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-
-        def seen() -> str:
-            assert other.stdin
-            assert other.stdout
-            protect(data)
-            other.stdin.write("\n")
-            other.stdin.flush()
-            answer = other.stdout.readline().strip()
-            protect(data, writable=True)
-            return answer
-
-        folder(data).mkdir()
-        assert seen() == "away"
-        for _ in range(3):
-            writer = open_writer(data)
-            for _ in range(2):
-                written.append(float(len(written)))
-                writer.write("roof", meter([T0 + len(written), written[-1]]))
-                writer.commit({})
-                assert seen() == f"{written[-1:]} {written}"
-            written.append(float(len(written)))
-            writer.write("roof", meter([T0 + len(written), written[-1]]))
-            writer.commit({})
-            writer.close()
-            assert seen() == f"{written[-1:]} {written}"
-        protect(data)
-        assert other.stdin
-        other.stdin.close()
-        assert other.wait() == 0
-
-
-def protect(data: Path, *, writable: bool = False) -> None:
-    store = folder(data)
-    for file in store.iterdir():
-        file.chmod(0o644 if writable else 0o444)
-    store.chmod(0o755 if writable else 0o555)
-
-
-FULL = """
-import resource, sys
-from pathlib import Path
-from heliograph.messages import Block, Channel, Info
-from heliograph.store import folder, open_reader, open_writer
-from heliograph.store.interface import Progress
-
-data = Path(sys.argv[1])
-limit = int(sys.argv[2])
-writer, refused, n = open_writer(data), 0, 0
-resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
-kept = {}
-while n < 300:
-    n += 1
-    # new devices, channels, texts all the time: the catalog runs into the limit as well as hot.db
-    block = Block(f"d{n}", ("power", f"c{n}", "mode"), [[1.7e9 + n, float(n), 1.0, f"text {n} " + "x" * 200]])
-    writer.write("roof", [block])
-    try:
-        writer.commit({("roof/bridge", "e"): Progress(n, 0)})
-    except OSError as error:
-        assert "\\n" not in str(error)
-        refused += 1
-        if refused == 20:
-            assert writer.pending >= 20
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-assert refused == 20, refused
-assert writer.pending == 0
-reader = open_reader(data)
-found = reader.since(0, 1000)
-assert [(a.device, a.values) for a in found] == [
-    (f"d{n}", {"power": float(n), f"c{n}": 1.0, "mode": f"text {n} " + "x" * 200}) for n in range(1, 301)
-], len(found)
-assert writer.progress() == {("roof/bridge", "e"): Progress(300, 0)}
-assert len(reader.series()) == 900
-"""
-
-
-@pytest.mark.parametrize("limit", [60_000, 100_000, 130_000, 200_000, 250_000])
-def test_a_full_disk_is_an_os_error_and_nothing_is_lost_once_there_is_space(tmp_path: Path, limit: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", FULL, str(tmp_path), str(limit)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def test_no_question_reads_more_of_hot_than_the_zones_it_needs(tmp_path: Path, writer: Writer) -> None:
-    writer.write("roof", meter([T0, 1.0]))
+def test_a_counter_loses_nothing_when_it_starts_again_rolls_over_or_is_replaced(writer: Writer, reader: Reader) -> None:
+    writer.declare("roof", "meter", Info("", {"energy": Channel("kWh", "counter", rollover=1000.0)}))
+    rows = [(0, 980.0), (600, 995.0), (1200, 5.0), (1800, 25.0), (2400, 3.0), (3000, 500.0), (3600, 510.0)]
+    writer.write("roof", counter(*([T0 + second, value] for second, value in rows)))
     writer.commit({})
-    questions: list[str] = []
-    plain = sqlite3.connect(f"{(folder(tmp_path) / 'hot.db').as_uri()}?mode=ro", uri=True)
-    reader = open_reader(tmp_path)
-    functions: list[Function] = ["delta"]
-    reader.latest([1])  # opens the files
-    assert isinstance(reader, SqliteReader)
-    assert reader._files
-    hot = reader._files[1].connection
-    hot.set_trace_callback(questions.append)
-    values(reader)
-    reader.since(0, 10)
-    reader.aggregate(1, [T0, T0 + 1], functions)
-    hot.set_trace_callback(None)
-    asked = [question for question in questions if "FROM frame" in question]
-    assert len(asked) >= 4
-    for question in asked:
-        plan = [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {question}")]
-        reads = [line for line in plan if "frame" in line]
-        assert reads
-        assert all(line.startswith("SEARCH frame") for line in reads), (question, plan)
-        assert not any("TEMP B-TREE" in line for line in plan), (question, plan)
-    plain.close()
-    reader.close()
+    edges = [T0 + second for second in range(0, 4201, 600)]
+    for _ in range(2):
+        assert reader.aggregate(1, edges, ["delta"])["delta"] == [None, 15.0, 10.0, 20.0, 3.0, 497.0, 10.0]
+        writer.settle()
+    before = reader.version(T0, T0 + 7200)
+    # between 2400 and 3000 there came another meter, which had counted 500 elsewhere; told twice
+    writer.replaced(1, T0 + 2500)
+    writer.replaced(1, T0 + 3000)
+    assert reader.version(T0, T0 + 7200) != before
+    for cuts in (edges, [edge + 0.5 for edge in edges]):
+        assert sum(float(str(v)) for v in reader.aggregate(1, cuts, ["delta"])["delta"] if v is not None) == 58.0
+    assert reader.aggregate(1, [T0, T0 + 7200], ["delta"])["delta"] == [58.0]
+    with pytest.raises(KeyError):
+        writer.replaced(99, T0)
 
 
-def test_a_second_writer_of_the_same_store_is_refused(tmp_path: Path) -> None:
-    first = open_writer(tmp_path)
-    with pytest.raises(Taken, match="another process uses this store"):
-        open_writer(tmp_path)
-    first.close()
-    open_writer(tmp_path).close()
+def test_a_replacement_is_known_before_its_first_reading(writer: Writer, reader: Reader) -> None:
+    writer.declare("roof", "meter", Info("", {"energy": Channel("kWh", "counter")}))
+    writer.write("roof", counter([T0, 100.0]))
+    writer.commit({})
+    writer.replaced(1, T0 + 60)
+    assert reader.aggregate(1, [T0, T0 + 7200], ["delta"])["delta"] == [None]
+    writer.write("roof", counter([T0 + 120, 7000.0], [T0 + 180, 7001.0]))
+    writer.commit({})
+    assert reader.aggregate(1, [T0, T0 + 7200], ["delta"])["delta"] == [1.0]
+
+
+def test_an_area_is_the_same_from_points_and_from_cells_whatever_the_kind(writer: Writer, reader: Reader) -> None:
+    kinds: list[Kind] = ["gauge", "counter", "state"]
+    writer.declare("roof", "meter", Info("", {kind: Channel("", kind) for kind in kinds}))
+    rows = [[T0 + n * 60, 2.0, float(n), n % 2 == 0] for n in range(24 * 60)]
+    writer.write("roof", [Block("meter", tuple(kinds), rows)])
+    writer.commit({})
+    for _ in range(2):
+        for one, hour in ((1, 2.0), (2, 30.0), (3, 0.5)):
+            for start in (T0, T0 + 1):
+                found = reader.aggregate(one, [start, start + 3600], ["integral"])["integral"]
+                assert found == [pytest.approx(hour, abs=0.1)]
+        writer.settle()
+
+
+def test_a_question_about_numbers_beyond_all_measure_has_an_answer(writer: Writer, reader: Reader) -> None:
+    largest = sys.float_info.max
+    writer.write("roof", meter([T0, largest], [T0 + 60, largest], [T0 + 120, -largest], [T0 + 180, -largest]))
+    writer.commit({})
+    for _ in range(2):
+        for start in (T0, T0 + 1):
+            for function, column in reader.aggregate(1, [start, start + 3600], FUNCTIONS).items():
+                assert not math.isnan(float(str(column[0] or 0.0))), function
+        assert values(reader) == [largest, largest, -largest, -largest]
+        writer.settle()

@@ -1,18 +1,22 @@
 """Totals against references that are slow, long and plain."""
 
-import itertools
 import math
-from bisect import bisect_right
-from fractions import Fraction
+import random
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heliograph.messages import Kind, Value
+from heliograph.store import cells
+from heliograph.store.cells import DAY, Track
 from heliograph.store.interface import FUNCTIONS, Function
-from heliograph.store.totals import GAP_SECONDS, aggregate, column
+from heliograph.store.totals import Totals
+from heliograph.store.vectors import ops
+from tests.heliograph.plain_list import GAP, areas, rises, within
 
-EDGES = [0.0, 100.0, 200.0, 1000.0, 1001.0, 5000.0]
+EDGES = [0, 100, 200, 1000, 1001, 5000]  # seconds
 Points = list[tuple[float, float]]
 
 points = st.lists(
@@ -20,39 +24,37 @@ points = st.lists(
     max_size=40,
     unique_by=lambda p: p[0],
 ).map(sorted)
+days_of_points = st.lists(
+    st.tuples(st.integers(0, 2 * 288 - 1).map(lambda n: n * 300.0), st.integers(0, 300).map(lambda n: n / 10)),
+    min_size=1,
+    max_size=60,
+    unique_by=lambda p: p[0],
+).map(sorted)
 
 
-def one(function: Function, found: Points, edges: list[float] | None = None) -> list[object]:
-    return list(column(aggregate(found, edges or EDGES), function))
+def track(found: Points) -> Track:
+    return Track(ops.ints([round(time * 1000) for time, _ in found]), ops.floats([value for _, value in found]))
 
 
-def deltas(found: Points) -> list[float | None]:
-    rises: list[float | None] = [None] * (len(EDGES) - 1)
-    for (_, before), (time, value) in itertools.pairwise(found):
-        place = bisect_right(EDGES, time) - 1
-        if 0 <= place < len(rises):
-            rises[place] = (rises[place] or 0.0) + (value if 0 <= value < 0.9 * before else value - before)
-    return rises
+def one(
+    function: Function, found: Points, edges: list[int] | None = None, *, counter: bool = True, rollover: float = 0.0
+) -> list[Value | None]:
+    totals = Totals(ops.ints([edge * 1000 for edge in edges or EDGES]), counter=counter, rollover=rollover)
+    before = [value for time, value in found if time < (edges or EDGES)[0]]
+    if before:
+        totals.follow(before[-1])
+    if found:
+        totals.points(track(found), area=function == "integral")
+    return totals.columns([function])[function]
 
 
-def integrals(found: Points) -> list[Fraction | None]:
-    """In exact fractions, segment by segment, bucket by bucket."""
-    areas: list[Fraction | None] = [None] * (len(EDGES) - 1)
-    for (start, first), (end, last) in itertools.pairwise(found):
-        if end - start > GAP_SECONDS:
-            continue
-        slope = Fraction(last - first) / Fraction(end - start)
-        for place, (left, right) in enumerate(itertools.pairwise(EDGES)):
-            a, b = Fraction(max(left, start)), Fraction(min(right, end))
-            if a < b:
-                height = Fraction(first) + slope * ((a + b) / 2 - Fraction(start))
-                areas[place] = (areas[place] or Fraction(0)) + height * (b - a) / 3600
-    return areas
+def cuts(edges: list[int]) -> list[float]:
+    return [float(edge) for edge in edges]
 
 
 @given(points)
 def test_plain_functions_are_those_of_the_points_between_the_edges(found: Points) -> None:
-    inside = [[v for t, v in found if a <= t < b] for a, b in itertools.pairwise(EDGES)]
+    inside = within(found, cuts(EDGES))
     assert one("n", found) == [len(v) for v in inside]
     assert one("sum", found) == [sum(v) if v else None for v in inside]
     assert one("min", found) == [min(v) if v else None for v in inside]
@@ -62,34 +64,94 @@ def test_plain_functions_are_those_of_the_points_between_the_edges(found: Points
     assert one("mean", found) == [sum(v) / len(v) if v else None for v in inside]
 
 
-@given(points)
-def test_a_delta_is_the_sum_of_all_rises(found: Points) -> None:
-    assert one("delta", found) == pytest.approx(deltas(found))
+@given(points, st.booleans(), st.sampled_from([0.0, 50.0]))
+def test_a_delta_is_the_sum_of_all_rises(found: Points, counter: bool, rollover: float) -> None:
+    wanted = rises(found, cuts(EDGES), counter=counter, rollover=rollover)
+    assert one("delta", found, counter=counter, rollover=rollover) == wanted
 
 
 @given(points)
 def test_an_integral_is_the_area_under_straight_lines(found: Points) -> None:
-    wanted = [None if area is None else float(area) for area in integrals(found)]
-    assert one("integral", found) == pytest.approx(wanted, abs=1e-9)
+    inside = within(found, cuts(EDGES))
+    for place, (area, _) in enumerate(areas(found, cuts(EDGES))):
+        integral = one("integral", found)[place]
+        if area is None:
+            assert integral == (0.0 if inside[place] else None)
+        else:
+            assert integral == pytest.approx(float(area), abs=1e-9)
 
 
-@given(points, st.lists(st.integers(-10, 5010).map(float), min_size=1, max_size=5, unique=True))
-def test_buckets_add_up_however_they_are_cut(found: Points, cuts: list[float]) -> None:
-    finer = sorted({*EDGES, *(cut for cut in cuts if EDGES[0] < cut < EDGES[-1])})
+@given(points, st.lists(st.integers(-10, 5010), min_size=1, max_size=5, unique=True))
+def test_buckets_add_up_however_they_are_cut(found: Points, more: list[int]) -> None:
+    finer = sorted({*EDGES, *(cut for cut in more if EDGES[0] < cut < EDGES[-1])})
     additive: list[Function] = ["n", "sum", "delta", "integral"]
     for function in additive:
         total = [math.fsum(float(str(v)) for v in one(function, found, cut) if v is not None) for cut in (EDGES, finer)]
         assert total[0] == pytest.approx(total[1], abs=1e-9)
 
 
+@given(days_of_points, st.sampled_from(["gauge", "counter"]), st.sampled_from([300, 3600]), st.integers(1, 30))
+def test_cells_give_what_their_points_give(found: Points, kind: Kind, width: int, many: int) -> None:
+    edges = ops.ints(range(0, 2 * DAY + 1, many * width * 1000))
+    counter = kind == "counter"
+    by_points, by_cells = (Totals(edges, counter=counter, rollover=30.0) for _ in range(2))
+    before = None
+    for day in (0, 1):
+        here = [point for point in found if day * 86_400 <= point[0] < (day + 1) * 86_400]
+        if not here:
+            continue
+        span = cells.span(track(here))
+        by_points.points(track(here), area=not counter)
+        by_cells.cells(cells.of_day(track(here), day, width * 1000, kind, 30.0))
+        if before and not counter:
+            for totals in (by_points, by_cells):
+                totals.line((before.end, before.last), (span.start, span.first))
+        before = span
+    wanted: list[Function] = [name for name in FUNCTIONS if name != "integral" or not counter]
+    one_way, other_way = by_points.columns(wanted), by_cells.columns(wanted)
+    for name in wanted:
+        if name == "integral":
+            assert [v is None for v in one_way[name]] == [v is None for v in other_way[name]]
+            assert [v or 0.0 for v in other_way[name]] == pytest.approx([v or 0.0 for v in one_way[name]], abs=0.03)
+        else:
+            assert repr(one_way[name]) == repr(other_way[name])
+
+
+def test_decimals_add_up_to_the_same_whatever_is_added_first() -> None:
+    values = [n / 10 for n in range(10_000)]
+    random.Random(1).shuffle(values)
+    found = [(float(n), value) for n, value in enumerate(values)]
+    assert one("sum", found, [0, 10_000]) == [4_999_500.0]
+    assert one("mean", found, [0, 10_000]) == [499.95]
+    parts = [float(str(value)) for value in one("sum", found, list(range(0, 10_001, 10)))]
+    assert one("sum", list(enumerate(parts)), [0, 1000]) == [4_999_500.0]
+
+
+def test_numbers_beyond_all_measure_are_no_reason_to_stop() -> None:
+    found = [(0.0, sys.float_info.max), (10.0, sys.float_info.max), (20.0, -sys.float_info.max), (150.0, 5e-324)]
+    for function in FUNCTIONS:
+        column = one(function, found, counter=False)
+        assert not any(value is not None and math.isnan(float(value)) for value in column), function
+
+
 def test_a_counter_that_starts_again_at_zero_loses_nothing_it_counted_since() -> None:
     assert one("delta", [(0, 90.0), (10, 100.0), (20, 3.0), (30, 5.0)], [0, 100]) == [15.0]
+
+
+def test_a_register_that_rolls_over_goes_on_from_zero() -> None:
+    assert one("delta", [(0, 9990.0), (10, 5.0)], [0, 100], rollover=10_000.0) == [15.0]
+    assert one("delta", [(0, 9990.0), (10, 1005.0)], [0, 100], rollover=10_000.0) == [1005.0]
+    assert one("delta", [(0, 5000.0), (10, 5.0)], [0, 100], rollover=10_000.0) == [5.0]
 
 
 def test_a_small_dip_is_no_reset() -> None:
     assert one("delta", [(0, 100.0), (10, 91.0), (20, 102.0)], [0, 100]) == [2.0]
     assert one("delta", [(0, 100.0), (10, 90.0)], [0, 100]) == [-10.0]
     assert one("delta", [(0, 100.0), (10, 89.0)], [0, 100]) == [89.0]
+
+
+def test_what_is_no_counter_may_fall() -> None:
+    assert one("delta", [(0, 100.0), (10, 3.0)], [0, 100], counter=False) == [-97.0]
 
 
 def test_a_counter_below_zero_is_no_reset_at_every_reading() -> None:
@@ -103,7 +165,7 @@ def test_an_increase_over_a_gap_belongs_to_the_bucket_of_the_later_point() -> No
 def test_an_integral_crosses_edges_and_ends_at_gaps() -> None:
     hour = [(float(t), 3600.0) for t in range(0, 3601, 900)]
     assert one("integral", hour, [0, 450, 3600]) == [450.0, 3150.0]
-    assert one("integral", [(0, 10.0), (GAP_SECONDS + 1, 10.0)], [0, 2000]) == [None]
+    assert one("integral", [(0, 10.0), (GAP + 1, 10.0)], [0, 2000]) == [0.0]
     assert one("integral", [(-400, 3600.0), (400, 3600.0)], [0, 100]) == [100.0]
 
 

@@ -1,3 +1,4 @@
+import math
 import os
 import queue
 import signal
@@ -26,6 +27,7 @@ from heliograph.store import open_writer
 from heliograph.store.interface import Progress, Refusal, Writer
 from services.storage import storage as storage_module
 from services.storage.storage import Journal, Storage
+from tests.stored import arrivals
 
 JOURNAL = "heliograph/pi/services/meter/journal"
 REPLAY = "heliograph/pi/services/meter/replay"
@@ -516,16 +518,7 @@ def configure(folder: Path, port: int, data: Path, nodes: str = "[]") -> str:
 
 
 def stored(data: Path) -> list[float]:
-    path = data / "store" / "hot.db"
-    if not path.exists():
-        return []
-    database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-    try:
-        return [memoryview(v).cast("d")[0] for (v,) in database.execute("SELECT v FROM frame ORDER BY seq")]
-    except sqlite3.OperationalError:
-        return []
-    finally:
-        database.close()
+    return [float(next(iter(arrival.values.values()), math.nan)) for arrival in arrivals(data)]
 
 
 def test_a_storage_of_several_nodes_survives_what_is_thrown_at_it(

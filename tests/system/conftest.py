@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.stored import arrivals
+
 START = 1_700_000_000.0  # as in numbered.py
 
 
@@ -48,16 +50,17 @@ class Site:
         return (self.data / "numbered.done").exists()
 
     def stored(self) -> list[int]:
-        """The numbers of all rows, each checked against its time; doubled ones stand twice."""
+        """The numbers of all readings, each checked against its time."""
         numbers = []
-        for ts, number in self._rows("SELECT ts, v FROM frame ORDER BY seq"):
-            value = int(memoryview(number).cast("d")[0])
-            assert ts == (START + value) * 1000
-            numbers.append(value)
+        for arrival in arrivals(self.data):
+            value = float(arrival.values["number"])
+            assert arrival.time == START + value
+            numbers.append(int(value))
         return numbers
 
     def complete(self) -> bool:
-        return bool(self._rows("SELECT count(*) FROM frame")[0][0] >= self.count)
+        newest = "SELECT coalesce(max(seq), (SELECT value FROM meta WHERE key='last'), 0) FROM frame"
+        return bool(self._rows(newest)[0][0] >= self.count)
 
     def declared_lost(self) -> int:
         return int(self._rows("SELECT coalesce(sum(lost), 0) FROM progress")[0][0])

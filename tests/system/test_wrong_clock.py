@@ -1,5 +1,4 @@
 import os
-import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -8,21 +7,17 @@ from typing import Any
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
 from heliograph.messages import Reading, decode
+from tests.stored import arrivals
 
 HOURS = 6 * 3600.0
 CLOSE_SECONDS = 60.0  # a busy machine may take long to read a line; a wrong clock is off by hours
 
 
 def stored(data: Path) -> dict[int, float]:
-    path = data / "store" / "hot.db"
-    if not path.exists():
-        return {}
-    database = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-    rows = database.execute("SELECT ts, v FROM frame").fetchall()
-    database.close()
-    numbers = [int(memoryview(payload).cast("d")[0]) for _, payload in rows]
-    assert len(set(numbers)) == len(numbers)
-    return {number: ts / 1000 for number, (ts, _) in zip(numbers, rows, strict=True)}
+    found = arrivals(data)
+    times = {int(float(arrival.values["number"])): arrival.time for arrival in found}
+    assert len(times) == len(found)
+    return times
 
 
 def test_a_clock_that_is_six_hours_wrong_at_boot_and_then_set_costs_no_reading_and_makes_no_wrong_time(

@@ -1,0 +1,48 @@
+"""A closed year is written anew once, in order: what is read together then lies together, and what was freed is gone.
+
+Cells were written whenever a day or a month was complete, into pages that were free somewhere. Cold, a year of
+hours was 291 requests to the card so, and is 20 packed (benchmarks/store_cold.py).
+"""
+
+import logging
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from heliograph.store import history, schema
+from heliograph.store.years import Years
+
+log = logging.getLogger(__name__)
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a year was packed, or has nothing but cells."""
+    with schema.reading(path) as db:
+        return db.execute("SELECT 1 FROM meta WHERE key='packed'").fetchone() is not None
+
+
+def pack(path: Path, number: int, years: Years) -> bool:
+    """Write a year anew; return False if there is no room for it, or somebody reads it at this moment.
+
+    Raises OSError if the disk refuses, StoreDamaged if the file cannot be read.
+    """
+    if shutil.disk_usage(path.parent).free < 2 * path.stat().st_size:
+        return False
+    years.forget(number)
+    new = path.with_name(path.name + ".new")
+    schema.delete(new)
+    with schema.refusing(path), closing(sqlite3.connect(path, isolation_level=None)) as old:
+        # What is in the WAL belongs to the old file; the new one must not find it.
+        busy = old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            return False
+        old.execute("VACUUM INTO ?", (str(new),))
+    with closing(schema.create(new, history.PAGE, history.SCHEMA)) as packed, schema.refusing(new):
+        packed.execute("INSERT OR REPLACE INTO meta VALUES('packed', 1)")
+    new.rename(path)
+    for suffix in ("-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    schema.sync_folder(path.parent)
+    log.info("the year %d is packed: %.1f MB", number, path.stat().st_size / 1e6)
+    return True

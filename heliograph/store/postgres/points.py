@@ -1,0 +1,119 @@
+"""Points and cells between the tables and columns."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from psycopg import ServerCursor
+from psycopg.rows import TupleRow
+
+from heliograph.messages import Kind
+from heliograph.store import cells, tiers
+from heliograph.store.cells import DAY, Cells, Span, Track
+from heliograph.store.postgres.schema import Connection
+from heliograph.store.tiers import Grain
+from heliograph.store.vectors import ops
+
+BATCH = 20_000  # rows in memory at a time
+CELL = "bucket, n, sum, min, max, first, last, carry, area"
+PUT = (
+    f"INSERT INTO {{}}(series, {CELL}) SELECT %s, new.* FROM unnest(%s::bigint[], %s::int[]"
+    f"{', %s::float8[]' * 7}) AS new"
+)
+Point = tuple[int, float]  # ms UTC and number
+
+
+class Known(NamedTuple):
+    """What the database knows of a series."""
+
+    id: int
+    device: int
+    kind: Kind
+    rollover: float
+
+
+def known(connection: Connection, series: int) -> Known:
+    """Return a series; raise KeyError if there is none of this number."""
+    found = connection.execute("SELECT id, device, kind, rollover FROM series WHERE id = %s", (series,)).fetchone()
+    if found is None:
+        raise KeyError(series)
+    return Known(*found)
+
+
+def tracks(connection: Connection, series: int, start: int, end: int) -> Iterator[Track]:
+    """Yield the points of [start, end) ms, BATCH at a time; the connection is in a transaction."""
+    with connection.cursor("points", binary=True) as cursor:
+        cursor.execute(
+            "SELECT ts, v FROM reading WHERE series = %s AND ts >= %s AND ts < %s ORDER BY ts", (series, start, end)
+        )
+        for rows in _batches(cursor):
+            times, values = zip(*rows, strict=True)
+            yield Track(ops.ints(times), ops.floats(values))
+
+
+def last_before(connection: Connection, series: int, end: int, reach: int | None = None) -> Point | None:
+    """Return the newest point before `end` ms, and not before `reach`."""
+    return connection.execute(
+        "SELECT ts, v FROM reading WHERE series = %s AND ts < %s AND ts >= %s ORDER BY ts DESC LIMIT 1",
+        (series, end, -1 if reach is None else reach),
+    ).fetchone()
+
+
+def first_from(connection: Connection, series: int, start: int, reach: int) -> Point | None:
+    """Return the oldest point of [start, reach] ms."""
+    return connection.execute(
+        "SELECT ts, v FROM reading WHERE series = %s AND ts >= %s AND ts <= %s ORDER BY ts LIMIT 1",
+        (series, start, reach),
+    ).fetchone()
+
+
+def cells_of(connection: Connection, grain: Grain, series: int, start: int, end: int) -> Iterator[Cells]:
+    """Yield the cells of [start, end) ms, BATCH at a time; the connection is in a transaction."""
+    with connection.cursor("cells", binary=True) as cursor:
+        cursor.execute(
+            f"SELECT {CELL} FROM {grain.name} WHERE series = %s AND bucket >= %s AND bucket < %s ORDER BY bucket",
+            (series, start, end),
+        )
+        for rows in _batches(cursor):
+            start_, n, *columns = zip(*rows, strict=True)
+            # built while the series was of another kind, and its points let go of since: no carry, no area
+            numbers = [None if None in column else ops.floats(column) for column in columns]
+            yield Cells(ops.ints(start_), ops.ints(n), *numbers)
+
+
+def spans(connection: Connection, series: int, first: int, last: int) -> list[Span]:
+    """Return the first and last point of each UTC day from first to last that has a tier."""
+    rows = connection.execute(
+        "SELECT tfirst, first, tlast, last FROM r1d WHERE series = %s AND bucket BETWEEN %s AND %s ORDER BY bucket",
+        (series, first * DAY, last * DAY),
+    )
+    return [Span(*row) for row in rows]
+
+
+def put_day(connection: Connection, series: Known, day: int) -> None:
+    """Build the tiers of a series' UTC day from its points, in the transaction that is open."""
+    start, end = day * DAY, (day + 1) * DAY
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(
+            "SELECT ts, v FROM reading WHERE series = %s AND ts >= %s AND ts < %s ORDER BY ts", (series.id, start, end)
+        ).fetchall()
+    with connection.pipeline():
+        for table in (*(grain.name for grain in tiers.GRAINS), "r1d"):
+            connection.execute(
+                f"DELETE FROM {table} WHERE series = %s AND bucket >= %s AND bucket < %s", (series.id, start, end)
+            )
+        if not rows:
+            return
+        times, values = zip(*rows, strict=True)
+        track = Track(ops.ints(times), ops.floats(values))
+        for grain in tiers.GRAINS:
+            found = cells.of_day(track, day, grain.width, series.kind, series.rollover)
+            columns = [[None] * len(found.n) if column is None else column.tolist() for column in found]
+            connection.execute(PUT.format(grain.name), (series.id, *columns))
+        connection.execute("INSERT INTO r1d VALUES(%s, %s, %s, %s, %s, %s)", (series.id, start, *cells.span(track)))
+
+
+def _batches(cursor: ServerCursor[TupleRow]) -> Iterator[list[TupleRow]]:
+    while rows := cursor.fetchmany(BATCH):
+        yield rows
+        if len(rows) < BATCH:
+            return

@@ -1,0 +1,254 @@
+"""The PostgreSQL store, reading side: every question is one snapshot of the database."""
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+import psycopg
+
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.messages import Kind, Value
+from heliograph.store.cells import DAY, GAP
+from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
+from heliograph.store.postgres import plan, points, schema
+from heliograph.store.postgres.names import unpack
+from heliograph.store.postgres.schema import Connection
+
+MOST_CONNECTIONS = 8  # of one process, exports aside
+IDLE_CONNECTIONS = 2
+EXPORT_ROWS = 10_000
+
+SERIES = (
+    "SELECT s.id, d.node, d.name, s.name, s.unit, s.kind, s.rollover FROM series s "
+    "JOIN device d ON d.id = s.device ORDER BY s.id"
+)
+LATEST = (
+    "SELECT s.id, s.kind, r.ts, r.v FROM series s CROSS JOIN LATERAL "
+    "(SELECT ts, v FROM reading WHERE series = s.id ORDER BY ts DESC LIMIT 1) r WHERE s.id = ANY(%s)"
+)
+EXTENT = """
+SELECT min(a.ts), max(b.ts) FROM series s
+CROSS JOIN LATERAL (SELECT ts FROM reading WHERE series = s.id ORDER BY ts LIMIT 1) a
+CROSS JOIN LATERAL (SELECT ts FROM reading WHERE series = s.id ORDER BY ts DESC LIMIT 1) b
+"""
+KEPT = "SELECT min(tfirst), max(tlast) FROM r1d WHERE (SELECT raw_from FROM clock) > 0"
+SINCE = """
+SELECT a.seq, d.node, d.name, a.ts, r.series, r.numbers
+FROM (SELECT seq, device, ts FROM arrival WHERE seq > %s ORDER BY seq LIMIT %s) a
+JOIN device d ON d.id = a.device
+CROSS JOIN LATERAL (
+    SELECT array_agg(series ORDER BY series) AS series, array_agg(v ORDER BY series) AS numbers FROM reading
+    WHERE series = ANY(ARRAY(SELECT id FROM series WHERE device = a.device)) AND ts = a.ts AND seq = a.seq
+) r
+ORDER BY a.seq
+"""
+EXPORT = "SELECT ts, series, v FROM reading WHERE series = ANY(%s) AND ts >= %s AND ts < %s ORDER BY ts, series"
+
+
+class PostgresReader:
+    """Reads a database that others write; `Reader` of interface.py says what it promises."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._where = schema.place(url)
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._idle: list[Connection] = []
+        self._identity = ""
+        self._words: dict[int, str] = {}
+
+    def close(self) -> None:
+        """Let go of the server."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+
+    def series(self) -> list[Series]:
+        """Return all series, in order of their ids."""
+        with self._snapshot() as connection:
+            return [Series(*row) for row in connection.execute(SERIES)]
+
+    def latest(self, ids: Sequence[int]) -> dict[int, Point]:
+        """Return the newest point of each of these series that has one."""
+        with self._snapshot() as connection:
+            rows = connection.execute(LATEST, (list(ids),)).fetchall()
+            self._learn(connection, (v for _, kind, _, v in rows if kind == "text"))
+        return {number: Point(ts / 1000, self._value(kind, v)) for number, kind, ts, v in rows}
+
+    def raw(self, series: int, start: float, end: float, *, limit: int, after: float | None = None) -> RawPage:
+        """Return the points of [start, end), at most `limit` of them, starting at `after`."""
+        begin = _ms(start if after is None else max(after, start))
+        with self._snapshot() as connection:
+            kind = points.known(connection, series).kind
+            with connection.cursor(binary=True) as cursor:
+                rows = cursor.execute(
+                    "SELECT ts, v FROM reading WHERE series = %s AND ts >= %s AND ts < %s ORDER BY ts LIMIT %s",
+                    (series, begin, _ms(end), limit + 1),
+                ).fetchall()
+            if kind == "text":
+                self._learn(connection, (v for _, v in rows))
+        following = rows[limit][0] / 1000 if len(rows) > limit else None
+        del rows[limit:]
+        return RawPage([ts / 1000 for ts, _ in rows], [self._value(kind, v) for _, v in rows], following)
+
+    def aggregate(
+        self, series: int, edges: Sequence[float], functions: Sequence[Function]
+    ) -> dict[str, list[Value | None]]:
+        """Return one value per function and bucket; None for a bucket without points."""
+        with self._snapshot() as connection:
+            known = points.known(connection, series)
+            names: list[Function] = [f for f in functions if known.kind != "text" or f in ("n", "first", "last")]
+            columns = plan.totals(connection, known, list(map(_ms, edges)), names).columns(names)
+            if known.kind == "text":
+                self._learn(connection, (v for name in names if name != "n" for v in columns[name] if v is not None))
+        nothing: list[Value | None] = [None] * (len(edges) - 1)
+        return {
+            name: self._told(known.kind, name, columns[name]) if name in columns else list(nothing)
+            for name in functions
+        }
+
+    def export(self, ids: Sequence[int], start: float, end: float) -> Iterator[tuple[float, int, Value]]:
+        """Yield (time, series, value) of [start, end) in order of time; each UTC day is one snapshot."""
+        begin, stop = _ms(start), _ms(end)
+        with schema.refusing(self._where, StoreAway):
+            connection = self._take()  # for as long as whoever asked takes over the values
+            try:
+                yield from self._export(connection, list(ids), begin, stop)
+            finally:
+                self._give_back(connection)
+
+    def since(self, cursor: int, limit: int) -> list[Arrival]:
+        """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
+        with self._snapshot() as connection:
+            rows = connection.execute(SINCE, (cursor, limit)).fetchall()
+            wanted = sorted({number for row in rows for number in row[4] or ()})
+            named: dict[int, tuple[str, Kind]] = {
+                number: (name, kind)
+                for number, name, kind in connection.execute(
+                    "SELECT id, name, kind FROM series WHERE id = ANY(%s)", (wanted,)
+                )
+            }
+            self._learn(
+                connection,
+                (v for row in rows for s, v in zip(row[4] or (), row[5] or (), strict=True) if named[s][1] == "text"),
+            )
+        return [
+            Arrival(
+                seq,
+                node,
+                device,
+                ts / 1000,
+                {
+                    named[number][0]: self._value(named[number][1], v)
+                    for number, v in zip(numbers or (), found or (), strict=True)
+                },
+            )
+            for seq, node, device, ts, numbers, found in rows
+        ]
+
+    def extent(self) -> tuple[float, float] | None:
+        """Return the times of the oldest and the newest point of all, points of which only cells are kept included."""
+        with self._snapshot() as connection:
+            answers = [connection.execute(question).fetchone() or () for question in (EXTENT, KEPT)]
+        times = [time for answer in answers for time in answer if time is not None]
+        return (min(times) / 1000, max(times) / 1000) if times else None
+
+    def version(self, start: float, end: float) -> str:
+        """Return a text that is another one whenever an answer about [start, end) may have changed.
+
+        A delta looks back as far as it has to, so everything before the end counts.
+        """
+        reach = (_ms(end) + GAP) // DAY
+        with self._snapshot() as connection:
+            found = connection.execute(
+                "SELECT (SELECT changes FROM clock), (SELECT max(changed) FROM day WHERE day <= %s)", (reach,)
+            ).fetchone()
+        changes, changed = found or (0, 0)
+        return f"{self._identity}-{changes}-{changed or 0}"
+
+    def problems(self) -> list[str]:
+        """Return why the store cannot be read, if it cannot; the server looks after what it holds, see its log."""
+        try:
+            with self._snapshot():
+                return []
+        except (StoreAway, StoreDamaged) as error:
+            return [str(error)]
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[Connection]:
+        """Give a connection in a transaction; raise StoreAway or StoreDamaged."""
+        with self._slots, schema.refusing(self._where, StoreAway):
+            connection = self._take()
+            try:
+                with connection.transaction():
+                    yield connection
+            finally:
+                self._give_back(connection)
+
+    def _take(self) -> Connection:
+        while True:
+            with self._lock:
+                connection = self._idle.pop() if self._idle else None
+            if connection is None:
+                return self._connect()
+            if schema.is_current(connection):
+                return connection
+            connection.close()
+
+    def _give_back(self, connection: Connection) -> None:
+        with self._lock:
+            if not connection.closed and len(self._idle) < IDLE_CONNECTIONS:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    def _connect(self) -> Connection:
+        connection = schema.connect(self._url, writes=False)
+        try:
+            schema.check(connection, self._where)
+            identity = schema.meta(connection, "identity")
+        except (psycopg.Error, StoreAway, StoreDamaged):
+            connection.close()
+            raise
+        with self._lock:
+            if identity != self._identity:  # the words of another store are others
+                self._identity, self._words = identity, {}
+        return connection
+
+    def _export(
+        self, connection: Connection, ids: list[int], start: int, end: int
+    ) -> Iterator[tuple[float, int, Value]]:
+        kinds: dict[int, Kind] = dict(connection.execute("SELECT id, kind FROM series WHERE id = ANY(%s)", (ids,)))
+        days = connection.execute(
+            "SELECT day FROM day WHERE day BETWEEN %s AND %s ORDER BY day", (start // DAY, (end - 1) // DAY)
+        ).fetchall()
+        for (day,) in days:
+            span = (max(start, day * DAY), min(end, (day + 1) * DAY))
+            with connection.transaction(), connection.cursor("export", binary=True) as cursor:
+                cursor.execute(EXPORT, (ids, *span))
+                while rows := cursor.fetchmany(EXPORT_ROWS):
+                    self._learn(connection, (v for _, number, v in rows if kinds[number] == "text"))
+                    yield from ((ts / 1000, number, self._value(kinds[number], v)) for ts, number, v in rows)
+
+    def _learn(self, connection: Connection, numbers: Iterable[object]) -> None:
+        """Learn the texts that have these numbers."""
+        missing = list({int(float(str(number))) for number in numbers} - self._words.keys())
+        if missing:
+            rows = connection.execute("SELECT id, text FROM word WHERE id = ANY(%s)", (missing,))
+            self._words.update((number, unpack(text)) for number, text in rows)
+
+    def _value(self, kind: Kind, number: float) -> Value:
+        if kind == "text":
+            return self._words[int(number)]
+        return bool(number) if kind == "state" and number in (0.0, 1.0) else number
+
+    def _told(self, kind: Kind, function: str, column: list[Value | None]) -> list[Value | None]:
+        """Return a column as it is told: the first and last of a text are texts."""
+        if kind != "text" or function == "n":
+            return column
+        return [None if value is None else self._value(kind, float(value)) for value in column]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,0 +1,180 @@
+"""The schema `heliograph` of a PostgreSQL database, and how it is opened.
+
+Times are integers, ms UTC. `reading`, `arrival` and the tiers `r5m`, `r1h` (cells of
+cells.py) and `r1d` (the first and the last point of a UTC day) are partitioned by month.
+The one row of `clock` orders all commits: whoever writes locks it, so that arrival numbers
+become visible in their order. `touched` says which days of a device changed after their
+tiers were built; such days are read from `reading`.
+"""
+
+import select
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
+
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.store.postgres import timescale
+
+FORMAT = "1"
+CREATION_LOCK = 0x68656C696F  # of the advisory locks: two processes may open a new database at once
+FOR_ALL = "SET search_path TO heliograph, public; SET extra_float_digits TO 1"
+# a storage that hangs must not keep the others waiting
+FOR_WRITERS = f"{FOR_ALL}; SET lock_timeout TO '30s'; SET idle_in_transaction_session_timeout TO '60s'"
+CONNECT_SECONDS = 10
+UNANSWERED_MS = 30_000  # a server that acknowledges no packet for so long is gone
+
+CELL = """(
+    series int NOT NULL, bucket bigint NOT NULL, n int NOT NULL, sum float8 NOT NULL, min float8 NOT NULL,
+    max float8 NOT NULL, first float8 NOT NULL, last float8 NOT NULL, carry float8, area float8,
+    PRIMARY KEY(series, bucket)
+)"""
+TABLES = f"""
+CREATE TABLE device(id int PRIMARY KEY, node text NOT NULL, name text NOT NULL, UNIQUE(node, name));
+CREATE TABLE series(
+    id int PRIMARY KEY, device int NOT NULL REFERENCES device, name text NOT NULL, unit text NOT NULL,
+    kind text NOT NULL, rollover float8 NOT NULL, UNIQUE(device, name)
+);
+CREATE TABLE word(id int PRIMARY KEY, text bytea NOT NULL UNIQUE);
+CREATE TABLE replacement(
+    series int NOT NULL REFERENCES series, ts bigint NOT NULL,
+    at bigint, jump float8,  -- kept when the points go: when the first point came after it, and by how much it jumped
+    PRIMARY KEY(series, ts)
+);
+CREATE TABLE progress(
+    producer bytea NOT NULL, epoch bytea NOT NULL, last bigint NOT NULL, lost bigint NOT NULL, seen bigint NOT NULL,
+    PRIMARY KEY(producer, epoch)
+);
+CREATE TABLE clock(
+    last bigint NOT NULL,      -- arrival number
+    revision bigint NOT NULL,  -- of the readings: one more with every commit
+    changes bigint NOT NULL,   -- of anything else that answers depend on
+    raw_from bigint NOT NULL,  -- points before it were let go of
+    seen bigint NOT NULL       -- ms UTC of the last progress
+);
+INSERT INTO clock VALUES(0, 0, 0, 0, 0);
+CREATE TABLE touched(
+    device int NOT NULL, day int NOT NULL, changed bigint NOT NULL, at bigint NOT NULL, built bigint NOT NULL,
+    PRIMARY KEY(device, day)
+);
+CREATE INDEX touched_dirty ON touched(day, device) WHERE built < changed;
+CREATE TABLE day(day int PRIMARY KEY, changed bigint NOT NULL);
+CREATE TABLE arrival(seq bigint NOT NULL, device int NOT NULL, ts bigint NOT NULL, PRIMARY KEY(seq, ts))
+    PARTITION BY RANGE(ts);
+CREATE TABLE r5m {CELL} PARTITION BY RANGE(bucket);
+CREATE TABLE r1h {CELL} PARTITION BY RANGE(bucket);
+CREATE TABLE r1d(
+    series int NOT NULL, bucket bigint NOT NULL, tfirst bigint NOT NULL, first float8 NOT NULL, tlast bigint NOT NULL,
+    last float8 NOT NULL, PRIMARY KEY(series, bucket)
+) PARTITION BY RANGE(bucket);
+CREATE TABLE reading(
+    series int NOT NULL, ts bigint NOT NULL, v float8 NOT NULL, seq bigint NOT NULL, PRIMARY KEY(series, ts)
+)"""
+# one commit's values, on their way into `reading`
+INCOMING = """
+CREATE TEMPORARY TABLE IF NOT EXISTS incoming(series int, ts bigint, v float8, seq bigint) ON COMMIT DELETE ROWS
+"""
+
+Connection = psycopg.Connection[TupleRow]
+NOT_OURS = (
+    errors.UndefinedTable,
+    errors.UndefinedColumn,
+    errors.WrongObjectType,
+    errors.DataCorrupted,
+    errors.IndexCorrupted,
+)
+
+
+def place(url: str) -> str:
+    """Return where a database is, without the password that its URL may hold; raise OSError if it is no such URL."""
+    try:
+        found = conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise OSError(f"not the URL of a PostgreSQL database: {_line(error)}") from None
+    host = found.get("host") or "this machine"
+    return f"PostgreSQL database {found.get('dbname') or found.get('user') or ''} on {host}"
+
+
+def connect(url: str, *, writes: bool) -> Connection:
+    """Return a connection that sees the schema; each transaction of a reader is a snapshot. Raises psycopg.Error."""
+    connection = psycopg.connect(
+        url,
+        autocommit=True,
+        connect_timeout=CONNECT_SECONDS,
+        application_name="heliograph storage" if writes else "heliograph",
+        keepalives_idle=UNANSWERED_MS // 1000,
+        tcp_user_timeout=UNANSWERED_MS,
+    )
+    try:
+        connection.execute(FOR_WRITERS if writes else FOR_ALL)
+        if not writes:
+            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            connection.read_only = True
+    except psycopg.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def is_current(connection: Connection) -> bool:
+    """Whether an idle connection still leads to a server: one that has gone makes its socket readable."""
+    if connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
+
+
+def create(connection: Connection, where: str) -> None:
+    """Make the schema if it is not there; raise StoreDamaged if it is of another format, or psycopg.Error."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION_LOCK,))
+        if connection.execute("SELECT to_regclass('heliograph.meta')").fetchone() == (None,):
+            weekly = connection.execute("SELECT 1 FROM pg_extension WHERE extname='timescaledb'").fetchone()
+            connection.execute("CREATE SCHEMA IF NOT EXISTS heliograph")
+            connection.execute("CREATE TABLE heliograph.meta(key text PRIMARY KEY, value text NOT NULL)")
+            connection.execute(TABLES if weekly else TABLES + " PARTITION BY RANGE(ts)")
+            if weekly:
+                connection.execute(timescale.HYPERTABLE)
+            for key, value in (
+                ("format", FORMAT),
+                ("identity", uuid.uuid4().hex[:16]),
+                ("chunks", "timescaledb" if weekly else "months"),
+            ):
+                connection.execute("INSERT INTO meta VALUES(%s, %s)", (key, value))
+    check(connection, where)
+    connection.execute(INCOMING)
+
+
+def check(connection: Connection, where: str) -> None:
+    """Raise StoreAway if there is no store in the database, StoreDamaged if it has another format."""
+    if connection.execute("SELECT to_regclass('heliograph.meta')").fetchone() == (None,):
+        raise StoreAway(f"there is no store in the {where} yet")
+    found = meta(connection, "format")
+    if found != FORMAT:
+        raise StoreDamaged(f"the {where} has format {found}; this version of Heliograph reads {FORMAT}")
+
+
+def meta(connection: Connection, key: str) -> str:
+    """Return a fact about the store; empty if it is not known."""
+    found = connection.execute("SELECT value FROM meta WHERE key=%s", (key,)).fetchone()
+    return str(found[0]) if found else ""
+
+
+@contextmanager
+def refusing(where: str, refusal: type[OSError] | type[StoreAway]) -> Iterator[None]:
+    """Raise `refusal` for what the server refuses, and StoreDamaged for a schema that is not what it should be."""
+    try:
+        yield
+    except NOT_OURS as error:
+        raise StoreDamaged(f"the {where}: {_line(error)}") from None
+    except psycopg.Error as error:
+        raise refusal(f"the {where}: {_line(error)}") from None
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

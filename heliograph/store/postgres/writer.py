@@ -1,0 +1,267 @@
+"""The PostgreSQL store, writing side: readings in order of arrival, one transaction at a time."""
+
+import math
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import psycopg
+
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.messages import Block, Info
+from heliograph.store import readings
+from heliograph.store.interface import Keep, Progress, Refusal
+from heliograph.store.postgres import schema
+from heliograph.store.postgres.months import DAY, Months, month
+from heliograph.store.postgres.names import Layout, Names, Waiting, pack, unpack
+from heliograph.store.postgres.schema import Connection
+from heliograph.store.postgres.upkeep import Upkeep
+
+# COPY's binary format: https://www.postgresql.org/docs/current/sql-copy.html
+COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
+COPY_TAIL = struct.pack(">h", -1)
+READING = struct.Struct(">hiiiqidiq")  # fields, then each as length and value: series, ts, v, seq
+ARRIVAL = struct.Struct(">hiqiiiq")  # seq, device, ts
+COPY_BYTES = 1 << 18
+
+Row = tuple[Layout, int, Any]
+
+
+class Attempt(NamedTuple):
+    """A commit whose answer never came, and what it would have made durable."""
+
+    transaction: str
+    rows: int
+    names: Waiting
+
+
+class PostgresWriter:
+    """Writes one database, beside others that write other nodes; `Writer` of interface.py says what it promises."""
+
+    def __init__(self, url: str, believe_clock: Callable[[], bool], keep: Keep, now: Callable[[], float]) -> None:
+        self._url = url
+        self._believe_clock = believe_clock
+        self._now = now
+        self._where = schema.place(url)
+        self._rows: list[Row] = []
+        self._doubt: Attempt | None = None
+        with schema.refusing(self._where, OSError):
+            self._connection = schema.connect(url, writes=True)
+        try:
+            with schema.refusing(self._where, OSError):
+                schema.create(self._connection, self._where)
+                self.identity = schema.meta(self._connection, "identity")
+                self._names = Names(self._connection)
+                self._months = Months(self._connection)
+                found = self._connection.execute("SELECT raw_from FROM clock").fetchone()
+                self._raw_from: int = found[0] if found else 0
+        except (OSError, StoreDamaged, StoreAway):
+            self._connection.close()
+            raise
+        self._upkeep = Upkeep(self._months, keep, now)
+
+    @property
+    def pending(self) -> int:
+        """How many readings wait for the next commit."""
+        return len(self._rows)
+
+    def progress(self) -> Mapping[tuple[str, str], Progress]:
+        """Return what is durable, per producer and epoch, the newest epoch last; raise OSError if the server is away."""
+        with self._server() as connection:
+            rows = connection.execute("SELECT producer, epoch, last, lost FROM progress ORDER BY seen").fetchall()
+        return {(unpack(producer), unpack(epoch)): Progress(last, lost) for producer, epoch, last, lost in rows}
+
+    def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
+        """Note units and kinds; return what contradicts what is stored already."""
+        refusals = readings.refused_info(device, info)
+        if not refusals:
+            refusals = [readings.refused_kind(device, name) for name in self._names.declare(node, device, info)]
+        return refusals
+
+    def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
+        """Take readings into the next commit; return what cannot be stored."""
+        refusals: list[Refusal] = []
+        latest = readings.latest_time(clock_is_right=self._believe_clock())
+        for block in blocks:
+            for row in readings.rows(self._names, node, block, latest, refusals):
+                if row[1] < self._raw_from:
+                    refusals.append(Refusal("older than what is kept", f"{block.device}: {row[1] / 1000}"))
+                else:
+                    self._rows.append(row)
+        return refusals
+
+    def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
+        """Make readings and progress durable together; raise OSError if the server refuses, and keep all for the next try."""
+        with self._server() as connection:
+            self._settle_doubt(connection)
+            attempt = None
+            try:
+                with connection.transaction():
+                    waiting, numbers = self._send(connection, progress)
+                    found = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+                    attempt = Attempt(str(found[0]) if found else "", len(self._rows), waiting)
+            except psycopg.Error:
+                self._doubt = attempt if connection.closed else None
+                raise
+            self._months.know(numbers)
+        self._done(attempt)
+
+    def replaced(self, series: int, time: float) -> None:
+        """Note that the device behind a counter was replaced; raise KeyError for a series that there is not."""
+        with self._server() as connection, connection.transaction():
+            if not connection.execute("SELECT 1 FROM series WHERE id=%s", (series,)).fetchone():
+                raise KeyError(series)
+            connection.execute("UPDATE clock SET changes = changes + 1")
+            connection.execute(
+                "INSERT INTO replacement(series, ts) VALUES(%s, %s) ON CONFLICT DO NOTHING",
+                (series, round(time * 1000)),
+            )
+
+    def maintain(self) -> bool:
+        """Do one piece of the housekeeping that is due; return whether more is due."""
+        with self._server() as connection:
+            more = self._upkeep.piece(connection)
+        self._raw_from = max(self._raw_from, self._upkeep.raw_from)
+        return more
+
+    def settle(self) -> None:
+        """Do all housekeeping now that would be due some day."""
+        with self._server() as connection:
+            self._upkeep.everything(connection)
+        self._raw_from = max(self._raw_from, self._upkeep.raw_from)
+
+    def problems(self) -> list[str]:
+        """Return that the server does not answer or holds too much, if so; what it holds it checks itself, see its log."""
+        try:
+            with self._server() as connection:
+                schema.check(connection, self._where)
+        except (OSError, StoreDamaged, StoreAway) as error:
+            return [str(error)]
+        return [self._upkeep.problem] if self._upkeep.problem else []
+
+    def close(self) -> None:
+        """Let go of the server; what is not committed is forgotten."""
+        self._connection.close()
+
+    @contextmanager
+    def _server(self) -> Iterator[Connection]:
+        """Give the connection, a new one if it was lost; raise OSError for what the server refuses."""
+        with schema.refusing(self._where, OSError):
+            if not schema.is_current(self._connection):
+                self._connection.close()
+                self._connection = schema.connect(self._url, writes=True)
+                schema.check(self._connection, self._where)
+                if schema.meta(self._connection, "identity") != self.identity:
+                    self._connection.close()
+                    raise OSError(f"the {self._where} is another store now; restart to use it")
+                self._connection.execute(schema.INCOMING)
+            yield self._connection
+
+    def _settle_doubt(self, connection: Connection) -> None:
+        """Find out what became of a commit whose answer never came: the server knows."""
+        if self._doubt is None:
+            return
+        found = connection.execute("SELECT pg_xact_status(%s::xid8)", (self._doubt.transaction,)).fetchone()
+        status = found[0] if found else None
+        if status == "in progress":
+            raise OSError(f"the {self._where} is still busy with the commit before")
+        if status == "committed":
+            self._done(self._doubt)
+        self._doubt = None
+
+    def _done(self, attempt: Attempt) -> None:
+        del self._rows[: attempt.rows]
+        self._names.forget(attempt.names)
+
+    def _send(self, connection: Connection, progress: Mapping[tuple[str, str], Progress]) -> tuple[Waiting, set[int]]:
+        """Send everything that waits; return which names and months that includes."""
+        # whoever holds this row commits before the next one gets it: arrival numbers appear in their order
+        found = connection.execute("SELECT last, revision, raw_from, seen FROM clock FOR UPDATE").fetchone()
+        if found is None:
+            raise StoreDamaged(f"the {self._where} has an empty clock; restore a backup")
+        last, revision, raw_from, seen = found
+        revision += 1
+        self._raw_from = raw_from
+        if raw_from:  # what is older may have been let go of since it was taken
+            self._rows = [row for row in self._rows if row[1] >= raw_from]
+        waiting = self._names.waiting()
+        void = self._names.insert(connection)
+        numbers: set[int] = set()
+        if self._rows:
+            touched = sorted({(layout.device.id, ts // DAY) for layout, ts, _ in self._rows})
+            numbers = {month(day * DAY) for _, day in touched}
+            self._months.need(connection, numbers)
+            with connection.cursor() as cursor:
+                _copy(cursor, "incoming", self._packed_readings(last))
+                # of equal times the last arrival wins; an earlier commit's is always earlier
+                cursor.execute(
+                    "INSERT INTO reading SELECT DISTINCT ON (series, ts) series, ts, v, seq FROM incoming "
+                    "ORDER BY series, ts, seq DESC "
+                    "ON CONFLICT (series, ts) DO UPDATE SET v = excluded.v, seq = excluded.seq"
+                )
+                _copy(cursor, "arrival", self._packed_arrivals(last))
+            _touch(connection, touched, revision, round(self._now() * 1000))
+        last += len(self._rows)
+        if void:
+            connection.execute(
+                "UPDATE touched SET changed = %s WHERE device = ANY(%s) AND day * 86400000::bigint >= %s",
+                (revision, void, self._raw_from),
+            )
+        seen = max(round(time.time() * 1000), seen + 1)
+        marks = [
+            (pack(producer), pack(epoch), last_frame, lost, seen + place)
+            for place, ((producer, epoch), (last_frame, lost)) in enumerate(progress.items())
+        ]
+        if marks:
+            with connection.cursor() as cursor:
+                cursor.executemany(
+                    "INSERT INTO progress VALUES(%s, %s, %s, %s, %s) ON CONFLICT (producer, epoch) DO UPDATE "
+                    "SET last = excluded.last, lost = excluded.lost, seen = excluded.seen",
+                    marks,
+                )
+        changes = any((waiting.devices, waiting.slots, waiting.changed))
+        connection.execute(
+            "UPDATE clock SET last = %s, revision = %s, seen = %s, changes = changes + %s",
+            (last, revision, seen + len(marks), int(changes)),
+        )
+        return waiting, numbers
+
+    def _packed_readings(self, last: int) -> Iterator[bytes]:
+        pack_row, word_id, isnan = READING.pack, self._names.word_id, math.isnan
+        for seq, (layout, ts, numbers) in enumerate(self._rows, last + 1):
+            for slot, kind, number in zip(layout.slots, layout.kinds, numbers, strict=True):
+                if not isnan(number):
+                    value = word_id(int(number)) if kind == "text" else number
+                    yield pack_row(4, 4, slot.id, 8, ts, 8, value, 8, seq)
+
+    def _packed_arrivals(self, last: int) -> Iterator[bytes]:
+        for seq, (layout, ts, _) in enumerate(self._rows, last + 1):
+            yield ARRIVAL.pack(3, 8, seq, 4, layout.device.id, 8, ts)
+
+
+def _copy(cursor: psycopg.Cursor[Any], table: str, rows: Iterator[bytes]) -> None:
+    with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
+        parts, size = [COPY_HEAD], 0
+        for row in rows:
+            parts.append(row)
+            size += len(row)
+            if size > COPY_BYTES:
+                copy.write(b"".join(parts))
+                parts, size = [], 0
+        copy.write(b"".join([*parts, COPY_TAIL]))
+
+
+def _touch(connection: Connection, touched: list[tuple[int, int]], revision: int, now: int) -> None:
+    """Note which (device, UTC day) have changed."""
+    devices, days = [device for device, _ in touched], [day for _, day in touched]
+    connection.execute(
+        "INSERT INTO touched SELECT new.*, %s, %s, 0 FROM unnest(%s::int[], %s::int[]) AS new "
+        "ON CONFLICT (device, day) DO UPDATE SET changed = excluded.changed, at = excluded.at",
+        (revision, now, devices, days),
+    )
+    connection.execute(
+        "INSERT INTO day SELECT *, %s FROM unnest(%s::int[]) ON CONFLICT (day) DO UPDATE SET changed = excluded.changed",
+        (revision, sorted(set(days))),
+    )

@@ -1,0 +1,35 @@
+"""Fixtures of the tests that run over both stores."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.heliograph.engines import Embedded, Engine, Postgres
+from tests.heliograph.postgres_server import Server
+
+settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine
+settings.load_profile("any machine")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # tmp_path is closed to other users
+        started = Server(Path(name))
+        started.start()
+        yield started
+        started.remove()
+
+
+@pytest.fixture(params=["embedded", "postgres"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
+    """An empty store of each kind."""
+    if request.param == "embedded":
+        yield Embedded(tmp_path)
+        return
+    server = request.getfixturevalue("server")
+    found = Postgres(server.url())
+    found.drop()
+    yield found

@@ -1,0 +1,78 @@
+"""The two stores behind one interface, each as a test opens, reads and forgets it."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import psycopg
+
+from heliograph.store import open_reader, open_writer
+from heliograph.store.interface import FOR_EVER, Keep, Reader, Writer
+from heliograph.store.postgres import open_postgres_reader, open_postgres_writer
+
+
+class Engine(Protocol):
+    """One store, which is empty at first."""
+
+    def writer(
+        self,
+        believe_clock: Callable[[], bool] = lambda: True,
+        *,
+        keep: Keep = FOR_EVER,
+        now: Callable[[], float] = time.time,
+    ) -> Writer: ...
+    def reader(self) -> Reader: ...
+    def drop(self) -> None:
+        """Forget everything; what is open must be closed before."""
+        ...
+
+
+class Embedded:
+    """The files of a folder."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+
+    def writer(
+        self,
+        believe_clock: Callable[[], bool] = lambda: True,
+        *,
+        keep: Keep = FOR_EVER,
+        now: Callable[[], float] = time.time,
+    ) -> Writer:
+        return open_writer(self.data, believe_clock, keep=keep, now=now)
+
+    def reader(self) -> Reader:
+        return open_reader(self.data)
+
+    def drop(self) -> None:
+        for file in sorted(self.data.rglob("*"), reverse=True):
+            if file.is_dir():
+                file.rmdir()
+            else:
+                file.unlink()
+
+
+class Postgres:
+    """The schema of a database."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def writer(
+        self,
+        believe_clock: Callable[[], bool] = lambda: True,
+        *,
+        keep: Keep = FOR_EVER,
+        now: Callable[[], float] = time.time,
+    ) -> Writer:
+        return open_postgres_writer(self.url, believe_clock, keep, now)
+
+    def reader(self) -> Reader:
+        return open_postgres_reader(self.url)
+
+    def drop(self) -> None:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("SET client_min_messages TO warning")
+            connection.execute("DROP SCHEMA IF EXISTS heliograph CASCADE")

@@ -1,0 +1,118 @@
+"""A real PostgreSQL on a loopback port, for one test session."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import psycopg
+
+from scripts import tools
+
+NOBODY = 65534  # PostgreSQL refuses to run as root
+START_SECONDS = 60.0
+# what dies with the machine may be lost in a test; what dies with the server may not
+SETTINGS = (
+    "fsync=off",
+    "full_page_writes=off",
+    "shared_buffers=32MB",
+    "max_connections=60",
+    "log_min_messages=fatal",
+    "jit=off",
+)
+
+
+def program(name: str) -> str:
+    """Where a program of the server is: on the PATH, in .tools, or where Debian puts it; the newest one."""
+    try:
+        return tools.found(name)
+    except FileNotFoundError:
+        versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
+        found = max(versions, key=lambda path: int(path.parts[-3]), default=None)
+        if found is None:
+            raise
+        return str(found)
+
+
+class Server:
+    """PostgreSQL with one database, which is empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._data = folder / "data"
+        self._data.mkdir(parents=True)
+        self._log = folder / "log"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._user: int | None = None
+        if os.getuid() == 0:
+            self._user = NOBODY
+            for path in (folder, self._data):
+                os.chown(path, NOBODY, NOBODY)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = int(probe.getsockname()[1])
+        made = subprocess.run(
+            [program("initdb"), "--no-sync", "-A", "trust", "-U", "heliograph", "-E", "UTF8", "--locale=C", self._data],
+            user=self._user,
+            group=self._user,
+            extra_groups=None if self._user is None else [],
+            cwd=folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert made.returncode == 0, made.stdout + made.stderr
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://heliograph@127.0.0.1:{self._port}/{database}"
+
+    def start(self) -> None:
+        options = [part for setting in SETTINGS for part in ("-c", setting)]
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [program("postgres"), "-D", self._data, "-h", "127.0.0.1", "-p", str(self._port), "-k", "", *options],
+                user=self._user,
+                group=self._user,
+                extra_groups=None if self._user is None else [],
+                cwd=self._data,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        end = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                psycopg.connect(self.url(), connect_timeout=5).close()
+            except psycopg.OperationalError:
+                assert self._process.poll() is None, self._log.read_text()
+                assert time.monotonic() < end, "PostgreSQL did not start"
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self) -> None:
+        """End every connection at once and stop; what was committed is kept."""
+        self._end(signal.SIGINT)
+
+    def crash(self) -> None:
+        """Stop as if the power had gone, but for what the operating system holds."""
+        self._end(signal.SIGQUIT)
+
+    def remove(self) -> None:
+        if self._process:
+            self._end(signal.SIGQUIT)
+        shutil.rmtree(self._data, ignore_errors=True)
+
+    def _end(self, how: signal.Signals) -> None:
+        assert self._process
+        self._process.send_signal(how)
+        self._process.wait(START_SECONDS)
+        self._process = None
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+        return {**kept, "LC_ALL": "C"}

@@ -1,0 +1,79 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from heliograph.messages import Block
+from heliograph.store import folder, open_writer
+from heliograph.store.archive import Archive
+from heliograph.store.arrivals import Arrivals, Sealed
+from heliograph.store.interface import Writer
+from heliograph.store.names import EMPTY, Names
+from heliograph.store.reader import SqliteReader
+
+START = 1_764_547_200.0  # 2025-12-01 00:00 UTC
+NEW_YEAR = START + 31 * 86_400
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    opened = open_writer(tmp_path, now=lambda: NEW_YEAR)
+    yield opened
+    opened.close()
+
+
+def seal(writer: Writer, *rows: tuple[float, float | None, float | None]) -> None:
+    assert writer.write("roof", [Block("meter", ("a", "b"), [list(row) for row in rows])]) == []
+    writer.commit({})
+    writer.settle()
+
+
+def after(data: Path, cursor: int, limit: int) -> list[tuple[int, float, dict[int, float]]]:
+    """Number, time and values of what is sealed."""
+    archive = Archive(folder(data), lambda: None)
+    reader = SqliteReader(folder(data))
+    reader.series()
+    with archive.snapshot():
+        found: list[Sealed] = Arrivals(archive).after(cursor, limit, lambda: reader._names)
+    archive.close()
+    reader.close()
+    return [(number, time / 1000, values) for number, _, time, values in found]
+
+
+def test_what_is_sealed_comes_in_order_of_arrival_whatever_its_time_and_year(tmp_path: Path, writer: Writer) -> None:
+    seal(writer, (NEW_YEAR + 5, 1.0, 10.0), (START, 2.0, 20.0))
+    seal(writer, (START + 9, 3.0, 30.0), (NEW_YEAR, 4.0, 40.0), (START - 9, 5.0, 50.0))
+    times = [NEW_YEAR + 5, START, START + 9, NEW_YEAR, START - 9]
+    wanted = [(n + 1, time, {1: n + 1.0, 2: (n + 1) * 10.0}) for n, time in enumerate(times)]
+    for cursor in range(6):
+        for limit in range(1, 6):
+            assert after(tmp_path, cursor, limit) == wanted[cursor : cursor + limit]
+
+
+def test_a_reading_whose_values_went_apart_is_one_again(tmp_path: Path, writer: Writer) -> None:
+    seal(writer, (START, 1.0, 10.0), (START + 1, 2.0, 20.0))
+    seal(writer, (START + 1, 3.0, None), (START + 2, None, 40.0))
+    assert after(tmp_path, 0, 9) == [
+        (1, START, {1: 1.0, 2: 10.0}),
+        (2, START + 1, {2: 20.0}),
+        (3, START + 1, {1: 3.0}),
+        (4, START + 2, {2: 40.0}),
+    ]
+    assert after(tmp_path, 1, 2) == after(tmp_path, 0, 9)[1:3]
+
+
+def test_what_was_replaced_altogether_does_not_come_again(tmp_path: Path, writer: Writer) -> None:
+    seal(writer, (START, 1.0, 10.0))
+    seal(writer, (START, 2.0, 20.0))
+    assert after(tmp_path, 0, 9) == [(2, START, {1: 2.0, 2: 20.0})]
+
+
+def test_where_nothing_is_sealed_nothing_comes(tmp_path: Path) -> None:
+    archive = Archive(tmp_path, lambda: None)
+
+    def nobody() -> Names:
+        return EMPTY
+
+    with archive.snapshot():
+        assert Arrivals(archive).after(0, 9, nobody) == []
+    archive.close()

@@ -1,0 +1,102 @@
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliograph.store import cells, exact
+from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Track
+from heliograph.store.vectors import ops
+from tests.heliograph.plain_list import areas, within
+
+day_of_points = st.lists(
+    st.tuples(st.integers(0, 86_399_999), st.integers(-500, 500).map(lambda n: n / 10)),
+    min_size=1,
+    max_size=50,
+    unique_by=lambda p: p[0],
+).map(sorted)
+close_together = st.lists(
+    st.tuples(st.integers(0, 7_200_000), st.integers(-500, 500).map(lambda n: n / 10)),
+    min_size=1,
+    max_size=50,
+    unique_by=lambda p: p[0],
+).map(sorted)
+
+
+def track(found: list[tuple[int, float]], day: int = 0) -> Track:
+    return Track(ops.ints([day * DAY + time for time, _ in found]), ops.floats([value for _, value in found]))
+
+
+@given(day_of_points | close_together, st.sampled_from([FIVE_MINUTES_MS, HOUR_MS]))
+def test_the_cells_of_a_day_are_its_points_and_its_lines(found: list[tuple[int, float]], width: int) -> None:
+    made = cells.of_day(track(found, 7), 7, width, "gauge", 0.0)
+    cuts = [start / 1000 for start in range(0, DAY + 1, width)]
+    points = [(time / 1000, value) for time, value in found]
+    inside, lines = within(points, cuts), areas(points, cuts)
+    there = [place for place in range(len(inside)) if inside[place] or lines[place][0] is not None]
+    assert made.start.tolist() == [7 * DAY + place * width for place in there]
+    assert made.n.tolist() == [len(inside[place]) for place in there]
+    assert made.area is not None
+    decimals = exact.decimal([value for _, value in found])
+    assert decimals is not None
+    digits = decimals[0] + cells.AREA_DIGITS
+    for place, area in zip(there, made.area.tolist(), strict=True):
+        assert round(area, digits) == area
+        assert area == pytest.approx(float(lines[place][0] or 0), abs=0.51 / 10**digits)
+    full = [row for row, place in enumerate(there) if inside[place]]
+    for name, function in (("min", min), ("max", max), ("first", lambda v: v[0]), ("last", lambda v: v[-1])):
+        column = getattr(made, name).tolist()
+        assert [column[row] for row in full] == [function(inside[there[row]]) for row in full]
+
+
+@given(day_of_points)
+def test_a_counter_has_a_carry_and_no_area(found: list[tuple[int, float]]) -> None:
+    made = cells.of_day(track(found), 0, HOUR_MS, "counter", 0.0)
+    assert made.area is None
+    assert made.carry is not None
+    assert made.first is not None
+    assert made.last is not None
+    values = [value for _, value in found]
+    inside = [list(group) for _, group in itertools.groupby(found, key=lambda point: point[0] // HOUR_MS)]
+    wanted = [math.fsum(exact.correction(a[1], b[1]) for a, b in itertools.pairwise(group)) for group in inside]
+    assert made.carry.tolist() == pytest.approx(wanted)
+    assert made.n.tolist() == [len(group) for group in inside]
+    assert sum(made.n.tolist()) == len(values)
+
+
+def test_a_cell_that_only_a_line_crosses_has_no_points() -> None:
+    made = cells.of_day(track([(0, 10.0), (900_000, 10.0)]), 0, FIVE_MINUTES_MS, "gauge", 0.0)
+    assert made.n.tolist() == [1, 0, 0, 1]
+    assert made.area is not None
+    assert made.area.tolist() == [0.833, 0.833, 0.833, 0.0]
+    assert made.sum is not None
+    assert made.sum.tolist() == [10.0, 0.0, 0.0, 10.0]
+
+
+def test_a_text_has_neither_carry_nor_area() -> None:
+    made = cells.of_day(track([(0, 1.0), (1000, 2.0)]), 0, HOUR_MS, "text", 0.0)
+    assert (made.carry, made.area) == (None, None)
+
+
+@given(st.lists(st.tuples(st.integers(1, 99), st.integers(0, 9)), max_size=20))
+def test_of_equal_times_the_last_arrival_is_kept(arrivals: list[tuple[int, int]]) -> None:
+    if not arrivals:
+        return
+    numbers, times = zip(*arrivals, strict=True)
+    kept = cells.latest(ops.ints(numbers), ops.ints(times))
+    places = list(range(len(times))) if kept is None else kept.tolist()
+    assert [times[place] for place in places] == sorted(set(times))
+    for place in places:
+        assert numbers[place] == max(number for number, time in arrivals if time == times[place])
+
+
+@given(day_of_points, st.integers(1, 23))
+def test_cells_in_parts_are_the_cells(found: list[tuple[int, float]], hour: int) -> None:
+    made = cells.of_day(track(found), 0, HOUR_MS, "gauge", 0.0)
+    cut = sum(start < hour * HOUR_MS for start in made.start.tolist())
+    parts = [part for part in (made.slice(0, cut), made.slice(cut, len(made.n))) if len(part.n)]
+    for one, other in zip(cells.concat(parts), made, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or other is None or one.tolist() == other.tolist()
+    assert made.only({"sum"})._replace(start=made.start, n=made.n, sum=None) == cells.Cells(made.start, made.n)

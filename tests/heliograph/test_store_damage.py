@@ -1,0 +1,218 @@
+"""What rots on a card: one block, one file. Everything else is told as if nothing were, and the damage is reported."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from heliograph.messages import Block
+from heliograph.store import folder, history, open_reader, open_writer
+from heliograph.store.interface import FUNCTIONS, Reader, Writer
+from tests.heliograph.plain_list import DAY
+
+START = 1_764_547_200.0  # 2025-12-01 00:00 UTC
+FEBRUARY = START + 62 * DAY
+DAYS = 40
+EVERY = 300
+TODAY = round(START // DAY)
+CUTS = [START + n * DAY for n in range(DAYS + 1)]
+GARBAGE = b"no block"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Forty days of two channels, at rest; 2025 is closed, January is not."""
+    writer = open_writer(tmp_path, now=lambda: START + (DAYS + 1) * DAY)
+    for day in range(DAYS):
+        start = START + day * DAY
+        rows = [[start + n * EVERY, float(day), float(-day)] for n in range(round(DAY / EVERY))]
+        assert writer.write("roof", [Block("meter", ("power", "other"), rows)]) == []
+        writer.commit({})
+    writer.settle()
+    writer.close()
+    return tmp_path
+
+
+@pytest.fixture
+def writer(data: Path) -> Iterator[Writer]:
+    opened = open_writer(data, now=lambda: START + (DAYS + 1) * DAY)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def reader(data: Path) -> Iterator[Reader]:
+    opened = open_reader(data)
+    yield opened
+    opened.close()
+
+
+def spoil(data: Path, year: int, statement: str, *values: object) -> None:
+    with closing(sqlite3.connect(history.file(folder(data), year))) as db:
+        assert db.execute(statement, values).rowcount > 0
+        db.commit()
+
+
+def counts(reader: Reader, series: int = 1, seconds: float = 0.0) -> list[int]:
+    """How many points each day has; from points themselves if the edges are odd."""
+    found = reader.aggregate(series, [cut + seconds for cut in CUTS], ["n"])["n"]
+    return [int(str(n)) for n in found]
+
+
+def spoiled_chunk(data: Path, day: int) -> None:
+    spoil(data, 2025, "UPDATE chunk SET v=? WHERE k=?", GARBAGE, history.key(1, TODAY + day))
+
+
+WHOLE = [round(DAY / EVERY)] * DAYS
+
+
+def test_a_chunk_that_cannot_be_read_is_left_out_and_reported(data: Path, writer: Writer, reader: Reader) -> None:
+    spoiled_chunk(data, 5)
+    points = reader.raw(1, START, START + DAYS * DAY, limit=10**6)
+    assert sorted(set(points.values), key=float) == [float(day) for day in range(DAYS) if day != 5]
+    assert len(reader.raw(2, START, START + DAYS * DAY, limit=10**6).values) == sum(WHOLE)
+    assert [place for place, n in enumerate(counts(reader, seconds=0.001)) if n < WHOLE[0] - 1] == [5]
+    assert reader.aggregate(1, [START + 6 * DAY, START + 7 * DAY], FUNCTIONS)["first"] == [6.0]
+    told = reader.since(0, 10**6)
+    assert len(told) == sum(WHOLE)
+    assert {float(str(arrival.values["other"])) for arrival in told if "power" not in arrival.values} == {-5.0}
+    assert len(list(reader.export([1, 2], START, START + DAYS * DAY))) == 2 * sum(WHOLE) - WHOLE[0]
+    assert [problem for problem in reader.problems() if f"series 1, day {TODAY + 5}" in problem]
+    assert len(reader.problems()) == 1
+
+
+def test_a_chunk_that_cannot_be_read_is_set_aside_when_its_day_is_written_again(
+    data: Path, writer: Writer, reader: Reader
+) -> None:
+    spoiled_chunk(data, 5)
+    counts(reader, seconds=0.001)
+    assert reader.problems()
+    writer.write("roof", [Block("meter", ("power", "other"), [[START + 5 * DAY + 1, 500.0, -500.0]])])
+    writer.commit({})
+    writer.settle()
+    for seconds in (0.0, 0.001):
+        assert [place for place, n in enumerate(counts(reader, seconds=seconds)) if n < 3] == [5]
+    assert reader.aggregate(1, [START + 5 * DAY, START + 6 * DAY], ["n", "sum"]) == {"n": [1], "sum": [500.0]}
+    assert counts(reader, 2)[5] == WHOLE[0] + 1
+    assert reader.problems() == []
+    with closing(sqlite3.connect(history.file(folder(data), 2025))) as db:
+        assert db.execute("SELECT k, v FROM damaged").fetchall() == [(history.key(1, TODAY + 5), GARBAGE)]
+    assert not list(folder(data).glob("*.damaged-*"))
+
+
+def test_an_axis_that_cannot_be_read_takes_no_other_day_along(data: Path, writer: Writer, reader: Reader) -> None:
+    spoil(data, 2025, "UPDATE axis SET t=? WHERE k=?", GARBAGE, history.axis_key(1, TODAY + 3))
+    for series in (1, 2):
+        points = reader.raw(series, START, START + DAYS * DAY, limit=10**6)
+        assert len(points.values) == sum(WHOLE) - WHOLE[0]
+    assert len(reader.since(0, 10**6)) == sum(WHOLE) - WHOLE[0]
+    assert reader.latest([1])[1].value == float(DAYS - 1)
+    assert reader.extent() == (START, START + DAYS * DAY - EVERY)
+    assert reader.problems()
+    writer.write("roof", [Block("meter", ("power",), [[START + 3 * DAY, 500.0]])])
+    writer.commit({})
+    writer.settle()
+    assert reader.raw(1, START + 3 * DAY, START + 4 * DAY, limit=10).values == [500.0]
+    assert not list(folder(data).glob("*.damaged-*"))
+
+
+def test_the_oldest_axis_that_cannot_be_read_does_not_hide_the_extent(
+    data: Path, writer: Writer, reader: Reader
+) -> None:
+    spoil(data, 2025, "UPDATE axis SET t=? WHERE k=?", GARBAGE, history.axis_key(1, TODAY))
+    found = reader.extent()
+    assert found is not None
+    assert found[1] == START + DAYS * DAY - EVERY
+
+
+@pytest.mark.parametrize("seconds", [0.0, 300.0])
+@pytest.mark.parametrize(("year", "table"), [(2025, "r1h_year"), (2026, "r1h_month"), (2026, "r1h_day")])
+@pytest.mark.parametrize("garbage", ["all", "a column"])
+def test_cells_that_cannot_be_read_are_made_anew_from_points(
+    data: Path, reader: Reader, year: int, table: str, garbage: str, seconds: float
+) -> None:
+    writer = open_writer(data, now=lambda: FEBRUARY + 3 * DAY if table == "r1h_month" else START + (DAYS + 1) * DAY)
+    writer.settle()
+    with closing(sqlite3.connect(history.file(folder(data), year))) as db:
+        rows = db.execute(f"SELECT k, b FROM {table}").fetchall()
+        assert rows
+        for k, blob in rows:
+            bad = GARBAGE if garbage == "all" else blob[:-6] + bytes([blob[-6] ^ 255]) + blob[-5:]
+            db.execute(f"UPDATE {table} SET b=? WHERE k=?", (bad, k))
+        db.commit()
+    cuts = [cut + seconds for cut in CUTS]
+    found = reader.aggregate(1, cuts, FUNCTIONS)
+    assert found["n"][1:-1] == WHOLE[1:-1]
+    assert found["min"][1] == 1.0
+    # whoever writes to it makes it anew
+    place = 2 if year == 2025 else 35
+    writer.write("roof", [Block("meter", ("power",), [[START + place * DAY + 1801, 500.0]])])
+    writer.commit({})
+    writer.settle()
+    again = reader.aggregate(1, cuts, FUNCTIONS)
+    assert again["n"][place] == WHOLE[0] + 1
+    assert again["max"][place] == 500.0
+    assert again["n"][1:place] == WHOLE[1:place]
+    assert not list(folder(data).glob("*.damaged-*"))
+    writer.close()
+
+
+def holes(path: Path) -> None:
+    """Overwrite all of a file but its first page."""
+    with path.open("r+b") as file:
+        size = path.stat().st_size
+        file.seek(4096)
+        file.write(b"\x5a" * (size - 4096))
+
+
+@pytest.mark.parametrize("how", ["holes", "cut", "garbage", "empty"])
+@pytest.mark.parametrize("year", [2025, 2026])
+def test_a_year_that_cannot_be_read_does_not_stop_the_rest(data: Path, year: int, how: str) -> None:
+    path = history.file(folder(data), year)
+    if how == "holes":
+        holes(path)
+    elif how == "cut":
+        path.write_bytes(path.read_bytes()[:9000])
+    else:
+        path.write_bytes(b"" if how == "empty" else GARBAGE * 2000)
+    there = range(31, DAYS) if year == 2025 else range(31)
+    reader = open_reader(data)
+    kept = [float(day) for day in there for _ in range(WHOLE[0])]
+    assert reader.raw(1, START, START + DAYS * DAY, limit=10**6).values == kept
+    for seconds in (0.0, 0.001):
+        found = counts(reader, seconds=seconds)
+        assert sum(found) >= len(kept) - 1
+        assert all(found[day] >= WHOLE[0] - 1 for day in there)
+    assert reader.latest([1])[1].value == float(there[-1])
+    assert len(reader.since(0, 10**6)) == len(kept)
+    assert len(list(reader.export([1], START, START + DAYS * DAY))) == len(kept)
+    assert reader.extent() == (START + there[0] * DAY, START + (there[-1] + 1) * DAY - EVERY)
+    assert reader.version(START, START + DAYS * DAY)
+    assert [problem for problem in reader.problems() if path.name in problem]
+    # the writer goes on as well
+    writer = open_writer(data, now=lambda: FEBRUARY)
+    late = [[START + 30 * DAY + 1, 100.0, 1.0], [START + 32 * DAY + 1, 200.0, 1.0], [FEBRUARY - 5, 300.0, 1.0]]
+    writer.write("roof", [Block("meter", ("power", "other"), late)])
+    writer.commit({})
+    writer.settle()
+    while writer.maintain():
+        pass
+    values = reader.raw(1, START, FEBRUARY, limit=10**6).values
+    assert [value for value in values if float(str(value)) >= 100] == [100.0, 200.0, 300.0]
+    assert {float(day) for day in there} <= set(values)
+    reader.close()
+    writer.close()
+
+
+def test_a_year_that_cannot_be_read_stops_no_closing_of_others(data: Path) -> None:
+    path = history.file(folder(data), 2025)
+    path.write_bytes(GARBAGE * 2000)
+    writer = open_writer(data, now=lambda: FEBRUARY + 3 * DAY)
+    while writer.maintain():
+        pass
+    with closing(sqlite3.connect(history.file(folder(data), 2026))) as db:
+        assert db.execute("SELECT count(*) FROM r1h_month").fetchone()[0] == 2
+        assert db.execute("SELECT count(*) FROM r1h_day").fetchone()[0] == 0
+    writer.close()

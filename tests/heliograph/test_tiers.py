@@ -1,0 +1,86 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from heliograph.errors import StoreDamaged
+from heliograph.messages import Kind
+from heliograph.store import cells, tiers
+from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, Span, Track
+from heliograph.store.tiers import FIVE_MINUTES, HOUR, Blob, Tier
+from heliograph.store.vectors import ops
+
+
+def day_cells(day: int, kind: Kind = "gauge", step: int = 600) -> tuple[Cells, Span]:
+    times = range(day * DAY + 1000, (day + 1) * DAY, step * 1000)
+    track = Track(ops.ints(times), ops.floats([(time // 1000 % 97) / 10 for time in times]))
+    return cells.of_day(track, day, FIVE_MINUTES_MS, kind, 0.0), cells.span(track)
+
+
+def month(kind: Kind = "gauge") -> Tier:
+    days = [day_cells(day, kind) for day in (10, 11, 14)]
+    spans = [span for _, span in days] if kind != "counter" else []
+    return Tier(cells.concat([found for found, _ in days]), spans, frozenset({12, 17}))
+
+
+def same(one: Cells | None, other: Cells | None) -> bool:
+    assert one is not None
+    assert other is not None
+    pairs = zip(one, other, strict=True)
+    return all(
+        (a is None and b is None) or (a is not None and b is not None and a.tolist() == b.tolist()) for a, b in pairs
+    )
+
+
+@pytest.mark.parametrize("kind", ["gauge", "counter", "text"])
+def test_a_tier_comes_back_as_it_was(kind: Kind) -> None:
+    tier = month(kind)
+    if kind == "text":
+        tier = tier._replace(spans=[])
+    blob = Blob(tiers.encode(tier, 5 * DAY, FIVE_MINUTES_MS), 5 * DAY, FIVE_MINUTES_MS)
+    found = blob.tier()
+    assert same(found.cells, tier.cells)
+    assert found[1:] == tier[1:]
+    assert (blob.has("area"), blob.has("carry")) == (kind == "gauge", kind == "counter")
+
+
+def test_only_the_wanted_columns_are_there() -> None:
+    blob = Blob(tiers.encode(month(), 0, FIVE_MINUTES_MS), 0, FIVE_MINUTES_MS)
+    found = blob.cells({"min"})
+    assert found is not None
+    assert [name for name, column in found._asdict().items() if column is not None] == ["start", "n", "min"]
+    whole = month().cells
+    assert whole is not None
+    assert same(found, whole.only({"min"}))
+
+
+def test_a_tier_without_cells_still_says_which_days_are_bare() -> None:
+    blob = Blob(tiers.encode(Tier(None, [], frozenset({3, 9})), 0, HOUR_MS), 0, HOUR_MS)
+    assert blob.tier() == Tier(None, [], frozenset({3, 9}))
+    assert Blob(tiers.encode(tiers.EMPTY, 0, HOUR_MS), 0, HOUR_MS).tier() == tiers.EMPTY
+
+
+@given(st.data())
+def test_whatever_is_broken_is_damage_and_nothing_else(data: st.DataObject) -> None:
+    whole = tiers.encode(month(), 0, FIVE_MINUTES_MS)
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    for bad in (whole[:cut], whole[:cut] + bytes([whole[cut] ^ data.draw(st.integers(1, 255))]) + whole[cut + 1 :]):
+        with pytest.raises(StoreDamaged):
+            Blob(bad, 0, FIVE_MINUTES_MS).tier()
+
+
+def test_a_later_version_is_refused() -> None:
+    blob = bytearray(tiers.encode(month(), 0, FIVE_MINUTES_MS))
+    blob[0] = 2
+    with pytest.raises(StoreDamaged, match="version 2"):
+        Blob(bytes(blob), 0, FIVE_MINUTES_MS).cells()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "grain"),
+    [(3600, HOUR), (86_400, HOUR), (300, FIVE_MINUTES), (1800, FIVE_MINUTES), (420, None), (1, None)],
+)
+def test_the_coarsest_cells_that_no_edge_cuts_are_taken(seconds: int, grain: tiers.Grain | None) -> None:
+    edges = list(itertools.accumulate([seconds * 1000] * 5, initial=20_000 * DAY))
+    assert tiers.of_edges(ops.ints(edges)) == grain
