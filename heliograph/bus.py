@@ -6,16 +6,11 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from paho.mqtt.client import (
-    Client,
-    ConnectFlags,
-    DisconnectFlags,
-    MQTTMessage,
-    topic_matches_sub,
-)
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo, topic_matches_sub
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -28,6 +23,7 @@ from heliograph.config import Broker
 log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 15
+GOODBYE_SECONDS = 1.0
 SESSION_SECONDS = 7 * 86_400  # how long the broker queues for a persistent session
 KNOWN_TOPICS = 10_000
 RECEIVE_MAXIMUM = 5_000  # more than a commit interval of frames; the broker's default of 20 would starve storage
@@ -86,6 +82,7 @@ class Bus:
         self._lock = threading.Lock()  # of the subscriptions: whoever comes while they are renewed must not be missed
         self._up = threading.Event()
         self._up_since = math.inf
+        self._last: MQTTMessageInfo | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_connected, name="bus", daemon=True)
         self._warned: set[str] = set()
@@ -100,6 +97,10 @@ class Bus:
         """Disconnect; the last will is sent by whoever sent it before."""
         self._stop.set()
         if link := self._link:
+            # A socket that closes on unread acknowledgements is reset, and the broker drops what it has not read yet.
+            if self._last and self._up.is_set():
+                with suppress(RuntimeError, ValueError):
+                    self._last.wait_for_publish(GOODBYE_SECONDS)
             link.client.disconnect()
             link.lost.set()
         self._thread.join(timeout=2)
@@ -133,7 +134,10 @@ class Bus:
             properties.CorrelationData = correlation
             if response_topic:
                 properties.ResponseTopic = response_topic
-        return link.client.publish(topic, payload, qos, retain, properties).rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+        sent = link.client.publish(topic, payload, qos, retain, properties)
+        if qos:
+            self._last = sent
+        return sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def subscribe(self, topic_filter: str, callback: Callback, *, qos: int = 1) -> None:
         """Call back for every message that matches, now and after every reconnect."""
@@ -163,12 +167,7 @@ class Bus:
                     properties=self._connect_properties(),
                 )
             except (OSError, ValueError) as error:
-                self._warn_once(
-                    "the broker at %s:%s is away: %s",
-                    self._broker.host,
-                    self._broker.port,
-                    error,
-                )
+                self._warn_once("the broker at %s:%s is away: %s", self._broker.host, self._broker.port, error)
             else:
                 self._link = link = _Link(client, threading.Event())
                 if self._stop.is_set():  # __exit__ came too early to see this link
@@ -250,12 +249,7 @@ class Bus:
         if link is not None and link.client is client:
             self._up.clear()
             if not self._stop.is_set() and not link.lost.is_set():
-                self._warn_once(
-                    "lost the broker at %s:%s: %s",
-                    self._broker.host,
-                    self._broker.port,
-                    reason,
-                )
+                self._warn_once("lost the broker at %s:%s: %s", self._broker.host, self._broker.port, reason)
             link.lost.set()
 
     def _received(self, client: Client, _data: object, message: MQTTMessage) -> None:

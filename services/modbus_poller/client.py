@@ -5,6 +5,8 @@ import socket
 import struct
 import termios
 import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Self
 
 import serial
@@ -170,16 +172,13 @@ class Client:
 
         Raises Silent, Garbled, Mismatched, Refused or LineDown (see answers.py).
         """
-        self._keep_quiet(pause)
-        try:
-            answer = self._ask(unit, function, address, count)
-        finally:
-            self._quiet_since = time.monotonic()
-        if answer.isError():
-            code = int(getattr(answer, "exception_code", 0))
-            if code in GATEWAY:
-                raise Silent(f"exception {code} of the gateway")
-            raise Refused(code)
+        ask = {
+            1: self._wire.read_coils,
+            2: self._wire.read_discrete_inputs,
+            3: self._wire.read_holding_registers,
+            4: self._wire.read_input_registers,
+        }[function]
+        answer = self._answer(partial(ask, address, count=count, device_id=unit), pause)
         bits = function in BITS
         values = [int(value) for value in (answer.bits if bits else answer.registers)]
         # Bits come in whole bytes.
@@ -188,19 +187,40 @@ class Client:
             raise Mismatched(f"function {answer.function_code} with {len(values)} values")
         return values[:count]
 
-    def _ask(self, unit: int, function: int, address: int, count: int) -> ModbusPDU:
+    def write(self, unit: int, function: int, address: int, values: Sequence[int], pause: float = 0.0) -> None:
+        """Write a coil (function 5), one register (6) or several (16) of a unit; wait `pause` seconds before.
+
+        Raises what `read` raises; after Silent and Garbled nobody knows whether it was written.
+        """
+        if function == 5:
+            ask = partial(self._wire.write_coil, address, bool(values[0]), device_id=unit)
+        elif function == 6 and len(values) == 1:
+            ask = partial(self._wire.write_register, address, values[0], device_id=unit)
+        else:
+            ask = partial(self._wire.write_registers, address, list(values), device_id=unit)
+        self._answer(ask, pause)
+
+    def _answer(self, ask: Callable[[], ModbusPDU], pause: float) -> ModbusPDU:
+        """Return the answer to one request; raise Refused if it is a no, Silent if a gateway says that nobody is there."""
+        self._keep_quiet(pause)
+        try:
+            answer = self._ask(ask)
+        finally:
+            self._quiet_since = time.monotonic()
+        if answer.isError():
+            code = int(getattr(answer, "exception_code", 0))
+            if code in GATEWAY:
+                raise Silent(f"exception {code} of the gateway")
+            raise Refused(code)
+        return answer
+
+    def _ask(self, ask: Callable[[], ModbusPDU]) -> ModbusPDU:
         """Return the answer to one request, connecting anew if the other end had hung up."""
         for attempt in (1, 2):
             self._heard = b""
             self.__enter__()
-            ask = {
-                1: self._wire.read_coils,
-                2: self._wire.read_discrete_inputs,
-                3: self._wire.read_holding_registers,
-                4: self._wire.read_input_registers,
-            }[function]
             try:
-                return ask(address, count=count, device_id=unit)
+                return ask()
             except ConnectionException as error:
                 self._wire.close()
                 if self._line.serial:

@@ -9,8 +9,8 @@ from heliograph.messages import Value
 from services.modbus_poller.models import BITS, Model, Register
 
 
-def value(model: Model, channel: str, raw: Sequence[int]) -> Value:
-    """Return what a channel's registers (or its one bit) say.
+def value(model: Model, channel: str, raw: Sequence[int]) -> Value | None:
+    """Return what a channel's registers (or its one bit) say; None if that is how the device says that there is nothing.
 
     Raises ValueError if they hold no number: NaN and infinity are how a float says so.
     """
@@ -19,14 +19,24 @@ def value(model: Model, channel: str, raw: Sequence[int]) -> Value:
         number: int | float = int(bool(raw[0]))
         return _named(register, int(number)) if register.texts else bool(number)
     number = _number(register, raw, model.head.words == "low first")
+    if model.head.missing and isinstance(number, int) and number == _missing(register):
+        return None
     if isinstance(number, int) and register.bits:
         high, low = register.bit_range
         number = number >> low & (1 << high - low + 1) - 1
         if high == low and not register.texts:
             return bool(number)
+        if register.signed and number >> high - low:
+            number = -(number - (1 << high - low))
     if isinstance(number, int) and register.texts:
         return _named(register, number)
     return _scaled(register, number)
+
+
+def _missing(register: Register) -> int:
+    """Return the number that stands for no value: all ones, of a signed type the largest."""
+    bits = 16 * register.count
+    return (1 << bits - 1) - 1 if register.type.startswith("int") else (1 << bits) - 1
 
 
 def _named(register: Register, number: int) -> str:

@@ -31,6 +31,7 @@ Type = Literal[
 FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 BITS = frozenset({1, 2})  # functions whose addresses hold one bit, not sixteen
 LONGEST = 125  # registers in one answer
+SUNSPEC = "sunspec"  # the model that finds out by itself what a device has, see sunspec.py
 
 _BITS = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?")
 
@@ -46,7 +47,10 @@ class Head(Config, frozen=True):
     gap: int = 0
     breaks: tuple[int, ...] = ()
     pause: float = 0.0
+    missing: bool = False
+    write_function: Literal[6, 16] = 16
     baud: int = 9600
+    unit: int = 1
     probe: str = ""
 
     def __post_init__(self) -> None:
@@ -65,7 +69,8 @@ class Register(Config, frozen=True):
     """One line of the [channels] section: where a value is, and what it means.
 
     The value is raw * scale + offset. `bits` "3-2" takes that part of a word, "4" that bit.
-    `texts` names the numbers. `every` seconds is how often it is worth reading.
+    `texts` names the numbers. `every` seconds is how often it is worth reading. `signed` bits are
+    a sign and a magnitude. `write` is the lowest and the highest value (of texts: number) that may be written.
     """
 
     address: int
@@ -74,11 +79,13 @@ class Register(Config, frozen=True):
     scale: int | float = 1
     offset: int | float = 0
     bits: str = ""
+    signed: bool = False
     texts: dict[str, str] = msgspec.field(default_factory=dict)
     unit: str = ""
     kind: messages.Kind | None = None
     label: str = ""
     every: float = 0.0
+    write: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         """Refuse what cannot be read, or makes no sense."""
@@ -104,6 +111,10 @@ class Register(Config, frozen=True):
             raise ValueError("scale and offset: not with bits or texts")
         if self.texts and self.type.startswith("float"):
             raise ValueError("texts: not with a float")
+        if self.signed and "-" not in self.bits:
+            raise ValueError("signed: only a part of a word, such as bits = '7-0'")
+        if self.write and (self.bits or self.write[0] >= self.write[1]):
+            raise ValueError("write: expected the lowest and the highest value, and not of a part of a word")
 
     @property
     def count(self) -> int:
@@ -158,12 +169,14 @@ def load(model: str) -> Model:
 
     Raises ConfigError, naming file and place, if there is none or it is wrong.
     """
+    if model == SUNSPEC:
+        return Model(Head("SunSpec", "SunSpec Device Information Model Specification V1.1", table="holding"), {})
     path = Path(model)
     if "/" not in model and not model.endswith(".toml"):
         path = FOLDER / f"{model}.toml"
         if not topics.is_name(model) or not path.is_file():
             raise ConfigError(
-                f"model: there is no {model[:80]!r}; there are {', '.join(names())}, and files of your own by path"
+                f"model: there is no {model[:80]!r}; there are {', '.join([*names(), SUNSPEC])}, and files of your own by path"
             )
     return parse(config.read(path), path)
 
@@ -190,6 +203,8 @@ def parse(file: dict[str, Any], path: Path) -> Model:
             raise ConfigError(f"{place} type: longer than [device] largest")
         if found.function(name) in BITS and (register.type != "uint16" or register.bits or register.scale != 1):
             raise ConfigError(f"{place}: a {register.table or head.table} is one bit")
+        if register.write and found.function(name) not in (FUNCTIONS["coil"], FUNCTIONS["holding"]):
+            raise ConfigError(f"{place} write: only a coil or a holding register can be written")
     if head.probe and head.probe not in registers:
         raise ConfigError(f"{path}: [device] probe: no such channel: {head.probe}")
     return found

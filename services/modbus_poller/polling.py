@@ -2,13 +2,13 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from heliograph import messages
-from services.modbus_poller import decoding, models, reads
+from services.modbus_poller import decoding, encoding, models, reads
 from services.modbus_poller.answers import (
     ILLEGAL,
     Garbled,
@@ -17,9 +17,10 @@ from services.modbus_poller.answers import (
     Silent,
 )
 from services.modbus_poller.options import Device
-from services.modbus_poller.reads import Block, Plan
+from services.modbus_poller.reads import Block, Plan, Span
 
 Read = Callable[[Block], list[int]]
+Write = Callable[[int, int, list[int]], None]  # function, address, registers
 
 
 class Bad(NamedTuple):
@@ -38,11 +39,15 @@ class Result(msgspec.Struct):
 
 
 class Polled:
-    """A device that is polled, with the requests that are known to suit it."""
+    """A device that is polled, with the requests that are known to suit it.
+
+    `revision` goes up whenever `info` has something new to say.
+    """
 
     def __init__(self, device: Device) -> None:
         self.device = device
         self.model = models.load(device.model)
+        self.revision = 0
         self._read_at: dict[float, float] = {}
         self._plans: dict[float, Plan] = {}
         self._forget_refusals()
@@ -68,7 +73,7 @@ class Polled:
         try:
             read(Block(tuple(reads.spans(self.model, [name]))))
         except (Silent, Garbled) as silence:
-            return _said(silence)
+            return said(silence)
         except (Refused, Mismatched):
             pass  # a no is an answer
         return ""
@@ -79,19 +84,51 @@ class Polled:
         Ends at the first silence; what was read before it is kept.
         """
         result = Result()
+        words: dict[str, list[int]] = {}
         for every, plan in self._plans.items():
             since = now - self._read_at.get(every, -math.inf)
             if since > every - self.device.interval / 2:
-                self._read_all(read, plan, result)
+                self._read_all(read, plan, result, words)
                 if result.failure:
-                    return result
+                    break
                 self._read_at[every] = now
+        self._decode(words, result)
+        if result.failure:
+            return result
         if not any(plan.blocks for plan in self._plans.values()):
             result.failure = "refuses every request"
             self._forget_refusals()
         return result
 
-    def _read_all(self, read: Read, plan: Plan, result: Result) -> None:
+    def write(
+        self, wanted: Mapping[str, messages.Value], write: Write, read: Read
+    ) -> tuple[dict[str, messages.Value], dict[str, str]]:
+        """Write channels one by one; return their values as read back, and why others were not written.
+
+        What is not answered soundly may or may not have been written: the reason says so.
+        """
+        done: dict[str, messages.Value] = {}
+        refused: dict[str, str] = {}
+        for channel, value in wanted.items():
+            try:
+                words = encoding.raw(self.model, channel, value)
+                span = reads.spans(self.model, [channel])[0]
+                single = self.model.head.write_function if span.count == 1 else 16
+                write(5 if span.function in models.BITS else single, span.address, words)
+                words = _twice(read, Block((span,)))
+                now = decoding.value(self.model, channel, words)
+            except ValueError as error:
+                refused[channel] = str(error)
+            except Refused as no:
+                refused[channel] = f"the device says no: {no}"
+            except (Silent, Garbled, Mismatched) as lost:
+                refused[channel] = f"not confirmed: {lost}"
+            else:
+                if now is not None:
+                    done[channel] = now
+        return done, refused
+
+    def _read_all(self, read: Read, plan: Plan, result: Result, words: dict[str, list[int]]) -> None:
         waiting = deque(plan.blocks)
         while waiting:
             block = waiting.popleft()
@@ -100,6 +137,7 @@ class Polled:
             except Refused as refused:
                 if refused.code in ILLEGAL:
                     waiting.extendleft(reversed(plan.refused(block)))
+                    self.revision += 1
                 else:
                     result.bad.append(Bad(str(refused), str(block)))
             except Mismatched as other:
@@ -107,36 +145,42 @@ class Polled:
             except (Silent, Garbled) as silence:
                 if isinstance(silence, Garbled):
                     result.bad.append(Bad("noise on the line", str(silence)))
-                result.failure = _said(silence)
+                result.failure = said(silence)
                 return
             else:
-                self._decode(block, raw, result)
+                for span in block.spans:
+                    start = span.address - block.address
+                    words[span.channel] = raw[start : start + span.count]
 
-    def _decode(self, block: Block, raw: list[int], result: Result) -> None:
-        for span in block.spans:
-            start = span.address - block.address
-            words = raw[start : start + span.count]
+    def values(self, words: Mapping[str, list[int]]) -> dict[str, messages.Value]:
+        """Return what registers say, by channel, without what they cannot say."""
+        result = Result()
+        self._decode(words, result)
+        return result.values
+
+    def _decode(self, words: Mapping[str, list[int]], result: Result) -> None:
+        """Put into the result what the registers say, by channel."""
+        for channel, raw in words.items():
             try:
-                result.values[span.channel] = decoding.value(self.model, span.channel, words)
+                value = decoding.value(self.model, channel, raw)
             except ValueError as error:
-                result.bad.append(Bad(str(error), f"{span.channel}: {[f'{w:04x}' for w in words]}"))
+                result.bad.append(Bad(str(error), f"{channel}: {[f'{w:04x}' for w in raw]}"))
+            else:
+                if value is not None:
+                    result.values[channel] = value
+
+    def _spans(self) -> dict[float, list[Span]]:
+        """Return what there is to read, by how often."""
+        every: dict[float, list[str]] = {}
+        for name, register in self.model.registers.items():
+            every.setdefault(register.every, []).append(name)
+        return {period: reads.spans(self.model, every[period]) for period in sorted(every)}
 
     def _forget_refusals(self) -> None:
         head = self.model.head
-        periods = sorted({r.every for r in self.model.registers.values()})
         self._plans = {
-            every: Plan(
-                reads.join(
-                    reads.spans(
-                        self.model,
-                        (n for n, r in self.model.registers.items() if r.every == every),
-                    ),
-                    largest=head.largest,
-                    gap=head.gap,
-                    breaks=head.breaks,
-                )
-            )
-            for every in periods
+            every: Plan(reads.join(spans, largest=head.largest, gap=head.gap, breaks=head.breaks))
+            for every, spans in self._spans().items()
         }
         self._read_at = {}
 
@@ -149,5 +193,6 @@ def _twice(read: Read, block: Block) -> list[int]:
         return read(block)
 
 
-def _said(silence: Silent | Garbled) -> str:
+def said(silence: Silent | Garbled) -> str:
+    """Return in words what was heard of a device that did not answer."""
     return "noise and no answer" if isinstance(silence, Garbled) else str(silence)

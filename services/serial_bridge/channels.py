@@ -5,6 +5,7 @@ from heliograph.messages import Channel, Kind, Value
 
 COUNTED = {"p", "pulses"}  # emonHub's unit of a pulse count
 COUNTED_CLASSES = {"energy", "reactive_energy"}
+NO_SENSOR_C = {300: "not there", 302: "out of range", 304: "bad checksum"}  # emonLibCM.h
 DBM = Channel("dBm")
 MISSED = Channel(kind="counter", label="missed packets")
 

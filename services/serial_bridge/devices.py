@@ -18,6 +18,7 @@ class Device:
     def __init__(self) -> None:
         self.info = Info("", {}, service="serial_bridge")
         self._channels: dict[str, Channel] = {}
+        self.heard = 0.0  # when, on the clock of `take`
         self._gaps: deque[float] = deque(maxlen=REMEMBERED_GAPS)
         self._last: float | None = None
         self._message: int | None = None
@@ -29,6 +30,7 @@ class Device:
         Adds `missed` to the values of a device that numbers its messages, and returns the
         channels that it removed: those after MOST_CHANNELS.
         """
+        self.heard = now
         self._count_missed(reading)
         surplus = []
         for name, value in reading.values.items():
@@ -41,7 +43,8 @@ class Device:
         for name in surplus:
             del reading.values[name]
         interval = reading.about.interval or self._learnt(now)
-        if len(self._channels) > len(self.info.channels) or interval != (self.info.interval):
+        so_far = (len(self.info.channels), self.info.interval, self.info.model)
+        if so_far != (len(self._channels), interval, reading.about.model):
             self.info = Info(
                 reading.about.model,
                 dict(self._channels),

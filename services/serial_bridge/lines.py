@@ -2,31 +2,30 @@
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
+
+from services.serial_bridge.readings import Piece
 
 LONGEST_BYTES = 4096
 _END = re.compile(rb"[\r\n]")
 
 
-class Line(NamedTuple):
-    """A line without its end; of an overlong one, the beginning."""
-
-    data: bytes
-    overlong: bool = False
-
-
 class Lines:
     """Turns pieces of a stream into lines: CR, LF or both end one, empty ones do not count.
 
-    A line longer than LONGEST_BYTES is returned once as overlong, and the rest of it is
-    dropped. With `joined_late`, everything up to the first end is: it may be half a line.
+    A line longer than LONGEST_BYTES is returned once, cut short and as faulty, and the rest of
+    it is dropped. With `joined_late`, everything up to the first end is: it may be half a line.
     """
 
     def __init__(self, *, joined_late: bool = False) -> None:
         self._rest = b""
         self._dropping = joined_late
 
-    def feed(self, data: bytes) -> Iterator[Line]:
+    @property
+    def unfinished(self) -> bytes:
+        """What came after the last line end."""
+        return self._rest
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
         """Yield the lines that end in this piece."""
         *ended, self._rest = _END.split(self._rest + data)
         for line in ended:
@@ -42,7 +41,7 @@ class Lines:
             yield _line(line)
 
 
-def _line(data: bytes) -> Line:
+def _line(data: bytes) -> Piece:
     if len(data) > LONGEST_BYTES:
-        return Line(data[:LONGEST_BYTES], overlong=True)
-    return Line(data)
+        return Piece(data[:LONGEST_BYTES], "longer than any line", "overlong_lines")
+    return Piece(data)

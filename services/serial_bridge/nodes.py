@@ -1,14 +1,13 @@
 """Radio nodes: what they pack into a packet, and how it comes out as exact values.
 
 Data codes, scales and whitening are those of emonHub (docs/configuration.md, "Nodes";
-src/emonhub_coder.py): little-endian without padding, whitened bytes XOR 0x55. The
-temperatures that mean that there is no sensor are those of emonLibCM (emonLibCM.h).
+src/emonhub_coder.py): little-endian without padding, whitened bytes XOR 0x55.
 """
 
 import math
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,14 +15,14 @@ from heliograph import topics
 from heliograph.config import Config
 from heliograph.messages import Channel, Kind, Value
 from services.serial_bridge import names
-from services.serial_bridge.channels import DBM, MISSED, channel
+from services.serial_bridge.channels import DBM, MISSED, NO_SENSOR_C, channel
 from services.serial_bridge.readings import About, NotAReading, Reading
+from services.serial_bridge.transmitting import Encoder, Tx
 from services.serial_bridge.values import Scale, finite, scale
 
 CODES = "bBhHiIlLqQfdc"
 UNSIGNED = "BHILQ"
 WHITENING = bytes(byte ^ 0x55 for byte in range(256))
-NO_SENSOR_C = {300: "not there", 302: "out of range", 304: "bad checksum"}
 LARGEST_NODE = 1023  # RFM69 addresses have ten bits, those of the RFM12 five
 
 
@@ -41,6 +40,7 @@ class Node(Config, frozen=True):
     kinds: dict[str, Kind] = msgspec.field(default_factory=dict)
     whitening: bool = False
     interval: float = 0.0
+    tx: Tx | None = None
 
 
 class Layout:
@@ -55,6 +55,7 @@ class Layout:
         for code in (*node.datacodes, node.datacode):
             if len(code) != 1 or code not in CODES:
                 raise ValueError(f"datacodes: no such code: {code!r}; known are {' '.join(CODES)}")
+        self.encoder = Encoder(node.tx, node.whitening) if node.tx else None
         self._whitened = node.whitening
         self._fixed = struct.Struct(f"<{''.join(node.datacodes)}")
         self._code = "" if node.datacodes else node.datacode
@@ -83,13 +84,23 @@ class Layout:
         """Return the values of a packet; raise NotAReading if it has the wrong length."""
         if self._whitened:
             payload = payload.translate(WHITENING)
+        reading = self._reading(self._unpacked(payload), packed=True)
+        if rssi is not None:
+            reading.values.setdefault("rssi", rssi)
+        return reading
+
+    def named(self, numbers: Sequence[float]) -> Reading:
+        """Return the reading of values that came as numbers: names, scales and units hold, datacodes do not."""
+        return self._reading(numbers, packed=False)
+
+    def _reading(self, found: Iterable[float | bytes], *, packed: bool) -> Reading:
         values: dict[str, Value] = {}
         no_sensor = 0
         refused: list[str] = []
-        for position, raw in enumerate(self._unpacked(payload)):
+        for position, raw in enumerate(found):
             name = self._name(position)
             try:
-                value = self._value(position, raw)
+                value = self._value(position, raw, packed=packed)
             except ValueError as error:
                 refused.append(f"{name}: {error}")
                 continue
@@ -97,8 +108,6 @@ class Layout:
                 no_sensor += 1
             else:
                 values[name] = value
-        if rssi is not None:
-            values.setdefault("rssi", rssi)
         return Reading(
             self.device,
             values,
@@ -128,7 +137,7 @@ class Layout:
             return self._names[position]
         return str(position + 1)
 
-    def _value(self, position: int, raw: float | bytes) -> Value:
+    def _value(self, position: int, raw: float | bytes, *, packed: bool) -> Value:
         if isinstance(raw, bytes):
             text = raw.decode("latin-1")
             if not (text.isascii() and text.isprintable()):
@@ -137,7 +146,7 @@ class Layout:
         factor = self._scale
         if position < len(self._scales):
             factor = self._scales[position]
-        single = isinstance(raw, float) and (self._code or self._codes[position]) == "f"
+        single = packed and isinstance(raw, float) and (self._code or self._codes[position]) == "f"
         return finite(factor.times(_shortest(raw) if single else raw))
 
 

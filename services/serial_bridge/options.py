@@ -1,7 +1,9 @@
 """The [serial_bridge] section of the configuration."""
 
+import ipaddress
 import math
 from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 import serial
@@ -11,32 +13,111 @@ from heliograph.config import Config
 from heliograph.messages import Kind
 from services.serial_bridge import formats, usb
 from services.serial_bridge.nodes import Node, layouts
-from services.serial_bridge.readings import Format
+
+BITS = {"5": serial.FIVEBITS, "6": serial.SIXBITS, "7": serial.SEVENBITS, "8": serial.EIGHTBITS}
+PARITIES = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
+STOPS = {"1": serial.STOPBITS_ONE, "2": serial.STOPBITS_TWO}
+RADIO_FORMATS = ("rfm2pi", "oem")
 
 
-class Port(Config, frozen=True):
-    """One [[serial_bridge.ports]] section: where lines come from, and what they look like."""
+def _check_port(port: int, lowest: int) -> None:
+    if not lowest <= port < 65536:
+        raise ValueError(f"port: {port} is not between {lowest} and 65535")
+
+
+class Source(Config, frozen=True):
+    """What ports and sockets have in common: what comes in, and which device it is from."""
 
     name: str
-    port: str
     format: str
-    baud: int = 38_400
     device: str = ""
     model: str = ""
     units: dict[str, str] = msgspec.field(default_factory=dict)
     kinds: dict[str, Kind] = msgspec.field(default_factory=dict)
     interval: float = 0.0
+    node_offset: int = 0
+    columns: tuple[str, ...] = ()
+    separator: str = ","
+    pattern: str = ""
+
+    def check(self) -> None:
+        """Refuse what no source can have."""
+        topics.name(self.name)
+        topics.name(self.device or self.name)
+        if not (math.isfinite(self.interval) and self.interval >= 0):
+            raise ValueError(f"interval: {self.interval!r} is not a number of seconds")
+        if not 0 <= self.node_offset <= 1000:
+            raise ValueError(f"node_offset: {self.node_offset} is not between 0 and 1000")
+        if len(self.separator) != 1:
+            raise ValueError(f"separator: {self.separator!r} is not one character")
+
+
+class Radio(Config, frozen=True):
+    """The [serial_bridge.ports.radio] section: how the receiver is to be set; what is not said stays as it is."""
+
+    group: int = -1
+    frequency: Literal[0, 433, 868, 915] = 0
+    base_id: int = 0
+    quiet: Literal["", "on", "off"] = ""
+    calibration: Literal["", "110V", "230V"] = ""
+    period: float = 0.0
+    vcal: float = 0.0
+    ical: tuple[tuple[float, float], ...] = ()
+    send_time: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no radio can be set to."""
+        if not -1 <= self.group <= 250:
+            raise ValueError(f"group: {self.group} is not between 0 and 250")
+        if not 0 <= self.base_id <= 26:
+            raise ValueError(f"base_id: {self.base_id} is not between 1 and 26")
+        for name in ("period", "vcal", "send_time"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not a positive number")
+        if len(self.ical) > 12 or not all(math.isfinite(number) for pair in self.ical for number in pair):
+            raise ValueError("ical: one pair of numbers for each current input, at most 12")
+
+
+class Repeater(Config, frozen=True):
+    """The [serial_bridge.ports.repeater] section: a TCP port whose lines go to the radio; port 0 is none."""
+
+    port: int = 0
+    host: str = "127.0.0.1"
+    allow: tuple[str, ...] = ("127.0.0.1",)
+
+    def __post_init__(self) -> None:
+        """Refuse what is no port, and addresses that are none."""
+        _check_port(self.port, 0)
+        for address in self.allow:
+            try:
+                ipaddress.ip_network(address)
+            except ValueError as error:
+                raise ValueError(f"allow: {error}") from None
+
+
+class Port(Source, frozen=True, kw_only=True):
+    """One [[serial_bridge.ports]] section: a serial port."""
+
+    port: str
+    baud: int = 0
+    bits: str = "8N1"
+    radio: Radio = Radio()
+    repeater: Repeater = Repeater()
 
     def __post_init__(self) -> None:
         """Refuse what no serial port can be."""
-        topics.name(self.name)
-        topics.name(self.device or self.name)
-        if not 0 < self.baud <= 10_000_000:
+        self.check()
+        if not 0 <= self.baud <= 10_000_000:
             raise ValueError(f"baud: {self.baud} is not the speed of a port")
-        if not (math.isfinite(self.interval) and self.interval >= 0):
-            raise ValueError(f"interval: {self.interval!r} is not a number of seconds")
+        bits, parity, stop = tuple(self.bits) if len(self.bits) == 3 else tuple("???")
+        if bits not in BITS or parity not in PARITIES or stop not in STOPS:
+            raise ValueError(f"bits: {self.bits!r} is not like 8N1, 7E1 or 8E2")
         if not self.port:
             raise ValueError("port: it is empty")
+        if self.format not in RADIO_FORMATS and (self.radio != Radio() or self.repeater != Repeater()):
+            raise ValueError("radio: only rfm2pi and oem have one")
+        if self.format == "oem" and self.radio.send_time:
+            raise ValueError("radio: send_time: only rfm2pi broadcasts the time")
         if "://" in self.port and not usb.is_id(self.port):
             try:
                 serial.serial_for_url(self.port, do_not_open=True)
@@ -45,28 +126,64 @@ class Port(Config, frozen=True):
             except ValueError as error:
                 raise ValueError(f"port: {error}") from None
 
+    @property
+    def speed(self) -> int:
+        """The speed of the port: the one given, else the usual one of the format."""
+        known = self.format in formats.known()
+        return self.baud or (formats.load(self.format).baud if known else formats.BAUD)
+
+
+class Socket(Source, frozen=True, kw_only=True):
+    """One [[serial_bridge.sockets]] section: a TCP port for any number of clients."""
+
+    port: int
+    host: str = "127.0.0.1"
+    key: str = ""
+    timestamped: bool = False
+    idle: float = 300.0
+    clients: int = 12_000
+
+    def __post_init__(self) -> None:
+        """Refuse what no listener can be."""
+        self.check()
+        _check_port(self.port, 1)
+        if not 0.1 <= self.idle <= 1e6:
+            raise ValueError(f"idle: {self.idle!r} is not between 0.1 and 1000000 seconds")
+        if not 1 <= self.clients <= 1_000_000:
+            raise ValueError(f"clients: {self.clients} is not between 1 and 1000000")
+        if any(character.isspace() for character in self.key):
+            raise ValueError("key: it has a space in it")
+        if self.format == formats.AUTO:
+            raise ValueError("format: auto listens to one device for a while; a socket has a format")
+        if (self.key or self.timestamped) and self.format in formats.known() and formats.load(self.format).cutter:
+            raise ValueError(f"key, timestamped: {self.format} has no lines to put them into")
+
 
 class SerialBridge(Config, frozen=True):
     """The [serial_bridge] section."""
 
     ports: tuple[Port, ...] = ()
+    sockets: tuple[Socket, ...] = ()
     nodes: dict[str, Node] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse ports of the same name, unknown formats, and decoders that contradict themselves."""
+        """Refuse sources of the same name, unknown formats, and decoders that contradict themselves."""
         layouts(self.nodes)
         names: set[str] = set()
-        for port in self.ports:
-            if port.name in names:
-                raise ValueError(f"ports.{port.name}: two ports have this name")
-            names.add(port.name)
-            parser(port, self.nodes)
+        for section, sources in (("ports", self.ports), ("sockets", self.sockets)):
+            for source in sources:
+                if source.name in names:
+                    raise ValueError(f"{section}.{source.name}: two ports have this name")
+                names.add(source.name)
+                _check_format(section, source, self.nodes)
 
 
-def parser(port: Port, nodes: Mapping[str, Node]) -> Format:
-    """Return what reads the lines of a port; raise ValueError if its options do not go together."""
+def _check_format(section: str, source: Source, nodes: Mapping[str, Node]) -> None:
+    """Raise ValueError that names the source if its options do not go together."""
+    if source.format == formats.AUTO:
+        return
     try:
-        return formats.load(port.format)(port, nodes)
+        formats.load(source.format).parser(source, nodes)
     except ValueError as error:
-        option = "" if port.format in formats.known() else "format: "
-        raise ValueError(f"ports.{port.name}: {option}{error}") from None
+        option = "" if source.format in formats.known() else "format: "
+        raise ValueError(f"{section}.{source.name}: {option}{error}") from None

@@ -1,80 +1,88 @@
-"""One port: keep it open, cut lines, publish what they say."""
+"""One serial port: keep it open, read what it says, write what is due."""
 
 import logging
 import random
 import termios
 import threading
 import time
+from collections.abc import Mapping
 
 import serial
 
-from heliograph.producer import Producer
 from heliograph.service import Service
 from services.serial_bridge import usb
-from services.serial_bridge.devices import Device
-from services.serial_bridge.lines import Line, Lines
-from services.serial_bridge.options import Port
-from services.serial_bridge.readings import Format, NotAReading, Reading, Remark
+from services.serial_bridge.decoding import Plan
+from services.serial_bridge.intake import Intake
+from services.serial_bridge.nodes import Node
+from services.serial_bridge.options import BITS, PARITIES, RADIO_FORMATS, STOPS, Port
+from services.serial_bridge.readings import Decoder, Heard, Reading
+from services.serial_bridge.recogniser import Recogniser
+from services.serial_bridge.talker import Talker
 
 log = logging.getLogger(__name__)
 
 FIRST_DELAY_SECONDS = 0.5
 LONGEST_DELAY_SECONDS = 10.0  # a plugged-in adapter should not have to wait longer
 READ_SECONDS = 0.5  # how long a silent port may keep its thread from stopping
+RADIO_SECONDS = 0.1  # the same for a port that is written to
+WRITE_SECONDS = 2.0
 SETTLE_SECONDS = 0.05  # a line that is being sent has another character by then
-MOST_DEVICES = 64  # more behind one port are noise that looks like names
-FUTURE_SECONDS = 60.0
+MOST_BYTES = 65_536
 
 
 class Reader:
     """Reads one port for ever in a thread of its own, opening it again whenever it is lost."""
 
-    def __init__(
-        self,
-        port: Port,
-        parse: Format,
-        service: Service,
-        producer: Producer,
-        stop: threading.Event,
-    ) -> None:
+    def __init__(self, port: Port, nodes: Mapping[str, Node], service: Service, intake: Intake) -> None:
         self._port = port
-        self._parse = parse
+        self._plan = Plan(port, nodes)
         self._service = service
-        self._producer = producer
-        self._stop = stop
-        self._devices: dict[str, Device] = {}
+        self._intake = intake
+        self._stop = threading.Event()
+        self._changed: tuple[Port, Plan] | None = None
         self._delay = FIRST_DELAY_SECONDS
         self._open = False
         self._trouble = ""
-        self._settings = ""
-        self._lines = 0
-        self._frames = 0
-        self._last = 0.0
+        self._recognised = ""
+        self.talker: Talker | None = None
+        if port.format in RADIO_FORMATS:
+            self.talker = Talker(port, time.monotonic, lambda: service.clock.synchronised)
         self._thread = threading.Thread(target=self._run, name=f"port {port.name}", daemon=True)
+
+    @property
+    def port(self) -> Port:
+        """The options that are in force."""
+        return self._port
 
     def start(self) -> None:
         """Begin to read."""
         self._thread.start()
 
+    def stop(self) -> None:
+        """Ask the thread to end."""
+        self._stop.set()
+
     def join(self, seconds: float) -> None:
         """Wait for the end of the thread; one that hangs in its driver is left behind."""
         self._thread.join(seconds)
 
+    def change(self, port: Port, nodes: Mapping[str, Node]) -> None:
+        """Go on with other options, and the same format and way to the port: half a line that is there stays."""
+        self._changed = (port, Plan(port, nodes))
+
+    def knows(self, device: str) -> bool:
+        """Whether a device was heard here."""
+        return self._intake.knows(device)
+
     def facts(self) -> dict[str, object]:
-        """Return how the port is, for the status; `last` is when the last frame came, in seconds since 1970 UTC."""
-        facts: dict[str, object] = {
-            "port": self._port.port,
-            "open": self._open,
-            "lines": self._lines,
-            "frames": self._frames,
-            "devices": sorted(self._devices),
-        }
-        if self._last:
-            facts["last"] = round(self._last, 3)
+        """Return how the port is, for the status."""
+        facts: dict[str, object] = {"port": self._port.port, "open": self._open, **self._intake.facts()}
+        if self._recognised:
+            facts["recognised"] = self._recognised
         if self._trouble:
             facts["trouble"] = self._trouble
-        if self._settings:
-            facts["settings"] = self._settings
+        if self.talker and self.talker.firmware:
+            facts["firmware"] = self.talker.firmware
         return facts
 
     def _run(self) -> None:
@@ -86,12 +94,16 @@ class Reader:
                 self._lost(error)
                 self._stop.wait(self._delay * random.uniform(0.5, 1.0))
                 self._delay = min(2 * self._delay, LONGEST_DELAY_SECONDS)
+                self._adopt(None)
+        self._intake.offline()
 
     def _found(self) -> None:
         self._open = True
         self._trouble = ""
         self._service.count("ports_opened")
         log.info("reading %s from %s", self._port.name, self._port.port)
+        if self.talker:
+            self.talker.opened()
 
     def _lost(self, error: Exception) -> None:
         """Say so once, however often opening it again fails."""
@@ -101,76 +113,52 @@ class Reader:
             log.warning("%s is away, waiting for it: %s", self._port.name, error)
         self._open = False
         self._trouble = str(error) or repr(error)
-        for device in list(self._devices):
-            self._producer.availability(device, "offline")
+        self._intake.offline()
 
     def _read(self, device: serial.Serial) -> None:
         self._stop.wait(SETTLE_SECONDS)
-        lines = Lines(joined_late=device.in_waiting > 0)
+        decoder = self._plan.decoder(joined_late=device.in_waiting > 0)
         self._found()
         while not self._stop.is_set():
-            for line in lines.feed(device.read(max(1, device.in_waiting))):
-                self._take(line)
+            for heard in decoder.feed(device.read(min(MOST_BYTES, max(1, device.in_waiting)))):
+                self._take(heard)
+            if isinstance(decoder, Recogniser) and decoder.format != self._recognised:
+                self._recognised = decoder.format
+                if decoder.format:
+                    log.info("%s speaks %s", self._port.name, decoder.format)
+            if self.talker and (command := self.talker.due()):
+                device.write(command)
+                self._service.count("commands_sent")
+            decoder = self._adopt(decoder) or decoder
 
-    def _take(self, line: Line) -> None:
-        self._lines += 1
-        self._service.count("lines")
-        if line.overlong:
-            self._refuse("longer than any line", line.data, "overlong_lines")
-            return
-        try:
-            said = self._parse(line.data.decode())
-        except UnicodeDecodeError:
-            self._refuse("not text", line.data, "noise_lines")
-        except NotAReading as error:
-            self._refuse(str(error), line.data, error.counter)
-        else:
-            if isinstance(said, Remark):
-                self._service.count(said.counter)
-                self._settings = said.settings or self._settings
-            else:
-                self._publish(said, line.data)
+    def _adopt(self, decoder: Decoder | None) -> Decoder | None:
+        """Take over changed options, if there are any."""
+        if not self._changed:
+            return None
+        (self._port, self._plan), self._changed = self._changed, None
+        if self.talker:
+            self.talker.configure(self._port)
+        return self._plan.decoder(joined_late=False, before=decoder, same=True) if decoder else None
 
-    def _publish(self, reading: Reading, line: bytes) -> None:
-        clock = self._service.clock
-        now = clock.now()
-        if reading.at and clock.synchronised and reading.at > now + FUTURE_SECONDS:
-            self._refuse("the time is in the future", line, "wrong_times")
-            return
-        name = reading.device
-        if name not in self._devices and len(self._devices) >= MOST_DEVICES:
-            self._refuse("more devices than a port can have", line, "noise_lines")
-            return
-        for refused in reading.refused:
-            self._refuse("not a value", refused, "refused_values")
-        if reading.no_sensor:
-            self._service.count("no_sensor", reading.no_sensor)
-        if not (reading.values or reading.no_sensor):
-            return
-        device = self._devices.setdefault(name, Device())
-        for channel in device.take(reading, time.monotonic()):
-            self._refuse("more channels than a device can have", channel, "noise_lines")
-        self._frames += 1
-        self._delay = FIRST_DELAY_SECONDS
-        self._last = now
-        self._service.count("frames")
-        self._producer.declare(name, device.info)
-        self._producer.availability(name, "online")
-        if reading.values:
-            self._producer.publish(name, reading.values, reading.at)
-
-    def _refuse(self, why: str, what: bytes | str, counter: str) -> None:
-        self._service.count(counter)
-        self._service.set_aside(why, what, self._port.name)
+    def _take(self, heard: Heard) -> None:
+        if self._intake.take(heard):
+            self._delay = FIRST_DELAY_SECONDS
+        elif self.talker and not isinstance(heard.said, Reading):
+            self.talker.hear(heard.raw.decode("latin-1"))
 
 
 def _opened(port: Port) -> serial.Serial:
     """Open a port; raise OSError if that is not possible now."""
+    bits, parity, stop = tuple(port.bits)
     try:
         return serial.serial_for_url(
             usb.path(port.port),
-            baudrate=port.baud,
-            timeout=READ_SECONDS,
+            baudrate=port.speed,
+            bytesize=BITS[bits],
+            parity=PARITIES[parity],
+            stopbits=STOPS[stop],
+            timeout=RADIO_SECONDS if port.format in RADIO_FORMATS else READ_SECONDS,
+            write_timeout=WRITE_SECONDS,
             exclusive=True,
         )
     except ValueError as error:  # a speed that this port does not have

@@ -1,6 +1,6 @@
-"""What a line can turn out to be."""
+"""What a line, a block or a telegram can turn out to be."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple, Protocol
 
 from heliograph.messages import Channel, Value
@@ -12,6 +12,15 @@ class NotAReading(ValueError):
     def __init__(self, why: str, counter: str = "noise_lines") -> None:
         super().__init__(why)
         self.counter = counter
+
+
+class UnknownNode(NotAReading):
+    """A good packet of a radio node that the configuration does not list: offer a template for it."""
+
+    def __init__(self, number: int, length: int) -> None:
+        super().__init__(f"no node {number} in [serial_bridge.nodes]", "unknown_nodes")
+        self.number = number
+        self.length = length
 
 
 class About(NamedTuple):
@@ -44,8 +53,47 @@ class Remark(NamedTuple):
     settings: str = ""
 
 
+Said = Reading | Remark | list[Reading]
+
+
 class Format(Protocol):
     """How lines of one kind are read."""
 
     def __call__(self, line: str) -> Reading | Remark:
         """Return what a line without its end says; raise NotAReading, and nothing else."""
+
+
+class BlockFormat(Protocol):
+    """How blocks of one kind are read: those that are more, or less, than a line of text."""
+
+    def __call__(self, block: bytes) -> Reading | Remark | list[Reading]:
+        """Return what a block with a good checksum says; raise NotAReading, and nothing else."""
+
+
+class Piece(NamedTuple):
+    """What a cutter cut out of a stream; `why` says what is wrong with it, and `counter` counts that."""
+
+    data: bytes
+    why: str = ""
+    counter: str = ""
+
+
+class Cutter(Protocol):
+    """Cuts a stream into pieces, in bounded memory."""
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        """Yield the pieces that end in this part of the stream."""
+
+
+class Heard(NamedTuple):
+    """One piece and what it turned out to be."""
+
+    raw: bytes
+    said: Reading | Remark | list[Reading] | NotAReading
+
+
+class Decoder(Protocol):
+    """Turns what comes in on one connection into what it says."""
+
+    def feed(self, data: bytes) -> Iterator[Heard]:
+        """Yield what was said in this part of the stream."""

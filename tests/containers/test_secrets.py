@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT, free_port, mosquitto_command
 from tests.containers.visitor import NOT_AUTHORIZED, Door
 
-USERS = ["api", "modbus_poller", "serial_bridge", "storage", "viewer", "health"]
+USERS = ["api", "modbus_poller", "sensor_reader", "serial_bridge", "storage", "viewer", "health", "mqtt_importer"]
 NODE = "heliograph/roof"
 
 
@@ -70,7 +70,7 @@ def test_a_user_without_a_password_file_is_refused(door: Door) -> None:
     assert door.enter("somebody", password="anything").greeting == NOT_AUTHORIZED
 
 
-@pytest.mark.parametrize("user", ["serial_bridge", "modbus_poller", "api"])
+@pytest.mark.parametrize("user", ["serial_bridge", "modbus_poller", "sensor_reader", "api", "mqtt_importer"])
 def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
     visitor = door.enter(user)
     for topic in (
@@ -92,6 +92,10 @@ def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
         ("modbus_poller", "services/modbus_poller/committed"),
         ("modbus_poller", "services/storage/request/backup"),
         ("modbus_poller", "devices/meter/set"),
+        ("sensor_reader", "services/modbus_poller/journal"),
+        ("sensor_reader", "devices/meter/set"),
+        ("mqtt_importer", "services/modbus_poller/journal"),
+        ("mqtt_importer", "devices/meter/set"),
         ("storage", "services/storage/journal"),
         ("storage", "devices/meter/state"),
         ("viewer", "devices/meter/state"),

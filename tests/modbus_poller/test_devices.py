@@ -46,6 +46,9 @@ def meaning(register: models.Register, number: int | float, bit: bool) -> object
         number = int(f"{int(number):016b}"[15 - high : 16 - low], 2)
         if high == low and not register.texts:
             return bool(number)
+        if register.signed:
+            magnitude = number % 2 ** (high - low)
+            return float(magnitude if magnitude == number else -magnitude)
     if register.texts:
         return register.texts.get(str(number), f"code {number}")
     exact = Decimal(number) * Decimal(str(register.scale)) + Decimal(str(register.offset))
@@ -102,13 +105,51 @@ def test_every_device_file_names_its_document_and_units_that_exist(name: str) ->
             assert meaning.kind == "counter"
 
 
-def test_the_energies_of_the_tracer_roll_over_where_their_registers_end_and_those_of_the_meters_do_not() -> None:
+def test_integer_counters_roll_over_where_their_registers_end_and_floats_do_not() -> None:
     for name in models.names():
         model = models.load(name)
-        for channel in model.registers:
+        for channel, register in model.registers.items():
             meaning = model.channel(channel)
-            expected = 42949672.96 if name == "epever_tracer" and meaning.kind == "counter" else 0.0
-            assert meaning.rollover == expected
+            whole = register.type.startswith("uint") and meaning.kind == "counter"
+            assert meaning.rollover == pytest.approx(register.scale * 2.0 ** int(register.type[-2:]) if whole else 0.0)
+
+
+def test_there_are_device_files_for_twenty_products() -> None:
+    assert len(models.names()) >= 20
+
+
+WRITABLE = [(name, channel) for name in models.names() for channel, r in models.load(name).registers.items() if r.write]
+
+
+@pytest.mark.parametrize(("name", "channel"), WRITABLE)
+def test_every_writable_channel_is_written_within_its_limits_and_reads_back(name: str, channel: str) -> None:
+    model = models.load(name)
+    register = model.registers[channel]
+    device = Device(name="it", model=name)
+    polled = Polled(device)
+    assert register.write
+    low, high = map(int, register.write)
+    bit = model.function(channel) in models.BITS
+    tables = {model.function(channel): dict.fromkeys(range(register.address, register.address + 16), 0)}
+    with (
+        PymodbusServer(tables) as server,
+        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(device,))) as client,
+    ):
+
+        def read(block: Block) -> list[int]:
+            return client.read(1, block.function, block.address, block.count)
+
+        def write(function: int, address: int, words: list[int]) -> None:
+            client.write(1, function, address, words)
+
+        for value in (high, low):
+            done, refused = polled.write({channel: value}, write, read)
+            named = register.texts.get(str(value), value)
+            assert (done, refused) == ({channel: bool(value) if bit else named}, {})
+        for value in (high + 1, low - 1):
+            done, refused = polled.write({channel: value}, write, read)
+            assert not done
+            assert set(refused) == {channel}
 
 
 def test_the_tracer_is_read_in_the_blocks_of_its_document() -> None:
@@ -124,6 +165,7 @@ def test_the_tracer_is_read_in_the_blocks_of_its_document() -> None:
     polled.poll(read, 10.0)
     assert set(first) - set(asked) == {(4, 0x3000, 9), (4, 0x300E, 1)}
     assert asked == [
+        (1, 0x0002, 1),
         (2, 0x2000, 1),
         (2, 0x200C, 1),
         (4, 0x3100, 16),

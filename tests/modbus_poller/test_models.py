@@ -117,7 +117,7 @@ def test_a_wrong_device_file_is_one_line_with_file_and_place(tmp_path: Path, tex
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="eastron_sdm120, eastron_sdm630, epever"):
+    with pytest.raises(ConfigError, match="eastron_sdm120, eastron_sdm230, eastron_sdm630"):
         models.load("epever")
 
 

@@ -1,21 +1,13 @@
 """The real process, between pseudo-terminals or a socket and a real broker."""
 
-import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
-import pytest
-
-from heliograph import topics
-from heliograph.bus import Bus, Message
-from heliograph.config import Broker
+from tests.serial_bridge.conftest import Line, Processes, Start, Wait, Watcher, port
 
 ROOT = Path(__file__).parents[2]
 NODES = """
@@ -25,113 +17,6 @@ names = ["temperature", "external temperature", "humidity", "battery"]
 scale = 0.1
 units = ["C", "C", "%", "V"]
 """
-Wait = Callable[[Callable[[], Any]], Any]
-
-
-class HasPort(Protocol):
-    port: int
-
-
-class Starts(Protocol):
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]: ...
-    def said(self) -> str: ...
-
-
-class Line:
-    """A serial port at a path: a pseudo-terminal that can be pulled out and plugged in again."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._ends: tuple[int, int] | None = None
-
-    def plug_in(self) -> None:
-        ours, theirs = self._ends = os.openpty()
-        tty.setraw(theirs)
-        os.set_blocking(ours, False)
-        self.path.unlink(missing_ok=True)
-        self.path.symlink_to(os.ttyname(theirs))
-
-    def pull_out(self) -> None:
-        if self._ends:
-            self.path.unlink()
-            for end in self._ends:
-                os.close(end)
-            self._ends = None
-
-    def say(self, data: bytes) -> None:
-        assert self._ends
-        assert os.write(self._ends[0], data) == len(data)
-
-
-class Watcher:
-    """Remembers what the bus said of the node `home`."""
-
-    def __init__(self, bus: Bus) -> None:
-        self.states: list[tuple[str, dict[str, Any]]] = []
-        self.infos: dict[str, Any] = {}
-        self.availability: list[tuple[str, str]] = []
-        self.status: dict[str, Any] = {}
-        bus.subscribe(topics.every_device("state"), self._state)
-        bus.subscribe(topics.every_device("info"), self._info)
-        bus.subscribe(topics.every_device("availability"), self._available)
-        bus.subscribe(topics.every_service("status"), self._status)
-
-    def _state(self, message: Message) -> None:
-        self.states.append((topics.parse(message.topic).owner, json.loads(message.payload)["values"]))
-
-    def _info(self, message: Message) -> None:
-        self.infos[topics.parse(message.topic).owner] = json.loads(message.payload)
-
-    def _available(self, message: Message) -> None:
-        self.availability.append((topics.parse(message.topic).owner, message.payload.decode()))
-
-    def _status(self, message: Message) -> None:
-        if topics.parse(message.topic).owner == "serial_bridge":
-            self.status = json.loads(message.payload)
-
-    def port(self, name: str) -> dict[str, Any]:
-        ports = self.status.get("facts", {}).get("ports", {})
-        return dict(ports.get(name, {}))
-
-    def is_open(self, name: str, *, is_open: bool = True) -> Callable[[], bool]:
-        return lambda: self.port(name).get("open") is is_open
-
-    def has_states(self, count: int) -> Callable[[], bool]:
-        return lambda: len(self.states) == count
-
-
-@pytest.fixture
-def watcher(broker: HasPort) -> Iterator[Watcher]:
-    bus = Bus(Broker(port=broker.port), "test", "watcher")
-    watching = Watcher(bus)
-    with bus:
-        assert bus.wait_connected(30)
-        yield watching
-
-
-@pytest.fixture
-def line(tmp_path: Path) -> Iterator[Line]:
-    port = Line(tmp_path / "port")
-    yield port
-    port.pull_out()
-
-
-Start = Callable[[str], subprocess.Popen[bytes]]
-
-
-@pytest.fixture
-def start(broker: HasPort, processes: Starts, tmp_path: Path) -> Start:
-    def with_section(section: str) -> subprocess.Popen[bytes]:
-        file = tmp_path / "config.toml"
-        node = f'[node]\nname = "home"\ndata = "{tmp_path / "data"}"\nclock = "trust"\n'
-        file.write_text(f"{node}[broker]\nport = {broker.port}\n{section}")
-        return processes.start("services.serial_bridge", str(file), TMPDIR=str(tmp_path))
-
-    return with_section
-
-
-def port(name: str, path: object, line_format: str) -> str:
-    return f'[[serial_bridge.ports]]\nname = "{name}"\nport = "{path}"\nformat = "{line_format}"\n'
 
 
 def test_a_frame_becomes_a_reading_of_a_device_that_says_what_it_is(
@@ -192,7 +77,7 @@ def test_noise_is_counted_and_shown_and_the_frames_around_it_are_kept(
 
 
 def test_a_port_that_vanishes_is_opened_again_when_it_is_back(
-    start: Start, processes: Starts, line: Line, watcher: Watcher, eventually: Wait
+    start: Start, processes: Processes, line: Line, watcher: Watcher, eventually: Wait
 ) -> None:
     start(port("boiler", line.path, "key_value"))
     eventually(watcher.is_open("boiler", is_open=False))
@@ -212,12 +97,12 @@ def test_a_port_that_vanishes_is_opened_again_when_it_is_back(
     assert processes.said().count("reading boiler") == 2
 
 
-def opened(processes: Starts, times: int) -> Callable[[], bool]:
+def opened(processes: Processes, times: int) -> Callable[[], bool]:
     return lambda: processes.said().count("reading far") == times
 
 
 def test_a_port_can_be_a_socket_and_one_dead_port_does_not_hold_up_the_others(
-    start: Start, line: Line, watcher: Watcher, processes: Starts, eventually: Wait
+    start: Start, line: Line, watcher: Watcher, processes: Processes, eventually: Wait
 ) -> None:
     line.plug_in()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -252,4 +137,37 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_1(tmp_path: Path) -> No
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1
-    assert "no such format: 'morse'; known are json_lines, key_value, rfm2pi" in ended.stderr
+    assert "no such format: 'morse'; known are auto, csv, dsmr_p1," in ended.stderr
+
+
+def test_auto_says_which_format_it_is_and_keeps_the_readings_by_which_it_knew(
+    start: Start, line: Line, processes: Processes, watcher: Watcher, eventually: Wait
+) -> None:
+    line.plug_in()
+    start(port("mystery", line.path, "auto"))
+    eventually(watcher.is_open("mystery"))
+    line.say(b"emonTx V4\r\nMSG:1,Vrms:241.16\r\nMSG:3,Vrms:240.16\r\n")
+    eventually(watcher.has_states(2))
+    assert watcher.states[1] == ("mystery", {"msg": 3, "vrms": 240.16, "missed": 1})
+    eventually(lambda: watcher.port("mystery").get("recognised") == "emontx_esp")
+    assert "mystery speaks emontx_esp" in processes.said()
+
+
+def test_a_meter_at_a_port_is_two_devices_with_units_and_kinds(
+    start: Start, line: Line, watcher: Watcher, eventually: Wait
+) -> None:
+    case = ROOT / "tests/serial_bridge/cases/dsmr_p1-meters.txt"
+    telegram = case.read_text().splitlines()[4].encode().decode("unicode_escape").encode("latin-1")
+    line.plug_in()
+    start(port("meter", line.path, "dsmr_p1"))
+    eventually(watcher.is_open("meter"))
+    line.say(telegram)
+    eventually(watcher.has_states(3))
+    assert dict(watcher.states) == {
+        "meter": {"power": -0.12},
+        "meter_heat": {"energy": 10.0},
+        "meter_water": {"volume": 12.5},
+    }
+    assert watcher.infos["meter"]["channels"]["power"] == {"unit": "kW"}
+    assert watcher.infos["meter_heat"]["channels"]["energy"] == {"unit": "MWh", "kind": "counter"}
+    assert watcher.infos["meter_water"]["channels"]["volume"] == {"unit": "m³", "kind": "counter"}

@@ -1,4 +1,7 @@
-"""What lines say, as files: cases/FORMAT-WHAT.txt has the lines, .jsonl what each of them is."""
+"""What lines and telegrams say, as files: cases/FORMAT-WHAT.txt has the lines, .jsonl what each of them is.
+
+A telegram that is no line stands in one line all the same, as Python writes it between quotes (\\r, \\t, \\xb5).
+"""
 
 import json
 from pathlib import Path
@@ -8,28 +11,34 @@ import pytest
 
 from heliograph import config
 from services.serial_bridge import formats
-from services.serial_bridge.options import SerialBridge, parser
-from services.serial_bridge.readings import Format, NotAReading, Remark
+from services.serial_bridge.decoding import Plan
+from services.serial_bridge.options import SerialBridge
+from services.serial_bridge.readings import Heard, NotAReading, Reading, Remark
 
 FOLDER = Path(__file__).parent / "cases"
 CONFIG = FOLDER / "config.toml"
 CASES = sorted(FOLDER.glob("*.txt"))
 
 
-def format_of(name: str) -> Format:
+def plan_of(name: str) -> Plan:
     options = config.section(SerialBridge, config.read(CONFIG), "serial_bridge", CONFIG)
     port = next(port for port in options.ports if port.format == name)
-    return parser(port, options.nodes)
+    return Plan(port, options.nodes)
 
 
-def outcome(parse: Format, line: str) -> dict[str, Any]:
-    try:
-        said = parse(line)
-    except NotAReading as error:
-        return {"set_aside": error.counter}
+def outcome(heard: Heard) -> dict[str, Any]:
+    said = heard.said
+    if isinstance(said, NotAReading):
+        return {"set_aside": said.counter}
     if isinstance(said, Remark):
         remark = {"remark": said.counter, "settings": said.settings}
         return {key: text for key, text in remark.items() if text}
+    if isinstance(said, list):
+        return {"readings": [shown(reading) for reading in said]}
+    return shown(said)
+
+
+def shown(said: Reading) -> dict[str, Any]:
     result = {"device": said.device, "values": said.values}
     more = {"at": said.at, "no_sensor": said.no_sensor, "refused": len(said.refused)}
     return result | {key: value for key, value in more.items() if value}
@@ -37,11 +46,14 @@ def outcome(parse: Format, line: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_every_line_says_what_the_case_says(case: Path) -> None:
-    parse = format_of(case.stem.partition("-")[0])
-    lines = case.read_bytes().decode().splitlines()
+    plan = plan_of(case.stem.partition("-")[0])
+    decoder = plan.decoder(joined_late=False)
+    found = []
+    for line in case.read_bytes().decode().splitlines():
+        data = f"{line}\r\n".encode() if plan.is_text else line.encode().decode("unicode_escape").encode("latin-1")
+        # repr tells 54.8 from 54.800000000000004, and an integer from a float
+        found += [repr(outcome(heard)) for heard in decoder.feed(data)]
     expected = case.with_suffix(".jsonl").read_text().splitlines()
-    # repr tells 54.8 from 54.800000000000004, and an integer from a float
-    found = [repr(outcome(parse, line)) for line in lines]
     assert found == [repr(json.loads(line)) for line in expected]
 
 

@@ -1,22 +1,36 @@
-"""Whatever comes down the line, a parser returns something that can be published, or raises NotAReading."""
+"""Whatever comes in, a decoder says something that can be published, or why it did not; and it does not grow."""
 
 import json
 import math
+import random
+import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliograph import config, topics
 from heliograph.messages import Reading as Published
 from heliograph.messages import encode, is_value
-from services.serial_bridge.options import SerialBridge, parser
-from services.serial_bridge.readings import Format, NotAReading, Reading
+from services.serial_bridge import checksums
+from services.serial_bridge.decoding import Plan
+from services.serial_bridge.options import SerialBridge
+from services.serial_bridge.readings import Decoder, Heard, NotAReading, Remark
 
-CONFIG = Path(__file__).parent / "cases/config.toml"
+CASES = Path(__file__).parent / "cases"
+CONFIG = CASES / "config.toml"
 OPTIONS = config.section(SerialBridge, config.read(CONFIG), "serial_bridge", CONFIG)
-PARSERS = {port.format: parser(port, OPTIONS.nodes) for port in OPTIONS.ports}
+AUTO = config.section(
+    SerialBridge,
+    {"serial_bridge": {"ports": [{"name": "any", "port": "x", "format": "auto"}]}},
+    "serial_bridge",
+    CONFIG,
+)
+PLANS = {port.format: Plan(port, OPTIONS.nodes) for port in (*OPTIONS.ports, *AUTO.ports)}
+FULL_SECONDS = 60.0
+MOST_GROWTH = 2_000_000  # bytes, of all decoders and what they remember together
 
 NUMBERS = st.one_of(st.integers(-300, 300), st.integers(), st.floats()).map(str)
 NAMES = st.text("aZ09_.-+/#%é", max_size=5)
@@ -37,34 +51,132 @@ JSON = st.one_of(
     st.dictionaries(NAMES | st.sampled_from(["device", "time", "p"]), OBJECTS, max_size=5).map(json.dumps),
     OBJECTS.map(json.dumps),
 )
-LINES = st.one_of(st.text(), PACKETS, PAIRS, JSON)
+ROWS = st.lists(NUMBERS | NAMES, min_size=6, max_size=8).map(";".join)
+TEXTS = st.one_of(st.text(), PACKETS, PAIRS, JSON, ROWS).map(lambda line: line.encode("utf-8", "replace") + b"\n")
+FIELDS = st.tuples(
+    st.sampled_from(["V", "PID", "CS", "LOAD", "OR", "TTG", "T", "ERR", "x"]), NUMBERS | st.text(max_size=9)
+)
+BLOCKS = st.lists(FIELDS, max_size=8).map(
+    lambda fields: with_sum(b"".join(f"\r\n{key}\t{value}".encode("utf-8", "replace") for key, value in fields))
+)
+OBIS = st.tuples(
+    st.sampled_from(["1-0:1.8.1", "0-1:24.2.1", "0-1:24.1.0", "0-2:24.3.0", "1-0:32.7.0", "9-9:9.9.9"]),
+    st.sampled_from(["(1*kWh)", "(161129200000W)(1*m3)", "(003)", "(1.2.3*V)", "()", "(999999999999S)(1*GJ)", "(1*x)"]),
+).map("".join)
+TELEGRAMS = st.lists(OBIS | st.text(max_size=9), max_size=8).map(
+    lambda lines: with_arc("/X\r\n" + "\r\n".join(lines) + "\r\n!")
+)
+SML = st.binary(max_size=60).map(lambda body: with_x25(body))
+STREAMS = st.lists(st.one_of(st.binary(max_size=80), TEXTS, BLOCKS, TELEGRAMS, SML), max_size=6).map(b"".join)
 
 
-def check(parse: Format, line: str) -> None:
-    try:
-        said = parse(line)
-    except NotAReading:
-        return
-    if not isinstance(said, Reading):
+def with_sum(block: bytes) -> bytes:
+    block += b"\r\nChecksum\t"
+    return block + bytes([-sum(block) % 256])
+
+
+def with_arc(telegram: str) -> bytes:
+    data = telegram.encode("utf-8", "replace")
+    return data + f"{checksums.arc(data):04X}\r\n".encode()
+
+
+def with_x25(body: bytes) -> bytes:
+    fill = -len(body) % 4
+    whole = b"\x1b" * 4 + b"\x01" * 4 + body.replace(b"\x1b" * 4, b"\x1b" * 8) + bytes(fill) + b"\x1b" * 4
+    whole += bytes([0x1A, fill])
+    return whole + checksums.x25(whole).to_bytes(2, "little")
+
+
+def check(heard: Heard) -> None:
+    said = heard.said
+    assert len(heard.raw) <= 8192 + 4096
+    if isinstance(said, NotAReading | Remark):
         assert said.counter
         return
-    assert topics.is_name(said.device)
-    for channel, value in said.values.items():
-        assert topics.is_channel(channel)
-        assert is_value(value)
-    assert said.at is None or math.isfinite(said.at)
-    encode(Published(0.0, said.values))
+    for reading in said if isinstance(said, list) else [said]:
+        assert topics.is_name(reading.device)
+        for channel, value in reading.values.items():
+            assert topics.is_channel(channel)
+            assert is_value(value)
+        assert reading.at is None or math.isfinite(reading.at)
+        encode(Published(0.0, reading.values))
 
 
-@pytest.mark.parametrize("name", PARSERS)
-@given(line=LINES)
-def test_a_parser_says_what_it_heard_or_why_it_did_not(name: str, line: str) -> None:
-    check(PARSERS[name], line)
+@pytest.mark.parametrize("name", PLANS)
+@settings(deadline=None)
+@given(stream=STREAMS, size=st.integers(1, 200))
+def test_a_decoder_says_what_it_heard_or_why_it_did_not(name: str, stream: bytes, size: int) -> None:
+    decoder = PLANS[name].decoder(joined_late=False)
+    for start in range(0, len(stream), size):
+        for heard in decoder.feed(stream[start : start + size]):
+            check(heard)
 
 
-@pytest.mark.parametrize("name", PARSERS)
-@pytest.mark.parametrize("piece", ["[", '{"a":', "1 ", "a=1 ", "a=1,", "a ", "9", "OK ", " ", "-", "{}", "\x00"])
-def test_a_parser_survives_a_line_of_the_greatest_length(name: str, piece: str) -> None:
-    line = (piece * 4096)[:4096]
-    check(PARSERS[name], line)
-    check(PARSERS[name], line + "}")
+@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("piece", ["[", '{"a":', "1 ", "a=1 ", "a=1,", "a ", "9", "OK ", " ", "-", "{}", "\x00", "1;"])
+def test_a_decoder_survives_a_line_of_the_greatest_length(name: str, piece: str) -> None:
+    line = (piece * 4096)[:4095].encode()
+    decoder = PLANS[name].decoder(joined_late=False)
+    for heard in decoder.feed(line + b"\n" + line + b"}\n"):
+        check(heard)
+
+
+def seeds() -> list[bytes]:
+    """Everything that the cases say, as bytes."""
+    found = []
+    for case in CASES.glob("*.txt"):
+        text = PLANS[case.stem.partition("-")[0]].is_text
+        for line in case.read_bytes().decode().splitlines():
+            escaped = line.encode().decode("unicode_escape", "replace").encode("latin-1", "replace")
+            found.append(f"{line}\r\n".encode() if text else escaped)
+    return found
+
+
+def mutated(chance: random.Random, seed: bytes) -> bytes:
+    data = bytearray(seed)
+    for _ in range(chance.randrange(6)):
+        at = chance.randrange(len(data) + 1)
+        what = chance.randrange(5)
+        if what == 0:
+            data[at:at] = chance.randbytes(chance.randrange(1, 20))
+        elif what == 1:
+            del data[at : at + chance.randrange(1, 20)]
+        elif what == 2 and at < len(data):
+            data[at] ^= 1 << chance.randrange(8)
+        elif what == 3:
+            data[at:at] = data[: chance.randrange(len(data) + 1)]
+        else:
+            data[at:at] = chance.choice([b"\r\n", b"\x1b\x1b\x1b\x1b", b"!", b"/", b":", b"\t", b"9" * 30, b"\xff"])
+    return bytes(data[:20_000])
+
+
+def feed_for(seconds: float, decoder: Decoder, chance: random.Random, corpus: list[bytes]) -> int:
+    heard_pieces = 0
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        data = chance.randbytes(500) if chance.random() < 0.1 else mutated(chance, chance.choice(corpus))
+        size = chance.choice([1, 16, 100, 4096])
+        for start in range(0, len(data), size):
+            for heard in decoder.feed(data[start : start + size]):
+                check(heard)
+                heard_pieces += 1
+    return heard_pieces
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", PLANS)
+def test_random_and_mutated_bytes_for_a_while_neither_crash_a_decoder_nor_make_it_grow(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    seconds = FULL_SECONDS if request.config.getoption("--full") else 0.5
+    chance, corpus = random.Random(4), seeds()
+    decoder = PLANS[name].decoder(joined_late=False)
+    feed_for(min(5.0, seconds / 2), decoder, chance, corpus)
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        assert feed_for(seconds, decoder, chance, corpus) > 0
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < MOST_GROWTH

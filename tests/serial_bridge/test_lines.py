@@ -1,36 +1,37 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.serial_bridge.lines import LONGEST_BYTES, Line, Lines
+from services.serial_bridge.lines import LONGEST_BYTES, Lines
+from services.serial_bridge.readings import Piece
 
 
-def cut(*pieces: bytes, joined_late: bool = False) -> list[Line]:
+def cut(*pieces: bytes, joined_late: bool = False) -> list[Piece]:
     lines = Lines(joined_late=joined_late)
     return [line for piece in pieces for line in lines.feed(piece)]
 
 
 def test_cr_lf_and_both_end_a_line_and_empty_lines_do_not_count() -> None:
-    assert cut(b"a\r\nb\nc\rd\n\r\n\n", b"\r\ne") == [Line(b"a"), Line(b"b"), Line(b"c"), Line(b"d")]
+    assert cut(b"a\r\nb\nc\rd\n\r\n\n", b"\r\ne") == [Piece(b"a"), Piece(b"b"), Piece(b"c"), Piece(b"d")]
 
 
 def test_what_was_being_sent_while_the_port_was_opened_is_dropped_up_to_its_end() -> None:
-    assert cut(b"half a li", b"ne\r\nwhole\r\n", joined_late=True) == [Line(b"whole")]
+    assert cut(b"half a li", b"ne\r\nwhole\r\n", joined_late=True) == [Piece(b"whole")]
 
 
 def test_an_overlong_line_is_dropped_up_to_its_end_and_said_once() -> None:
     endless = b"x" * (LONGEST_BYTES - 1)
     found = cut(b"a\n", endless, b"xx", endless, endless, b"x\nb\n")
-    assert [line.overlong for line in found] == [False, True, False]
-    assert [line.data for line in found if not line.overlong] == [b"a", b"b"]
+    assert [bool(line.why) for line in found] == [False, True, False]
+    assert [line.data for line in found if not line.why] == [b"a", b"b"]
 
 
 def test_an_overlong_line_that_comes_in_one_piece_does_not_touch_its_neighbours() -> None:
     found = cut(b"a\n" + b"x" * (LONGEST_BYTES + 1) + b"\nb\n")
-    assert [line.overlong for line in found] == [False, True, False]
+    assert [bool(line.why) for line in found] == [False, True, False]
 
 
 def test_a_line_of_just_the_greatest_length_is_a_line() -> None:
-    assert cut(b"x" * LONGEST_BYTES, b"\n") == [Line(b"x" * LONGEST_BYTES)]
+    assert cut(b"x" * LONGEST_BYTES, b"\n") == [Piece(b"x" * LONGEST_BYTES)]
 
 
 @given(st.lists(st.text("ab\r\n").map(str.encode), max_size=20))

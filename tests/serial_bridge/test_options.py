@@ -28,11 +28,14 @@ def test_a_section_that_is_absent_has_no_ports() -> None:
 @pytest.mark.parametrize(
     ("port", "words"),
     [
-        ({"format": "morse"}, "ports.radio: format: no such format: 'morse'; known are json_lines, key_value, rfm2pi"),
+        (
+            {"format": "morse"},
+            "ports.radio: format: no such format: 'morse'; known are auto, csv, dsmr_p1, emontx_esp, json_lines, key_value, node_values, oem, regex, rfm2pi, sml, vedirect",
+        ),
         ({"format": "../key_value"}, "no such format"),
         ({"name": "a/b"}, "'a/b' is not a name"),
         ({"device": "A"}, "'A' is not a name"),
-        ({"baud": 0}, "baud: 0 is not the speed"),
+        ({"baud": -1}, "baud: -1 is not the speed"),
         ({"baud": "fast"}, "expected int, found 'fast'"),
         ({"port": "carrier-pigeon://1"}, "port: invalid URL, protocol 'carrier-pigeon' not known"),
         ({"port": ""}, "port: it is empty"),
@@ -43,6 +46,24 @@ def test_a_section_that_is_absent_has_no_ports() -> None:
         ({"format": "key_value", "units": {"°": "W"}}, "'°' is not the name of a channel"),
         ({"format": "json_lines", "kinds": {"p1": "sum"}}, "found 'sum'"),
         ({"speed": 9600}, "no such option: speed"),
+        ({"bits": "9N1"}, "bits: '9N1' is not like 8N1"),
+        ({"bits": "8"}, "bits: '8' is not like 8N1"),
+        ({"node_offset": -1}, "node_offset: -1 is not between"),
+        ({"separator": ""}, "separator: '' is not one character"),
+        ({"format": "csv"}, "columns: csv needs the names"),
+        ({"format": "csv", "columns": ["a", "A"]}, "columns: two have the same name"),
+        ({"format": "regex", "pattern": "("}, "pattern: missing )"),
+        ({"format": "regex", "pattern": "a(b)"}, "pattern: it has no group with a name"),
+        ({"format": "key_value", "columns": ["a"]}, "columns: key_value has no use for it"),
+        ({"format": "sml", "radio": {"group": 210}}, "radio: only rfm2pi and oem have one"),
+        ({"format": "oem", "radio": {"send_time": 60.0}}, "radio: send_time: only rfm2pi broadcasts"),
+        ({"radio": {"group": 251}}, "group: 251 is not between"),
+        ({"radio": {"base_id": 27}}, "base_id: 27 is not between"),
+        ({"radio": {"frequency": 434}}, "434"),
+        ({"radio": {"send_time": -1.0}}, "send_time: -1.0 is not"),
+        ({"radio": {"ical": [[1.0, float("nan")]]}}, "ical: one pair of numbers"),
+        ({"repeater": {"port": 70000}}, "port: 70000 is not between"),
+        ({"repeater": {"allow": ["everybody"]}}, "allow: 'everybody' does not appear to be"),
     ],
 )
 def test_a_wrong_port_is_refused_in_one_line_that_names_the_place(port: dict[str, Any], words: str) -> None:
@@ -70,6 +91,10 @@ def test_a_wrong_port_is_refused_in_one_line_that_names_the_place(port: dict[str
         ({"names": ["t"], "units": ["furlong"]}, "nodes.10: units: t: unknown unit 'furlong'"),
         ({"names": ["t"], "kinds": {"u": "counter"}}, "nodes.10: kinds: 'u' is not one of the names"),
         ({"interval": -5.0}, "nodes.10: interval: -5.0 is not"),
+        ({"tx": {"datacodes": ["c"]}}, "nodes.10: tx: datacodes: no such code: 'c'"),
+        ({"tx": {"names": ["a", "b"], "datacodes": ["h"]}}, "nodes.10: tx: names: 2 for 1 datacodes"),
+        ({"tx": {"names": ["a", "A"]}}, "nodes.10: tx: names: two have the same name"),
+        ({"tx": {"scale": 0.0}}, "nodes.10: tx: 0.0 is not between"),
     ],
 )
 def test_a_wrong_decoder_is_refused_in_one_line_that_names_the_node(node: dict[str, Any], words: str) -> None:
@@ -100,3 +125,44 @@ def test_two_nodes_or_two_ports_of_the_same_name_are_refused() -> None:
 )
 def test_every_way_to_name_a_port_is_accepted(port: str) -> None:
     assert load({"port": port}).ports[0].port == port
+
+
+def socket(**options: Any) -> SerialBridge:
+    file = {"serial_bridge": {"sockets": [{"name": "door", "format": "node_values", "port": 50011, **options}]}}
+    return config.section(SerialBridge, file, "serial_bridge", Path("config.toml"))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"port": 0}, "port: 0 is not between 1 and 65535"),
+        ({"format": "morse"}, "sockets.door: format: no such format: 'morse'"),
+        ({"format": "auto"}, "format: auto listens to one device"),
+        ({"format": "sml", "key": "k"}, "key, timestamped: sml has no lines"),
+        ({"format": "sml", "timestamped": True}, "key, timestamped: sml has no lines"),
+        ({"key": "two words"}, "key: it has a space in it"),
+        ({"idle": 0.0}, "idle: 0.0 is not between"),
+        ({"clients": 0}, "clients: 0 is not between"),
+    ],
+)
+def test_a_wrong_socket_is_refused_in_one_line(options: dict[str, Any], words: str) -> None:
+    assert socket().sockets[0].port == 50011
+    with pytest.raises(ConfigError) as refused:
+        socket(**options)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_socket_and_a_port_cannot_have_the_same_name() -> None:
+    file = {"serial_bridge": {"ports": [PORT], "sockets": [{"name": "radio", "format": "node_values", "port": 5}]}}
+    with pytest.raises(ConfigError, match=r"sockets\.radio: two ports have this name"):
+        config.section(SerialBridge, file, "serial_bridge", Path("config.toml"))
+
+
+@pytest.mark.parametrize(
+    ("line_format", "speed"),
+    [("rfm2pi", 38400), ("vedirect", 19200), ("sml", 9600), ("dsmr_p1", 115200), ("auto", 38400), ("key_value", 38400)],
+)
+def test_a_port_without_a_speed_has_the_usual_one_of_its_format(line_format: str, speed: int) -> None:
+    assert load({"format": line_format}).ports[0].speed == speed
+    assert load({"format": line_format, "baud": 4800}).ports[0].speed == 4800

@@ -8,7 +8,8 @@ import pytest
 from heliograph import config
 from heliograph.config import Config
 from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Port, SerialBridge
+from services.serial_bridge.options import Port, Radio, Repeater, SerialBridge, Socket, Source
+from services.serial_bridge.transmitting import Tx
 from tests.samples import uncommented
 
 SAMPLE = Path(__file__).parents[2] / "services/serial_bridge/sample.toml"
@@ -31,15 +32,21 @@ def test_documented_defaults_are_the_real_ones() -> None:
     assert load(uncommented(text))[0] == load(text)[0]
 
 
-def test_every_option_is_documented_in_the_order_of_the_code() -> None:
+def test_every_option_is_documented() -> None:
     file = load(uncommented(SAMPLE.read_text()))[1]
     assert sorted(file) == sorted(fields(SerialBridge))
-    assert [list(port) for port in file["ports"]] == [fields(Port)]
-    assert [list(node) for node in file["nodes"].values()] == [fields(Node)]
+    port, socket, node = file["ports"][0], file["sockets"][0], file["nodes"]["30"]
+    assert sorted(port) == sorted(fields(Port))
+    assert list(port["radio"]) == fields(Radio)
+    assert list(port["repeater"]) == fields(Repeater)
+    assert sorted({*port, *socket}) == sorted({*fields(Port), *fields(Socket)})
+    assert set(socket) >= set(fields(Socket)) - set(fields(Source))
+    assert list(node) == fields(Node)
+    assert list(node["tx"]) == fields(Tx)
 
 
-def test_both_decoders_are_there() -> None:
-    assert len(DECODERS) == 2
+def test_all_decoders_are_there() -> None:
+    assert len(DECODERS) == 3
 
 
 @pytest.mark.parametrize("decoder", DECODERS)

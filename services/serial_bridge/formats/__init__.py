@@ -1,25 +1,39 @@
-"""Line formats, one module each: formats/NAME.py reads the lines of ports with `format = "NAME"`.
+"""Formats, one module each: formats/NAME.py reads what comes from ports with `format = "NAME"`.
 
-Its function `parser(port, nodes)` returns a readings.Format; it raises ValueError if the
-options of the port do not go with the format.
+Its function `parser(source, nodes)` returns a readings.Format, which reads lines; it raises
+ValueError if the options of the port do not go with the format. A format whose unit is not
+a line has a function `cutter(joined_late)`, too, that returns a readings.Cutter; its parser
+returns a readings.BlockFormat. `BAUD` is the usual speed of a port that speaks the format.
 """
 
 from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
-from typing import Any
+from typing import Any, NamedTuple
 
-from services.serial_bridge.readings import Format
+from services.serial_bridge.readings import Cutter, Said
+
+AUTO = "auto"
+BAUD = 38_400
+
+
+class Kind(NamedTuple):
+    """What the module of a format has; `cutter` is None if the format is one of lines."""
+
+    name: str
+    parser: Callable[[Any, Any], Callable[[Any], Said]]
+    cutter: Callable[[bool], Cutter] | None
+    baud: int
 
 
 def known() -> list[str]:
-    """Return the names of all formats."""
+    """Return the names of all formats; `auto`, which finds out which of them it is, is none."""
     return sorted(module.name for module in iter_modules(__path__))
 
 
-def load(name: str) -> Callable[[Any, Any], Format]:
-    """Return the `parser` of a format; raise ValueError if there is no such format."""
+def load(name: str) -> Kind:
+    """Return a format; raise ValueError if there is none of this name."""
     if name not in known():
-        raise ValueError(f"no such format: {name!r}; known are {', '.join(known())}")
-    parser: Callable[[Any, Any], Format] = import_module(f"{__name__}.{name}").parser
-    return parser
+        raise ValueError(f"no such format: {name!r}; known are {', '.join([AUTO, *known()])}")
+    module = import_module(f"{__name__}.{name}")
+    return Kind(name, module.parser, getattr(module, "cutter", None), getattr(module, "BAUD", BAUD))

@@ -10,34 +10,29 @@ from collections.abc import Iterator, Mapping
 from heliograph.messages import TEXT_LIMIT, Value
 from services.serial_bridge import names, sources
 from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Port
+from services.serial_bridge.options import Source
 from services.serial_bridge.readings import Format, NotAReading, Reading
 from services.serial_bridge.values import finite
 
 DEEPEST = 8
-EARLIEST = 1_577_836_800.0  # 2020: before there was a Heliograph
-LATEST = 4_102_444_800.0  # 2100
 
 
-def parser(port: Port, _nodes: Mapping[str, Node]) -> Format:
+def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
     """Return what reads the lines of a port."""
-    about = sources.about(port)
+    sources.only_lines_have(source, "columns", "pattern", "node_offset")
+    about = sources.about(source)
 
     def read(line: str) -> Reading:
-        try:
-            found = json.loads(line)
-        except (ValueError, RecursionError):
-            raise NotAReading("not JSON") from None
-        if not isinstance(found, dict):
-            raise NotAReading("not a JSON object")
+        found = members(line)
         name = found.pop("device", None)
         if not isinstance(name, str | None):
             raise NotAReading("the device is not a text")
-        at = _time(found.pop("time", None))
+        given = found.pop("time", None)
+        at = None if given is None else sources.moment(given)
         values: dict[str, Value] = {}
         refused = []
         no_sensor = 0
-        for key, item in _members(found, DEEPEST):
+        for key, item in _flat(found, DEEPEST):
             if item is None:
                 no_sensor += 1
                 continue
@@ -48,16 +43,27 @@ def parser(port: Port, _nodes: Mapping[str, Node]) -> Format:
                 values[channel] = _value(item)
             except ValueError as error:
                 refused.append(f"{key[:80]!r}: {error}")
-        device = sources.device(name, port)
+        device = sources.device(name, source)
         return Reading(device, values, about, at, no_sensor, tuple(refused))
 
     return read
 
 
-def _members(found: dict[str, object], deepest: int) -> Iterator[tuple[str, object]]:
+def members(line: str) -> dict[str, object]:
+    """Return the members of the object that a line is; raise NotAReading if it is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        raise NotAReading("not JSON") from None
+    if not isinstance(found, dict):
+        raise NotAReading("not a JSON object")
+    return found
+
+
+def _flat(found: dict[str, object], deepest: int) -> Iterator[tuple[str, object]]:
     for key, item in found.items():
         if isinstance(item, dict) and deepest:
-            for inner, value in _members(item, deepest - 1):
+            for inner, value in _flat(item, deepest - 1):
                 yield f"{key}_{inner}", value
         else:
             yield key, item
@@ -73,11 +79,3 @@ def _value(item: object) -> Value:
             raise ValueError(f"not a text of one line and {TEXT_LIMIT} characters")
         return item
     raise ValueError("neither a number nor a text nor true nor false")
-
-
-def _time(given: object) -> float | None:
-    if given is None:
-        return None
-    if isinstance(given, int | float) and EARLIEST <= given <= LATEST:
-        return float(given)
-    raise NotAReading("the time is not in seconds since 1970 UTC", "wrong_times")

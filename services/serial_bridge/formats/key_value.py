@@ -10,45 +10,53 @@ from collections.abc import Mapping
 
 from heliograph.messages import Value
 from services.serial_bridge import names, sources
-from services.serial_bridge.nodes import NO_SENSOR_C, Node
-from services.serial_bridge.options import Port
-from services.serial_bridge.readings import Format, NotAReading, Reading
+from services.serial_bridge.channels import NO_SENSOR_C
+from services.serial_bridge.nodes import Node
+from services.serial_bridge.options import Source
+from services.serial_bridge.readings import About, Format, NotAReading, Reading
 from services.serial_bridge.values import number
 
 _LINE = re.compile(
     r"(?:([A-Za-z][\w.-]*)\s+)?([\w.-]+[=:][^\s,=:]*(?:[\s,]+[\w.-]+[=:][^\s,=:]*)*),?",
     re.ASCII,
 )
+_BETWEEN = re.compile(r"[\s,]+", re.ASCII)
+_WITHIN = re.compile("[=:]")
 _NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity", "ovf", ""}
 
 
-def parser(port: Port, _nodes: Mapping[str, Node]) -> Format:
+def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
     """Return what reads the lines of a port."""
-    about = sources.about(port)
+    sources.only_lines_have(source, "columns", "pattern", "node_offset")
+    about = sources.about(source)
 
     def read(line: str) -> Reading:
         found = _LINE.fullmatch(line.strip())
         if not found:
             raise NotAReading("not names and numbers")
-        device = sources.device(found[1], port)
-        values: dict[str, Value] = {}
-        refused = []
-        no_sensor = 0
-        for pair in re.split(r"[\s,]+", found[2]):
-            key, text = re.split("[=:]", pair)
-            if text.lower() in _NOT_FINITE:
-                refused.append(f"{key}: {text!r} is not a finite number")
-                continue
-            try:
-                name, value = names.channel(key), number(text)
-            except ValueError as error:
-                raise NotAReading(str(error)) from None
-            if name in values:
-                refused.append(f"{key}: {name} is there already")
-            elif value in NO_SENSOR_C and sources.is_celsius(about, name):
-                no_sensor += 1
-            else:
-                values[name] = value
-        return Reading(device, values, about, no_sensor=no_sensor, refused=tuple(refused))
+        return pairs(found[2], sources.device(found[1], source), about)
 
     return read
+
+
+def pairs(text: str, device: str, about: About) -> Reading:
+    """Return what pairs of names and numbers say; raise NotAReading if one of them is none."""
+    values: dict[str, Value] = {}
+    refused = []
+    no_sensor = 0
+    for pair in _BETWEEN.split(text):
+        key, written = _WITHIN.split(pair)
+        if written.lower() in _NOT_FINITE:
+            refused.append(f"{key}: {written!r} is not a finite number")
+            continue
+        try:
+            name, value = names.channel(key), number(written)
+        except ValueError as error:
+            raise NotAReading(str(error)) from None
+        if name in values:
+            refused.append(f"{key}: {name} is there already")
+        elif value in NO_SENSOR_C and sources.is_celsius(about, name):
+            no_sensor += 1
+        else:
+            values[name] = value
+    return Reading(device, values, about, no_sensor=no_sensor, refused=tuple(refused))

@@ -7,11 +7,11 @@ EmonHubJeeInterfacer: packets with a bad checksum begin with `?`, acknowledgemen
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from services.serial_bridge.nodes import Node, layouts
-from services.serial_bridge.options import Port
-from services.serial_bridge.readings import Format, NotAReading, Reading, Remark
+from services.serial_bridge.nodes import LARGEST_NODE, Node, layouts
+from services.serial_bridge.options import Source
+from services.serial_bridge.readings import Format, NotAReading, Reading, Remark, UnknownNode
 
 _PACKET = re.compile(r"(?:OK\s+)?([0-9]{1,4})((?:\s+[0-9]{1,3}){1,255})(?:\s+\((-?[0-9]{1,3})\))?")
 _SETTINGS = (" i", " g", " @ ", " MHz")
@@ -20,35 +20,48 @@ ACKNOWLEDGEMENT = Remark("acknowledgements")
 FIRMWARE = Remark("firmware_lines")
 
 
-def parser(port: Port, nodes: Mapping[str, Node]) -> Format:
+def parser(source: Source, nodes: Mapping[str, Node]) -> Format:
     """Return what reads the lines of a receiver of these nodes."""
-    for option in ("device", "model", "units", "kinds", "interval"):
-        if getattr(port, option):
+    for option in ("device", "model", "units", "kinds", "interval", "columns", "pattern"):
+        if source.format == "rfm2pi" and getattr(source, option):
             raise ValueError(f"{option}: with rfm2pi, the nodes have it")
-    decoders = layouts(nodes)
+    decode = packets(source, nodes)
 
     def read(line: str) -> Reading | Remark:
         line = line.strip()
-        packet = _PACKET.fullmatch(line)
-        if not packet:
-            return _remark(line)
-        number = int(packet[1])
-        if number not in decoders:
-            raise NotAReading(f"no node {number} in [serial_bridge.nodes]", "unknown_nodes")
-        try:
-            payload = bytes(map(int, packet[2].split()))
-        except ValueError:
-            raise NotAReading("a byte is larger than 255") from None
-        rssi = None if packet[3] is None else int(packet[3])
-        return decoders[number].decode(payload, rssi)
+        return decode(line) or remark(line)
 
     return read
 
 
-def _remark(line: str) -> Remark:
+def packets(source: Source, nodes: Mapping[str, Node]) -> Callable[[str], Reading | None]:
+    """Return what decodes the packets of these nodes, and returns None for a line that is no packet."""
+    decoders = layouts(nodes)
+
+    def decode(line: str) -> Reading | None:
+        packet = _PACKET.fullmatch(line)
+        if not packet:
+            return None
+        try:
+            payload = bytes(map(int, packet[2].split()))
+        except ValueError:
+            raise NotAReading("a byte is larger than 255") from None
+        number = int(packet[1]) + source.node_offset
+        if number > LARGEST_NODE:
+            raise NotAReading(f"no radio node has the number {number}")
+        if number not in decoders:
+            raise UnknownNode(number, len(payload))
+        rssi = None if packet[3] is None else int(packet[3])
+        return decoders[number].decode(payload, rssi)
+
+    return decode
+
+
+def remark(line: str) -> Remark:
+    """Return what a receiver says of itself in a line; raise NotAReading if it is no line of a receiver."""
     if line.startswith("?"):
         return BAD_CHECKSUM
-    if all(mark in line for mark in _SETTINGS):
+    if all(mark in f" {line}" for mark in _SETTINGS):
         return Remark("settings_lines", line[:200])
     if ">" in line:
         return ACKNOWLEDGEMENT

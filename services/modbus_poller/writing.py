@@ -1,0 +1,62 @@
+"""Commands that come on the `set` topic of a device: what they say, and what is answered."""
+
+import time
+from typing import NamedTuple
+
+import msgspec
+
+from heliograph import messages, topics
+from heliograph.bus import Message
+from heliograph.service import Service
+
+_PAYLOAD: msgspec.json.Decoder[dict[str, float | int | bool | str]] = msgspec.json.Decoder(
+    dict[str, float | int | bool | str]
+)
+
+
+class Command(NamedTuple):
+    """Channels of a device and the values that they shall get; where to send the answer, if anyone wants one."""
+
+    device: str
+    values: dict[str, messages.Value]
+    response_topic: str
+    correlation: bytes
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a command: values as they were read back, and why others were not written."""
+
+    time: float
+    values: dict[str, messages.Value] = msgspec.field(default_factory=dict)
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+def command(device: str, message: Message) -> Command:
+    """Return the command in a message; raise ValueError if it is none."""
+    try:
+        values = _PAYLOAD.decode(message.payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"expected channels and values: {error}") from None
+    for channel, value in values.items():
+        if not topics.is_channel(channel) or not messages.is_value(value):
+            raise ValueError(f"not a channel and value: {channel[:80]!r}")
+    return Command(device, values, message.response_topic, message.correlation)
+
+
+def tell(service: Service, asked: Command, values: dict[str, messages.Value], refused: dict[str, str]) -> None:
+    """Answer a command, and show in the status what became of it."""
+    outcome = Outcome(round(time.time(), 3), values, refused)
+    service.count("writes", len(values))
+    service.count("writes_refused", len(refused))
+    service.fact(f"set:{asked.device}", msgspec.to_builtins(outcome))
+    if _is_response(asked.response_topic):
+        service.bus.publish(asked.response_topic, messages.encode(outcome), qos=1, correlation=asked.correlation)
+    service.report()
+
+
+def _is_response(topic: str) -> bool:
+    """Whether an answer may go there; anywhere else, a requester would write with the rights of who answers."""
+    try:
+        return topics.parse(topic).kind == "response"
+    except ValueError:
+        return False

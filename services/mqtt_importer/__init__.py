@@ -1,0 +1,1 @@
+"""Import what devices of other makers publish over MQTT, and switch them."""

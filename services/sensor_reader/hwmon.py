@@ -1,0 +1,79 @@
+"""Sensors with a driver of the kernel's hwmon subsystem: SHT3x, fans, supply monitors, the chips on a board.
+
+Files and units are those of Documentation/hwmon/sysfs-interface.rst in the Linux source.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+from heliograph.messages import Channel, Value
+from services.sensor_reader import attributes, names
+from services.sensor_reader.answers import NotAValue
+from services.sensor_reader.iio import Quantity
+from services.sensor_reader.sensors import Ask, Sensor
+
+FOLDER = "sys/class/hwmon"
+ELSEWHERE = frozenset({"w1_slave_temp", "iio_hwmon", "cpu_thermal"})  # what other modules read at its source
+PAUSE_SECONDS = 0.2
+QUANTITIES = {
+    "temp": Quantity("temperature", Decimal("0.001"), "°C"),
+    "in": Quantity("voltage", Decimal("0.001"), "V"),
+    "curr": Quantity("current", Decimal("0.001"), "A"),
+    "power": Quantity("power", Decimal("0.000001"), "W"),
+    "energy": Quantity("energy", 1 / Decimal(3_600_000_000), "Wh", "counter"),
+    "humidity": Quantity("humidity", Decimal("0.001"), "%"),
+    "fan": Quantity("fan", shown="rpm"),
+    "freq": Quantity("frequency", Decimal(1), "Hz"),
+}
+_FILE = re.compile(r"(temp|in|curr|power|energy|humidity|fan|freq)([0-9]{1,3})_(input|average)")
+_BUS = re.compile(r"i2c-[0-9]+")
+
+
+def discover(root: Path) -> Iterator[Sensor]:
+    """Yield the sensors of the hwmon subsystem below a root folder, without those that other modules read better."""
+    for folder in attributes.entries(root / FOLDER, "hwmon*"):
+        product = attributes.word(folder / "name")
+        found: dict[tuple[str, int], Path] = {}
+        for path in attributes.entries(folder, "*_*"):
+            if match := _FILE.fullmatch(path.name):
+                found.setdefault((match[1], int(match[2])), path)
+                if match[3] == "input":
+                    found[match[1], int(match[2])] = path
+        if product in ELSEWHERE or not found:
+            continue
+        place = folder.resolve()
+        owner = place.parent.parent if place.parent.name == "hwmon" else place.parent
+        where = "" if owner.name in ("class", "hwmon") else owner.name
+        name = names.device(product, where)
+        how_many = Counter(kind for kind, _ in found)
+        channels: dict[str, Channel] = {}
+        asks: list[Ask] = []
+        for (kind, index), path in found.items():
+            quantity = QUANTITIES[kind]
+            channel = quantity.name + (str(index) if how_many[kind] > 1 else "")
+            label = attributes.word(folder / f"{kind}{index}_label")
+            shown = quantity.shown and f"{quantity.name} in {quantity.shown}"
+            channels[channel] = Channel(quantity.unit, quantity.kind, " ".join(filter(None, (label, shown))))
+            asks.append(_ask(channel, path, folder / f"{kind}{index}_fault", quantity))
+        buses = [part for part in place.parts if _BUS.fullmatch(part)]
+        yield Sensor(
+            name,
+            product or "hwmon sensor",
+            str(folder),
+            buses[-1] if buses else name,
+            channels,
+            tuple(asks),
+            PAUSE_SECONDS,
+        )
+
+
+def _ask(channel: str, path: Path, fault: Path, quantity: Quantity) -> Ask:
+    def ask() -> dict[str, Value]:
+        if attributes.word(fault) == "1":
+            raise NotAValue(f"{path.name}: the chip says that nothing is connected", "fault")
+        return {channel: float(attributes.number(path) * quantity.factor)}
+
+    return ask

@@ -1,0 +1,51 @@
+"""Commands that come on the `set` topics of radio nodes: packed, handed to a radio, and answered."""
+
+import time
+from collections.abc import Mapping
+
+import msgspec
+
+from heliograph import topics
+from heliograph.bus import Message
+from heliograph.messages import Value, encode
+from heliograph.service import Service
+from services.serial_bridge.nodes import Layout
+from services.serial_bridge.talker import Talker
+from services.serial_bridge.transmitting import NotSent
+
+WHOLE = "packet"  # what is refused if nobody can say which value is wrong
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a command: what was handed to the radio, which gives no receipt, or why nothing was."""
+
+    time: float
+    values: dict[str, Value] = msgspec.field(default_factory=dict)
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+def carry_out(service: Service, message: Message, layout: Layout, talker: Talker | None) -> None:
+    """Send what a `set` message says to its node, and answer whoever wants an answer; quick enough for the network thread."""
+    encoder = layout.encoder
+    values: Mapping[str, float] = {}
+    refused: dict[str, str] = {}
+    try:
+        if talker is None or encoder is None:
+            raise NotSent("there is no radio to send it with")
+        values = encoder.wanted(message.payload)
+        talker.send(layout.number, encoder.packed(list(values.values())))
+    except NotSent as error:
+        refused, values = {WHOLE: str(error)}, {}
+        service.set_aside(str(error), message.payload, layout.device)
+    service.count("packets_refused" if refused else "packets_sent")
+    if _is_response(message.response_topic):
+        answer = Outcome(round(time.time(), 3), dict(values), refused)
+        service.bus.publish(message.response_topic, encode(answer), qos=1, correlation=message.correlation)
+
+
+def _is_response(topic: str) -> bool:
+    """Whether an answer may go there; anywhere else, a requester would write with the rights of who answers."""
+    try:
+        return topics.parse(topic).kind == "response"
+    except ValueError:
+        return False

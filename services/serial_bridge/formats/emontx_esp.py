@@ -1,0 +1,46 @@
+"""Lines of an emonTx V3, V4 or V5 on USB or behind its ESP: `MSG:1,Vrms:241.16,P1:523,E1:1234,T1:21.50,pulse:0`.
+
+Only lines that begin with `MSG:` are readings (emonHub, EmonHubTx3eInterfacer); the rest is
+what the firmware says while it starts. The channels are those of emonLibCM's firmware.
+"""
+
+import re
+from collections.abc import Mapping
+
+from heliograph.messages import Channel
+from services.serial_bridge import sources
+from services.serial_bridge.formats.key_value import pairs
+from services.serial_bridge.nodes import Node
+from services.serial_bridge.options import Source
+from services.serial_bridge.readings import Format, NotAReading, Reading, Remark
+
+BAUD = 115_200
+_LINE = re.compile(r"MSG:[0-9]+(?:,[\w-]+:[^\s,=:]*)*,?", re.ASCII)
+_TEXT = re.compile(r"[\x20-\x7e\t]+")
+TEXT = Remark("text_lines")
+CHANNELS = {
+    "vrms": Channel("V"),
+    **{f"v{i}": Channel("V") for i in range(1, 4)},
+    **{f"vrms{i}": Channel("V") for i in range(1, 4)},
+    **{f"{name}{i}": Channel("W") for name in ("p", "ct") for i in range(1, 13)},
+    **{f"e{i}": Channel("Wh", "counter") for i in range(1, 13)},
+    **{f"{name}{i}": Channel("°C") for name in ("t", "temp") for i in range(1, 7)},
+    **{name: Channel(kind="counter") for name in ("pulse", "pulse1", "pulse2", "pulse3")},
+}
+
+
+def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
+    """Return what reads the lines of an emonTx."""
+    sources.only_lines_have(source, "columns", "pattern", "node_offset")
+    about = sources.about(source, "emonTx", CHANNELS)
+    device = sources.device(None, source)
+
+    def read(line: str) -> Reading | Remark:
+        line = line.strip()
+        if _LINE.fullmatch(line):
+            return pairs(line.rstrip(","), device, about)
+        if _TEXT.fullmatch(line) and not line.startswith("MSG:"):
+            return TEXT
+        raise NotAReading("not a line of an emonTx")
+
+    return read

@@ -1,0 +1,44 @@
+"""Lines of a node and its values: `15 69 1664`, OemGateway's generic frame and emonHub's serial one.
+
+The first number is the node, the others are the values as they are: nothing is packed.
+A node in [serial_bridge.nodes] gives them names, scales, units and kinds; its datacodes do
+not matter here. Any other node is the device `node15`, with channels 1, 2, 3 …
+"""
+
+import re
+from collections.abc import Mapping
+
+from services.serial_bridge import sources
+from services.serial_bridge.nodes import LARGEST_NODE, Node, layouts
+from services.serial_bridge.options import Source
+from services.serial_bridge.readings import Format, NotAReading, Reading
+from services.serial_bridge.values import number
+
+BAUD = 9600
+MOST_VALUES = 255
+_LINE = re.compile(r"[0-9]{1,4}(?:\.0+)?(?:\s+\S+)+")
+
+
+def parser(source: Source, nodes: Mapping[str, Node]) -> Format:
+    """Return what reads the lines of a port; `15` and OemGateway's `15.0` are the same node."""
+    sources.only_lines_have(source, "columns", "pattern", "device")
+    decoders = layouts(nodes)
+    about = sources.about(source)
+
+    def read(line: str) -> Reading:
+        line = line.strip()
+        if not _LINE.fullmatch(line):
+            raise NotAReading("not a node and its values")
+        first, *texts = line.split()
+        node = int(float(first)) + source.node_offset
+        if node > LARGEST_NODE or len(texts) > MOST_VALUES:
+            raise NotAReading("not a node and its values")
+        try:
+            values = [number(text) for text in texts]
+        except ValueError as error:
+            raise NotAReading(str(error)) from None
+        if node in decoders:
+            return decoders[node].named(values)
+        return Reading(f"node{node}", {str(place): value for place, value in enumerate(values, 1)}, about)
+
+    return read

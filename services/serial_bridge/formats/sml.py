@@ -1,0 +1,167 @@
+"""SML, what German electricity meters send through their optical port (BSI TR-03109-1, "SML 1.03").
+
+A transmission is `1b1b1b1b 01010101`, messages, `1b1b1b1b 1a`, the number of fill bytes,
+CRC-16/X-25; Holley's meters use CRC-16/KERMIT. `1b1b1b1b` within the messages is doubled.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from heliograph.messages import Channel, Value
+from services.serial_bridge import checksums, obis, sources
+from services.serial_bridge.channels import channel
+from services.serial_bridge.nodes import Node
+from services.serial_bridge.options import Source
+from services.serial_bridge.readings import About, BlockFormat, Cutter, NotAReading, Piece, Reading
+from services.serial_bridge.structure import Element, elements
+from services.serial_bridge.values import Scale, finite
+
+BAUD = 9600
+LONGEST_BYTES = 8192
+ESCAPE = b"\x1b" * 4
+START = ESCAPE + b"\x01" * 4
+TAIL_BYTES = 8  # escape, 1a, fill bytes, checksum
+LIST_RESPONSE = 0x0701
+MOST_CHANNELS = 256  # more are noise that looks like codes
+# DLMS unit codes (IEC 62056-6-2, table of units)
+UNITS = {
+    8: "°",
+    9: "°C",
+    13: "m³",
+    27: "W",
+    28: "VA",
+    29: "var",
+    30: "Wh",
+    31: "VAh",
+    32: "varh",
+    33: "A",
+    35: "V",
+    44: "Hz",
+    56: "%",
+    255: "",
+}
+
+
+def cutter(joined_late: bool) -> Cutter:
+    """Return what cuts transmissions."""
+    return Transmissions(joined_late=joined_late)
+
+
+class Transmissions:
+    """Cuts from start to end sequence, checks, and takes escapes and fill bytes out."""
+
+    def __init__(self, *, joined_late: bool = False) -> None:
+        self._rest = b""
+        self._late = joined_late
+
+    def feed(self, data: bytes) -> Iterator[Piece]:
+        """Yield the transmissions that end in this piece."""
+        self._rest += data
+        while True:
+            begin = self._rest.find(START)
+            if begin < 0:
+                self._rest = self._rest[-len(START) + 1 :]
+                return
+            self._rest = self._rest[begin:]
+            end = _end(self._rest)
+            if end == 0:
+                if len(self._rest) > LONGEST_BYTES:
+                    yield Piece(self._rest[:200], "longer than any transmission", "overlong_lines")
+                    self._rest = self._rest[len(START) :]
+                    continue
+                return
+            if end < 0:  # a new transmission begins within this one, or an escape that nobody knows
+                yield Piece(self._rest[: min(-end, 200)], "the end of the transmission is missing", "bad_checksums")
+                self._rest = self._rest[-end:]
+                continue
+            whole, self._rest = self._rest[:end], self._rest[end:]
+            yield _checked(whole)
+
+
+def _end(stream: bytes) -> int:
+    """Return how long the transmission is that begins here, 0 if its end is not there yet, minus where it is broken off."""
+    at = len(START)
+    while True:
+        at = stream.find(ESCAPE, at)
+        if at < 0 or len(stream) < at + TAIL_BYTES:
+            return 0
+        following = stream[at + 4 : at + 8]
+        if following == ESCAPE:
+            at += 8
+        elif following[0] == 0x1A:
+            return at + TAIL_BYTES
+        elif following[0] == 0x1B:
+            at += 1  # a byte 1b before the escape
+        else:
+            return -at
+
+
+def _checked(whole: bytes) -> Piece:
+    covered, given, fill = whole[:-2], int.from_bytes(whole[-2:], "little"), whole[-3]
+    swapped = int.from_bytes(whole[-2:], "big")
+    if given != checksums.x25(covered) and checksums.kermit(covered) not in (given, swapped):
+        return Piece(whole[:200], "the checksum is wrong", "bad_checksums")
+    messages = whole[len(START) : -TAIL_BYTES].replace(ESCAPE + ESCAPE, ESCAPE)
+    return Piece(messages[: len(messages) - min(fill, 3)])
+
+
+def parser(source: Source, _nodes: Mapping[str, Node]) -> BlockFormat:
+    """Return what reads the transmissions of a meter."""
+    sources.only_lines_have(source, "columns", "pattern", "node_offset")
+    device = sources.device(None, source)
+    described = sources.about(source, "smart meter (SML)")
+    channels: dict[str, Channel] = {}
+
+    def read(block: bytes) -> Reading:
+        values: dict[str, Value] = {}
+        refused: list[str] = []
+        for entry in _entries(block):
+            name, unit, scaler, raw = entry
+            if unit not in UNITS:
+                refused.append(f"{name}: unit {unit}")
+                continue
+            try:
+                spelled, value = obis.converted(UNITS[unit], _power_of_ten(scaler).times(raw))
+                if len(channels) < MOST_CHANNELS or name in channels:
+                    channels.setdefault(name, channel(spelled, obis.kind(name)))
+                values[name] = finite(value)
+            except ValueError as error:
+                refused.append(f"{name}: {error}")
+        if not values and not refused:
+            raise NotAReading("a transmission without values", "empty_transmissions")
+        about = About(described.model, described.interval, {**channels, **described.channels})
+        return Reading(device, values, about, refused=tuple(refused))
+
+    return read
+
+
+def _power_of_ten(scaler: int) -> Scale:
+    if not -12 <= scaler <= 12:
+        raise ValueError(f"ten to the power of {scaler}")
+    return Scale(10**scaler, 1) if scaler >= 0 else Scale(1, 10**-scaler)
+
+
+def _entries(messages: bytes) -> Iterator[tuple[str, int, int, int]]:
+    """Yield name, unit, scaler and raw value of all numbers in the value lists."""
+    for message in elements(messages):
+        body = _list(message, 6)[3:4]
+        choice = _list(body[0], 2) if body else []
+        if len(choice) != 2 or choice[0] != LIST_RESPONSE:
+            continue
+        values = _list(choice[1], 7)[4:5]
+        for entry in values[0] if values and isinstance(values[0], list) else []:
+            fields = _list(entry, 7)
+            if len(fields) < 7:
+                continue
+            name, unit, scaler, value = fields[0], fields[3], fields[4], fields[5]
+            if not isinstance(name, bytes) or len(name) != 6 or isinstance(value, bool) or not isinstance(value, int):
+                continue
+            code = ".".join(str(byte) for byte in name[2:5])
+            number = unit if isinstance(unit, int) else 255
+            power = scaler if isinstance(scaler, int) else 0
+            if number == 255 and code.startswith(("96.", "0.")):
+                continue  # identification numbers, states
+            yield obis.channel(name[0], name[1], code), number, power, value
+
+
+def _list(element: Element, length: int) -> list[Element]:
+    return element if isinstance(element, list) and len(element) == length else []

@@ -1,0 +1,98 @@
+"""What is sent to a radio node: values scaled and packed as its `tx` decoder says.
+
+As emonHub does it (src/emonhub_interfacer.py): a value is divided by its scale, and packed
+little-endian without padding by its data code.
+"""
+
+import math
+import struct
+from collections.abc import Mapping
+
+import msgspec
+
+from heliograph.config import Config
+from services.serial_bridge import names
+from services.serial_bridge.values import Scale, scale
+
+CODES = "bBhHiIlLqQfd"
+MOST_BYTES = 62  # a packet of the RFM12 and RFM69 drivers has no room for more
+
+
+class NotSent(ValueError):
+    """Values that cannot be packed for this node: set them aside."""
+
+
+class Tx(Config, frozen=True):
+    """One [serial_bridge.nodes.NUMBER.tx] section: what the node understands."""
+
+    names: tuple[str, ...] = ()
+    datacodes: tuple[str, ...] = ()
+    datacode: str = "h"
+    scales: tuple[float, ...] = ()
+    scale: float = 1.0
+
+
+class Encoder:
+    """Packs the values that one node gets."""
+
+    def __init__(self, tx: Tx, whitening: bool = False) -> None:
+        """Raise ValueError if the options do not go together."""
+        for code in (*tx.datacodes, tx.datacode):
+            if len(code) != 1 or code not in CODES:
+                raise ValueError(f"tx: datacodes: no such code: {code!r}; known are {' '.join(CODES)}")
+        for option, given in (("names", tx.names), ("scales", tx.scales)):
+            if tx.datacodes and len(given) > len(tx.datacodes):
+                raise ValueError(f"tx: {option}: {len(given)} for {len(tx.datacodes)} datacodes")
+        try:
+            self._names = [names.channel(name) for name in tx.names]
+            self._scales = [scale(factor) for factor in tx.scales]
+            self._scale = Scale(1, 1) if tx.scales else scale(tx.scale)
+        except ValueError as error:
+            raise ValueError(f"tx: {error}") from None
+        if len(set(self._names)) < len(self._names):
+            raise ValueError("tx: names: two have the same name")
+        self._codes = tx.datacodes
+        self._code = tx.datacode
+        self._whitening = whitening
+
+    def payload(self, message: bytes) -> bytes:
+        """Return the packet for a `set` message; raise NotSent if it is none."""
+        return self.packed(list(self.wanted(message).values()))
+
+    def wanted(self, message: bytes) -> dict[str, float]:
+        """Return the values of a `set` message, an object by name or an array, in the order of the packet; raise NotSent."""
+        try:
+            wanted = msgspec.json.decode(message, type=dict[str, float | bool] | list[float | bool])
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise NotSent(f"neither an object nor an array of numbers: {error}") from None
+        if isinstance(wanted, dict):
+            return self._ordered(wanted)
+        if self._names and not self._codes and len(wanted) != len(self._names):
+            raise NotSent(f"{len(wanted)} values, the node gets {len(self._names)}")
+        names = self._names + [str(place) for place in range(len(self._names) + 1, len(wanted) + 1)]
+        return dict(zip(names, wanted, strict=False))
+
+    def packed(self, values: list[float]) -> bytes:
+        """Return the packet with these values; raise NotSent if they do not fit into it."""
+        if self._codes and len(values) != len(self._codes):
+            raise NotSent(f"{len(values)} values, the node gets {len(self._codes)}")
+        packet = b"".join(self._one(position, value) for position, value in enumerate(values))
+        if not 0 < len(packet) <= MOST_BYTES:
+            raise NotSent(f"{len(packet)} bytes are no packet")
+        return bytes(byte ^ 0x55 for byte in packet) if self._whitening else packet
+
+    def _ordered(self, wanted: Mapping[str, float]) -> dict[str, float]:
+        if set(wanted) != set(self._names):
+            raise NotSent(f"a packet has all of {', '.join(self._names) or 'no names'}, and nothing else")
+        return {name: wanted[name] for name in self._names}
+
+    def _one(self, position: int, value: float) -> bytes:
+        code = self._codes[position] if self._codes else self._code
+        factor = self._scales[position] if position < len(self._scales) else self._scale
+        if not math.isfinite(value):
+            raise NotSent(f"value {position + 1}: {value!r} is not a finite number")
+        raw = value * factor.denominator / factor.numerator
+        try:
+            return struct.pack(f"<{code}", raw if code in "fd" else round(raw))
+        except (struct.error, OverflowError):
+            raise NotSent(f"value {position + 1}: {value!r} does not fit into {code!r}") from None

@@ -1,0 +1,101 @@
+import struct
+from pathlib import Path
+
+import pytest
+
+from heliograph.errors import ConfigError
+from heliograph.messages import Value
+from services.modbus_poller import decoding, encoding, models
+from services.modbus_poller.encoding import NotWritable
+from services.modbus_poller.models import Model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Model:
+    file = tmp_path / "device.toml"
+    file.write_text(
+        '[device]\nmodel = "it"\ndocument = "none"\ntable = "holding"\nwords = "low first"\n[channels]\n'
+        "limit = { address = 0, scale = 0.1, offset = -10, write = [-10, 100] }\n"
+        'power = { address = 1, type = "int32", write = [-70000, 70000] }\n'
+        'ratio = { address = 3, type = "float32", write = [0, 1] }\n'
+        'mode = { address = 5, texts = { 1 = "on", 4 = "off" }, write = [1, 4] }\n'
+        "wide = { address = 6, write = [0, 100000] }\n"
+        "seen = { address = 7 }\n"
+        'relay = { address = 8, table = "coil", write = [0, 1] }\n'
+    )
+    return models.load(str(file))
+
+
+@pytest.mark.parametrize(
+    ("channel", "value", "raw"),
+    [
+        ("limit", 12.3, [223]),
+        ("limit", -10, [0]),
+        ("power", -65537, [0xFFFF, 0xFFFE]),
+        ("ratio", 0.5, list(struct.unpack(">HH", struct.pack(">f", 0.5)))[::-1]),
+        ("mode", "off", [4]),
+        ("mode", 1, [1]),
+        ("relay", True, [1]),
+        ("relay", 0, [0]),
+    ],
+)
+def test_a_value_becomes_registers_that_say_it(model: Model, channel: str, value: Value, raw: list[int]) -> None:
+    assert encoding.raw(model, channel, value) == raw
+    said = decoding.value(model, channel, raw)
+    assert said == value or model.registers[channel].texts[str(value)] == said
+
+
+@pytest.mark.parametrize(
+    ("channel", "value", "why"),
+    [
+        ("limit", 100.1, "100.1 is not between -10 and 100"),
+        ("limit", "much", "expected a number"),
+        ("limit", True, "expected a number"),
+        ("mode", "maybe", "expected on, off"),
+        ("mode", 2, "expected on, off"),
+        ("wide", 65536, "65536 does not fit into uint16"),
+        ("seen", 1, "it can only be read"),
+        ("none", 1, "there is no such channel"),
+        ("relay", "on", "expected true or false"),
+        ("relay", 2, "expected true or false"),
+    ],
+)
+def test_what_cannot_be_written_says_why(model: Model, channel: str, value: Value, why: str) -> None:
+    with pytest.raises(NotWritable, match=why):
+        encoding.raw(model, channel, value)
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('a = { address = 0, table = "input", write = [0, 1] }', "only a coil or a holding register"),
+        ("a = { address = 0, write = [1, 0] }", "expected the lowest and the highest"),
+        ('a = { address = 0, bits = "3-0", write = [0, 1] }', "not of a part of a word"),
+        ('a = { address = 0, bits = "3", signed = true }', "only a part of a word"),
+    ],
+)
+def test_a_device_file_cannot_offer_what_cannot_be_written(tmp_path: Path, line: str, why: str) -> None:
+    file = tmp_path / "device.toml"
+    file.write_text(f'[device]\nmodel = "it"\ndocument = "none"\ntable = "holding"\n[channels]\n{line}\n')
+    with pytest.raises(ConfigError, match=why):
+        models.load(str(file))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "value"),
+    [
+        ("uint16", [0xFFFF], None),
+        ("uint16", [0xFFFE], 65534),
+        ("int16", [0x7FFF], None),
+        ("int16", [0xFFFF], -1),
+        ("uint32", [0xFFFF, 0xFFFF], None),
+        ("int32", [0x7FFF, 0xFFFF], None),
+    ],
+)
+def test_all_ones_are_no_value_where_the_device_says_so(
+    tmp_path: Path, kind: str, words: list[int], value: int | None
+) -> None:
+    file = tmp_path / "device.toml"
+    head = '[device]\nmodel = "it"\ndocument = "none"\nmissing = true\n'
+    file.write_text(f'{head}[channels]\na = {{ address = 0, type = "{kind}" }}\n')
+    assert decoding.value(models.load(str(file)), "a", words) == value

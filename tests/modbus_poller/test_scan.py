@@ -1,0 +1,218 @@
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from services.modbus_poller import adapters, identifying, models, scan_command, scanning
+from services.modbus_poller.answers import Refused, Silent
+from services.modbus_poller.options import ModbusPoller
+from services.modbus_poller.reads import Block
+from services.modbus_poller.scanning import Finding, Found
+from simulator.device import Device
+from simulator.readings import Meter
+from simulator.registers import Registers
+from simulator.sdm120 import sdm120, sdm630
+from simulator.serial_line import SerialLine
+from simulator.site import Plan, Site
+from simulator.tcp_server import TcpServer
+from simulator.tracer import tracer
+from tests.conftest import ROOT, free_port
+from tests.modbus_poller.sunspec_map import Map
+from tests.modbus_poller.test_devices import words
+
+METER = Meter(volts=230.4, hertz=50.02, watts=1234.5, var=-100.25, import_kwh=1042.7, export_kwh=3.3, import_kvarh=12.6)
+TYPICAL = {
+    "V": 230.0,
+    "A": 4.5,
+    "Hz": 50.0,
+    "%": 80.0,
+    "°C": 21.0,
+    "W": 900.0,
+    "VA": 950.0,
+    "var": 120.0,
+    "kWh": 1042.0,
+}
+UNITS = [1, 2, 3, 7]
+
+
+def site() -> dict[int, Device]:
+    reading = Site(Plan(), 1_782_000_000.0).controller()
+    return {
+        1: tracer("tracer", lambda: reading),
+        2: sdm120("grid", lambda: METER, unit=2),
+        3: sdm630("house", lambda: METER, unit=3),
+    }
+
+
+class Filled:
+    """A device of a model that shows typical values; what the model does not know does not exist."""
+
+    def __init__(self, name: str) -> None:
+        model = models.load(name)
+        self.tables: dict[int, dict[int, int]] = {}
+        for channel, register in model.registers.items():
+            table = self.tables.setdefault(model.function(channel), {})
+            number = TYPICAL.get(register.unit, 0.9 if "power_factor" in channel else 1.0)
+            if register.texts:
+                raw: float = int(next(iter(register.texts)))
+            elif register.bits or model.function(channel) in models.BITS:
+                raw = 1
+            else:
+                raw = (number - register.offset) / register.scale
+            if register.type.startswith(("int", "uint")):
+                raw = round(raw) % 2 ** int(register.type[-2:])
+            for i, word in enumerate(
+                words(register.type.replace("int", "uint", 1).replace("uuint", "uint"), raw, model.head.words)
+            ):
+                table.setdefault(register.address + i, word)
+
+    def read(self, block: Block) -> list[int]:
+        try:
+            table = self.tables[block.function]
+            return [table[address] for address in range(block.address, block.address + block.count)]
+        except KeyError:
+            raise Refused(2) from None
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_device_of_each_file_is_told_from_all_others(name: str) -> None:
+    match = identifying.best(Filled(name).read, models.names())
+    assert match
+    assert match.model == name
+
+
+def test_a_sunspec_device_is_known_by_its_marker() -> None:
+    there = Map(40000, [103])
+    device = Filled("eastron_sdm120")
+    device.tables[3] = there.registers
+    match = identifying.best(device.read, models.names())
+    assert match
+    assert match.model == models.SUNSPEC
+
+
+def test_what_makes_no_sense_is_no_model() -> None:
+    def read(block: Block) -> list[int]:
+        return [0xFFFF] * block.count
+
+    assert identifying.best(read, models.names()) is None
+
+
+def test_somebody_is_there_who_says_no_and_nobody_who_says_nothing() -> None:
+    def no(block: Block) -> list[int]:
+        raise Refused(1)
+
+    def nothing(block: Block) -> list[int]:
+        raise Silent("no answer")
+
+    assert identifying.is_there(no, scanning.QUESTIONS)
+    assert not identifying.is_there(nothing, scanning.QUESTIONS)
+
+
+def scanned(port: str, units: list[int] = UNITS) -> Finding:
+    return scanning.scan(port, units, [9600, 2400], ["none"], 0.3, lambda what: None, lambda: None)
+
+
+def test_every_device_of_a_serial_line_is_found() -> None:
+    with SerialLine(site()) as line:
+        finding = scanned(line.path)
+    assert finding.devices == [Found(1, "epever_tracer"), Found(2, "eastron_sdm120"), Found(3, "eastron_sdm630")]
+    assert finding.baud == 9600
+
+
+@pytest.mark.parametrize("framing", ["tcp", "rtu"])
+def test_every_device_behind_a_host_is_found(framing: str) -> None:
+    with TcpServer(site(), framing="tcp" if framing == "tcp" else "rtu") as server:
+        scheme = "tcp" if framing == "tcp" else "rtu+tcp"
+        finding = scanned(f"{scheme}://127.0.0.1:{server.port}")
+    assert [device.model for device in finding.devices] == ["epever_tracer", "eastron_sdm120", "eastron_sdm630"]
+
+
+def test_a_host_that_answers_to_any_address_is_one_device() -> None:
+    device = sdm120("any", lambda: METER)
+    with TcpServer(dict.fromkeys(range(1, 248), device)) as server:
+        finding = scanned(f"tcp://127.0.0.1:{server.port}")
+    assert finding.devices == [Found(1, "eastron_sdm120")]
+
+
+def test_a_device_that_is_none_of_the_models_is_told() -> None:
+    registers = Registers()
+    registers.holdings.update({9000: 1})
+    with TcpServer({7: Device("other", registers)}) as server:
+        finding = scanned(f"tcp://127.0.0.1:{server.port}")
+    assert finding.devices == [Found(7, "")]
+    printed = scan_command.configuration([finding])
+    assert printed.startswith(f"# tcp://127.0.0.1:{server.port}: address 7 answers")
+    assert tomllib.loads(printed) == {}
+
+
+def test_a_line_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    assert "No such file" in scanned(str(tmp_path / "ttyUSB9")).trouble
+    assert "refused" in scanned(f"tcp://127.0.0.1:{free_port()}").trouble
+
+
+def test_what_is_printed_is_a_configuration_whose_names_are_different() -> None:
+    findings = [
+        Finding("/dev/ttyUSB0", 2400, "even", [Found(1, "eastron_sdm120"), Found(2, "eastron_sdm120"), Found(9, "")]),
+        Finding("/dev/ttyUSB1", 0, "none", [], "busy"),
+        Finding("tcp://192.168.1.9:502", 0, "none", [Found(126, "sunspec")]),
+    ]
+    section = tomllib.loads(scan_command.configuration(findings))["modbus_poller"]
+    options = msgspec.convert(section, ModbusPoller)
+    assert [(line.port, line.baud, line.parity) for line in options.lines] == [
+        ("/dev/ttyUSB0", 2400, "even"),
+        ("tcp://192.168.1.9:502", 0, "none"),
+    ]
+    names = [device.name for line in options.lines for device in line.devices]
+    assert names == ["eastron_sdm120", "eastron_sdm120_2", "sunspec"]
+    assert options.lines[1].devices[0].unit == 126
+
+
+def test_the_command_prints_what_it_found_and_shows_its_progress() -> None:
+    with SerialLine(site()) as line, TcpServer(site()) as server:
+        done = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "services.modbus_poller.scan_command",
+                "--port",
+                line.path,
+                f"127.0.0.1:{server.port}",
+            ],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    options = msgspec.convert(tomllib.loads(done.stdout)["modbus_poller"], ModbusPoller)
+    assert [len(found.devices) for found in options.lines] == [3, 3]
+    assert "eastron_sdm630 at address 3" in done.stderr
+
+
+def test_nothing_found_is_exit_code_1_and_prints_nothing(tmp_path: Path) -> None:
+    done = CliRunner().invoke(scan_command.main, ["--port", str(tmp_path / "none")])
+    assert done.exit_code == 1
+    assert done.stdout == ""
+
+
+def test_adapters_have_the_names_that_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Port:
+        def __init__(self, device: str, hwid: str) -> None:
+            self.device, self.hwid, self.description = device, hwid, "USB-RS485"
+
+        def __lt__(self, other: "Port") -> bool:
+            return self.device < other.device
+
+    tty = tmp_path / "ttyUSB0"
+    tty.touch()
+    by_id = tmp_path / "by-id"
+    by_id.mkdir()
+    (by_id / "usb-FTDI-if00").symlink_to(tty)
+    ports = [Port(str(tty), "USB VID:PID=0403:6001"), Port("/dev/ttyS0", "n/a"), Port("/dev/ttyUSB7", "USB")]
+    monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
+    found = [adapter.path for adapter in adapters.found(by_id)]
+    assert found == ["/dev/ttyUSB7", str(by_id / "usb-FTDI-if00")]

@@ -1,0 +1,39 @@
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import simulator
+from tests.system.test_start import ROOT, Node
+
+
+@pytest.fixture
+def node(tmp_path: Path, free_ports: Callable[[], int]) -> Iterator[Node]:
+    made = Node(tmp_path, free_ports)
+    yield made
+    if made.process and made.process.poll() is None:
+        made.stop()
+
+
+@pytest.mark.timeout(400)
+def test_what_a_scan_prints_is_a_configuration_that_start_accepts_unchanged(
+    node: Node, tmp_path: Path, eventually: Callable[..., Any]
+) -> None:
+    with simulator.run(simulator.Options(three_phase=True)) as site:
+        hosts = [f"127.0.0.1:{site.tcp.port}"]
+        command = [str(ROOT / "scripts/heliograph-scan"), "--port", site.line.path, *hosts]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        (tmp_path / "config.toml").write_text(done.stdout)
+        node.start()
+        names = {"epever_tracer", "eastron_sdm120", "eastron_sdm630"}
+        names |= {f"{name}_2" for name in names}
+
+        def polled() -> bool:
+            found = node.ask("/api/v1/devices") or []
+            return names <= {device["device"] for device in found if device.get("values") or device.get("channels")}
+
+        eventually(polled, 240)
+        assert node.stop() == 0

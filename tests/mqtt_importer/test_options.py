@@ -1,0 +1,104 @@
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from heliograph import config
+from heliograph.errors import ConfigError
+from services.mqtt_importer import filters, paths, times
+from services.mqtt_importer.intake import LARGEST, MOST_BYTES, Incoming, Intake
+from services.mqtt_importer.options import ForeignBroker, MqttImporter, Source
+
+SOURCE = '[[mqtt_importer.sources]]\nfamily = "tasmota"\n'
+BROKER = '[mqtt_importer.brokers.house]\nhost = "h"\n'
+
+
+def load(text: str) -> MqttImporter:
+    return config.section(MqttImporter, tomllib.loads(text), "mqtt_importer", Path("config.toml"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[[mqtt_importer.sources]]\nfamily = "nest"', "no such family: 'nest'; known are emonhub, esphome, map"),
+        (SOURCE + SOURCE, "two are called 'tasmota'"),
+        (SOURCE + 'broker = "house"', "there is no [mqtt_importer.brokers.house]"),
+        (SOURCE + 'topic = "a/#"', "not the beginning of a topic"),
+        (SOURCE + 'topic = "tele/%topic%"', "%prefix%"),
+        (SOURCE + 'timezone = "Mars/Olympus"', "there is no 'Mars/Olympus'"),
+        (SOURCE + 'timezone = "../../etc/passwd"', "there is no"),
+        (SOURCE + "past = nan", "past: nan"),
+        (SOURCE + 'devices = { a = "A/B" }', "'A/B' is not a name"),
+        (SOURCE + 'channels = { a = { name = "A" } }', "'A' is not the name of a channel"),
+        (SOURCE + "channels = { a = { scale = 0.0 } }", "not a factor"),
+        (SOURCE + 'maps = [{ topic = "a", device = "b" }]', "only sources of the family map"),
+        ('[[mqtt_importer.sources]]\nfamily = "map"', "needs some"),
+        ('[[mqtt_importer.sources]]\nfamily = "map"\nmaps = [{ topic = "a/b#", device = "b" }]', "not a topic filter"),
+        ('[[mqtt_importer.sources]]\nfamily = "map"\nmaps = [{ topic = "a", device = "" }]', "device: it is empty"),
+        (
+            '[[mqtt_importer.sources]]\nfamily = "map"\nmaps = [{ topic = "heliograph/+/devices/+/state", device = "{2}" }]',
+            "is our own",
+        ),
+        (
+            '[[mqtt_importer.sources]]\nfamily = "map"\n'
+            'maps = [{ topic = "a", device = "b", values = { c = { path = "a..b" } } }]',
+            "'a..b' is not a path",
+        ),
+        ('[mqtt_importer]\nwatch = ["a/#/b"]', "not a topic filter"),
+        ("[mqtt_importer]\nmost_devices = 0", "most_devices"),
+        (BROKER + "port = 70000", "70000 is not between"),
+        (BROKER + 'version = "4"', "expected 3.1.1 or 5"),
+        (BROKER + 'password = "x"', "user: it is empty"),
+        (BROKER + 'key = "x"', "certificate: it is empty"),
+        (BROKER + 'ca = "/not/there"', "cannot use '/not/there'"),
+        (BROKER + 'certificate = "/not/there"', "cannot use '/not/there'"),
+    ],
+)
+def test_a_wrong_section_is_refused_in_one_line(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        load(text)
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_another_heliograph_may_be_imported_from_another_broker() -> None:
+    maps = 'maps = [{ topic = "heliograph/+/devices/+/state", device = "{2}" }]'
+    assert load(f'[[mqtt_importer.sources]]\nfamily = "map"\nbroker = "house"\n{maps}\n{BROKER}').sources
+
+
+def test_the_port_follows_the_encryption() -> None:
+    assert ForeignBroker(host="h").address == ("h", 1883)
+    assert ForeignBroker(host="h", tls=True).address == ("h", 8883)
+    assert ForeignBroker(host="h", tls=True, port=1884).address == ("h", 1884)
+
+
+def test_a_local_time_that_comes_twice_is_the_nearer_one() -> None:
+    berlin = Source(family="tasmota", timezone="Europe/Berlin").zone()
+    summer, winter = 1_761_438_600.0, 1_761_442_200.0  # 2025-10-26, 02:30 twice
+    assert times.believed("2025-10-26T02:30:00", berlin, summer + 5, 600) == summer
+    assert times.believed("2025-10-26T02:30:00", berlin, winter + 5, 600) == winter
+    assert times.believed("2025-10-26T02:30:00+02:00", None, summer + 5, 600) == summer
+    assert times.believed("2025-10-26T02:30:00", None, summer + 5, 600) is None
+    assert times.believed(summer * 1000, None, summer + 5, 600) == summer
+    assert times.believed(summer + 61, None, summer, 600) is None
+    assert times.believed(summer - 601, None, summer, 600) is None
+
+
+def test_paths_and_filters() -> None:
+    assert paths.follow(paths.parse('a["b.c"][1].d'), {"a": {"b.c": [0, {"d": 7}]}}) == 7
+    assert filters.wildcards("a/+/#", "a/b/c/d") == ("b", "c/d")
+    assert filters.wildcards("a/#", "a") == ("",)
+    assert filters.wildcards("#", "$SYS/broker") is None
+    assert filters.needed(["a/#", "a/+/c", "a", "+/b", "b/+"]) == ["+/b", "a/#", "b/+"]
+
+
+def test_a_flood_is_dropped_and_counted_and_what_was_taken_leaves_room() -> None:
+    intake = Intake()
+    one = Incoming("", "a", bytes(LARGEST), False, None)
+    for _ in range(MOST_BYTES // LARGEST + 3):
+        intake.put(one)
+    intake.put(one._replace(payload=bytes(LARGEST + 1)))
+    assert (intake.dropped, intake.oversized) == (3, 1)
+    assert intake.get(0) == one
+    intake.put(one)
+    assert intake.dropped == 3

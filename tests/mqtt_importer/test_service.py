@@ -1,0 +1,515 @@
+"""The whole service with real brokers: what devices publish comes out as readings, and commands go back."""
+
+import getpass
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heliograph import topics
+from heliograph.bus import Bus, Message
+from heliograph.config import Broker
+from heliograph.messages import frames
+from tests.conftest import ROOT, LocalBroker, Processes, free_port, mosquitto_command
+from tests.mqtt_importer.test_families import BRIDGE_DEVICES, TASMOTA_SENSOR
+
+Eventually = Callable[[Callable[[], object]], object]
+NODE = "pi1"
+
+
+class Ear:
+    """Hears everything on a broker, and speaks for devices."""
+
+    def __init__(self, port: int, user: str = "ear", password: str = "", name: str = "ear", ca: str = "") -> None:
+        self.states: list[tuple[str, dict[str, Any]]] = []
+        self.infos: dict[str, dict[str, Any]] = {}
+        self.availability: dict[str, str] = {}
+        self.status: dict[str, Any] = {}
+        self.stored: list[tuple[str, float, dict[str, Any]]] = []
+        self.others: list[tuple[str, str]] = []
+        self._lock = threading.Lock()
+        self.bus = Bus(Broker(host="localhost", port=port, password=password, ca=ca), name, user)
+        self.bus.subscribe("#", self._heard)
+
+    def __enter__(self) -> "Ear":
+        self.bus.__enter__()
+        assert self.bus.wait_connected(30)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bus.__exit__()
+
+    def _heard(self, message: Message) -> None:
+        try:
+            parsed = topics.parse(message.topic)
+        except ValueError:
+            if not message.retained:
+                self.others.append((message.topic, message.payload.decode("utf-8", "replace")))
+            return
+        with self._lock:
+            match parsed.kind:
+                case "state":
+                    self.states.append((parsed.owner, json.loads(message.payload)))
+                case "info":
+                    self.infos[parsed.owner] = json.loads(message.payload)
+                case "availability":
+                    self.availability[parsed.owner] = message.payload.decode()
+                case "status":
+                    self.status = json.loads(message.payload)
+                case "journal":
+                    for frame in frames(message.payload):
+                        for block in frame.blocks:
+                            rows = [(row[0], dict(zip(block.channels, row[1:], strict=True))) for row in block.rows]
+                            self.stored += [(block.device, at, values) for at, values in rows]
+
+    def say(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
+        data = payload if isinstance(payload, bytes) else payload.encode()
+        assert self.bus.publish(topic, data, qos=1, retain=retain)
+
+    def set(self, device: str, values: dict[str, object]) -> None:
+        self.say(topics.device(NODE, device, "set"), json.dumps(values))
+
+    def of(self, device: str) -> list[tuple[float, dict[str, Any]]]:
+        with self._lock:
+            return [(at, values) for name, at, values in self.stored if name == device]
+
+    def shows(self, device: str, values: dict[str, Any]) -> bool:
+        return values.items() <= self.newest(device).items()
+
+    def is_online(self, device: str) -> bool:
+        return self.availability.get(device) == "online"
+
+    def newest(self, device: str) -> dict[str, Any]:
+        with self._lock:
+            return {
+                key: value for name, state in self.states if name == device for key, value in state["values"].items()
+            }
+
+
+class Importers:
+    """Starts the service with a section of its configuration."""
+
+    def __init__(self, folder: Path, broker: LocalBroker, processes: Processes) -> None:
+        self._folder = folder
+        self._broker = broker
+        self._processes = processes
+
+    def start(self, section: str) -> "subprocess.Popen[bytes]":
+        file = self._folder / "config.toml"
+        file.write_text(
+            f'[node]\nname = "{NODE}"\ndata = "{self._folder / "data"}"\nclock = "trust"\n'
+            f"[broker]\nport = {self._broker.port}\n{section}"
+        )
+        return self._processes.start("services.mqtt_importer", str(file))
+
+    def said(self) -> str:
+        return self._processes.said()
+
+
+@pytest.fixture
+def importers(tmp_path: Path, broker: LocalBroker, processes: Processes) -> Importers:
+    return Importers(tmp_path, broker, processes)
+
+
+@pytest.fixture
+def ear(broker: LocalBroker) -> Iterator[Ear]:
+    with Ear(broker.port) as listening:
+        yield listening
+
+
+def source(family: str, options: str = "") -> str:
+    return f'[[mqtt_importer.sources]]\nfamily = "{family}"\n{options}\n'
+
+
+def ready(ear: Ear, eventually: Eventually, broker: str | None = None) -> None:
+    """Wait until what is published reaches the importer: it is subscribed when it answers."""
+
+    def heard() -> bool:
+        ear.say("probe/importer/ready", str(time.time()))
+        devices: dict[str, Any] = ear.newest("ready_probe")
+        return bool(devices)
+
+    eventually(heard)
+
+
+PROBE = source("map", 'name = "probe"\nmaps = [{ topic = "probe/importer/+", device = "ready_probe" }]')
+ALL = PROBE + "".join(
+    source(family, "commands = true")
+    for family in ("tasmota", "shelly1", "shelly2", "esphome", "zigbee2mqtt", "emonhub")
+)
+
+
+def test_every_family_comes_out_as_readings_and_takes_commands(
+    importers: Importers, ear: Ear, eventually: Eventually
+) -> None:
+    ear.say("zigbee2mqtt/bridge/devices", json.dumps(BRIDGE_DEVICES), retain=True)
+    process = importers.start(ALL)
+    ready(ear, eventually)
+    ear.say("tele/tasmota_5A9AE8/SENSOR", TASMOTA_SENSOR)
+    ear.say("stat/tasmota_5A9AE8/POWER", "OFF")
+    ear.say("shellies/shellyplug-s-C18B12/relay/0", "off")
+    ear.say("shellies/shellyplug-s-C18B12/relay/0/power", "101.12")
+    ear.say("shellyplus1-441793ab3fb4/status/switch:0", '{"id":0,"output":false,"apower":27.1}')
+    ear.say("livingroom/switch/relay/state", "OFF")
+    ear.say("livingroom/sensor/plug_power/state", "12.4")
+    ear.say("zigbee2mqtt/kitchen/my_plug", '{"state":"OFF","power":12.5}')
+    ear.say("emon/JSON/emontx", '{"power1": 100, "power2": 200.5, "rssi": -67}')
+    devices = {
+        "tasmota_5a9ae8": {"relay": False, "power": 17, "energy": 0.392},
+        "shellyplug-s-c18b12": {"relay": False, "power": 101.12},
+        "shellyplus1-441793ab3fb4": {"relay": False, "power": 27.1},
+        "livingroom": {"relay": False, "plug_power": 12.4},
+        "kitchen_my_plug": {"state": False, "power": 12.5},
+        "emontx": {"power1": 100, "power2": 200.5, "rssi": -67},
+    }
+    for name, expected in devices.items():
+        eventually(partial(ear.shows, name, expected))
+        eventually(partial(ear.of, name))
+        eventually(partial(ear.is_online, name))
+    assert ear.infos["tasmota_5a9ae8"]["channels"]["energy"] == {"unit": "kWh", "kind": "counter"}
+    assert ear.infos["kitchen_my_plug"]["model"] == "Xiaomi ZNCZ02LM"
+    assert ear.infos["tasmota_5a9ae8"]["service"] == "mqtt_importer"
+
+    for name in ("tasmota_5a9ae8", "shellyplug-s-c18b12", "shellyplus1-441793ab3fb4", "livingroom"):
+        ear.set(name, {"relay": True})
+    ear.set("kitchen_my_plug", {"state": True})
+    for command in (
+        ("cmnd/tasmota_5A9AE8/POWER", "ON"),
+        ("shellies/shellyplug-s-C18B12/relay/0/command", "on"),
+        ("shellyplus1-441793ab3fb4/command/switch:0", "on"),
+        ("livingroom/switch/relay/command", "ON"),
+        ("zigbee2mqtt/kitchen/my_plug/set", '{"state":"ON"}'),
+    ):
+        eventually(partial(ear.others.count, command))
+    assert ear.newest("tasmota_5a9ae8")["relay"] is False  # the device decides
+    ear.say("stat/tasmota_5A9AE8/POWER", "ON")
+    eventually(lambda: ear.newest("tasmota_5a9ae8")["relay"] is True)
+
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    eventually(lambda: ear.availability["tasmota_5a9ae8"] == "offline")
+    assert "Traceback" not in importers.said()
+    assert ear.infos.keys() == {*devices, "ready_probe"}
+
+
+def test_commands_that_cannot_be_carried_out_are_set_aside(
+    importers: Importers, ear: Ear, eventually: Eventually
+) -> None:
+    importers.start(PROBE + source("tasmota", "commands = true") + source("shelly1"))
+    ready(ear, eventually)
+    ear.say("stat/plug/POWER", "OFF")
+    ear.say("shellies/other/relay/0", "off")
+    eventually(lambda: ear.newest("plug") and ear.newest("other"))
+    ear.set("plug", {"power": 5, "relay": "maybe"})
+    ear.say(topics.device(NODE, "plug", "set"), "not JSON")
+    ear.set("other", {"relay": True})
+    ear.set("not_ours", {"relay": True})
+    ear.say(f"{topics.ROOT}/{NODE}/devices/Not A Name/set", "{}")
+    ear.say(topics.device(NODE, "plug", "set"), '{"relay": true}', retain=True)
+    ear.set("plug", {"relay": False})
+    eventually(lambda: ("cmnd/plug/POWER", "OFF") in ear.others)
+    eventually(lambda: ("cmnd/plug/POWER", "ON") in ear.others)  # retained, but said while we listened
+    status = reported(ear, importers, eventually)
+    assert status["counters"]["refused_commands"] == 4
+    whys = [item["why"] for item in status["set_aside"]]
+    assert "only relay can be set" in whys
+    assert "neither true nor false" in whys
+    assert "not JSON" in whys
+    assert "source shelly1 does not have commands = true" in whys
+    assert not [topic for topic, _ in ear.others if topic.endswith("/command")]
+
+
+def reported(ear: Ear, importers: Importers, eventually: Eventually) -> dict[str, Any]:
+    """Return a status that is younger than now: it is told anew on every connect."""
+    now = time.time()
+    broker = importers._broker
+    broker.kill()
+    broker.start()
+    eventually(lambda: ear.status.get("time", 0) > now and ear.status.get("state") == "online")
+    return ear.status
+
+
+def test_a_retained_command_is_an_old_one(importers: Importers, ear: Ear, eventually: Eventually) -> None:
+    ear.say(topics.device(NODE, "plug", "set"), '{"relay": true}', retain=True)
+    importers.start(PROBE + source("tasmota", "commands = true"))
+    ready(ear, eventually)
+    ear.say("stat/plug/POWER", "OFF")
+    eventually(lambda: ear.newest("plug"))
+    ear.set("plug", {"relay": False})
+    eventually(lambda: ("cmnd/plug/POWER", "OFF") in ear.others)
+    assert ("cmnd/plug/POWER", "ON") not in ear.others
+
+
+def test_retained_messages_tell_what_a_device_is_and_are_no_readings(
+    importers: Importers, ear: Ear, eventually: Eventually
+) -> None:
+    ear.say("stat/plug/POWER", "ON", retain=True)
+    ear.say("tele/plug/LWT", "Online", retain=True)
+    ear.say("shellies/other/relay/0", "on", retain=True)
+    importers.start(PROBE + source("tasmota", "commands = true") + source("shelly1", "retained = true"))
+    ready(ear, eventually)
+    eventually(lambda: ear.newest("other") == {"relay": True})
+    eventually(lambda: "plug" in ear.infos)
+    eventually(lambda: ear.availability.get("plug") == "online")
+    eventually(lambda: ("cmnd/plug/STATE", "") in ear.others)
+    ear.set("plug", {"relay": False})
+    eventually(lambda: ("cmnd/plug/POWER", "OFF") in ear.others)
+    assert ear.newest("plug") == {}
+    assert ear.of("plug") == []
+
+
+def test_a_last_will_makes_a_device_offline_and_its_next_word_online(
+    importers: Importers, ear: Ear, eventually: Eventually
+) -> None:
+    importers.start(PROBE + source("tasmota") + source("zigbee2mqtt"))
+    ready(ear, eventually)
+    ear.say("tele/plug/LWT", "Offline")  # nobody knows yet that there is such a device
+    ear.say("tele/plug/INFO1", '{"Info1":{"Module":"Sonoff Pow"}}')
+    ear.say("tele/never/LWT", "Online")  # nor ever will: it has no values
+    ear.say("stat/plug/POWER", "ON")
+    ear.say("zigbee2mqtt/one", '{"power":1}')
+    eventually(lambda: ear.availability.get("plug") == "online" and ear.availability.get("one") == "online")
+    ear.say("tele/plug/LWT", "Offline")
+    ear.say("zigbee2mqtt/bridge/state", '{"state":"offline"}')
+    eventually(lambda: ear.availability["plug"] == "offline" and ear.availability["one"] == "offline")
+    ear.say("tele/plug/LWT", "Online")
+    ear.say("zigbee2mqtt/one", '{"power":2}')
+    eventually(lambda: ear.availability["plug"] == "online" and ear.availability["one"] == "online")
+    assert ear.infos["plug"]["model"] == "Tasmota Sonoff Pow"
+    assert ear.availability.keys() == {"plug", "one", "ready_probe"}
+
+
+def test_devices_of_like_names_stay_apart_over_restarts(importers: Importers, ear: Ear, eventually: Eventually) -> None:
+    section = PROBE + source("zigbee2mqtt", 'devices = { "Wohnzimmer (alt)" = "old" }')
+    process = importers.start(section)
+    ready(ear, eventually)
+    ear.say("zigbee2mqtt/Küche/Plug 1", '{"power":1}')
+    ear.say("zigbee2mqtt/küche plug_1", '{"power":2}')
+    ear.say("zigbee2mqtt/Wohnzimmer (alt)", '{"power":3}')
+    ear.say("zigbee2mqtt/日本", '{"power":4}')
+    expected = {"kuche_plug_1": {"power": 1}, "kuche_plug_1_2": {"power": 2}, "old": {"power": 3}}
+    eventually(lambda: {name: ear.newest(name) for name in expected} == expected)
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    ear.states.clear()
+    importers.start(section)
+    ready(ear, eventually)
+    ear.say("zigbee2mqtt/küche plug_1", '{"power":2}')  # the other way round this time
+    ear.say("zigbee2mqtt/Küche/Plug 1", '{"power":1}')
+    eventually(lambda: ear.newest("kuche_plug_1") == {"power": 1} and ear.newest("kuche_plug_1_2") == {"power": 2})
+    assert importers.said().count("'日本' is not the name of a device") == 1
+
+
+def test_a_device_keeps_its_own_time_if_it_can_be_believed(
+    importers: Importers, ear: Ear, eventually: Eventually
+) -> None:
+    importers.start(PROBE + source("tasmota", 'timezone = "Asia/Kathmandu"') + source("emonhub") + source("shelly2"))
+    ready(ear, eventually)
+    begun = time.time()
+    own = int(begun) - 30
+    local = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(own + 5 * 3600 + 45 * 60))
+    ear.say("tele/plug/SENSOR", json.dumps({"Time": local, "ENERGY": {"Power": 1}}))
+    ear.say("tele/lost/SENSOR", '{"Time":"1970-01-01T00:33:28","ENERGY":{"Power":22}}')
+    ear.say("emon/JSON/emontx", json.dumps({"power1": 1, "time": own + 0.25}))
+    ear.say("emon/JSON/old", '{"power1": 100, "time": 1399980731.7}')
+    ear.say(
+        "shellyplus1-1/events/rpc",
+        json.dumps({"method": "NotifyStatus", "params": {"ts": begun + 9e6, "switch:0": {"apower": 1}}}),
+    )
+    for name in ("plug", "lost", "emontx", "old", "shellyplus1-1"):
+        eventually(partial(ear.of, name))
+    assert ear.of("plug")[0][0] == own
+    assert ear.of("emontx")[0][0] == own + 0.25
+    for name in ("lost", "old", "shellyplus1-1"):
+        assert begun - 1 <= ear.of(name)[0][0] <= time.time()
+
+
+HOSTILE = [
+    b"",
+    b"\xff\xfe\x00",
+    b"[" * 100_000,
+    b'{"a":' * 100_000,
+    b'{"ENERGY":' * 5_000 + b"1" + b"}" * 5_000,
+    b'{"ENERGY":[' + b"1," * 200_000 + b"1]}",
+    b"9" * 100_000,
+    b'{"ENERGY":{"Power":' + b"9" * 5_000 + b"}}",
+    b'{"ENERGY":{"Power":1e999,"Voltage":NaN,"Current":-Infinity,"Total":"\\ud800"}}',
+    b'{"\\ud800":1,"Time":{},"ENERGY":5}',
+    json.dumps({f"sensor{number}": {"Temperature": number} for number in range(5_000)}).encode(),
+    b'{"state":"' + b"x" * 300_000 + b'"}',
+    b"null",
+    b'"ON"',
+]
+
+
+def test_hostile_payloads_are_set_aside_and_the_good_ones_around_them_are_kept(
+    importers: Importers, ear: Ear, eventually: Eventually
+) -> None:
+    process = importers.start(ALL)
+    ready(ear, eventually)
+    for payload in HOSTILE:
+        for topic in (
+            "tele/hostile/SENSOR",
+            "tele/hostile/STATE",
+            "tele/hostile/LWT",
+            "tele/hostile/INFO1",
+            "stat/hostile/POWER",
+            "shellies/plug/relay/0/power",
+            "shellies/plug/announce",
+            "shelly-1/events/rpc",
+            "shelly-1/status/switch:0",
+            "node/sensor/x/state",
+            "homeassistant/sensor/node/x/config",
+            "zigbee2mqtt/plug",
+            "zigbee2mqtt/bridge/devices",
+            "zigbee2mqtt/bridge/state",
+            "emon/JSON/plug",
+            "emonhub/rx/1/values",
+            topics.device(NODE, "hostile", "set"),
+        ):
+            ear.say(topic, payload)
+    ear.say("tele/hostile/SENSOR", '{"ENERGY":{"Power":NaN,"Voltage":230.5}}')
+    eventually(lambda: ear.newest("hostile").get("voltage") == 230.5)
+    assert process.poll() is None
+    status = reported(ear, importers, eventually)
+    assert status["counters"]["refused"] >= 100
+    assert status["counters"]["dropped_messages"] == status["counters"]["oversized_messages"] == 0
+    assert status["set_aside"]
+    assert "power" not in ear.newest("hostile")
+
+
+def test_unknown_topics_are_counted_and_the_newest_are_shown(
+    importers: Importers, ear: Ear, eventually: Eventually
+) -> None:
+    importers.start('[mqtt_importer]\nwatch = ["#"]\n' + PROBE + source("tasmota"))
+    ready(ear, eventually)
+    for number in range(30):
+        ear.say(f"heating/{number}", f"{number}.5")
+    ear.say("heating/29", "again")
+    ear.say("stat/plug/POWER", "ON")
+    eventually(lambda: ear.newest("plug"))
+
+    def shown() -> object:
+        unknown = reported(ear, importers, eventually)["facts"].get("unknown")
+        return unknown if unknown and unknown[0]["topic"] == "heating/29" else None
+
+    unknown = eventually(shown)
+    assert isinstance(unknown, list)
+    assert unknown[0] == {"topic": "heating/29", "count": 2, "payload": "again"}
+    assert [item["topic"] for item in unknown[:3]] == ["heating/29", "heating/28", "heating/27"]
+    assert len(unknown) == 20
+    assert ear.status["counters"]["unknown_messages"] == 31  # nothing of our own among them
+
+
+def test_overlapping_filters_make_one_reading_of_one_message(
+    importers: Importers, ear: Ear, eventually: Eventually
+) -> None:
+    maps = '[{ topic = "x/+/power", device = "{1}" }, { topic = "x/y/+", device = "y" }, { topic = "+/y/+", device = "y" }]'
+    importers.start(PROBE + source("map", f"maps = {maps}"))
+    ready(ear, eventually)
+    for power in range(5):
+        ear.say("x/y/power", str(power))
+    eventually(lambda: len(ear.of("y")) >= 5)
+    ear.say("x/z/power", "1")
+    eventually(lambda: ear.of("z"))
+    assert [values for _, values in ear.of("y")] == [{"power": power} for power in range(5)]
+
+
+def test_a_broker_that_restarts_is_found_again(
+    importers: Importers, ear: Ear, eventually: Eventually, broker: LocalBroker
+) -> None:
+    process = importers.start(PROBE + source("tasmota"))
+    ready(ear, eventually)
+    ear.say("stat/plug/POWER", "ON")
+    eventually(lambda: ear.newest("plug") == {"relay": True})
+    for wanted in (False, True):
+        broker.kill()
+        broker.start()
+        ear.states.clear()
+        eventually(lambda: ear.bus.connected)
+        ready(ear, eventually)
+        ear.say("stat/plug/POWER", "ON" if wanted else "OFF")
+        eventually(partial(ear.shows, "plug", {"relay": wanted}))
+    assert process.poll() is None
+
+
+class ForeignBroker:
+    """A broker of someone else: with a user, with TLS if there is a certificate, on a port of its own."""
+
+    def __init__(self, folder: Path, *, tls: bool) -> None:
+        folder.mkdir()
+        self.port = free_port()
+        secrets = folder / "secrets"
+        command = [sys.executable, str(ROOT / "scripts/secrets"), str(secrets), "--user", "house", "--user", "ear"]
+        subprocess.run([*command, *(["--tls", "localhost"] if tls else [])], check=True, capture_output=True)
+        self.passwords = {user: (secrets / user).read_text().strip() for user in ("house", "ear")}
+        self.password_file = secrets / "house"
+        self.ca = str(secrets / "broker/ca.crt") if tls else ""
+        self._config = folder / "mosquitto.conf"
+        keys = f"certfile {secrets}/broker/server.crt\nkeyfile {secrets}/broker/server.key\n" if tls else ""
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous false\npassword_file {secrets}/broker/passwords\n{keys}"
+            f"user {getpass.getuser()}\nlog_dest stderr\nlog_type error\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([mosquitto_command(), "-c", str(self._config)])
+
+    def kill(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")  # paho, when a handshake is cut off
+@pytest.mark.parametrize(("tls", "version"), [(False, "3.1.1"), (True, "5")])
+def test_another_broker_with_a_user_and_tls_is_read_and_restarts(
+    importers: Importers, ear: Ear, eventually: Eventually, tmp_path: Path, tls: bool, version: str
+) -> None:
+    foreign = ForeignBroker(tmp_path / "foreign", tls=tls)
+    ca = f'ca = "{foreign.ca}"\n' if tls else ""
+    process = importers.start(
+        source("tasmota", 'broker = "house"\ncommands = true')
+        + f'[mqtt_importer.brokers.house]\nhost = "localhost"\nport = {foreign.port}\nversion = "{version}"\n'
+        + f'user = "house"\npassword = "file:{foreign.password_file}"\n{ca}'
+    )
+    eventually(lambda: "broker house" in importers.said())  # it is away at first
+    try:
+        for power in (1, 2):
+            foreign.start()
+            with Ear(foreign.port, password=foreign.passwords["ear"], name="other", ca=foreign.ca) as house:
+
+                def heard(house: Ear = house, power: int = power) -> bool:
+                    house.say("tele/plug/SENSOR", json.dumps({"ENERGY": {"Power": power}}))
+                    return ear.newest("plug").get("power") == power
+
+                eventually(heard)
+                eventually(lambda: ear.availability.get("plug") == "online")
+                house.say("stat/plug/POWER", "OFF")
+                eventually(lambda: ear.newest("plug").get("relay") is False)
+                ear.set("plug", {"relay": True})
+                eventually(partial(house.others.count, ("cmnd/plug/POWER", "ON")))
+                assert not [topic for topic, _ in house.others if topic.startswith(topics.ROOT)]
+            foreign.kill()
+            eventually(lambda: ear.availability.get("plug") == "offline")
+    finally:
+        foreign.kill()
+    assert process.poll() is None
+    assert foreign.passwords["house"] not in importers.said()
+
+
+def test_without_sources_it_says_so_and_waits(importers: Importers, ear: Ear, eventually: Eventually) -> None:
+    process = importers.start("")
+    eventually(lambda: ear.status.get("state") == "online")
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    assert "nothing to import" in importers.said()

@@ -1,0 +1,139 @@
+import queue
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.sensor_reader import counter
+from services.sensor_reader.counter import Watch
+from services.sensor_reader.counting import Edge
+from services.sensor_reader.gpio import Line
+from services.sensor_reader.options import Counter
+from tests.sensor_reader.bus import Desk
+
+GAS = Counter(name="gas", line=17, interval=0.1, debounce=0.005, start=100)
+Eventually = Callable[[Callable[[], object]], object]
+
+
+class Wire:
+    """A line that a test pulses, pulls out and plugs in."""
+
+    def __init__(self) -> None:
+        self.there = True
+        self._said: queue.SimpleQueue[list[Edge]] = queue.SimpleQueue()
+        self._number = 0
+        self._ms = 0
+
+    def pulse(self, times: int = 1, apart: int = 50) -> None:
+        edges = []
+        for _ in range(times):
+            self._number += 1
+            self._ms += apart
+            edges.append(Edge(self._ms * 1_000_000, self._number))
+        self._said.put(edges)
+
+    def open(self, _counter: Counter, _root: Path) -> Line:
+        if not self.there:
+            raise OSError("no such line")
+        self._number = 0
+        return self
+
+    def edges(self, seconds: float) -> list[Edge]:
+        if not self.there:
+            raise OSError("the line is gone")
+        try:
+            return self._said.get(timeout=max(seconds, 0.001))
+        except queue.Empty:
+            return []
+
+    def close(self) -> None:
+        pass
+
+
+class Meter:
+    """Starts a watch on a wire, as often as the service would be started."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.wire = Wire()
+        self.desk = Desk(data)
+        self.watches: list[Watch] = []
+
+    def start(self) -> None:
+        self.desk = Desk(self.data)
+        self.watches.append(Watch(GAS, "/", self.desk.service, self.desk.producer, self.wire.open))
+
+    def stop(self) -> None:
+        for watch in self.watches:
+            watch.stop()
+            watch.join(30)
+
+    def told(self) -> int:
+        readings = self.desk.of("gas")
+        return int(readings[-1]["pulses"]) if readings else -1
+
+
+@pytest.fixture
+def meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
+    monkeypatch.setattr(counter, "RETRY_SECONDS", 0.01)
+    meter = Meter(tmp_path)
+    meter.start()
+    yield meter
+    meter.stop()
+
+
+def test_pulses_are_counted_and_told(meter: Meter, eventually: Eventually) -> None:
+    eventually(lambda: meter.told() == 100)
+    meter.wire.pulse(3)
+    eventually(lambda: meter.told() == 103)
+    assert meter.desk.infos["gas"].channels["pulses"].kind == "counter"
+    assert meter.desk.states["gas"] == ["online"]
+
+
+def test_a_bouncing_contact_is_told_in_the_status(meter: Meter, eventually: Eventually) -> None:
+    meter.wire.pulse()
+    meter.wire.pulse(4, apart=1)
+    eventually(lambda: meter.desk.counters["bounced"] == 4)
+    eventually(lambda: meter.told() == 101)
+
+
+def test_the_count_goes_on_after_a_restart(meter: Meter, eventually: Eventually) -> None:
+    meter.wire.pulse(7)
+    eventually(lambda: meter.told() == 107)
+    meter.stop()
+    meter.start()
+    meter.wire.pulse()
+    eventually(lambda: meter.told() == 108)
+
+
+def test_a_line_that_goes_away_is_offline_until_it_is_back(meter: Meter, eventually: Eventually) -> None:
+    meter.wire.pulse(2)
+    eventually(lambda: meter.told() == 102)
+    meter.wire.there = False
+    eventually(lambda: meter.desk.states["gas"][-1] == "offline")
+    assert meter.desk.facts["counter:gas"]["why"] in ("the line is gone", "no such line")
+    meter.wire.there = True
+    eventually(lambda: meter.desk.states["gas"] == ["online", "offline", "online"])
+    meter.wire.pulse()
+    eventually(lambda: meter.told() == 103)
+
+
+def test_a_count_that_cannot_be_kept_is_not_told_until_it_can(tmp_path: Path, eventually: Eventually) -> None:
+    (tmp_path / "data").write_text("a file in the place of the folder")
+    meter = Meter(tmp_path / "data")
+    meter.start()
+    try:
+        eventually(lambda: meter.desk.states.get("gas") == ["offline"])
+        assert "cannot be kept" in meter.desk.facts["counter:gas"]["why"]
+        assert meter.told() == -1
+    finally:
+        meter.stop()
+
+
+def test_a_damaged_file_is_set_aside(meter: Meter, eventually: Eventually) -> None:
+    eventually(lambda: meter.told() == 100)
+    meter.stop()
+    (meter.data / "sensor_reader/gas.count").write_bytes(b"rubbish")
+    meter.start()
+    eventually(lambda: meter.told() == 100)
+    assert [why for why, _, _ in meter.desk.bad] == ["the file with the count is damaged"]

@@ -1,0 +1,177 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.sensor_reader import one_wire
+from services.sensor_reader.answers import Disturbed, NotAValue
+from services.sensor_reader.one_wire import Thermometer, checksum, slave
+from services.sensor_reader.sensors import Sensor, read
+from tests.sensor_reader.tree import Tree
+
+GOOD = "72 01 4b 46 7f ff 0e 10 57"
+
+
+def said(scratchpad: str, verdict: str = "YES") -> str:
+    """Return what the kernel writes for nine bytes in hexadecimal."""
+    content = bytes.fromhex(scratchpad)
+    celsius = int.from_bytes(content[:2], "little", signed=True) * 1000 // 16
+    return f"{scratchpad} : crc={content[8]:02x} {verdict}\n{scratchpad} t={celsius}\n"
+
+
+def pad(sixteenths: int, reserved: int = 0x10) -> str:
+    content = sixteenths.to_bytes(2, "little", signed=True) + bytes([0x4B, 0x46, 0x7F, 0xFF, reserved, 0x10])
+    return (content + bytes([checksum(content)])).hex(" ")
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    return Tree(tmp_path)
+
+
+@pytest.fixture
+def thermometer(tree: Tree) -> tuple[Thermometer, Callable[[str], object]]:
+    folder = tree.ds18b20("0316a2794bff", said(GOOD))
+    return Thermometer(folder), lambda content: tree.write(folder / "w1_slave", content)
+
+
+Subject = tuple[Thermometer, Callable[[str], object]]
+
+
+def only(tree: Tree) -> Sensor:
+    (sensor,) = one_wire.discover(tree.root)
+    return sensor
+
+
+def test_a_ds18b20_is_found_under_its_serial_number(tree: Tree) -> None:
+    tree.ds18b20("0316a2794bff", said(GOOD))
+    (tree.root / "sys/bus/w1/devices/w1_bus_master1").mkdir()
+    sensor = only(tree)
+    assert (sensor.name, sensor.model, sensor.lane) == ("ds18b20_0316a2794bff", "DS18B20", "w1_bus_master1")
+    assert read(sensor, lambda _: None).values == {"temperature": 23.125}
+
+
+def test_every_family_of_thermometers_is_found_and_nothing_else(tree: Tree) -> None:
+    for name in ("10-000802b4ba0e", "3b-000000183ca2", "1d-000000000001", "28-short", "00-800000000000"):
+        tree.device(f"sys/devices/w1_bus_master1/{name}", f"sys/bus/w1/devices/{name}", {"w1_slave": said(GOOD)})
+    assert [sensor.model for sensor in one_wire.discover(tree.root)] == ["DS18S20", "DS1825"]
+
+
+def test_sensors_of_one_bus_wait_for_each_other_and_those_of_two_do_not(tree: Tree) -> None:
+    tree.ds18b20("000000000001", said(GOOD))
+    tree.ds18b20("000000000002", said(GOOD))
+    tree.ds18b20("000000000003", said(GOOD), bus=2)
+    lanes = [sensor.lane for sensor in one_wire.discover(tree.root)]
+    assert lanes == ["w1_bus_master1", "w1_bus_master1", "w1_bus_master2"]
+
+
+@pytest.mark.parametrize(
+    ("sixteenths", "celsius"), [(-20, -1.25), (0, 0.0), (-880, -55.0), (2000, 125.0), (371, 23.1875)]
+)
+def test_temperatures_above_and_below_zero_are_read(thermometer: Subject, sixteenths: int, celsius: float) -> None:
+    ask, write = thermometer
+    content = said(pad(sixteenths))
+    write(content)
+    assert ask()["temperature"] == pytest.approx(celsius, abs=0.001)
+
+
+def test_the_attribute_of_newer_kernels_is_read_where_there_is_no_other(tree: Tree) -> None:
+    folder = tree.ds18b20("0316a2794bff", said(GOOD))
+    (folder / "w1_slave").unlink()
+    tree.write(folder / "temperature", "-1250\n")
+    assert read(only(tree), lambda _: None).values == {"temperature": -1.25}
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (said(GOOD, "NO"), "wrong checksum"),
+        (said(GOOD).replace("72 01", "73 01"), "wrong checksum"),
+        (said("00 00 00 00 00 00 00 00 00"), "shorted"),
+        (said("ff ff ff ff ff ff ff ff ff", "NO"), "wrong checksum"),
+        (said(GOOD).splitlines(keepends=True)[0], "not as the kernel writes it"),
+        (said(GOOD)[:-4], "only a part"),
+        ("", "only a part"),
+        ("garbage\n", "not as the kernel writes it"),
+    ],
+)
+def test_a_disturbed_answer_is_asked_for_again_and_then_set_aside(tree: Tree, content: str, why: str) -> None:
+    tree.ds18b20("0316a2794bff", content)
+    result = read(only(tree), lambda _: None)
+    assert result.values == {}
+    assert result.repeats == 2
+    assert [why in bad.why for bad in result.bad] == [True]
+
+
+def test_an_answer_that_is_whole_the_second_time_counts(tree: Tree) -> None:
+    folder = tree.ds18b20("0316a2794bff", said(GOOD, "NO"))
+    result = read(only(tree), lambda _: tree.write(folder / "w1_slave", said(GOOD)))
+    assert (result.values, result.repeats, result.bad) == ({"temperature": 23.125}, 1, [])
+
+
+def test_85_degrees_before_anything_else_are_not_believed(thermometer: Subject) -> None:
+    ask, write = thermometer
+    write(said(pad(85 * 16)))
+    for _ in range(3):
+        with pytest.raises(NotAValue, match="85 °C"):
+            ask()
+
+
+def test_85_degrees_out_of_nowhere_are_not_believed(thermometer: Subject) -> None:
+    ask, write = thermometer
+    ask()
+    write(said(pad(85 * 16)))
+    with pytest.raises(NotAValue, match="85 °C"):
+        ask()
+
+
+def test_85_degrees_of_a_boiler_that_gets_there_are_believed(thermometer: Subject) -> None:
+    ask, write = thermometer
+    for sixteenths in (84 * 16, 85 * 16, 85 * 16, 86 * 16):
+        write(said(pad(sixteenths)))
+        assert ask() == {"temperature": sixteenths / 16}
+
+
+def test_a_sensor_that_lost_its_supply_beside_85_degrees_is_found_out_by_its_reserved_byte(
+    thermometer: Subject,
+) -> None:
+    ask, write = thermometer
+    write(said(pad(84 * 16)))
+    ask()
+    write(said(pad(85 * 16, reserved=0x0C)))
+    with pytest.raises(NotAValue, match="85 °C"):
+        ask()
+
+
+def test_the_reserved_byte_of_a_copy_that_never_changes_it_says_nothing(thermometer: Subject) -> None:
+    ask, write = thermometer
+    for sixteenths in (84 * 16, 85 * 16):
+        write(said(pad(sixteenths, reserved=0x0C)))
+        assert ask() == {"temperature": sixteenths / 16}
+
+
+def test_what_the_sensor_cannot_measure_is_set_aside(thermometer: Subject) -> None:
+    ask, write = thermometer
+    write(said(pad(127 * 16)))
+    with pytest.raises(NotAValue, match="no temperature"):
+        ask()
+
+
+def test_the_checksum_is_that_of_the_data_sheet() -> None:
+    assert checksum(bytes.fromhex("02 1c b8 01 00 00 00 a2")) == 0  # Maxim, application note 27
+
+
+@given(st.one_of(st.text(max_size=200), st.binary(max_size=200).map(lambda b: b.decode("latin-1"))))
+def test_any_text_is_a_temperature_or_disturbed(content: str) -> None:
+    with pytest.raises(Disturbed):
+        slave(content)
+
+
+@given(st.integers(0, 8), st.integers(1, 255))
+def test_a_changed_byte_is_always_noticed(where: int, change: int) -> None:
+    content = bytearray.fromhex(GOOD)
+    content[where] ^= change
+    with pytest.raises(Disturbed, match="wrong checksum"):
+        slave(f"{content.hex(' ')} : crc={content[8]:02x} YES\n{content.hex(' ')} t=1000\n")

@@ -1,0 +1,241 @@
+import json
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from heliograph import topics
+from heliograph.bus import Bus, Message
+from heliograph.config import Broker
+from tests.conftest import LocalBroker, Processes
+from tests.sensor_reader.test_one_wire import GOOD, said
+from tests.sensor_reader.tree import Tree
+
+Eventually = Callable[[Callable[[], object]], object]
+
+# In the place of gpiod: a line whose edges are told by a number in a file.
+GPIOD = """
+import os, time
+from functools import partial
+from pathlib import Path
+
+WIRE = Path(os.environ["WIRE"])
+
+class LineSettings:
+    def __init__(self, **settings): pass
+
+class Event:
+    def __init__(self, number):
+        self.line_seqno, self.timestamp_ns = number, number * 1_000_000_000
+
+class Request:
+    def __init__(self):
+        self.start = self.seen = int(WIRE.read_text())
+
+    def wait_edge_events(self, seconds):
+        end = time.monotonic() + seconds
+        while int(WIRE.read_text()) == self.seen:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.005)
+        return True
+
+    def read_edge_events(self):
+        before, self.seen = self.seen, int(WIRE.read_text())
+        return [Event(number - self.start) for number in range(before + 1, self.seen + 1)]
+
+    def release(self): pass
+
+def request_lines(path, **options):
+    return Request()
+"""
+LINE = """
+from enum import Enum
+Bias = Enum("Bias", "AS_IS DISABLED PULL_UP PULL_DOWN")
+Direction = Enum("Direction", "INPUT")
+Edge = Enum("Edge", "RISING FALLING BOTH")
+"""
+
+
+class Ear:
+    """Hears everything on the bus."""
+
+    def __init__(self, port: int) -> None:
+        self.states: dict[str, list[dict[str, Any]]] = {}
+        self.infos: dict[str, dict[str, Any]] = {}
+        self.availability: dict[str, list[str]] = {}
+        self.status: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._bus = Bus(Broker(port=port), "ear", "ear")
+        for kind in ("state", "info", "availability"):
+            self._bus.subscribe(topics.every_device(kind), self._device)
+        self._bus.subscribe(topics.every_service("status"), self._service)
+
+    def __enter__(self) -> "Ear":
+        self._bus.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bus.__exit__()
+
+    def _device(self, message: Message) -> None:
+        _, device, kind, _ = topics.parse(message.topic)
+        with self._lock:
+            if kind == "state":
+                self.states.setdefault(device, []).append(json.loads(message.payload)["values"])
+            elif kind == "info":
+                self.infos[device] = json.loads(message.payload)
+            else:
+                self.availability.setdefault(device, []).append(message.payload.decode())
+
+    def _service(self, message: Message) -> None:
+        self.status = json.loads(message.payload)
+
+    def newest(self, device: str) -> dict[str, Any]:
+        with self._lock:
+            return self.states.get(device, [{}])[-1]
+
+    def how_many(self, device: str) -> int:
+        with self._lock:
+            return len(self.states.get(device, []))
+
+    def several(self, device: str) -> bool:
+        return self.how_many(device) >= 2
+
+    def last(self, device: str) -> str:
+        with self._lock:
+            return self.availability.get(device, [""])[-1]
+
+
+class Reader:
+    """The service in a process, on a tree of its own."""
+
+    def __init__(self, folder: Path, broker: LocalBroker, processes: Processes) -> None:
+        self.tree = Tree(folder / "root")
+        self._folder = folder
+        self._broker = broker
+        self._processes = processes
+
+    def start(self, section: str = "", **environment: str) -> "subprocess.Popen[bytes]":
+        file = self._folder / "config.toml"
+        file.write_text(
+            f'[node]\nname = "pi1"\ndata = "{self._folder / "data"}"\nclock = "trust"\n'
+            f"[broker]\nport = {self._broker.port}\n"
+            f'[sensor_reader]\nroot = "{self.tree.root}"\ninterval = 0.2\nsystem_interval = 0.5\n{section}'
+        )
+        return self._processes.start("services.sensor_reader", str(file), **environment)
+
+
+@pytest.fixture
+def ear(broker: LocalBroker) -> Iterator[Ear]:
+    with Ear(broker.port) as listening:
+        yield listening
+
+
+@pytest.fixture
+def reader(tmp_path: Path, broker: LocalBroker, processes: Processes) -> Reader:
+    return Reader(tmp_path, broker, processes)
+
+
+def test_readings_of_every_family_arrive_and_come_and_go_with_their_sensors(
+    reader: Reader, ear: Ear, eventually: Eventually
+) -> None:
+    tree = reader.tree
+    tree.machine()
+    tree.dht()
+    tree.ds18b20("0316a2794bff", said(GOOD))
+    tree.ds18b20("0000000000ba", said(GOOD, "NO"))
+    tree.hwmon(0, "platform/soc/i2c-1/1-0044", "sht3x", temp1_input="21870", humidity1_input="51234")
+    process = reader.start('[sensor_reader.sensors.dht11_4]\nname = "cellar"\n')
+    good = ("cellar", "ds18b20_0316a2794bff", "sht3x_1-0044", "system")
+    for name in good:
+        eventually(partial(ear.several, name))
+        assert ear.last(name) == "online"
+    assert ear.newest("cellar") == {"temperature": 21.5, "humidity": 48.3}
+    assert ear.newest("ds18b20_0316a2794bff") == {"temperature": 23.125}
+    assert ear.newest("system")["under_voltage"] is True
+    assert ear.infos["cellar"]["channels"]["humidity"] == {"unit": "%"}
+    assert ear.infos["cellar"]["service"] == "sensor_reader"
+    eventually(lambda: ear.last("ds18b20_0000000000ba") == "offline")  # never a right checksum
+
+    tree.unplug("sys/bus/iio/devices/iio:device0")
+    tree.bme280()
+    eventually(lambda: ear.last("cellar") == "offline")
+    eventually(lambda: ear.newest("bme280_1-0076"))
+    tree.dht(number=3)
+    eventually(lambda: ear.last("cellar") == "online")
+    before = ear.how_many("cellar")
+    eventually(lambda: ear.how_many("cellar") > before)
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_driver_that_never_returns_stops_nobody_else(reader: Reader, ear: Ear, eventually: Eventually) -> None:
+    folder = reader.tree.dht()
+    (folder / "in_temp_input").unlink()
+    os.mkfifo(folder / "in_temp_input")  # opening it waits for ever, as a driver that hangs
+    reader.tree.bme280()
+    process = reader.start()
+    eventually(lambda: ear.how_many("bme280_1-0076") >= 10)
+    assert ear.how_many("dht11_4") == 0
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def test_counted_pulses_survive_kill_9(reader: Reader, ear: Ear, eventually: Eventually, tmp_path: Path) -> None:
+    package, wire = tmp_path / "stand_in/gpiod", tmp_path / "wire"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(GPIOD)
+    (package / "line.py").write_text(LINE)
+
+    def pulse(total: int) -> None:
+        partial = wire.with_suffix(".partial")
+        partial.write_text(str(total))
+        partial.replace(wire)
+
+    def told(count: int) -> bool:
+        return bool(ear.newest("gas").get("pulses") == count)
+
+    section = '[[sensor_reader.counters]]\nname = "gas"\nchip = "gpiochip0"\nline = 4\ninterval = 0.2\nstart = 1000\n'
+    environment = {"PYTHONPATH": str(package.parent), "WIRE": str(wire)}
+    pulse(0)
+    process = reader.start(section, **environment)
+    eventually(lambda: told(1000))
+    for total in range(1, 31):
+        pulse(total)
+    eventually(lambda: told(1030))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = ear.how_many("gas")
+    process = reader.start(section, **environment)
+    eventually(lambda: ear.how_many("gas") > before)  # the line is open again
+    assert told(1030)
+    pulse(35)
+    eventually(lambda: told(1035))
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+
+
+def test_a_line_that_is_not_there_is_offline_and_said_once(
+    reader: Reader, ear: Ear, eventually: Eventually, processes: Processes
+) -> None:
+    process = reader.start('[[sensor_reader.counters]]\nname = "gas"\nline = 17\n')
+    eventually(lambda: ear.last("gas") == "offline")
+    eventually(lambda: ear.how_many("system"))
+    process.terminate()
+    assert process.wait(timeout=30) == 0
+    assert processes.said().count("no GPIO chip has a line GPIO17") == 1
+
+
+def test_a_mistake_in_the_configuration_is_one_line(reader: Reader, processes: Processes) -> None:
+    process = reader.start("wait = 3\n")
+    assert process.wait(timeout=30) == 1
+    (line,) = processes.said().splitlines()
+    assert "[sensor_reader]" in line
+    assert "wait" in line

@@ -1,0 +1,207 @@
+"""What is written to a radio board, by the real process."""
+
+import json
+import re
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import simulator
+from heliograph import topics
+from heliograph.bus import Message
+from tests.serial_bridge.conftest import Line, Processes, Start, Wait, Watcher, Write, port
+
+FIRST = 'group = 210\nfrequency = 433\nbase_id = 5\nquiet = "on"\ncalibration = "230V"\n'
+THEN = 'group = 210\nfrequency = 868\nbase_id = 5\nquiet = "off"\ncalibration = "110V"\n'
+NODE = '[serial_bridge.nodes.19]\nname = "emonth"\nscale = 0.1\n'
+TX = '[serial_bridge.nodes.20]\nname = "display"\ntx.datacodes = ["b", "b", "b", "h", "h", "H", "H"]\n'
+
+
+def wrote(line: Line, expected: bytes) -> Callable[[], bool]:
+    """Whether exactly these bytes were written, as far as they have come; anything else fails at once."""
+    found = b""
+
+    def check() -> bool:
+        nonlocal found
+        found += line.written()
+        assert expected.startswith(found), found
+        return found == expected
+
+    return check
+
+
+def gone(client: socket.socket) -> bool:
+    try:
+        return client.recv(10) == b""
+    except ConnectionError:
+        return True
+
+
+def radio(line: Line, settings: str, line_format: str = "rfm2pi") -> str:
+    return f"{port('radio', line.path, line_format)}[serial_bridge.ports.radio]\n{settings}"
+
+
+def test_the_board_is_asked_and_set_and_a_change_in_the_file_sets_what_differs_and_keeps_half_a_line(
+    start: Start, write: Write, line: Line, watcher: Watcher, eventually: Wait
+) -> None:
+    line.plug_in()
+    start(radio(line, FIRST) + NODE)
+    eventually(wrote(line, b"v"))
+    line.say(b"[RF12demo.12] E i5* g100 @ 433 MHz\r\n")
+    eventually(watcher.is_open("radio"))
+    eventually(wrote(line, b"210g1q1p"))
+    line.say(b"OK 19 205 0 0 ")
+    write(radio(line, THEN) + NODE.replace("0.1", "0.01"))
+    eventually(wrote(line, b"8b0q2p"))
+    line.say(b"0 (-75)\r\n")
+    eventually(watcher.has_states(1))
+    assert watcher.states == [("emonth", {"1": 2.05, "2": 0.0, "rssi": -75})]
+    assert watcher.port("radio")["open"] is True
+
+
+def test_a_board_that_does_not_answer_is_set_all_the_same(
+    start: Start, line: Line, watcher: Watcher, eventually: Wait
+) -> None:
+    line.plug_in()
+    start(radio(line, FIRST))
+    eventually(wrote(line, b"v5i4b210g1q1p"))
+
+
+def test_a_board_without_settings_is_only_asked_what_it_is(start: Start, line: Line, eventually: Wait) -> None:
+    line.plug_in()
+    start(port("radio", line.path, "rfm2pi"))
+    eventually(wrote(line, b"v"))
+
+
+def test_the_time_is_broadcast_as_often_as_it_is_to_be(start: Start, line: Line, eventually: Wait) -> None:
+    line.plug_in()
+    start(radio(line, "send_time = 1.0\n"))
+    found = b""
+
+    def twice() -> list[bytes]:
+        nonlocal found
+        found += line.written()
+        times = re.findall(rb"00,(?:[01][0-9]|2[0-3]),[0-5][0-9],00,s", found)
+        return times if len(times) >= 2 else []
+
+    times = eventually(twice)
+    assert b"v" + b"".join(times) == found
+
+
+@pytest.mark.parametrize(
+    ("line_format", "expected"),
+    [
+        ("rfm2pi", b"v20,14,38,34,188,2,138,0,140,10,61,3,0s"),
+        ("oem", b"T20,14,38,34,188,2,138,0,140,10,61,3\n"),
+    ],
+)
+def test_a_set_message_is_packed_and_sent_to_its_node(
+    start: Start, line: Line, watcher: Watcher, eventually: Wait, line_format: str, expected: bytes
+) -> None:
+    line.plug_in()
+    start(port("radio", line.path, line_format) + TX)
+    eventually(watcher.is_open("radio"))
+    topic = topics.device("home", "display", "set")
+    for wrong in (b"14,38", b"[1]", b"[1,2,3,4,5,6,70000]", b'{"hour": 1}', b"\xff"):
+        watcher.bus.publish(topic, wrong, qos=1)
+    watcher.bus.publish(topics.device("home", "somebody_elses", "set"), b"[1]", qos=1)
+    answers: list[Message] = []
+    back = topics.response("home", "watcher", "set")
+    watcher.bus.subscribe(back, answers.append)
+    answered: dict[str, Any] = {"qos": 1, "response_topic": back, "correlation": b"1"}
+    watcher.bus.publish(topic, b"[14,38]", **answered)
+    watcher.bus.publish(topic, b"[14,38,34,700,138,2700,829]", **answered)
+    eventually(wrote(line, expected))
+    eventually(lambda: len(answers) == 2)
+    refusal, receipt = (json.loads(answer.payload) for answer in answers)
+    assert refusal["refused"] == {"packet": "2 values, the node gets 7"}
+    assert receipt["values"] == {"1": 14, "2": 38, "3": 34, "4": 700, "5": 138, "6": 2700, "7": 829}
+    line.pull_out()
+    eventually(watcher.is_open("radio", is_open=False))
+    assert (watcher.counter("packets_sent"), watcher.counter("packets_refused")) == (1, 6)
+
+
+def test_what_is_said_to_the_repeater_goes_to_the_radio(
+    start: Start, line: Line, watcher: Watcher, eventually: Wait, free_ports: Callable[[], int]
+) -> None:
+    line.plug_in()
+    number = free_ports()
+    start(f"{port('radio', line.path, 'rfm2pi')}repeater.port = {number}\n")
+    eventually(wrote(line, b"v"))
+    with socket.create_connection(("127.0.0.1", number), timeout=30) as client:
+        client.sendall(b"4b\r\n\x01\r\n15i\r\nhal")
+        eventually(wrote(line, b"4b15i"))
+
+
+def test_who_is_not_on_the_list_of_the_repeater_is_sent_away(
+    start: Start, line: Line, watcher: Watcher, processes: Processes, eventually: Wait, free_ports: Callable[[], int]
+) -> None:
+    line.plug_in()
+    number = free_ports()
+    start(f'{port("radio", line.path, "rfm2pi")}repeater = {{ port = {number}, allow = ["10.0.0.0/8"] }}\n')
+    eventually(lambda: "the repeater of radio listens" in processes.said())
+    with socket.create_connection(("127.0.0.1", number), timeout=30) as client:
+        client.sendall(b"4b\r\n")
+        assert gone(client)
+    eventually(wrote(line, b"v"))
+    assert "127.0.0.1 is not on the list of the repeater" in processes.said()
+
+
+def test_a_node_that_is_not_listed_is_offered_and_what_is_offered_can_be_pasted(
+    start: Start, write: Write, line: Line, watcher: Watcher, processes: Processes, eventually: Wait
+) -> None:
+    line.plug_in()
+    section = port("radio", line.path, "rfm2pi")
+    start(section)
+    eventually(watcher.is_open("radio"))
+    for _ in range(2):
+        line.say(b"OK 23 205 0 0 0 36 2 31 0 7 0 0 0 (-75)\r\n")
+    eventually(lambda: "radio node 23 is not in the configuration; it looks like emonth2" in processes.said())
+    line.pull_out()
+    eventually(lambda: watcher.status.get("facts", {}).get("unknown_nodes"))
+    offer = watcher.status["facts"]["unknown_nodes"]["23"]
+    assert (offer["packets"], offer["bytes"], offer["templates"]) == (2, 12, ["emonth2"])
+    write(section + offer["paste"])
+    line.plug_in()
+    eventually(watcher.is_open("radio"))
+    eventually(lambda: "the settings have changed" in processes.said())
+    line.say(b"OK 23 205 0 0 0 36 2 31 0 7 0 0 0 (-75)\r\n")
+    eventually(watcher.has_states(1))
+    name, values = watcher.states[0]
+    assert name == "emonth_23"
+    assert values["temperature"] == 20.5
+    assert values["pulsecount"] == 7
+
+
+def test_a_mistake_in_the_changed_file_is_said_and_the_old_settings_stay(
+    start: Start, write: Write, line: Line, watcher: Watcher, processes: Processes, eventually: Wait
+) -> None:
+    line.plug_in()
+    start(port("radio", line.path, "rfm2pi") + NODE)
+    eventually(watcher.is_open("radio"))
+    write(port("radio", line.path, "morse"))
+    eventually(lambda: watcher.status.get("facts", {}).get("mistake"))
+    assert "no such format: 'morse'" in watcher.status["facts"]["mistake"]
+    line.say(b"OK 19 205 0 (-75)\r\n")
+    eventually(watcher.has_states(1))
+    write(port("other", line.path, "rfm2pi") + NODE)
+    eventually(watcher.is_open("other"))
+    assert watcher.status["facts"]["mistake"] == ""
+    assert list(watcher.status["facts"]["ports"]) == ["other"]
+    line.say(b"OK 19 206 0 (-75)\r\n")
+    eventually(watcher.has_states(2))
+    assert json.dumps(watcher.states[1]) == '["emonth", {"1": 20.6, "rssi": -75}]'
+
+
+def test_the_simulated_board_is_set_and_heard(start: Start, watcher: Watcher, eventually: Wait) -> None:
+    with simulator.run(simulator.Options(radio_seconds=0.2)) as site:
+        wanted = "[serial_bridge.ports.radio]\ngroup = 100\nbase_id = 7\nfrequency = 868\nquiet = 'off'\n"
+        node = (
+            '[serial_bridge.nodes.10]\nname = "emontx"\ndatacodes = ["h","h","h","h","h","h","h","h","h","h","h","L"]\n'
+        )
+        start(port("radio", site.emontx.path, "rfm2pi") + wanted + node)
+        eventually(watcher.is_open("radio"))
+        eventually(lambda: site.emontx.settings() == "[RF12demo.12] G i7* g100 @ 868 MHz")
+        eventually(lambda: watcher.states)
