@@ -22,13 +22,15 @@ class Channel(Struct, frozen=True, omit_defaults=True):
     """What one value of a device means; `unit` as Home Assistant spells it, see units.py.
 
     `rollover` is the value, in `unit`, at which the register of a counter begins again at
-    zero: 2**32 of its steps for two Modbus registers; 0 when it is unknown.
+    zero: 2**32 of its steps for two Modbus registers; 0 when it is unknown. `writable` is
+    the lowest and the highest value that `set` takes; a state from 0 to 1 is a switch.
     """
 
     unit: str = ""
     kind: Kind = "gauge"
     label: str = ""
     rollover: float = 0.0
+    writable: tuple[float, float] | None = None
 
 
 class Info(Struct, frozen=True, omit_defaults=True):

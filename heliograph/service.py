@@ -62,6 +62,7 @@ class Service:
         self._set_aside: deque[SetAside] = deque(maxlen=REMEMBERED_INPUTS)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._saying = threading.Lock()  # a report on its way must not come after the goodbye
         self._producer: Producer | None = None
         self._thread = threading.Thread(target=self._keep_reporting, name="status", daemon=True)
 
@@ -75,7 +76,8 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         """Keep what was published, say offline, disconnect."""
-        self._stopped.set()
+        with self._saying:
+            self._stopped.set()
         self._thread.join()
         if self._producer:
             self._producer.__exit__()
@@ -169,8 +171,11 @@ class Service:
         )
 
     def report(self) -> None:
-        """Publish how the service is, now."""
-        self.bus.publish(self._topic, encode(self.status()), qos=1, retain=True)
+        """Publish how the service is, now; nothing once it has begun to stop."""
+        status = encode(self.status())
+        with self._saying:
+            if not self._stopped.is_set():
+                self.bus.publish(self._topic, status, qos=1, retain=True)
 
     def _keep_reporting(self) -> None:
         while not self._stopped.wait(STATUS_SECONDS):

@@ -155,7 +155,7 @@ def test_a_bad_question_is_refused_before_the_file_begins(
     assert words in answer.json()["detail"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=100)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(
     query=st.dictionaries(
         st.sampled_from(["series", "from", "to", "bucket", "tz", "functions", "format"]),

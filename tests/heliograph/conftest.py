@@ -5,13 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
 
 from tests.heliograph.engines import Embedded, Engine, Postgres
 from tests.heliograph.postgres_server import Server
-
-settings.register_profile("any machine", deadline=None)  # how long an example takes says more of the machine
-settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import psycopg
 
 from scripts import tools
+from tests.conftest import free_port
 
 NOBODY = 65534  # PostgreSQL refuses to run as root
 START_SECONDS = 60.0
@@ -50,9 +50,7 @@ class Server:
             self._user = NOBODY
             for path in (folder, self._data):
                 os.chown(path, NOBODY, NOBODY)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
+        self._port = free_port()
         made = subprocess.run(
             [program("initdb"), "--no-sync", "-A", "trust", "-U", "heliograph", "-E", "UTF8", "--locale=C", self._data],
             user=self._user,

@@ -58,7 +58,7 @@ def hours(found: list[float]) -> list[float]:
     return [(right - left) / 3600 for left, right in itertools.pairwise(found)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     name=st.sampled_from(ZONES),
     first=st.integers(int(at("1973-01-01")) // STEP, int(at("2037-12-01")) // STEP),
@@ -113,7 +113,7 @@ def clock_edges(start: float, end: float, bucket: int, name: str) -> list[float]
 MINUTES = [1, 5, 7, 15, 25, 30, 45, 60, 90, 120, 180, 300, 360, 420, 720, 1439]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_buckets_of_a_clock_begin_when_it_shows_a_multiple_of_them(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(ZONES))
@@ -128,7 +128,7 @@ def test_buckets_of_a_clock_begin_when_it_shows_a_multiple_of_them(data: st.Data
     assert edges(start, end, f"{minutes}m", name) == clock_edges(start, end, minutes * 60, name)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     name=st.sampled_from(ZONES),
     start=st.floats(at("1973-01-01"), at("2037-01-01")),
@@ -150,7 +150,7 @@ def test_buckets_rise_cover_what_is_asked_and_last_less_than_twice_what_they_sho
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(ZONES),
     start=st.floats(at("1973-01-01"), at("2037-01-01")),

@@ -127,7 +127,7 @@ def test_a_damaged_memory_stamps_nothing_and_is_written_anew(tmp_path: Path, sig
     assert list(boots(tmp_path)) == [clock.boot]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(content=st.binary(max_size=100))
 def test_any_memory_is_survived(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("clock")

@@ -385,7 +385,7 @@ def events(names: list[str]) -> st.SearchStrategy[list[tuple[str, int]]]:
     return st.lists(st.tuples(st.sampled_from(names), st.integers(1, 12)), max_size=60)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(events=events(COMMON + RARE))
 def test_whatever_dies_every_frame_is_stored_once_or_declared_lost(events: list[tuple[str, int]]) -> None:
     with a_world() as world:
@@ -395,7 +395,7 @@ def test_whatever_dies_every_frame_is_stored_once_or_declared_lost(events: list[
         world.check()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(events=events(COMMON + RARE + SETBACK))
 def test_a_storage_that_was_set_back_gets_again_what_is_still_held(events: list[tuple[str, int]]) -> None:
     with a_world() as world:

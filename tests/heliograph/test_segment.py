@@ -93,7 +93,7 @@ def test_a_file_cut_anywhere_gives_what_is_whole(tmp_path: Path) -> None:
             assert read == true_records()[: len(read)]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_never_yields_a_wrong_frame(
     tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
@@ -114,7 +114,7 @@ def test_a_flipped_bit_never_yields_a_wrong_frame(
     assert len(read) == len(PAYLOADS) - 1
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(data=st.binary(max_size=400), behind_a_head=st.booleans())
 def test_any_bytes_are_a_segment_or_a_value_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, behind_a_head: bool

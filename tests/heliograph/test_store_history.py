@@ -167,7 +167,7 @@ def live_through(engine: Engine, history: list[Step], cuts: list[float], limit: 
 
 
 @pytest.mark.parametrize("least", ["as it is", "one point"])
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(history=histories, cuts=edges, limit=st.integers(1, 7))
 def test_any_history_reads_like_a_plain_list(least: str, history: list[Step], cuts: list[float], limit: int) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
@@ -177,7 +177,7 @@ def test_any_history_reads_like_a_plain_list(least: str, history: list[Step], cu
         live_through(Embedded(Path(name)), history, cuts, limit)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(history=histories, cuts=edges, limit=st.integers(1, 7))
 def test_any_history_of_a_server_reads_like_a_plain_list(
     server: Server, history: list[Step], cuts: list[float], limit: int

@@ -128,7 +128,7 @@ def test_sums_are_exact_for_decimals_and_rounded_once_for_others(values: list[fl
         if exact.decimal(part) and sum(map(abs, part)) * 10**6 < exact.EXACT:
             assert total == float(sum(Fraction(repr(value)) for value in part))
         elif math.isfinite(total) and not exact.decimal(part):
-            assert total == math.fsum(part)
+            assert total == exact.fsum(part)
     both("minima", values, firsts)
     both("maxima", values, firsts)
     both("digits_of", values)

@@ -223,7 +223,7 @@ def test_a_device_behind_which_the_connection_always_closes_is_silent() -> None:
         client.read(1, 4, 0, 1)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=3),
     st.sampled_from([FramerType.RTU, FramerType.SOCKET]),
@@ -238,7 +238,7 @@ def test_no_bytes_whatever_are_more_than_a_set_aside(answers: list[bytes], frame
                     client.read(1, 4, 0, 2)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(st.binary(min_size=1, max_size=40))
 def test_no_noise_on_a_serial_line_is_more_than_a_set_aside(noise: bytes) -> None:
     ours, theirs = os.openpty()

@@ -168,7 +168,7 @@ def test_a_silence_in_the_middle_of_the_map_is_not_the_wrong_base() -> None:
     assert wire.asked[0] == (40000, 2)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.sampled_from([1, 103, 160, 203, 714, 802, 9999]), st.integers(0, 0xFFFF)), max_size=8),
     st.integers(0, 2**32),

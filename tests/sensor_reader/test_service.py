@@ -174,6 +174,7 @@ def test_readings_of_every_family_arrive_and_come_and_go_with_their_sensors(
     eventually(lambda: ear.how_many("cellar") > before)
     process.terminate()
     assert process.wait(timeout=30) == 0
+    eventually(lambda: all(ear.last(name) == "offline" for name in good))
 
 
 def test_a_driver_that_never_returns_stops_nobody_else(reader: Reader, ear: Ear, eventually: Eventually) -> None:

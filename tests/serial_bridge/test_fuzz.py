@@ -8,7 +8,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph import config, topics
@@ -103,7 +103,6 @@ def check(heard: Heard) -> None:
 
 
 @pytest.mark.parametrize("name", PLANS)
-@settings(deadline=None)
 @given(stream=STREAMS, size=st.integers(1, 200))
 def test_a_decoder_says_what_it_heard_or_why_it_did_not(name: str, stream: bytes, size: int) -> None:
     decoder = PLANS[name].decoder(joined_late=False)
