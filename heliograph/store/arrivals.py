@@ -1,14 +1,17 @@
 """Sealed readings in the order in which they arrived, for those who follow the store."""
 
 import heapq
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import NamedTuple
 
+from heliograph.messages import Value
 from heliograph.store import history
 from heliograph.store.archive import Archive, Kept, Shelf
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
+
+Told = Callable[[int, list[float]], list[Value]]
 
 KEPT_BYTES = 16_000_000
 
@@ -19,7 +22,7 @@ class Sealed(NamedTuple):
     number: int
     device: int
     time: int  # ms UTC
-    values: dict[int, float]  # by series
+    values: dict[str, Value]  # by channel
 
 
 class _Axis(NamedTuple):
@@ -38,8 +41,11 @@ class Arrivals:
         self._archive = archive
         self._kept: Kept[_Axis] = Kept(KEPT_BYTES)
 
-    def after(self, cursor: int, limit: int, known: Callable[[], Names]) -> list[Sealed]:
-        """Return at most `limit` readings that arrived after a number, in order; names are asked for when the years are open."""
+    def after(self, cursor: int, limit: int, known: Callable[[], Names], told: Told) -> list[Sealed]:
+        """Return at most `limit` readings that arrived after a number, in order.
+
+        Names are asked for when the years are open; `told` makes values of the numbers of a series.
+        """
         waiting: list[tuple[int, int, int]] = []
         for number in self._archive.numbers():
             if shelf := self._archive.year(number):
@@ -47,32 +53,29 @@ class Arrivals:
                     waiting += [(max(smin, cursor + 1), k, number) for smin, _, k in shelf.arrivals(cursor)]
         heapq.heapify(waiting)
         names = known()
+        opened: dict[tuple[int, int], _Axis] = {}  # whatever else is kept: readings of many devices alternate
         rows: list[tuple[int, int, int, int]] = []  # next number, key and year of an axis, row
         found: dict[int, Sealed] = {}
         while rows or waiting:
             if waiting and (not rows or waiting[0][0] <= rows[0][0]):
                 _, k, year = heapq.heappop(waiting)
-                self._push(rows, k, year, cursor, names)
+                axis = opened[k, year] = self._axis(k, year, names)
+                row = bisect_right(axis.numbers, cursor)
+                if row < len(axis.numbers):
+                    heapq.heappush(rows, (axis.numbers[row], k, year, row))
                 continue
-            number, k, year, row = rows[0]
-            if len(found) >= limit and number not in found:
+            number, k, year, row = heapq.heappop(rows)
+            room = limit - len(found)
+            if room <= 0 and number not in found:
                 break
-            axis = self._axis(k, year, names)
-            values = {sid: float(column[row]) for sid, column in axis.columns}
-            if number in found:
-                found[number].values.update(values)
-            else:
-                found[number] = Sealed(number, axis.device, int(axis.times[row]), values)
-            heapq.heappop(rows)
-            if row + 1 < len(axis.numbers):
-                heapq.heappush(rows, (axis.numbers[row + 1], k, year, row + 1))
+            axis = opened[k, year]
+            others = [heap[0][0] for heap in (rows, waiting) if heap]
+            until = bisect_left(axis.numbers, min(others), row) if others else len(axis.numbers)
+            until = max(row + 1, min(until, row + room))
+            _gather(found, axis, row, until, names, told)
+            if until < len(axis.numbers):
+                heapq.heappush(rows, (axis.numbers[until], k, year, until))
         return list(found.values())
-
-    def _push(self, rows: list[tuple[int, int, int, int]], k: int, year: int, cursor: int, names: Names) -> None:
-        axis = self._axis(k, year, names)
-        row = bisect_right(axis.numbers, cursor)
-        if row < len(axis.numbers):
-            heapq.heappush(rows, (axis.numbers[row], k, year, row))
 
     def _axis(self, k: int, year: int, names: Names) -> _Axis:
         shelf = self._archive.year(year)
@@ -102,3 +105,16 @@ class Arrivals:
             numbers, times = ops.take(numbers, order), ops.take(times, order)
             columns = [(sid, ops.take(column, order)) for sid, column in columns]
         return _Axis(device, numbers.tolist(), times, columns)
+
+
+def _gather(found: dict[int, Sealed], axis: _Axis, begin: int, end: int, names: Names, told: Told) -> None:
+    """Add rows of an axis to the readings of their numbers."""
+    channels = [names.series[sid].channel for sid, _ in axis.columns]
+    columns = [told(sid, column[begin:end].tolist()) for sid, column in axis.columns]
+    times = axis.times[begin:end].tolist()
+    for number, time, *row in zip(axis.numbers[begin:end], times, *columns, strict=True):
+        values = dict(zip(channels, row, strict=True))
+        if number in found:
+            found[number].values.update(values)
+        else:
+            found[number] = Sealed(number, axis.device, time, values)

@@ -120,14 +120,9 @@ class SqliteReader:
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
         with self._reading():
-            found = self._arrivals.after(cursor, limit, lambda: self._names)
+            found = self._arrivals.after(cursor, limit, lambda: self._names, self._values)
             readings = [
-                Arrival(
-                    number,
-                    *self._names.devices[device],
-                    time / 1000,
-                    {self._names.series[sid].channel: self._value(sid, number_) for sid, number_ in values.items()},
-                )
+                Arrival(number, *self._names.devices[device], time / 1000, values)
                 for number, device, time, values in found
                 if number <= self._mirror.sealed  # of what is newer, some years may not have their part yet
             ]

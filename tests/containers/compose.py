@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from tests.conftest import ROOT
 
 T = TypeVar("T")
-BUILT = ("serial_bridge", "modbus_poller", "sensor_reader", "mqtt_importer", "storage", "api", "simulator")
+BUILT = ("serial_bridge", "modbus_poller", "sensor_reader", "mqtt_importer", "storage", "api", "uploader", "simulator")
 PATIENCE_SECONDS = 90.0
 
 

@@ -9,7 +9,7 @@ import pytest
 from tests.conftest import ROOT, free_port, mosquitto_command
 from tests.containers.visitor import NOT_AUTHORIZED, Door
 
-USERS = ["api", "modbus_poller", "sensor_reader", "serial_bridge", "storage", "viewer", "health", "mqtt_importer"]
+USERS = ["api", "modbus_poller", "sensor_reader", "serial_bridge", "storage", "viewer", "health", "mqtt_importer", "uploader"]
 NODE = "heliograph/roof"
 
 
@@ -98,6 +98,9 @@ def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
         ("mqtt_importer", "devices/meter/set"),
         ("storage", "services/storage/journal"),
         ("storage", "devices/meter/state"),
+        ("uploader", "services/storage/request/backup"),
+        ("uploader", "services/uploader/journal"),
+        ("uploader", "devices/meter/set"),
         ("viewer", "devices/meter/state"),
         ("viewer", "services/serial_bridge/committed"),
         ("viewer", "services/viewer/journal"),

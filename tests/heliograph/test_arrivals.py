@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from heliograph.messages import Block
+from heliograph.messages import Block, Value
 from heliograph.store import folder, open_writer
 from heliograph.store.archive import Archive
 from heliograph.store.arrivals import Arrivals, Sealed
@@ -28,13 +28,15 @@ def seal(writer: Writer, *rows: tuple[float, float | None, float | None]) -> Non
     writer.settle()
 
 
-def after(data: Path, cursor: int, limit: int) -> list[tuple[int, float, dict[int, float]]]:
+def after(data: Path, cursor: int, limit: int) -> list[tuple[int, float, dict[str, Value]]]:
     """Number, time and values of what is sealed."""
     archive = Archive(folder(data), lambda: None)
     reader = SqliteReader(folder(data))
     reader.series()
     with archive.snapshot():
-        found: list[Sealed] = Arrivals(archive).after(cursor, limit, lambda: reader._names)
+        found: list[Sealed] = Arrivals(archive).after(
+            cursor, limit, lambda: reader._names, lambda _, numbers: list(numbers)
+        )
     archive.close()
     reader.close()
     return [(number, time / 1000, values) for number, _, time, values in found]
@@ -44,7 +46,7 @@ def test_what_is_sealed_comes_in_order_of_arrival_whatever_its_time_and_year(tmp
     seal(writer, (NEW_YEAR + 5, 1.0, 10.0), (START, 2.0, 20.0))
     seal(writer, (START + 9, 3.0, 30.0), (NEW_YEAR, 4.0, 40.0), (START - 9, 5.0, 50.0))
     times = [NEW_YEAR + 5, START, START + 9, NEW_YEAR, START - 9]
-    wanted = [(n + 1, time, {1: n + 1.0, 2: (n + 1) * 10.0}) for n, time in enumerate(times)]
+    wanted = [(n + 1, time, {"a": n + 1.0, "b": (n + 1) * 10.0}) for n, time in enumerate(times)]
     for cursor in range(6):
         for limit in range(1, 6):
             assert after(tmp_path, cursor, limit) == wanted[cursor : cursor + limit]
@@ -54,10 +56,10 @@ def test_a_reading_whose_values_went_apart_is_one_again(tmp_path: Path, writer: 
     seal(writer, (START, 1.0, 10.0), (START + 1, 2.0, 20.0))
     seal(writer, (START + 1, 3.0, None), (START + 2, None, 40.0))
     assert after(tmp_path, 0, 9) == [
-        (1, START, {1: 1.0, 2: 10.0}),
-        (2, START + 1, {2: 20.0}),
-        (3, START + 1, {1: 3.0}),
-        (4, START + 2, {2: 40.0}),
+        (1, START, {"a": 1.0, "b": 10.0}),
+        (2, START + 1, {"b": 20.0}),
+        (3, START + 1, {"a": 3.0}),
+        (4, START + 2, {"b": 40.0}),
     ]
     assert after(tmp_path, 1, 2) == after(tmp_path, 0, 9)[1:3]
 
@@ -65,7 +67,7 @@ def test_a_reading_whose_values_went_apart_is_one_again(tmp_path: Path, writer: 
 def test_what_was_replaced_altogether_does_not_come_again(tmp_path: Path, writer: Writer) -> None:
     seal(writer, (START, 1.0, 10.0))
     seal(writer, (START, 2.0, 20.0))
-    assert after(tmp_path, 0, 9) == [(2, START, {1: 2.0, 2: 20.0})]
+    assert after(tmp_path, 0, 9) == [(2, START, {"a": 2.0, "b": 20.0})]
 
 
 def test_where_nothing_is_sealed_nothing_comes(tmp_path: Path) -> None:
@@ -75,5 +77,5 @@ def test_where_nothing_is_sealed_nothing_comes(tmp_path: Path) -> None:
         return EMPTY
 
     with archive.snapshot():
-        assert Arrivals(archive).after(0, 9, nobody) == []
+        assert Arrivals(archive).after(0, 9, nobody, lambda _, numbers: list(numbers)) == []
     archive.close()

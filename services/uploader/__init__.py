@@ -1,0 +1,1 @@
+"""Uploads what the store holds to the services people use."""

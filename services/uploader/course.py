@@ -1,0 +1,296 @@
+"""The course of one target: what it is sent next, what its answers mean, how it stands."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from heliograph.backoff import Backoff
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.store.interface import Reader
+from services.uploader.delivery import Delivery
+from services.uploader.hiding import hider
+from services.uploader.options import TargetOptions, kind_of, secrets
+from services.uploader.outgoing import Refused, Row, Target, TryLater
+from services.uploader.pace import HOUR, Pace
+from services.uploader.planning import Plan, interval_of
+from services.uploader.report import Report
+from services.uploader.source import Channels, Head
+from services.uploader.state import Known, State, StateAway
+from services.uploader.work import Work
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 10.0  # without news from storage
+AWAY_SECONDS = 5.0  # until store, or the disk, is looked at again
+LOOK_SECONDS = 5.0  # between two looks at how much is left
+SAVE_SECONDS = 2.0  # while nothing goes to the target
+
+
+class Trial(NamedTuple):
+    """What became of one reading that was sent to see what happens: whether it was taken, and the target's words."""
+
+    ok: bool
+    said: str
+
+
+class Met(NamedTuple):
+    """What there is from the first step on."""
+
+    target: Target
+    known: Known
+    delivery: Delivery
+
+
+class Course:
+    """Brings one target what it has not got yet, a step at a time; `pause`, `resend` and `facts` are for any thread."""
+
+    def __init__(
+        self,
+        options: TargetOptions,
+        reader: Reader,
+        channels: Channels,
+        state: State,
+        open_target: Callable[[], Target],
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        """`open_target` makes the target; `now` is the time in s UTC, 0 while nobody knows."""
+        self.options = options
+        self.hide = hider(secrets(options))
+        self._reader = reader
+        self._channels = channels
+        self._state = state
+        self._open_target = open_target
+        self._now = now
+        self._met: Met | None = None
+        self._plan: Plan | None = None
+        self._work: Work | None = None
+        self._pace = Pace()
+        self._backoff = Backoff()
+        self._paused = False
+        self._resumed = threading.Event()
+        self._resend = threading.Event()
+        self._unsaved = False
+        self._saved = self._looked = float("-inf")
+        self._report = Report(options.name, kind_of(options))
+
+    def pause(self, *, paused: bool) -> None:
+        """Hold what is not sent, or go on at once, whatever was to be waited for."""
+        self._paused = paused
+        if not paused:
+            self._resumed.set()
+
+    def resend(self) -> None:
+        """Send those dead letters again that are marked."""
+        self._resend.set()
+
+    def facts(self) -> dict[str, Any]:
+        """Return how the target stands."""
+        return self._report.facts(self._now())
+
+    def close(self) -> None:
+        """Let go of the target's connections."""
+        if self._plan is not None:
+            self._plan.close()
+        if self._met is not None:
+            self._met.target.close()
+
+    def step(self) -> float:
+        """Do the next thing; return for how many seconds there is nothing to do unless something happens."""
+        try:
+            return self._step()
+        except TryLater as error:
+            return self._held_up(error)
+        except (StoreAway, StateAway, StoreDamaged) as error:
+            now = self._now()
+            self._report.failed(now, str(error), now + AWAY_SECONDS)
+            return AWAY_SECONDS
+
+    def try_out(self) -> Trial:
+        """Send one reading now: the newest, or the next one to a target that would lose what is older than it."""
+        try:
+            met = self._meet()
+            limits = met.target.limits
+            if limits.ordered or not limits.overwrites:
+                return self._next_one(met)
+            row = self._newest()
+            if row is None:
+                return Trial(ok=False, said="nothing was sent: none of the selected channels has a value yet")
+            self._pace.began(time.monotonic())
+            return Trial(ok=True, said=self.hide(met.target.upload([row]).said))
+        except (TryLater, Refused, StoreAway, StateAway, StoreDamaged) as error:
+            why = next(iter(error.rows.values()), str(error)) if isinstance(error, Refused) else str(error)
+            return Trial(ok=False, said=self.hide(why))
+
+    def _step(self) -> float:
+        met = self._meet()
+        if self._unsaved:
+            self._save(met)
+        if self._resumed.is_set():
+            self._resumed.clear()
+            self._pace.resume()
+        if self._paused or not self.options.active:
+            self._report.note(state="paused" if self._paused else "inactive")
+            self._look(met)
+            return IDLE_SECONDS
+        if not (wait := self._wait(met)):
+            plan = self._planned(met)
+            plan.begin(met.target, self._now())
+            if self._work is not None or self._choose(met, plan, rows=0):
+                if self._work is not None:
+                    plan.look_ahead(self._work, met.delivery.rows(self.options.rows))
+                self._send(met, plan, most=0)
+                self._look(met)
+                return 0.0
+            wait = self._wait(met, backlog=True)
+            self._report.note(state="running")
+        self._look(met)
+        return min(wait or IDLE_SECONDS, IDLE_SECONDS)
+
+    def _meet(self) -> Met:
+        """Return the target and how far it has come; from the first time on, nothing that arrives is missed."""
+        if self._met is None:
+            name = self.options.name
+            known = self._state.known(name)
+            if known is None:
+                known = Known(born=self._now(), seen=Head(self._reader).cursor())
+                if not known.born:
+                    raise StoreAway("the clock is not set yet, and the store is empty")
+                self._state.save(name, known)
+            target = self._open_target()
+            self._met = Met(target, known, Delivery(target, known, self.hide, self._newest))
+        return self._met
+
+    def _planned(self, met: Met) -> Plan:
+        interval = interval_of(self.options, met.target.limits)
+        if self._plan is None or self._plan.interval != interval:
+            self._work = None
+            if self._plan is not None:
+                self._plan.close()
+            prepare = getattr(met.target, "prepare", None)
+            self._plan = Plan(self.options, self._state, met.known, self._reader, self._channels, interval, prepare)
+        if self._resend.is_set():
+            self._resend.clear()
+            self._plan.letters = True
+        return self._plan
+
+    def _wait(self, met: Met, *, backlog: bool = False) -> float:
+        """Return for how many seconds no request may begin; what is live keeps its share of the hour from the backlog."""
+        limits, options = met.target.limits, self.options
+        distance = max(limits.seconds, options.every)
+        per_hour = min((number for number in (limits.per_hour, options.per_hour) if number), default=0)
+        kept = 0
+        if backlog and options.order == "live":
+            kept = min(int(HOUR / max(distance, interval_of(options, limits), IDLE_SECONDS)), per_hour // 2)
+        return self._pace.wait(time.monotonic(), distance, per_hour, kept)
+
+    def _choose(self, met: Met, plan: Plan, rows: int) -> bool:
+        """Take on the next piece of work, of about so many rows; return whether there is one."""
+        now = self._now()
+        rows = rows or met.delivery.rows(self.options.rows)
+        self._work = plan.next(met.target.limits, rows, now, backlog=not self._wait(met, backlog=True))
+        if self._work is not None:
+            met.delivery.check(self._work, now)
+        return self._work is not None
+
+    def _send(self, met: Met, plan: Plan, most: int) -> str:
+        """Send a batch of the work, of at most so many rows if that is not 0; return the target's words."""
+        work = self._work
+        if work is None:
+            return ""
+        if work.pieces and met.known.doubt:
+            if not met.target.limits.overwrites:
+                met.delivery.settle_doubt(work)
+            met.known.doubt = 0
+        said, sent = "", met.known.sent
+        if work.pieces:
+            most = most or met.delivery.size(self.options.rows, self.options.bytes, work)
+            if not met.target.limits.overwrites:
+                met.known.doubt = max(item.position for item in work.batch(most))
+                self._state.save(self.options.name, met.known)
+            self._pace.began(time.monotonic())
+            answer = met.delivery.send(work, most)
+            self._backoff = Backoff()
+            said = self.hide(answer.said)
+            if answer.pause:
+                self._pace.pause(time.monotonic(), answer.pause)
+        now = self._now()
+        if sent != met.known.sent:
+            met.known.success = round(now, 3)
+            self._report.sent(now, met.known.sent - sent, said)
+        self._settle(met, plan, work)
+        return said
+
+    def _settle(self, met: Met, plan: Plan, work: Work) -> None:
+        """Keep what of the work is done by now."""
+        met.delivery.finish(work)
+        plan.settle(work)
+        if not work.left():
+            self._work = None
+        if met.delivery.touched(work) or time.monotonic() - self._saved > SAVE_SECONDS:
+            self._unsaved = True
+            self._save(met)
+
+    def _save(self, met: Met) -> None:
+        delivery = met.delivery
+        if not self._unsaved:
+            return
+        self._state.save(self.options.name, met.known, delivery.rejected, delivery.solved)
+        delivery.rejected, delivery.solved = [], []
+        self._unsaved, self._saved = False, time.monotonic()
+        self._looked = min(self._looked, self._saved - LOOK_SECONDS / 2)
+
+    def _held_up(self, error: TryLater) -> float:
+        """Wait as long as the target asks, or longer each time; never for good."""
+        now, said = self._now(), self.hide(str(error))
+        wait = self._backoff.after(0.0)
+        if error.after is not None:
+            wait = max(wait, error.after)
+        self._pace.pause(time.monotonic(), wait)
+        self._report.failed(now, said, now + wait)
+        if self._met and self._plan and self._work:
+            self._unsaved = True
+            self._plan.settle(self._work)
+            try:
+                self._save(self._met)
+            except StateAway as away:
+                self._report.failed(now, str(away), now + wait)
+        return min(wait, IDLE_SECONDS)
+
+    def _next_one(self, met: Met) -> Trial:
+        plan = self._planned(met)
+        plan.begin(met.target, self._now())
+        while self._work is not None or self._choose(met, plan, rows=1):
+            before = met.known.sent
+            letters = self._state.count(self.options.name)
+            said = self._send(met, plan, most=1)
+            if met.known.sent > before:
+                return Trial(ok=True, said=said)
+            if self._state.count(self.options.name) > letters:
+                return Trial(ok=False, said=met.delivery.said)
+        return Trial(ok=False, said="nothing was sent: it has everything, and a reading twice would not be the same")
+
+    def _newest(self) -> Row | None:
+        if self._met is None:
+            return None
+        return self._planned(self._met).newest()
+
+    def _look(self, met: Met) -> None:
+        """See how much is left, now and then."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return
+        self._looked = time.monotonic()
+        known = met.known
+        facts: dict[str, Any] = {}
+        if known.begun and self._plan is not None:
+            backlog, oldest = self._plan.backlog(self._now())
+            facts = {"backlog": backlog, "oldest": oldest}
+        self._report.note(
+            **facts,
+            sent=known.sent,
+            passed_over=known.passed_over,
+            dead_letters=self._state.count(self.options.name),
+            dropped=known.dropped,
+            last_success=known.success or None,
+        )

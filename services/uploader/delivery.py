@@ -1,0 +1,268 @@
+"""One request after another: what a target's answer means for the rows that were sent."""
+
+from collections.abc import Callable, Iterable
+from math import isfinite
+from typing import Any
+
+from services.uploader.letters import Rejected
+from services.uploader.outgoing import Answer, Limits, Refused, Row, Target, TryLater
+from services.uploader.source import Item
+from services.uploader.state import Known
+from services.uploader.work import Held, Work
+
+PATIENCE = 6  # failures in a row without a reason before a row is suspected of being it
+MANY = 16  # so many refused rows in a row look like a target that refuses everything
+MOST_ROWS = 5_000
+REFUSAL_SECONDS = 300.0
+GROWS_AFTER = 20  # successes with smaller batches
+VALUE_BYTES = 40  # a guess: a value, its name and its place in a row
+
+
+class Delivery:
+    """Sends what there is to send to one target, and keeps account of what became of it.
+
+    `rejected` and `solved` are for the next `State.save`: rows that were refused, and numbers of
+    dead letters that were taken.
+    """
+
+    def __init__(
+        self, target: Target, known: Known, hide: Callable[[str], str], probe: Callable[[], Row | None]
+    ) -> None:
+        self._target = target
+        self._known = known
+        self._hide = hide
+        self._probe = probe
+        self._most = 0  # rows; 0: as many as the options and the target allow
+        self._successes = 0
+        self._streak = 0  # refused rows since one was taken
+        self._failures = 0  # of requests since one was taken, for no reason that the target could tell
+        self._suspicious = False  # whether a row may be why
+        self.rejected: list[Rejected] = []
+        self.solved: list[int] = []
+        self.said = ""
+
+    def rows(self, wanted: int) -> int:
+        """Return how many rows a parcel has at most, if the options want so many; 0 is all that the target takes."""
+        return min((size for size in (wanted, self._target.limits.rows) if size), default=MOST_ROWS)
+
+    def size(self, wanted: int, most_bytes: int, work: Work) -> int:
+        """Return how many rows the next batch has at most."""
+        limits = self._target.limits
+        sizes = [self.rows(wanted)] + [self._most] * bool(self._most)
+        if (room := min((size for size in (most_bytes, limits.bytes) if size), default=0)) and work.pieces:
+            row = work.pieces[0][0].row
+            sizes.append(max(1, room // (VALUE_BYTES * (len(row.values) + 1))))
+        return min(sizes)
+
+    def touched(self, work: Work) -> bool:
+        """Whether something happened that must not be forgotten."""
+        return bool(self.rejected or self.solved or work.proved)
+
+    def check(self, work: Work, now: float) -> None:
+        """Settle what cannot be sent: values that are no numbers, what is too old, and what a target that needs order has missed."""
+        if not work.pieces:
+            return
+        limits = self._target.limits
+        if not limits.age and not limits.ordered and _are_finite(item.row for item in work.pieces[0]):
+            return
+        settled = [self._settle(work, place, item, limits, now) for place, item in enumerate(work.pieces[0])]
+        if any(settled):
+            work.filter(settled)
+
+    def send(self, work: Work, most: int) -> Answer:
+        """Send a batch and return what the target said; raises TryLater when nothing more can be done now."""
+        batch = work.batch(most)
+        try:
+            answer = self._target.upload(work.rows(batch))
+        except TryLater as error:
+            self._taken(work, error.done)
+            left = len(batch) - error.done
+            if error.smaller:
+                self._shrink(work, left, error)
+            elif error.after is not None or not self._takes_another(work, left):
+                raise
+            else:
+                self._try_again(work)
+        except Refused as error:
+            self._refused(work, batch, error)
+        else:
+            self._known.doubt = 0
+            self._taken(work, len(batch))
+            return answer
+        return Answer(self.said)
+
+    def finish(self, work: Work) -> None:
+        """Set aside what was held, when there is nothing else left to find out more with."""
+        if not work.pieces:
+            self._reject_held(work)
+
+    def settle_doubt(self, work: Work) -> None:
+        """Ask the target for its newest row, and do not send again what it must have; raises TryLater."""
+        newest = self._target.newest()
+        begun, self._known.doubt = self._known.doubt, 0
+        if newest is None or newest <= self._known.newest:
+            return
+        while work.pieces:
+            had = [item.row.time <= newest and item.position <= begun for item in work.pieces[0]]
+            count = had.index(False) if False in had else len(had)
+            self._taken(work, count)
+            if count < len(had):
+                return
+
+    def _taken(self, work: Work, count: int) -> None:
+        if not count:
+            return
+        taken = work.take(count)
+        known = self._known
+        known.sent += count
+        known.newest = max(known.newest, taken[-1].row.time)
+        if self._target.limits.ordered:
+            for item in taken:
+                for outlet in item.row.outlets:
+                    device = f"{outlet.node}/{outlet.device}"
+                    known.devices[device] = max(item.row.time, known.devices.get(device, 0.0))
+        if work.sort == "letters":
+            self.solved += [int(item.position) for item in taken]
+        work.proved = True
+        self._streak = 0
+        self._reject_held(work)
+        self._successes += 1
+        self._failures = 0
+        if self._most and (self._suspicious or self._successes >= GROWS_AFTER):
+            self._most, self._successes = self._most * 2, 0
+            if self._most >= (self._target.limits.rows or MOST_ROWS):
+                self._most, self._suspicious = 0, False
+
+    def _try_again(self, work: Work) -> None:
+        """Send a suspected row once more, to a target that has just taken another: it may have come back only now."""
+        suspected = work.batch(1)
+        try:
+            self._target.upload([suspected[0].row])
+        except (TryLater, Refused) as error:
+            self._refused(work, suspected, Refused(str(error)))
+        else:
+            self._taken(work, 1)
+
+    def _takes_another(self, work: Work, count: int) -> bool:
+        """Find out whether the target only stumbles over the next row: after some failures less and less is sent, then another row."""
+        self._failures += 1
+        if self._failures < PATIENCE and not self._suspicious:
+            return False
+        self._suspicious = True
+        if count > 1:
+            self._most = max(1, count // 2)
+            return False
+        limits = self._target.limits
+        row = self._probe() if limits.overwrites and not limits.ordered else None
+        if row is None or row.time == work.batch(1)[0].row.time:
+            return False
+        try:
+            self._target.upload([row])
+        except (TryLater, Refused):
+            return False
+        return True
+
+    def _shrink(self, work: Work, count: int, error: TryLater) -> None:
+        if count <= 1:
+            self._refused(work, work.batch(1), Refused(str(error)))
+        else:
+            self._most, self._successes = max(1, count // 2), 0
+
+    def _refused(self, work: Work, batch: list[Item], error: Refused) -> None:
+        self._known.doubt = 0
+        said = self._hide(str(error))
+        self.said = said
+        rows = dict.fromkeys([0], said) if len(batch) == 1 else error.rows
+        if not rows:
+            work.halve(len(batch))
+            return
+        if len(rows) < len(batch):
+            work.proved, self._streak = True, 0
+        taken = work.take(len(batch))
+        good = [item for place, item in enumerate(taken) if place not in rows]
+        self._streak += len(rows)
+        for place, why in sorted(rows.items()):
+            item = taken[place]
+            if (bad := error.values.get(place)) and work.sort != "letters":
+                item = item._replace(row=_only(item.row, [at in bad for at in range(len(item.row.values))]))
+            work.held.append(Held(item, self._hide(why)))
+        if error.values:  # the other values of these rows were taken
+            work.proved = True
+        if good:
+            work.pieces.appendleft(good)
+            self._taken(work, len(good))
+        elif work.proved or work.sort == "letters":
+            self._reject_held(work)
+        elif self._streak >= MANY:
+            self._doubt_everything(work, said)
+
+    def _doubt_everything(self, work: Work, said: str) -> None:
+        """Find out whether these rows are bad, or the target takes none at all: then they wait, and nothing is set aside."""
+        limits = self._target.limits
+        row = self._probe() if limits.overwrites and not limits.ordered else None
+        if row is not None:
+            try:
+                self._target.upload([row])
+            except Refused:
+                work.put_back()
+                self._streak = MANY - 1
+                raise TryLater(f"it refuses everything, even the newest row: {said}", after=REFUSAL_SECONDS) from None
+        work.proved = True
+        self._reject_held(work)
+
+    def _reject_held(self, work: Work) -> None:
+        for item, why in work.held:
+            self.rejected.append(Rejected(item.row, why, int(item.position) if work.sort == "letters" else 0))
+        work.held = []
+
+    def _settle(self, work: Work, place: int, item: Item, limits: Limits, now: float) -> bool:
+        """Return whether a row is settled without being sent; a row some of whose values are no numbers loses them."""
+        row = item.row
+        if limits.age and row.time < now - limits.age:
+            self._known.passed_over += 1
+            if work.sort == "letters":
+                self.rejected.append(Rejected(row, "too old for the target by now", int(item.position)))
+            return True
+        if limits.ordered and work.sort == "range" and row.time < self._newest(row):
+            self.rejected.append(Rejected(row, "it came after newer ones, and the target does not take it any more"))
+            return True
+        if not _is_finite(row):
+            if work.sort == "letters":
+                self.rejected.append(Rejected(row, "not a finite number", int(item.position)))
+                return True
+            bad = [not _is_number(value) for value in row.values]
+            self.rejected.append(Rejected(_only(row, bad), "not a finite number"))
+            work.prepared = None
+            rest = _only(row, [not is_bad for is_bad in bad])
+            work.pieces[0][place] = item._replace(row=rest)
+            return not rest.values
+        return False
+
+    def _newest(self, row: Row) -> float:
+        return max(self._known.devices.get(f"{outlet.node}/{outlet.device}", 0.0) for outlet in row.outlets)
+
+
+def _are_finite(rows: Iterable[Row]) -> bool:
+    """Whether all values are numbers, as most always are; no sum of what is none is finite."""
+    values: Any = (row.values for row in rows)
+    try:
+        return isfinite(sum(map(sum, values)))
+    except TypeError:
+        return False
+
+
+def _is_finite(row: Row) -> bool:
+    values: Any = row.values
+    try:
+        return isfinite(sum(values)) or all(map(_is_number, values))
+    except TypeError:
+        return all(map(_is_number, row.values))
+
+
+def _is_number(value: object) -> bool:
+    return not isinstance(value, float) or isfinite(value)
+
+
+def _only(row: Row, chosen: list[bool]) -> Row:
+    kept = [place for place, is_chosen in enumerate(chosen) if is_chosen]
+    return Row(row.time, tuple(row.outlets[place] for place in kept), tuple(row.values[place] for place in kept))

@@ -1,0 +1,97 @@
+"""Dead letters: rows that a target refused, kept to be looked at, repaired, and sent again."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from heliograph.messages import Value, is_value
+from services.uploader.outgoing import Outlet, Row
+
+
+class Letter(NamedTuple):
+    """One refused row: its number, when it was set aside (s UTC), why, and whether it is to be sent again."""
+
+    id: int
+    added: float
+    why: str
+    row: Row
+    again: bool
+
+
+class Rejected(NamedTuple):
+    """A row that a target refused just now, and why; `number` if it was a dead letter already."""
+
+    row: Row
+    why: str
+    number: int = 0
+
+
+def packed(row: Row) -> bytes:
+    """Return a row as JSON; a number that JSON does not have becomes the text nan, inf or -inf."""
+    values = [value if is_value(value) else str(value) for value in row.values]
+    return msgspec.json.encode((row.time, row.outlets, values))
+
+
+_DECODER: msgspec.json.Decoder[tuple[float, tuple[Outlet, ...], tuple[bool | int | float | str, ...]]] = (
+    msgspec.json.Decoder(tuple[float, tuple[Outlet, ...], tuple[bool | int | float | str, ...]])
+)
+
+
+def unpacked(blob: bytes) -> Row:
+    """Return the row that JSON holds."""
+    time, outlets, values = _DECODER.decode(blob)
+    return Row(
+        time,
+        outlets,
+        tuple(
+            float(value) if isinstance(value, str) and outlet.kind != "text" else value
+            for outlet, value in zip(outlets, values, strict=True)
+        ),
+    )
+
+
+def edited(row: Row, values: Mapping[str, Value | None], time: float | None) -> Row:
+    """Return a row with other values, by node/device/channel or what the channel is called there; None leaves one out.
+
+    Raises ValueError for a channel that the row does not have, and what a channel cannot hold.
+    """
+    wanted = dict(values)
+    kept: list[tuple[Outlet, Value]] = []
+    for outlet, value in zip(row.outlets, row.values, strict=True):
+        key = next((key for key in ("/".join(outlet[:3]), outlet.name) if key in wanted), None)
+        changed = value if key is None else wanted.pop(key)
+        if changed is None:
+            continue
+        if key is not None and not is_value(changed):
+            raise ValueError(f"values.{key}: {changed!r} is not a finite number, a boolean or a short text")
+        kept.append((outlet, changed))
+    if wanted:
+        raise ValueError(
+            f"values: the letter has no {next(iter(wanted))!r}; it has {', '.join(map(_name, row.outlets))}"
+        )
+    if not kept:
+        raise ValueError("values: nothing is left to send; drop the letter instead")
+    if time is not None and not math.isfinite(time):
+        raise ValueError(f"time: {time!r} is not a time")
+    return Row(row.time if time is None else time, *zip(*kept, strict=True))
+
+
+def told(letter: Letter) -> dict[str, Any]:
+    """Return a letter as JSON has it."""
+    return {
+        "id": letter.id,
+        "added": letter.added,
+        "why": letter.why,
+        "again": letter.again,
+        "time": letter.row.time,
+        "values": {
+            _name(outlet): value if is_value(value) else str(value)
+            for outlet, value in zip(letter.row.outlets, letter.row.values, strict=True)
+        },
+    }
+
+
+def _name(outlet: Outlet) -> str:
+    return "/".join(outlet[:3])

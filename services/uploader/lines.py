@@ -1,0 +1,162 @@
+"""Line protocol (docs.influxdata.com, "Line protocol reference"): rows as lines, types fixed per channel.
+
+Gauges, counters and states are floats, whatever a value looks like; channels that are declared as
+integers are integers; texts are strings. So no value can conflict with the one before it.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import msgspec
+
+from heliograph.messages import Value
+from services.uploader import templates
+from services.uploader.options import PLACE, fits
+from services.uploader.outgoing import Outlet, Row
+
+TEMPLATE_NAMES = (*PLACE, "name")
+MOST_LAYOUTS = 10_000
+_encode = msgspec.json.Encoder().encode
+_KEY = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ ", "\n": r"\ ", "\r": r"\ "})
+_MEASUREMENT = str.maketrans({",": r"\,", " ": r"\ ", "\n": r"\ ", "\r": r"\ "})
+_TEXT = str.maketrans({'"': r"\"", "\\": r"\\"})
+
+
+class Field(NamedTuple):
+    """Where the value of one outlet goes."""
+
+    measurement: str
+    tags: tuple[tuple[str, str], ...]
+    name: str
+
+
+class Line(NamedTuple):
+    """One line of rows with the same outlets: a format for its values, of which `special` ones are converted first, and its time."""
+
+    form: str
+    fields: tuple[Field, ...]
+    places: tuple[int, ...]
+    special: dict[int, Any]  # how to write the value at a place
+
+
+class Names:
+    """Templates for the three names a value has: `$node $device $channel $unit` and `$name`."""
+
+    def __init__(self, measurement: str, field: str, tags: Mapping[str, str], integers: Sequence[str]) -> None:
+        self._measurement = measurement
+        self._field = field
+        self._tags = tags
+        self._integers = integers
+
+    def field(self, outlet: Outlet) -> Field:
+        """Return where the value of an outlet goes; tags that would be empty are left out, others are in order of their keys."""
+        values = {"name": outlet.name, **dict(zip(PLACE, outlet, strict=False))}
+        fill = partial(templates.filled, values=values)
+        tags = tuple((key, value) for key, text in sorted(self._tags.items()) if (value := fill(text)))
+        return Field(fill(self._measurement), tags, fill(self._field))
+
+    def is_integer(self, outlet: Outlet) -> bool:
+        """Whether a channel was declared to have whole numbers only."""
+        return any(fits(pattern, "/".join(outlet[:3])) for pattern in self._integers)
+
+
+class Writer:
+    """Writes rows as lines; remembers what lines of the same outlets have in common."""
+
+    def __init__(self, names: Names, scale: int) -> None:
+        """`scale` is how many units of time, as the lines have it, a second has."""
+        self._names = names
+        self._scale = scale
+        self._layouts: dict[tuple[Outlet, ...], list[Line]] = {}
+        self._last: tuple[tuple[Outlet, ...], list[Line]] = ((), [])
+
+    def write(self, rows: Iterable[Row], without: Collection[tuple[str, str]] = ()) -> list[list[str]]:
+        """Return the lines of each row, but not the fields (measurement, name) in `without`."""
+        return [self._row(row, without) for row in rows]
+
+    def text(self, rows: Iterable[Row]) -> str:
+        """Return all lines of many rows, each with its end."""
+        found: list[str] = []
+        for time, outlets, values in rows:
+            at = round(time * self._scale)
+            for line in self._lines(outlets):
+                if line.special or len(line.places) != len(values):
+                    found.append(line.form % (*_written(line, values), at))
+                else:  # half the time of repr(), and the same digits
+                    found.append(line.form % (*_encode(values)[1:-1].decode().split(","), at))
+        found.append("")
+        return "\n".join(found)
+
+    def lines(self, outlets: tuple[Outlet, ...]) -> list[Line]:
+        """Return what the lines of rows with these outlets have in common."""
+        return self._lines(outlets)
+
+    def _row(self, row: Row, without: Collection[tuple[str, str]]) -> list[str]:
+        at = round(row.time * self._scale)
+        found: list[str] = []
+        for line in self._lines(row.outlets):
+            group = [
+                (place, field)
+                for place, field in zip(line.places, line.fields, strict=True)
+                if (field.measurement, field.name) not in without
+            ]
+            if group:
+                kept = line if len(group) == len(line.places) else self._line(group, row.outlets)
+                found.append(kept.form % (*_written(kept, row.values), at))
+        return found
+
+    def _lines(self, outlets: tuple[Outlet, ...]) -> list[Line]:
+        if self._last[0] is outlets:
+            return self._last[1]
+        found = self._layouts.get(outlets)
+        if found is None:
+            groups: dict[tuple[object, ...], list[tuple[int, Field]]] = {}
+            for place, outlet in enumerate(outlets):
+                field = self._names.field(outlet)
+                groups.setdefault((field.measurement, field.tags), []).append((place, field))
+            found = [self._line(group, outlets) for group in groups.values()]
+            if len(self._layouts) >= MOST_LAYOUTS:
+                self._layouts.clear()
+            self._layouts[outlets] = found
+        self._last = (outlets, found)
+        return found
+
+    def _line(self, group: Sequence[tuple[int, Field]], outlets: tuple[Outlet, ...]) -> Line:
+        measurement, tags, _ = group[0][1]
+        special: dict[int, Any] = {}
+        parts: list[str] = []
+        for place, field in group:
+            outlet = outlets[place]
+            if outlet.kind == "text":
+                special[place] = _string
+            elif self._names.is_integer(outlet):
+                special[place] = _integer
+            elif outlet.kind == "state":
+                special[place] = _float
+            parts.append(f"{_escaped(field.name, _KEY)}=%s")
+        key = _escaped(measurement, _MEASUREMENT)
+        key += "".join(f",{_escaped(name, _KEY)}={_escaped(value, _KEY)}" for name, value in tags)
+        fields = tuple(field for _, field in group)
+        return Line(f"{key} {','.join(parts)} %d", fields, tuple(place for place, _ in group), special)
+
+
+def _written(line: Line, values: Sequence[Value]) -> list[Any]:
+    special = line.special
+    return [special.get(place, _float)(values[place]) for place in line.places]
+
+
+def _string(value: Value) -> str:
+    return '"' + str(value).translate(_TEXT) + '"'
+
+
+def _integer(value: Value) -> str:
+    return f"{round(float(value))}i"
+
+
+def _float(value: Value) -> str:
+    return repr(float(value))
+
+
+def _escaped(text: str, how: dict[int, str]) -> str:
+    return text.translate(how).replace("%", "%%")

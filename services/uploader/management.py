@@ -1,0 +1,276 @@
+"""Commands about targets, over MQTT request and response; docs/uploads.md has their payloads.
+
+The network thread only passes requests on; they are carried out, and answered, on a thread of
+their own. No answer holds a secret.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
+from queue import SimpleQueue
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from heliograph import topics
+from heliograph.bus import Message
+from heliograph.errors import MessageError
+from heliograph.messages import Value, decode
+from heliograph.service import Service
+from services.uploader import kinds, letters
+from services.uploader.course import Trial
+from services.uploader.hiding import hider
+from services.uploader.lane import Lane
+from services.uploader.options import TargetOptions, secret_names, shown
+from services.uploader.state import State, StateAway
+
+MOST_SHOWN = 1_000
+
+
+class Request(Struct, forbid_unknown_fields=True):
+    """The payload of all commands; which of it counts depends on the command."""
+
+    name: str = ""
+    options: dict[str, Any] | None = None
+    after: int = 0
+    limit: Annotated[int, Meta(ge=1, le=MOST_SHOWN)] = 100
+    id: int = 0
+    ids: list[int] | None = None
+    values: dict[str, Value | None] = field(default_factory=dict)
+    time: float | None = None
+
+
+class Refusal(Exception):
+    """A command that is not carried out: `code` is missing, configured, or invalid."""
+
+    def __init__(self, code: str, said: str) -> None:
+        super().__init__(said)
+        self.code = code
+
+
+class Targets(Protocol):
+    """What is managed; see uploader.Lanes."""
+
+    state: State
+
+    def get(self, name: str) -> Lane | None:
+        """Return the lane of a target."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names of all targets."""
+        ...
+
+    def is_configured(self, name: str) -> bool:
+        """Whether a target is one of the configuration."""
+        ...
+
+    def put(self, options: TargetOptions, told: dict[str, Any]) -> None:
+        """Add or change a target."""
+        ...
+
+    def delete(self, name: str) -> None:
+        """Forget a target."""
+        ...
+
+
+class Management:
+    """Answers requests while it is entered."""
+
+    def __init__(self, service: Service, targets: Targets) -> None:
+        self._service = service
+        self._targets = targets
+        self._requests: SimpleQueue[tuple[str, Message] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="management", daemon=True)
+        self._commands: dict[str, Callable[[Request], dict[str, Any]]] = {
+            "list": self._list,
+            "put": self._put,
+            "delete": self._delete,
+            "pause": partial(self._pause, paused=True),
+            "resume": partial(self._pause, paused=False),
+            "dead-letters": self._letters,
+            "dead-letters-edit": self._edit,
+            "dead-letters-retry": self._retry,
+            "dead-letters-drop": self._drop,
+        }
+
+    def __enter__(self) -> "Management":
+        """Take requests from now on."""
+        self._thread.start()
+        for command in (*self._commands, "test"):
+            topic = topics.request(self._service.node, self._service.name, command)
+            self._service.bus.subscribe(topic, partial(self._received, command))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Finish the request that is being carried out."""
+        self._requests.put(None)
+        self._thread.join()
+
+    def answer(self, command: str, payload: bytes) -> dict[str, Any]:
+        """Carry out any command but `test`, and return the answer."""
+        try:
+            return {"ok": True, **self._commands[command](decode(Request, payload or b"{}"))}
+        except MessageError as error:
+            return _refused("invalid", str(error))
+        except Refusal as error:
+            return _refused(error.code, str(error))
+        except StateAway as error:
+            return _refused("away", str(error))
+
+    def test(self, payload: bytes, answered: Callable[[dict[str, Any]], object]) -> None:
+        """Have a target send one reading, and call back with the answer, from another thread."""
+        try:
+            lane = self._lane(decode(Request, payload or b"{}"))
+        except MessageError as error:
+            answered(_refused("invalid", str(error)))
+        except Refusal as error:
+            answered(_refused(error.code, str(error)))
+        else:
+            lane.trial().add_done_callback(partial(_tell, answered))
+
+    def _received(self, command: str, message: Message) -> None:
+        if not message.retained:  # the broker kept it: it is an old one
+            self._requests.put((command, message))
+
+    def _work(self) -> None:
+        while (request := self._requests.get()) is not None:
+            command, message = request
+            if command == "test":
+                self.test(message.payload, partial(self._respond, message))
+            else:
+                self._respond(message, self.answer(command, message.payload))
+
+    def _respond(self, message: Message, answer: dict[str, Any]) -> None:
+        if _is_response(message.response_topic):
+            payload = msgspec.json.encode(answer)
+            self._service.bus.publish(message.response_topic, payload, qos=1, correlation=message.correlation)
+
+    def _list(self, request: Request) -> dict[str, Any]:
+        names = [self._lane(request).course.options.name] if request.name else self._targets.names()
+        lanes = [(name, lane) for name in names if (lane := self._targets.get(name))]
+        return {
+            "kinds": list(kinds.KINDS),
+            "targets": [
+                {
+                    **lane.facts(),
+                    "configured": self._targets.is_configured(name),
+                    "options": shown(lane.course.options),
+                }
+                for name, lane in lanes
+            ],
+        }
+
+    def _put(self, request: Request) -> dict[str, Any]:
+        told = dict(request.options or {})
+        name = request.name or told.get("name")
+        if not isinstance(name, str):
+            raise Refusal("invalid", "name: missing")
+        told["name"] = name
+        self._changeable(name)
+        kept = self._kept(name, told.get("kind"))
+        told = {**{key: value for key, value in kept.items() if told.get(key, "…") == "…"}, **_without_hidden(told)}
+        hide = hider(_texts(told.get(key) for key in _secret_names(told.get("kind"))))
+        try:
+            options = kinds.parsed(told)
+        except ValueError as error:
+            raise Refusal("invalid", hide(str(error))) from None
+        if told.get("folder"):
+            raise Refusal("invalid", "folder: only targets of the configuration can name one")
+        self._targets.put(options, told)
+        return {}
+
+    def _delete(self, request: Request) -> dict[str, Any]:
+        self._lane(request)
+        self._changeable(request.name)
+        self._targets.delete(request.name)
+        return {}
+
+    def _pause(self, request: Request, *, paused: bool) -> dict[str, Any]:
+        lane = self._lane(request)
+        self._targets.state.pause(request.name, paused=paused)
+        lane.pause(paused=paused)
+        return {}
+
+    def _letters(self, request: Request) -> dict[str, Any]:
+        self._lane(request)
+        found = self._targets.state.letters(request.name, after=request.after, limit=request.limit)
+        more = len(found) == request.limit
+        return {
+            "count": self._targets.state.count(request.name),
+            "letters": list(map(letters.told, found)),
+            "next": found[-1].id if more else None,
+        }
+
+    def _edit(self, request: Request) -> dict[str, Any]:
+        self._lane(request)
+        letter = self._targets.state.letter(request.name, request.id)
+        if letter is None:
+            raise Refusal("missing", f"{request.name} has no dead letter {request.id}")
+        try:
+            changed = letter._replace(row=letters.edited(letter.row, request.values, request.time))
+        except ValueError as error:
+            raise Refusal("invalid", str(error)) from None
+        self._targets.state.edit(request.name, changed)
+        return {"letter": letters.told(changed)}
+
+    def _retry(self, request: Request) -> dict[str, Any]:
+        lane = self._lane(request)
+        count = self._targets.state.again(request.name, request.ids)
+        lane.resend()
+        return {"count": count}
+
+    def _drop(self, request: Request) -> dict[str, Any]:
+        self._lane(request)
+        return {"count": self._targets.state.drop(request.name, request.ids)}
+
+    def _lane(self, request: Request) -> Lane:
+        lane = self._targets.get(request.name)
+        if lane is None:
+            known = ", ".join(self._targets.names()) or "none"
+            raise Refusal("missing", f"there is no target {request.name[:80]!r}; there are {known}")
+        return lane
+
+    def _changeable(self, name: str) -> None:
+        if self._targets.is_configured(name):
+            raise Refusal("configured", f"{name} stands in the configuration: change it there")
+
+    def _kept(self, name: str, kind: object) -> dict[str, Any]:
+        """Return the secrets that a target of the same kind has: they are not told, so they cannot be told again."""
+        for entry in self._targets.state.entries():
+            if entry.name == name and entry.options is not None and entry.options.get("kind") == kind:
+                return {key: entry.options[key] for key in _secret_names(kind) if key in entry.options}
+        return {}
+
+
+def _secret_names(kind: object) -> set[str]:
+    return secret_names(kinds.load(kind).Options) if isinstance(kind, str) and kind in kinds.KINDS else set()
+
+
+def _without_hidden(told: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in told.items() if value != "…"}
+
+
+def _texts(values: Iterable[object]) -> set[str]:
+    found: set[str] = set()
+    for value in values:
+        found |= _texts(value.values()) if isinstance(value, dict) else {value} if isinstance(value, str) else set()
+    return found
+
+
+def _refused(code: str, said: str) -> dict[str, Any]:
+    return {"ok": False, "code": code, "error": said}
+
+
+def _tell(answered: Callable[[dict[str, Any]], object], trial: Future[Trial]) -> None:
+    answered(trial.result()._asdict())
+
+
+def _is_response(topic: str) -> bool:
+    """Whether an answer may go there; anywhere else, a requester would write with the rights of who answers."""
+    try:
+        return topics.parse(topic).kind == "response"
+    except ValueError:
+        return False

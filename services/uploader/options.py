@@ -1,0 +1,160 @@
+"""The options that every target has; the module of each kind adds its own."""
+
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import inspect
+
+from heliograph import topics
+from heliograph.config import Config
+from services.uploader import templates
+
+Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]  # never shown again: see secrets()
+PLACE = ("node", "device", "channel", "unit")  # what the names of channels can be made of
+
+
+class TargetOptions(Config, frozen=True, tag_field="kind"):
+    """What every target can be told; the defaults in a subclass are those of its kind.
+
+    `channels` and `without` are patterns for node/device/channel, `names` maps such patterns to
+    what the channel is called there, the first that fits; `called` is for all others. Both are
+    templates (templates.py) with $node, $device, $channel and $unit.
+    """
+
+    name: str
+    active: bool = True
+    channels: tuple[str, ...] = ("*/*/*",)
+    without: tuple[str, ...] = ()
+    names: dict[str, str] = msgspec.field(default_factory=dict)
+    called: str = "${channel}"
+    start: str = msgspec.field(name="from", default="now")
+    order: Literal["oldest", "live"] = "oldest"
+    interval: float = 0.0
+    stamp: Literal["start", "end"] = "start"
+    counters: Literal["last", "delta", "today"] = "last"
+    grace: float = 10.0
+    timezone: str = "UTC"
+    rows: int = 0
+    bytes: int = 0
+    every: float = 0.0
+    per_hour: int = 0
+    timeout: float = 30.0
+
+    LIVE_FIRST: ClassVar[bool] = True  # whether order = "live" is possible with this kind
+
+    def __post_init__(self) -> None:
+        """Refuse what no target can be; a subclass calls `super().__post_init__()` first."""
+        topics.name(self.name)
+        for option, patterns in (("channels", self.channels), ("without", self.without), ("names", tuple(self.names))):
+            for pattern in patterns:
+                if pattern.count("/") != 2:
+                    raise ValueError(f"{option}: {pattern!r} is not node/device/channel; * fits anything within a part")
+        for option, template in (
+            ("called", self.called),
+            *((f"names.{key}", text) for key, text in self.names.items()),
+        ):
+            templates.check(option, template, PLACE)
+        beginning(self.start, self.zone())
+        for option, number in (("interval", self.interval), ("grace", self.grace), ("every", self.every)):
+            if not (math.isfinite(number) and number >= 0):
+                raise ValueError(f"{option}: {number!r} is not a number of seconds")
+        for option, count in (("rows", self.rows), ("bytes", self.bytes), ("per_hour", self.per_hour)):
+            if count < 0:
+                raise ValueError(f"{option}: {count} is less than nothing; 0 is what the target takes")
+        if not 0 < self.timeout <= 600:
+            raise ValueError(f"timeout: {self.timeout!r} is not between 0 and 600 seconds")
+        if self.interval and (self.interval < 1 or 86_400 % self.interval):
+            raise ValueError(f"interval: {self.interval:g} s do not divide a day into equal parts")
+        if self.order == "live" and not self.LIVE_FIRST:
+            raise ValueError(
+                'order: this kind of target loses what is older than its newest; only "oldest" is possible'
+            )
+
+    def zone(self) -> ZoneInfo:
+        """Return the time zone of days and of `from`; raise ValueError if there is none such."""
+        try:
+            return ZoneInfo(self.timezone)
+        except (KeyError, ValueError, OSError):
+            raise ValueError(f"timezone: there is no {self.timezone!r}; one is Europe/Berlin") from None
+
+
+def beginning(text: str, zone: ZoneInfo) -> float | None:
+    """Return the time (s UTC) at which "2026-01-01" or "beginning" begins, None for "now"; raise ValueError."""
+    if text in ("now", "beginning"):
+        return None if text == "now" else 0.0
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f'from: expected "now", "beginning" or a date like "2026-01-01", found {text!r}') from None
+    return max((moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC).timestamp(), 0.0)
+
+
+def fits(pattern: str, series: str) -> bool:
+    """Whether node/device/channel is meant by a pattern; a wildcard stays within its part."""
+    wanted, found = pattern.split("/"), series.split("/")
+    return len(wanted) == len(found) and all(map(fnmatchcase, found, wanted))
+
+
+def url(option: str, text: str, schemes: tuple[str, ...] = ("http", "https")) -> None:
+    """Raise ValueError unless a text is a URL that can be shown: one without a password."""
+    try:
+        parts = urlsplit(text)
+        whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        whole = False
+        parts = urlsplit("")
+    if not whole or parts.scheme not in schemes:
+        raise ValueError(f"{option}: expected {schemes[0]}://host:port/…")
+    if parts.password or parts.username:
+        raise ValueError(f"{option}: user and password have options of their own, a URL is shown")
+
+
+def kind_of(options: TargetOptions) -> str:
+    """Return the kind of target that these are the options of."""
+    return str(options.__struct_config__.tag)
+
+
+def secrets(options: TargetOptions) -> set[str]:
+    """Return what must never be shown: the values of all options of type Secret."""
+    return {text for _, text in _secrets(options) if text}
+
+
+def shown(options: TargetOptions) -> dict[str, Any]:
+    """Return the options as JSON has them, with "…" in the place of each secret that is set."""
+    told: dict[str, Any] = msgspec.to_builtins(options)
+    for name, text in _secrets(options):
+        if text:
+            told[name] = dict.fromkeys(told[name], "…") if isinstance(told[name], dict) else "…"
+    return told
+
+
+def secret_names(wanted: type[TargetOptions]) -> set[str]:
+    """Return the names of those options of a kind that are never shown."""
+    found = inspect.type_info(wanted)
+    fields = found.fields if isinstance(found, inspect.StructType) else ()
+    return {
+        field.encode_name
+        for field in fields
+        if _is_secret(field.type) or (isinstance(field.type, inspect.DictType) and _is_secret(field.type.value_type))
+    }
+
+
+def _secrets(options: TargetOptions) -> Iterator[tuple[str, str]]:
+    wanted = inspect.type_info(type(options))
+    for field in wanted.fields if isinstance(wanted, inspect.StructType) else ():
+        value = getattr(options, field.name)
+        kind = field.type
+        if _is_secret(kind):
+            yield field.encode_name, value
+        elif isinstance(kind, inspect.DictType) and _is_secret(kind.value_type):
+            yield from ((field.encode_name, text) for text in value.values())
+
+
+def _is_secret(kind: inspect.Type) -> bool:
+    return isinstance(kind, inspect.Metadata) and bool((kind.extra or {}).get("secret"))

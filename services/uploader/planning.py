@@ -1,0 +1,184 @@
+"""What a target is sent next: where it begins, dead letters, late intervals, what is live, the backlog."""
+
+from heliograph.errors import StoreAway
+from heliograph.store.interface import Reader
+from services.uploader.ahead import Ahead, Prepare, made
+from services.uploader.averages import Averages
+from services.uploader.options import TargetOptions, beginning
+from services.uploader.outgoing import Limits, Row, Target
+from services.uploader.progress import Progress
+from services.uploader.readings import Readings
+from services.uploader.source import Channels, Head, Item, Parcel, Source
+from services.uploader.state import Known, State
+from services.uploader.work import Work
+
+OVERLAP_SECONDS = 3_600.0  # sent again to a target that says itself where it stands, if that does no harm
+TIME_STEP = 0.001  # of the store's times
+
+
+def interval_of(options: TargetOptions, limits: Limits) -> float:
+    """Return the seconds of the intervals whose averages are sent, 0 for readings as they are."""
+    if limits.interval and (not options.interval or options.interval % limits.interval):
+        return limits.interval
+    return options.interval
+
+
+class Plan:
+    """Chooses for one target, and keeps in `known` what is settled; raises StoreAway."""
+
+    def __init__(
+        self,
+        options: TargetOptions,
+        state: State,
+        known: Known,
+        reader: Reader,
+        channels: Channels,
+        interval: float,
+        prepare: Prepare | None = None,
+    ) -> None:
+        """`interval` is that of averages, 0 for readings; `prepare` what the target does with rows that may come next."""
+        self.interval = interval
+        self.letters = True  # whether there may be dead letters to send again
+        self._options = options
+        self._state = state
+        self._known = known
+        self._reader = reader
+        self._channels = channels
+        self._began = False
+        self._until = 0.0  # where the range ends that the last piece of work is of
+        self._averages: Averages | None = None
+        self._prepare = prepare
+        self._source: Source = self._open()
+        self._ahead = Ahead(self._source, prepare)
+
+    def close(self) -> None:
+        """End what goes on in the background."""
+        self._ahead.close()
+
+    def look_ahead(self, work: Work, rows: int) -> None:
+        """Read in the background what will come after this, if there is more of the same."""
+        if not self.interval and work.sort == "range" and work.left() >= rows and self._until > work.upto:
+            self._ahead.begin(work.upto, self._until, rows)
+
+    def begin(self, target: Target, now: float) -> None:
+        """Decide where to begin, unless that is known; raises TryLater.
+
+        A target that has data is brought what is newer, one that has none what the option `from` says.
+        """
+        known = self._known
+        if self._began:
+            return
+        if known.begun and known.interval == self.interval and known.progress.tip() <= self._utmost(now):
+            self._began = True
+            return
+        newest = (known.newest or None) if known.begun else target.newest()
+        wanted = beginning(self._options.start, self._options.zone())
+        again = 0.0 if known.begun or target.limits.ordered or not target.limits.overwrites else OVERLAP_SECONDS
+        start = 0.0
+        if newest is not None:
+            start = max(wanted or 0.0, min(newest, now) - again + (0.0 if again else TIME_STEP))
+        elif wanted is not None:
+            start = wanted
+        if self.interval:
+            if newest is not None and not (again or known.begun) and self._options.stamp == "start":
+                start += self.interval  # what is stamped with its start is whole
+            floor = self._first_interval(start, is_known=newest is not None or wanted is not None)
+        else:
+            floor = known.seen if newest is None and wanted is None else 0.0
+            known.start = start
+        known.progress, known.late = Progress(floor), []
+        known.begun, known.interval = True, self.interval
+        self._began = True
+        self._source = self._open()
+        self._ahead.close()
+        self._ahead = Ahead(self._source, self._prepare)
+
+    def next(self, limits: Limits, rows: int, now: float, *, backlog: bool) -> Work | None:
+        """Return what to send at a moment, None if there is nothing; without `backlog` only what should not wait."""
+        if self.letters:
+            letters = self._state.letters(self._options.name, again=True, limit=rows)
+            if letters:
+                items = [Item(letter.id, letter.row) for letter in letters]
+                return Work("letters", Parcel(0, 0, items), items)
+            self.letters = False
+        progress = self._known.progress
+        if self._averages is not None and limits.overwrites and (late := self._late(self._averages, rows)):
+            return late
+        head = self._source.head(now)
+        if self._options.order == "live" and not limits.ordered:
+            begin = max(progress.tip(), head - self._source.live)
+            if begin < head:
+                return self._range(begin, head, rows)
+        if not backlog:
+            return None
+        floor, end = progress.hole()
+        upto = head if end is None else min(end, head)
+        return self._range(floor, upto, rows) if floor < upto else None
+
+    def settle(self, work: Work) -> None:
+        """Note what of a piece of work is done."""
+        known = self._known
+        if work.sort == "late":
+            open_ = work.positions()
+            known.late = [end for end in known.late if not work.after < end <= work.upto or end in open_]
+        elif work.sort == "range":
+            lowest = work.lowest()
+            step = self.interval or 1
+            known.progress.finish(work.after, work.upto if lowest is None else lowest - step)
+
+    def backlog(self, now: float) -> tuple[int, float | None]:
+        """Return how many readings or intervals are not sent yet, and the time (s UTC) of the oldest."""
+        head = self._source.head(now)
+        left = round(self._known.progress.left(head) / (self.interval or 1)) + len(self._known.late)
+        if not left:
+            return 0, None
+        floor = self._known.progress.floor
+        if self.interval:
+            return left, min([floor, *(end - self.interval for end in self._known.late)])
+        arrivals = self._reader.since(int(floor), 1)
+        return left, arrivals[0].time if arrivals else None
+
+    def newest(self) -> Row | None:
+        """Return the newest row there is."""
+        return self._source.newest()
+
+    def _open(self) -> Source:
+        known = self._known
+        if self.interval:
+            self._averages = Averages(self._reader, self._channels, self._options, self.interval, known.seen)
+            return self._averages
+        return Readings(self._reader, self._channels, known.start)
+
+    def _utmost(self, now: float) -> float:
+        """Return the newest position there can be: a store that was restored may have gone back."""
+        return now + self.interval if self.interval else Head(self._reader).cursor()
+
+    def _first_interval(self, start: float, *, is_known: bool) -> float:
+        """Return where the first interval to send begins; unless the start is known, with the first sight of the target."""
+        if not is_known:
+            return self._known.born // self.interval * self.interval
+        if self._reader.extent() is None:
+            raise StoreAway("the store is empty: there is no interval to begin with")
+        return self._source.beginning(start)
+
+    def _late(self, averages: Averages, rows: int) -> Work | None:
+        known = self._known
+        progress = known.progress
+        late = {end for end in averages.late(progress.tip()) if progress.is_done(end)}
+        known.seen = averages.seen
+        if late:
+            known.late = sorted(late.union(known.late))
+        if not known.late:
+            return None
+        first = last = known.late[0]
+        for end in known.late[1:rows]:
+            if end != last + self.interval:
+                break
+            last = end
+        parcel = averages.parcel(first - self.interval, last, rows)
+        wanted = set(known.late)
+        return Work("late", parcel, [item for item in parcel.items if item.position in wanted])
+
+    def _range(self, begin: float, end: float, rows: int) -> Work:
+        self._until = end
+        return self._ahead.take(begin, end, rows) or made(self._source.parcel(begin, end, rows))

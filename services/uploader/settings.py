@@ -1,0 +1,34 @@
+"""The [uploader] section of the configuration."""
+
+from typing import Any
+
+from heliograph.config import Config
+from services.uploader.kinds import parsed
+from services.uploader.options import TargetOptions
+
+
+class Uploader(Config, frozen=True):
+    """The [uploader] section: what a target is made of depends on its kind, see `parsed`."""
+
+    targets: tuple[dict[str, Any], ...] = ()
+    store: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse targets that are none, two of the same name, and a store that is none."""
+        if "://" in self.store and not self.store.startswith(("postgresql://", "postgres://")):
+            raise ValueError("store: expected a folder or postgresql://USER:PASSWORD@HOST/DATABASE")
+        self.parsed()
+
+    def parsed(self) -> tuple[TargetOptions, ...]:
+        """Return the options of all targets; raise ValueError."""
+        found: dict[str, TargetOptions] = {}
+        for place, told in enumerate(self.targets):
+            where = f"targets.{told['name']}" if isinstance(told.get("name"), str) else f"targets[{place}]"
+            try:
+                options = parsed(told)
+            except ValueError as error:
+                raise ValueError(f"{where}: {error}") from None
+            if options.name in found:
+                raise ValueError(f"targets: two are called {options.name!r}")
+            found[options.name] = options
+        return tuple(found.values())

@@ -1,0 +1,125 @@
+"""Emoncms' input API, as its source has it (Modules/input, Aug 2026): errors with status 200, bulk item by item.
+
+Stricter than the real one in one thing: an item that is older than the newest of its input is
+counted in `out_of_order`, because feeds of emoncms.org would not take it.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+import time
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Any
+
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from tests.uploader.servers.web_server import Request, Response, WebServer, fields
+
+KEY = "0123456789abcdef0123456789abcdef"
+USER = "1234"
+FORMAT_ERROR = "Format error, json string supplied is not valid"
+
+
+class EmoncmsServer(WebServer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ahead = 0.0  # seconds of the server's clock
+        self.stored: dict[tuple[str, str], dict[int, float]] = {}
+        self.accepted: list[tuple[int, str, dict[str, float]]] = []
+        self.out_of_order = 0
+        self.poison: set[float] = set()  # values that the server stumbles over
+
+    def answer(self, request: Request) -> Response:
+        if request.path == "/input/get":
+            return self._get(request)
+        if request.path == "/input/bulk" and request.method == "POST":
+            return self._bulk(request)
+        return Response(404, "Not found")
+
+    def _get(self, request: Request) -> Response:
+        if refused := self._unauthorized(request):
+            return refused
+        node = request.query["node"]
+        inputs = {name: rows for (of, name), rows in self.stored.items() if of == node}
+        if not inputs:
+            return Response(200, '"Node does not exist"')
+        told = {name: {"time": max(rows), "value": rows[max(rows)], "processList": ""} for name, rows in inputs.items()}
+        return Response(200, json.dumps(told, separators=(",", ":")))
+
+    def _unauthorized(self, request: Request) -> Response | None:
+        given = request.headers.get("authorization")
+        if not given:
+            return Response(200, "")
+        return None if given == f"Bearer {KEY}" else Response(401, "Invalid API key")
+
+    def _bulk(self, request: Request) -> Response:
+        said = "ok"
+        if request.headers.get("content-type") == "aes128cbc":
+            plain = self._opened(request)
+            if plain is None:
+                return Response(200, json.dumps({"success": False, "message": "Invalid signature"}))
+            told = fields(plain.decode())
+            said = urlsafe_b64encode(hashlib.sha256(plain).digest()).decode()
+        else:
+            if refused := self._unauthorized(request):
+                return refused
+            if request.query.get("cb") == "1":
+                told = {**request.query, "data": zlib.decompress(request.body).decode()}
+            else:
+                told = {**request.query, **request.form()}
+        try:
+            items = json.loads(told["data"], parse_constant=lambda _: 1 / 0)
+        except (ValueError, ZeroDivisionError, KeyError):
+            return error(FORMAT_ERROR)
+        for item in items:
+            if why := self._item(item, self._reference(told, items)):
+                return error(why)
+        return Response(200, said)
+
+    def _reference(self, told: dict[str, str], items: list[Any]) -> int:
+        now = int(time.time() + self.ahead)
+        for name, base in (("sentat", now), ("offset", now)):
+            if name in told:
+                return base - int(told[name])
+        return int(told["time"]) if "time" in told else now - int(items[-1][0])
+
+    def _item(self, item: Any, reference: int) -> str:
+        if not isinstance(item, list) or len(item) < 3:
+            return FORMAT_ERROR
+        moment, node = reference + int(item[0]), str(item[1])
+        if not re.fullmatch(r"[\w .:-]+", node):
+            return "invalid node name"
+        found: dict[str, float] = {}
+        for place, value in enumerate(item[2:], 1):
+            named = value if isinstance(value, dict) else {} if value is None else {str(place): value}
+            for name, number in named.items():
+                if isinstance(number, bool) or not isinstance(number, int | float):
+                    return FORMAT_ERROR
+                found[re.sub(r"[^\w .-]", "", name)] = number
+        if self.poison & set(found.values()):
+            return "Input in error"
+        for name, number in found.items():
+            rows = self.stored.setdefault((node, name), {})
+            self.out_of_order += bool(rows) and moment < max(rows)
+            rows[moment] = number
+        self.accepted.append((moment, node, found))
+        return ""
+
+    def _opened(self, request: Request) -> bytes | None:
+        user, _, signature = request.headers["authorization"].partition(":")
+        key = bytes.fromhex(KEY)
+        sealed = urlsafe_b64decode(request.body)
+        decryptor = Cipher(AES(key), CBC(sealed[:16])).decryptor()
+        padding = PKCS7(128).unpadder()
+        plain = padding.update(decryptor.update(sealed[16:]) + decryptor.finalize()) + padding.finalize()
+        good = user == USER and signature == hmac.new(key, plain, hashlib.sha256).hexdigest()
+        return plain if good else None
+
+
+def error(message: str) -> Response:
+    return Response(200, json.dumps({"success": False, "message": message}))

@@ -1,0 +1,91 @@
+"""The servers of older projects that the presets of `http` talk to, as their source has them."""
+
+import json
+import re
+from datetime import datetime
+from html import escape
+
+from tests.uploader.servers.web_server import Request, Response, WebServer
+
+KEY = "yourApiKeyHere"
+KEY_HASH = "4ac97645e8e58c6637d0511d16023a7e3087e17414c14a2abaa2217cbded204c"
+
+
+class SolarProtocolServer(WebServer):
+    """api.php: a list of devices by MAC address."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.devices: list[dict[str, str]] = []
+
+    def answer(self, request: Request) -> Response:
+        assert (request.method, request.path) == ("POST", "/api/v1/api.php")
+        told = {name: escape(text.strip().replace("\\", "")) for name, text in request.form().items()}
+        if told.get("api_key") != KEY:
+            return Response(200, "Wrong API Key provided.")
+        was_empty = not self.devices
+        entry = {
+            "mac": told.get("mac", ""),
+            "ip": told.get("ip", ""),
+            "time stamp": told.get("stamp", ""),
+            "name": told.get("name", ""),
+            "tz": told.get("tz", ""),
+            "log": told.get("log", ""),
+        }
+        self.devices = [one for one in self.devices if one["mac"] != entry["mac"]] + [entry]
+        return Response(200, "" if was_empty else json.dumps(self.devices))
+
+
+class PimonitorServer(WebServer):
+    """pimonitor: the first sensor of a report becomes a row, and everything is a success."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored: list[tuple[str, str, float, float]] = []
+        self.ignored: list[object] = []
+
+    def answer(self, request: Request) -> Response:
+        assert (request.method, request.path) == ("POST", "/")
+        if request.headers.get("content-type") != "application/json":
+            return Response(200, "An unexpected error occured.  Try again.")
+        try:
+            told = json.loads(request.body)
+        except ValueError:
+            return Response(400, "Bad request")
+        assert told["api_hash"] == KEY_HASH
+        if "timestamp" not in told:
+            return Response(500, "Internal Server Error")
+        try:
+            assert len(told["location"]) <= 30
+            assert len(told["sensors"]) == 1
+            moment = str(datetime.strptime(f"{told['timestamp']} +0000", "%m/%d/%Y %H:%M:%S %z"))[:19]
+            sensor = told["sensors"][0]
+            self.stored.append((told["location"], moment, sensor["temperature"], sensor["humidity"]))
+        except (AssertionError, KeyError, ValueError):
+            self.ignored.append(told)
+        return Response(200, "[02/25/2021 19:04:56] Successfully received and inserted into database.")
+
+
+class EmoncmsPostServer(WebServer):
+    """input/post.json of an Emoncms, with the unquoted keys of OemGateway."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stored: list[tuple[str, float, dict[str, float]]] = []
+
+    def answer(self, request: Request) -> Response:
+        assert (request.method, request.path) == ("GET", "/emoncms/input/post.json")
+        if request.query["apikey"] != "12345":
+            return Response(200, '{"success": false, "message": "Invalid API key"}')
+        found = re.fullmatch(r"\{(.*)\}", request.query["json"])
+        assert found
+        values = {name: float(value) for name, _, value in (pair.partition(":") for pair in found[1].split(","))}
+        self.stored.append((request.query["node"], float(request.query["time"]), values))
+        return Response(200, "ok")
+
+
+class Collector(WebServer):
+    """Takes everything; `requests` is what the tests look at."""
+
+    def answer(self, request: Request) -> Response:
+        return Response(200, "thanks")

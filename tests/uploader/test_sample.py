@@ -1,0 +1,20 @@
+import tomllib
+
+import msgspec
+
+from services.uploader import influxdb
+from services.uploader.settings import Uploader
+from tests.samples import loaded, sections
+
+
+def test_the_sample_tells_the_truth_and_all_of_it() -> None:
+    shipped, spelled_out = sections("uploader")
+    told, defaults = (loaded(Uploader, "uploader", text) for text in (spelled_out, shipped))
+    assert isinstance(told, Uploader)
+    assert isinstance(defaults, Uploader)
+    assert told.parsed() == defaults.parsed()
+    assert told.store == defaults.store
+    section = tomllib.loads(spelled_out)["uploader"]
+    assert set(section) == {field.name for field in msgspec.structs.fields(Uploader)}
+    (target,) = section["targets"]
+    assert set(target) == {"kind"} | {field.encode_name for field in msgspec.structs.fields(influxdb.Options)}
