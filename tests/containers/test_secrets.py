@@ -9,7 +9,19 @@ import pytest
 from tests.conftest import ROOT, free_port, mosquitto_command
 from tests.containers.visitor import NOT_AUTHORIZED, Door
 
-USERS = ["api", "modbus_poller", "sensor_reader", "serial_bridge", "storage", "viewer", "health", "mqtt_importer"]
+USERS = [
+    "api",
+    "modbus_poller",
+    "sensor_reader",
+    "serial_bridge",
+    "storage",
+    "viewer",
+    "health",
+    "mqtt_importer",
+    "calculator",
+    "home_assistant",
+    "homeassistant",
+]
 NODE = "heliograph/roof"
 
 
@@ -70,7 +82,9 @@ def test_a_user_without_a_password_file_is_refused(door: Door) -> None:
     assert door.enter("somebody", password="anything").greeting == NOT_AUTHORIZED
 
 
-@pytest.mark.parametrize("user", ["serial_bridge", "modbus_poller", "sensor_reader", "api", "mqtt_importer"])
+@pytest.mark.parametrize(
+    "user", ["serial_bridge", "modbus_poller", "sensor_reader", "api", "mqtt_importer", "calculator"]
+)
 def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
     visitor = door.enter(user)
     for topic in (
@@ -96,6 +110,9 @@ def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
         ("sensor_reader", "devices/meter/set"),
         ("mqtt_importer", "services/modbus_poller/journal"),
         ("mqtt_importer", "devices/meter/set"),
+        ("calculator", "services/modbus_poller/journal"),
+        ("calculator", "services/modbus_poller/committed"),
+        ("calculator", "devices/meter/set"),
         ("storage", "services/storage/journal"),
         ("storage", "devices/meter/state"),
         ("viewer", "devices/meter/state"),
@@ -103,6 +120,11 @@ def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
         ("viewer", "services/viewer/journal"),
         ("health", "services/health/journal"),
         ("plug", "devices/meter/state"),
+        ("home_assistant", "devices/meter/state"),
+        ("home_assistant", "devices/meter/info"),
+        ("home_assistant", "devices/meter/set"),
+        ("homeassistant", "devices/meter/state"),
+        ("homeassistant", "services/storage/status"),
     ],
 )
 def test_nobody_publishes_what_is_not_its_own(door: Door, user: str, topic: str) -> None:
