@@ -26,13 +26,13 @@ def serve(bus: Bus, node: str, service: str, command: str, handler: Handler) -> 
         if message.retained:
             return
         response = handler(message.payload)
-        if _is_response(message.response_topic):
+        if is_response(message.response_topic):
             bus.publish(message.response_topic, response, qos=1, correlation=message.correlation)
 
     bus.subscribe(topics.request(node, service, command), answer)
 
 
-def _is_response(topic: str) -> bool:
+def is_response(topic: str) -> bool:
     """Whether an answer may go there; anywhere else, a requester would write with the rights of who answers."""
     try:
         return topics.parse(topic).kind == "response"

@@ -7,6 +7,7 @@ import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import GenericAlias
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -79,6 +80,17 @@ def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, servi
 
     `service` replaces "{service}" in values that name a file or a variable.
     """
+    found: C = _converted(kind, file, name, path, service)
+    return found
+
+
+def tables(kind: type[C], file: Mapping[str, Any], name: str, path: Path) -> dict[str, C]:
+    """Return a section that holds one struct under each of its keys; raise ConfigError as `section` does."""
+    found: dict[str, C] = _converted(GenericAlias(dict, (str, kind)), file, name, path, "")
+    return found
+
+
+def _converted(kind: Any, file: Mapping[str, Any], name: str, path: Path, service: str) -> Any:
     written = file.get(name, {})
     where = f"{path}: [{name}]"
     try:

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from heliograph import topics
+from heliograph.announcements import Announcements
 from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
 from heliograph.errors import MessageError
@@ -23,10 +24,10 @@ from heliograph.messages import (
     Value,
     Watermark,
     decode,
-    encode,
 )
 from heliograph.outbox import CAP_BYTES, Outbox
 from heliograph.pending import Pending, columnar, finite, is_good, same_boot, shown
+from heliograph.quality import Quality
 from heliograph.sender import Held, Sender
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Producer:
         clock: Clock,
         set_aside: SetAside,
         *,
+        quality: Quality | None = None,
         cap_bytes: int = CAP_BYTES,
     ) -> None:
         self._bus = bus
@@ -72,8 +74,8 @@ class Producer:
         self._pending: deque[Pending] = deque()
         self._pending_since = 0.0
         self._disk_refused_until = -math.inf
-        self._infos: dict[str, Info] = {}
-        self._availability: dict[str, Availability] = {}
+        self._announcements = Announcements(bus, node)
+        self._quality = quality or None  # one without rules is none
         self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
         self._lingers = False  # whether the thread looks into the inbox soon anyway
         self._wake = threading.Event()
@@ -97,24 +99,21 @@ class Producer:
         self._stopping = True
         self._wake.set()
         self._thread.join()
-        for device in {**self._infos, **self._availability}:
-            self._announce(device, "offline")
+        self._announcements.goodbye()
 
     def declare(self, device: str, info: Info) -> None:
-        """Say what a device is; raise ValueError if its name or a channel's would change the topic tree."""
+        """Say what a device is, as the [quality] rules have it; raise ValueError if a name would change the topic tree."""
         topics.name(device)
         for channel in info.channels:
             if not topics.is_channel(channel):
                 raise ValueError(f"{channel[:80]!r} is not the name of a channel: lower-case letters, digits and _ are")
-        if self._infos.get(device) != info:
-            self._infos[device] = info
-            self._describe(device, info)
+        self._announcements.declare(
+            device, self._quality.described(device, info) if self._quality is not None else info
+        )
 
     def availability(self, device: str, state: Availability) -> None:
         """Say whether a device answers; said again on every connect."""
-        if self._availability.get(device) != state:
-            self._availability[device] = state
-            self._announce(device, state)
+        self._announcements.availability(device, state)
 
     def publish(self, device: str, values: Mapping[str, Value], at: float | None = None) -> None:
         """Publish one reading of a device, read now or at a time in seconds since 1970 UTC.
@@ -122,7 +121,7 @@ class Producer:
         Values that no channel can have (NaN, infinity, long texts, hostile names) are set
         aside one by one; the good ones around them are kept.
         """
-        if device not in self._infos and not topics.is_name(device):
+        if device not in self._announcements and not topics.is_name(device):
             self._set_aside("not the name of a device", shown(device), "")
             return
         if at is not None and not 0 <= at <= LATEST:
@@ -196,6 +195,9 @@ class Producer:
                 answer.put(written)
         with self._lock:
             self._drain(hurry=True)
+            for reading in self._quality.release() if self._quality is not None else ():
+                self._keep(reading)
+            self._drain(hurry=True)
             if self._pending:
                 log.error("%d readings are lost: the outbox cannot be written", len(self._pending))
             self._outbox.sync(-1)
@@ -206,12 +208,11 @@ class Producer:
         """Show what was published, and write it if there is enough of it or it has waited long enough."""
         while self._inbox:
             reading = self._inbox.popleft()
-            if not self._pending:
-                self._pending_since = time.monotonic()
-            self._pending.append(reading)
-            self.readings += 1
-            state = Reading(reading.shown, reading.values, "unsynced" if reading.boot else "")
-            self._live.show(reading.device, state)
+            if self._quality is None:
+                self._keep(reading)
+            else:
+                for kept in self._quality.apply(reading):
+                    self._keep(kept)
         if hurry:
             self._disk_refused_until = -math.inf
         age = time.monotonic() - self._pending_since
@@ -219,6 +220,13 @@ class Producer:
             self._write()
         self._live.flush()
         self._lingers = bool(self._pending) or self._live.waiting
+
+    def _keep(self, reading: Pending) -> None:
+        if not self._pending:
+            self._pending_since = time.monotonic()
+        self._pending.append(reading)
+        self.readings += 1
+        self._live.show(reading.device, Reading(reading.shown, reading.values, "unsynced" if reading.boot else ""))
 
     def _send(self) -> float:
         """Send what may be sent; return how many seconds there is nothing to do unless something comes."""
@@ -286,14 +294,5 @@ class Producer:
         self._wake.set()
 
     def _connected(self) -> None:
-        for device, info in list(self._infos.items()):
-            self._describe(device, info)
-        for device, state in list(self._availability.items()):
-            self._announce(device, state)
+        self._announcements.repeat()
         self._wake.set()
-
-    def _describe(self, device: str, info: Info) -> None:
-        self._bus.publish(topics.device(self._node, device, "info"), encode(info), qos=1, retain=True)
-
-    def _announce(self, device: str, state: Availability) -> None:
-        self._bus.publish(topics.device(self._node, device, "availability"), state.encode(), qos=1, retain=True)

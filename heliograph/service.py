@@ -8,17 +8,19 @@ import sys
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from heliograph import __version__, config, heartbeat, topics
+from heliograph import __version__, config, heartbeat, rules, topics
 from heliograph.bus import Bus
 from heliograph.clock import Clock
 from heliograph.errors import ConfigError, StoreDamaged
 from heliograph.messages import SetAside, Status, encode
 from heliograph.producer import Producer
+from heliograph.quality import Quality
+from heliograph.rules import Rule
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ SHOWN_CHARACTERS = 200
 
 
 class Service:
-    """One process on the bus: `with Service(…) as service` connects it and says goodbye."""
+    """One process on the bus: `with Service(…) as service` connects it and says goodbye; `path` is its configuration."""
 
     def __init__(
         self,
@@ -39,10 +41,14 @@ class Service:
         *,
         persistent: bool = False,
         manual_ack: bool = False,
+        path: Path = Path("config.toml"),
+        quality: Mapping[str, Rule] | None = None,
     ) -> None:
         self.name = name
+        self.path = path
         self.node = node.name
         self.data = Path(node.data)
+        self._quality = Quality(quality or {}, self.set_aside)
         self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))
         self._topic = topics.service(node.name, name, "status")
         self.bus = Bus(
@@ -100,6 +106,7 @@ class Service:
                     self.data / "outbox" / self.name,
                     self.clock,
                     self.set_aside,
+                    quality=self._quality,
                 )
             except OSError as error:
                 raise ConfigError(f"[node] data: the outbox cannot be opened: {error}") from None
@@ -107,7 +114,8 @@ class Service:
                 log.warning("the clock is not set yet: readings are shown, and stored once it is ([node] clock)")
             self._producer = producer.__enter__()
             self.watch(producer.counters)
-            self._fact_sources.append(producer.facts)
+            self.watch(self._quality.counters)
+            self._fact_sources += [producer.facts, self._quality.facts]
         return self._producer
 
     def count(self, what: str, by: int = 1) -> None:
@@ -127,7 +135,7 @@ class Service:
     def set_aside(self, why: str, what: bytes | str, where: str = "") -> None:
         """Count a bad input, and show it among the last ones in the status."""
         shown = _printable(what)
-        why, where = _printable(why), _printable(where)
+        why, where = (_printable(text)[:SHOWN_CHARACTERS] for text in (why, where))
         with self._lock:
             self._counters["set_aside"] += 1
             first = not any(item.where == where and item.why == why for item in self._set_aside)
@@ -189,10 +197,12 @@ def run(
     *,
     persistent: bool = False,
     manual_ack: bool = False,
+    listen: Callable[[C, Service], None] | None = None,
 ) -> NoReturn:
     """Read the configuration, connect, and call main until a signal ends the process.
 
-    A wrong configuration is one line on standard error and exit code 1, before anything connects.
+    A wrong configuration is one line on standard error and exit code 1, before anything connects. `listen` is called before
+    that, too: what a persistent session has kept comes with the connection, and is lost for who subscribes later.
     """
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}", description=sys.modules["__main__"].__doc__)
     parser.add_argument(
@@ -214,13 +224,17 @@ def run(
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, name)
         broker = config.section(config.Broker, file, "broker", path, name)
+        quality = rules.read(file, path)
         options = config.section(kind, file, name, path, name)
         if arguments.check:
             sys.exit(0)
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
         threading.excepthook = _end_the_process
-        with Service(name, node, broker, persistent=persistent, manual_ack=manual_ack) as service:
+        service = Service(name, node, broker, persistent=persistent, manual_ack=manual_ack, path=path, quality=quality)
+        if listen:
+            listen(options, service)
+        with service:
             main(options, service)
     except (ConfigError, StoreDamaged) as error:
         sys.stderr.write(f"{name}: {error}\n")

@@ -63,6 +63,8 @@ def complete(
     if broker_port is not None:
         file["broker"] = {"host": "127.0.0.1", "port": broker_port, "password": f"file:{data}/secrets/{{service}}"}
     file.setdefault("api", {}).update(host=host, port=port)
+    if broker_port is not None:
+        file["api"].setdefault("keys", {}).setdefault("node", f"file:{data}/secrets/api.keyhash")
     if simulate:
         file["node"].setdefault("clock", "trust")
         links = data / "run" / "site"

@@ -24,7 +24,7 @@ from tornado import gen
 from heliograph import config
 from heliograph.errors import ConfigError
 from heliograph.lock import Lock
-from scripts import site, tools
+from scripts import following, site, tools
 
 COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "red", "bright_cyan", "bright_green", "bright_yellow")
 ALWAYS = ("storage", "api")
@@ -78,8 +78,12 @@ def main(path: Path | None, data: Path, host: str, port: int, broker_port: int, 
         if own_broker:
             _free(broker_port, "--broker-port")
         _free(port, "--port")
-        site.complete(file, data, host, port, broker_port if own_broker else None, simulate=simulate)
-        effective.write_text(tomli_w.dumps(file))
+
+        def completed(file: dict[str, Any]) -> dict[str, Any]:
+            site.complete(file, data, host, port, broker_port if own_broker else None, simulate=simulate)
+            return file
+
+        effective.write_text(tomli_w.dumps(completed(file)))
         node = config.section(config.Node, file, "node", path or effective)
         services = [name for name in _services() if name in file or name in ALWAYS]
         commands: dict[str, list[str]] = {}
@@ -95,6 +99,10 @@ def main(path: Path | None, data: Path, host: str, port: int, broker_port: int, 
     for service in services:
         commands[service] = [sys.executable, "-m", f"services.{service}", str(effective)]
     threading.Thread(target=_announce, args=(host, port, node.name), daemon=True).start()
+    if path:
+        user = path
+        changes = (user, effective, lambda: completed(_read(user)), lambda made: _check(services, made, user))
+        threading.Thread(target=following.follow, args=changes, daemon=True).start()
     _supervise(commands)
     lock.release()
     click.echo("Stopped; everything is kept in " + str(data))
@@ -108,10 +116,16 @@ def _configuration(path: Path | None, simulate: bool | None) -> tuple[Path | Non
         if simulate is False:
             raise ConfigError("there is no config.toml; make one (docs/install.md), or leave --no-simulate out")
         return None, {}, True
+    return path, _read(path), bool(simulate)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return what a configuration file holds; raise ConfigError if a section has no such service."""
     file = config.read(path)
-    for name in file.keys() - {"node", "broker", *_services()}:
-        raise ConfigError(f"{path}: [{name}]: no such section; sections are node, broker, {', '.join(_services())}")
-    return path, file, bool(simulate)
+    for name in file.keys() - {"node", "broker", "quality", *_services()}:
+        sections = ", ".join(["node", "broker", "quality", *_services()])
+        raise ConfigError(f"{path}: [{name}]: no such section; sections are {sections}")
+    return file
 
 
 def _services() -> list[str]:

@@ -113,7 +113,17 @@ def test_neither_the_library_nor_a_service_knows_the_simulator_the_tests_or_anot
 
 
 def test_the_services_are_there() -> None:
-    assert {"api", "modbus_poller", "mqtt_importer", "sensor_reader", "serial_bridge", "storage", "uploader"} <= set(SERVICES)
+    assert {
+        "api",
+        "calculator",
+        "home_assistant",
+        "modbus_poller",
+        "mqtt_importer",
+        "sensor_reader",
+        "serial_bridge",
+        "storage",
+        "uploader",
+    } <= set(SERVICES)
     folders = {path.name for path in (ROOT / "services").iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders == set(SERVICES)
 

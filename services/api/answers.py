@@ -82,6 +82,12 @@ class LatestAnswer(Struct):
     unit: str
 
 
+class Taken(Struct):
+    """How many readings were taken: they are in the outbox and will be stored."""
+
+    taken: int
+
+
 class RawSeries(Struct):
     """The points of one series, oldest first."""
 
@@ -119,9 +125,9 @@ def kept(body: bytes, headers: dict[str, str]) -> Response:
     return Response(body, 200, headers, media_type="application/json")
 
 
-def components() -> dict[str, Any]:
-    """Return the JSON schemas of all answers, by name."""
-    kinds = (Problem, Health, NodeAnswer, DeviceAnswer, LatestAnswer, RawAnswer, BucketAnswer)
+def components(*more: type[Struct]) -> dict[str, Any]:
+    """Return the JSON schemas of all answers and of what else there is, by name."""
+    kinds = (Problem, Health, NodeAnswer, DeviceAnswer, LatestAnswer, RawAnswer, BucketAnswer, Taken, *more)
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     return schemas
 

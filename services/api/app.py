@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -36,6 +35,10 @@ from services.api.answers import (
 )
 from services.api.errors import Refused
 from services.api.history import History
+from services.api.ingest import routes
+from services.api.ingest.gate import is_foreign
+from services.api.ingest.readings import ReadingGiven
+from services.api.ingest.routes import Ingest
 from services.api.live import Live
 
 STORE_SECONDS = 5.0  # how long /health and /latest wait for the store
@@ -72,8 +75,12 @@ def create_app(
     connected: Callable[[], bool],
     origins: Collection[str] = (),
     static: Path = page.STATIC,
+    ingest: Ingest | None = None,
 ) -> FastAPI:
-    """Return the application; `connected` says whether the broker answers, `origins` may read from other pages."""
+    """Return the application; `connected` says whether the broker answers, `origins` may read from other pages.
+
+    Without `ingest` nothing can be written.
+    """
     app = _Api(
         title="Heliograph",
         version=heliograph.__version__,
@@ -165,7 +172,7 @@ def create_app(
 
     @app.websocket("/api/v1/live")
     async def live_feed(websocket: WebSocket) -> None:
-        if not _may_listen(websocket, origins):
+        if is_foreign(websocket, origins):
             await websocket.close(1008, "this page may not listen here; see origins in [api]")
             return
         await feed.serve(websocket, live)
@@ -174,6 +181,8 @@ def create_app(
     async def docs(request: Request) -> Response:
         return await files.get_response("docs.html", request.scope)
 
+    if ingest:
+        routes.register(app, ingest, origins)
     app.mount("/", files)
 
     _explain_errors(app)
@@ -191,7 +200,10 @@ class _Api(FastAPI):
         """Return the description, made when first asked for."""
         if self.openapi_schema is None:
             schema = super().openapi()
-            schema["components"] = {"schemas": components()}
+            schema["components"] = {
+                "schemas": components(ReadingGiven),
+                "securitySchemes": routes.SECURITY_SCHEMES,
+            }
             for path in schema["paths"].values():
                 for operation in path.values():
                     # FastAPI's own 422: ours is the 4XX.
@@ -231,16 +243,12 @@ def _newest(reader: Reader) -> list[tuple[Series, Point | None]]:
     return [(one, latest.get(one.id)) for one in series]
 
 
-def _may_listen(websocket: WebSocket, origins: Collection[str]) -> bool:
-    """Whether a page of this node, a page that may, or a program asks: browsers let every page open a WebSocket."""
-    origin = websocket.headers.get("origin")
-    return origin is None or origin in origins or urlsplit(origin).netloc == websocket.headers.get("host")
-
-
 def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
-        return answer(Problem(error.detail), error.status)
+        found = answer(Problem(error.detail), error.status)
+        found.headers.update(error.headers)
+        return found
 
     @app.exception_handler(StoreAway)
     @app.exception_handler(StoreDamaged)

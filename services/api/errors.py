@@ -1,12 +1,22 @@
 """What the API answers when it does not answer the question."""
 
+from collections.abc import Mapping
+
 from heliograph.errors import HeliographError
 
 
 class Refused(HeliographError):
     """The question is wrong; the message says what is wrong and what would be right."""
 
-    def __init__(self, detail: str, status: int = 422) -> None:
+    def __init__(self, detail: str, status: int = 422, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.status = status
+        self.headers = dict(headers or {})
+
+
+class Busy(Refused):
+    """It cannot be done now; the same will be answered after some seconds."""
+
+    def __init__(self, detail: str, status: int, seconds: float) -> None:
+        super().__init__(detail, status, {"retry-after": str(max(1, round(seconds + 0.5)))})

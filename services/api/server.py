@@ -5,6 +5,7 @@ import contextlib
 import logging
 import socket
 
+import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -17,6 +18,10 @@ from heliograph.store.interface import Point, Reader, Series
 from services.api import page, place
 from services.api.app import create_app
 from services.api.history import History
+from services.api.ingest import keys
+from services.api.ingest.opening import open_ingest
+from services.api.ingest.options import Emoncms, Pimonitor, SmartPlug
+from services.api.ingest.routes import Ingest, PlugPort
 from services.api.live import Live
 
 log = logging.getLogger(__name__)
@@ -34,6 +39,12 @@ class Api(Config, frozen=True, kw_only=True):
     port: int = 8000
     store: str = ""
     origins: tuple[str, ...] = ()
+    keys: dict[str, str] = msgspec.field(default_factory=dict)
+    body_limit: int = 1_048_576
+    writes_per_second: float = 50.0
+    pimonitor: Pimonitor = Pimonitor()
+    smartplug: SmartPlug = SmartPlug()
+    emoncms: Emoncms = Emoncms()
 
     def __post_init__(self) -> None:
         """Refuse a port that nothing can listen on, a store that is none, and origins that no browser sends."""
@@ -43,44 +54,78 @@ class Api(Config, frozen=True, kw_only=True):
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise ValueError(f"origins: {origin!r} is not an origin such as https://example.org")
+        for name, text in self.keys.items():
+            _check_key(name, text)
+        if not 1024 <= self.body_limit <= 16 << 20:
+            raise ValueError(f"body_limit: {self.body_limit} is not between 1024 bytes and 16 MiB")
+        if not 0 < self.writes_per_second <= 10_000:
+            raise ValueError(f"writes_per_second: {self.writes_per_second} is not between 0 and 10000")
+        if self.smartplug.port == self.port:
+            raise ValueError(f"smartplug.port: {self.port} is the port of the dashboard; leave it out to share that")
+
+
+def _check_key(name: str, text: str) -> None:
+    """Raise ValueError, without showing it, for what is not the hash of a key."""
+    try:
+        keys.entry(text)
+    except ValueError as error:
+        raise ValueError(f"keys.{name}: {error}") from None
 
 
 def main(options: Api, service: Service) -> None:
     """Answer until the process is told to stop."""
     reader, hide = place.opener(options.store, service.data), place.hider(options.store)
-    with _listen(options) as listener, History(reader, hide=hide) as history:
-        asyncio.run(_serve(options, service, listener, history))
+    ports = [port for port in (options.port, options.smartplug.port) if port]
+    with contextlib.ExitStack() as open_things:
+        listeners = [open_things.enter_context(_listen(options.host, port)) for port in ports]
+        history = open_things.enter_context(History(reader, hide=hide))
+        asyncio.run(_serve(options, service, listeners, history))
 
 
-def _listen(options: Api) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     try:
-        family, *_, address = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM)[0]
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
         # asyncio does it only for sockets that say IPPROTO_TCP; without it a short answer waits 40 ms for an acknowledgement
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except OSError as error:
-        raise ConfigError(f"[api] cannot listen on {options.host} port {options.port}: {error.strerror}") from None
+        raise ConfigError(f"[api] cannot listen on {host} port {port}: {error.strerror}") from None
 
 
-async def _serve(options: Api, service: Service, listener: socket.socket, history: History) -> None:
+async def _serve(options: Api, service: Service, listeners: list[socket.socket], history: History) -> None:
     live = Live()
+    ingest = open_ingest(
+        service,
+        live,
+        history,
+        keys=options.keys,
+        body_limit=options.body_limit,
+        writes_per_second=options.writes_per_second,
+        origins=options.origins,
+        pimonitor=options.pimonitor,
+        smartplug=options.smartplug,
+        emoncms=options.emoncms,
+    )
     _follow(service, live)
     if not (page.STATIC / "vendor").is_dir():
         log.warning("the dashboard's packages are missing: run scripts/frontend")
-    app = create_app(
+    app: ASGIApp = create_app(
         live,
         history,
         node=service.node,
         connected=lambda: service.bus.connected,
         origins=options.origins,
+        ingest=ingest,
     )
+    if options.smartplug.port:
+        app = PlugPort(app, options.smartplug.port)
     server = uvicorn.Server(configuration(app))
     shown = "127.0.0.1" if options.host in ("", "0.0.0.0", "::") else options.host
     log.info("listening on %s, dashboard at http://%s:%d/", options.host, shown, options.port)
     async with asyncio.TaskGroup() as tasks:
-        aside = [tasks.create_task(_seed(live, history)), tasks.create_task(_beat(service, live))]
-        await server.serve(sockets=[listener])
+        aside = [tasks.create_task(_seed(live, history)), tasks.create_task(_beat(service, live, ingest))]
+        await server.serve(sockets=listeners)
         for task in aside:
             task.cancel()
 
@@ -141,8 +186,9 @@ def _newest(reader: Reader) -> tuple[list[Series], dict[int, Point]]:
     return series, reader.latest([one.id for one in series])
 
 
-async def _beat(service: Service, live: Live) -> None:
+async def _beat(service: Service, live: Live, ingest: Ingest) -> None:
     while True:
         service.alive()
         service.fact("listeners", live.listeners)
+        ingest.intake.look()
         await asyncio.sleep(BEAT_SECONDS)

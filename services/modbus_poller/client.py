@@ -30,6 +30,7 @@ from services.modbus_poller.options import Line
 # frames, and 1.75 ms above 19200 baud.
 GAP_BITS = 38.5
 GAP_SECONDS = 0.00175
+WRITE_SECONDS = 2.0  # of a busy machine, too; no adapter takes as long to take in a request
 SETTLE_SECONDS = 0.05  # a line that was quiet for so long has no more to say
 CHATTER_SECONDS = 0.5  # and no one listens longer than that to one that never is
 
@@ -52,7 +53,7 @@ class _SerialPort(ModbusSerialClient):
                 parity=self.comm_params.parity,
                 stopbits=self.comm_params.stopbits,
                 timeout=self.comm_params.timeout_connect,
-                write_timeout=self.comm_params.timeout_connect,
+                write_timeout=WRITE_SECONDS,
                 exclusive=True,
             )
         return True

@@ -44,9 +44,9 @@ def _number(register: Register, value: Value, bit: bool) -> int | float:
         if isinstance(value, str) or value not in codes.values():
             raise NotWritable(f"expected {', '.join(codes)}, found {value!r}")
         return int(value)
-    if isinstance(value, bool | str):
+    if isinstance(value, str) or (isinstance(value, bool) and register.kind != "state"):
         raise NotWritable(f"expected a number, found {value!r}")
-    return value
+    return int(value) if isinstance(value, bool) else value
 
 
 def _words(register: Register, number: int | float) -> list[int]:

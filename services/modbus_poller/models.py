@@ -157,7 +157,8 @@ class Model(msgspec.Struct, frozen=True):
         else:
             derived = "gauge"
         kind = register.kind or derived
-        channel = messages.Channel(units.spelled(register.unit), kind, register.label)
+        writable = None if kind == "text" else register.write
+        channel = messages.Channel(units.spelled(register.unit), kind, register.label, writable=writable)
         if kind == "counter" and register.rollover:
             return msgspec.structs.replace(channel, rollover=register.rollover)
         return channel

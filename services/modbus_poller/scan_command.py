@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import click
 
@@ -10,6 +11,11 @@ from services.modbus_poller import adapters, models, scanning
 from services.modbus_poller.scanning import Finding, Found
 
 SHOWN = 44  # characters of what is being tried
+
+
+def _path(port: str) -> str:
+    """Return the path of a port from anywhere; a link such as those in /dev/serial/by-id stays one."""
+    return port if "://" in port else str(Path(port).absolute())
 
 
 def _line(host: str) -> str:
@@ -82,7 +88,7 @@ def main(
     found = [] if ports or no_serial else adapters.found()
     for adapter in found:
         click.echo(f"{adapter.path}: {adapter.description}", err=True)
-    lines = [*ports, *(adapter.path for adapter in found), *map(_line, hosts)]
+    lines = [*map(_path, ports), *(adapter.path for adapter in found), *map(_line, hosts)]
     if not lines:
         click.echo("there is no serial adapter; name a --port, or the address of a host", err=True)
         sys.exit(1)
@@ -101,17 +107,18 @@ def main(
 def _scan(line: str, units: Iterable[int], rates: Iterable[int], parities: list[str], timeout: float) -> Finding:
     """Return what is on one line, and show how far the search is."""
     total = scanning.steps(line, units, rates, parities)
-    shown = [line]
+    shown = [""]
     with click.progressbar(
         range(total), label=line[-SHOWN:], file=sys.stderr, item_show_func=lambda _: shown[0][-SHOWN:], show_eta=False
     ) as bar:
 
         def look(what: str) -> None:
             shown[0] = what
-            bar.update(0, None)
+            bar.render_progress()
 
         finding = scanning.scan(line, units, rates, parities, timeout, look, lambda: bar.update(1))
-        bar.finish()
+        shown[0] = "done"
+        bar.update(total - bar.pos)
         return finding
 
 

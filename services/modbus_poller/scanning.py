@@ -68,9 +68,8 @@ def scan(
         for baud in rates if serial else [0]:
             for parity in parities if serial else ["none"]:
                 with _client(port, baud, parity, timeout) as client:
-                    there = list(
-                        _answering(client, units, look, f"{port} {baud or ''} {parity if serial else ''}", step)
-                    )
+                    where = f"{baud} baud, {'even parity, ' if parity == 'even' else ''}" if serial else ""
+                    there = list(_answering(client, units, look, where, step))
                     if there:
                         devices = [_identified(client, unit, look) for unit in there]
                         return Finding(port, baud, parity, devices)
@@ -92,7 +91,7 @@ def _answering(client: Client, units: list[int], look: Look, where: str, step: C
     """Yield the addresses that answer; only the first, if the device answers to any."""
     any_address = False
     for unit in units:
-        look(f"{where} address {unit}")
+        look(f"{where}address {unit}")
         step()
         if any_address or not identifying.is_there(_reader(client, unit), QUESTIONS):
             continue
@@ -101,7 +100,7 @@ def _answering(client: Client, units: list[int], look: Look, where: str, step: C
 
 
 def _identified(client: Client, unit: int, look: Look) -> Found:
-    match = identifying.best(_reader(client, unit), models.names(), lambda name: look(f"address {unit}: {name}?"))
+    match = identifying.best(_reader(client, unit), models.names(), lambda name: look(f"address {unit}: is it {name}?"))
     return Found(unit, match.model if match else "")
 
 

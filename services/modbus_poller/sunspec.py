@@ -22,6 +22,7 @@ MARKER = [0x5375, 0x6E53]  # "SunS"
 COMMON, END = 1, 0xFFFF
 LARGEST_FACTOR = 10
 LONGEST = 2000  # registers of a model that is still believed: 90 trackers
+KEPT = 16  # models of some length whose points are kept: those of the devices of a house
 
 # Models that measure; the others are settings, curves and descriptions of communication.
 FAMILIES = {
@@ -100,7 +101,7 @@ class Point(msgspec.Struct, frozen=True):
         return messages.Channel(_UNITS.get(self.unit, self.unit) if _known(self.unit) else "", kind, self.label)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=KEPT)
 def points(model: int, length: int) -> list[Point]:
     """Return the values and scale factors of a model of this length; a group that repeats, repeats to its end.
 

@@ -11,6 +11,7 @@ from services.modbus_poller.reads import Block, Span
 
 READ = 3  # the map is in holding registers
 MOST_MODELS = 60
+MOST_POINTS = 1000  # more are noise that looks like models
 LAST_ADDRESS = 0xFFFF - 2
 NAME_OFFSET, NAME_COUNT = 2, 32  # manufacturer and model, 16 registers each, in the common model
 
@@ -24,8 +25,10 @@ class _Layout:
         self.addresses: dict[str, int] = {}
 
     def place(self, model: int, length: int, at: int) -> None:
-        """Give each point of a model at an address a channel that no other has."""
+        """Give each point of a model at an address a channel that no other has; leave out a model that is too much."""
         found = [point for point in sunspec.points(model, length) if at + point.offset + point.count <= LAST_ADDRESS]
+        if len(self.points) + len(found) > MOST_POINTS:
+            return
         prefix, number = "", 1
         while any(prefix + point.channel in self.points for point in found if point.type != "sunssf"):
             prefix = f"{sunspec.FAMILIES[model]}{number if number > 1 else ''}_"
@@ -116,6 +119,7 @@ class SunSpec(Polled):
             layout.place(model, length, at)
             at += 2 + length
         self._layout = layout
+        self._known = {name: channel for name, channel in self._known.items() if name in layout.points}
         self._forget_refusals()
         self.revision += 1
 

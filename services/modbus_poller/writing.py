@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from heliograph import messages, topics
+from heliograph import commands, messages, topics
 from heliograph.bus import Message
 from heliograph.service import Service
 
@@ -49,14 +49,6 @@ def tell(service: Service, asked: Command, values: dict[str, messages.Value], re
     service.count("writes", len(values))
     service.count("writes_refused", len(refused))
     service.fact(f"set:{asked.device}", msgspec.to_builtins(outcome))
-    if _is_response(asked.response_topic):
+    if commands.is_response(asked.response_topic):
         service.bus.publish(asked.response_topic, messages.encode(outcome), qos=1, correlation=asked.correlation)
     service.report()
-
-
-def _is_response(topic: str) -> bool:
-    """Whether an answer may go there; anywhere else, a requester would write with the rights of who answers."""
-    try:
-        return topics.parse(topic).kind == "response"
-    except ValueError:
-        return False

@@ -19,14 +19,18 @@ class Device:
     """Learns the channels and switches of one device from what it says.
 
     `availability` is what its last will or its availability topic said, None if it has none.
+    Its channels are declared as writable if it takes commands.
     """
 
-    def __init__(self, model: str, service: str, interval: float, overrides: Mapping[str, Override]) -> None:
+    def __init__(
+        self, model: str, service: str, interval: float, overrides: Mapping[str, Override], *, commands: bool = False
+    ) -> None:
         self.info = Info(model, {}, interval, service)
         self.switches: dict[str, Switch] = {}
         self.availability: Availability | None = None
         self.last: float | None = None
         self._overrides = overrides
+        self._commands = commands
 
     def take(self, heard: Heard) -> tuple[dict[str, Value], list[str]]:
         """Learn from a message; return its values by channel, and what is wrong with the others."""
@@ -53,6 +57,8 @@ class Device:
             except ValueError as error:
                 refused.append(f"{member.channel[:80]}: {error}")
         self._learn_switches(heard.switches)
+        if self._commands:
+            channels = {name: self._with_limits(name, about) for name, about in channels.items()}
         model = heard.model if heard.model.isprintable() and heard.model else self.info.model
         if channels != self.info.channels or model != self.info.model:
             self.info = msgspec.structs.replace(self.info, model=model, channels=channels)
@@ -63,6 +69,14 @@ class Device:
             override = self._overrides.get(name, NOTHING)
             if not override.skip and len(self.switches) < MOST_CHANNELS:
                 self.switches[override.name or name] = switch
+
+    def _with_limits(self, name: str, about: Channel) -> Channel:
+        """Return a channel with what `set` takes for it, if that has limits: a switch, or a number that tells them."""
+        switch = self.switches.get(name)
+        if switch is None or about.kind == "text":
+            return about
+        limits = (0.0, 1.0) if about.kind == "state" else switch.limits
+        return msgspec.structs.replace(about, writable=limits)
 
 
 def nothing_missing(members: Iterable[Member]) -> int:

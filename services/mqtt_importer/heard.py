@@ -18,12 +18,14 @@ class Switch(NamedTuple):
 
     `on` and `off` are the payloads for true and false. A channel that takes numbers or
     texts has `template` in their place, with `{value}` where the value goes, as JSON.
+    `limits` are the lowest and the highest number, if the device tells them.
     """
 
     topic: str
     on: str = ""
     off: str = ""
     template: str = ""
+    limits: tuple[float, float] | None = None
 
     def payload(self, value: object) -> str:
         """Return the payload that sets this value; raise ValueError if the channel does not take it."""

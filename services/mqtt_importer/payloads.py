@@ -84,6 +84,16 @@ def finite(value: float) -> float:
     return value
 
 
+def limits(low: object, high: object) -> tuple[float, float] | None:
+    """Return the lowest and the highest number, None if these are none."""
+    bounds = [
+        float(one)
+        for one in (low, high)
+        if isinstance(one, int | float) and not isinstance(one, bool) and abs(one) <= LARGEST_INTEGER
+    ]
+    return (bounds[0], bounds[1]) if len(bounds) == 2 and bounds[0] < bounds[1] else None
+
+
 def switched(written: str) -> bool:
     """Return whether a text says on; raise NotUnderstood if it says neither on nor off."""
     lower = written.lower()

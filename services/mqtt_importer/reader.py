@@ -213,7 +213,8 @@ class Reader:
             self._foreign[key] = name
             overrides = _overrides(route.source, name, foreign)
             model = route.family.default_model
-            device = Device(model, self._service.name, route.source.interval, overrides)
+            source = route.source
+            device = Device(model, self._service.name, source.interval, overrides, commands=source.commands)
             if early := self._early.pop(key, None):
                 device.availability = early.availability
                 device.take(early)

@@ -113,7 +113,7 @@ def main(options: SerialBridge, service: Service) -> None:
     """Read all ports until the process is told to stop."""
     if not (options.ports or options.sockets):
         log.warning("no [[serial_bridge.ports]] in the configuration: nothing to read")
-    watch = configuration.Watch(configuration.path(), service.name)
+    watch = configuration.Watch(service.path, service.name)
     bridge = Bridge(service)
     was: object = None
     try:

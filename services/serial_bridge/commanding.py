@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from heliograph import topics
+from heliograph import commands
 from heliograph.bus import Message
 from heliograph.messages import Value, encode
 from heliograph.service import Service
@@ -38,14 +38,6 @@ def carry_out(service: Service, message: Message, layout: Layout, talker: Talker
         refused, values = {WHOLE: str(error)}, {}
         service.set_aside(str(error), message.payload, layout.device)
     service.count("packets_refused" if refused else "packets_sent")
-    if _is_response(message.response_topic):
+    if commands.is_response(message.response_topic):
         answer = Outcome(round(time.time(), 3), dict(values), refused)
         service.bus.publish(message.response_topic, encode(answer), qos=1, correlation=message.correlation)
-
-
-def _is_response(topic: str) -> bool:
-    """Whether an answer may go there; anywhere else, a requester would write with the rights of who answers."""
-    try:
-        return topics.parse(topic).kind == "response"
-    except ValueError:
-        return False

@@ -1,7 +1,6 @@
 """The node's file, watched: settings changed in it take effect while the bridge runs."""
 
 import logging
-import sys
 from pathlib import Path
 
 from heliograph import config
@@ -11,11 +10,6 @@ from services.serial_bridge.options import SerialBridge
 log = logging.getLogger(__name__)
 
 Stamp = tuple[int, int, int]
-
-
-def path() -> Path:
-    """Return the file that the process was started with, as heliograph.service.run reads its arguments."""
-    return Path(next((argument for argument in sys.argv[1:] if not argument.startswith("-")), "config.toml"))
 
 
 class Watch:

@@ -16,6 +16,7 @@ from heliograph.store import open_reader, open_writer
 from heliograph.store.interface import Reader
 from services.api.app import create_app
 from services.api.history import History
+from services.api.ingest.routes import Ingest
 from services.api.live import Live
 from services.api.server import configuration
 
@@ -50,13 +51,25 @@ def data(tmp_path: Path) -> Path:
 class Running:
     """The application on a loopback port, with an event loop in a thread of its own."""
 
-    def __init__(self, open_store: Callable[[], Reader], origins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        open_store: Callable[[], Reader],
+        origins: tuple[str, ...] = (),
+        ingest: Callable[[Live, History], Ingest] | None = None,
+    ) -> None:
         self.live = Live()
         self.connected = True
         self._history = History(open_store)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        app = create_app(self.live, self._history, node="roof", connected=lambda: self.connected, origins=origins)
+        app = create_app(
+            self.live,
+            self._history,
+            node="roof",
+            connected=lambda: self.connected,
+            origins=origins,
+            ingest=ingest(self.live, self._history) if ingest else None,
+        )
         self._server = uvicorn.Server(configuration(app))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)

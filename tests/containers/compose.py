@@ -10,18 +10,42 @@ from typing import Any, TypeVar
 from tests.conftest import ROOT
 
 T = TypeVar("T")
-BUILT = ("serial_bridge", "modbus_poller", "sensor_reader", "mqtt_importer", "storage", "api", "uploader", "simulator")
+BUILT = (
+    "serial_bridge",
+    "modbus_poller",
+    "sensor_reader",
+    "mqtt_importer",
+    "calculator",
+    "storage",
+    "api",
+    "uploader",
+    "home_assistant",
+    "simulator",
+)
 PATIENCE_SECONDS = 90.0
 
 
 class Project:
     """The node's compose.yaml under a name of its own."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], override: Path) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str], *overrides: Path) -> None:
         self.name = name
+        self.patience = PATIENCE_SECONDS
         self._environment = {**os.environ, **environment}
-        self._command = ["docker", "compose", "-p", name, "--profile", "simulator", "--progress", "quiet"]
-        self._command += ["-f", str(ROOT / "compose.yaml"), "-f", str(override)]
+        self._command = [
+            "docker",
+            "compose",
+            "-p",
+            name,
+            "--profile",
+            "simulator",
+            "--profile",
+            "home_assistant",
+            "--progress",
+            "quiet",
+        ]
+        for file in (ROOT / "compose.yaml", *overrides):
+            self._command += ["-f", str(file)]
 
     def compose(self, *arguments: str) -> str:
         return self._run([*self._command, *arguments])
@@ -29,7 +53,7 @@ class Project:
     def start(self) -> None:
         """Start everything and wait until it is healthy; fail with what the containers said."""
         try:
-            self.compose("up", "--detach", "--wait", "--wait-timeout", "120")
+            self.compose("up", "--detach", "--wait", "--wait-timeout", "240")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.compose('logs', '--tail', '12')}") from None
 
@@ -53,7 +77,7 @@ class Project:
 
     def eventually(self, check: Callable[[], T], what: str) -> T:
         """Return the first truthy answer, or fail after a generous while with what the containers said last."""
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + self.patience
         while not (answer := check()):
             assert time.monotonic() < end, f"never came true: {what}\n{self.compose('logs', '--tail', '12')}"
             time.sleep(0.1)

@@ -24,7 +24,17 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning"),
 ]
 
-SERVICES = ["mosquitto", "serial_bridge", "modbus_poller", "sensor_reader", "mqtt_importer", "storage", "api"]
+SERVICES = [
+    "mosquitto",
+    "serial_bridge",
+    "modbus_poller",
+    "sensor_reader",
+    "mqtt_importer",
+    "calculator",
+    "storage",
+    "api",
+    "home_assistant",
+]
 PRODUCERS = ["serial_bridge", "modbus_poller"]  # whose devices the simulator is: they can be told to be silent
 GAP_SECONDS = 6.0  # far longer than any interval of the test's devices
 IN_FLIGHT_SECONDS = 1.0  # a reading younger than this need not be in its producer's outbox yet

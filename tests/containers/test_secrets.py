@@ -9,7 +9,20 @@ import pytest
 from tests.conftest import ROOT, free_port, mosquitto_command
 from tests.containers.visitor import NOT_AUTHORIZED, Door
 
-USERS = ["api", "modbus_poller", "sensor_reader", "serial_bridge", "storage", "viewer", "health", "mqtt_importer", "uploader"]
+USERS = [
+    "api",
+    "modbus_poller",
+    "sensor_reader",
+    "serial_bridge",
+    "storage",
+    "viewer",
+    "health",
+    "mqtt_importer",
+    "calculator",
+    "uploader",
+    "home_assistant",
+    "homeassistant",
+]
 NODE = "heliograph/roof"
 
 
@@ -70,7 +83,9 @@ def test_a_user_without_a_password_file_is_refused(door: Door) -> None:
     assert door.enter("somebody", password="anything").greeting == NOT_AUTHORIZED
 
 
-@pytest.mark.parametrize("user", ["serial_bridge", "modbus_poller", "sensor_reader", "api", "mqtt_importer"])
+@pytest.mark.parametrize(
+    "user", ["serial_bridge", "modbus_poller", "sensor_reader", "api", "mqtt_importer", "calculator"]
+)
 def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
     visitor = door.enter(user)
     for topic in (
@@ -96,6 +111,9 @@ def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
         ("sensor_reader", "devices/meter/set"),
         ("mqtt_importer", "services/modbus_poller/journal"),
         ("mqtt_importer", "devices/meter/set"),
+        ("calculator", "services/modbus_poller/journal"),
+        ("calculator", "services/modbus_poller/committed"),
+        ("calculator", "devices/meter/set"),
         ("storage", "services/storage/journal"),
         ("storage", "devices/meter/state"),
         ("uploader", "services/storage/request/backup"),
@@ -106,6 +124,11 @@ def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
         ("viewer", "services/viewer/journal"),
         ("health", "services/health/journal"),
         ("plug", "devices/meter/state"),
+        ("home_assistant", "devices/meter/state"),
+        ("home_assistant", "devices/meter/info"),
+        ("home_assistant", "devices/meter/set"),
+        ("homeassistant", "devices/meter/state"),
+        ("homeassistant", "services/storage/status"),
     ],
 )
 def test_nobody_publishes_what_is_not_its_own(door: Door, user: str, topic: str) -> None:

@@ -20,7 +20,7 @@ def main(options: Probe, service: Service) -> None:
     service.watch(lambda: {"watched": 7})
     for number in range(12):
         service.set_aside("not a thing", f"thing {number} \ud800 {'x' * 500}", "port \udfff")
-    service.set_aside("not bytes", b"\xff\x00")
+    service.set_aside("not bytes", b"\xff\x00", "port " * 200)
     service.report()
     service.bus.subscribe("probe/go", lambda _: crash() if options.then == "crash_callback" else None)
     service.bus.publish("probe/here", b"")

@@ -79,7 +79,7 @@ def test_every_channel_of_a_device_file_comes_out_as_it_went_in(name: str, seed:
     requests = []
     with (
         PymodbusServer(tables) as server,
-        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(device,))) as client,
+        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
     ):
 
         def read(block: Block) -> list[int]:
@@ -133,7 +133,7 @@ def test_every_writable_channel_is_written_within_its_limits_and_reads_back(name
     tables = {model.function(channel): dict.fromkeys(range(register.address, register.address + 16), 0)}
     with (
         PymodbusServer(tables) as server,
-        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(device,))) as client,
+        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
     ):
 
         def read(block: Block) -> list[int]:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import tomllib
@@ -113,7 +114,7 @@ def test_somebody_is_there_who_says_no_and_nobody_who_says_nothing() -> None:
 
 
 def scanned(port: str, units: list[int] = UNITS) -> Finding:
-    return scanning.scan(port, units, [9600, 2400], ["none"], 0.3, lambda what: None, lambda: None)
+    return scanning.scan(port, units, [9600, 2400], ["none"], 1.0, lambda what: None, lambda: None)
 
 
 def test_every_device_of_a_serial_line_is_found() -> None:
@@ -171,18 +172,21 @@ def test_what_is_printed_is_a_configuration_whose_names_are_different() -> None:
     assert options.lines[1].devices[0].unit == 126
 
 
-def test_the_command_prints_what_it_found_and_shows_its_progress() -> None:
-    with SerialLine(site()) as line, TcpServer(site()) as server:
+def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path) -> None:
+    with SerialLine(site(), link=tmp_path / "adapter"), TcpServer(site()) as server:
         done = subprocess.run(
             [
                 sys.executable,
                 "-m",
                 "services.modbus_poller.scan_command",
+                "--timeout",
+                "0.5",
                 "--port",
-                line.path,
+                "adapter",
                 f"127.0.0.1:{server.port}",
             ],
-            cwd=ROOT,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
             check=False,
@@ -190,6 +194,7 @@ def test_the_command_prints_what_it_found_and_shows_its_progress() -> None:
     assert done.returncode == 0, done.stderr
     options = msgspec.convert(tomllib.loads(done.stdout)["modbus_poller"], ModbusPoller)
     assert [len(found.devices) for found in options.lines] == [3, 3]
+    assert options.lines[0].port == str(tmp_path / "adapter")  # wherever the configuration is used
     assert "eastron_sdm630 at address 3" in done.stderr
 
 

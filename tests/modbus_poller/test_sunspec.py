@@ -43,7 +43,7 @@ def test_every_point_of_a_model_comes_out_as_it_went_in(model: int) -> None:
     polled = SunSpec(DEVICE)
     with (
         PymodbusServer({3: there.registers}) as server,
-        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(DEVICE,))) as client,
+        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(DEVICE,), timeout=10.0)) as client,
     ):
         result = polled.poll(lambda block: client.read(1, block.function, block.address, block.count), 0.0)
     assert (result.failure, result.bad) == ("", [])

@@ -321,7 +321,7 @@ def test_zigbee2mqtt_units_and_commands_come_from_exposes() -> None:
         "state": STATE,
         "power": Channel("W"),
         "energy": Channel("kWh", "counter"),
-        "linkquality": Channel("", "gauge", "lqi"),
+        "linkquality": Channel("lqi"),
         "mode": Channel(kind="text"),
     }
     assert said.switches["state"] == Switch("zigbee2mqtt/kitchen/my_plug/set", '{"state":"ON"}', '{"state":"OFF"}')
@@ -369,6 +369,15 @@ def test_emonhub_in_its_three_layouts() -> None:
     assert family.read("emon/emontx/power1", b"100") == SILENCE  # the JSON has it, with its time
     assert values(family.read("nodes/11/1", b"3")) == {"1": 3}
     assert family.read("emonhub/tx/20/values", b"14,38,34,700") is None
+
+
+def test_a_node_of_emonhub_without_names_is_not_in_its_json_and_its_topics_count() -> None:
+    family = made("emonhub")
+    for _ in range(2):
+        assert values(family.read("emon/11/1", b"3")) == {"1": 3}
+        assert values(family.read("emon/11/2", b"4")) == {"2": 4}
+        assert values(family.read("emonhub/rx/11/values", b"3,4")) == {"1": 3, "2": 4}
+        assert values(family.read("emon/JSON/11", b'{"time": 1399980731.7}')) == {}
 
 
 def test_emonhub_with_a_base_of_its_own() -> None:

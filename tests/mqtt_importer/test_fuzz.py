@@ -1,6 +1,8 @@
 """Whatever is published, a family says what it heard or why it did not, and what it says can be published."""
 
+import itertools
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from services.mqtt_importer import families, filters, naming, paths, times
 from services.mqtt_importer.devices import Device
 from services.mqtt_importer.heard import Heard, NotUnderstood, Silence
 from services.mqtt_importer.options import Map, Source, Wanted
+from tests import fuzzing
 from tests.mqtt_importer.test_families import BRIDGE_DEVICES, TASMOTA_SENSOR, TASMOTA_STATE
 
 MAPS = (
@@ -152,6 +155,31 @@ def test_a_family_survives_any_payload_on_its_own_topics(name: str, data: st.Dat
     device = Device("", "mqtt_importer", 0, {})
     for _ in range(3):
         check(name, data.draw(st.sampled_from(FITTING[name])), data.draw(PAYLOADS), device)
+
+
+MARKS = [b"[" * 5000, b'{"a":' * 3000, b"}", b'"', b",", b"1e999", b"null", b"\\ud800", b"\xff", b"9" * 5000, b"NaN"]
+LIVED = 500  # messages of one device: then it is another, so that noise does not fill it for ever
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_random_and_mutated_messages_for_a_while_neither_crash_a_family_nor_make_it_grow(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    chance, turns = random.Random(4), itertools.count()
+    device = Device("", "mqtt_importer", 0, {})
+
+    def turn() -> None:
+        nonlocal device
+        if next(turns) % LIVED == 0:
+            device = Device("", "mqtt_importer", 0, {})
+        topic = chance.choice(FITTING[name])
+        if chance.random() < 0.2:
+            topic = fuzzing.mutated(chance, topic.encode(), [b"/", b"0", b"x"]).decode("utf-8", "replace")
+        payload = chance.randbytes(100) if chance.random() < 0.1 else b""
+        check(name, topic, payload or fuzzing.mutated(chance, chance.choice(LITERAL), MARKS), device)
+
+    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
 
 
 @given(path=st.text('ab.[]0"1', max_size=12), document=VALUES)

@@ -355,7 +355,7 @@ def test_hostile_payloads_are_set_aside_and_the_good_ones_around_them_are_kept(
 ) -> None:
     process = importers.start(ALL)
     ready(ear, eventually)
-    for payload in HOSTILE:
+    for number, payload in enumerate(HOSTILE):
         for topic in (
             "tele/hostile/SENSOR",
             "tele/hostile/STATE",
@@ -376,6 +376,8 @@ def test_hostile_payloads_are_set_aside_and_the_good_ones_around_them_are_kept(
             topics.device(NODE, "hostile", "set"),
         ):
             ear.say(topic, payload)
+        ear.say("stat/pace/STATUS8", json.dumps({"StatusSNS": {"ENERGY": {"Power": number}}}))
+        eventually(partial(ear.shows, "pace", {"power": number}))  # no more waits than there is room for
     ear.say("tele/hostile/SENSOR", '{"ENERGY":{"Power":NaN,"Voltage":230.5}}')
     eventually(lambda: ear.newest("hostile").get("voltage") == 230.5)
     assert process.poll() is None

@@ -24,9 +24,12 @@ class Probe:
         self.asked = 0
         self.blocked = threading.Event()
         self.blocked.set()
+        self.hangs = threading.Event()
 
     def __call__(self) -> Mapping[str, Value]:
         self.asked += 1
+        if not self.blocked.is_set():
+            self.hangs.set()
         self.blocked.wait(60)
         if self.failure:
             raise self.failure
@@ -124,8 +127,7 @@ def test_a_driver_that_does_not_return_is_offline_until_it_does(lane: Lane, desk
     lane.add(probe.named("stuck"))
     eventually(lambda: desk.of("stuck"))
     probe.blocked.clear()
-    asked = probe.asked
-    eventually(lambda: probe.asked > asked or lane.asking_since)
+    assert probe.hangs.wait(60)
     lane.stuck("its driver does not return")
     assert desk.states["stuck"] == ["online", "offline"]
     probe.blocked.set()

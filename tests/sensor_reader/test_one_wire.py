@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,10 @@ def said(scratchpad: str, verdict: str = "YES") -> str:
 def pad(sixteenths: int, reserved: int = 0x10) -> str:
     content = sixteenths.to_bytes(2, "little", signed=True) + bytes([0x4B, 0x46, 0x7F, 0xFF, reserved, 0x10])
     return (content + bytes([checksum(content)])).hex(" ")
+
+
+# Case C16 of the older projects: the file that emonHub's DS18B20 interfacer reads.
+FILE = "73 01 4b 46 7f ff 0d 10 41 : crc=41 {}\n73 01 4b 46 7f ff 0d 10 41 t=23187\n"
 
 
 @pytest.fixture
@@ -132,6 +137,14 @@ def test_85_degrees_of_a_boiler_that_gets_there_are_believed(thermometer: Subjec
     for sixteenths in (84 * 16, 85 * 16, 85 * 16, 86 * 16):
         write(said(pad(sixteenths)))
         assert ask() == {"temperature": sixteenths / 16}
+
+
+def test_the_file_that_emonhub_reads_is_a_temperature_and_with_a_wrong_checksum_none() -> None:
+    assert slave(FILE.format("YES"))[0] == Decimal("23.187")
+    with pytest.raises(Disturbed, match="wrong checksum"):
+        slave(FILE.format("NO"))
+    below_zero = f"{pad(-20)} : crc={pad(-20)[-2:]} YES\n{pad(-20)} t=-1250\n"
+    assert slave(below_zero)[0] == Decimal("-1.25")
 
 
 def test_a_sensor_that_lost_its_supply_beside_85_degrees_is_found_out_by_its_reserved_byte(

@@ -94,9 +94,9 @@ def test_a_driver_that_hangs_is_noticed(bench: Bench, eventually: Eventually, mo
 
     eventually(noticed)
     assert bench.desk.facts["sensor:dht11_4"]["why"] == "its driver does not return"
-    os.close(os.open(folder / "in_temp_input", os.O_RDWR | os.O_NONBLOCK))  # it returns after all
-    (folder / "in_temp_input").unlink()
+    writing = os.open(folder / "in_temp_input", os.O_RDWR | os.O_NONBLOCK)
     bench.tree.write(folder / "in_temp_input", "20000\n")
+    os.close(writing)  # it returns after all
     eventually(lambda: bench.desk.states["dht11_4"][-1] == "online")
 
 

@@ -108,6 +108,9 @@ class Ear:
     def several(self, device: str) -> bool:
         return self.how_many(device) >= 2
 
+    def is_online(self, device: str) -> bool:
+        return self.last(device) == "online"
+
     def last(self, device: str) -> str:
         with self._lock:
             return self.availability.get(device, [""])[-1]
@@ -156,7 +159,8 @@ def test_readings_of_every_family_arrive_and_come_and_go_with_their_sensors(
     good = ("cellar", "ds18b20_0316a2794bff", "sht3x_1-0044", "system")
     for name in good:
         eventually(partial(ear.several, name))
-        assert ear.last(name) == "online"
+        eventually(partial(ear.is_online, name))
+        eventually(partial(ear.infos.get, name))
     assert ear.newest("cellar") == {"temperature": 21.5, "humidity": 48.3}
     assert ear.newest("ds18b20_0316a2794bff") == {"temperature": 23.125}
     assert ear.newest("system")["under_voltage"] is True

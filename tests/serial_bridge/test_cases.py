@@ -4,6 +4,7 @@ A telegram that is no line stands in one line all the same, as Python writes it 
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from services.serial_bridge.decoding import Plan
 from services.serial_bridge.options import SerialBridge
 from services.serial_bridge.readings import Heard, NotAReading, Reading, Remark
 
+ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parent / "cases"
 CONFIG = FOLDER / "config.toml"
 CASES = sorted(FOLDER.glob("*.txt"))
@@ -55,6 +57,15 @@ def test_every_line_says_what_the_case_says(case: Path) -> None:
         found += [repr(outcome(heard)) for heard in decoder.feed(data)]
     expected = case.with_suffix(".jsonl").read_text().splitlines()
     assert found == [repr(json.loads(line)) for line in expected]
+
+
+def test_every_test_that_the_table_of_compatibility_names_is_there() -> None:
+    table = (ROOT / "docs/compatibility.md").read_text()
+    there = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    for name in re.findall(r"`(test_[a-z0-9_]+)`", table):
+        assert f"def {name}(" in there, name
+    for case in re.findall(r"`(cases/[a-z0-9_-]+)`", table):
+        assert (FOLDER.parent / f"{case}.txt").exists(), case
 
 
 def test_every_format_has_a_case() -> None:

@@ -3,8 +3,8 @@
 import json
 import math
 import random
-import time
-import tracemalloc
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,16 @@ from heliograph import config, topics
 from heliograph.messages import Reading as Published
 from heliograph.messages import encode, is_value
 from services.serial_bridge import checksums
-from services.serial_bridge.decoding import Plan
-from services.serial_bridge.options import SerialBridge
-from services.serial_bridge.readings import Decoder, Heard, NotAReading, Remark
+from services.serial_bridge.decoding import Cut, Plan
+from services.serial_bridge.lines import LONGEST_BYTES, Lines
+from services.serial_bridge.options import Port, Radio, SerialBridge, Socket
+from services.serial_bridge.readings import Heard, NotAReading, Remark
+from services.serial_bridge.repeater import Sender
+from services.serial_bridge.socket_source import enveloped
+from services.serial_bridge.talker import Talker
+from services.serial_bridge.transmitting import Encoder, NotSent, Tx
+from tests import fuzzing
+from tests.fuzzing import mutated
 
 CASES = Path(__file__).parent / "cases"
 CONFIG = CASES / "config.toml"
@@ -29,8 +36,8 @@ AUTO = config.section(
     CONFIG,
 )
 PLANS = {port.format: Plan(port, OPTIONS.nodes) for port in (*OPTIONS.ports, *AUTO.ports)}
-FULL_SECONDS = 60.0
-MOST_GROWTH = 2_000_000  # bytes, of all decoders and what they remember together
+MARKS = [b"\r\n", b"\x1b\x1b\x1b\x1b", b"!", b"/", b":", b"\t", b"9" * 30, b"\xff", b'"', b",", b"1e999"]
+ANSWERS = [b"[RF12demo.12] E i15* g210 @ 433 MHz q1", b" i5 g0 @ 915 MHz", b"> 4v", b"4v", b"[emonPi2.1] i5 g210"]
 
 NUMBERS = st.one_of(st.integers(-300, 300), st.integers(), st.floats()).map(str)
 NAMES = st.text("aZ09_.-+/#%é", max_size=5)
@@ -131,35 +138,12 @@ def seeds() -> list[bytes]:
     return found
 
 
-def mutated(chance: random.Random, seed: bytes) -> bytes:
-    data = bytearray(seed)
-    for _ in range(chance.randrange(6)):
-        at = chance.randrange(len(data) + 1)
-        what = chance.randrange(5)
-        if what == 0:
-            data[at:at] = chance.randbytes(chance.randrange(1, 20))
-        elif what == 1:
-            del data[at : at + chance.randrange(1, 20)]
-        elif what == 2 and at < len(data):
-            data[at] ^= 1 << chance.randrange(8)
-        elif what == 3:
-            data[at:at] = data[: chance.randrange(len(data) + 1)]
-        else:
-            data[at:at] = chance.choice([b"\r\n", b"\x1b\x1b\x1b\x1b", b"!", b"/", b":", b"\t", b"9" * 30, b"\xff"])
-    return bytes(data[:20_000])
-
-
-def feed_for(seconds: float, decoder: Decoder, chance: random.Random, corpus: list[bytes]) -> int:
-    heard_pieces = 0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        data = chance.randbytes(500) if chance.random() < 0.1 else mutated(chance, chance.choice(corpus))
-        size = chance.choice([1, 16, 100, 4096])
-        for start in range(0, len(data), size):
-            for heard in decoder.feed(data[start : start + size]):
-                check(heard)
-                heard_pieces += 1
-    return heard_pieces
+def in_pieces(chance: random.Random, corpus: list[bytes]) -> Iterator[bytes]:
+    """Yield something random or nearly right, as a port would hand it over."""
+    data = chance.randbytes(500) if chance.random() < 0.1 else mutated(chance, chance.choice(corpus), MARKS)
+    size = chance.choice([1, 16, 100, 4096])
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
 
 
 @pytest.mark.timeout(1200)
@@ -167,15 +151,68 @@ def feed_for(seconds: float, decoder: Decoder, chance: random.Random, corpus: li
 def test_random_and_mutated_bytes_for_a_while_neither_crash_a_decoder_nor_make_it_grow(
     name: str, request: pytest.FixtureRequest
 ) -> None:
-    seconds = FULL_SECONDS if request.config.getoption("--full") else 0.5
     chance, corpus = random.Random(4), seeds()
     decoder = PLANS[name].decoder(joined_late=False)
-    feed_for(min(5.0, seconds / 2), decoder, chance, corpus)
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        assert feed_for(seconds, decoder, chance, corpus) > 0
-        after, _ = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert after - before < MOST_GROWTH
+
+    def turn() -> None:
+        for piece in in_pieces(chance, corpus):
+            for heard in decoder.feed(piece):
+                check(heard)
+
+    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize(("key", "timestamped"), [("k3y", False), ("", True), ("k3y", True)])
+def test_any_line_with_a_key_or_a_time_is_a_reading_or_says_why_not(
+    key: str, timestamped: bool, request: pytest.FixtureRequest
+) -> None:
+    socket = Socket(name="door", format="node_values", port=1, key=key, timestamped=timestamped)
+    plan = Plan(socket, OPTIONS.nodes)
+    chance, corpus = random.Random(4), [*seeds(), b"1763633000 30 k3y 205\r\n", b"k3y 1763633001.5 30 206\r\n"]
+    decoder = Cut(Lines(), lambda line: enveloped(line, plan, socket), text=True)
+
+    def turn() -> None:
+        for piece in in_pieces(chance, corpus):
+            for heard in decoder.feed(piece):
+                check(heard)
+
+    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+
+
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("line_format", ["rfm2pi", "oem"])
+def test_whatever_a_board_answers_and_a_repeater_is_told_only_lines_of_printable_characters_are_written(
+    line_format: str, request: pytest.FixtureRequest
+) -> None:
+    now = [0.0]
+    wanted = Radio(group=210, base_id=5, frequency=868, quiet="on", send_time=5.0 if line_format == "rfm2pi" else 0.0)
+    talker = Talker(Port(name="r", port="x", format=line_format, radio=wanted), lambda: now[0], lambda: True)
+    sender = Sender(talker, lambda _counter: None)
+    chance, corpus = random.Random(4), [*seeds(), *ANSWERS]
+
+    def turn() -> None:
+        now[0] += chance.choice([0.1, 1.0, 10.0])
+        if chance.random() < 0.05:
+            talker.opened()
+        talker.hear(mutated(chance, chance.choice(corpus), MARKS)[:LONGEST_BYTES].decode("latin-1"))
+        for piece in in_pieces(chance, corpus):
+            sender.feed(piece)
+        written = talker.due()
+        assert len(written) <= 257
+        assert all(32 <= byte < 127 for byte in written.rstrip(b"\n"))
+
+    talker.opened()
+    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+
+
+@pytest.mark.timeout(1200)
+def test_any_set_message_is_a_packet_or_says_why_not(request: pytest.FixtureRequest) -> None:
+    encoder = Encoder(Tx(names=("relay", "set point"), datacodes=("B", "h"), scales=(1.0, 0.1)))
+    chance, corpus = random.Random(4), [b'{"relay": true, "set_point": 20.5}', b"[1, 2e3]", b"[" * 3000, b"1" * 9000]
+
+    def turn() -> None:
+        with suppress(NotSent):
+            assert len(encoder.payload(mutated(chance, chance.choice(corpus), MARKS))) == 3
+
+    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH

@@ -136,7 +136,7 @@ def test_any_format_of_lines_can_come_through_a_socket(
 def test_a_silent_client_is_disconnected_and_one_that_speaks_is_not(
     opened: Opened, door: Door, watcher: Watcher, eventually: Wait
 ) -> None:
-    opened(door.section("idle = 1.5"))
+    opened(door.section("idle = 4.0"))
     silent, speaking = door.enter(), door.enter()
     silent.settimeout(0.1)
     spoken = 0

@@ -1,5 +1,6 @@
 """When and what a board is told, by a clock that the test sets."""
 
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -83,6 +84,22 @@ def test_a_changed_setting_is_sent_alone() -> None:
     assert board.wait(6) == [b"v", b"4b", b"210g"]
     board.talker.configure(msgspec.structs.replace(board.port, radio=Radio(group=210, frequency=868)))
     assert board.wait(6) == [b"8b"]
+
+
+def test_a_board_that_oemgateway_and_emonhub_set_is_set_to_the_same() -> None:
+    board = Board(group=210, frequency=433, base_id=15, send_time=60.0)
+    *commands, _ = board.wait(6)
+    assert sorted(commands[1:]) == [b"15i", b"210g", b"4b"]
+    board.talker.configure(
+        msgspec.structs.replace(board.port, radio=Radio(group=210, frequency=868, base_id=15, send_time=60.0))
+    )
+    assert board.wait(10) == [b"8b"]
+    assert radio.time_packet(time.struct_time((2026, 11, 21, 10, 28, 59, 5, 325, 0))) == b"00,10,28,00,s"
+    board = Board(base_id=5, frequency=433, group=210, quiet="on", calibration="230V")
+    assert board.wait(9) == [b"v", b"5i", b"4b", b"210g", b"1q", b"1p"]
+    changed = Radio(base_id=5, frequency=868, group=210, quiet="off", calibration="110V")
+    board.talker.configure(msgspec.structs.replace(board.port, radio=changed))
+    assert board.wait(9) == [b"8b", b"0q", b"2p"]
 
 
 @pytest.mark.parametrize(

@@ -59,8 +59,17 @@ class Site:
         return numbers
 
     def complete(self) -> bool:
+        return self._newest() >= self.count
+
+    def stores(self) -> bool:
+        return self._newest() > 0
+
+    def _newest(self) -> int:
         newest = "SELECT coalesce(max(seq), (SELECT value FROM meta WHERE key='last'), 0) FROM frame"
-        return bool(self._rows(newest)[0][0] >= self.count)
+        try:
+            return int(self._rows(newest)[0][0])
+        except sqlite3.OperationalError:  # storage is just making it
+            return 0
 
     def declared_lost(self) -> int:
         return int(self._rows("SELECT coalesce(sum(lost), 0) FROM progress")[0][0])

@@ -31,7 +31,7 @@ def test_a_broker_that_is_away_for_a_while_costs_no_reading(
     site: Callable[..., Any], eventually: Callable[..., Any], away: float
 ) -> None:
     node = started(site, away)
-    time.sleep(2)
+    eventually(node.stores, 60)
     node.kill("broker")
     time.sleep(away)
     node.start("broker")
@@ -44,7 +44,7 @@ def test_a_storage_that_is_away_for_a_while_costs_no_reading(
     site: Callable[..., Any], eventually: Callable[..., Any], away: float
 ) -> None:
     node = started(site, away)
-    time.sleep(2)
+    eventually(node.stores, 60)
     node.kill("storage")
     time.sleep(away)
     node.start("storage")
@@ -57,7 +57,7 @@ def test_a_producer_that_restarts_while_broker_and_storage_are_away_costs_no_rea
     site: Callable[..., Any], eventually: Callable[..., Any], away: float
 ) -> None:
     node = started(site, away)
-    time.sleep(2)
+    eventually(node.stores, 60)
     node.kill("storage")
     node.kill("broker")
     time.sleep(away / 2)
@@ -74,7 +74,7 @@ def test_a_clean_stop_and_start_of_everything_costs_no_reading(
     site: Callable[..., Any], eventually: Callable[..., Any]
 ) -> None:
     node = started(site, AWAY_SECONDS)
-    time.sleep(1.5)
+    eventually(node.stores, 60)
     assert node.stop("numbered") == 0
     assert node.stop("storage") == 0
     node.start("numbered")

@@ -3,6 +3,7 @@ import { LitElement, html, nothing } from "lit";
 const SHOWN_CHARACTERS = 20000;
 const EXAMPLES = { series: "*/*/*power", bucket: "1h", functions: "mean,min,max", tz: Intl.DateTimeFormat().resolvedOptions().timeZone };
 const REQUIRED = new Set(["series"]);
+const READING = '{"device": "attic", "values": {"temperature": 21.4}}';
 
 // The documentation of the interface, drawn from openapi.json, with a form to try each request.
 class Docs extends LitElement {
@@ -34,21 +35,25 @@ class Docs extends LitElement {
     }
   }
 
-  async #try(event, path) {
+  async #try(event, path, method) {
     event.preventDefault();
     const query = new URLSearchParams();
-    for (const [name, text] of new FormData(event.target)) if (text.trim()) query.set(name, text.trim());
+    const form = new FormData(event.target);
+    const [key, body] = ["-key", "-body"].map((name) => form.get(name)?.trim());
+    for (const [name, text] of form) if (text.trim() && !name.startsWith("-")) query.set(name, text.trim());
+    const headers = { ...(key && { authorization: `Bearer ${key}` }), ...(body && { "content-type": "application/json" }) };
     const url = query.size ? `${path}?${query.toString().replaceAll("%2F", "/").replaceAll("%2C", ",")}` : path;
     let answer;
     try {
-      const response = await fetch(url);
-      const text = JSON.stringify(await response.json(), null, 2);
+      const response = await fetch(url, { method: method.toUpperCase(), headers, body: body || undefined });
+      const isJson = response.headers.get("content-type")?.startsWith("application/json");
+      const text = isJson ? JSON.stringify(await response.json(), null, 2) : await response.text();
       const more = text.length - SHOWN_CHARACTERS;
-      answer = { url, status: `${response.status} ${response.statusText}`, ok: response.ok, text: more > 0 ? `${text.slice(0, SHOWN_CHARACTERS)}\n… ${more} more characters` : text };
+      answer = { url, headers, method, body, status: `${response.status} ${response.statusText}`, ok: response.ok, text: more > 0 ? `${text.slice(0, SHOWN_CHARACTERS)}\n… ${more} more characters` : text };
     } catch (error) {
-      answer = { url, status: "no answer", ok: false, text: error.message };
+      answer = { url, headers, method, body, status: "no answer", ok: false, text: error.message };
     }
-    this.answers = { ...this.answers, [path]: answer };
+    this.answers = { ...this.answers, [`${method} ${path}`]: answer };
   }
 
   #listen(event) {
@@ -67,11 +72,16 @@ class Docs extends LitElement {
     this.feed = "Connecting …";
   }
 
-  #answer(path) {
-    const answer = this.answers[path];
+  #answer(path, method) {
+    const answer = this.answers[`${method} ${path}`];
     if (!answer) return nothing;
+    const options = [
+      ...(answer.headers.authorization ? ['-H "Authorization: Bearer $KEY" '] : []),
+      ...(answer.body ? ["-H 'Content-Type: application/json' ", `-d '${answer.body.replaceAll("'", "'\\''")}' `] : []),
+      ...(answer.method === "post" && !answer.body ? ["-X POST "] : []),
+    ].join("");
     return html`<div class="answer" role="status">
-      <p><b class=${answer.ok ? "good" : "bad"}>${answer.status}</b> <code>curl '${location.origin}${answer.url}'</code></p>
+      <p><b class=${answer.ok ? "good" : "bad"}>${answer.status}</b> <code>curl ${options}'${location.origin}${answer.url}'</code></p>
       <pre tabindex="0">${answer.text}</pre>
     </div>`;
   }
@@ -88,11 +98,19 @@ class Docs extends LitElement {
     </p>`;
   }
 
-  #operation(path, operation) {
-    const schema = operation.responses["200"]?.content["application/json"]?.schema;
+  #operation(path, method, operation) {
+    const taken = operation.responses["200"] ?? operation.responses["202"];
+    const schema = taken?.content?.["application/json"]?.schema;
+    const example = operation.requestBody?.content["application/json"]?.schema.oneOf ? READING : "";
     return html`<details class="operation panel" id=${operation.operationId}>
-      <summary><span class="method">GET</span> <code>${path}</code> <span>${operation.description}</span></summary>
-      <form @submit=${(event) => this.#try(event, path)}>
+      <summary><span class="method">${method.toUpperCase()}</span> <code>${path}</code> <span>${operation.description}</span></summary>
+      <form @submit=${(event) => this.#try(event, path, method)}>
+        ${operation.security
+          ? html`<label><span><b>key</b></span><input name="-key" type="password" autocomplete="off" /></label>`
+          : nothing}
+        ${operation.requestBody
+          ? html`<label><span><b>body</b></span><input name="-body" .value=${example} spellcheck="false" autocomplete="off" /></label>`
+          : nothing}
         ${(operation.parameters ?? []).map(
           ({ name, description }) => html`<label>
             <span><b>${name}</b>${REQUIRED.has(name) ? " (required)" : ""} <small>${description}</small></span>
@@ -101,9 +119,9 @@ class Docs extends LitElement {
         )}
         <button class="send">Send</button>
       </form>
-      ${this.#answer(path)}
+      ${this.#answer(path, method)}
       <h3>Answer</h3>
-      <p>${operation.responses["200"]?.description}</p>
+      <p>${taken?.description}</p>
       ${(schema?.oneOf ?? [schema]).map((one) => this.#shape(one))}
     </details>`;
   }
@@ -125,7 +143,9 @@ class Docs extends LitElement {
             seconds; ISO 8601 is accepted too. An error is <code>{"detail": "what is wrong and what would be right"}</code>.
           </p>
         </section>
-        ${Object.entries(paths).map(([path, { get }]) => (get ? this.#operation(path, get) : nothing))}
+        ${Object.entries(paths).flatMap(([path, methods]) =>
+          Object.entries(methods).map(([method, operation]) => this.#operation(path, method, operation)),
+        )}
         <details class="operation panel" id="live">
           <summary><span class="method">WS</span> <code>/api/v1/live</code> <span>Values as they arrive.</span></summary>
           <p>

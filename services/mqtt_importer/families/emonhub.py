@@ -5,6 +5,8 @@ As EmonHubMqttInterfacer of emonHub 2.7.19 publishes them (node, nodevar and JSO
 `time` in seconds since 1970 UTC. `topic` of the source is the base of all that it publishes.
 """
 
+from itertools import islice
+
 from services.mqtt_importer import naming, payloads
 from services.mqtt_importer.channels import channel
 from services.mqtt_importer.heard import SILENCE, Family, Heard, Member, NotUnderstood, Said
@@ -23,7 +25,7 @@ class EmonHub:
 
     def __init__(self, bases: tuple[str, ...]) -> None:
         self._bases = bases
-        self._in_json: set[str] = set()
+        self._in_json: dict[str, frozenset[str]] = {}  # names by node
         self.filters: tuple[str, ...] = tuple(
             f"{base}/{below}" for base in bases for below in (("rx/+/values",) if base == "emonhub" else ("+/+",))
         )
@@ -37,15 +39,16 @@ class EmonHub:
                 case ["rx", node, "values"]:
                     return Heard(node, _positional(payloads.text(payload)))
                 case ["JSON", node]:
-                    if len(self._in_json) < MOST_NODES:
-                        self._in_json.add(node)
-                    return _object(node, payloads.members(payload))
+                    members = payloads.members(payload)
+                    if node in self._in_json or len(self._in_json) < MOST_NODES:
+                        self._in_json[node] = frozenset(islice(members, MOST_VALUES))
+                    return _object(node, members)
                 case [node, name] if node not in ("rx", "tx"):
                     return self._single(node, name, payloads.text(payload))
         return None
 
     def _single(self, node: str, name: str, written: str) -> Said:
-        if node in self._in_json:  # the same value, without its time
+        if name in self._in_json.get(node, ()):  # the same value, without its time
             return SILENCE
         return Heard(node, (_member(name, payloads.number(written)),))
 

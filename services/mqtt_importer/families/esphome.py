@@ -28,6 +28,7 @@ class Esphome:
     def __init__(self, root: str) -> None:
         self._root = root.split("/") if root else []
         self._discovered: OrderedDict[str, Channel] = OrderedDict()
+        self._limits: dict[str, tuple[float, float]] = {}
         below = f"{root}/+" if root else "+"
         self.filters: tuple[str, ...] = (
             *(f"{below}/{component}/+/state" for component in sorted(COMPONENTS)),
@@ -71,7 +72,7 @@ class Esphome:
         written = payloads.text(payload)
         if component in ("sensor", "number"):
             if component == "number":
-                switches[name] = Switch(command, template="{value}")
+                switches[name] = Switch(command, template="{value}", limits=self._limits.get(topic))
             return Heard(device, (Member(name, payloads.number(written), about),), switches=switches)
         said = payloads.value(written)
         text = Channel(kind="text")
@@ -89,8 +90,11 @@ class Esphome:
         if isinstance(base, str):
             state = base + state[1:] if state.startswith("~") else state.removesuffix("~") + base * state.endswith("~")
         self._discovered[state] = _about(unit, found)
+        if limits := payloads.limits(found.get("min"), found.get("max")):
+            self._limits[state] = limits
         while len(self._discovered) > MOST_UNITS:
-            self._discovered.popitem(last=False)
+            oldest, _ = self._discovered.popitem(last=False)
+            self._limits.pop(oldest, None)
         return SILENCE
 
 

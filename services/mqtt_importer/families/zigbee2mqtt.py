@@ -28,6 +28,7 @@ class Exposed(NamedTuple):
     on: object = None
     off: object = None
     settable: bool = False
+    limits: tuple[float, float] | None = None
 
 
 class Zigbee2Mqtt:
@@ -97,7 +98,7 @@ class Zigbee2Mqtt:
         if known.about.kind == "state":
             on, off = payloads.written(known.on), payloads.written(known.off)
             return Switch(topic, f"{{{quoted}:{on}}}", f"{{{quoted}:{off}}}")
-        return Switch(topic, template=f"{{{quoted}:{{value}}}}")
+        return Switch(topic, template=f"{{{quoted}:{{value}}}}", limits=known.limits)
 
 
 def _member(name: str, leaf: object, known: Exposed | None) -> Member:
@@ -144,7 +145,9 @@ def _features(features: object, prefix: str, deepest: int) -> Iterator[tuple[str
             access = feature.get("access")
             settable = isinstance(access, int) and bool(access & SETTABLE)
             if about := _about(name, feature):
-                yield f"{prefix}{name}", Exposed(about, feature.get("value_on"), feature.get("value_off"), settable)
+                on, off = feature.get("value_on"), feature.get("value_off")
+                limits = payloads.limits(feature.get("value_min"), feature.get("value_max"))
+                yield f"{prefix}{name}", Exposed(about, on, off, settable, limits)
 
 
 def _about(name: str, feature: Mapping[str, object]) -> Channel | None:

@@ -1,0 +1,272 @@
+"""Formulas over channels: `max(grid.power, 0) + tracer.pv_power`, with the precedence of mathematics.
+
+Python's own parser reads them; of what it understands only the nodes below are taken, and each becomes a function. So a
+formula can reach nothing but its values, and takes as long as it is long. Everything is computed in double precision.
+"""
+
+import ast
+import keyword
+import math
+import operator
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from heliograph import topics
+from heliograph.functions import FUNCTIONS, finite
+
+LONGEST = 2_000  # characters
+DEEPEST = 100  # operators within each other
+MOST_DECIMALS = 12
+
+Values = Mapping[str, float]
+Step = Callable[[Values], float]
+
+_TOKEN = re.compile(r"""("[^"]*"|'[^']*')|(==|[<>!]=|\*\*|//|[ a-z0-9_A-Z.+\-*/(),<>])|(.)""")
+_QUOTED = re.compile(r"(?:([^/]*)/)?([^/.]*)\.([^/.]*)")
+_DIGIT_FIRST = re.compile(r"(?<![\w.'\"])\d[\w.]*[a-z_]")
+_UNFINISHED = re.compile(r"([-+*/,<>=(]|\b(and|or|not|if|else))\s*$")
+_IN_QUOTES = "'my-device.channel'"
+_HINTS = {
+    "^": "a power is written **",
+    "\N{MULTIPLICATION SIGN}": "write *",
+    "\N{MIDDLE DOT}": "write *",
+    "\N{DIVISION SIGN}": "write /",
+    "\N{MINUS SIGN}": "write -",
+    "=": "to compare, write ==",
+    "&": "write and",
+    "|": "write or, or abs(…)",
+    "!": "write not, or !=",
+    "%": "a percentage is * 100 or / 100",
+    "//": "write /, and round(…) around it",
+    "@": "for IoTaWatt's formulas there is python -m services.calculator.iotawatt",
+    "#": "for IoTaWatt's formulas there is python -m services.calculator.iotawatt",
+    "?": "write: a if condition else b",
+    "[": "write (",
+    "{": "write (",
+}
+
+
+class Name(NamedTuple):
+    """What a formula asks for: a channel of a device, of another node if one is given."""
+
+    node: str
+    device: str
+    channel: str
+
+    def __str__(self) -> str:
+        """Return the name as it stands among the values: `device.channel` or `node/device.channel`."""
+        return f"{self.node}/{self.device}.{self.channel}" if self.node else f"{self.device}.{self.channel}"
+
+
+class Formula:
+    """A formula that has been read once, and can be evaluated often."""
+
+    def __init__(self, text: str) -> None:
+        """Read a formula; raise ValueError that says in one line at which column it is wrong and what would be right."""
+        self.text = text
+        self.names: set[Name] = set()
+        self._step = _Reading(text, self.names).step()
+
+    def evaluate(self, values: Values) -> float | None:
+        """Return what comes out, None if nothing does: a value is missing, a division by zero, too large a number.
+
+        `values` are finite, by `str(Name)`. Of `a if condition else b` only the branch that is taken needs its values.
+        """
+        try:
+            return self._step(values)
+        except (KeyError, ArithmeticError, ValueError):
+            return None
+
+
+class _Reading:
+    """One formula while it is read."""
+
+    def __init__(self, text: str, names: set[Name]) -> None:
+        self._text = re.sub(r"\s", " ", text)
+        self._shift = len(self._text) - len(self._text.lstrip())
+        self._names = names
+
+    def step(self) -> Step:
+        """Return what computes the formula."""
+        if not self._text.strip():
+            raise ValueError("the formula is empty")
+        if len(self._text) > LONGEST:
+            raise ValueError(f"the formula is longer than {LONGEST} characters")
+        for found in _TOKEN.finditer(self._text):
+            quoted, plain, stray = found.groups()
+            character = stray or (plain if plain == "//" else "")
+            if character:
+                raise self._wrong(found.start(), f"{character!r} is not known; {_HINTS.get(character, _KNOWN)}")
+            if quoted and not quoted.isascii():
+                raise self._wrong(found.start(), f"{quoted} is not a name")
+        return self._take(self._parsed(), 0)
+
+    def _parsed(self) -> ast.expr:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                return ast.parse(self._text.strip(), mode="eval").body
+        except (RecursionError, MemoryError):
+            raise ValueError("too many operators within each other") from None
+        except SyntaxError as error:
+            at = self._shift + max(0, (error.offset or 1) - 1)
+        except ValueError:
+            raise ValueError("a number with too many digits") from None
+        raise self._wrong(*self._misread(at))
+
+    def _misread(self, at: int) -> tuple[int, str]:
+        """Say where and why Python could not read the formula; Python itself noticed it at this place."""
+        word = re.match(r"\w*", self._text[at:])
+        if found := _DIGIT_FIRST.search(self._text):
+            return found.start(), f"a name that begins with a digit stands in quotes, as {_IN_QUOTES}"
+        if found := _UNFINISHED.search(self._text):
+            return found.end() - 1, "something is missing at the end"
+        if word and keyword.iskeyword(word[0]) and self._text[:at].endswith("."):
+            return at, f"the name of this channel stands in quotes, as {_IN_QUOTES}"
+        if self._text.count("(") > self._text.count(")"):
+            return self._text.rindex("("), "there are more ( than )"
+        if self._text.count("(") < self._text.count(")"):
+            return self._text.rindex(")"), "there are more ) than ("
+        return at, f"{self._text[at : at + 20].strip()!r} is not expected here; {_KNOWN}"
+
+    def _take(self, node: ast.expr, depth: int) -> Step:
+        """Return what computes one node of the tree; raise ValueError for what no formula has."""
+        if depth > DEEPEST:
+            raise ValueError("too many operators within each other")
+        taker = _TAKERS.get(type(node))
+        if isinstance(node, ast.Tuple):
+            raise self._wrong_node(node, "holds a comma; decimals stand behind a point")
+        if taker is None:
+            raise self._wrong_node(node, "is not known in formulas")
+        return taker(self, node, depth + 1)
+
+    def constant(self, node: ast.Constant, _depth: int) -> Step:
+        if isinstance(node.value, str):
+            return self._quoted(node)
+        if not isinstance(node.value, int | float) or isinstance(node.value, bool):
+            raise self._wrong_node(node, "is no number; write 1 for on and 0 for off")
+        try:
+            value = finite(float(node.value))
+        except OverflowError:
+            raise self._wrong_node(node, "is too large a number") from None
+        return lambda _: value
+
+    def attribute(self, node: ast.Attribute, _depth: int) -> Step:
+        if not isinstance(node.value, ast.Name):
+            raise self._wrong_node(node, "is no name: that is device.channel, or 'node/device.channel' in quotes")
+        return self._named(node, "", node.value.id, node.attr)
+
+    def name(self, node: ast.Name, _depth: int) -> Step:
+        raise self._wrong_node(
+            node, "is no name: that is device.channel; one with - stands in quotes: 'my-device.channel'"
+        )
+
+    def unary(self, node: ast.UnaryOp, depth: int) -> Step:
+        inner = self._take(node.operand, depth)
+        match node.op:
+            case ast.USub():
+                return lambda values: -inner(values)
+            case ast.Not():
+                return lambda values: not inner(values)
+            case ast.UAdd():
+                return inner
+        raise self._wrong_node(node, "is not known in formulas")
+
+    def binary(self, node: ast.BinOp, depth: int) -> Step:
+        compute = _BINARY.get(type(node.op))
+        if compute is None:
+            raise self._wrong_node(node, "is not known in formulas")
+        left, right = self._take(node.left, depth), self._take(node.right, depth)
+        return lambda values: finite(compute(left(values), right(values)))
+
+    def comparison(self, node: ast.Compare, depth: int) -> Step:
+        if not all(type(one) in _COMPARISONS for one in node.ops):
+            raise self._wrong_node(node, "is not known in formulas; one compares with < <= == != >= >")
+        compares = [_COMPARISONS[type(one)] for one in node.ops]
+        steps = [self._take(one, depth) for one in (node.left, *node.comparators)]
+
+        def compare(values: Values) -> bool:
+            found = [step(values) for step in steps]
+            return all(one(left, right) for one, left, right in zip(compares, found, found[1:], strict=False))
+
+        return compare
+
+    def logic(self, node: ast.BoolOp, depth: int) -> Step:
+        steps = [self._take(one, depth) for one in node.values]
+        decide = all if isinstance(node.op, ast.And) else any
+        return lambda values: decide(step(values) for step in steps)
+
+    def choice(self, node: ast.IfExp, depth: int) -> Step:
+        condition, yes, no = (self._take(one, depth) for one in (node.test, node.body, node.orelse))
+        return lambda values: yes(values) if condition(values) else no(values)
+
+    def call(self, node: ast.Call, depth: int) -> Step:
+        if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
+            raise self._wrong_node(node.func, f"is no function; there are {', '.join(FUNCTIONS)}")
+        if node.keywords or any(isinstance(one, ast.Starred) for one in node.args):
+            raise self._wrong_node(node, "has arguments with names or stars; only plain ones are known")
+        function = FUNCTIONS[node.func.id]
+        if not function.least <= len(node.args) <= function.most:
+            raise self._wrong_node(node, f"should be {function.use}")
+        if node.func.id == "round" and len(node.args) == 2:
+            self._check_decimals(node.args[1])
+        steps = [self._take(one, depth) for one in node.args]
+        compute = function.compute
+        return lambda values: finite(compute(*[step(values) for step in steps]))
+
+    def _check_decimals(self, node: ast.expr) -> None:
+        if not (isinstance(node, ast.Constant) and type(node.value) is int and node.value <= MOST_DECIMALS):
+            raise self._wrong_node(node, f"is no number of decimals: 0 to {MOST_DECIMALS}")
+
+    def _quoted(self, node: ast.Constant) -> Step:
+        if not (found := _QUOTED.fullmatch(str(node.value))):
+            raise self._wrong_node(node, "is no name: that is 'device.channel' or 'node/device.channel'")
+        if found[1] is not None and not topics.is_name(found[1]):
+            raise self._wrong_node(node, f"is no name: no node can be called {found[1]!r}")
+        return self._named(node, found[1] or "", found[2], found[3])
+
+    def _named(self, node: ast.expr, of: str, device: str, channel: str) -> Step:
+        if not topics.is_name(device) or not topics.is_channel(channel):
+            raise self._wrong_node(node, "is no name: device and channel are written in small letters, digits and _")
+        name = Name(of, device, channel)
+        self._names.add(name)
+        return operator.itemgetter(str(name))
+
+    def _wrong_node(self, node: ast.expr, why: str) -> ValueError:
+        end = node.end_col_offset or node.col_offset
+        text = self._text[self._shift :][node.col_offset : end]
+        return self._wrong(self._shift + node.col_offset, f"{text[:40]} {why}")
+
+    def _wrong(self, at: int, why: str) -> ValueError:
+        return ValueError(f"column {at + 1}: {why}")
+
+
+_KNOWN = "there are + - * / ** ( ), comparisons, and or not, a if b else c, " + ", ".join(FUNCTIONS)
+_BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: math.pow,
+}
+_COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_TAKERS: dict[type[ast.expr], Callable[..., Step]] = {
+    ast.Constant: _Reading.constant,
+    ast.Attribute: _Reading.attribute,
+    ast.Name: _Reading.name,
+    ast.UnaryOp: _Reading.unary,
+    ast.BinOp: _Reading.binary,
+    ast.Compare: _Reading.comparison,
+    ast.BoolOp: _Reading.logic,
+    ast.IfExp: _Reading.choice,
+    ast.Call: _Reading.call,
+}

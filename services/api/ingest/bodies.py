@@ -1,0 +1,77 @@
+"""The bodies of requests: never longer than they may be, packed or unpacked."""
+
+import asyncio
+import zlib
+
+from starlette.requests import ClientDisconnect, Request
+
+from services.api.errors import Busy, Refused
+
+BODY_SECONDS = 60.0
+HELD_BYTES = 16 << 20  # of all bodies that are on their way; at least two of full length
+DISCARDED = 8  # times the limit is read on, so that the sender sees the answer
+_ANY_HEADER = zlib.MAX_WBITS | 32  # gzip's or zlib's
+
+
+class Bodies:
+    """Reads bodies of at most `limit` bytes, and not more of them at once than fit into memory."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._most = max(HELD_BYTES, 2 * limit)
+        self._held = 0
+
+    async def read(self, request: Request) -> bytes:
+        """Return the body, unpacked; raise Refused if it is too long, too slow, cut off, or packed in another way."""
+        packing = request.headers.get("content-encoding", "identity").strip().lower()
+        if packing not in ("identity", "gzip", "deflate"):
+            raise Refused(f"content-encoding {packing[:40]!r}: gzip and deflate are understood", 415)
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                body = await self._whole(request)
+        except TimeoutError:
+            raise Refused(f"the body did not arrive within {BODY_SECONDS:.0f} s", 408) from None
+        except ClientDisconnect:
+            raise Refused("the connection ended before the body did", 400) from None
+        return body if packing == "identity" or not body else inflate(body, self.limit)
+
+    async def _whole(self, request: Request) -> bytes:
+        parts: list[bytes] = []
+        length = held = 0
+        try:
+            async for part in request.stream():
+                length += len(part)
+                if length > self.limit:
+                    parts.clear()
+                    if length > DISCARDED * self.limit:
+                        break
+                    continue
+                held += len(part)
+                self._held += len(part)
+                if self._held > self._most:
+                    raise Busy("too much arrives at once; try again", 503, 1)
+                parts.append(part)
+        finally:
+            self._held -= held
+        if length > self.limit:
+            raise too_long(self.limit)
+        return b"".join(parts)
+
+
+def inflate(packed: bytes, limit: int) -> bytes:
+    """Return what zlib or gzip packed; raise Refused if it is more than `limit` bytes, cut off, or neither."""
+    machine = zlib.decompressobj(_ANY_HEADER)
+    try:
+        found = machine.decompress(packed, limit + 1)
+    except zlib.error as error:
+        raise Refused(f"the body is neither zlib nor gzip: {error}", 400) from None
+    if len(found) > limit:
+        raise too_long(limit)
+    if not machine.eof or machine.unused_data:
+        raise Refused("the packed body is cut off, or there is something behind it", 400)
+    return found
+
+
+def too_long(limit: int) -> Refused:
+    """Return the refusal of a body of more than `limit` bytes."""
+    return Refused(f"the body is longer than {limit} bytes; send less at once, or raise body_limit in [api]", 413)

@@ -1,0 +1,220 @@
+"""The endpoints of emoncms' input API: input/post, input/bulk and input/get.
+
+Answers are emoncms', but an error has a status that says so. A request that can never be
+taken would be repeated for ever by emonHub and IoTaWatt, who wait for "ok": so an item or a
+value that is wrong is set aside, and the others and the request are taken.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.messages import Value
+from heliograph.store.interface import Reader
+from services.api import queries
+from services.api.answers import answer
+from services.api.errors import Busy, Refused
+from services.api.history import History
+from services.api.ingest import bulk, encryption, inputs
+from services.api.ingest.bodies import inflate
+from services.api.ingest.gate import Gate
+from services.api.ingest.inputs import Inputs
+from services.api.ingest.intake import Intake, Report
+from services.api.ingest.options import Emoncms
+
+KIND = "emoncms"
+MOST_PARAMETERS = 100
+STORE_SECONDS = 5.0
+SHOWN_BYTES = 200
+SPELLINGS = ("fulljson", "json", "csv", "data")
+
+
+class Sent(NamedTuple):
+    """The parameters of a request from its address and its form, and its body if that is no form."""
+
+    parameters: dict[str, str]
+    body: bytes
+
+
+class EmoncmsInput:
+    """Answers like emoncms to what posts to one."""
+
+    def __init__(
+        self,
+        options: Emoncms,
+        gate: Gate,
+        intake: Intake,
+        history: History,
+        now: Callable[[], float],
+    ) -> None:
+        self._options = options
+        self._gate = gate
+        self._intake = intake
+        self._history = history
+        self._now = now
+
+    async def post(self, request: Request) -> Response:
+        """Take the inputs of one node."""
+        return await self._answered(request, self._take_one)
+
+    async def bulk(self, request: Request) -> Response:
+        """Take many readings of many nodes."""
+        return await self._answered(request, self._take_many)
+
+    async def get(self, request: Request) -> Response:
+        """Return the newest values of a node, so that a sender knows where to go on."""
+        try:
+            return answer(await self._newest(request.query_params.get("node", "")))
+        except Refused as error:
+            return _problem(error)
+
+    async def _answered(self, request: Request, take: Callable[[Sent], Awaitable[Response]]) -> Response:
+        shown = None
+        try:
+            self._gate.enter(KIND, request)
+            body = await self._gate.body(request)
+            if request.headers.get("content-type", "").partition(";")[0].strip().lower() == encryption.MEDIA_TYPE:
+                plain = self._decrypted(request, body)
+                shown = plain[:SHOWN_BYTES].decode("utf-8", "replace")
+                await take(_sent(request, plain, is_form=True))
+                return PlainTextResponse(encryption.proof(plain))
+            sent = _sent(request, body, is_form=not request.query_params.get("cb"))
+            await self._gate.admit(request, sent.parameters.get("apikey", ""))
+            shown = str({name: text for name, text in sent.parameters.items() if name != "apikey"})[:SHOWN_BYTES]
+            return await take(sent)
+        except Refused as error:
+            self._gate.refused(KIND, error, shown)
+            return _problem(error)
+
+    def _decrypted(self, request: Request, body: bytes) -> bytes:
+        user, _, signature = request.headers.get("authorization", "").partition(":")
+        device = self._options.devices.get(user.strip())
+        if device is None:
+            raise Refused("no such device: see [api.emoncms.devices]", 401)
+        plain = encryption.decrypt(device.key, body, signature)
+        self._gate.pace(f"device {user.strip()}")
+        return plain
+
+    async def _take_one(self, sent: Sent) -> Response:
+        parameters = sent.parameters
+        spelling = next((name for name in SPELLINGS if parameters.get(name)), "")
+        text = parameters.get(spelling, "")
+        moment: object = None
+        if spelling == "fulljson":
+            read, moment = inputs.fulljson(text)
+        elif spelling:
+            read = {"json": inputs.loose, "csv": inputs.csv, "data": inputs.data}[spelling](text)
+        else:
+            raise Refused(f"there is none of {', '.join(SPELLINGS)}")
+        key = inputs.node_key(parameters.get("node") or "0")
+        time = _time(parameters.get("time") or moment)
+        report = inputs.report(key, read, time, self._options.nodes)
+        if report is None:
+            raise Refused(f"{spelling}: there is no number in it{_first(read)}")
+        self._intake.check(report)
+        await self._intake.take([report])
+        self._gate.set_aside(KIND, [(f"node {key[:40]}: {why}", text) for why in read.refused])
+        return answer({"success": True}) if spelling == "fulljson" else PlainTextResponse("ok")
+
+    async def _take_many(self, sent: Sent) -> Response:
+        parameters = sent.parameters
+        if parameters.get("cb"):
+            text: str | bytes = inflate(sent.body, self._gate.limit)
+        elif parameters.get("c"):
+            text = inflate(_unhex(parameters.get("data", "")), self._gate.limit)
+        elif "data" in parameters:
+            text = parameters["data"]
+        else:
+            raise Refused("data is missing")
+        now = self._now() if self._intake.clock_is_right else None
+        found = bulk.parse(text, parameters, self._options.nodes, now)
+        good: list[Report] = []
+        for report in found.reports:
+            try:
+                self._intake.check(report)
+                good.append(report)
+            except Refused as error:
+                # A device of another service is for a human to settle: nothing is lost meanwhile.
+                if error.status == 409:
+                    raise
+                found.refused.append((f"{report.device}: {error.detail}", str(dict(report.values))))
+        if good:
+            await self._intake.take(good)
+        self._gate.set_aside(KIND, found.refused)
+        return PlainTextResponse("ok")
+
+    async def _newest(self, node: str) -> object:
+        key = inputs.node_key(node)
+        device = inputs.device(key, self._options.nodes)
+        known = dict(self._intake.newest(device))
+        try:
+            stored = await asyncio.wait_for(self._history.ask(self._stored(device)), STORE_SECONDS)
+        except (StoreAway, StoreDamaged, TimeoutError) as error:
+            if not known:
+                raise Busy(f"the store does not answer: {error}", 503, STORE_SECONDS) from None
+            stored = {}
+        for name, (time, value) in stored.items():
+            if name not in known or known[name][0] < time:
+                known[name] = time, value
+        if not known:
+            return "Node does not exist"
+        return {
+            name: {"time": int(time), "value": value, "processList": ""}
+            for name, (time, value) in sorted(known.items())
+        }
+
+    def _stored(self, device: str) -> Callable[[Reader], dict[str, tuple[float, Value]]]:
+        node = self._intake.node
+
+        def ask(reader: Reader) -> dict[str, tuple[float, Value]]:
+            series = [one for one in reader.series() if (one.node, one.device) == (node, device)]
+            latest = reader.latest([one.id for one in series])
+            return {one.channel: (latest[one.id].time, latest[one.id].value) for one in series if one.id in latest}
+
+        return ask
+
+
+def _sent(request: Request, body: bytes, *, is_form: bool) -> Sent:
+    parameters = dict(request.query_params)
+    if is_form and body:
+        try:
+            text = body.decode()
+            parameters.update(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS))
+        except ValueError as error:
+            raise Refused(f"the body is not a form: {error}", 400) from None
+    return Sent(parameters, b"" if is_form else body)
+
+
+def _time(given: object) -> float | None:
+    if given is None or given == "":
+        return None
+    if isinstance(given, int | float) and not isinstance(given, bool):
+        return given
+    if isinstance(given, str):
+        return queries.time("time", given)
+    raise Refused("time: it is neither seconds nor a date")
+
+
+def _unhex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise Refused("data: with c=1 it is hexadecimal") from None
+
+
+def _first(read: Inputs) -> str:
+    return f": {read.refused[0]}" if read.refused else ""
+
+
+def _problem(error: Refused) -> Response:
+    found = Response(
+        msgspec.json.encode({"success": False, "message": error.detail}), error.status, media_type="application/json"
+    )
+    found.headers.update(error.headers)
+    return found

@@ -1,0 +1,45 @@
+"""emoncms' encryption for devices without TLS: AES-128-CBC, an HMAC of what was said, an answer that proves it.
+
+Facts: emoncms' docs/input_encrypted.md and IoTaWatt's Emoncms_uploader.cpp.
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.padding import PKCS7
+
+from services.api.errors import Refused
+
+MEDIA_TYPE = "aes128cbc"
+BLOCK = 16
+
+
+def decrypt(key: str, body: bytes, signature: str) -> bytes:
+    """Return what a body says, base64 of IV and ciphertext; raise Refused (401) if the key did not make it."""
+    try:
+        packed = base64.b64decode(body.replace(b"-", b"+").replace(b"_", b"/"), validate=True)
+    except binascii.Error:
+        raise Refused("the body is not base64", 400) from None
+    if len(packed) < 2 * BLOCK or len(packed) % BLOCK:
+        raise Refused("the body is not an initialisation vector and blocks of 16 bytes", 400)
+    secret = bytes.fromhex(key)
+    machine = Cipher(algorithms.AES(secret), modes.CBC(packed[:BLOCK])).decryptor()
+    padded = machine.update(packed[BLOCK:]) + machine.finalize()
+    padding = PKCS7(8 * BLOCK).unpadder()
+    try:
+        plain = padding.update(padded) + padding.finalize()
+    except ValueError:
+        plain = None
+    # One answer for both, so that nobody learns which it was.
+    expected = hmac.digest(secret, plain or b"", "sha256").hex()
+    if plain is None or not hmac.compare_digest(expected.encode(), signature.strip().lower().encode()):
+        raise Refused("the body is not signed with the key of this device", 401)
+    return plain
+
+
+def proof(plain: bytes) -> str:
+    """Return the answer that only one who could read the body can give."""
+    return base64.urlsafe_b64encode(hashlib.sha256(plain).digest()).decode()

@@ -1,0 +1,171 @@
+"""What emoncms' input API carries: nodes with named or numbered inputs, in its four spellings. Pure.
+
+Facts: emoncms' Modules/input/input_methods.php and EmonHubEmoncmsHTTPInterfacer.py. Inputs
+without a name are called by their position, from 1, as emoncms calls them.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from heliograph import topics, units
+from heliograph.messages import Channel, Value
+from heliograph.pending import shown
+from services.api.errors import Refused
+from services.api.ingest.intake import Report
+from services.api.ingest.options import Node
+
+RSSI = "rssi"  # emonHub sends it behind the last value
+_OTHERS = re.compile(r"[^a-z0-9]+")
+_OTHERS_IN_DEVICES = re.compile(r"[^a-z0-9_-]+")
+_DIGITS = re.compile(r"[0-9]{1,9}(\.0+)?")
+_NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
+_WRAPPING = "{}[]\"' \t\r\n"
+_RSSI = Channel("dBm")
+
+
+class Inputs(NamedTuple):
+    """The inputs of one node by their names as they were sent, and what is wrong with others that came with them."""
+
+    values: dict[str, Value]
+    refused: list[str]
+
+
+def node_key(node: object) -> str:
+    """Return a node as the configuration names it, 15 and 15.0 as "15"; raise Refused for what is none."""
+    if isinstance(node, bool) or not isinstance(node, str | int | float):
+        raise Refused(f"node: {shown(node)[:40]} is neither a number nor a name")
+    text = node.strip() if isinstance(node, str) else f"{node:.15g}" if _is_number(node) else ""
+    if not text or len(text) > 100:
+        raise Refused(f"node: {shown(node)[:40]} is neither a number nor a name")
+    return str(int(text.partition(".")[0])) if _DIGITS.fullmatch(text) else text
+
+
+def device(key: str, nodes: Mapping[str, Node]) -> str:
+    """Return the device of a node: the one of the configuration, `node15`, or its name as the topic tree takes it."""
+    if key in nodes and nodes[key].device:
+        return nodes[key].device
+    name = f"node{key}" if key.isdecimal() else _OTHERS_IN_DEVICES.sub("_", key.lower()).strip("_-")
+    if not topics.is_name(name):
+        raise Refused(f"node: {key[:80]!r} is not the name of a device")
+    return name
+
+
+def report(key: str, inputs: Inputs, time: float | None, nodes: Mapping[str, Node]) -> Report | None:
+    """Return a node's inputs as a reading, None if there are none; raise Refused.
+
+    Adds to `inputs.refused` what cannot be the name of a channel, or is there already.
+    """
+    node = nodes.get(key, Node())
+    values: dict[str, Value] = {}
+    channels: dict[str, Channel] = {}
+    last = max((_place(name) for name in inputs.values), default=0)
+    for name, value in inputs.values.items():
+        channel = _channel(name, node, last)
+        if not topics.is_channel(channel) or channel in values:
+            inputs.refused.append(f"{name[:80]!r} is not the name of a channel, or is there already")
+            continue
+        values[channel] = value
+        if channel in node.names[: len(node.units)]:
+            channels[channel] = Channel(units.spelled(node.units[node.names.index(channel)]))
+        elif channel == RSSI:
+            channels[channel] = _RSSI
+    return Report(device(key, nodes), values, time, channels, "emoncms input") if values else None
+
+
+def fulljson(text: str) -> tuple[Inputs, object]:
+    """Return the inputs of a JSON object, and its `time` if there is one; raise Refused if it is no object."""
+    content = loads(text)
+    if not isinstance(content, dict):
+        raise Refused('fulljson: expected an object such as {"power": 100}')
+    moment = content.pop("time", None)
+    return named(content), moment
+
+
+def loose(text: str) -> Inputs:
+    """Return the inputs of `{power1:100,power2:200}`, quoted or not; raise Refused if there are none."""
+    inputs = Inputs({}, [])
+    for pair in text.strip(_WRAPPING).split(","):
+        name, colon, value = pair.rpartition(":")
+        if not colon:
+            inputs.refused.append(f"{pair[:40]!r} is not name:value")
+        else:
+            _add(inputs, name.strip(_WRAPPING), value.strip(_WRAPPING))
+    return inputs
+
+
+def csv(text: str) -> Inputs:
+    """Return the inputs of `100,200.5`, by position."""
+    return numbered(part.strip() or None for part in text.split(","))
+
+
+def data(text: str) -> Inputs:
+    """Return the inputs of `data`, which is JSON, loose JSON or CSV."""
+    stripped = text.strip()
+    if stripped.startswith("{"):
+        try:
+            return fulljson(stripped)[0]
+        except Refused:
+            return loose(stripped)
+    return loose(stripped) if ":" in stripped else csv(stripped)
+
+
+def named(content: Mapping[str, object]) -> Inputs:
+    """Return the inputs of an object."""
+    inputs = Inputs({}, [])
+    for name, value in content.items():
+        _add(inputs, name, value)
+    return inputs
+
+
+def numbered(values: Iterable[object]) -> Inputs:
+    """Return inputs by position, from 1; objects among them are named inputs, None skips a position."""
+    inputs = Inputs({}, [])
+    for place, value in enumerate(values, 1):
+        if isinstance(value, dict):
+            for name, inner in value.items():
+                _add(inputs, name, inner)
+        else:
+            _add(inputs, str(place), value)
+    return inputs
+
+
+def loads(text: str | bytes) -> Any:
+    """Return JSON; NaN and Infinity, which emonHub writes, are numbers here; raise Refused."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused(f"not JSON: {str(error)[:100]}") from None
+
+
+def _add(inputs: Inputs, name: str, value: object) -> None:
+    if isinstance(value, str) and _NUMBER.fullmatch(value[:400]):
+        value = float(value)
+    if value is None:
+        return
+    if not isinstance(value, int | float) or not _is_number(value):
+        inputs.refused.append(f"{name[:40]}: {shown(value)[:40]} is not a number")
+        return
+    inputs.values[name] = int(value) if isinstance(value, bool) else value
+
+
+def _is_number(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _place(name: str) -> int:
+    return int(name) if name.isdecimal() and len(name) < 5 else 0
+
+
+def _channel(name: str, node: Node, last: int) -> str:
+    place = _place(name)
+    if not place:
+        return _OTHERS.sub("_", name.lower()).strip("_")
+    if place <= len(node.names):
+        return node.names[place - 1]
+    return RSSI if node.names and place == last == len(node.names) + 1 else str(place)

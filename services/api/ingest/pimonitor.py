@@ -1,0 +1,115 @@
+"""What pimonitor's sensors post: a report of one place, in local time and degrees Fahrenheit. Pure.
+
+Facts: pimonitor's post.py and views.py. The first sensor of a report is the device named after
+the location, every further one is `location_2`, `location_3` by its position.
+"""
+
+import re
+from datetime import UTC, datetime, tzinfo
+from typing import Any, NamedTuple
+
+import msgspec
+
+from heliograph import topics
+from heliograph.messages import Channel, Value, is_value
+from heliograph.pending import shown
+from services.api.errors import Refused
+from services.api.ingest.intake import Report
+
+FORMAT = "%m/%d/%Y %H:%M:%S"
+SUCCESS = "[{}] Successfully received and inserted into database."
+NO_JSON = "An unexpected error occured.  Try again."  # as the original writes it
+MOST_SENSORS = 100
+_OTHERS = re.compile(r"[^a-z0-9_-]+")
+_KNOWN = {"temperature": Channel("°C"), "humidity": Channel("%")}
+
+
+class Posted(NamedTuple):
+    """A report: when it was made, as it was written, the readings, and what is wrong with the other sensors."""
+
+    timestamp: str
+    reports: list[Report]
+    refused: list[str]
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """Return the object that a body is; raise Refused."""
+    try:
+        content = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise Refused(f"the body is not JSON: {error}", 400) from None
+    if not isinstance(content, dict):
+        raise Refused("the report is not an object")
+    return content
+
+
+def digest(content: dict[str, Any]) -> str:
+    """Return the hash of the key that came with a report; raise Refused if there is none."""
+    found = content.get("api_hash")
+    if not isinstance(found, str) or not found:
+        raise Refused("api_hash is missing: it is the SHA-256 of a key of this node", 401)
+    return found.lower()
+
+
+def parse(content: dict[str, Any], zone: tzinfo, now: float) -> Posted:
+    """Return what a report says; raise Refused for one that says nothing."""
+    place = _device(content.get("location"))
+    seconds, written = moment(content.get("timestamp"), zone, now)
+    sensors = content.get("sensors")
+    if not isinstance(sensors, list) or not 0 < len(sensors) <= MOST_SENSORS:
+        raise Refused(f"sensors: a list of 1 to {MOST_SENSORS} is expected")
+    reports, refused = [], []
+    for number, sensor in enumerate(sensors, 1):
+        try:
+            device = place if number == 1 else f"{place}_{number}"
+            reports.append(_sensor(sensor, device, seconds))
+        except Refused as error:
+            refused.append(f"sensor {number}: {error.detail}")
+    return Posted(written, reports, refused)
+
+
+def moment(text: object, zone: tzinfo, now: float) -> tuple[float, str]:
+    """Return a local time in UTC seconds, and as pimonitor writes it; raise Refused.
+
+    Of an hour that comes twice it is the one nearer to now.
+    """
+    try:
+        local = datetime.strptime(text if isinstance(text, str) else "", FORMAT).replace(tzinfo=zone)
+        if not 2000 <= local.year < 2100:
+            raise ValueError
+        choices = [local.replace(fold=fold).timestamp() for fold in (0, 1)]
+    except (ValueError, OverflowError):
+        raise Refused(f"timestamp: {shown(text)[:40]} is not a time such as 11/20/2026 05:37:23") from None
+    written = local.strftime(FORMAT)
+    real = [seconds for seconds in choices if _shows(seconds, zone) == written]
+    if not real:
+        raise Refused(f"timestamp: there is no {written} in this time zone, the clock was put forward")
+    return min(real, key=lambda seconds: abs(seconds - now)), written
+
+
+def _shows(seconds: float, zone: tzinfo) -> str:
+    return datetime.fromtimestamp(seconds, UTC).astimezone(zone).strftime(FORMAT)
+
+
+def _device(location: object) -> str:
+    name = _OTHERS.sub("_", location.lower()).strip("_-") if isinstance(location, str) else ""
+    if not name or not topics.is_name(f"{name}_{MOST_SENSORS}"):
+        raise Refused(f"location: {shown(location)[:80]} is not the name of a place: at most 59 letters and digits")
+    return name
+
+
+def _sensor(sensor: object, device: str, seconds: float) -> Report:
+    if not isinstance(sensor, dict):
+        raise Refused("it is not an object")
+    kind = sensor.get("sensorType", "")
+    values: dict[str, Value] = {}
+    for name, value in sensor.items():
+        if name == "sensorType":
+            continue
+        if not topics.is_channel(name) or isinstance(value, bool | str) or not is_value(value):
+            raise Refused(f"{shown(name)[:82]}: {shown(value)[:40]} is not a number")
+        values[name] = round((value - 32) * 5 / 9, 4) if name == "temperature" else value
+    if not values:
+        raise Refused("it has no values")
+    model = f"pimonitor {kind}".strip() if isinstance(kind, str) and kind.isprintable() else "pimonitor"
+    return Report(device, values, seconds, {name: _KNOWN[name] for name in values if name in _KNOWN}, model[:100])

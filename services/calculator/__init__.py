@@ -1,0 +1,1 @@
+"""Channels that are calculated from others, published as devices of their own."""

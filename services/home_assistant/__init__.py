@@ -1,0 +1,1 @@
+"""Show devices to Home Assistant, by its MQTT discovery."""

@@ -1,0 +1,123 @@
+"""The application with all that takes readings, and a producer in memory behind it."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from heliograph.messages import Availability, Info, Value
+from heliograph.store import open_reader
+from services.api.history import History
+from services.api.ingest.bodies import Bodies
+from services.api.ingest.emoncms import EmoncmsInput
+from services.api.ingest.gate import Gate
+from services.api.ingest.intake import Intake
+from services.api.ingest.keys import Keys, hashed
+from services.api.ingest.options import Emoncms, EncryptedDevice, Node, Pimonitor, SmartPlug
+from services.api.ingest.posts import PimonitorPost
+from services.api.ingest.routes import Ingest
+from services.api.ingest.smartplug import Plugs
+from services.api.live import Live
+from tests.api.conftest import Running
+
+KEY = "00112233445566778899aabbccddeeff"
+HASH = hashed(KEY)
+DEVICE_KEY = "0123456789abcdef0123456789abcdef"
+NOW = 1763634000.0  # 2025-11-20 10:20 UTC
+LIMIT = 100_000
+
+
+class MemoryProducer:
+    """Notes what it is told; its disk can be full."""
+
+    def __init__(self) -> None:
+        self.infos: dict[str, Info] = {}
+        self.states: dict[str, Availability] = {}
+        self.readings: list[tuple[str, dict[str, Value], float | None]] = []
+        self.disk_is_full = False
+        self.flushes = 0
+        self.may_flush = threading.Event()
+        self.may_flush.set()
+
+    def declare(self, device: str, info: Info) -> None:
+        self.infos[device] = info
+
+    def availability(self, device: str, state: Availability) -> None:
+        self.states[device] = state
+
+    def publish(self, device: str, values: Mapping[str, Value], at: float | None = None) -> None:
+        self.readings.append((device, dict(values), at))
+
+    def flush(self) -> bool:
+        self.flushes += 1
+        assert self.may_flush.wait(30)
+        return not self.disk_is_full
+
+
+class Receiver:
+    """A running application, its producer, and what it counted and set aside."""
+
+    def __init__(self, folder: Path, per_second: float = 10_000.0, tz: str = "US/Eastern") -> None:
+        self.producer = MemoryProducer()
+        self.counted: Counter[str] = Counter()
+        self.aside: list[tuple[str, str, str]] = []
+        self.now = NOW
+        self.clock_is_right = True
+        self._folder = folder
+        self._per_second = per_second
+        self._tz = tz
+        self.running = Running(lambda: open_reader(folder / "data"), ingest=self._ingest)
+        self.url = f"http://127.0.0.1:{self.running.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=30)
+
+    def _ingest(self, live: Live, history: History) -> Ingest:
+        gate = Gate(
+            Keys({"garden": HASH}, {"device 1234": DEVICE_KEY}),
+            Bodies(LIMIT),
+            self._per_second,
+            (),
+            lambda what: self.counted.update([what]),
+            lambda *what: self.aside.append(what),
+        )
+        self.intake = Intake(
+            self.producer, live, "roof", self._folder / "devices.json", clock_is_right=lambda: self.clock_is_right
+        )
+        nodes = {"10": Node(device="emontx", names=("power1", "power2"), units=("W", "W"))}
+        options = Emoncms(nodes=nodes, devices={"1234": EncryptedDevice(key=DEVICE_KEY)})
+        return Ingest(
+            gate,
+            self.intake,
+            PimonitorPost(Pimonitor(tz=self._tz), gate, self.intake, lambda: self.now),
+            EmoncmsInput(options, gate, self.intake, history, lambda: self.now),
+            Plugs(SmartPlug(plugs={"0xb00bf0cc": "kettle"}), gate, self.intake, live),
+        )
+
+    def post(
+        self, path: str, *, key: str = KEY, headers: Mapping[str, str] | None = None, **body: Any
+    ) -> httpx.Response:
+        authorization = {"authorization": f"Bearer {key}"} if key else {}
+        return self.client.post(path, headers={**authorization, **(headers or {})}, **body)
+
+    def get(self, path: str, *, key: str = KEY, **parameters: Any) -> httpx.Response:
+        authorization = {"authorization": f"Bearer {key}"} if key else {}
+        return self.client.get(path, headers=authorization, params=parameters or None)
+
+    def close(self) -> None:
+        self.producer.may_flush.set()
+        self.client.close()
+        self.running.stop()
+
+
+@contextmanager
+def receiver_at(folder: Path, per_second: float = 10_000.0, tz: str = "US/Eastern") -> Iterator[Receiver]:
+    """A receiver that is stopped in the end."""
+    made = Receiver(folder, per_second, tz)
+    made.running.start()
+    try:
+        yield made
+    finally:
+        made.close()

@@ -1,0 +1,299 @@
+import base64
+import hashlib
+import hmac
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from heliograph.messages import Block, Channel
+from heliograph.store import open_writer
+from services.api.ingest.encryption import proof
+from tests.api.receiver import DEVICE_KEY, KEY, LIMIT, NOW, Receiver, receiver_at
+
+T = 1399980731
+C36 = b"AAECAwQFBgcICQoLDA0OD05Vw1aePh-F5Jh4mfyxOyt76Yji3HCjCyXC0cnRRHi5kA_qdalszwYkx0Awikihaw=="
+C36_SIGNATURE = "1234:9a0b7e25f1130251192fdf56b61a5093910b02dae3adea28abcffa3fef81fa12"
+ENCRYPTED = {"content-type": "aes128cbc"}
+
+
+@pytest.fixture
+def receiver(tmp_path: Path, data: Path) -> Iterator[Receiver]:
+    with receiver_at(tmp_path) as made:
+        yield made
+
+
+def refused(answer: httpx.Response, status: int = 422) -> str:
+    assert answer.status_code == status, answer.text
+    assert answer.json()["success"] is False
+    return str(answer.json()["message"])
+
+
+def is_ok(answer: httpx.Response) -> bool:
+    return (answer.status_code, answer.text) == (200, "ok")
+
+
+def test_oemgateways_request_is_understood(receiver: Receiver) -> None:
+    first = f"/emoncms/input/post.json?apikey={KEY}&time={T}&node=12&json={{1:1,2:2,3:-1}}"
+    second = f"/emoncms/input/post.json?apikey={KEY}&time={T}.5&node=15.0&json={{1:69.0,2:1664.0}}"
+    assert is_ok(receiver.get(first, key=""))
+    assert is_ok(receiver.get(second, key=""))
+    assert receiver.producer.readings == [
+        ("node12", {"1": 1, "2": 2, "3": -1}, T),
+        ("node15", {"1": 69, "2": 1664}, T + 0.5),
+    ]
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.parametrize(
+    ("parameters", "values", "time"),
+    [
+        ({"fulljson": '{"Power 1":100,"temp":20.5,"off":null}'}, {"power_1": 100, "temp": 20.5}, None),
+        ({"fulljson": '{"a":"7","b":true}'}, {"a": 7, "b": 1}, None),
+        ({"fulljson": f'{{"a":1,"time":{T}}}'}, {"a": 1}, T),
+        ({"fulljson": '{"a":1,"time":"2025-11-20T10:20:00Z"}'}, {"a": 1}, NOW),
+        ({"json": "{power1:100,power2:200}"}, {"power1": 100, "power2": 200}, None),
+        ({"json": '{"power1":100,"power2":-2e1}'}, {"power1": 100, "power2": -20}, None),
+        ({"json": "power1:100"}, {"power1": 100}, None),
+        ({"csv": "100,200.5,-67"}, {"1": 100, "2": 200.5, "3": -67}, None),
+        ({"csv": "100,,-67"}, {"1": 100, "3": -67}, None),
+        ({"data": "100,200"}, {"1": 100, "2": 200}, None),
+        ({"data": "{power1:100}"}, {"power1": 100}, None),
+        ({"data": '{"power1":100}'}, {"power1": 100}, None),
+        ({"json": "a:1", "time": "2025-11-20 10:20:00"}, {"a": 1}, NOW),
+        ({"json": "a:1", "time": str(T)}, {"a": 1}, T),
+        ({"json": "a:1", "time": ""}, {"a": 1}, None),
+    ],
+)
+def test_inputs_are_read_in_each_spelling(
+    receiver: Receiver, method: str, parameters: dict[str, str], values: dict[str, float], time: float | None
+) -> None:
+    query = {"node": "emonTx3", **parameters}
+    answer = receiver.get("/input/post", **query) if method == "get" else receiver.post("/input/post.json", data=query)
+    assert answer.status_code == 200
+    assert answer.text == ('{"success":true}' if "fulljson" in parameters else "ok")
+    assert receiver.producer.readings == [("emontx3", values, time)]
+
+
+@pytest.mark.parametrize("spelling", ["header", "bearer", "query", "form", "wrong", "none"])
+def test_the_key_may_come_in_each_way(receiver: Receiver, spelling: str) -> None:
+    headers = {"header": {"x-api-key": KEY}, "bearer": {"authorization": f"Bearer {KEY}"}}.get(spelling, {})
+    query = {"query": f"?apikey={KEY}", "wrong": "?apikey=x"}.get(spelling, "")
+    form = {"csv": "1", **({"apikey": KEY} if spelling == "form" else {})}
+    answer = receiver.post(f"/input/post{query}", key="", headers=headers, data=form)
+    assert answer.status_code == (401 if spelling in ("wrong", "none") else 200)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({}, "none of fulljson"),
+        ({"fulljson": "{a:1}"}, "not JSON"),
+        ({"fulljson": "[1]"}, "expected an object"),
+        ({"fulljson": '{"a":"x"}'}, "no number in it: a: 'x' is not a number"),
+        ({"fulljson": '{"a":NaN}'}, "no number in it"),
+        ({"json": "nothing"}, "no number in it"),
+        ({"csv": "a,b"}, "no number in it"),
+        ({"csv": "1", "node": "ö"}, "not the name of a device"),
+        ({"csv": "1", "node": "x" * 90}, "not the name of a device"),
+        ({"csv": "1", "time": "yesterday"}, "is not a time"),
+        ({"csv": "1", "time": "1763634000000"}, "seconds, not milliseconds"),
+        ({"csv": "1", "time": str(NOW + 10 * 365 * 86400)}, "in the future"),
+        ({"fulljson": '{"a":1,"time":[1]}'}, "neither seconds nor a date"),
+        ({"fulljson": '{"a":1,"time":true}'}, "neither seconds nor a date"),
+    ],
+)
+def test_a_bad_request_is_an_error_and_never_now(receiver: Receiver, parameters: dict[str, str], words: str) -> None:
+    assert words in refused(receiver.post("/input/post", data={"node": "a", **parameters}))
+    assert receiver.producer.readings == []
+    assert receiver.counted["refused_content"] == 1
+
+
+def test_a_bad_value_is_set_aside_and_the_others_are_taken(receiver: Receiver) -> None:
+    assert is_ok(receiver.post("/input/post", data={"node": "a", "json": '{"b":1,"c":"x","":3}'}))
+    assert receiver.producer.readings == [("a", {"b": 1}, None)]
+    assert len(receiver.aside) == 2
+    assert KEY not in str(receiver.aside)
+
+
+def test_emonhubs_frames_are_taken_with_the_names_of_the_configuration(receiver: Receiver) -> None:
+    receiver.now = T + 11
+    body = urlencode({"data": f"[[{T},10,100,200.5,-67],[{T + 10},11,3,4]]"})
+    headers = {"content-type": "application/x-www-form-urlencoded"}
+    assert is_ok(receiver.post(f"/emoncms/input/bulk.json?sentat={T + 11}", content=body, headers=headers))
+    assert receiver.producer.readings == [
+        ("emontx", {"power1": 100, "power2": 200.5, "rssi": -67}, T),
+        ("node11", {"1": 3, "2": 4}, T + 10),
+    ]
+    assert receiver.producer.infos["emontx"].channels == {
+        "power1": Channel("W"),
+        "power2": Channel("W"),
+        "rssi": Channel("dBm"),
+    }
+
+
+def test_emonhubs_compressed_frames_with_names_are_taken(receiver: Receiver) -> None:
+    frames = f'[[{T},"emontx",{{"power1":100,"power2":200.5,"rssi":-67}}],[{T + 10},11,3,4]]'
+    receiver.now = T + 11
+    assert is_ok(receiver.post(f"/input/bulk.json?sentat={T + 11}&cb=1", content=zlib.compress(frames.encode())))
+    assert receiver.producer.readings == [
+        ("emontx", {"power1": 100, "power2": 200.5, "rssi": -67}, T),
+        ("node11", {"1": 3, "2": 4}, T + 10),
+    ]
+
+
+def test_hexadecimal_frames_are_taken(receiver: Receiver) -> None:
+    packed = zlib.compress(f"[[{T},11,3]]".encode()).hex()
+    assert is_ok(receiver.post("/input/bulk?c=1&time=0", data={"data": packed}))
+    assert is_ok(receiver.get("/input/bulk", c="1", time="0", data=packed))
+    assert receiver.producer.readings == [("node11", {"1": 3}, T)] * 2
+
+
+@pytest.mark.parametrize(
+    ("parameters", "items", "times"),
+    [
+        ({"sentat": str(T + 30)}, [T, T + 10], [NOW - 30, NOW - 20]),
+        ({"sentat": str(NOW - 9)}, [NOW - 20], [NOW - 20]),
+        ({"sentat": str(NOW + 11)}, [NOW - 20], [NOW - 31]),
+        ({"offset": "30"}, [0, 10], [NOW - 30, NOW - 20]),
+        ({"offset": "3"}, [0, 3], [NOW - 3, NOW]),
+        ({"time": str(T)}, [0, 10], [T, T + 10]),
+        ({}, [5, 15], [NOW - 10, NOW]),
+        ({"sentat": str(T), "offset": "5", "time": "9"}, [T], [NOW]),
+        ({"offset": "30", "time": "9"}, [30], [NOW]),
+    ],
+)
+def test_times_count_from_what_is_given(
+    receiver: Receiver, parameters: dict[str, str], items: list[float], times: list[float]
+) -> None:
+    data = json.dumps([[time, "a", 1] for time in items])
+    assert is_ok(receiver.post("/input/bulk", params=parameters, data={"data": data}))
+    assert [at for _, _, at in receiver.producer.readings] == times
+
+
+def test_before_the_clock_is_set_only_absolute_times_are_taken(receiver: Receiver) -> None:
+    receiver.clock_is_right = False
+    for parameters in ({"sentat": "9"}, {"offset": "9"}, {}):
+        answer = receiver.post("/input/bulk", params=parameters, data={"data": f"[[{T},1,2]]"})
+        assert "has not been set" in refused(answer, 503)
+        assert "retry-after" in answer.headers
+    assert is_ok(receiver.post("/input/bulk?time=0", data={"data": f"[[{T},1,2]]"}))
+
+
+def test_bad_items_and_values_are_set_aside_and_the_sender_goes_on(receiver: Receiver) -> None:
+    items = f'[[{T},"a",1,null,"x",4],7,[{T}],["t",1,1],[NaN,1,1],[{T},[1],1],[{T},"ö",1],[1,"b",1],[{T},"c",NaN],[{T},"d",9]]'
+    assert is_ok(receiver.post("/input/bulk?time=0", data={"data": items}))
+    assert receiver.producer.readings == [("a", {"1": 1, "4": 4}, T), ("d", {"1": 9}, T)]
+    assert len(receiver.aside) == receiver.counted["refused_parts"] == 9
+    assert {where for _, _, where in receiver.aside} == {"emoncms"}
+
+
+def test_a_thousand_bad_items_are_counted_and_a_few_shown(receiver: Receiver) -> None:
+    assert is_ok(receiver.post("/input/bulk?time=0", data={"data": json.dumps([[T, "a"]] * 1000)}))
+    assert receiver.counted["refused_parts"] == 1000
+    assert len(receiver.aside) == 10
+
+
+@pytest.mark.parametrize("data", ["", "x", "{}", "[[", "7", "[" * 5000])
+def test_what_is_no_list_is_refused(receiver: Receiver, data: str) -> None:
+    refused(receiver.post("/input/bulk?time=0", data={"data": data}))
+
+
+def test_an_empty_list_is_taken(receiver: Receiver) -> None:
+    assert is_ok(receiver.post("/input/bulk?time=0", data={"data": "[]"}))
+
+
+def test_what_is_not_packed_as_it_says_is_refused(receiver: Receiver) -> None:
+    refused(receiver.post("/input/bulk?cb=1", content=b"[[1,2,3]]"), 400)
+    refused(receiver.post("/input/bulk?cb=1", content=zlib.compress(b"[]")[:-2]), 400)
+    refused(receiver.post("/input/bulk?cb=1", content=zlib.compress(b" " * (LIMIT + 1))), 413)
+    refused(receiver.post("/input/bulk?c=1", data={"data": "xyz"}), 422)
+    refused(receiver.post("/input/bulk", content=b"\xff\xfe", headers={"content-type": "text/plain"}), 400)
+    refused(receiver.post("/input/bulk?sentat=x", data={"data": "[[1,2,3]]"}))
+    refused(receiver.post("/input/bulk"))
+
+
+def test_a_device_of_another_service_is_refused_and_nothing_is_lost(receiver: Receiver) -> None:
+    info = {"model": "emonTx", "channels": {}, "service": "serial_bridge"}
+    receiver.running.tell("heliograph/roof/devices/emontx/info", info)
+    answer = receiver.post("/input/bulk?time=0", data={"data": f"[[{T},11,1],[{T},10,1]]"})
+    assert "serial_bridge" in refused(answer, 409)
+    assert receiver.producer.readings == []
+
+
+def test_while_the_disk_refuses_the_sender_keeps_what_it_has(receiver: Receiver) -> None:
+    receiver.producer.disk_is_full = True
+    refused(receiver.post("/input/bulk?time=0", data={"data": f"[[{T},11,1]]"}), 503)
+
+
+def test_an_encrypted_request_is_answered_with_its_proof(receiver: Receiver) -> None:
+    answer = receiver.post("/input/bulk", key="", content=C36, headers={**ENCRYPTED, "authorization": C36_SIGNATURE})
+    assert (answer.status_code, answer.text) == (200, "-Mq9KooyWaFMbm00UY08MWcgCD3Ly1MF4ZbFMoKgeLk=")
+    assert receiver.producer.readings == [("iotahome", {"1": 1004}, 1523810260)]
+
+
+def encrypted(plain: bytes, pad: bool = True) -> tuple[bytes, str]:
+    key = bytes.fromhex(DEVICE_KEY)
+    more = 16 - len(plain) % 16 if pad else -len(plain) % 16
+    machine = Cipher(algorithms.AES(key), modes.CBC(bytes(16))).encryptor()
+    body = base64.b64encode(bytes(16) + machine.update(plain + bytes([more] * more if pad else [0] * more)))
+    return body, f"1234:{hmac.digest(key, plain, hashlib.sha256).hex()}"
+
+
+def test_input_post_may_be_encrypted_too(receiver: Receiver) -> None:
+    body, signature = encrypted(b"node=a&fulljson=" + quote('{"b":1}').encode())
+    answer = receiver.post("/input/post", key="", content=body, headers={**ENCRYPTED, "authorization": signature})
+    assert answer.text == proof(b"node=a&fulljson=" + quote('{"b":1}').encode())
+    assert receiver.producer.readings == [("a", {"b": 1}, None)]
+
+
+def test_what_is_not_encrypted_and_signed_with_the_devices_key_is_refused(receiver: Receiver) -> None:
+    body, signature = encrypted(b"node=a&csv=1")
+    unpadded, _ = encrypted(b"node=a&csv=1", pad=False)
+    cases = [
+        (body, "1234:" + "0" * 64, 401),
+        (body, "9:" + signature[5:], 401),
+        (body, "", 401),
+        (unpadded, signature, 401),
+        (body[:24], signature, 400),
+        (b"\xff" * 40, signature, 400),
+        (b"", signature, 400),
+    ]
+    for content, authorization, status in cases:
+        headers = {**ENCRYPTED, "authorization": authorization}
+        refused(receiver.post("/input/post", key="", content=content, headers=headers), status)
+    assert receiver.producer.readings == []
+
+
+def test_a_sender_that_asks_learns_where_to_go_on(tmp_path: Path, data: Path) -> None:
+    writer = open_writer(data)
+    writer.write("roof", [Block("iotahome", ("1", "2"), [[1523810240, 5, 6], [1523810250, 7, None]])])
+    writer.commit({})
+    writer.close()
+    with receiver_at(tmp_path) as receiver:
+        assert receiver.get("/input/get", node="IotaHome").json() == {
+            "1": {"time": 1523810250, "value": 7, "processList": ""},
+            "2": {"time": 1523810240, "value": 6, "processList": ""},
+        }
+        assert is_ok(receiver.post("/input/bulk?time=1523810250", data={"data": '[[10,"IotaHome",1]]'}))
+        assert receiver.get("/emoncms/input/get.json", node="IotaHome").json()["1"]["time"] == 1523810260
+        unknown = receiver.get("/input/get", node="nobody")
+        assert (unknown.status_code, unknown.text) == (200, '"Node does not exist"')
+        refused(receiver.get("/input/get"))
+
+
+def test_while_the_store_is_away_nobody_is_told_that_a_node_is_new(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    with receiver_at(tmp_path) as receiver:
+        refused(receiver.get("/input/get", node="IotaHome"), 503)
+        assert is_ok(receiver.post("/input/bulk?time=1523810250", data={"data": '[[10,"IotaHome",1]]'}))
+        assert receiver.get("/input/get", node="IotaHome").json()["1"]["time"] == 1523810260
+
+
+def test_the_key_of_a_device_that_encrypts_is_a_key_too(receiver: Receiver) -> None:
+    assert is_ok(receiver.post("/input/bulk?time=0", key=DEVICE_KEY, data={"data": f"[[{T},1,2]]"}))

@@ -1,0 +1,286 @@
+import json
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from heliograph.messages import Channel, Info
+from services.api.ingest import bodies
+from tests.api.receiver import KEY, LIMIT, NOW, Receiver, receiver_at
+
+READINGS = "/api/v1/readings"
+GOOD = {"device": "attic", "values": {"temperature": 21.4}, "time": NOW}
+
+
+@pytest.fixture
+def receiver(tmp_path: Path, data: Path) -> Iterator[Receiver]:
+    with receiver_at(tmp_path) as made:
+        yield made
+
+
+def refused(answer: httpx.Response, status: int = 422) -> str:
+    assert answer.status_code == status, answer.text
+    assert list(answer.json()) == ["detail"]
+    return str(answer.json()["detail"])
+
+
+def test_a_reading_is_taken_once_it_is_in_the_outbox(receiver: Receiver) -> None:
+    answer = receiver.post(READINGS, json=GOOD)
+    assert (answer.status_code, answer.json()) == (202, {"taken": 1})
+    assert receiver.producer.readings == [("attic", {"temperature": 21.4}, NOW)]
+    assert receiver.producer.flushes == 1
+    assert receiver.producer.states == {"attic": "online"}
+    assert receiver.counted["requests_readings"] == 1
+    assert receiver.intake.counters() == {"readings_http": 1, "devices_http": 1}
+
+
+def test_nothing_is_answered_before_the_outbox_has_it(receiver: Receiver) -> None:
+    receiver.producer.may_flush.clear()
+    answers: list[int] = []
+    sender = threading.Thread(target=lambda: answers.append(receiver.post(READINGS, json=GOOD).status_code))
+    sender.start()
+    end = time.monotonic() + 30
+    while not receiver.producer.flushes and time.monotonic() < end:
+        time.sleep(0.01)
+    assert receiver.get("/api/v1/nodes").status_code == 200  # the event loop goes on
+    assert answers == []
+    receiver.producer.may_flush.set()
+    sender.join()
+    assert answers == [202]
+
+
+def test_requests_that_come_during_a_flush_share_the_next(
+    receiver: Receiver, eventually: Callable[[Callable[[], Any]], Any]
+) -> None:
+    receiver.producer.may_flush.clear()
+    answers: list[int] = []
+
+    def send(number: int) -> None:
+        reading = {"device": f"d{number}", "values": {"a": number}}
+        headers = {"authorization": f"Bearer {KEY}"}
+        answers.append(httpx.post(f"{receiver.url}{READINGS}", json=reading, headers=headers, timeout=30).status_code)
+
+    senders = [threading.Thread(target=send, args=(number,)) for number in range(9)]
+    for sender in senders:
+        sender.start()
+    eventually(lambda: len(receiver.producer.readings) == 9)
+    receiver.producer.may_flush.set()
+    for sender in senders:
+        sender.join()
+    assert answers == [202] * 9
+    assert receiver.producer.flushes <= 3
+
+
+def test_the_time_is_now_unless_given_and_may_be_iso_8601(receiver: Receiver) -> None:
+    readings = [
+        {"device": "attic", "values": {"temperature": 1}},
+        {"device": "attic", "values": {"temperature": 2}, "time": "2025-11-20T11:20:00+01:00"},
+    ]
+    assert receiver.post(READINGS, json=readings).json() == {"taken": 2}
+    assert [at for _, _, at in receiver.producer.readings] == [None, NOW]
+
+
+def test_what_is_said_of_a_device_is_remembered_over_a_restart(tmp_path: Path, data: Path) -> None:
+    about = {"model": "ESP32", "interval": 60, "channels": {"temperature": {"unit": "degC", "label": "Attic"}}}
+    with receiver_at(tmp_path) as first:
+        assert first.post(READINGS, json={**GOOD, "info": about}).status_code == 202
+    with receiver_at(tmp_path) as second:
+        reading = {"device": "attic", "values": {"temperature": 2, "open": True, "mode": "heat"}}
+        assert second.post(READINGS, json=reading).status_code == 202
+        channels = {
+            "temperature": Channel("°C", label="Attic"),
+            "open": Channel(kind="state"),
+            "mode": Channel(kind="text"),
+        }
+        assert second.producer.infos == {"attic": Info("ESP32", channels, 60.0, "api")}
+
+
+def test_without_any_info_a_device_has_a_model_and_no_units(receiver: Receiver) -> None:
+    receiver.post(READINGS, json=GOOD)
+    assert receiver.producer.infos == {"attic": Info("HTTP", {"temperature": Channel()}, 0.0, "api")}
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        ({"values": {"a": 1}}, "missing: device"),
+        ({"device": "Attic 1", "values": {"a": 1}}, "device: 'Attic 1' is not a name"),
+        ({"device": "a" * 64, "values": {"a": 1}}, "is not a name"),
+        ({"device": 7, "values": {"a": 1}}, "device: expected str, found 7"),
+        ({"device": "attic"}, "missing: values"),
+        ({"device": "attic", "values": {}}, "values: there are none"),
+        ({"device": "attic", "values": [1]}, "values: expected object, found [1]"),
+        ({"device": "attic", "values": {"A b": 1}}, "values: 'A b' is not a channel"),
+        ({"device": "attic", "values": {"a": 1, "b": None}}, "values.b: expected"),
+        ({"device": "attic", "values": {"a": {"b": 1}}}, "values.a: expected"),
+        ({"device": "attic", "values": {"a": "x" * 256}}, "values.a: 'xxx"),
+        ({"device": "attic", "values": {"a": 1}, "time": "noon"}, "time='noon' is not a time"),
+        ({"device": "attic", "values": {"a": 1}, "time": NOW * 1000}, "seconds are wanted, not milliseconds"),
+        ({"device": "attic", "values": {"a": 1}, "time": 1}, "time: 1 is before 2000"),
+        ({"device": "attic", "values": {"a": 1}, "time": [1]}, "time: expected"),
+        ({"device": "attic", "values": {"a": 1}, "tiem": 1}, "no such option: tiem"),
+        ({"device": "attic", "values": {"a": 1}, "info": {"channels": {"a": {"unit": "parsec"}}}}, "unknown unit"),
+        ({"device": "attic", "values": {"a": 1}, "info": {"channels": {"a": {"kind": "text"}}}}, "kind text"),
+        ({"device": "attic", "values": {"a": 1}, "info": {"interval": -1}}, "info.interval"),
+        ({"device": "attic", "values": {f"c{n}": 1 for n in range(300)}}, "at most 256 channels"),
+        ({"device": "attic", "values": {"a": "\ud800"}}, ""),
+        (7, "expected object"),
+    ],
+)
+def test_a_bad_item_is_named_and_nothing_is_taken(receiver: Receiver, item: object, words: str) -> None:
+    body = json.dumps([GOOD, item])
+    detail = refused(receiver.post(READINGS, content=body))
+    assert words in detail
+    assert detail.startswith("[1]") or not words
+    assert receiver.producer.readings == []
+    assert receiver.counted["refused_content"] == 1
+    assert [where for _, _, where in receiver.aside] == ["readings"]
+
+
+@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"null", b"{", b"\xff", b"[" * 50_000, b"1" * 5000, b'{"a":1e999}'])
+def test_what_is_no_reading_is_refused(receiver: Receiver, body: bytes) -> None:
+    refused(receiver.post(READINGS, content=body))
+
+
+def test_numbers_that_are_none_are_refused(receiver: Receiver) -> None:
+    refused(receiver.post(READINGS, content=b'{"device":"a","values":{"b":NaN}}'))
+    refused(receiver.post(READINGS, content=b'{"device":"a","values":{"b":1e400}}'))
+    refused(receiver.post(READINGS, content=b'{"device":"a","values":{"b":' + b"9" * 400 + b"}}"))
+
+
+def test_a_device_of_another_service_is_refused(receiver: Receiver) -> None:
+    info = {"model": "SDM120", "channels": {}, "service": "modbus_poller"}
+    receiver.running.tell("heliograph/roof/devices/attic/info", info)
+    assert "is published by modbus_poller" in refused(receiver.post(READINGS, json=GOOD), 409)
+    receiver.running.tell("heliograph/roof/devices/attic/info", {**info, "service": "api"})
+    assert receiver.post(READINGS, json=GOOD).status_code == 202
+
+
+def test_while_the_disk_refuses_the_answer_is_503_with_retry_after(receiver: Receiver) -> None:
+    receiver.producer.disk_is_full = True
+    answer = receiver.post(READINGS, json=GOOD)
+    assert "send it again" in refused(answer, 503)
+    assert int(answer.headers["retry-after"]) > 0
+    assert receiver.counted["refused_away"] == 1
+    assert receiver.intake.readings == 0
+
+
+def test_a_body_that_is_too_long_is_refused_however_it_comes(receiver: Receiver) -> None:
+    long = b" " * (LIMIT + 1)
+    assert "longer than" in refused(receiver.post(READINGS, content=long), 413)
+    assert "longer than" in refused(receiver.post(READINGS, content=iter([long[:-9], long[:9]])), 413)
+    packed = zlib.compress(b" " * 10_000_000)
+    assert len(packed) < LIMIT
+    answer = receiver.post(READINGS, content=packed, headers={"content-encoding": "deflate"})
+    assert "longer than" in refused(answer, 413)
+    assert receiver.counted["refused_body"] == 3
+
+
+def test_a_packed_body_is_unpacked(receiver: Receiver) -> None:
+    for encoding, wbits in (("gzip", 31), ("deflate", 15)):
+        machine = zlib.compressobj(wbits=wbits)
+        packed = machine.compress(json.dumps(GOOD).encode()) + machine.flush()
+        headers = {"content-encoding": encoding}
+        assert receiver.post(READINGS, content=packed, headers=headers).status_code == 202
+        assert "cut off" in refused(receiver.post(READINGS, content=packed[:-4], headers=headers), 400)
+        assert "cut off" in refused(receiver.post(READINGS, content=packed + b"x", headers=headers), 400)
+    refused(receiver.post(READINGS, content=b"x", headers={"content-encoding": "br"}), 415)
+    refused(receiver.post(READINGS, content=b"x", headers={"content-encoding": "gzip"}), 400)
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"authorization": "Basic eDp5"}, {"authorization": "Bearer"}, {"x-api-key": ""}]
+)
+def test_without_a_key_nothing_is_taken(receiver: Receiver, headers: dict[str, str]) -> None:
+    answer = receiver.post(READINGS, key="", json=GOOD, headers=headers)
+    assert "a key is missing" in refused(answer, 401)
+    assert answer.headers["www-authenticate"] == "Bearer"
+    assert receiver.producer.readings == []
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
+    with socket.create_connection(("127.0.0.1", receiver.running.port), timeout=30) as connection:
+        connection.sendall(f"POST {READINGS} HTTP/1.1\r\nHost: roof\r\nContent-Length: 9\r\n\r\n[".encode())
+        assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_sender_that_hangs_up_is_nobodys_problem(
+    receiver: Receiver, eventually: Callable[[Callable[[], Any]], Any]
+) -> None:
+    with socket.create_connection(("127.0.0.1", receiver.running.port), timeout=30) as connection:
+        connection.sendall(f"POST {READINGS} HTTP/1.1\r\nHost: roof\r\nContent-Length: 9\r\n\r\n[".encode())
+        eventually(lambda: receiver.counted["requests_readings"])
+    eventually(lambda: receiver.counted["refused_content"])
+    assert receiver.aside == []
+    assert receiver.post(READINGS, json=GOOD).status_code == 202
+
+
+def test_the_key_may_come_in_a_header_of_its_own(receiver: Receiver) -> None:
+    assert receiver.post(READINGS, key="", json=GOOD, headers={"x-api-key": KEY}).status_code == 202
+
+
+def test_wrong_keys_are_slowed_down_and_the_right_one_is_not(receiver: Receiver) -> None:
+    assert receiver.post(READINGS, json=GOOD).status_code == 202
+    statuses = [receiver.post(READINGS, key=f"{number:032x}", json=GOOD).status_code for number in range(12)]
+    assert statuses[:10] == [401] * 10
+    assert statuses[10:] == [429] * 2
+    answer = receiver.post(READINGS, key="x", json=GOOD)
+    assert int(answer.headers["retry-after"]) > 0
+    assert receiver.post(READINGS, json=GOOD).status_code == 202
+    assert receiver.aside == []
+
+
+def test_a_wrong_key_that_comes_again_and_again_keeps_nobody_out(receiver: Receiver) -> None:
+    assert [receiver.post(READINGS, key="wrong", json=GOOD).status_code for _ in range(15)] == [401] * 15
+    assert receiver.post(READINGS, json=GOOD).status_code == 202
+
+
+def test_many_who_come_at_once_with_a_key_that_is_not_known_yet_get_in(receiver: Receiver) -> None:
+    def send(_: int) -> int:
+        return httpx.post(f"{receiver.url}{READINGS}", json=GOOD, headers={"x-api-key": KEY}, timeout=30).status_code
+
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(send, range(20))) == [202] * 20
+
+
+def test_a_key_that_is_used_too_often_has_to_wait(tmp_path: Path, data: Path) -> None:
+    with receiver_at(tmp_path, per_second=0.001) as slow:
+        assert slow.post(READINGS, json=GOOD).status_code == 202
+        answer = slow.post(READINGS, json=GOOD)
+        assert "several readings in one" in refused(answer, 429)
+        assert int(answer.headers["retry-after"]) > 100
+        assert slow.counted["refused_rate"] == 1
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://[", "http://127.0.0.1:1"])
+def test_a_page_of_another_site_cannot_write(receiver: Receiver, origin: str) -> None:
+    assert "another site" in refused(receiver.post(READINGS, json=GOOD, headers={"origin": origin}), 403)
+
+
+def test_a_page_of_this_node_may_write_with_a_key(receiver: Receiver) -> None:
+    assert receiver.post(READINGS, json=GOOD, headers={"origin": receiver.url}).status_code == 202
+    assert receiver.post(READINGS, key="", json=GOOD, headers={"origin": receiver.url}).status_code == 401
+
+
+def test_openapi_describes_what_takes_readings(receiver: Receiver) -> None:
+    described = receiver.get("/api/v1/openapi.json").json()
+    post = described["paths"][READINGS]["post"]
+    assert {"202", "4XX", "503"} == set(post["responses"])
+    schema = post["requestBody"]["content"]["application/json"]["schema"]
+    assert schema["oneOf"][0] == {"$ref": "#/components/schemas/ReadingGiven"}
+    assert {"device", "values"} == set(described["components"]["schemas"]["ReadingGiven"]["required"])
+    assert post["security"] == [{"bearer": []}, {"header": []}]
+    assert {"/", "/data", "/input/post", "/input/bulk", "/input/get"} <= set(described["paths"])
+    assert set(described["components"]["securitySchemes"]) == {"bearer", "header", "parameter"}
+
+
+def test_the_dashboard_stays_at_the_root(receiver: Receiver) -> None:
+    assert receiver.client.get("/").headers["content-type"].startswith("text/html")

@@ -1,0 +1,127 @@
+import json
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from tests.api.receiver import NOW, Receiver, receiver_at
+
+Eventually = Callable[[Callable[[], Any]], Any]
+EXACT = (
+    b"POST /data HTTP/1.1\nHost: craplab.local\nConnection: close\nContent-Type: application/json\n"
+    b'Content-Length: 32\n\n{"id": "0xb00bf0cc", "value": 1}'
+)
+REPORT = {"id": "0xb00bf0cc", "value": 1}
+
+
+@pytest.fixture
+def receiver(tmp_path: Path, data: Path) -> Iterator[Receiver]:
+    with receiver_at(tmp_path) as made:
+        yield made
+
+
+def exchange(port: int, sent: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(sent)
+        answer = b""
+        while part := connection.recv(4096):
+            answer += part
+    return answer
+
+
+def asks(receiver: Receiver, plug: str = "0xb00bf0cc") -> Any:
+    with connect(f"ws://127.0.0.1:{receiver.running.port}/smartplug") as client:
+        client.send(json.dumps({"status": "nobody"}))
+        client.send(json.dumps({"status": 7}))
+        client.send("[1]")
+        client.send(json.dumps({"status": plug}))
+        return client.recv(timeout=20)
+
+
+def test_the_bytes_of_the_firmware_are_understood(receiver: Receiver) -> None:
+    head, _, body = exchange(receiver.running.port, EXACT).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    assert b"content-type: application/json" in head.lower()
+    assert body == b"{}"
+    assert receiver.producer.readings == [("kettle", {"plugged": True}, None)]
+    assert receiver.producer.infos["kettle"].channels["plugged"].kind == "state"
+
+
+def test_every_report_is_told_to_every_client_with_all_that_was_in_it(receiver: Receiver) -> None:
+    address = f"ws://127.0.0.1:{receiver.running.port}/smartplug"
+    with connect(address) as one, connect(address) as other:
+        for client in (one, other):  # the answer says that it is listening
+            receiver.post("/data", key="", json={**REPORT, "value": 0})
+            client.send('{"status": "0xb00bf0cc"}')
+            while json.loads(client.recv(timeout=20)) != {"id": "0xb00bf0cc", "value": 0}:
+                pass
+        receiver.post("/data", key="", json={**REPORT, "rssi": -60})
+        expected = '{"id": "0xb00bf0cc", "value": 1, "rssi": -60}'
+        for client in (one, other):
+            while (text := client.recv(timeout=20)) != expected:
+                assert json.loads(text)["value"] == 0
+
+
+def test_the_last_state_is_told_to_who_asks(receiver: Receiver) -> None:
+    receiver.post("/data", key="", json=REPORT)
+    assert asks(receiver) == '{"id": "0xb00bf0cc", "value": 1}'
+
+
+def test_a_state_from_before_the_start_is_told_too(receiver: Receiver) -> None:
+    receiver.running.tell("heliograph/roof/devices/kettle/state", {"time": NOW, "values": {"plugged": False}})
+    assert asks(receiver) == '{"id": "0xb00bf0cc", "value": 0}'
+
+
+def test_what_is_not_json_ends_the_connection(receiver: Receiver) -> None:
+    with connect(f"ws://127.0.0.1:{receiver.running.port}/smartplug") as client:
+        client.send("hello")
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=20)
+
+
+def test_a_page_of_another_site_hears_nothing_and_says_nothing(receiver: Receiver) -> None:
+    assert receiver.post("/data", key="", json=REPORT, headers={"origin": receiver.url}).status_code == 403
+    assert receiver.post("/data", key="", json=REPORT, headers={"origin": "https://evil.example"}).status_code == 403
+    assert receiver.producer.readings == []
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 422),
+        (b"{", 422),
+        (b"[]", 422),
+        (b"\xff", 422),
+        (b'{"id": "0xb00bf0cc"}', 422),
+        (b'{"value": 1}', 422),
+        (b'{"id": "0xb00bf0cc", "value": 2}', 422),
+        (b'{"id": "0xb00bf0cc", "value": [1]}', 422),
+        (b'{"id": 7, "value": 1}', 422),
+        (b'{"id": "0xffffffff", "value": 1}', 403),
+        (b" " * 5000 + b'{"id": "0xb00bf0cc", "value": 1}', 413),
+    ],
+)
+def test_what_is_no_report_of_a_known_plug_is_refused(receiver: Receiver, body: bytes, status: int) -> None:
+    answer = receiver.post("/data", key="", content=body)
+    assert (answer.status_code, list(answer.json())) == (status, ["detail"])
+    assert receiver.producer.readings == []
+
+
+def test_a_client_that_does_not_read_hurts_nobody(receiver: Receiver, eventually: Eventually) -> None:
+    address = f"ws://127.0.0.1:{receiver.running.port}/smartplug"
+    with connect(address, max_queue=1) as slow, connect(address) as quick:
+        for client in (slow, quick):
+            receiver.post("/data", key="", json=REPORT)
+            client.send('{"status": "0xb00bf0cc"}')
+            client.recv(timeout=20)
+        filler = "x" * 4000
+        for number in range(150):
+            assert (
+                receiver.post("/data", key="", json={**REPORT, "n": number, "filler": filler[:3000]}).status_code == 200
+            )
+        while json.loads(quick.recv(timeout=20)).get("n") != 149:
+            pass

@@ -1,0 +1,27 @@
+"""Print what integrations of an installed Home Assistant require, with what they depend on."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+
+def main(names: list[str]) -> None:
+    found = importlib.util.find_spec("homeassistant")
+    assert found
+    assert found.origin
+    known: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name in known:
+            continue
+        known.add(name)
+        manifest = json.loads((Path(found.origin).parent / "components" / name / "manifest.json").read_text())
+        waiting += manifest.get("dependencies", [])
+        for requirement in manifest.get("requirements", []):
+            sys.stdout.write(f"{requirement}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
