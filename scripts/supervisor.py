@@ -27,7 +27,7 @@ from heliograph.lock import Lock
 from scripts import following, site, tools
 
 COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "red", "bright_cyan", "bright_green", "bright_yellow")
-ALWAYS = ("storage", "api")
+ALWAYS = ("storage", "api", "uploader")  # whose work can be given to them while they run
 RESPAWN_SECONDS = 1.0
 STOP_SECONDS = 5.0
 INSIST_SECONDS = 0.3

@@ -33,6 +33,7 @@ SERVICES = [
     "calculator",
     "storage",
     "api",
+    "uploader",
     "home_assistant",
 ]
 PRODUCERS = ["serial_bridge", "modbus_poller"]  # whose devices the simulator is: they can be told to be silent
