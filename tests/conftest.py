@@ -34,6 +34,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
 
 
+SERVERS = {"broker", "processes", "server", "engine"}  # fixtures
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Call slow what starts servers or processes: scripts/test runs it second."""
+    for item in items:
+        if isinstance(item, pytest.Function) and SERVERS.intersection(item.fixturenames):
+            item.add_marker("slow")
+
+
 def free_port() -> int:
     """Return a port that nothing listens on, and that tests beside this one hardly get."""
     for port in _ports:

@@ -12,6 +12,8 @@ from heliograph.pending import is_good
 from heliograph.topics import is_channel, is_name
 from tests.api.receiver import KEY, Receiver, receiver_at
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 100
 HASH = hashlib.sha256(KEY.encode()).hexdigest()
 JSON_HEADER = {"content-type": "application/json"}

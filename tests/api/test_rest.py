@@ -146,6 +146,7 @@ def test_an_unknown_series_is_not_found_but_an_unmatched_pattern_is_empty(client
     assert "roof/x/y" in refused(client, "/latest", {"series": "roof/x/y"}, 404)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
 @given(
     path=st.sampled_from(["/series", "/latest", "/devices", "/health", "/nodes", "/docs", "/openapi.json"]),

@@ -111,6 +111,7 @@ def test_what_is_no_report_of_a_known_plug_is_refused(receiver: Receiver, body: 
     assert receiver.producer.readings == []
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_hurts_nobody(receiver: Receiver, eventually: Eventually) -> None:
     address = f"ws://127.0.0.1:{receiver.running.port}/smartplug"
     with connect(address, max_queue=1) as slow, connect(address) as quick:

@@ -16,6 +16,8 @@ from tests.heliograph.engines import Embedded, Engine, Postgres
 from tests.heliograph.plain_list import DAY, INFO, T0, Follower, Model, blocks, compare, edges, times
 from tests.heliograph.postgres_server import Server
 
+pytestmark = pytest.mark.slow
+
 NODES = ("roof", "shed")
 DEVICES = ("meter", "boiler")
 MOST_STEPS = 24

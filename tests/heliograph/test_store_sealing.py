@@ -117,6 +117,7 @@ def clean_and_damaged(clean: Engine, damaged: Engine, rows: list[Reading], now: 
         store.close()
 
 
+@pytest.mark.slow
 def test_a_damaged_delivery_gives_the_answers_of_a_clean_one_to_the_bit(tmp_path: Path) -> None:
     rows = readings(NEW_YEAR - DAY, 1, 25) + readings(NEW_YEAR, 35, 360, seed=2)
     clean_and_damaged(Embedded(tmp_path / "clean"), Embedded(tmp_path / "damaged"), rows, NEW_YEAR + 33 * DAY)

@@ -25,6 +25,8 @@ from tests.conftest import ROOT, free_port
 from tests.modbus_poller.sunspec_map import Map
 from tests.modbus_poller.test_devices import words
 
+pytestmark = pytest.mark.slow
+
 METER = Meter(volts=230.4, hertz=50.02, watts=1234.5, var=-100.25, import_kwh=1042.7, export_kwh=3.3, import_kvarh=12.6)
 TYPICAL = {
     "V": 230.0,

@@ -8,6 +8,8 @@ import pytest
 import simulator
 from tests.system.test_start import ROOT, Node
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def node(tmp_path: Path, free_ports: Callable[[], int]) -> Iterator[Node]:

@@ -12,6 +12,8 @@ import pytest
 from heliograph.store import folder, history
 from heliograph.store.vectors import ops
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TABLES = ("axis", "chunk", "r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year", "series", "word")
 PROGRAM = """

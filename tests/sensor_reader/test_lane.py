@@ -28,9 +28,9 @@ class Probe:
 
     def __call__(self) -> Mapping[str, Value]:
         self.asked += 1
-        if not self.blocked.is_set():
+        if not self.blocked.wait(0):
             self.hangs.set()
-        self.blocked.wait(60)
+            self.blocked.wait(60)
         if self.failure:
             raise self.failure
         return {"temperature": 21.5}

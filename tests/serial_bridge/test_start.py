@@ -9,6 +9,8 @@ import pytest
 from tests.serial_bridge.conftest import Line, port
 from tests.system.test_start import Node
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def node(tmp_path: Path, free_ports: Callable[[], int]) -> Iterator[Node]:

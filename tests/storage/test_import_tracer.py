@@ -15,6 +15,8 @@ from services.storage import tracer_files
 from tests.conftest import ROOT
 from tests.storage.stores import command, difference, done, everything, meanings
 
+pytestmark = pytest.mark.slow
+
 NEW_YORK = ZoneInfo("America/New_York")
 NAMES = (
     "PV voltage,PV current,PV power L,PV power H,battery voltage,battery current,battery power L,battery power H,"

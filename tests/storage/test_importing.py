@@ -19,6 +19,8 @@ from services.storage.importing import Blocks, Importer, Meaning, Mistake, Part,
 from tests.conftest import ROOT
 from tests.storage.stores import command, difference, done, everything, make
 
+pytestmark = pytest.mark.slow
+
 T = 1_700_000_000
 ROWS = 60_000
 OPTIONS = ("--node", "roof", "--device", "meter")
