@@ -143,11 +143,10 @@ def described(kind: type[Struct], description: str, shape: str = "one") -> dict[
     return {200: {"description": description, "content": {"application/json": {"schema": schema}}}, **_PROBLEMS}
 
 
-def described_file(description: str) -> dict[int | str, dict[str, Any]]:
+def described_file(description: str, *media_types: str) -> dict[int | str, dict[str, Any]]:
     """Return what openapi.json says of an answer that is a text file of one of several kinds."""
-    kinds = ("text/csv", "application/jsonl", "text/plain")
     return {
-        200: {"description": description, "content": {kind: {"schema": {"type": "string"}} for kind in kinds}},
+        200: {"description": description, "content": {kind: {"schema": {"type": "string"}} for kind in media_types}},
         **_PROBLEMS,
     }
 

@@ -18,7 +18,19 @@ from starlette.websockets import WebSocket
 import heliograph
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.store.interface import Point, Reader, Series
-from services.api import export, feed, freshness, page, patterns, queries, series, views
+from services.api import (
+    export,
+    feed,
+    freshness,
+    metrics,
+    page,
+    patterns,
+    queries,
+    series,
+    upload_routes,
+    uploads,
+    views,
+)
 from services.api.answers import (
     BucketAnswer,
     DeviceAnswer,
@@ -40,6 +52,7 @@ from services.api.ingest.gate import is_foreign
 from services.api.ingest.readings import ReadingGiven
 from services.api.ingest.routes import Ingest
 from services.api.live import Live
+from services.api.uploads import Uploader
 
 STORE_SECONDS = 5.0  # how long /health and /latest wait for the store
 
@@ -76,10 +89,11 @@ def create_app(
     origins: Collection[str] = (),
     static: Path = page.STATIC,
     ingest: Ingest | None = None,
+    uploader: Uploader | None = None,
 ) -> FastAPI:
     """Return the application; `connected` says whether the broker answers, `origins` may read from other pages.
 
-    Without `ingest` nothing can be written.
+    Without `ingest` nothing can be written, without `uploader` no upload be managed.
     """
     app = _Api(
         title="Heliograph",
@@ -146,7 +160,11 @@ def create_app(
         headers = freshness.headers(found.tag, found.end, time.time())
         return kept(found.body, headers) if found.body else freshness.not_modified(headers)
 
-    @app.get("/api/v1/export", responses=described_file("The file."), tags=["readings"])
+    @app.get(
+        "/api/v1/export",
+        responses=described_file("The file.", "text/csv", "application/jsonl", "text/plain"),
+        tags=["readings"],
+    )
     async def file_of_series(
         request: Request,
         wanted: SeriesQuery = None,
@@ -181,8 +199,11 @@ def create_app(
     async def docs(request: Request) -> Response:
         return await files.get_response("docs.html", request.scope)
 
+    metrics.register(app, live, node, connected)
     if ingest:
         routes.register(app, ingest, origins)
+    if uploader:
+        upload_routes.register(app, uploader)
     app.mount("/", files)
 
     _explain_errors(app)
@@ -201,7 +222,7 @@ class _Api(FastAPI):
         if self.openapi_schema is None:
             schema = super().openapi()
             schema["components"] = {
-                "schemas": components(ReadingGiven),
+                "schemas": components(ReadingGiven, *uploads.SCHEMAS),
                 "securitySchemes": routes.SECURITY_SCHEMES,
             }
             for path in schema["paths"].values():

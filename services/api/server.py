@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from heliograph import topics
 from heliograph.bus import Message
+from heliograph.commands import Requests
 from heliograph.config import Config
 from heliograph.errors import ConfigError, MessageError, StoreAway, StoreDamaged
 from heliograph.service import Service
@@ -23,6 +24,7 @@ from services.api.ingest.opening import open_ingest
 from services.api.ingest.options import Emoncms, Pimonitor, SmartPlug
 from services.api.ingest.routes import Ingest, PlugPort
 from services.api.live import Live
+from services.api.uploads import Uploader
 
 log = logging.getLogger(__name__)
 
@@ -117,6 +119,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         connected=lambda: service.bus.connected,
         origins=options.origins,
         ingest=ingest,
+        uploader=Uploader(Requests(service.bus, service.node, service.name).ask, ingest.gate, live, service.node),
     )
     if options.smartplug.port:
         app = PlugPort(app, options.smartplug.port)

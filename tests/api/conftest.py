@@ -19,6 +19,7 @@ from services.api.history import History
 from services.api.ingest.routes import Ingest
 from services.api.live import Live
 from services.api.server import configuration
+from services.api.uploads import Uploader
 
 START = 1763596800.0  # 2025-11-20 00:00 UTC
 TRACER = Info(
@@ -56,6 +57,7 @@ class Running:
         open_store: Callable[[], Reader],
         origins: tuple[str, ...] = (),
         ingest: Callable[[Live, History], Ingest] | None = None,
+        uploader: Callable[[Live], Uploader] | None = None,
     ) -> None:
         self.live = Live()
         self.connected = True
@@ -69,6 +71,7 @@ class Running:
             connected=lambda: self.connected,
             origins=origins,
             ingest=ingest(self.live, self._history) if ingest else None,
+            uploader=uploader(self.live) if uploader else None,
         )
         self._server = uvicorn.Server(configuration(app))
         self._loop = asyncio.new_event_loop()

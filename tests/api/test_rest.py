@@ -283,7 +283,8 @@ def test_a_method_that_is_not_for_a_path_is_said_in_json(client: httpx.Client) -
 def test_openapi_describes_every_answer(client: httpx.Client) -> None:
     description = get(client, "/openapi.json")
     assert sorted(description["paths"]) == [
-        f"/api/v1/{name}" for name in ("devices", "export", "health", "latest", "nodes", "series")
+        *(f"/api/v1/{name}" for name in ("devices", "export", "health", "latest", "nodes", "series")),
+        "/metrics",
     ]
     text = client.get("/openapi.json").text
     schemas = description["components"]["schemas"]
