@@ -49,6 +49,7 @@ class Requests:
         self._service = service
         self._waiting: dict[bytes, Callable[[bytes], None]] = {}
         self._subscribed: set[str] = set()
+        self._lock = threading.Lock()  # nobody asks before the broker was told where answers go
 
     def ask(
         self,
@@ -60,9 +61,10 @@ class Requests:
     ) -> bytes:
         """Send a command to a service and return its answer; raise NoAnswer when none comes in `timeout` seconds."""
         mine = topics.response(self._node, self._service, command)
-        if mine not in self._subscribed:
-            self._subscribed.add(mine)
-            self._bus.subscribe(mine, self._take)
+        with self._lock:
+            if mine not in self._subscribed:
+                self._bus.subscribe(mine, self._take)
+                self._subscribed.add(mine)
         correlation, answered = uuid.uuid4().bytes, threading.Event()
         answers: list[bytes] = []
 

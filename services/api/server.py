@@ -42,6 +42,7 @@ class Api(Config, frozen=True, kw_only=True):
     store: str = ""
     origins: tuple[str, ...] = ()
     keys: dict[str, str] = msgspec.field(default_factory=dict)
+    managers: tuple[str, ...] = ()
     body_limit: int = 1_048_576
     writes_per_second: float = 50.0
     pimonitor: Pimonitor = Pimonitor()
@@ -58,6 +59,9 @@ class Api(Config, frozen=True, kw_only=True):
                 raise ValueError(f"origins: {origin!r} is not an origin such as https://example.org")
         for name, text in self.keys.items():
             _check_key(name, text)
+        for name in self.managers:
+            if name not in self.keys:
+                raise ValueError(f"managers: there is no key {name!r} in [api.keys]")
         if not 1024 <= self.body_limit <= 16 << 20:
             raise ValueError(f"body_limit: {self.body_limit} is not between 1024 bytes and 16 MiB")
         if not 0 < self.writes_per_second <= 10_000:
@@ -119,7 +123,9 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         connected=lambda: service.bus.connected,
         origins=options.origins,
         ingest=ingest,
-        uploader=Uploader(Requests(service.bus, service.node, service.name).ask, ingest.gate, live, service.node),
+        uploader=Uploader(
+            Requests(service.bus, service.node, service.name).ask, ingest.gate, live, service.node, options.managers
+        ),
     )
     if options.smartplug.port:
         app = PlugPort(app, options.smartplug.port)

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Annotated, Any, TypeVar
 
@@ -128,9 +128,11 @@ SCHEMAS = (UploadTarget, Uploads, Trial, DeadLetter, DeadLetters, Affected, Lett
 class Uploader:
     """The uploaders of all nodes, as far as they answer; for the event loop. Everything raises Refused."""
 
-    def __init__(self, ask: Ask, gate: Gate, live: Live, node: str) -> None:
+    def __init__(self, ask: Ask, gate: Gate, live: Live, node: str, managers: Collection[str]) -> None:
+        """`managers` are the names of the keys that may change something."""
         self._ask = ask
         self._gate = gate
+        self._managers = managers
         self._live = live
         self._node = node
         self._under_way: Counter[str] = Counter()
@@ -140,7 +142,12 @@ class Uploader:
         try:
             self._gate.enter("uploads", request)
             body = await self._gate.body(request)
-            await self._gate.admit(request)
+            owner = await self._gate.admit(request)
+            if owner not in self._managers:
+                raise Refused(
+                    f"the key {owner!r} may send readings, and no more; managers in [api] names those who may manage uploads",
+                    403,
+                )
             if len(body) > MOST_BYTES:
                 raise Refused(f"the body is longer than {MOST_BYTES} bytes", 413)
         except Refused as error:

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct, field
 from heliograph import topics
 from heliograph.bus import Message
 from heliograph.errors import MessageError
-from heliograph.messages import Value, decode
+from heliograph.messages import Count, Value, decode
 from heliograph.service import Service
 from services.uploader import kinds, letters
 from services.uploader.course import Trial
@@ -27,6 +27,8 @@ from services.uploader.options import TargetOptions, secret_names, shown
 from services.uploader.state import State, StateAway
 
 MOST_SHOWN = 1_000
+PAGE_BYTES = 500_000  # the broker takes a message of 1 MiB
+LATEST = 4_102_444_800.0  # 2100: what no target's calendar stumbles over
 
 
 class Request(Struct, forbid_unknown_fields=True):
@@ -34,12 +36,12 @@ class Request(Struct, forbid_unknown_fields=True):
 
     name: str = ""
     options: dict[str, Any] | None = None
-    after: int = 0
+    after: Count = 0
     limit: Annotated[int, Meta(ge=1, le=MOST_SHOWN)] = 100
-    id: int = 0
-    ids: list[int] | None = None
+    id: Count = 0
+    ids: list[Count] | None = None
     values: dict[str, Value | None] = field(default_factory=dict)
-    time: float | None = None
+    time: Annotated[float, Meta(ge=0, le=LATEST)] | None = None
 
 
 class Refusal(Exception):
@@ -197,11 +199,12 @@ class Management:
     def _letters(self, request: Request) -> dict[str, Any]:
         self._lane(request)
         found = self._targets.state.letters(request.name, after=request.after, limit=request.limit)
-        more = len(found) == request.limit
+        shown_letters = page(map(letters.told, found))
+        more = len(shown_letters) < len(found) or len(found) == request.limit
         return {
             "count": self._targets.state.count(request.name),
-            "letters": list(map(letters.told, found)),
-            "next": found[-1].id if more else None,
+            "letters": shown_letters,
+            "next": shown_letters[-1]["id"] if more else None,
         }
 
     def _edit(self, request: Request) -> dict[str, Any]:
@@ -243,6 +246,18 @@ class Management:
             if entry.name == name and entry.options is not None and entry.options.get("kind") == kind:
                 return {key: entry.options[key] for key in _secret_names(kind) if key in entry.options}
         return {}
+
+
+def page(told: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first letters, one at least, as many as fit into an answer."""
+    found: list[dict[str, Any]] = []
+    room = PAGE_BYTES
+    for letter in told:
+        room -= len(msgspec.json.encode(letter))
+        if found and room < 0:
+            break
+        found.append(letter)
+    return found
 
 
 def _secret_names(kind: object) -> set[str]:

@@ -217,6 +217,7 @@ def test_the_plugs_may_have_a_port_of_their_own(node: Node) -> None:
     ("lines", "words"),
     [
         ('[api.keys]\ngarden = "hunter2"', "keys.garden: it is not the hash of a key"),
+        ('[api]\nmanagers = ["me"]', "managers: there is no key 'me' in [api.keys]"),
         ('[api.pimonitor]\ntz = "Mars/Base"', "no time zone is called 'Mars/Base'"),
         ('[api.smartplug]\nplugs = { a = "A b" }', "'A b' is not a name"),
         ('[api.smartplug]\nplugs = { a = "x", b = "x" }', "two of them are the same device"),

@@ -17,7 +17,7 @@ from heliograph.store import open_reader
 from services.api import uploads
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.gate import Gate
-from services.api.ingest.keys import Keys
+from services.api.ingest.keys import Keys, hashed
 from services.api.live import Live
 from services.api.uploads import Uploader
 from tests.api.conftest import Running
@@ -65,6 +65,8 @@ WRITES: list[tuple[str, str, Any, list[str]]] = [
     ("PATCH", f"{LETTERS}/17", {"values": {"roof/meter/power": 1}}, ["dead-letters-edit"]),
     ("DELETE", LETTERS, None, ["dead-letters-drop"]),
 ]
+OTHER_KEY = "ffeeddccbbaa99887766554433221100"  # of a sensor, which manages nothing
+OTHER_HASH = hashed(OTHER_KEY)
 READS = [("GET", "/uploads", ["list"]), ("GET", "/uploads/influx", ["list"]), ("GET", LETTERS, ["dead-letters"])]
 ALL = [
     *((method, path, body) for method, path, body, _ in WRITES),
@@ -88,9 +90,9 @@ class Site:
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.running.port}/api/v1", timeout=60)
 
     def _uploader(self, live: Live) -> Uploader:
-        keys, bodies = Keys({"garden": HASH}), Bodies(200_000)
+        keys, bodies = Keys({"garden": HASH, "shed": OTHER_HASH}), Bodies(200_000)
         gate = Gate(keys, bodies, 10_000, (), lambda what: self.counted.update([what]), lambda *x: self.aside.append(x))
-        return Uploader(self._ask, gate, live, "roof")
+        return Uploader(self._ask, gate, live, "roof", ("garden",))
 
     def _ask(self, node: str, service: str, command: str, payload: bytes, seconds: float) -> bytes:
         assert service == "uploader"
@@ -146,11 +148,12 @@ def test_writing_takes_a_key_and_becomes_commands(
 ) -> None:
     assert "a key is missing" in site.detail(401, method, path, body, key="")
     assert "no key of this node" in site.detail(401, method, path, body, key="wrong")
+    assert "managers in [api]" in site.detail(403, method, path, body, key=OTHER_KEY)
     assert site.asked == []
     assert site.send(method, path, body).status_code in (200, 204)
     assert site.commands() == commands
     assert all(payload["name"] == "influx" for _, _, payload in site.asked)
-    assert site.counted == {"requests_uploads": 3, "refused_key": 2}
+    assert site.counted == {"requests_uploads": 4, "refused_key": 3}
 
 
 def test_a_page_of_another_site_may_not_write(site: Site) -> None:

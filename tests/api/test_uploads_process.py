@@ -99,7 +99,7 @@ class Node:
         self._config = folder / "config.toml"
         self._config.write_text(
             f'[node]\nname = "roof"\ndata = "{data}"\nclock = "trust"\n[broker]\nport = {broker.port}\n'
-            f'[api]\nport = {port}\n[api.keys]\ngarden = "{hashed(KEY)}"\n'
+            f'[api]\nport = {port}\nmanagers = ["garden"]\n[api.keys]\ngarden = "{hashed(KEY)}"\n'
             f'[[uploader.targets]]\nname = "card"\nkind = "file"\nfolder = "{folder}/card"\n'
         )
         self.api: subprocess.Popen[bytes]

@@ -7,6 +7,7 @@ import pytest
 from heliograph.errors import ConfigError
 from services.uploader import letters, state
 from services.uploader.letters import Letter, Rejected, edited
+from services.uploader.management import page
 from services.uploader.outgoing import Outlet, Row
 from services.uploader.progress import Progress
 from services.uploader.state import Known, State, StateAway
@@ -117,3 +118,10 @@ def test_a_change_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=why):
         edited(ROW, values, moment)
+
+
+def test_a_page_of_letters_is_as_long_as_a_message_may_be() -> None:
+    long = [{"id": number, "why": "x" * 300_000} for number in range(3)]
+    assert [letter["id"] for letter in page(long)] == [0]
+    assert [letter["id"] for letter in page([{"id": 5, "why": "x" * 2_000_000}])] == [5]
+    assert page([]) == []

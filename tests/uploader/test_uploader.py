@@ -223,6 +223,10 @@ def test_commands_that_cannot_be_carried_out_say_why(node: Node, influx: Influx,
         ("put", {"name": "f", "options": {"kind": "file", "folder": "/"}}, "invalid", "folder: only targets of"),
         ("dead-letters-edit", {"name": "influx", "id": 7}, "missing", "influx has no dead letter 7"),
         ("dead-letters", {"name": "influx", "limit": 0}, "invalid", "limit"),
+        ("dead-letters", {"name": "influx", "after": 10**30}, "invalid", "after"),
+        ("dead-letters-drop", {"name": "influx", "ids": [1, 10**30]}, "invalid", "ids"),
+        ("dead-letters-edit", {"name": "influx", "id": 10**30}, "invalid", "id"),
+        ("dead-letters-edit", {"name": "influx", "id": 1, "time": 1e300}, "invalid", "time"),
         ("list", {"what": 1}, "invalid", "what"),
     ):
         answer = node.ask(command, **payload)
