@@ -3,7 +3,6 @@
 import os
 import re
 import socket
-import ssl
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from heliograph import mistakes, topics
+from heliograph import mistakes, tls, topics
 from heliograph.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
@@ -58,10 +57,7 @@ class Broker(Config, frozen=True):
         if not 0 < self.port < 65536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535")
         if self.ca:
-            try:
-                ssl.create_default_context(cafile=self.ca)
-            except OSError as error:
-                raise ValueError(f"ca: cannot use {self.ca!r}: {error.strerror or error}") from None
+            tls.context(self.ca)
 
 
 def read(path: Path) -> dict[str, Any]:

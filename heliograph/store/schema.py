@@ -189,6 +189,8 @@ class ReadOnly:
                 raise StoreDamaged(f"{path}: {error}; move it aside, or restore a backup") from None
             else:
                 return
+        if str(reason).startswith("no such table"):
+            raise StoreAway(f"there is no store in {path.parent} yet; it is just being made")
         raise StoreAway(f"{path}: {reason}")
 
     def is_current(self) -> bool:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from heliograph import topics
+from heliograph import tls, topics
 from heliograph.config import Config
 from heliograph.messages import Kind
 from services.mqtt_importer import families, filters, paths
@@ -52,18 +52,7 @@ class ForeignBroker(Config, frozen=True):
 
     def context(self) -> ssl.SSLContext | None:
         """Return how the connection is encrypted, None if it is not; raise ValueError if a file is unusable."""
-        if not self.encrypted:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca or None)
-        except OSError as error:
-            raise ValueError(f"ca: cannot use {self.ca!r}: {error.strerror or error}") from None
-        if self.certificate:
-            try:
-                context.load_cert_chain(self.certificate, self.key or None)
-            except OSError as error:
-                raise ValueError(f"certificate: cannot use {self.certificate!r}: {error.strerror or error}") from None
-        return context
+        return tls.context(self.ca, self.certificate, self.key) if self.encrypted else None
 
 
 class Override(Config, frozen=True):

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from heliograph import tls
 from heliograph.messages import Value
 from services.uploader import templates
 from services.uploader.kinds import Home
@@ -71,18 +72,7 @@ class Options(TargetOptions, frozen=True, tag="mqtt", kw_only=True):
 
     def context(self) -> ssl.SSLContext | None:
         """Return how the connection is encrypted, None if it is not; raise ValueError if a file is unusable."""
-        if not self.encrypted:
-            return None
-        try:
-            context = ssl.create_default_context(cafile=self.ca or None)
-        except OSError as error:
-            raise ValueError(f"ca: cannot use {self.ca!r}: {error.strerror or error}") from None
-        if self.certificate:
-            try:
-                context.load_cert_chain(self.certificate, self.certificate_key or None)
-            except OSError as error:
-                raise ValueError(f"certificate: cannot use {self.certificate!r}: {error.strerror or error}") from None
-        return context
+        return tls.context(self.ca, self.certificate, self.certificate_key) if self.encrypted else None
 
 
 class Message(NamedTuple):

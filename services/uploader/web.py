@@ -10,7 +10,7 @@ from time import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from heliograph import __version__
+from heliograph import __version__, tls
 from services.uploader.outgoing import TryLater
 
 MOST_BYTES = 4_000_000  # of an answer
@@ -112,9 +112,9 @@ class Web:
 
     def _context(self) -> ssl.SSLContext:
         try:
-            return ssl.create_default_context(cafile=self._ca or None)
-        except OSError as error:
-            raise TryLater(f"cannot use the certificates in {self._ca!r}: {error.strerror or error}") from None
+            return tls.context(self._ca)
+        except ValueError as error:
+            raise TryLater(str(error)) from None
 
 
 def _why(error: Exception) -> str:
