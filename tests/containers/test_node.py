@@ -193,6 +193,23 @@ def test_the_machine_tells_how_it_is_from_inside_of_a_container(node: Node) -> N
         node.project.eventually(points, f"{series} is stored")
 
 
+def test_a_target_that_is_added_is_brought_what_is_stored(node: Node) -> None:
+    put = 'echo \'{"kind": "file", "from": "beginning"}\' | heliograph-uploads put card'
+    node.project.execute("uploader", "sh", "-c", put)
+
+    def target() -> dict[str, Any] | None:
+        """As the api tells, which asks the uploader over the broker."""
+        targets: list[dict[str, Any]] = (node.get("uploads") or {}).get("targets", [])
+        return next((found for found in targets if found["name"] == "card" and found["sent"]), None)
+
+    found = node.project.eventually(target, "the target gets something")
+    assert found
+    assert (found["kind"], found["configured"]) == ("file", False)
+    written = node.project.execute("uploader", "sh", "-c", "cat $(find /data -name 'card-*.csv')")
+    assert written.startswith("time,node,device,name,value,unit\n")
+    assert f",{node.name}," in written
+
+
 def test_the_dashboard_is_served_with_all_its_parts(node: Node) -> None:
     for path in ("/", "/vendor/lit/index.js", "/vendor/uplot/dist/uPlot.esm.js"):
         assert node.client.get(path).status_code == 200, path
