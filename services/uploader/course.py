@@ -17,7 +17,7 @@ from services.uploader.pace import HOUR, Pace
 from services.uploader.planning import Plan, interval_of
 from services.uploader.report import Report
 from services.uploader.source import Channels, Head
-from services.uploader.state import Known, State, StateAway
+from services.uploader.state import Doubt, Known, State, StateAway
 from services.uploader.work import Work
 
 log = logging.getLogger(__name__)
@@ -199,15 +199,19 @@ class Course:
         work = self._work
         if work is None:
             return ""
-        if work.pieces and met.known.doubt:
-            if not met.target.limits.overwrites:
-                met.delivery.settle_doubt(work)
-            met.known.doubt = 0
-        said, sent = "", met.known.sent
+        sent = met.known.sent
+        if not met.target.limits.overwrites:
+            if met.known.doubt:
+                met.delivery.settle_doubt()
+            if met.delivery.pass_over_had(work):
+                plan.settle(work)
+                self._save(met)
+        said = ""
         if work.pieces:
             most = most or met.delivery.size(self.options.rows, self.options.bytes, work)
             if not met.target.limits.overwrites:
-                met.known.doubt = max(item.position for item in work.batch(most))
+                positions = [item.position for item in work.batch(most)]
+                met.known.doubt = Doubt(work.sort, min(positions), max(positions))
                 self._state.save(self.options.name, met.known)
             self._pace.began(time.monotonic())
             answer = met.delivery.send(work, most)
@@ -229,13 +233,10 @@ class Course:
         if not work.left():
             self._work = None
         if met.delivery.touched(work) or time.monotonic() - self._saved > SAVE_SECONDS:
-            self._unsaved = True
             self._save(met)
 
     def _save(self, met: Met) -> None:
-        delivery = met.delivery
-        if not self._unsaved:
-            return
+        delivery, self._unsaved = met.delivery, True
         self._state.save(self.options.name, met.known, delivery.rejected, delivery.solved)
         delivery.rejected, delivery.solved = [], []
         self._unsaved, self._saved = False, time.monotonic()
@@ -250,7 +251,6 @@ class Course:
         self._pace.pause(time.monotonic(), wait)
         self._report.failed(now, said, now + wait)
         if self._met and self._plan and self._work:
-            self._unsaved = True
             self._plan.settle(self._work)
             try:
                 self._save(self._met)

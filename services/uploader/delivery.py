@@ -7,7 +7,7 @@ from typing import Any
 from services.uploader.letters import Rejected
 from services.uploader.outgoing import Answer, Limits, Refused, Row, Target, TryLater
 from services.uploader.source import Item
-from services.uploader.state import Known
+from services.uploader.state import Doubt, Known
 from services.uploader.work import Held, Work
 
 PATIENCE = 6  # failures in a row without a reason before a row is suspected of being it
@@ -37,6 +37,9 @@ class Delivery:
         self._streak = 0  # refused rows since one was taken
         self._failures = 0  # of requests since one was taken, for no reason that the target could tell
         self._suspicious = False  # whether a row may be why
+        self._had: tuple[Doubt, float] | None = (
+            None  # what was sent of which nobody knows, and the newest row there was then
+        )
         self.rejected: list[Rejected] = []
         self.solved: list[int] = []
         self.said = ""
@@ -86,7 +89,7 @@ class Delivery:
         except Refused as error:
             self._refused(work, batch, error)
         else:
-            self._known.doubt = 0
+            self._known.doubt = None
             self._taken(work, len(batch))
             return answer
         return Answer(self.said)
@@ -96,18 +99,20 @@ class Delivery:
         if not work.pieces:
             self._reject_held(work)
 
-    def settle_doubt(self, work: Work) -> None:
-        """Ask the target for its newest row, and do not send again what it must have; raises TryLater."""
+    def settle_doubt(self) -> None:
+        """Ask the target for its newest row: what it must have of a request of unknown end is not sent again; raises TryLater."""
         newest = self._target.newest()
-        begun, self._known.doubt = self._known.doubt, 0
-        if newest is None or newest <= self._known.newest:
-            return
-        while work.pieces:
-            had = [item.row.time <= newest and item.position <= begun for item in work.pieces[0]]
-            count = had.index(False) if False in had else len(had)
-            self._taken(work, count)
-            if count < len(had):
-                return
+        doubt, self._known.doubt = self._known.doubt, None
+        self._had = (doubt, newest) if doubt and newest is not None and newest > self._known.newest else None
+
+    def pass_over_had(self, work: Work) -> bool:
+        """Count those rows as taken that the target must have; return whether there were any."""
+        if self._had is None or work.sort != self._had[0].sort:
+            return False
+        doubt, newest = self._had
+        count = work.bring_forward(lambda item: doubt.first <= item.position <= doubt.last and item.row.time <= newest)
+        self._taken(work, count)
+        return bool(count)
 
     def _taken(self, work: Work, count: int) -> None:
         if not count:
@@ -169,7 +174,7 @@ class Delivery:
             self._most, self._successes = max(1, count // 2), 0
 
     def _refused(self, work: Work, batch: list[Item], error: Refused) -> None:
-        self._known.doubt = 0
+        self._known.doubt = None
         said = self._hide(str(error))
         self.said = said
         rows = dict.fromkeys([0], said) if len(batch) == 1 else error.rows

@@ -19,6 +19,7 @@ from msgspec import Struct, field
 from heliograph.errors import ConfigError, HeliographError
 from services.uploader.letters import Letter, Rejected, packed, unpacked
 from services.uploader.progress import Progress
+from services.uploader.work import Sort
 
 MOST_LETTERS = 10_000  # of one target; beyond that the oldest go
 VERSION = 1
@@ -36,6 +37,14 @@ class StateAway(HeliographError):
     """The uploader's own file cannot be read or written now: wait, try again."""
 
 
+class Doubt(Struct, frozen=True):
+    """A request of whose end nothing is known: what sort of rows it carried, and their lowest and highest position."""
+
+    sort: Sort
+    first: float
+    last: float
+
+
 class Known(Struct):
     """How far one target has come; times are seconds UTC."""
 
@@ -48,7 +57,7 @@ class Known(Struct):
     seen: int = 0  # cursor up to which arrivals were looked at for being late
     newest: float = 0.0  # time of the newest row that was accepted
     devices: dict[str, float] = field(default_factory=dict)  # the same by device, for targets that need order
-    doubt: float = 0.0  # the highest position in a request of whose end nothing is known; 0: there is none
+    doubt: Doubt | None = None
     sent: int = 0  # rows
     passed_over: int = 0  # rows that were too old
     dropped: int = 0  # dead letters that were too many

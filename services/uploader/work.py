@@ -1,7 +1,7 @@
 """Rows on their way to a target: what is left of a parcel, in pieces that are tried one after another. Pure."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal, NamedTuple
 
 from services.uploader.outgoing import Row
@@ -59,6 +59,15 @@ class Work:
         if self.held:
             self.pieces.appendleft([held.item for held in self.held])
             self.held = []
+
+    def bring_forward(self, is_chosen: Callable[[Item], bool]) -> int:
+        """Make the chosen rows the next batch, and return how many there are."""
+        chosen = [item for piece in self.pieces for item in piece if is_chosen(item)]
+        if chosen:
+            self.prepared = None
+            others = ([item for item in piece if not is_chosen(item)] for piece in self.pieces)
+            self.pieces = deque([chosen, *filter(None, others)])
+        return len(chosen)
 
     def filter(self, settled: Sequence[bool]) -> None:
         """Remove those rows of the first piece, in order, for which `settled` says so."""

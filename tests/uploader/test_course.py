@@ -336,6 +336,53 @@ def test_a_crash_in_the_middle_of_a_request_does_not_double_rows_the_target_says
     assert target.times() == times
 
 
+def test_a_crash_among_live_rows_does_not_cost_the_backlog(begin: Begin, store: MemoryStore) -> None:
+    old = fill(store, 3000, NOON - 10_000)
+    target = FakeTarget(Limits(rows=500, overwrites=False))
+    engine = begin(target, order="live")
+
+    def crash(rows: Sequence[Row]) -> Exception:
+        target.taken += rows
+        target.known_newest = rows[-1].time
+        return RuntimeError("the process ends here")
+
+    target.script = [crash]
+    with pytest.raises(RuntimeError):
+        engine.run()
+    engine.restart()
+    engine.run()
+    assert sorted(target.times()) == old
+
+
+def test_a_crash_does_not_cost_the_dead_letters_that_are_to_be_sent_again(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 20)
+    target = FakeTarget(Limits(rows=10, overwrites=False))
+    engine = begin(target)
+
+    def refuse(rows: Sequence[Row]) -> Exception:
+        target.taken += rows[1:]
+        return Refused("one", {0: "not today"})
+
+    target.script = [refuse]
+    engine.run()
+    assert engine.lost_times() == times[:1]
+    more = fill(store, 3, NOON + 20)
+
+    def crash(rows: Sequence[Row]) -> Exception:
+        target.taken += rows
+        target.known_newest = rows[-1].time
+        return RuntimeError("the process ends here")
+
+    target.script = [crash]
+    with pytest.raises(RuntimeError):
+        engine.run()
+    engine.state.again("fake", None)
+    engine.restart()
+    engine.run()
+    assert sorted(target.times()) == times + more
+    assert engine.lost_times() == []
+
+
 def test_a_pause_that_the_target_asks_for_is_kept(begin: Begin, store: MemoryStore) -> None:
     fill(store, 20)
     engine = begin()
