@@ -87,7 +87,7 @@ def bodies(data: Path, folder: Path) -> tuple[int, int]:
     cursor, rows, values = 0.0, 0, 0
     while (parcel := readings.parcel(cursor, readings.head(0.0), ROWS)).upto > cursor:
         some: list[Row] = [item.row for item in parcel.items]
-        (folder / f"{rows:010}").write_text(writer.text(some))
+        (folder / f"{rows:010}").write_bytes(writer.body(some))
         cursor, rows, values = parcel.upto, rows + len(some), values + sum(len(row.values) for row in some)
     reader.close()
     return rows, values

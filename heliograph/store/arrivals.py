@@ -2,12 +2,14 @@
 
 import heapq
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import NamedTuple
 
 from heliograph.messages import Value
 from heliograph.store import history
 from heliograph.store.archive import Archive, Kept, Shelf
+from heliograph.store.interface import Arrival
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
 
@@ -16,22 +18,13 @@ Told = Callable[[int, list[float]], list[Value]]
 KEPT_BYTES = 16_000_000
 
 
-class Sealed(NamedTuple):
-    """One sealed reading, or the part of it that nothing later replaced."""
-
-    number: int
-    device: int
-    time: int  # ms UTC
-    values: dict[str, Value]  # by channel
-
-
 class _Axis(NamedTuple):
     """All that was measured on an axis, in order of arrival."""
 
     device: int
     numbers: list[int]
-    times: Vector
-    columns: list[tuple[int, Vector]]
+    times: Vector  # ms UTC
+    columns: list[tuple[int, Vector]]  # by series
 
 
 class Arrivals:
@@ -41,7 +34,7 @@ class Arrivals:
         self._archive = archive
         self._kept: Kept[_Axis] = Kept(KEPT_BYTES)
 
-    def after(self, cursor: int, limit: int, known: Callable[[], Names], told: Told) -> list[Sealed]:
+    def after(self, cursor: int, limit: int, known: Callable[[], Names], told: Told) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a number, in order.
 
         Names are asked for when the years are open; `told` makes values of the numbers of a series.
@@ -55,7 +48,7 @@ class Arrivals:
         names = known()
         opened: dict[tuple[int, int], _Axis] = {}  # whatever else is kept: readings of many devices alternate
         rows: list[tuple[int, int, int, int]] = []  # next number, key and year of an axis, row
-        found: dict[int, Sealed] = {}
+        found: list[Arrival] = []
         while rows or waiting:
             if waiting and (not rows or waiting[0][0] <= rows[0][0]):
                 _, k, year = heapq.heappop(waiting)
@@ -66,7 +59,7 @@ class Arrivals:
                 continue
             number, k, year, row = heapq.heappop(rows)
             room = limit - len(found)
-            if room <= 0 and number not in found:
+            if room <= 0 and number != found[-1].cursor:
                 break
             axis = opened[k, year]
             others = [heap[0][0] for heap in (rows, waiting) if heap]
@@ -75,7 +68,7 @@ class Arrivals:
             _gather(found, axis, row, until, names, told)
             if until < len(axis.numbers):
                 heapq.heappush(rows, (axis.numbers[until], k, year, until))
-        return list(found.values())
+        return found
 
     def _axis(self, k: int, year: int, names: Names) -> _Axis:
         shelf = self._archive.year(year)
@@ -107,14 +100,19 @@ class Arrivals:
         return _Axis(device, numbers.tolist(), times, columns)
 
 
-def _gather(found: dict[int, Sealed], axis: _Axis, begin: int, end: int, names: Names, told: Told) -> None:
-    """Add rows of an axis to the readings of their numbers."""
-    channels = [names.series[sid].channel for sid, _ in axis.columns]
+def _gather(found: list[Arrival], axis: _Axis, begin: int, end: int, names: Names, told: Told) -> None:
+    """Add rows of an axis to the readings in order; the first may be another part of the last reading that there is."""
+    node, device = names.devices[axis.device]
+    channels = tuple(names.series[sid].channel for sid, _ in axis.columns)
     columns = [told(sid, column[begin:end].tolist()) for sid, column in axis.columns]
-    times = axis.times[begin:end].tolist()
-    for number, time, *row in zip(axis.numbers[begin:end], times, *columns, strict=True):
-        values = dict(zip(channels, row, strict=True))
-        if number in found:
-            found[number].values.update(values)
-        else:
-            found[number] = Sealed(number, axis.device, time, values)
+    rows: Iterable[tuple[Value, ...]] = zip(*columns, strict=True) if columns else repeat((), end - begin)
+    times = ops.divided(axis.times[begin:end], 1000.0).tolist()
+    more = [
+        Arrival(number, node, device, time, channels, row)
+        for number, time, row in zip(axis.numbers[begin:end], times, rows, strict=True)
+    ]
+    if found and found[-1].cursor == more[0].cursor:
+        values = found[-1].values | more[0].values
+        found[-1] = found[-1]._replace(channels=tuple(values), row=tuple(values.values()))
+        del more[0]
+    found += more

@@ -42,7 +42,7 @@ class RawPage(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """One reading in order of arrival; `cursor` continues behind it.
+    """One reading in order of arrival, `row[i]` of `channels[i]`; `cursor` continues behind it.
 
     Values that a later arrival of the same time has replaced may be missing from the earlier one.
     """
@@ -51,7 +51,13 @@ class Arrival(NamedTuple):
     node: str
     device: str
     time: float
-    values: dict[str, Value]
+    channels: tuple[str, ...]
+    row: tuple[Value, ...]
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """The values by channel."""
+        return dict(zip(self.channels, self.row, strict=True))
 
 
 class Progress(NamedTuple):

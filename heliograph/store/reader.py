@@ -5,6 +5,7 @@ import sqlite3
 import struct
 import threading
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import repeat
@@ -120,12 +121,12 @@ class SqliteReader:
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
         with self._reading():
-            found = self._arrivals.after(cursor, limit, lambda: self._names, self._values)
-            readings = [
-                Arrival(number, *self._names.devices[device], time / 1000, values)
-                for number, device, time, values in found
-                if number <= self._mirror.sealed  # of what is newer, some years may not have their part yet
-            ]
+            readings: list[Arrival] = []
+            sealed = self._mirror.sealed
+            if cursor < sealed:
+                readings = self._arrivals.after(cursor, limit, lambda: self._names, self._values)
+                # of what is newer, some years may not have their part yet
+                del readings[bisect_right(readings, (sealed,), key=lambda arrival: arrival[:1]) :]
             last = readings[-1].cursor if readings else cursor
             if len(readings) < limit:
                 readings += map(self._arrival, self._mirror.after(last)[: limit - len(readings)])
@@ -243,8 +244,10 @@ class SqliteReader:
 
     def _arrival(self, frame: Frame) -> Arrival:
         node, device = self._names.devices[self._names.layouts[frame.layout].device]
-        values = {self._names.series[sid].channel: self._value(sid, number) for sid, number in self._numbers(frame)}
-        return Arrival(frame.number, node, device, frame.time / 1000, values)
+        numbers = self._numbers(frame)
+        channels = tuple(self._names.series[sid].channel for sid, _ in numbers)
+        row = tuple(self._value(sid, number) for sid, number in numbers)
+        return Arrival(frame.number, node, device, frame.time / 1000, channels, row)
 
     def _value(self, sid: int, number: float) -> Value:
         kind = self._names.series[sid].kind

@@ -69,12 +69,12 @@ class Copy:
 
     def _write(self, arrivals: list[Arrival]) -> None:
         blocks = Blocks()
-        for _, node, device, time, values in arrivals:
-            if any((node, device, channel) not in self._declared for channel in values):
+        for _, node, device, time, channels, row in arrivals:
+            if any((node, device, channel) not in self._declared for channel in channels):
                 self._declare()
-            if values:
-                blocks.add(node, device, tuple(values), [time, *values.values()])
-            self.values += len(values)
+            if channels:
+                blocks.add(node, device, channels, [time, *row])
+            self.values += len(row)
         for node, block in blocks.take():
             self.refused += self._target.write(node, [block])
         self.readings += len(arrivals)

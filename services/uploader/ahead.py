@@ -1,9 +1,10 @@
 """What comes next, read and made ready while a target is busy with what came before."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import NamedTuple
 
+from heliograph.errors import StoreAway, StoreDamaged
 from services.uploader.outgoing import Row
 from services.uploader.source import Parcel, Source
 from services.uploader.work import Work
@@ -11,49 +12,49 @@ from services.uploader.work import Work
 Prepare = Callable[[Sequence[Row]], None]
 
 
-class _Asked(NamedTuple):
+class Wish(NamedTuple):
+    """At most so many rows after a position, and not after another."""
+
     after: float
     upto: float
     rows: int
-    work: Future[Work]
 
 
 class Ahead:
-    """Reads one parcel ahead on a thread of its own, which there is only once there is a backlog."""
+    """Reads one parcel ahead, in the time that a target takes to answer."""
 
     def __init__(self, source: Source, prepare: Prepare | None) -> None:
         """`prepare` is what the target does with rows that may come next."""
         self._source = source
         self._prepare = prepare
-        self._thread: ThreadPoolExecutor | None = None
-        self._asked: _Asked | None = None
+        self._wish: Wish | None = None
+        self._found: tuple[Wish, Work] | None = None
 
-    def begin(self, after: float, upto: float, rows: int) -> None:
-        """Read what comes after a position, in the background."""
-        if self._asked is None:
-            self._thread = self._thread or ThreadPoolExecutor(1, "reading ahead")
-            self._asked = _Asked(after, upto, rows, self._thread.submit(self._read, after, upto, rows))
+    def wish(self, after: float, upto: float, rows: int) -> None:
+        """Have what comes after a position read as soon as there is time."""
+        if self._found is None:
+            self._wish = Wish(after, upto, rows)
 
-    def take(self, after: float, upto: float, rows: int) -> Work | None:
-        """Return what was read, None if it was something else; raises what reading raised."""
-        asked, self._asked = self._asked, None
-        if asked is None:
-            return None
-        work = asked.work.result()
-        return work if (asked.after, asked.rows) == (after, rows) and asked.upto <= upto else None
+    def read(self) -> None:
+        """Read what was wished for, unless that is done; a store that cannot be read now is for whoever takes it."""
+        wish, self._wish = self._wish, None
+        if wish is None:
+            return
+        with suppress(StoreAway, StoreDamaged):
+            work = made(self._source.parcel(wish.after, wish.upto, wish.rows))
+            if self._prepare is not None and work.pieces:
+                work.prepared = [item.row for item in work.pieces[0]]
+                self._prepare(work.prepared)
+            self._found = wish, work
 
-    def close(self) -> None:
-        """End the thread."""
-        if self._thread is not None:
-            self._thread.shutdown(cancel_futures=True)
-            self._thread = None
-
-    def _read(self, after: float, upto: float, rows: int) -> Work:
-        work = made(self._source.parcel(after, upto, rows))
-        if self._prepare is not None and work.pieces:
-            work.prepared = [item.row for item in work.pieces[0]]
-            self._prepare(work.prepared)
-        return work
+    def take(self, after: float, upto: float, rows: int) -> Work:
+        """Return what comes after a position, read by now or read ahead; raises StoreAway."""
+        found, self._found, self._wish = self._found, None, None
+        if found is not None:
+            wish, work = found
+            if (wish.after, wish.rows) == (after, rows) and wish.upto <= upto:
+                return work
+        return made(self._source.parcel(after, upto, rows))
 
 
 def made(parcel: Parcel) -> Work:

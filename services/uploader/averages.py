@@ -79,9 +79,9 @@ class Averages:
         """Return the ends, up to `done`, of the intervals of what has arrived since this was last asked."""
         ends: set[float] = set()
         while arrivals := self._reader.since(self.seen, ARRIVALS):
-            for _, node, device, time, values in arrivals:
+            for _, node, device, time, channels, _row in arrivals:
                 end = self._floor(time) + self._interval
-                if end <= done and any(self._channels.outlet(node, device, channel) for channel in values):
+                if end <= done and any(self._channels.outlet(node, device, channel) for channel in channels):
                     ends.add(end)
             self.seen = arrivals[-1].cursor
         return sorted(ends)

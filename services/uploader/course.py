@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from heliograph.backoff import Backoff
@@ -15,6 +16,7 @@ from services.uploader.options import TargetOptions, kind_of, secrets
 from services.uploader.outgoing import Refused, Row, Target, TryLater
 from services.uploader.pace import HOUR, Pace
 from services.uploader.planning import Plan, interval_of
+from services.uploader.record import Record
 from services.uploader.report import Report
 from services.uploader.source import Channels, Head
 from services.uploader.state import Doubt, Known, State, StateAway
@@ -25,7 +27,6 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 10.0  # without news from storage
 AWAY_SECONDS = 5.0  # until store, or the disk, is looked at again
 LOOK_SECONDS = 5.0  # between two looks at how much is left
-SAVE_SECONDS = 2.0  # while nothing goes to the target
 
 
 class Trial(NamedTuple):
@@ -41,6 +42,7 @@ class Met(NamedTuple):
     target: Target
     known: Known
     delivery: Delivery
+    record: Record
 
 
 class Course:
@@ -52,10 +54,10 @@ class Course:
         reader: Reader,
         channels: Channels,
         state: State,
-        open_target: Callable[[], Target],
+        open_target: Callable[[Callable[[], None]], Target],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`open_target` makes the target; `now` is the time in s UTC, 0 while nobody knows."""
+        """`open_target` makes the target, which may call what it is given while it waits for an answer; `now` is the time in s UTC, 0 while nobody knows."""
         self.options = options
         self.hide = hider(secrets(options))
         self._reader = reader
@@ -71,8 +73,7 @@ class Course:
         self._paused = False
         self._resumed = threading.Event()
         self._resend = threading.Event()
-        self._unsaved = False
-        self._saved = self._looked = float("-inf")
+        self._looked = float("-inf")
         self._report = Report(options.name, kind_of(options))
 
     def pause(self, *, paused: bool) -> None:
@@ -90,10 +91,10 @@ class Course:
         return self._report.facts(self._now())
 
     def close(self) -> None:
-        """Let go of the target's connections."""
-        if self._plan is not None:
-            self._plan.close()
+        """Keep what is done, and let go of the target's connections."""
         if self._met is not None:
+            with suppress(StateAway):
+                self._met.record.save()
             self._met.target.close()
 
     def step(self) -> float:
@@ -125,13 +126,13 @@ class Course:
 
     def _step(self) -> float:
         met = self._meet()
-        if self._unsaved:
-            self._save(met)
+        met.record.save_if_due()
         if self._resumed.is_set():
             self._resumed.clear()
             self._pace.resume()
         if self._paused or not self.options.active:
             self._report.note(state="paused" if self._paused else "inactive")
+            met.record.save()
             self._look(met)
             return IDLE_SECONDS
         if not (wait := self._wait(met)):
@@ -145,6 +146,7 @@ class Course:
                 return 0.0
             wait = self._wait(met, backlog=True)
             self._report.note(state="running")
+        met.record.save()
         self._look(met)
         return min(wait or IDLE_SECONDS, IDLE_SECONDS)
 
@@ -158,22 +160,25 @@ class Course:
                 if not known.born:
                     raise StoreAway("the clock is not set yet, and the store is empty")
                 self._state.save(name, known)
-            target = self._open_target()
-            self._met = Met(target, known, Delivery(target, known, self.hide, self._newest))
+            target = self._open_target(self._meanwhile)
+            delivery = Delivery(target, known, self.hide, self._newest)
+            self._met = Met(target, known, delivery, Record(self._state, name, known, delivery))
         return self._met
 
     def _planned(self, met: Met) -> Plan:
         interval = interval_of(self.options, met.target.limits)
         if self._plan is None or self._plan.interval != interval:
             self._work = None
-            if self._plan is not None:
-                self._plan.close()
             prepare = getattr(met.target, "prepare", None)
             self._plan = Plan(self.options, self._state, met.known, self._reader, self._channels, interval, prepare)
         if self._resend.is_set():
             self._resend.clear()
             self._plan.letters = True
         return self._plan
+
+    def _meanwhile(self) -> None:
+        if self._plan is not None:
+            self._plan.read_ahead()
 
     def _wait(self, met: Met, *, backlog: bool = False) -> float:
         """Return for how many seconds no request may begin; what is live keeps its share of the hour from the backlog."""
@@ -205,7 +210,8 @@ class Course:
                 met.delivery.settle_doubt()
             if met.delivery.pass_over_had(work):
                 plan.settle(work)
-                self._save(met)
+                met.record.change()
+                met.record.save()
         said = ""
         if work.pieces:
             most = most or met.delivery.size(self.options.rows, self.options.bytes, work)
@@ -232,15 +238,9 @@ class Course:
         plan.settle(work)
         if not work.left():
             self._work = None
-        if met.delivery.touched(work) or time.monotonic() - self._saved > SAVE_SECONDS:
-            self._save(met)
-
-    def _save(self, met: Met) -> None:
-        delivery, self._unsaved = met.delivery, True
-        self._state.save(self.options.name, met.known, delivery.rejected, delivery.solved)
-        delivery.rejected, delivery.solved = [], []
-        self._unsaved, self._saved = False, time.monotonic()
-        self._looked = min(self._looked, self._saved - LOOK_SECONDS / 2)
+        met.record.change()
+        met.record.save_if_due()
+        self._looked = min(self._looked, time.monotonic() - LOOK_SECONDS / 2)
 
     def _held_up(self, error: TryLater) -> float:
         """Wait as long as the target asks, or longer each time; never for good."""
@@ -252,8 +252,9 @@ class Course:
         self._report.failed(now, said, now + wait)
         if self._met and self._plan and self._work:
             self._plan.settle(self._work)
+            self._met.record.change()
             try:
-                self._save(self._met)
+                self._met.record.save()
             except StateAway as away:
                 self._report.failed(now, str(away), now + wait)
         return min(wait, IDLE_SECONDS)

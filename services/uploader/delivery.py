@@ -1,6 +1,6 @@
 """One request after another: what a target's answer means for the rows that were sent."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -57,16 +57,20 @@ class Delivery:
             sizes.append(max(1, room // (VALUE_BYTES * (len(row.values) + 1))))
         return min(sizes)
 
-    def touched(self, work: Work) -> bool:
-        """Whether something happened that must not be forgotten."""
-        return bool(self.rejected or self.solved or work.proved)
+    def has_to_tell(self) -> bool:
+        """Whether there are rows that were refused, or dead letters that were taken, to be saved."""
+        return bool(self.rejected or self.solved)
+
+    def may_repeat(self) -> bool:
+        """Whether a row that is sent twice is the same as once."""
+        return self._target.limits.overwrites
 
     def check(self, work: Work, now: float) -> None:
         """Settle what cannot be sent: values that are no numbers, what is too old, and what a target that needs order has missed."""
         if not work.pieces:
             return
         limits = self._target.limits
-        if not limits.age and not limits.ordered and _are_finite(item.row for item in work.pieces[0]):
+        if not limits.age and not limits.ordered and work.is_finite:
             return
         settled = [self._settle(work, place, item, limits, now) for place, item in enumerate(work.pieces[0])]
         if any(settled):
@@ -245,15 +249,6 @@ class Delivery:
 
     def _newest(self, row: Row) -> float:
         return max(self._known.devices.get(f"{outlet.node}/{outlet.device}", 0.0) for outlet in row.outlets)
-
-
-def _are_finite(rows: Iterable[Row]) -> bool:
-    """Whether all values are numbers, as most always are; no sum of what is none is finite."""
-    values: Any = (row.values for row in rows)
-    try:
-        return isfinite(sum(map(sum, values)))
-    except TypeError:
-        return False
 
 
 def _is_finite(row: Row) -> bool:

@@ -71,7 +71,7 @@ class Emoncms:
         self._options = options
         self._home = home
         self._url = options.url.rstrip("/")
-        self._web = Web(options.timeout, options.ca)
+        self._web = Web(options.timeout, options.ca, home.meanwhile)
         self._items = Items(options.node)
         self._sent = 0
         if options.userid:

@@ -63,7 +63,7 @@ class Files:
             _write(self._sizes, msgspec.json.encode(sizes), "wb")
             self._checked = False  # until it is known that the sizes are right
             for path, some in texts.items():
-                _write(path, self._text(some, is_new=not sizes[path.name]).encode(), "ab")
+                _write(path, self._content(some, is_new=not sizes[path.name]), "ab")
             self._sizes.unlink()
             _sync(self._folder)
             self._checked = True
@@ -113,9 +113,9 @@ class Files:
             for path in self._files()[: -self._options.keep]:
                 path.unlink()
 
-    def _text(self, rows: Iterable[Row], *, is_new: bool) -> str:
+    def _content(self, rows: Iterable[Row], *, is_new: bool) -> bytes:
         if self._options.format == "lines":
-            return self._lines.text(rows)
+            return self._lines.body(rows)
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         if is_new:
@@ -124,7 +124,7 @@ class Files:
             time = datetime.fromtimestamp(row.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             for outlet, value in zip(row.outlets, row.values, strict=True):
                 writer.writerow((time, outlet.node, outlet.device, outlet.name, value, outlet.unit))
-        return text.getvalue()
+        return text.getvalue().encode()
 
     def _last_time(self, path: Path) -> float | None:
         with path.open("rb") as file:

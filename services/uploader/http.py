@@ -91,13 +91,13 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
 
 def target(options: Options, home: Home) -> "Http":
     """Return the target."""
-    return Http(options)
+    return Http(options, home)
 
 
 class Http:
     """Sends requests one after the other; a row is taken when all its requests were."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: Options, home: Home) -> None:
         """Compile what requests and answers look like."""
         recipe = options.recipe()
         preset = http_presets.PRESETS.get(options.preset)
@@ -113,7 +113,7 @@ class Http:
         self._refusal = (preset.refusal if preset else "") or options.refusal
         self._success = options.success
         self._basic = _basic(options.user, options.password) if options.user else {}
-        self._web = Web(options.timeout, options.ca)
+        self._web = Web(options.timeout, options.ca, home.meanwhile)
 
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Send requests until one fails for now; rows that are refused are noted on the way."""

@@ -6,7 +6,6 @@ Facts: docs.influxdata.com, "Write data with the InfluxDB API" of v1 and v2, "Us
 import gzip
 import ipaddress
 from base64 import b64encode
-from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit
@@ -74,26 +73,25 @@ class Influxdb:
         self.limits = Limits(rows=ROWS)
         self._options = options
         self._home = home
-        self._web = Web(options.timeout, options.ca)
+        self._web = Web(options.timeout, options.ca, home.meanwhile)
         self._names = Names(options.measurement, options.field, options.tags, options.integers)
         self._lines = Writer(self._names, PRECISIONS[options.precision][2])
-        self._ahead = Writer(self._names, PRECISIONS[options.precision][2])
-        self._prepared: deque[tuple[Sequence[Row], bytes]] = deque(maxlen=2)
+        self._prepared: tuple[Sequence[Row], bytes] = ((), b"")
         self._write, self._base = _addresses(options)
         self._headers = _authorization(options)
         self._compress = options.gzip == "always" or (options.gzip == "auto" and not _is_here(options.url))
 
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Write rows; values whose field has another type there are refused, and the rest of their rows is written."""
-        prepared = next((body for known, body in list(self._prepared) if known is rows), None)
-        reply = self._post(prepared or self._body(self._lines.text(rows)))
+        known, body = self._prepared
+        reply = self._post(body if known is rows else self._body(self._lines.body(rows)))
         conflicts: dict[tuple[str, str], str] = {}
         while conflict := answers.conflict(reply):
             if conflict in conflicts or len(conflicts) >= MOST_CONFLICTS:
                 break
             conflicts[conflict] = reply.said()
             lines = [line for row in self._lines.write(rows, conflicts) for line in row]
-            reply = self._post(self._body("\n".join(lines))) if lines else Reply(204, {}, b"")
+            reply = self._post(self._body(b"".join(lines))) if lines else Reply(204, {}, b"")
         if not reply.ok:
             if named := answers.named(reply, [len(self._lines.lines(row.outlets)) for row in rows]):
                 raise self._refused(rows, reply, named)
@@ -120,10 +118,10 @@ class Influxdb:
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Write the lines of the next rows while the database is busy with those before."""
-        self._prepared.append((rows, self._body(self._ahead.text(rows))))
+        self._prepared = rows, self._body(self._lines.body(rows))
 
-    def _body(self, text: str) -> bytes:
-        return gzip.compress(text.encode(), COMPRESSION) if self._compress else text.encode()
+    def _body(self, lines: bytes) -> bytes:
+        return gzip.compress(lines, COMPRESSION) if self._compress else lines
 
     def _post(self, body: bytes) -> Reply:
         headers = {"Content-Type": "text/plain; charset=utf-8", **self._headers}

@@ -39,11 +39,13 @@ class Home(NamedTuple):
     """Where a target lives: the node's name, a folder of its own (made when it is used first), what it is sent.
 
     `outlets` tells which channels are selected at this moment, in a steady order; new ones may appear.
+    `meanwhile` is to be called while the target waits for an answer: it reads what comes next.
     """
 
     node: str
     folder: Path
     outlets: Callable[[], tuple[Outlet, ...]]
+    meanwhile: Callable[[], None] | None = None
 
 
 class Module(Protocol):

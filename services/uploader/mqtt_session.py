@@ -7,7 +7,7 @@ from enum import Enum
 from time import monotonic
 from typing import Any, NamedTuple
 
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags
+from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, error_string
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -112,7 +112,7 @@ class Session:
                 break
             sent = self._client.publish(topic, payload, 1, retain)
             if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                self._lose(str(sent.rc))
+                self._lose(f"the connection broke: {error_string(sent.rc)}")
             places[sent.mid] = at
         self._wait(set(places))
         with self._changed:

@@ -84,7 +84,7 @@ class Target(Protocol):
     """One place to upload to; used by one thread.
 
     It may have a method `prepare(rows) -> None`, which is called with a list of rows that may come next
-    while `upload` waits for an answer, on another thread: what it makes of them is of use only if
+    while `upload` waits for an answer: what it makes of them is of use only if
     `upload` is called with that very list.
     """
 

@@ -2,7 +2,7 @@
 
 from heliograph.errors import StoreAway
 from heliograph.store.interface import Reader
-from services.uploader.ahead import Ahead, Prepare, made
+from services.uploader.ahead import Ahead, Prepare
 from services.uploader.averages import Averages
 from services.uploader.options import TargetOptions, beginning
 from services.uploader.outgoing import Limits, Row, Target
@@ -51,14 +51,14 @@ class Plan:
         self._source: Source = self._open()
         self._ahead = Ahead(self._source, prepare)
 
-    def close(self) -> None:
-        """End what goes on in the background."""
-        self._ahead.close()
-
     def look_ahead(self, work: Work, rows: int) -> None:
-        """Read in the background what will come after this, if there is more of the same."""
+        """Wish to know what comes after this, if there is more of the same."""
         if not self.interval and work.sort == "range" and work.left() >= rows and self._until > work.upto:
-            self._ahead.begin(work.upto, self._until, rows)
+            self._ahead.wish(work.upto, self._until, rows)
+
+    def read_ahead(self) -> None:
+        """Use the time in which the target is busy."""
+        self._ahead.read()
 
     def begin(self, target: Target, now: float) -> None:
         """Decide where to begin, unless that is known; raises TryLater.
@@ -90,7 +90,6 @@ class Plan:
         known.begun, known.interval = True, self.interval
         self._began = True
         self._source = self._open()
-        self._ahead.close()
         self._ahead = Ahead(self._source, self._prepare)
 
     def next(self, limits: Limits, rows: int, now: float, *, backlog: bool) -> Work | None:
@@ -181,4 +180,4 @@ class Plan:
 
     def _range(self, begin: float, end: float, rows: int) -> Work:
         self._until = end
-        return self._ahead.take(begin, end, rows) or made(self._source.parcel(begin, end, rows))
+        return self._ahead.take(begin, end, rows)

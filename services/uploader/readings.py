@@ -1,8 +1,9 @@
 """Rows that are readings as they arrived; a position is the cursor of an arrival."""
 
 from collections.abc import Callable
+from itertools import groupby
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from heliograph.messages import Value
 from heliograph.store.interface import Reader
@@ -12,12 +13,14 @@ from services.uploader.source import Channels, Head, Item, Parcel
 LIVE_READINGS = 1_000  # so many arrivals behind the newest one, a backlog begins
 MOST_LAYOUTS = 10_000
 
+Values = tuple[Value, ...]
+
 
 class Layout(NamedTuple):
     """Which of a reading's values go to the target, and how to get them; no outlets: none do."""
 
     outlets: tuple[Outlet, ...]
-    values: Callable[[dict[str, Value]], tuple[Value, ...]]
+    choose: Callable[[Values], Values]
 
 
 class Readings:
@@ -30,7 +33,7 @@ class Readings:
         self._channels = channels
         self._head = Head(reader)
         self._start = start
-        self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._layouts: dict[tuple[str, str, tuple[str, ...]], Layout] = {}
 
     def head(self, _now: float) -> float:
         """Return the newest cursor."""
@@ -40,12 +43,16 @@ class Readings:
         """Return the rows of at most `limit` arrivals."""
         arrivals = self._reader.since(int(after), limit)
         items: list[Item] = []
-        for cursor, node, device, time, values in arrivals:
-            if cursor > upto:
-                return Parcel(after, upto, items)
-            layout = self._layouts.get((node, device, *values)) or self._layout(node, device, values)
-            if layout.outlets and time >= self._start:
-                items.append(Item(cursor, Row(time, layout.outlets, layout.values(values))))
+        for (node, device, channels), alike in groupby(arrivals, itemgetter(1, 2, 4)):
+            outlets, choose = self._layouts.get((node, device, channels)) or self._layout(node, device, channels)
+            if outlets:
+                items += [
+                    Item(arrival.cursor, Row(arrival.time, outlets, choose(arrival.row)))
+                    for arrival in alike
+                    if arrival.time >= self._start
+                ]
+        if arrivals and arrivals[-1].cursor > upto:
+            return Parcel(after, upto, [item for item in items if item.position <= upto])
         return Parcel(after, arrivals[-1].cursor if arrivals else after, items)
 
     def beginning(self, _start: float) -> float:
@@ -70,24 +77,20 @@ class Readings:
         """Return none: what is late arrives like anything else."""
         return []
 
-    def _layout(self, node: str, device: str, values: dict[str, Value]) -> Layout:
-        found = {channel: self._channels.outlet(node, device, channel) for channel in values}
-        chosen = {channel: outlet for channel, outlet in found.items() if outlet is not None}
-        layout = Layout(tuple(chosen.values()), _getter(tuple(chosen), len(values)))
+    def _layout(self, node: str, device: str, channels: tuple[str, ...]) -> Layout:
+        found = [self._channels.outlet(node, device, channel) for channel in channels]
+        chosen = [place for place, outlet in enumerate(found) if outlet is not None]
+        layout = Layout(tuple(outlet for outlet in found if outlet is not None), _chooser(chosen, len(channels)))
         if len(self._layouts) >= MOST_LAYOUTS:
             self._layouts.clear()
-        self._layouts[(node, device, *values)] = layout
+        self._layouts[(node, device, channels)] = layout
         return layout
 
 
-def _getter(channels: tuple[str, ...], of: int) -> Callable[[dict[str, Value]], tuple[Value, ...]]:
-    if len(channels) == of:
-        return _all
-    if len(channels) > 1:
-        get: Callable[[dict[str, Any]], tuple[Value, ...]] = itemgetter(*channels)
+def _chooser(places: list[int], of: int) -> Callable[[Values], Values]:
+    if len(places) == of:
+        return tuple  # of a tuple, it is the same one
+    if len(places) > 1:
+        get: Callable[[Values], Values] = itemgetter(*places)
         return get
-    return lambda values: tuple(values[channel] for channel in channels)
-
-
-def _all(values: dict[str, Value]) -> tuple[Value, ...]:
-    return tuple(values.values())
+    return lambda values: tuple(values[place] for place in places)

@@ -1,5 +1,6 @@
 """The service: a lane for every target, woken when storage has committed, and commands about them."""
 
+import gc
 import logging
 import threading
 import time
@@ -19,6 +20,7 @@ from services.uploader.course import Course
 from services.uploader.lane import Lane
 from services.uploader.management import Management
 from services.uploader.options import TargetOptions, kind_of
+from services.uploader.outgoing import Target
 from services.uploader.selection import Selection
 from services.uploader.settings import Uploader
 from services.uploader.source import Channels
@@ -28,6 +30,7 @@ log = logging.getLogger(__name__)
 
 STATUS_SECONDS = 2.0
 GOODBYE_SECONDS = 1.5
+GARBAGE = 50_000  # objects between two looks for cycles: rows come by the thousand, and are in none
 
 
 class Lanes:
@@ -109,9 +112,13 @@ class Lanes:
 
     def _begin(self, options: TargetOptions, *, paused: bool) -> None:
         channels = Channels(self._reader, Selection(options))
-        home = kinds.Home(self._node, self._folder / options.name, partial(_outlets, channels))
         module = kinds.load(kind_of(options))
-        course = Course(options, self._reader, channels, self.state, partial(module.target, options, home), self._now)
+
+        def open_target(meanwhile: Callable[[], None]) -> Target:
+            outlets = partial(_outlets, channels)
+            return module.target(options, kinds.Home(self._node, self._folder / options.name, outlets, meanwhile))
+
+        course = Course(options, self._reader, channels, self.state, open_target, self._now)
         lane = Lane(course)
         if paused:
             lane.pause(paused=True)
@@ -127,6 +134,7 @@ class Lanes:
 
 def main(options: Uploader, service: Service) -> None:
     """Upload until the process is told to stop."""
+    gc.set_threshold(GARBAGE)
     targets = options.parsed()
     folder = service.data / "uploader"
     state = State(folder / "uploader.db")

@@ -3,7 +3,7 @@
 import http.client
 import select
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from time import time
@@ -55,10 +55,14 @@ class Reply(NamedTuple):
 class Web:
     """Sends requests, each over the connection of the last one if that is still good. Used by one thread."""
 
-    def __init__(self, timeout: float, ca: str = "") -> None:
-        """`timeout` is in seconds for each wait; `ca` is a file of certificates to trust in place of the machine's."""
+    def __init__(self, timeout: float, ca: str = "", meanwhile: Callable[[], None] | None = None) -> None:
+        """`timeout` is in seconds for each wait; `ca` is a file of certificates to trust in place of the machine's.
+
+        `meanwhile` is called between a request and its answer.
+        """
         self._timeout = timeout
         self._ca = ca
+        self._meanwhile = meanwhile
         self._server: tuple[str, str] | None = None
         self._connection: http.client.HTTPConnection | None = None
 
@@ -75,6 +79,8 @@ class Web:
         try:
             sent = {"User-Agent": f"Heliograph/{__version__}", **(headers or {})}
             connection.request(method, path, body or None, sent)
+            if self._meanwhile is not None:
+                self._meanwhile()
             answer = connection.getresponse()
             read = answer.read(MOST_BYTES)
             reply = Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)

@@ -2,7 +2,8 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, NamedTuple
+from math import isfinite
+from typing import Any, Literal, NamedTuple
 
 from services.uploader.outgoing import Row
 from services.uploader.source import Item, Parcel
@@ -29,6 +30,7 @@ class Work:
         self.proved = False  # whether it was seen that the target takes other rows
         if found := sorted(items, key=lambda item: item.row.time):
             self.pieces.append(found)
+        self.is_finite = _are_finite(item.row for item in found)  # False: there may be what is no number
 
     def batch(self, most: int) -> list[Item]:
         """Return what is to be sent next."""
@@ -89,3 +91,12 @@ class Work:
     def positions(self) -> set[float]:
         """Return all positions that are not settled."""
         return {item.position for piece in self.pieces for item in piece} | {held.item.position for held in self.held}
+
+
+def _are_finite(rows: Iterable[Row]) -> bool:
+    """Whether all values are numbers, as most always are; no sum of what is none is finite."""
+    values: Any = (row.values for row in rows)
+    try:
+        return isfinite(sum(map(sum, values)))
+    except TypeError:
+        return False

@@ -38,7 +38,8 @@ class Model:
     def write(self, node: str, block: Block) -> None:
         for time, *values in block.rows:
             named = {n: v for n, v in zip(block.channels, values, strict=True) if v is not None}
-            self.arrivals.append(Arrival(len(self.arrivals) + 1, node, block.device, round(time * 1000) / 1000, named))
+            number, at = len(self.arrivals) + 1, round(time * 1000) / 1000
+            self.arrivals.append(Arrival(number, node, block.device, at, tuple(named), tuple(named.values())))
 
     def commit(self) -> None:
         self.committed = len(self.arrivals)
@@ -148,9 +149,9 @@ def compare_arrivals(found: list[Arrival], model: Model, series: Sequence[Series
     told = {one.cursor: one for one in found}
     assert told.keys() <= {arrival.cursor for arrival in committed}
     for arrival in committed:
-        _, node, device, time, values = arrival
-        wanted = {channel: stored(kinds[node, device, channel], value) for channel, value in values.items()}
-        one = told.get(arrival.cursor, arrival._replace(values={}))
+        _, node, device, time, _, _ = arrival
+        wanted = {channel: stored(kinds[node, device, channel], value) for channel, value in arrival.values.items()}
+        one = told.get(arrival.cursor, arrival._replace(channels=(), row=()))
         assert one[:4] == arrival[:4]
         assert all(same(value, wanted[channel]) for channel, value in one.values.items())
         for channel in wanted.keys() - one.values.keys():

@@ -6,7 +6,7 @@ import pytest
 from heliograph.messages import Block, Value
 from heliograph.store import folder, open_writer
 from heliograph.store.archive import Archive
-from heliograph.store.arrivals import Arrivals, Sealed
+from heliograph.store.arrivals import Arrivals
 from heliograph.store.interface import Writer
 from heliograph.store.names import EMPTY, Names
 from heliograph.store.reader import SqliteReader
@@ -34,12 +34,11 @@ def after(data: Path, cursor: int, limit: int) -> list[tuple[int, float, dict[st
     reader = SqliteReader(folder(data))
     reader.series()
     with archive.snapshot():
-        found: list[Sealed] = Arrivals(archive).after(
-            cursor, limit, lambda: reader._names, lambda _, numbers: list(numbers)
-        )
+        found = Arrivals(archive).after(cursor, limit, lambda: reader._names, lambda _, numbers: list(numbers))
     archive.close()
     reader.close()
-    return [(number, time / 1000, values) for number, _, time, values in found]
+    assert {(arrival.node, arrival.device) for arrival in found} <= {("roof", "meter")}
+    return [(arrival.cursor, arrival.time, arrival.values) for arrival in found]
 
 
 def test_what_is_sealed_comes_in_order_of_arrival_whatever_its_time_and_year(tmp_path: Path, writer: Writer) -> None:

@@ -157,8 +157,8 @@ def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_done_twice(
     writer.commit({("roof/bridge", "e"): Progress(2, 0)})
     assert writer.pending == 0
     assert everything_since(reader, 9) == [
-        Arrival(1, "roof", "meter", T0, {"power": 1.0, "mode": "bulk"}),
-        Arrival(2, "roof", "meter", T0 + 1, {"power": 2.0, "mode": "float"}),
+        Arrival(1, "roof", "meter", T0, ("power", "mode"), (1.0, "bulk")),
+        Arrival(2, "roof", "meter", T0 + 1, ("power", "mode"), (2.0, "float")),
     ]
     assert writer.progress() == {("roof/bridge", "e"): Progress(2, 0)}
     writer.close()

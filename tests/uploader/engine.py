@@ -42,7 +42,7 @@ class MemoryStore:
         for channel in values:
             key = ("pi", device, channel)
             self._series.setdefault(key, Series(len(self._series) + 1, *key, "W", kind))
-        self.arrived.append(Arrival(len(self.arrived) + 1, "pi", device, moment, values))
+        self.arrived.append(Arrival(len(self.arrived) + 1, "pi", device, moment, tuple(values), tuple(values.values())))
 
     def series(self) -> list[Series]:
         return list(self._series.values())
@@ -154,7 +154,7 @@ class Engine:
 
     def _course(self) -> Course:
         channels = Channels(self.store, Selection(self._options))
-        return Course(self._options, self.store, channels, self.state, lambda: self.target, lambda: self.now)
+        return Course(self._options, self.store, channels, self.state, lambda _: self.target, lambda: self.now)
 
 
 def outlet(channel: str = "power", kind: Kind = "gauge") -> Outlet:

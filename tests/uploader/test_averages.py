@@ -43,7 +43,7 @@ class Site:
     def course(self, **options: object) -> Course:
         chosen = fake_options(**{"interval": 60.0, "grace": 0.0, **options})
         channels = Channels(self.reader, Selection(chosen))
-        return Course(chosen, self.reader, channels, self.state, lambda: self.target, lambda: self.now)
+        return Course(chosen, self.reader, channels, self.state, lambda _: self.target, lambda: self.now)
 
     def run(self, course: Course, until: float) -> None:
         self.now = until

@@ -1,5 +1,6 @@
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -43,13 +44,13 @@ def run(reader: Reader, tmp_path: Path) -> Iterator[Callable[[TargetOptions, str
 
     def upload(options: TargetOptions, kind: str, is_done: Callable[[], bool]) -> None:
         channels = Channels(reader, Selection(options))
-        home = Home("house", tmp_path / "home", lambda: tuple(channels.outlets().values()))
+        home = partial(Home, "house", tmp_path / "home", lambda: tuple(channels.outlets().values()))
         course = Course(
             options,
             reader,
             channels,
             state,
-            lambda: kinds.load(kind).target(options, home),
+            lambda meanwhile: kinds.load(kind).target(options, home(meanwhile)),
             lambda: EVENING + HOURS * 3600 + 60,
         )
         end = time.monotonic() + PATIENCE

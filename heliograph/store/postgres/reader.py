@@ -139,10 +139,8 @@ class PostgresReader:
                 node,
                 device,
                 ts / 1000,
-                {
-                    named[number][0]: self._value(named[number][1], v)
-                    for number, v in zip(numbers or (), found or (), strict=True)
-                },
+                tuple(named[number][0] for number in numbers or ()),
+                tuple(self._value(named[number][1], v) for number, v in zip(numbers or (), found or (), strict=True)),
             )
             for seq, node, device, ts, numbers, found in rows
         ]
