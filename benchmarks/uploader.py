@@ -22,7 +22,6 @@ from scripts import tools
 from services.uploader.influxdb import ROWS
 from services.uploader.kinds import parsed
 from services.uploader.lines import Names, Writer
-from services.uploader.outgoing import Row
 from services.uploader.readings import Readings
 from services.uploader.selection import Selection
 from services.uploader.source import Channels
@@ -86,7 +85,7 @@ def bodies(data: Path, folder: Path) -> tuple[int, int]:
     writer = Writer(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
     cursor, rows, values = 0.0, 0, 0
     while (parcel := readings.parcel(cursor, readings.head(0.0), ROWS)).upto > cursor:
-        some: list[Row] = [item.row for item in parcel.items]
+        some = parcel.rows
         (folder / f"{rows:010}").write_bytes(writer.body(some))
         cursor, rows, values = parcel.upto, rows + len(some), values + sum(len(row.values) for row in some)
     reader.close()

@@ -107,10 +107,9 @@ def _gather(found: list[Arrival], axis: _Axis, begin: int, end: int, names: Name
     columns = [told(sid, column[begin:end].tolist()) for sid, column in axis.columns]
     rows: Iterable[tuple[Value, ...]] = zip(*columns, strict=True) if columns else repeat((), end - begin)
     times = ops.divided(axis.times[begin:end], 1000.0).tolist()
-    more = [
-        Arrival(number, node, device, time, channels, row)
-        for number, time, row in zip(axis.numbers[begin:end], times, rows, strict=True)
-    ]
+    numbers = axis.numbers[begin:end]
+    parts = zip(numbers, repeat(node), repeat(device), times, repeat(channels), rows, strict=False)
+    more = list(map(Arrival._make, parts))
     if found and found[-1].cursor == more[0].cursor:
         values = found[-1].values | more[0].values
         found[-1] = found[-1]._replace(channels=tuple(values), row=tuple(values.values()))

@@ -43,8 +43,7 @@ class Ahead:
         with suppress(StoreAway, StoreDamaged):
             work = made(self._source.parcel(wish.after, wish.upto, wish.rows))
             if self._prepare is not None and work.pieces:
-                work.prepared = [item.row for item in work.pieces[0]]
-                self._prepare(work.prepared)
+                self._prepare(list(work.pieces[0]))
             self._found = wish, work
 
     def take(self, after: float, upto: float, rows: int) -> Work:
@@ -59,4 +58,4 @@ class Ahead:
 
 def made(parcel: Parcel) -> Work:
     """Return the work of bringing a parcel to the target."""
-    return Work("range", parcel, parcel.items)
+    return Work("range", parcel)

@@ -15,7 +15,7 @@ from heliograph.store.interface import Reader
 from heliograph.store.vectors import ops
 from services.uploader.options import TargetOptions
 from services.uploader.outgoing import Outlet, Row
-from services.uploader.source import Channels, Head, Item, Parcel
+from services.uploader.source import Channels, Head, Parcel
 
 MOST_INTERVALS = 720  # looked at together
 LIVE_INTERVALS = 10  # so many behind the newest one, a backlog begins
@@ -50,16 +50,16 @@ class Averages:
             return Parcel(after, after, [])
         edges = [after + place * self._interval for place in range(count + 1)]
         columns = [(outlet, self._column(sid, outlet, edges)) for sid, outlet in self._channels.outlets().items()]
-        items: list[Item] = []
+        rows: list[Row] = []
         known: dict[tuple[Outlet, ...], tuple[Outlet, ...]] = {}
         for place in range(count):
             found = [(outlet, value) for outlet, column in columns if (value := column[place]) is not None]
             if found:
                 outlets = tuple(outlet for outlet, _ in found)
                 stamp = edges[place] if self._options.stamp == "start" else edges[place + 1]
-                row = Row(stamp, known.setdefault(outlets, outlets), tuple(value for _, value in found))
-                items.append(Item(edges[place + 1], row))
-        return Parcel(after, edges[-1], items)
+                values = tuple(value for _, value in found)
+                rows.append(Row(stamp, known.setdefault(outlets, outlets), values, edges[place + 1]))
+        return Parcel(after, edges[-1], rows)
 
     def beginning(self, start: float) -> float:
         """Return where the first interval begins that holds what was measured since a time."""
@@ -72,8 +72,8 @@ class Averages:
         if not points:
             return None
         end = self._floor(max(point.time for point in points.values())) + self._interval
-        items = self.parcel(end - self._interval, end, 1).items
-        return items[-1].row if items else None
+        rows = self.parcel(end - self._interval, end, 1).rows
+        return rows[-1] if rows else None
 
     def late(self, done: float) -> list[float]:
         """Return the ends, up to `done`, of the intervals of what has arrived since this was last asked."""

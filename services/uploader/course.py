@@ -216,7 +216,7 @@ class Course:
         if work.pieces:
             most = most or met.delivery.size(self.options.rows, self.options.bytes, work)
             if not met.target.limits.overwrites:
-                positions = [item.position for item in work.batch(most)]
+                positions = [row.position for row in work.batch(most)]
                 met.known.doubt = Doubt(work.sort, min(positions), max(positions))
                 self._state.save(self.options.name, met.known)
             self._pace.began(time.monotonic())

@@ -6,7 +6,6 @@ from typing import Any
 
 from services.uploader.letters import Rejected
 from services.uploader.outgoing import Answer, Limits, Refused, Row, Target, TryLater
-from services.uploader.source import Item
 from services.uploader.state import Doubt, Known
 from services.uploader.work import Held, Work
 
@@ -53,7 +52,7 @@ class Delivery:
         limits = self._target.limits
         sizes = [self.rows(wanted)] + [self._most] * bool(self._most)
         if (room := min((size for size in (most_bytes, limits.bytes) if size), default=0)) and work.pieces:
-            row = work.pieces[0][0].row
+            row = work.pieces[0][0]
             sizes.append(max(1, room // (VALUE_BYTES * (len(row.values) + 1))))
         return min(sizes)
 
@@ -72,7 +71,7 @@ class Delivery:
         limits = self._target.limits
         if not limits.age and not limits.ordered and work.is_finite:
             return
-        settled = [self._settle(work, place, item, limits, now) for place, item in enumerate(work.pieces[0])]
+        settled = [self._settle(work, place, row, limits, now) for place, row in enumerate(work.pieces[0])]
         if any(settled):
             work.filter(settled)
 
@@ -80,7 +79,7 @@ class Delivery:
         """Send a batch and return what the target said; raises TryLater when nothing more can be done now."""
         batch = work.batch(most)
         try:
-            answer = self._target.upload(work.rows(batch))
+            answer = self._target.upload(batch)
         except TryLater as error:
             self._taken(work, error.done)
             left = len(batch) - error.done
@@ -114,7 +113,7 @@ class Delivery:
         if self._had is None or work.sort != self._had[0].sort:
             return False
         doubt, newest = self._had
-        count = work.bring_forward(lambda item: doubt.first <= item.position <= doubt.last and item.row.time <= newest)
+        count = work.bring_forward(lambda row: doubt.first <= row.position <= doubt.last and row.time <= newest)
         self._taken(work, count)
         return bool(count)
 
@@ -124,14 +123,14 @@ class Delivery:
         taken = work.take(count)
         known = self._known
         known.sent += count
-        known.newest = max(known.newest, taken[-1].row.time)
+        known.newest = max(known.newest, taken[-1].time)
         if self._target.limits.ordered:
-            for item in taken:
-                for outlet in item.row.outlets:
+            for row in taken:
+                for outlet in row.outlets:
                     device = f"{outlet.node}/{outlet.device}"
-                    known.devices[device] = max(item.row.time, known.devices.get(device, 0.0))
+                    known.devices[device] = max(row.time, known.devices.get(device, 0.0))
         if work.sort == "letters":
-            self.solved += [int(item.position) for item in taken]
+            self.solved += [int(row.position) for row in taken]
         work.proved = True
         self._streak = 0
         self._reject_held(work)
@@ -146,7 +145,7 @@ class Delivery:
         """Send a suspected row once more, to a target that has just taken another: it may have come back only now."""
         suspected = work.batch(1)
         try:
-            self._target.upload([suspected[0].row])
+            self._target.upload(suspected)
         except (TryLater, Refused) as error:
             self._refused(work, suspected, Refused(str(error)))
         else:
@@ -163,7 +162,7 @@ class Delivery:
             return False
         limits = self._target.limits
         row = self._probe() if limits.overwrites and not limits.ordered else None
-        if row is None or row.time == work.batch(1)[0].row.time:
+        if row is None or row.time == work.batch(1)[0].time:
             return False
         try:
             self._target.upload([row])
@@ -177,7 +176,7 @@ class Delivery:
         else:
             self._most, self._successes = max(1, count // 2), 0
 
-    def _refused(self, work: Work, batch: list[Item], error: Refused) -> None:
+    def _refused(self, work: Work, batch: list[Row], error: Refused) -> None:
         self._known.doubt = None
         said = self._hide(str(error))
         self.said = said
@@ -188,13 +187,13 @@ class Delivery:
         if len(rows) < len(batch):
             work.proved, self._streak = True, 0
         taken = work.take(len(batch))
-        good = [item for place, item in enumerate(taken) if place not in rows]
+        good = [row for place, row in enumerate(taken) if place not in rows]
         self._streak += len(rows)
         for place, why in sorted(rows.items()):
-            item = taken[place]
+            row = taken[place]
             if (bad := error.values.get(place)) and work.sort != "letters":
-                item = item._replace(row=_only(item.row, [at in bad for at in range(len(item.row.values))]))
-            work.held.append(Held(item, self._hide(why)))
+                row = _only(row, [at in bad for at in range(len(row.values))])
+            work.held.append(Held(row, self._hide(why)))
         if error.values:  # the other values of these rows were taken
             work.proved = True
         if good:
@@ -220,30 +219,28 @@ class Delivery:
         self._reject_held(work)
 
     def _reject_held(self, work: Work) -> None:
-        for item, why in work.held:
-            self.rejected.append(Rejected(item.row, why, int(item.position) if work.sort == "letters" else 0))
+        for row, why in work.held:
+            self.rejected.append(Rejected(row, why, int(row.position) if work.sort == "letters" else 0))
         work.held = []
 
-    def _settle(self, work: Work, place: int, item: Item, limits: Limits, now: float) -> bool:
+    def _settle(self, work: Work, place: int, row: Row, limits: Limits, now: float) -> bool:
         """Return whether a row is settled without being sent; a row some of whose values are no numbers loses them."""
-        row = item.row
         if limits.age and row.time < now - limits.age:
             self._known.passed_over += 1
             if work.sort == "letters":
-                self.rejected.append(Rejected(row, "too old for the target by now", int(item.position)))
+                self.rejected.append(Rejected(row, "too old for the target by now", int(row.position)))
             return True
         if limits.ordered and work.sort == "range" and row.time < self._newest(row):
             self.rejected.append(Rejected(row, "it came after newer ones, and the target does not take it any more"))
             return True
         if not _is_finite(row):
             if work.sort == "letters":
-                self.rejected.append(Rejected(row, "not a finite number", int(item.position)))
+                self.rejected.append(Rejected(row, "not a finite number", int(row.position)))
                 return True
             bad = [not _is_number(value) for value in row.values]
             self.rejected.append(Rejected(_only(row, bad), "not a finite number"))
-            work.prepared = None
             rest = _only(row, [not is_bad for is_bad in bad])
-            work.pieces[0][place] = item._replace(row=rest)
+            work.pieces[0][place] = rest
             return not rest.values
         return False
 
@@ -265,4 +262,5 @@ def _is_number(value: object) -> bool:
 
 def _only(row: Row, chosen: list[bool]) -> Row:
     kept = [place for place, is_chosen in enumerate(chosen) if is_chosen]
-    return Row(row.time, tuple(row.outlets[place] for place in kept), tuple(row.values[place] for place in kept))
+    outlets = tuple(row.outlets[place] for place in kept)
+    return Row(row.time, outlets, tuple(row.values[place] for place in kept), row.position)

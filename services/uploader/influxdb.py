@@ -76,7 +76,7 @@ class Influxdb:
         self._web = Web(options.timeout, options.ca, home.meanwhile)
         self._names = Names(options.measurement, options.field, options.tags, options.integers)
         self._lines = Writer(self._names, PRECISIONS[options.precision][2])
-        self._prepared: tuple[Sequence[Row], bytes] = ((), b"")
+        self._prepared: tuple[Sequence[Row], bytes] = ([], b"")
         self._write, self._base = _addresses(options)
         self._headers = _authorization(options)
         self._compress = options.gzip == "always" or (options.gzip == "auto" and not _is_here(options.url))
@@ -84,7 +84,7 @@ class Influxdb:
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Write rows; values whose field has another type there are refused, and the rest of their rows is written."""
         known, body = self._prepared
-        reply = self._post(body if known is rows else self._body(self._lines.body(rows)))
+        reply = self._post(body if known == rows else self._body(self._lines.body(rows)))
         conflicts: dict[tuple[str, str], str] = {}
         while conflict := answers.conflict(reply):
             if conflict in conflicts or len(conflicts) >= MOST_CONFLICTS:

@@ -75,7 +75,8 @@ def edited(row: Row, values: Mapping[str, Value | None], time: float | None) -> 
         raise ValueError("values: nothing is left to send; drop the letter instead")
     if time is not None and not math.isfinite(time):
         raise ValueError(f"time: {time!r} is not a time")
-    return Row(row.time if time is None else time, *zip(*kept, strict=True))
+    outlets = tuple(outlet for outlet, _ in kept)
+    return Row(row.time if time is None else time, outlets, tuple(value for _, value in kept))
 
 
 def told(letter: Letter) -> dict[str, Any]:

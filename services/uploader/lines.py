@@ -83,7 +83,7 @@ class Writer:
         for outlets, alike in groupby(rows, itemgetter(1)):
             lines = self.lines(outlets)
             if len(lines) == 1 and not lines[0].special:
-                table = [(*row.values, round(row.time * self._scale)) for row in alike]
+                table = [(*values, round(time * self._scale)) for time, _, values, _ in alike]
                 # far faster than repr(), with the same digits
                 numbers = _encode(table)[2:-2].replace(b"],[", b",").split(b",")
                 found.append(lines[0].form * len(table) % tuple(numbers))

@@ -23,12 +23,13 @@ class Row(NamedTuple):
 
     Without averaging a row is one reading of one device; with averaging it is all selected
     channels of one interval. Rows with the same outlets share the tuple, so that a target can
-    keep what it made of it.
+    keep what it made of it. `position` says where the row stands in the source it is from.
     """
 
     time: float
     outlets: tuple[Outlet, ...]
     values: tuple[Value, ...]
+    position: float = 0.0
 
 
 class Answer(NamedTuple):
@@ -84,8 +85,7 @@ class Target(Protocol):
     """One place to upload to; used by one thread.
 
     It may have a method `prepare(rows) -> None`, which is called with a list of rows that may come next
-    while `upload` waits for an answer: what it makes of them is of use only if
-    `upload` is called with that very list.
+    while `upload` waits for an answer: what it makes of them is of use only if `upload` is called with the same.
     """
 
     limits: Limits

@@ -8,7 +8,7 @@ from services.uploader.options import TargetOptions, beginning
 from services.uploader.outgoing import Limits, Row, Target
 from services.uploader.progress import Progress
 from services.uploader.readings import Readings
-from services.uploader.source import Channels, Head, Item, Parcel, Source
+from services.uploader.source import Channels, Head, Parcel, Source
 from services.uploader.state import Known, State
 from services.uploader.work import Work
 
@@ -97,8 +97,7 @@ class Plan:
         if self.letters:
             letters = self._state.letters(self._options.name, again=True, limit=rows)
             if letters:
-                items = [Item(letter.id, letter.row) for letter in letters]
-                return Work("letters", Parcel(0, 0, items), items)
+                return Work("letters", Parcel(0, 0, [letter.row._replace(position=letter.id) for letter in letters]))
             self.letters = False
         progress = self._known.progress
         if self._averages is not None and limits.overwrites and (late := self._late(self._averages, rows)):
@@ -176,7 +175,7 @@ class Plan:
             last = end
         parcel = averages.parcel(first - self.interval, last, rows)
         wanted = set(known.late)
-        return Work("late", parcel, [item for item in parcel.items if item.position in wanted])
+        return Work("late", parcel._replace(rows=[row for row in parcel.rows if row.position in wanted]))
 
     def _range(self, begin: float, end: float, rows: int) -> Work:
         self._until = end

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from heliograph.messages import Value
 from heliograph.store.interface import Reader
 from services.uploader.outgoing import Outlet, Row
-from services.uploader.source import Channels, Head, Item, Parcel
+from services.uploader.source import Channels, Head, Parcel
 
 LIVE_READINGS = 1_000  # so many arrivals behind the newest one, a backlog begins
 MOST_LAYOUTS = 10_000
@@ -42,18 +42,18 @@ class Readings:
     def parcel(self, after: float, upto: float, limit: int) -> Parcel:
         """Return the rows of at most `limit` arrivals."""
         arrivals = self._reader.since(int(after), limit)
-        items: list[Item] = []
+        rows: list[Row] = []
         for (node, device, channels), alike in groupby(arrivals, itemgetter(1, 2, 4)):
             outlets, choose = self._layouts.get((node, device, channels)) or self._layout(node, device, channels)
             if outlets:
-                items += [
-                    Item(arrival.cursor, Row(arrival.time, outlets, choose(arrival.row)))
-                    for arrival in alike
-                    if arrival.time >= self._start
+                rows += [
+                    Row(time, outlets, choose(row), cursor)
+                    for cursor, _, _, time, _, row in alike
+                    if time >= self._start
                 ]
         if arrivals and arrivals[-1].cursor > upto:
-            return Parcel(after, upto, [item for item in items if item.position <= upto])
-        return Parcel(after, arrivals[-1].cursor if arrivals else after, items)
+            return Parcel(after, upto, [row for row in rows if row.position <= upto])
+        return Parcel(after, arrivals[-1].cursor if arrivals else after, rows)
 
     def beginning(self, _start: float) -> float:
         """Return 0: what was measured lately may be found anywhere."""

@@ -8,19 +8,12 @@ from services.uploader.outgoing import Outlet, Row
 from services.uploader.selection import Selection
 
 
-class Item(NamedTuple):
-    """A row, and the position behind which it stands."""
-
-    position: float
-    row: Row
-
-
 class Parcel(NamedTuple):
     """Everything after one position, up to and with another; there need not be any rows in it."""
 
     after: float
     upto: float
-    items: Sequence[Item]
+    rows: Sequence[Row]
 
 
 class Source(Protocol):

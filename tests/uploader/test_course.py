@@ -316,6 +316,30 @@ def test_a_request_of_unknown_end_is_not_repeated_for_rows_the_target_says_it_ha
     assert target.times() == times
 
 
+def test_what_was_sent_before_a_clean_stop_is_not_sent_again(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 35)
+    engine = begin()
+    for _ in range(3):
+        engine.course.step()
+    assert engine.target.times() == times[:30]
+    engine.course.close()
+    engine.restart()
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_after_a_crash_a_target_that_overwrites_may_get_rows_again_and_lacks_none(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 35)
+    engine = begin()
+    for _ in range(3):
+        engine.course.step()
+    engine.restart()
+    engine.run()
+    assert sorted(set(engine.target.times())) == times
+
+
 def test_a_crash_in_the_middle_of_a_request_does_not_double_rows_the_target_says_it_has(
     begin: Begin, store: MemoryStore
 ) -> None:
