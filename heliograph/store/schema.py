@@ -5,7 +5,6 @@ file ever writes or checkpoints; every other one is opened `mode=ro` (SQLite's W
 fixed in 3.51.3, needs two that do).
 """
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -148,15 +147,6 @@ def delete(path: Path) -> None:
     """Delete a file and what SQLite keeps beside it, as far as they are there."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make what was renamed in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager
