@@ -12,7 +12,6 @@ import msgspec
 from heliograph import topics, units
 from heliograph.bus import Message
 from heliograph.errors import ConfigError, MessageError
-from heliograph.formula import Formula
 from heliograph.messages import Block, Channel, Info, frames, is_value
 from heliograph.producer import Producer
 from heliograph.service import Service
@@ -170,10 +169,7 @@ def listen(options: Calculator, service: Service, inbox: Inbox) -> None:
     """Subscribe to what the formulas need; raise ConfigError if one asks for what is calculated here by the node's name."""
     _refuse_circles(options, service.node)
     asked = [
-        name
-        for device in options.devices.values()
-        for one in device.channels.values()
-        for name in Formula(one.formula).names
+        name for device in options.devices.values() for one in device.channels.values() for name in one.parsed.names
     ]
     for node in sorted({name.node or service.node for name in asked}):
         service.bus.subscribe(topics.every_service("journal", node), inbox.put)
@@ -218,7 +214,7 @@ def _refuse_circles(options: Calculator, node: str) -> None:
     """Raise ConfigError if a formula asks, by way of the node's own name, for what is calculated here."""
     for name, device in options.devices.items():
         for channel, derived in device.channels.items():
-            for asked in Formula(derived.formula).names:
+            for asked in derived.parsed.names:
                 if asked.node == node and asked.device in options.devices:
                     raise ConfigError(
                         f"[calculator] devices.{name}.channels.{channel}: formula: {asked} is calculated here;"
