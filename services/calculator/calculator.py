@@ -5,6 +5,7 @@ import math
 import queue
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
 SAVE_MESSAGES = 1_000  # well below what the broker sends without an acknowledgement
-RETRY_SECONDS = 2.0
 WAIT_SECONDS = 1.0
 FACTS_SECONDS = 2.0
 AHEAD_SECONDS = 86_400.0  # a time further ahead of the clock is wrong
@@ -186,19 +186,7 @@ def main(options: Calculator, service: Service, inbox: Inbox) -> None:
     calculations = Calculations(options, service, producer)
     calculations.load()
     service.watch(calculations.counters)
-    try:
-        while True:
-            try:
-                _work(calculations, inbox, service)
-            except OSError as error:
-                log.error("%s; nothing is acknowledged until it can be", error)
-                service.count("disk_refusals")
-                service.wait(RETRY_SECONDS)
-    finally:
-        try:
-            calculations.finish()
-        except OSError as error:
-            log.error("%s; what was not kept comes again", error)
+    service.until_stopped(partial(_work, calculations, inbox, service), calculations.finish)
 
 
 def info(device: Device, service: str) -> Info:
