@@ -8,12 +8,13 @@ since.
 
 import ctypes
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Literal
 
 import msgspec
+
+from heliograph import durable
 
 log = logging.getLogger(__name__)
 
@@ -85,14 +86,9 @@ class Clock:
         self._right = True
         self._boots[self.boot] = self.now() - self.since_boot()
         kept = dict(list(self._boots.items())[-REMEMBERED_BOOTS:])
-        partial = self._file.with_suffix(".partial")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with partial.open("wb") as file:
-                file.write(msgspec.json.encode(kept))
-                file.flush()
-                os.fsync(file.fileno())  # readings of this boot may wait in the outbox when the power fails
-            partial.replace(self._file)
+            # durable: readings of this boot may wait in the outbox when the power fails
+            durable.write(self._file, msgspec.json.encode(kept))
             self._remembered = True
         except OSError as error:
             log.warning("cannot remember when this machine booted: %s", error)

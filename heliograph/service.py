@@ -28,6 +28,7 @@ C = TypeVar("C", bound=config.Config)
 STATUS_SECONDS = 30.0
 REMEMBERED_INPUTS = 10
 SHOWN_CHARACTERS = 200
+REFUSED_SECONDS = 2.0  # until a disk that refused is tried again
 
 
 class Service:
@@ -157,6 +158,25 @@ class Service:
                 return
             time.sleep(min(left, heartbeat.BEAT_SECONDS))
 
+    def until_stopped(self, work: Callable[[], None], finish: Callable[[], None]) -> NoReturn:
+        """Call `work` again and again, after a while if it raises OSError: the disk refused. In the end, call `finish`.
+
+        For who acknowledges what it was sent only when that is durable: what it has not acknowledged comes again.
+        """
+        try:
+            while True:
+                try:
+                    work()
+                except OSError as error:
+                    log.error("%s; nothing is acknowledged until it can be", error)
+                    self.count("disk_refusals")
+                    self.wait(REFUSED_SECONDS)
+        finally:
+            try:
+                finish()
+            except OSError as error:
+                log.error("%s; what was not kept comes again", error)
+
     def status(self) -> Status:
         """Return how the service is."""
         with self._lock:
@@ -195,14 +215,13 @@ def run(
     kind: type[C],
     main: Callable[[C, Service], None],
     *,
-    persistent: bool = False,
-    manual_ack: bool = False,
     listen: Callable[[C, Service], None] | None = None,
 ) -> NoReturn:
     """Read the configuration, connect, and call main until a signal ends the process.
 
-    A wrong configuration is one line on standard error and exit code 1, before anything connects. `listen` is called before
-    that, too: what a persistent session has kept comes with the connection, and is lost for who subscribes later.
+    A wrong configuration is one line on standard error and exit code 1, before anything connects. A service that must not
+    miss anything subscribes in `listen`, which is called before that, too. The broker keeps for it what comes while it is
+    away, and sends that with the connection: it would be lost for who subscribes later. It acknowledges every message itself.
     """
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}", description=sys.modules["__main__"].__doc__)
     parser.add_argument(
@@ -231,7 +250,8 @@ def run(
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
         threading.excepthook = _end_the_process
-        service = Service(name, node, broker, persistent=persistent, manual_ack=manual_ack, path=path, quality=quality)
+        keeps = listen is not None
+        service = Service(name, node, broker, persistent=keeps, manual_ack=keeps, path=path, quality=quality)
         if listen:
             listen(options, service)
         with service:

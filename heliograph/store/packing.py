@@ -10,6 +10,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from heliograph import durable
 from heliograph.store import history, schema
 from heliograph.store.years import Years
 
@@ -43,6 +44,6 @@ def pack(path: Path, number: int, years: Years) -> bool:
     new.rename(path)
     for suffix in ("-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
-    schema.sync_folder(path.parent)
+    durable.sync(path.parent)
     log.info("the year %d is packed: %.1f MB", number, path.stat().st_size / 1e6)
     return True

@@ -6,6 +6,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from heliograph import durable
 from heliograph.errors import StoreDamaged
 from heliograph.store import cells, history, months, schema, tiers
 from heliograph.store.cells import DAY
@@ -100,7 +101,7 @@ class Retention:
             db.execute("DETACH whole")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         new.rename(bare)
-        schema.sync_folder(self._folder)
+        durable.sync(self._folder)
         schema.delete(path)
 
     def _complete(self, number: int, names: Names) -> bool:

@@ -5,7 +5,6 @@ file ever writes or checkpoints; every other one is opened `mode=ro` (SQLite's W
 fixed in 3.51.3, needs two that do).
 """
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -84,7 +83,8 @@ def create(path: Path, page: int, script: str) -> sqlite3.Connection:
                 "cache_size=-2000",
             ):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
-            _refuse_other_formats(path, connection)
+            if _is_made(connection):
+                _refuse_other_formats(path, connection)
             connection.executescript(
                 f"BEGIN IMMEDIATE; {script} INSERT OR IGNORE INTO meta VALUES('format', {FORMAT}); COMMIT;"
             )
@@ -150,15 +150,6 @@ def delete(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def sync_folder(folder: Path) -> None:
-    """Make what was renamed in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Read a file for a moment; raise OSError or StoreDamaged."""
@@ -189,8 +180,6 @@ class ReadOnly:
                 raise StoreDamaged(f"{path}: {error}; move it aside, or restore a backup") from None
             else:
                 return
-        if str(reason).startswith("no such table"):
-            raise StoreAway(f"there is no store in {path.parent} yet; it is just being made")
         raise StoreAway(f"{path}: {reason}")
 
     def is_current(self) -> bool:
@@ -207,9 +196,10 @@ class ReadOnly:
         try:
             connection.execute("PRAGMA query_only=1")
             connection.execute(f"PRAGMA cache_size=-{READER_CACHE}")
+            if not _is_made(connection):
+                raise StoreAway(f"there is no store in {self._path.parent} yet; it is just being made")
             _refuse_other_formats(self._path, connection)
-            connection.execute("SELECT value FROM meta")  # a file that is just being made has none
-        except (sqlite3.Error, StoreDamaged):
+        except (sqlite3.Error, StoreAway, StoreDamaged):
             connection.close()
             raise
         return connection
@@ -223,8 +213,11 @@ class ReadOnly:
         return (*same, found.st_mtime_ns, found.st_size, self._wal.exists()) if self._immutable else same
 
 
+def _is_made(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone() is not None
+
+
 def _refuse_other_formats(path: Path, connection: sqlite3.Connection) -> None:
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone():
-        found = connection.execute("SELECT value FROM meta WHERE key='format'").fetchone()
-        if found and found[0] != FORMAT:
-            raise StoreDamaged(f"{path} has format {found[0]}; this version of Heliograph reads {FORMAT}")
+    found = connection.execute("SELECT value FROM meta WHERE key='format'").fetchone()
+    if found and found[0] != FORMAT:
+        raise StoreDamaged(f"{path} has format {found[0]}; this version of Heliograph reads {FORMAT}")

@@ -201,7 +201,7 @@ def create_app(
 
     metrics.register(app, live, node, connected)
     if ingest:
-        routes.register(app, ingest, origins)
+        routes.register(app, ingest)
     if uploader:
         upload_routes.register(app, uploader)
     app.mount("/", files)

@@ -5,7 +5,6 @@ labels are short and printable, and there are at most so many samples of everyth
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any
@@ -16,7 +15,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from starlette.responses import Response
 
-from heliograph.messages import Status
+from heliograph.messages import Status, is_value
 from services.api.answers import described_file
 from services.api.live import Device, Live
 
@@ -131,13 +130,7 @@ class Page(Collector):
 
 def finite(value: object) -> float | None:
     """Return a number or a boolean as a finite number, None for everything else."""
-    if not isinstance(value, int | float):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+    return float(value) if isinstance(value, int | float) and is_value(value) else None
 
 
 def label(text: str) -> str:

@@ -5,6 +5,7 @@ import math
 import queue
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
 import msgspec
@@ -12,7 +13,6 @@ import msgspec
 from heliograph import topics, units
 from heliograph.bus import Message
 from heliograph.errors import ConfigError, MessageError
-from heliograph.formula import Formula
 from heliograph.messages import Block, Channel, Info, frames, is_value
 from heliograph.producer import Producer
 from heliograph.service import Service
@@ -25,7 +25,6 @@ log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
 SAVE_MESSAGES = 1_000  # well below what the broker sends without an acknowledgement
-RETRY_SECONDS = 2.0
 WAIT_SECONDS = 1.0
 FACTS_SECONDS = 2.0
 AHEAD_SECONDS = 86_400.0  # a time further ahead of the clock is wrong
@@ -170,10 +169,7 @@ def listen(options: Calculator, service: Service, inbox: Inbox) -> None:
     """Subscribe to what the formulas need; raise ConfigError if one asks for what is calculated here by the node's name."""
     _refuse_circles(options, service.node)
     asked = [
-        name
-        for device in options.devices.values()
-        for one in device.channels.values()
-        for name in Formula(one.formula).names
+        name for device in options.devices.values() for one in device.channels.values() for name in one.parsed.names
     ]
     for node in sorted({name.node or service.node for name in asked}):
         service.bus.subscribe(topics.every_service("journal", node), inbox.put)
@@ -190,19 +186,7 @@ def main(options: Calculator, service: Service, inbox: Inbox) -> None:
     calculations = Calculations(options, service, producer)
     calculations.load()
     service.watch(calculations.counters)
-    try:
-        while True:
-            try:
-                _work(calculations, inbox, service)
-            except OSError as error:
-                log.error("%s; nothing is acknowledged until it can be", error)
-                service.count("disk_refusals")
-                service.wait(RETRY_SECONDS)
-    finally:
-        try:
-            calculations.finish()
-        except OSError as error:
-            log.error("%s; what was not kept comes again", error)
+    service.until_stopped(partial(_work, calculations, inbox, service), calculations.finish)
 
 
 def info(device: Device, service: str) -> Info:
@@ -218,7 +202,7 @@ def _refuse_circles(options: Calculator, node: str) -> None:
     """Raise ConfigError if a formula asks, by way of the node's own name, for what is calculated here."""
     for name, device in options.devices.items():
         for channel, derived in device.channels.items():
-            for asked in Formula(derived.formula).names:
+            for asked in derived.parsed.names:
                 if asked.node == node and asked.device in options.devices:
                     raise ConfigError(
                         f"[calculator] devices.{name}.channels.{channel}: formula: {asked} is calculated here;"

@@ -1,10 +1,10 @@
 """What must survive a restart, so that nothing that was acknowledged is asked for again."""
 
-import os
 from pathlib import Path
 
 import msgspec
 
+from heliograph import durable
 from services.calculator.grid import Grid, Source
 from services.calculator.history import History
 
@@ -64,13 +64,7 @@ class File:
             {grid.name: grid.open for grid in grids if grid.open is not None},
             {grid.name: grid.interval for grid in grids},
         )
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self._path.with_suffix(".partial")
-        with partial.open("wb") as file:
-            file.write(msgspec.json.encode(content))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self._path)
+        durable.write(self._path, msgspec.json.encode(content))
         self._remember(histories)
 
     def _remember(self, histories: dict[Source, History]) -> None:

@@ -9,7 +9,7 @@ later, or one of them `wait` seconds later. A reading that comes later still cha
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from heliograph.formula import Formula, Name
+from heliograph.formula import Name
 from heliograph.messages import Value
 from services.calculator.history import MOST, History
 from services.calculator.options import Device, order
@@ -40,7 +40,7 @@ class Grid:
         self.interval = round(options.interval * 1000)
         self.max_age = round(options.max_age * 1000)
         self._wait = round(options.wait * 1000)
-        self._formulas = {channel: Formula(options.channels[channel].formula) for channel in order(name, options)}
+        self._formulas = {channel: options.channels[channel].parsed for channel in order(name, options)}
         self._kinds = {channel: derived.kind for channel, derived in options.channels.items()}
         asked = {one for formula in self._formulas.values() for one in formula.names}
         self.inputs: dict[str, Source] = {

@@ -1,6 +1,7 @@
 """The [calculator] section of the configuration."""
 
 import math
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal
 
@@ -11,6 +12,7 @@ from heliograph.config import Config
 from heliograph.formula import Formula
 
 LONGEST_SECONDS = 86_400.0
+_formula = cache(Formula)  # the same is asked for several times, and says the same
 
 
 class Derived(Config, frozen=True):
@@ -24,10 +26,15 @@ class Derived(Config, frozen=True):
     def __post_init__(self) -> None:
         """Refuse a formula that is none, and a unit that nobody knows."""
         try:
-            Formula(self.formula)
+            _formula(self.formula)
         except ValueError as error:
             raise ValueError(f"formula: {error}") from None
         units.spelled(self.unit)
+
+    @property
+    def parsed(self) -> Formula:
+        """The formula, read."""
+        return _formula(self.formula)
 
 
 class Device(Config, frozen=True):
@@ -67,7 +74,7 @@ class Calculator(Config, frozen=True):
             topics.name(name)
             order(name, device)
             for channel, derived in device.channels.items():
-                for asked in Formula(derived.formula).names:
+                for asked in derived.parsed.names:
                     if asked.device != name and not asked.node and asked.device in self.devices:
                         raise ValueError(
                             f"devices.{name}.channels.{channel}: formula: {asked} is calculated itself, by another device:"
@@ -79,14 +86,14 @@ def order(name: str, device: Device) -> list[str]:
     """Return the channels of a device so that each comes after those it asks for; raise ValueError if that cannot be."""
     asked: dict[str, set[str]] = {}
     for channel, derived in device.channels.items():
-        own = {one.channel for one in Formula(derived.formula).names if (one.node, one.device) == ("", name)}
+        own = {one.channel for one in derived.parsed.names if (one.node, one.device) == ("", name)}
         if strange := own - device.channels.keys():
             raise ValueError(
                 f"devices.{name}.channels.{channel}: formula: {name} has no channel {min(strange)};"
                 f" it has {', '.join(device.channels)}"
             )
         asked[channel] = own
-    if not any(Formula(derived.formula).names for derived in device.channels.values()):
+    if not any(derived.parsed.names for derived in device.channels.values()):
         raise ValueError(f"devices.{name}: none of its formulas asks for a channel")
     try:
         return list(TopologicalSorter(asked).static_order())

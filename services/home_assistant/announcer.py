@@ -30,7 +30,7 @@ MARK = "mark"  # a request of ours to ourselves: it comes after all that the bro
 
 
 class Heard(NamedTuple):
-    """What the network thread hands over: a message, or None for a new connection."""
+    """What the network thread hands over: a message, or CONNECTED for a new connection."""
 
     topic: str
     payload: bytes = b""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from heliograph import topics
+from heliograph import durable, topics
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +74,7 @@ class Names:
         return name
 
     def _save(self) -> None:
-        partial = self._file.with_suffix(".partial")
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(msgspec.json.encode(self._known))
-            partial.replace(self._file)
+            durable.write(self._file, msgspec.json.encode(self._known))
         except OSError as error:
             log.warning("cannot remember the names of devices: %s", error)

@@ -6,6 +6,8 @@ import zlib
 from pathlib import Path
 from typing import NamedTuple
 
+from heliograph import durable
+
 SLOT_BYTES = 4096  # each on a page and on sectors of its own: a torn write spoils one
 _SLOT = re.compile(rb"([0-9]{20} [0-9]{20}) ([0-9a-f]{8})\n")
 
@@ -41,7 +43,7 @@ class CountFile:
             self.save(self.count)
             self.save(self.count)
             os.fsync(self._file)
-            _sync_folder(path.parent)
+            durable.sync(path.parent)
 
     def save(self, count: int) -> None:
         """Write the count over the older copy."""
@@ -78,11 +80,3 @@ def copies(content: bytes) -> list[Copy]:
         if match and int(match[2], 16) == zlib.crc32(match[1]):
             found.append(Copy(*map(int, match[1].split())))
     return found
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

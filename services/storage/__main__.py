@@ -1,6 +1,10 @@
 """Store every reading of the nodes that this storage owns."""
 
-from heliograph.service import run
-from services.storage.storage import Storage, main
+import queue
+from functools import partial
 
-run("storage", Storage, main, persistent=True, manual_ack=True)
+from heliograph.service import run
+from services.storage.storage import Inbox, Storage, listen, main
+
+inbox: Inbox = queue.SimpleQueue()
+run("storage", Storage, partial(main, inbox=inbox), listen=partial(listen, inbox=inbox))

@@ -4,7 +4,6 @@ A backup is a folder with the store's files as they are, and backup.json with wh
 copied. Each is copied with SQLite's online backup, checked, made durable, and only then gets its name.
 """
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterable
@@ -14,9 +13,9 @@ from pathlib import Path
 
 import msgspec
 
+from heliograph import durable
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.lock import Lock
-from heliograph.store import schema
 from heliograph.store.hot import JUMP
 from heliograph.store.years import newest_arrival
 from services.storage import files
@@ -119,7 +118,7 @@ def _install(folder: Path, names: Iterable[str]) -> None:
         for suffix in files.BESIDE:
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
         (folder / f"{name}{STAGED}").replace(folder / name)
-        schema.sync_folder(folder)
+        durable.sync(folder)
 
 
 def _clean(folder: Path) -> None:
@@ -148,8 +147,7 @@ def _stage(source: Path, target: Path, advance: Advance) -> None:
             raise OSError(f"{target}: {error}") from None
     if wrong := files.mistakes(target, quick=True):
         raise StoreDamaged(f"the copy of {source} is not sound: {wrong[0]}")
-    with target.open("rb") as file:
-        os.fsync(file.fileno())
+    durable.sync(target)
 
 
 def _skip_numbers(staged: Path, store: Path) -> None:
@@ -206,10 +204,4 @@ def _list(folder: Path) -> dict[str, Looks]:
 
 
 def _write_list(folder: Path, content: List) -> None:
-    partial = folder / f"{LIST}.partial"
-    with partial.open("wb") as file:
-        file.write(msgspec.json.format(msgspec.json.encode(content)))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(folder / LIST)
-    schema.sync_folder(folder)
+    durable.write(folder / LIST, msgspec.json.format(msgspec.json.encode(content)))

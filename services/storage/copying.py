@@ -5,12 +5,12 @@ stands is kept in a small file; what is copied again after a crash changes nothi
 producers is only taken over once the first store can no longer change.
 """
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import msgspec
 
+from heliograph import durable
 from heliograph.messages import Channel, Info
 from heliograph.store.interface import Arrival, Progress, Reader, Refusal, Writer
 from services.storage.importing import Blocks
@@ -46,7 +46,7 @@ class Copy:
             self._target.commit({})
             advance(arrivals[-1].cursor - self.cursor)
             self.cursor = arrivals[-1].cursor
-            _save(self._file, Standing(self._target.identity, self.cursor))
+            durable.write(self._file, msgspec.json.encode(Standing(self._target.identity, self.cursor)))
             self._target.maintain()
 
     def finish(
@@ -98,12 +98,3 @@ def _load(path: Path, target: str) -> int:
     except (FileNotFoundError, msgspec.DecodeError):
         return 0
     return standing.cursor if standing.target == target else 0
-
-
-def _save(path: Path, standing: Standing) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("wb") as file:
-        file.write(msgspec.json.encode(standing))
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)

@@ -6,6 +6,8 @@ import time
 import uuid
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
+from typing import TypeAlias
 
 import msgspec
 
@@ -23,7 +25,6 @@ log = logging.getLogger(__name__)
 
 COMMIT_READINGS = 5_000
 COMMIT_FRAMES = 500  # well below a producer's window, or it would have to wait for the clock
-RETRY_SECONDS = 2.0
 ANSWER_SECONDS = 0.05  # a producer is told of a gap at most this often
 IDLE_SECONDS = 5.0
 
@@ -55,6 +56,9 @@ class Storage(Config, frozen=True):
 
 class _Event(Enum):
     CONNECTED = "connected"
+
+
+Inbox: TypeAlias = "queue.SimpleQueue[Message | _Event]"
 
 
 class Journal:
@@ -202,37 +206,30 @@ class Journal:
         self._service.bus.publish(topics.service(node, name, "committed"), encode(mark), retain=True)
 
 
-def main(options: Storage, service: Service) -> None:
+def listen(options: Storage, service: Service, inbox: Inbox) -> None:
+    """Subscribe to all that is to be stored."""
+    for node in dict.fromkeys(options.nodes or [service.node]):
+        service.bus.subscribe(topics.every_device("info", node), inbox.put)
+        service.bus.subscribe(topics.every_service("journal", node), inbox.put)
+        service.bus.subscribe(topics.every_service("replay", node), inbox.put)
+    service.bus.on_connect(lambda: inbox.put(_Event.CONNECTED))
+
+
+def main(options: Storage, service: Service, inbox: Inbox) -> None:
     """Store until the process is told to stop."""
     try:
         keep = Keep(options.keep_years, options.keep_raw_years, options.keep_gigabytes)
         store = open_writer(service.data, lambda: service.clock.synchronised, url=options.url, keep=keep)
     except (OSError, StoreDamaged) as error:
         raise ConfigError(f"the store cannot be opened: {error}") from None
-    inbox: queue.SimpleQueue[Message | _Event] = queue.SimpleQueue()
-    for node in dict.fromkeys(options.nodes or [service.node]):
-        service.bus.subscribe(topics.every_device("info", node), inbox.put)
-        service.bus.subscribe(topics.every_service("journal", node), inbox.put)
-        service.bus.subscribe(topics.every_service("replay", node), inbox.put)
-    service.bus.on_connect(lambda: inbox.put(_Event.CONNECTED))
     journal = Journal(options, service, store)
     try:
-        while True:
-            try:
-                _work(journal, inbox, service.alive)
-            except OSError as error:
-                log.error("%s; nothing is acknowledged until it can be", error)
-                service.count("disk_refusals")
-                service.wait(RETRY_SECONDS)
+        service.until_stopped(partial(_work, journal, inbox, service.alive), journal.finish)
     finally:
-        try:
-            journal.finish()
-        except OSError as error:
-            log.error("%s; the producers keep what was not stored", error)
         store.close()
 
 
-def _work(journal: Journal, inbox: "queue.SimpleQueue[Message | _Event]", alive: Callable[[], None]) -> None:
+def _work(journal: Journal, inbox: Inbox, alive: Callable[[], None]) -> None:
     """Take what comes for a while, until a commit is due at the latest, and commit; raise OSError if the disk refuses."""
     journal.resume()
     while (wait := journal.due()) > 0:

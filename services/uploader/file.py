@@ -14,6 +14,7 @@ from typing import Literal
 
 import msgspec
 
+from heliograph import durable
 from services.uploader.kinds import Home
 from services.uploader.lines import Names, Writer
 from services.uploader.options import TargetOptions
@@ -65,7 +66,7 @@ class Files:
             for path, some in texts.items():
                 _write(path, self._content(some, is_new=not sizes[path.name]), "ab")
             self._sizes.unlink()
-            _sync(self._folder)
+            durable.sync(self._folder)
             self._checked = True
             self._rotate()
         except OSError as error:
@@ -96,9 +97,9 @@ class Files:
                     path.unlink(missing_ok=True)
                 elif path.exists():
                     os.truncate(path, size)
-                    _sync(path)
+                    durable.sync(path)
             self._sizes.unlink()
-            _sync(self._folder)
+            durable.sync(self._folder)
         self._checked = True
 
     def _path(self, time: float) -> Path:
@@ -160,12 +161,4 @@ def _write(path: Path, content: bytes, mode: Literal["ab", "wb"]) -> None:
         file.flush()
         os.fsync(file.fileno())
     if is_new:
-        _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+        durable.sync(path.parent)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from tests.api.receiver import NOW, Receiver, receiver_at
@@ -87,6 +87,9 @@ def test_a_page_of_another_site_hears_nothing_and_says_nothing(receiver: Receive
     assert receiver.post("/data", key="", json=REPORT, headers={"origin": receiver.url}).status_code == 403
     assert receiver.post("/data", key="", json=REPORT, headers={"origin": "https://evil.example"}).status_code == 403
     assert receiver.producer.readings == []
+    address = f"ws://127.0.0.1:{receiver.running.port}/smartplug"
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(address, additional_headers={"Origin": "https://evil.example"})
 
 
 @pytest.mark.parametrize(

@@ -564,6 +564,21 @@ def test_a_storage_that_starts_and_a_broker_that_forgot_are_told_the_watermarks(
     assert (third.committed, third.storage) == (1, second.storage)
 
 
+def test_what_the_broker_kept_while_storage_was_away_is_stored_when_it_is_back(
+    tmp_path: Path, broker: Any, desk: Desk, processes: Any, eventually: Callable[..., Any]
+) -> None:
+    data = tmp_path / "data"
+    config = configure(tmp_path, broker.port, data)
+    process = processes.start("services.storage", config)
+    eventually(desk.is_read)
+    process.kill()
+    process.wait()
+    for value in range(20):  # without an outbox, so nobody sends it again
+        assert desk.publish(JOURNAL, msgspec.json.encode(Frame(frame(value, value).blocks)))
+    processes.start("tests.storage.slow_storage", config)
+    eventually(lambda: stored(data) == list(range(20)))
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"

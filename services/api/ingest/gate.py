@@ -43,8 +43,12 @@ class Gate:
     def enter(self, kind: str, connection: HTTPConnection) -> None:
         """Count a request; raise Refused if a page of another site sends it: a browser says where a page is from."""
         self._count(f"requests_{kind}")
-        if is_foreign(connection, self._origins):
+        if self.is_foreign(connection):
             raise Refused("a page of another site may not write here; see origins in [api]", 403)
+
+    def is_foreign(self, connection: HTTPConnection) -> bool:
+        """Whether a page asks that is neither of this node nor one that may."""
+        return is_foreign(connection, self._origins)
 
     async def body(self, request: Request) -> bytes:
         """Return the body; raise Refused."""

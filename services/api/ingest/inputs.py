@@ -5,13 +5,12 @@ without a name are called by their position, from 1, as emoncms calls them.
 """
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from heliograph import topics, units
-from heliograph.messages import Channel, Value
+from heliograph.messages import Channel, Value, is_value
 from heliograph.pending import shown
 from services.api.errors import Refused
 from services.api.ingest.intake import Report
@@ -37,7 +36,7 @@ def node_key(node: object) -> str:
     """Return a node as the configuration names it, 15 and 15.0 as "15"; raise Refused for what is none."""
     if isinstance(node, bool) or not isinstance(node, str | int | float):
         raise Refused(f"node: {shown(node)[:40]} is neither a number nor a name")
-    text = node.strip() if isinstance(node, str) else f"{node:.15g}" if _is_number(node) else ""
+    text = node.strip() if isinstance(node, str) else f"{node:.15g}" if is_value(node) else ""
     if not text or len(text) > 100:
         raise Refused(f"node: {shown(node)[:40]} is neither a number nor a name")
     return str(int(text.partition(".")[0])) if _DIGITS.fullmatch(text) else text
@@ -145,17 +144,10 @@ def _add(inputs: Inputs, name: str, value: object) -> None:
         value = float(value)
     if value is None:
         return
-    if not isinstance(value, int | float) or not _is_number(value):
+    if not isinstance(value, int | float) or not is_value(value):
         inputs.refused.append(f"{name[:40]}: {shown(value)[:40]} is not a number")
         return
     inputs.values[name] = int(value) if isinstance(value, bool) else value
-
-
-def _is_number(value: float) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def _place(name: str) -> int:

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from heliograph import topics
+from heliograph import durable, topics
 from heliograph.messages import Availability, Channel, Info, Value
 from heliograph.pending import is_good, shown
 from heliograph.store.readings import EARLIEST, latest_time
@@ -243,11 +243,8 @@ def _load(file: Path) -> dict[str, Info]:
 
 
 def _save(file: Path, infos: Mapping[str, Info]) -> bool:
-    partial = file.with_suffix(".partial")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(msgspec.json.encode(infos))
-        partial.replace(file)
+        durable.write(file, msgspec.json.encode(infos))
     except OSError as error:
         log.warning("cannot remember the devices: %s", error)
         return False

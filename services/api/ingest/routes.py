@@ -1,6 +1,5 @@
 """The routes of readings that come in over HTTP, and how openapi.json describes them."""
 
-from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request
@@ -21,8 +20,8 @@ SECURITY_SCHEMES: dict[str, Any] = {
     "header": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
     "parameter": {"type": "apiKey", "in": "query", "name": "apikey"},
 }
-_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
-_KEY_OR_PARAMETER = [*_KEY, {"parameter": []}]
+KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
+_KEY_OR_PARAMETER = [*KEY, {"parameter": []}]
 _TEXTS: dict[int | str, dict[str, Any]] = {
     200: {"description": "Taken.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
@@ -44,7 +43,7 @@ class Ingest(NamedTuple):
     plugs: Plugs
 
 
-def register(app: FastAPI, ingest: Ingest, origins: Collection[str]) -> None:
+def register(app: FastAPI, ingest: Ingest) -> None:
     """Add the routes to an application."""
 
     @app.post(
@@ -52,7 +51,7 @@ def register(app: FastAPI, ingest: Ingest, origins: Collection[str]) -> None:
         status_code=202,
         responses={202: described(Taken, "All are in the outbox: they will be stored.")[200], **_problems()},
         tags=["ingest"],
-        openapi_extra={"security": _KEY, "requestBody": _json_body("ReadingGiven", or_list=True)},
+        openapi_extra={"security": KEY, "requestBody": _one_or_more("ReadingGiven")},
     )
     async def readings(request: Request) -> Response:
         """Take one reading of a device of this node, or a list of them; all of them or none."""
@@ -80,7 +79,7 @@ def register(app: FastAPI, ingest: Ingest, origins: Collection[str]) -> None:
 
     @app.websocket("/smartplug")
     async def smartplug_feed(websocket: WebSocket) -> None:
-        await ingest.plugs.serve(websocket, origins)
+        await ingest.plugs.serve(websocket)
 
     for prefix in ("", "/emoncms"):
         for suffix in ("", ".json"):
@@ -139,9 +138,9 @@ def _problems() -> dict[int | str, dict[str, Any]]:
     return {"4XX": wrong, 503: {**found[503], "description": "The disk refuses it: send it again."}}
 
 
-def _json_body(name: str, *, or_list: bool) -> dict[str, Any]:
-    reference: dict[str, Any] = {"$ref": f"#/components/schemas/{name}"}
-    schema = {"oneOf": [reference, {"type": "array", "items": reference}]} if or_list else reference
+def _one_or_more(name: str) -> dict[str, Any]:
+    reference = {"$ref": f"#/components/schemas/{name}"}
+    schema = {"oneOf": [reference, {"type": "array", "items": reference}]}
     return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 

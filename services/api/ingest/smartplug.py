@@ -15,10 +15,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from heliograph.messages import Channel
-from services.api.answers import Problem, answer
 from services.api.errors import Refused
 from services.api.ingest import inputs
-from services.api.ingest.gate import Gate, is_foreign
+from services.api.ingest.gate import Gate
 from services.api.ingest.intake import Intake, Report
 from services.api.ingest.options import SmartPlug
 from services.api.live import Live
@@ -59,7 +58,7 @@ class Plugs:
         self._clients: set[Client] = set()
 
     async def report(self, request: Request) -> Response:
-        """Take one report."""
+        """Take one report; raise Refused."""
         try:
             self._gate.enter(KIND, request)
             if not self._plugs:
@@ -79,14 +78,12 @@ class Plugs:
             await self._intake.take([report])
         except Refused as error:
             self._gate.refused(KIND, error, "")
-            found = answer(Problem(error.detail), error.status)
-            found.headers.update(error.headers)
-            return found
+            raise
         return JSONResponse({})
 
-    async def serve(self, websocket: WebSocket, origins: Any = ()) -> None:
+    async def serve(self, websocket: WebSocket) -> None:
         """Tell one client of every report, and answer what it asks, until it goes."""
-        if not self._plugs or is_foreign(websocket, origins):
+        if not self._plugs or self._gate.is_foreign(websocket):
             await websocket.close(1008, "no plugs are taken here, or not for this page")
             return
         await websocket.accept()
