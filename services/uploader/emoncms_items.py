@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from services.uploader import templates
 from services.uploader.numbers import Number, number
+from services.uploader.options import PLACE
 from services.uploader.outgoing import Outlet, Row
 
-PLACE = ("node", "device", "channel", "unit")
 MOST_POSITIONS = 99  # IoTaWatt's names of inputs are 1 to 99
 
 
