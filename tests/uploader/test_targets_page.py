@@ -40,4 +40,4 @@ def test_what_is_commented_out_is_the_default_or_possible(kind: str, sample: str
 
 
 def test_every_kind_that_sends_to_others_has_its_section() -> None:
-    assert {kind for kind, _ in SAMPLES} >= set(kinds.known()) - {"influxdb", "file"}
+    assert {kind for kind, _ in SAMPLES} >= set(kinds.KINDS) - {"influxdb", "file"}
