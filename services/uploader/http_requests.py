@@ -158,7 +158,7 @@ def check(recipe: Recipe, variables: Sequence[str]) -> None:
     for option, template in recipe._asdict().items():
         if option in ("url", "headers", "query", "form", "json", "body", "item"):
             found = {name for name in _identifiers(template) if name.startswith(VALUE)}
-            templates.check_all(option, _plain(template), (*(by_row if option == "item" else known), *sorted(found)))
+            templates.check_all(option, template, (*(by_row if option == "item" else known), *sorted(found)))
 
 
 def _identifiers(template: Any) -> set[str]:
@@ -167,10 +167,6 @@ def _identifiers(template: Any) -> set[str]:
     if isinstance(template, Mapping):
         template = list(template.values())
     return {name for part in template for name in _identifiers(part)} if isinstance(template, list) else set()
-
-
-def _plain(template: Any) -> Any:
-    return dict(template) if isinstance(template, Mapping) else template
 
 
 def _text(value: Any) -> str:
