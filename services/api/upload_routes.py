@@ -25,7 +25,7 @@ from services.api.uploads import (
 BASE = "/api/v1/uploads"
 MOST_LETTERS = 1_000
 LARGEST = 1 << 62
-_KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
+_KEY: dict[str, Any] = {"security": [{"bearer": []}, {"header": []}]}
 _OPTIONS = {
     "type": "object",
     "description": "As in config.toml, docs/targets.md; `…` keeps a secret.",
@@ -73,7 +73,7 @@ def _register_targets(app: FastAPI, uploader: Uploader) -> None:
         status_code=204,
         responses={204: {"description": "It is forgotten."}, **_problems()},
         tags=["uploads"],
-        openapi_extra={"security": _KEY},
+        openapi_extra=_KEY,
     )
     async def delete(request: Request, name: Name, node: NodeQuery = None) -> Response:
         """Forget a target, how far it has come, and its dead letters."""
@@ -85,7 +85,7 @@ def _register_targets(app: FastAPI, uploader: Uploader) -> None:
         f"{BASE}/{{name}}/pause",
         responses=_answers(UploadTarget, "The target as it is now."),
         tags=["uploads"],
-        openapi_extra={"security": _KEY},
+        openapi_extra=_KEY,
     )
     async def pause(request: Request, name: Name, node: NodeQuery = None) -> Response:
         """Hold what is not sent."""
@@ -96,7 +96,7 @@ def _register_targets(app: FastAPI, uploader: Uploader) -> None:
         f"{BASE}/{{name}}/resume",
         responses=_answers(UploadTarget, "The target as it is now."),
         tags=["uploads"],
-        openapi_extra={"security": _KEY},
+        openapi_extra=_KEY,
     )
     async def resume(request: Request, name: Name, node: NodeQuery = None) -> Response:
         """Go on at once, also where a target is only waited for."""
@@ -107,7 +107,7 @@ def _register_targets(app: FastAPI, uploader: Uploader) -> None:
         f"{BASE}/{{name}}/test",
         responses=_answers(Trial, "What became of it."),
         tags=["uploads"],
-        openapi_extra={"security": _KEY},
+        openapi_extra=_KEY,
     )
     async def test(request: Request, name: Name, node: NodeQuery = None) -> Response:
         """Send one reading now, paused or not; the answer takes as long as the target."""
@@ -145,9 +145,7 @@ def _register_letters(app: FastAPI, uploader: Uploader) -> None:
         change = uploads.parsed(LetterChange, await uploader.body(request))
         return answer(await uploader.edit(node, name, number, change))
 
-    @app.delete(
-        base, responses=_answers(Affected, "They are gone."), tags=["uploads"], openapi_extra={"security": _KEY}
-    )
+    @app.delete(base, responses=_answers(Affected, "They are gone."), tags=["uploads"], openapi_extra=_KEY)
     async def drop(request: Request, name: Name, ids: IdsQuery = None, node: NodeQuery = None) -> Response:
         """Forget dead letters: those with these ids, or all."""
         await uploader.body(request)
@@ -181,7 +179,7 @@ def _problems() -> dict[int | str, dict[str, Any]]:
 
 def _takes(schema: dict[str, Any], *, required: bool = False) -> dict[str, Any]:
     body = {"required": required, "content": {"application/json": {"schema": schema}}}
-    return {"security": _KEY, "requestBody": body}
+    return {**_KEY, "requestBody": body}
 
 
 def _reference(kind: type[Struct]) -> dict[str, Any]:
