@@ -33,7 +33,7 @@ class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
     url: str = "https://emoncms.org"
     key: Secret
     userid: str = ""
-    node: str = "$device"
+    node: str = "${device}"
     times: Literal["absolute", "sentat"] = "absolute"
     compress: bool = False
     ca: str = ""
