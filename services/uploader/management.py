@@ -115,21 +115,15 @@ class Management:
         """Carry out any command but `test`, and return the answer."""
         try:
             return {"ok": True, **self._commands[command](decode(Request, payload or b"{}"))}
-        except MessageError as error:
-            return _refused("invalid", str(error))
-        except Refusal as error:
-            return _refused(error.code, str(error))
-        except StateAway as error:
-            return _refused("away", str(error))
+        except (MessageError, Refusal, StateAway) as error:
+            return _refused(error)
 
     def test(self, payload: bytes, answered: Callable[[dict[str, Any]], object]) -> None:
         """Have a target send one reading, and call back with the answer, from another thread."""
         try:
             lane = self._lane(decode(Request, payload or b"{}"))
-        except MessageError as error:
-            answered(_refused("invalid", str(error)))
-        except Refusal as error:
-            answered(_refused(error.code, str(error)))
+        except (MessageError, Refusal) as error:
+            answered(_refused(error))
         else:
             lane.trial().add_done_callback(partial(_tell, answered))
 
@@ -271,8 +265,9 @@ def _texts(values: Iterable[object]) -> set[str]:
     return found
 
 
-def _refused(code: str, said: str) -> dict[str, Any]:
-    return {"ok": False, "code": code, "error": said}
+def _refused(error: MessageError | Refusal | StateAway) -> dict[str, Any]:
+    code = error.code if isinstance(error, Refusal) else "away" if isinstance(error, StateAway) else "invalid"
+    return {"ok": False, "code": code, "error": str(error)}
 
 
 def _tell(answered: Callable[[dict[str, Any]], object], trial: Future[Trial]) -> None:
