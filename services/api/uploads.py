@@ -18,13 +18,12 @@ from starlette.requests import Request
 from heliograph import topics
 from heliograph.commands import NoAnswer
 from heliograph.errors import MessageError
-from heliograph.messages import Value, decode
+from heliograph.messages import Count, Value, decode
 from services.api.errors import Busy, Refused
 from services.api.ingest.gate import Gate
 from services.api.live import LATEST, Live
 
 T = TypeVar("T", bound=Struct)
-Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]  # what SQLite can hold
 Ask = Callable[[str, str, str, bytes, float], bytes]  # node, service, command, payload, seconds; raises NoAnswer
 
 SERVICE = "uploader"
@@ -102,7 +101,7 @@ class Affected(Struct):
 class LetterChoice(Struct, forbid_unknown_fields=True):
     """The ids of dead letters; null, or left out: all of them."""
 
-    ids: list[Number] | None = None
+    ids: list[Count] | None = None
 
 
 class LetterChange(Struct, forbid_unknown_fields=True):

@@ -15,9 +15,9 @@ import msgspec
 
 from services.uploader import options as shared
 from services.uploader import statuses, templates
-from services.uploader.emoncms_items import PLACE, Items
+from services.uploader.emoncms_items import Items
 from services.uploader.kinds import Home
-from services.uploader.options import Secret, TargetOptions
+from services.uploader.options import PLACE, Secret, TargetOptions
 from services.uploader.outgoing import Answer, Limits, Refused, Row, TryLater
 from services.uploader.web import Reply, Web
 
@@ -33,7 +33,7 @@ class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
     url: str = "https://emoncms.org"
     key: Secret
     userid: str = ""
-    node: str = "$device"
+    node: str = "${device}"
     times: Literal["absolute", "sentat"] = "absolute"
     compress: bool = False
     ca: str = ""
@@ -118,10 +118,7 @@ class Emoncms:
     def _newest_of(self, node: str) -> int | None:
         bearer = {"Authorization": f"Bearer {self._options.key}"}
         reply = self._web.request("GET", f"{self._url}/input/get?{urlencode({'node': node})}", b"", bearer)
-        try:
-            statuses.check(reply)
-        except Refused as error:
-            raise TryLater(str(error)) from None
+        statuses.check_answered(reply)
         text = reply.body.decode("utf-8", "replace")
         times = [int(found) for found in re.findall(r'"time"\s*:\s*"?(\d+)', text)]
         if not times and "Node does not exist" not in text and text.strip() not in ("[]", "{}"):

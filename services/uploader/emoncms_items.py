@@ -6,7 +6,6 @@ from services.uploader import templates
 from services.uploader.numbers import Number, number
 from services.uploader.outgoing import Outlet, Row
 
-PLACE = ("node", "device", "channel", "unit")
 MOST_POSITIONS = 99  # IoTaWatt's names of inputs are 1 to 99
 
 
@@ -25,7 +24,7 @@ class Items:
 
     def node(self, outlet: Outlet) -> str:
         """Return what the node of an outlet is called at Emoncms."""
-        return templates.filled(self._template, dict(zip(PLACE, outlet, strict=False)))
+        return templates.filled(self._template, outlet._asdict())
 
     def mistake(self, row: Row) -> str:
         """Return why Emoncms would not take a row: a bad number there ends the whole bulk; "" if it would."""

@@ -73,9 +73,8 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     def recipe(self) -> Recipe:
         """Return how requests are made."""
         if self.preset:
-            recipe = http_presets.PRESETS[self.preset].recipe
-            path = "/input/post.json" if self.preset == "oemgateway" else ""
-            return recipe._replace(url=self.url.rstrip("/") + path if path else self.url)
+            preset = http_presets.PRESETS[self.preset]
+            return preset.recipe._replace(url=self.url.rstrip("/") + preset.path if preset.path else self.url)
         return Recipe(
             url=self.url,
             method=self.method,

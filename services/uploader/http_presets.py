@@ -11,9 +11,10 @@ from services.uploader.http_requests import Recipe
 
 
 class Preset(NamedTuple):
-    """A recipe, what its server answers, and the variables that must and may be given."""
+    """A recipe, what follows the target's url, what the server answers, and the variables that must and may be given."""
 
     recipe: Recipe
+    path: str = ""
     answer: str = ""
     refusal: str = ""
     needed: tuple[str, ...] = ()
@@ -78,6 +79,7 @@ PRESETS: dict[str, Preset] = {
             send="device",
             safe="{}:,",
         ),
+        path="/input/post.json",
         answer=r"\Aok\Z",
         needed=("key",),
     ),

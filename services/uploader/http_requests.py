@@ -157,20 +157,7 @@ def check(recipe: Recipe, variables: Sequence[str]) -> None:
     known = (*by_row, *(("items",) if recipe.send == "batch" else BY_CHANNEL if recipe.send == "channel" else ()))
     for option, template in recipe._asdict().items():
         if option in ("url", "headers", "query", "form", "json", "body", "item"):
-            found = {name for name in _identifiers(template) if name.startswith(VALUE)}
-            templates.check_all(option, _plain(template), (*(by_row if option == "item" else known), *sorted(found)))
-
-
-def _identifiers(template: Any) -> set[str]:
-    if isinstance(template, str):
-        return set(re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", template))
-    if isinstance(template, Mapping):
-        template = list(template.values())
-    return {name for part in template for name in _identifiers(part)} if isinstance(template, list) else set()
-
-
-def _plain(template: Any) -> Any:
-    return dict(template) if isinstance(template, Mapping) else template
+            templates.check_all(option, template, by_row if option == "item" else known, (VALUE,))
 
 
 def _text(value: Any) -> str:

@@ -62,11 +62,16 @@ def check(reply: Reply, version: int) -> None:
     raise TryLater(said, after=reply.after)
 
 
-def _json(reply: Reply) -> dict[str, Any]:
+def decoded(reply: Reply) -> Any:
+    """Return what the JSON of an answer holds, None if it is none."""
     try:
-        found = msgspec.json.decode(reply.body)
+        return msgspec.json.decode(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return {}
+        return None
+
+
+def _json(reply: Reply) -> dict[str, Any]:
+    found = decoded(reply)
     return found if isinstance(found, dict) else {}
 
 

@@ -4,11 +4,12 @@ import csv
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
 import msgspec
 
+from services.uploader.influxdb_answers import decoded
 from services.uploader.lines import Field
 from services.uploader.outgoing import TryLater
 from services.uploader.web import Reply, Web
@@ -43,7 +44,7 @@ def version_1(web: Web, place: Place, fields: Sequence[Field]) -> float | None:
             "POST", f"{place.base}/query", body, {"Content-Type": "application/x-www-form-urlencoded", **place.headers}
         )
         _raise_unless_answered(reply)
-        answer = _decoded(reply)
+        answer = decoded(reply)
         for result in answer.get("results", []) if isinstance(answer, dict) else []:
             for series in result.get("series", []):
                 newest += [row[0] / 1000 for row in series.get("values", []) if isinstance(row[0], int | float)]
@@ -83,7 +84,7 @@ def version_3(web: Web, place: Place, fields: Sequence[Field]) -> float | None:
             "GET", f"{place.base}/api/v3/query_sql?{urlencode(query, quote_via=quote)}", b"", place.headers
         )
         _raise_unless_answered(reply)
-        rows = _decoded(reply) if reply.ok else None
+        rows = decoded(reply) if reply.ok else None
         if isinstance(rows, list) and rows and isinstance(rows[0], dict) and isinstance(rows[0].get("newest"), str):
             moment = _moment(rows[0]["newest"])
             newest += [] if moment is None else [moment]
@@ -120,10 +121,3 @@ def _raise_unless_answered(reply: Reply) -> None:
     """Raise TryLater if another time the answer may be another one; what it does not know is none."""
     if reply.status in (401, 403, 408, 429) or reply.status >= 500:
         raise TryLater(reply.said(), after=reply.after)
-
-
-def _decoded(reply: Reply) -> Any:
-    try:
-        return msgspec.json.decode(reply.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None

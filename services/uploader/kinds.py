@@ -58,11 +58,6 @@ class Module(Protocol):
         ...
 
 
-def known() -> tuple[str, ...]:
-    """Return the names of all kinds."""
-    return KINDS
-
-
 def load(kind: str) -> Module:
     """Return the module of a kind; raise ValueError if there is no such kind."""
     if kind not in KINDS:

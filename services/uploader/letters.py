@@ -60,7 +60,7 @@ def edited(row: Row, values: Mapping[str, Value | None], time: float | None) -> 
     wanted = dict(values)
     kept: list[tuple[Outlet, Value]] = []
     for outlet, value in zip(row.outlets, row.values, strict=True):
-        key = next((key for key in ("/".join(outlet[:3]), outlet.name) if key in wanted), None)
+        key = next((key for key in (outlet.series, outlet.name) if key in wanted), None)
         changed = value if key is None else wanted.pop(key)
         if changed is None:
             continue
@@ -69,7 +69,7 @@ def edited(row: Row, values: Mapping[str, Value | None], time: float | None) -> 
         kept.append((outlet, changed))
     if wanted:
         raise ValueError(
-            f"values: the letter has no {next(iter(wanted))!r}; it has {', '.join(map(_name, row.outlets))}"
+            f"values: the letter has no {next(iter(wanted))!r}; it has {', '.join(one.series for one in row.outlets)}"
         )
     if not kept:
         raise ValueError("values: nothing is left to send; drop the letter instead")
@@ -88,11 +88,7 @@ def told(letter: Letter) -> dict[str, Any]:
         "again": letter.again,
         "time": letter.row.time,
         "values": {
-            _name(outlet): value if is_value(value) else str(value)
+            outlet.series: value if is_value(value) else str(value)
             for outlet, value in zip(letter.row.outlets, letter.row.values, strict=True)
         },
     }
-
-
-def _name(outlet: Outlet) -> str:
-    return "/".join(outlet[:3])

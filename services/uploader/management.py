@@ -14,14 +14,14 @@ from typing import Annotated, Any, Protocol
 import msgspec
 from msgspec import Meta, Struct, field
 
-from heliograph import topics
+from heliograph import commands, topics
 from heliograph.bus import Message
 from heliograph.errors import MessageError
 from heliograph.messages import Count, Value, decode
 from heliograph.service import Service
 from services.uploader import kinds, letters
 from services.uploader.course import Trial
-from services.uploader.hiding import hider
+from services.uploader.hiding import HIDDEN, hider
 from services.uploader.lane import Lane
 from services.uploader.options import TargetOptions, secret_names, shown
 from services.uploader.state import State, StateAway
@@ -115,21 +115,15 @@ class Management:
         """Carry out any command but `test`, and return the answer."""
         try:
             return {"ok": True, **self._commands[command](decode(Request, payload or b"{}"))}
-        except MessageError as error:
-            return _refused("invalid", str(error))
-        except Refusal as error:
-            return _refused(error.code, str(error))
-        except StateAway as error:
-            return _refused("away", str(error))
+        except (MessageError, Refusal, StateAway) as error:
+            return _refused(error)
 
     def test(self, payload: bytes, answered: Callable[[dict[str, Any]], object]) -> None:
         """Have a target send one reading, and call back with the answer, from another thread."""
         try:
             lane = self._lane(decode(Request, payload or b"{}"))
-        except MessageError as error:
-            answered(_refused("invalid", str(error)))
-        except Refusal as error:
-            answered(_refused(error.code, str(error)))
+        except (MessageError, Refusal) as error:
+            answered(_refused(error))
         else:
             lane.trial().add_done_callback(partial(_tell, answered))
 
@@ -146,7 +140,7 @@ class Management:
                 self._respond(message, self.answer(command, message.payload))
 
     def _respond(self, message: Message, answer: dict[str, Any]) -> None:
-        if _is_response(message.response_topic):
+        if commands.is_response(message.response_topic):
             payload = msgspec.json.encode(answer)
             self._service.bus.publish(message.response_topic, payload, qos=1, correlation=message.correlation)
 
@@ -173,7 +167,7 @@ class Management:
         told["name"] = name
         self._changeable(name)
         kept = self._kept(name, told.get("kind"))
-        told = {**{key: value for key, value in kept.items() if told.get(key, "…") == "…"}, **_without_hidden(told)}
+        told = {**kept, **{key: value for key, value in told.items() if value != HIDDEN}}
         hide = hider(_texts(told.get(key) for key in _secret_names(told.get("kind"))))
         try:
             options = kinds.parsed(told)
@@ -264,10 +258,6 @@ def _secret_names(kind: object) -> set[str]:
     return secret_names(kinds.load(kind).Options) if isinstance(kind, str) and kind in kinds.KINDS else set()
 
 
-def _without_hidden(told: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in told.items() if value != "…"}
-
-
 def _texts(values: Iterable[object]) -> set[str]:
     found: set[str] = set()
     for value in values:
@@ -275,17 +265,10 @@ def _texts(values: Iterable[object]) -> set[str]:
     return found
 
 
-def _refused(code: str, said: str) -> dict[str, Any]:
-    return {"ok": False, "code": code, "error": said}
+def _refused(error: MessageError | Refusal | StateAway) -> dict[str, Any]:
+    code = error.code if isinstance(error, Refusal) else "away" if isinstance(error, StateAway) else "invalid"
+    return {"ok": False, "code": code, "error": str(error)}
 
 
 def _tell(answered: Callable[[dict[str, Any]], object], trial: Future[Trial]) -> None:
     answered(trial.result()._asdict())
-
-
-def _is_response(topic: str) -> bool:
-    """Whether an answer may go there; anywhere else, a requester would write with the rights of who answers."""
-    try:
-        return topics.parse(topic).kind == "response"
-    except ValueError:
-        return False

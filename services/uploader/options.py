@@ -14,6 +14,7 @@ from msgspec import inspect
 from heliograph import topics
 from heliograph.config import Config
 from services.uploader import templates
+from services.uploader.hiding import HIDDEN
 
 Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]  # never shown again: see secrets()
 PLACE = ("node", "device", "channel", "unit")  # what the names of channels can be made of
@@ -126,35 +127,28 @@ def secrets(options: TargetOptions) -> set[str]:
 
 
 def shown(options: TargetOptions) -> dict[str, Any]:
-    """Return the options as JSON has them, with "…" in the place of each secret that is set."""
+    """Return the options as JSON has them, with HIDDEN in the place of each secret that is set."""
     told: dict[str, Any] = msgspec.to_builtins(options)
     for name, text in _secrets(options):
         if text:
-            told[name] = dict.fromkeys(told[name], "…") if isinstance(told[name], dict) else "…"
+            told[name] = dict.fromkeys(told[name], HIDDEN) if isinstance(told[name], dict) else HIDDEN
     return told
 
 
 def secret_names(wanted: type[TargetOptions]) -> set[str]:
     """Return the names of those options of a kind that are never shown."""
-    found = inspect.type_info(wanted)
-    fields = found.fields if isinstance(found, inspect.StructType) else ()
-    return {
-        field.encode_name
-        for field in fields
-        if _is_secret(field.type) or (isinstance(field.type, inspect.DictType) and _is_secret(field.type.value_type))
-    }
+    return {field.encode_name for field in _secret_fields(wanted)}
 
 
 def _secrets(options: TargetOptions) -> Iterator[tuple[str, str]]:
-    wanted = inspect.type_info(type(options))
-    for field in wanted.fields if isinstance(wanted, inspect.StructType) else ():
+    for field in _secret_fields(type(options)):
         value = getattr(options, field.name)
-        kind = field.type
-        if _is_secret(kind):
-            yield field.encode_name, value
-        elif isinstance(kind, inspect.DictType) and _is_secret(kind.value_type):
-            yield from ((field.encode_name, text) for text in value.values())
+        yield from ((field.encode_name, text) for text in (value.values() if isinstance(value, dict) else [value]))
 
 
-def _is_secret(kind: inspect.Type) -> bool:
-    return isinstance(kind, inspect.Metadata) and bool((kind.extra or {}).get("secret"))
+def _secret_fields(wanted: type[TargetOptions]) -> Iterator[inspect.Field]:
+    found = inspect.type_info(wanted)
+    for field in found.fields if isinstance(found, inspect.StructType) else ():
+        kind = field.type.value_type if isinstance(field.type, inspect.DictType) else field.type
+        if isinstance(kind, inspect.Metadata) and (kind.extra or {}).get("secret"):
+            yield field

@@ -17,6 +17,11 @@ class Outlet(NamedTuple):
     kind: Kind
     name: str
 
+    @property
+    def series(self) -> str:
+        """What the channel is called here: node/device/channel."""
+        return "/".join(self[:3])
+
 
 class Row(NamedTuple):
     """Values of one moment (seconds since 1970 UTC), `values[i]` of `outlets[i]`.

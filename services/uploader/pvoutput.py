@@ -17,6 +17,7 @@ from services.uploader import pvoutput_answers as answers
 from services.uploader.kinds import Home
 from services.uploader.options import Secret, TargetOptions
 from services.uploader.outgoing import Answer, Limits, Refused, Row, TryLater
+from services.uploader.pace import KEPT_REQUESTS
 from services.uploader.pvoutput_fields import BASIC, ENERGIES, FIELDS, NAMES, Entry, Fields
 from services.uploader.sun import elevation
 from services.uploader.web import Reply, Web
@@ -25,7 +26,6 @@ DAY = 86_400.0
 FREE = Limits(rows=30, seconds=0.3, per_hour=60, age=14 * DAY, interval=300.0)
 DONOR = FREE._replace(rows=100, per_hour=300, age=90 * DAY)
 BODY = 3_000  # bytes of a batch, as IoTaWatt's
-KEPT = 5  # requests of an hour that are left to others with the same key
 BUSY = 30.0  # seconds to wait while it loads
 RESET_UNKNOWN = 600.0
 FORM = "application/x-www-form-urlencoded"
@@ -218,7 +218,7 @@ class PVOutput:
 
     def _request(self, page: str, form: Mapping[str, str]) -> Reply:
         if pause := self._pause():
-            raise TryLater(f"{KEPT} requests of this hour are kept for others with the same key", after=pause)
+            raise TryLater(f"{KEPT_REQUESTS} requests of this hour are kept for others with the same key", after=pause)
         sleep(max(0.0, self._asked + FREE.seconds - monotonic()))
         self._asked = monotonic()
         headers = {
@@ -234,7 +234,7 @@ class PVOutput:
 
     def _pause(self) -> float:
         """Return for how long to leave PVOutput alone, so that a few requests of the hour are left."""
-        if self._rate is None or self._rate.remaining > KEPT:
+        if self._rate is None or self._rate.remaining > KEPT_REQUESTS:
             return 0.0
         return max(0.0, self._rate.reset - time())
 
@@ -244,10 +244,7 @@ class PVOutput:
             raise TryLater(reply.said(), after=self._pause() or RESET_UNKNOWN)
         if "Load in progress" in reply.said():
             raise TryLater(reply.said(), after=BUSY)
-        try:
-            statuses.check(reply)
-        except Refused as error:
-            raise TryLater(str(error)) from None
+        statuses.check_answered(reply)
 
 
 def _cumulative(part: Sequence[Entry]) -> str:

@@ -92,9 +92,7 @@ class Fields:
                 continue
             if target in plan:
                 other = outlets[plan[target][0]]
-                raise ValueError(
-                    f"{'/'.join(other[:3])} and {'/'.join(outlet[:3])} are both v{target}: name one otherwise"
-                )
+                raise ValueError(f"{other.series} and {outlet.series} are both v{target}: name one otherwise")
             plan[target] = (place, target, _factor(outlet.unit, target))
         return list(plan.values())
 

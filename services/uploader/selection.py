@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from heliograph.store.interface import Series
 from services.uploader import templates
-from services.uploader.options import PLACE, TargetOptions, fits
+from services.uploader.options import TargetOptions, fits
 from services.uploader.outgoing import Outlet
 
 
@@ -33,5 +33,5 @@ class Selection:
         if any(fits(pattern, series.name) for pattern in options.without):
             return None
         template = next((name for pattern, name in options.names.items() if fits(pattern, series.name)), options.called)
-        name = templates.filled(template, dict(zip(PLACE, series[1:5], strict=True)))
+        name = templates.filled(template, series._asdict())
         return Outlet(series.node, series.device, series.channel, series.unit, series.kind, name)

@@ -29,3 +29,11 @@ def check(reply: Reply) -> None:
         raise TryLater(f"HTTP {reply.status}: it moved to {reply.headers.get('location', 'elsewhere')}: check url")
     advice = ADVICE.get(reply.status)
     raise TryLater(f"{reply.said()} ({advice})" if advice else reply.said(), after=reply.after)
+
+
+def check_answered(reply: Reply) -> None:
+    """Return if a question was answered; raise TryLater if it was not, for that says nothing about rows."""
+    try:
+        check(reply)
+    except Refused as error:
+        raise TryLater(str(error)) from None

@@ -9,13 +9,13 @@ from string import Template
 from typing import Any
 
 
-def check(option: str, template: str, names: Collection[str]) -> None:
-    """Raise ValueError unless a template can be filled with these names."""
+def check(option: str, template: str, names: Collection[str], prefixes: tuple[str, ...] = ()) -> None:
+    """Raise ValueError unless a template can be filled with these names, and such that begin with a prefix."""
     parsed = Template(template)
     if not parsed.is_valid():
         raise ValueError(f"{option}: a $ without a name in {template!r}; $$ is a dollar sign")
     for name in parsed.get_identifiers():
-        if name not in names:
+        if name not in names and not name.startswith(prefixes):
             raise ValueError(f"{option}: there is no ${name}; there are {' '.join(f'${known}' for known in names)}")
 
 
@@ -31,13 +31,13 @@ def alone(template: str) -> str:
     return template[1:] if template.startswith("$") and template[1:].isidentifier() else ""
 
 
-def check_all(option: str, template: Any, names: Collection[str]) -> None:
+def check_all(option: str, template: Any, names: Collection[str], prefixes: tuple[str, ...] = ()) -> None:
     """Check every text in lists and tables within each other."""
     if isinstance(template, str):
-        check(option, template, names)
+        check(option, template, names, prefixes)
     elif isinstance(template, dict):
         for key, value in template.items():
-            check_all(f"{option}.{key}", value, names)
+            check_all(f"{option}.{key}", value, names, prefixes)
     elif isinstance(template, list):
         for value in template:
-            check_all(option, value, names)
+            check_all(option, value, names, prefixes)

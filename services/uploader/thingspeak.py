@@ -131,10 +131,7 @@ class ThingSpeak:
         reply = self._web.request("GET", f"{where}?{urlencode({**query, **key})}")
         if reply.status in (400, 401, 403, 404) and not key:
             return None
-        try:
-            statuses.check(reply)
-        except Refused as error:
-            raise TryLater(str(error)) from None
+        statuses.check_answered(reply)
         return reply
 
     def _send(self, entries: dict[int, dict[str, object]]) -> str:
@@ -180,8 +177,8 @@ def _entry(row: Row) -> dict[str, object]:
         if outlet.name not in FIELDS:
             continue
         if outlet.name in found:
-            both = " and ".join("/".join(one[:3]) for one in (found[outlet.name], outlet))
-            raise ValueError(f"{both} are both {outlet.name}: name one otherwise")
+            other = found[outlet.name]
+            raise ValueError(f"{other.series} and {outlet.series} are both {outlet.name}: name one otherwise")
         found[outlet.name] = outlet
         entry[outlet.name] = value if isinstance(value, str) else number(value)
     return entry

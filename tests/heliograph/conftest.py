@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,13 +11,20 @@ from tests.heliograph.engines import Embedded, Engine, Postgres
 from tests.heliograph.postgres_server import Server
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
+@contextmanager
+def running_server() -> Iterator[Server]:
+    """A PostgreSQL that runs, and is gone afterwards."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # tmp_path is closed to other users
         started = Server(Path(name))
         started.start()
         yield started
         started.remove()
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    with running_server() as running:
+        yield running
 
 
 @pytest.fixture(params=["embedded", "postgres"])

@@ -1,7 +1,6 @@
 """The commands on a store in a database, and the way there and back."""
 
 import json
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from heliograph import store
 from heliograph.messages import Block, Channel, Info
 from heliograph.store.interface import Progress
+from tests.heliograph.conftest import running_server
 from tests.heliograph.postgres_server import Server
 from tests.storage.stores import ALWAYS, Points, command, difference, done, everything, make, meanings, progress
 
@@ -26,11 +26,8 @@ MARK = {("roof/poller", "e1"): Progress(7, 2)}
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # tmp_path is closed to other users
-        started = Server(Path(name))
-        started.start()
-        yield started
-        started.remove()
+    with running_server() as running:
+        yield running
 
 
 @pytest.fixture

@@ -1,21 +1,26 @@
-"""Real databases that the tests upload to: Debian's InfluxDB 1.6 and VictoriaMetrics, on loopback ports."""
+"""Targets that end with the test, and real databases to upload to: Debian's InfluxDB 1.6 and VictoriaMetrics, on loopback ports."""
 
 import http.client
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+import msgspec
 import pytest
 
 from scripts import tools
+from services.uploader import kinds
+from services.uploader.outgoing import Outlet, Target
 from tests.conftest import free_port
+from tests.uploader.servers.rows import home
 
 START_SECONDS = 60.0
+T = TypeVar("T")
 
 INFLUX_SETTINGS = """\
 reporting-disabled = true
@@ -36,6 +41,32 @@ max-body-size = {most}
 [logging]
 level = "error"
 """
+
+
+class OpenTargets:
+    """The targets of a test."""
+
+    def __init__(self) -> None:
+        self._open: list[Target] = []
+
+    def add(self, wanted: type[T], options: Mapping[str, object], *outlets: Outlet) -> T:
+        """Open a target, which is to be of this class."""
+        module = kinds.load(str(options["kind"]))
+        target = module.target(msgspec.convert(options, module.Options), home(*outlets))
+        self._open.append(target)
+        assert isinstance(target, wanted)
+        return target
+
+    def close(self) -> None:
+        for target in self._open:
+            target.close()
+
+
+@pytest.fixture
+def open_targets() -> Iterator[OpenTargets]:
+    opened = OpenTargets()
+    yield opened
+    opened.close()
 
 
 class Database:

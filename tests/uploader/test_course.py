@@ -36,6 +36,20 @@ def fill(store: MemoryStore, count: int, first: float = NOON) -> list[float]:
     return times
 
 
+def crash(engine: Engine) -> None:
+    """End as a process does in the middle of a request whose rows the target has got."""
+    target = engine.target
+
+    def end(rows: Sequence[Row]) -> Exception:
+        target.taken += rows
+        target.known_newest = rows[-1].time
+        return RuntimeError("the process ends here")
+
+    target.script = [end]
+    with pytest.raises(RuntimeError):
+        engine.run()
+
+
 def refuses(*bad: float) -> Callable[[Sequence[Row]], Exception | None]:
     return lambda rows: Refused("bad", None) if {row.time for row in rows} & set(bad) else None
 
@@ -346,15 +360,7 @@ def test_a_crash_in_the_middle_of_a_request_does_not_double_rows_the_target_says
     times = fill(store, 10)
     target = FakeTarget(Limits(rows=10, overwrites=False))
     engine = begin(target)
-
-    def crash(rows: Sequence[Row]) -> Exception:
-        target.taken += rows
-        target.known_newest = rows[-1].time
-        return RuntimeError("the process ends here")
-
-    target.script = [crash]
-    with pytest.raises(RuntimeError):
-        engine.run()
+    crash(engine)
     engine.restart()
     engine.run()
     assert target.times() == times
@@ -364,15 +370,7 @@ def test_a_crash_among_live_rows_does_not_cost_the_backlog(begin: Begin, store: 
     old = fill(store, 3000, NOON - 10_000)
     target = FakeTarget(Limits(rows=500, overwrites=False))
     engine = begin(target, order="live")
-
-    def crash(rows: Sequence[Row]) -> Exception:
-        target.taken += rows
-        target.known_newest = rows[-1].time
-        return RuntimeError("the process ends here")
-
-    target.script = [crash]
-    with pytest.raises(RuntimeError):
-        engine.run()
+    crash(engine)
     engine.restart()
     engine.run()
     assert sorted(target.times()) == old
@@ -391,15 +389,7 @@ def test_a_crash_does_not_cost_the_dead_letters_that_are_to_be_sent_again(begin:
     engine.run()
     assert engine.lost_times() == times[:1]
     more = fill(store, 3, NOON + 20)
-
-    def crash(rows: Sequence[Row]) -> Exception:
-        target.taken += rows
-        target.known_newest = rows[-1].time
-        return RuntimeError("the process ends here")
-
-    target.script = [crash]
-    with pytest.raises(RuntimeError):
-        engine.run()
+    crash(engine)
     engine.state.again("fake", None)
     engine.restart()
     engine.run()

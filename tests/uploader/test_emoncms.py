@@ -7,13 +7,13 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
-from services.uploader import kinds
 from services.uploader.emoncms import Emoncms, Options
 from services.uploader.envelope import Envelope
 from services.uploader.options import secrets, shown
 from services.uploader.outgoing import Outlet, Refused, TryLater
+from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.emoncms_server import KEY, USER, EmoncmsServer
-from tests.uploader.servers.rows import START, delivered, home, outlet, row
+from tests.uploader.servers.rows import START, delivered, outlet, row
 from tests.uploader.servers.web_server import Response
 
 Opened = Callable[..., Emoncms]
@@ -28,21 +28,10 @@ def server() -> Iterator[EmoncmsServer]:
 
 
 @pytest.fixture
-def targets() -> Iterator[list[Emoncms]]:
-    opened: list[Emoncms] = []
-    yield opened
-    for target in opened:
-        target.close()
-
-
-@pytest.fixture
-def opened(server: EmoncmsServer, targets: list[Emoncms]) -> Opened:
+def opened(server: EmoncmsServer, open_targets: OpenTargets) -> Opened:
     def make(*outlets: Outlet, **options: object) -> Emoncms:
-        given = {"name": "e", "url": server.url, "key": KEY, **options}
-        target = kinds.load("emoncms").target(msgspec.convert(given, Options), home(*outlets))
-        assert isinstance(target, Emoncms)
-        targets.append(target)
-        return target
+        given = {"kind": "emoncms", "name": "e", "url": server.url, "key": KEY, **options}
+        return open_targets.add(Emoncms, given, *outlets)
 
     return make
 

@@ -5,10 +5,10 @@ from datetime import datetime
 import msgspec
 import pytest
 
-from services.uploader import kinds
 from services.uploader.http import Http, Options
 from services.uploader.options import secrets, shown
 from services.uploader.outgoing import Refused, Row, TryLater
+from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.presets_server import (
     KEY,
     Collector,
@@ -16,7 +16,7 @@ from tests.uploader.servers.presets_server import (
     PimonitorServer,
     SolarProtocolServer,
 )
-from tests.uploader.servers.rows import START, delivered, home, outlet, row
+from tests.uploader.servers.rows import START, delivered, outlet, row
 from tests.uploader.servers.web_server import Response, WebServer
 
 POWER, VOLTS, MODE = outlet("power"), outlet("volts", "V"), outlet("mode", "", kind="text")
@@ -38,18 +38,11 @@ def server(servers: list[WebServer]) -> Collector:
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
-    targets: list[Http] = []
-
+def opened(open_targets: OpenTargets) -> Opened:
     def make(url: str, **options: object) -> Http:
-        target = kinds.load("http").target(msgspec.convert({"name": "h", "url": url, **options}, Options), home())
-        assert isinstance(target, Http)
-        targets.append(target)
-        return target
+        return open_targets.add(Http, {"kind": "http", "name": "h", "url": url, **options})
 
-    yield make
-    for target in targets:
-        target.close()
+    return make
 
 
 def rows(count: int) -> list[Row]:

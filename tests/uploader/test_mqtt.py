@@ -14,12 +14,12 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from scripts import tools
-from services.uploader import kinds
 from services.uploader.mqtt import Broker, Options
 from services.uploader.options import secrets, shown
 from services.uploader.outgoing import Refused, Row, TryLater
 from tests.conftest import LocalBroker
-from tests.uploader.servers.rows import START, home, outlet, row
+from tests.uploader.conftest import OpenTargets
+from tests.uploader.servers.rows import START, outlet, row
 
 PASSWORD = "a-word-nobody-guesses"
 POWER, MODE = outlet("power"), outlet("mode", "", kind="text")
@@ -69,19 +69,11 @@ def ears() -> Iterator[Callable[..., Ear]]:
 
 
 @pytest.fixture
-def opened() -> Iterator[Opened]:
-    targets: list[Broker] = []
-
+def opened(open_targets: OpenTargets) -> Opened:
     def make(port: int, **options: object) -> Broker:
-        given = {"name": "m", "host": "127.0.0.1", "port": port, **options}
-        target = kinds.load("mqtt").target(msgspec.convert(given, Options), home())
-        assert isinstance(target, Broker)
-        targets.append(target)
-        return target
+        return open_targets.add(Broker, {"kind": "mqtt", "name": "m", "host": "127.0.0.1", "port": port, **options})
 
-    yield make
-    for target in targets:
-        target.close()
+    return make
 
 
 @pytest.fixture

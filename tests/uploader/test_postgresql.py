@@ -1,20 +1,19 @@
 import itertools
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 import psycopg
 import pytest
 
-from services.uploader import kinds
 from services.uploader.options import secrets, shown
 from services.uploader.outgoing import Outlet, Refused, Row, TryLater
 from services.uploader.postgresql import Options, PostgreSQL
+from tests.heliograph.conftest import running_server
 from tests.heliograph.postgres_server import Server
-from tests.uploader.servers.rows import START, delivered, home, outlet, row
+from tests.uploader.conftest import OpenTargets
+from tests.uploader.servers.rows import START, delivered, outlet, row
 
 PASSWORD = "a-word-nobody-guesses"
 POWER, MODE = outlet("power"), outlet("mode", "", kind="text")
@@ -25,11 +24,8 @@ DATABASES = itertools.count()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # tmp_path is closed to other users
-        running = Server(Path(name))
-        running.start()
+    with running_server() as running:
         yield running
-        running.remove()
 
 
 @pytest.fixture
@@ -56,19 +52,12 @@ def ask(server: Server, database: str) -> Ask:
 
 
 @pytest.fixture
-def opened(url: str) -> Iterator[Opened]:
-    targets: list[PostgreSQL] = []
-
+def opened(url: str, open_targets: OpenTargets) -> Opened:
     def make(*outlets: Outlet, **options: object) -> PostgreSQL:
-        given = {"name": "p", "url": url, "user": "heliograph", **options}
-        target = kinds.load("postgresql").target(msgspec.convert(given, Options), home(*outlets))
-        assert isinstance(target, PostgreSQL)
-        targets.append(target)
-        return target
+        given = {"kind": "postgresql", "name": "p", "url": url, "user": "heliograph", **options}
+        return open_targets.add(PostgreSQL, given, *outlets)
 
-    yield make
-    for target in targets:
-        target.close()
+    return make
 
 
 def rows(count: int) -> list[Row]:

@@ -5,12 +5,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from services.uploader import kinds, pvoutput
+from services.uploader import pvoutput
 from services.uploader.options import secrets, shown
 from services.uploader.outgoing import Refused, Row, TryLater
 from services.uploader.pvoutput import Options, PVOutput
+from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.pvoutput_server import KEY, SYSTEM, PVOutputServer, bad
-from tests.uploader.servers.rows import START, delivered, home, outlet, row
+from tests.uploader.servers.rows import START, delivered, outlet, row
 from tests.uploader.servers.web_server import Response
 
 ENERGY, POWER = outlet("generation", "Wh", kind="counter", channel="energy"), outlet("generation")
@@ -53,11 +54,10 @@ def server(clock: Clock) -> Iterator[PVOutputServer]:
 
 
 @pytest.fixture
-def opened(server: PVOutputServer) -> Iterator[Opened]:
-    targets: list[PVOutput] = []
-
+def opened(server: PVOutputServer, open_targets: OpenTargets) -> Opened:
     def make(**options: object) -> PVOutput:
         given = {
+            "kind": "pvoutput",
             "name": "p",
             "url": server.url,
             "key": KEY,
@@ -66,14 +66,9 @@ def opened(server: PVOutputServer) -> Iterator[Opened]:
             "names": NAMES,
             **options,
         }
-        target = kinds.load("pvoutput").target(msgspec.convert(given, Options), home())
-        assert isinstance(target, PVOutput)
-        targets.append(target)
-        return target
+        return open_targets.add(PVOutput, given)
 
-    yield make
-    for target in targets:
-        target.close()
+    return make
 
 
 def day(count: int, start: float = NOON, step: float = 300) -> list[Row]:

@@ -3,11 +3,11 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 
-from services.uploader import kinds
 from services.uploader.options import secrets, shown
 from services.uploader.outgoing import Refused, Row, TryLater
 from services.uploader.thingspeak import Options, ThingSpeak
-from tests.uploader.servers.rows import START, home, outlet, row
+from tests.uploader.conftest import OpenTargets
+from tests.uploader.servers.rows import START, outlet, row
 from tests.uploader.servers.thingspeak_server import CHANNEL, KEY, READ_KEY, ThingSpeakServer, error
 from tests.uploader.servers.web_server import Response
 
@@ -24,19 +24,12 @@ def server() -> Iterator[ThingSpeakServer]:
 
 
 @pytest.fixture
-def opened(server: ThingSpeakServer) -> Iterator[Opened]:
-    targets: list[ThingSpeak] = []
-
+def opened(server: ThingSpeakServer, open_targets: OpenTargets) -> Opened:
     def make(**options: object) -> ThingSpeak:
-        given = {"name": "t", "url": server.url, "key": KEY, "channel": CHANNEL, "names": NAMES, **options}
-        target = kinds.load("thingspeak").target(msgspec.convert(given, Options), home())
-        assert isinstance(target, ThingSpeak)
-        targets.append(target)
-        return target
+        given = {"kind": "thingspeak", "name": "t", "url": server.url, "key": KEY, "channel": CHANNEL, "names": NAMES}
+        return open_targets.add(ThingSpeak, {**given, **options})
 
-    yield make
-    for target in targets:
-        target.close()
+    return make
 
 
 def minutes(count: int, start: float = START) -> list[Row]:
