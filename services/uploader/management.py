@@ -167,7 +167,7 @@ class Management:
         told["name"] = name
         self._changeable(name)
         kept = self._kept(name, told.get("kind"))
-        told = {**kept, **{key: value for key, value in told.items() if value != HIDDEN}}
+        told = {**kept, **_uncovered(told, kept)}
         hide = hider(_texts(told.get(key) for key in _secret_names(told.get("kind"))))
         try:
             options = kinds.parsed(told)
@@ -272,3 +272,15 @@ def _refused(error: MessageError | Refusal | StateAway) -> dict[str, Any]:
 
 def _tell(answered: Callable[[dict[str, Any]], object], trial: Future[Trial]) -> None:
     answered(trial.result()._asdict())
+
+
+def _uncovered(told: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
+    """Return options with each secret that was only shown as hidden as it was before, in tables, too."""
+    found: dict[str, Any] = {}
+    for name, value in told.items():
+        before = kept.get(name)
+        if isinstance(value, dict) and isinstance(before, dict):
+            found[name] = _uncovered(value, before)
+        elif value != HIDDEN or name in kept:
+            found[name] = before if value == HIDDEN else value
+    return found

@@ -238,6 +238,9 @@ def test_a_secret_is_never_told_again_and_stays_unless_it_is_given(
     assert SECRET not in node.send("PUT", "/uploads/cloud", json=options).text
     assert SECRET not in node.send("GET", "/uploads").text
     assert SECRET not in node.send("PUT", "/uploads/cloud", json={**options, "headers": "…"}).text
+    shown = node.send("GET", "/uploads/cloud").json()["options"]
+    assert shown["headers"] == {"X-Token": "…"}
+    assert node.send("PUT", "/uploads/cloud", json=shown).status_code == 200
     eventually(lambda: node.send("POST", "/uploads/cloud/test").json()["ok"])
     assert [token for token, _ in server.heard] == [SECRET]
     assert SECRET not in httpx.get(f"{node.url}/metrics").text
