@@ -15,7 +15,7 @@ from heliograph.store.interface import Reader
 from heliograph.store.vectors import ops
 from services.uploader.options import TargetOptions
 from services.uploader.outgoing import Outlet, Row
-from services.uploader.source import Channels, Head, Parcel
+from services.uploader.source import Channels, Parcel
 
 MOST_INTERVALS = 720  # looked at together
 LIVE_INTERVALS = 10  # so many behind the newest one, a backlog begins
@@ -34,7 +34,6 @@ class Averages:
         self._options = options
         self._zone = options.zone()
         self._interval = interval
-        self._head = Head(reader)
         self.live = LIVE_INTERVALS * interval
         self.seen = seen
 
@@ -85,10 +84,6 @@ class Averages:
                     ends.add(end)
             self.seen = arrivals[-1].cursor
         return sorted(ends)
-
-    def catch_up(self) -> None:
-        """Take all that has arrived so far for not late."""
-        self.seen = self._head.cursor()
 
     def _column(self, sid: int, outlet: Outlet, edges: list[float]) -> Sequence[Value | None]:
         if outlet.kind == "gauge":

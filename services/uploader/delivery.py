@@ -160,8 +160,7 @@ class Delivery:
         if count > 1:
             self._most = max(1, count // 2)
             return False
-        limits = self._target.limits
-        row = self._probe() if limits.overwrites and not limits.ordered else None
+        row = self._harmless()
         if row is None or row.time == work.batch(1)[0].time:
             return False
         try:
@@ -169,6 +168,11 @@ class Delivery:
         except (TryLater, Refused):
             return False
         return True
+
+    def _harmless(self) -> Row | None:
+        """Return the newest row, if a target takes it twice and loses nothing by it."""
+        limits = self._target.limits
+        return self._probe() if limits.overwrites and not limits.ordered else None
 
     def _shrink(self, work: Work, count: int, error: TryLater) -> None:
         if count <= 1:
@@ -206,8 +210,7 @@ class Delivery:
 
     def _doubt_everything(self, work: Work, said: str) -> None:
         """Find out whether these rows are bad, or the target takes none at all: then they wait, and nothing is set aside."""
-        limits = self._target.limits
-        row = self._probe() if limits.overwrites and not limits.ordered else None
+        row = self._harmless()
         if row is not None:
             try:
                 self._target.upload([row])

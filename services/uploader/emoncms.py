@@ -19,10 +19,9 @@ from services.uploader.emoncms_items import Items
 from services.uploader.kinds import Home
 from services.uploader.options import PLACE, Secret, TargetOptions
 from services.uploader.outgoing import Answer, Limits, Refused, Row, TryLater
-from services.uploader.web import Reply, Web
+from services.uploader.web import FORM, Reply, Web
 
 MOST_ROWS = 1_000  # in a bulk, as emonHub sends them
-FORM = "application/x-www-form-urlencoded"
 READABLE = '[]{}",:'  # what a form need not escape
 ABOUT_THE_KEY = re.compile(r"api ?key|authent|authoris|authoriz|signature|hmac|permission|user", re.IGNORECASE)
 

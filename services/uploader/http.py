@@ -1,7 +1,6 @@
 """Any HTTP server: what is sent is described by templates, or by a preset for a known kind of server."""
 
 import re
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -13,7 +12,7 @@ from services.uploader.http_requests import Composer, Recipe, Send, check
 from services.uploader.kinds import Home
 from services.uploader.options import Secret, TargetOptions
 from services.uploader.outgoing import Answer, Limits, Refused, Row, TryLater
-from services.uploader.web import Reply, Web
+from services.uploader.web import Reply, Web, basic
 
 MOST_ROWS, MOST_ROWS_OF_A_BATCH = 100, 500
 
@@ -111,7 +110,7 @@ class Http:
         self._answer = re.compile((preset.answer if preset else "") or options.answer)
         self._refusal = (preset.refusal if preset else "") or options.refusal
         self._success = options.success
-        self._basic = _basic(options.user, options.password) if options.user else {}
+        self._basic = {"Authorization": basic(options.user, options.password)} if options.user else {}
         self._web = Web(options.timeout, options.ca, home.meanwhile)
 
     def upload(self, rows: Sequence[Row]) -> Answer:
@@ -153,7 +152,3 @@ class Http:
                 raise TryLater(f"{reply.said()}: none of {', '.join(map(str, self._success))}", after=reply.after)
         if not self._answer.search(text):
             raise TryLater(f"not the answer of a success: {reply.said()}", after=reply.after)
-
-
-def _basic(user: str, password: str) -> dict[str, str]:
-    return {"Authorization": "Basic " + b64encode(f"{user}:{password}".encode()).decode()}

@@ -13,8 +13,8 @@ from heliograph.messages import Value
 from services.uploader import templates
 from services.uploader.numbers import number
 from services.uploader.outgoing import Outlet, Row
+from services.uploader.web import FORM
 
-FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 BY_ROW = ("time", "iso", "local", "node", "device", "values", "pairs")
 BY_CHANNEL = ("channel", "name", "unit", "value")

@@ -5,7 +5,6 @@ Facts: docs.influxdata.com, "Write data with the InfluxDB API" of v1 and v2, "Us
 
 import gzip
 import ipaddress
-from base64 import b64encode
 from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit
@@ -19,7 +18,7 @@ from services.uploader.kinds import Home
 from services.uploader.lines import TEMPLATE_NAMES, Names, Writer
 from services.uploader.options import Secret, TargetOptions, url
 from services.uploader.outgoing import Answer, Limits, Refused, Row
-from services.uploader.web import Reply, Web
+from services.uploader.web import Reply, Web, basic
 
 ROWS = 2000
 MOST_CONFLICTS = 20  # of one batch that are looked for one by one
@@ -186,7 +185,7 @@ def _authorization(options: Options) -> dict[str, str]:
     if options.token:
         return {"Authorization": f"{'Bearer' if options.version == 3 else 'Token'} {options.token}"}
     if options.user:
-        return {"Authorization": f"Basic {b64encode(f'{options.user}:{options.password}'.encode()).decode()}"}
+        return {"Authorization": basic(options.user, options.password)}
     return {}
 
 

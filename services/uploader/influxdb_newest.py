@@ -12,7 +12,7 @@ import msgspec
 from services.uploader.influxdb_answers import decoded
 from services.uploader.lines import Field
 from services.uploader.outgoing import TryLater
-from services.uploader.web import Reply, Web
+from services.uploader.web import FORM, Reply, Web
 
 STATEMENTS = 50  # in one question
 HOURS = (1, 24, 24 * 31, 24 * 366, 24 * 366 * 20)  # looked back, in turn: what is asked first is cheap
@@ -40,9 +40,7 @@ def version_1(web: Web, place: Place, fields: Sequence[Field]) -> float | None:
         if place.retention_policy:
             query["rp"] = place.retention_policy
         body = urlencode(query, quote_via=quote).encode()
-        reply = web.request(
-            "POST", f"{place.base}/query", body, {"Content-Type": "application/x-www-form-urlencoded", **place.headers}
-        )
+        reply = web.request("POST", f"{place.base}/query", body, {"Content-Type": FORM, **place.headers})
         _raise_unless_answered(reply)
         answer = decoded(reply)
         for result in answer.get("results", []) if isinstance(answer, dict) else []:

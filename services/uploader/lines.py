@@ -53,14 +53,13 @@ class Names:
 
     def field(self, outlet: Outlet) -> Field:
         """Return where the value of an outlet goes; tags that would be empty are left out, others are in order of their keys."""
-        values = {"name": outlet.name, **dict(zip(PLACE, outlet, strict=False))}
-        fill = partial(templates.filled, values=values)
+        fill = partial(templates.filled, values=outlet._asdict())
         tags = tuple((key, value) for key, text in sorted(self._tags.items()) if (value := fill(text)))
         return Field(fill(self._measurement), tags, fill(self._field))
 
     def is_integer(self, outlet: Outlet) -> bool:
         """Whether a channel was declared to have whole numbers only."""
-        return any(fits(pattern, "/".join(outlet[:3])) for pattern in self._integers)
+        return any(fits(pattern, outlet.series) for pattern in self._integers)
 
 
 class Writer:

@@ -79,10 +79,10 @@ class Plan:
             start = max(wanted or 0.0, min(newest, now) - again + (0.0 if again else TIME_STEP))
         elif wanted is not None:
             start = wanted
-        if self.interval:
+        if self._averages is not None:
             if newest is not None and not (again or known.begun) and self._options.stamp == "start":
                 start += self.interval  # what is stamped with its start is whole
-            floor = self._first_interval(start, is_known=newest is not None or wanted is not None)
+            floor = self._first_interval(self._averages, start, is_known=newest is not None or wanted is not None)
         else:
             floor = known.seen if newest is None and wanted is None else 0.0
             known.start = start
@@ -151,13 +151,13 @@ class Plan:
         """Return the newest position there can be: a store that was restored may have gone back."""
         return now + self.interval if self.interval else Head(self._reader).cursor()
 
-    def _first_interval(self, start: float, *, is_known: bool) -> float:
+    def _first_interval(self, averages: Averages, start: float, *, is_known: bool) -> float:
         """Return where the first interval to send begins; unless the start is known, with the first sight of the target."""
         if not is_known:
             return self._known.born // self.interval * self.interval
         if self._reader.extent() is None:
             raise StoreAway("the store is empty: there is no interval to begin with")
-        return self._source.beginning(start)
+        return averages.beginning(start)
 
     def _late(self, averages: Averages, rows: int) -> Work | None:
         known = self._known

@@ -20,7 +20,7 @@ from services.uploader.outgoing import Answer, Limits, Refused, Row, TryLater
 from services.uploader.pace import KEPT_REQUESTS
 from services.uploader.pvoutput_fields import BASIC, ENERGIES, FIELDS, NAMES, Entry, Fields
 from services.uploader.sun import elevation
-from services.uploader.web import Reply, Web
+from services.uploader.web import FORM, Reply, Web
 
 DAY = 86_400.0
 FREE = Limits(rows=30, seconds=0.3, per_hour=60, age=14 * DAY, interval=300.0)
@@ -28,7 +28,6 @@ DONOR = FREE._replace(rows=100, per_hour=300, age=90 * DAY)
 BODY = 3_000  # bytes of a batch, as IoTaWatt's
 BUSY = 30.0  # seconds to wait while it loads
 RESET_UNKNOWN = 600.0
-FORM = "application/x-www-form-urlencoded"
 
 
 class Options(TargetOptions, frozen=True, tag="pvoutput", kw_only=True):

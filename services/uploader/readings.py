@@ -55,10 +55,6 @@ class Readings:
             return Parcel(after, upto, [row for row in rows if row.position <= upto])
         return Parcel(after, arrivals[-1].cursor if arrivals else after, rows)
 
-    def beginning(self, _start: float) -> float:
-        """Return 0: what was measured lately may be found anywhere."""
-        return 0
-
     def newest(self) -> Row | None:
         """Return the newest value of the device that was heard last."""
         outlets = self._channels.outlets()
@@ -72,10 +68,6 @@ class Readings:
             if sid in points and points[sid].time == time and outlet[:2] == outlets[last][:2]
         ]
         return Row(time, tuple(outlet for outlet, _ in chosen), tuple(value for _, value in chosen))
-
-    def late(self, _done: float) -> list[float]:
-        """Return none: what is late arrives like anything else."""
-        return []
 
     def _layout(self, node: str, device: str, channels: tuple[str, ...]) -> Layout:
         found = [self._channels.outlet(node, device, channel) for channel in channels]

@@ -29,25 +29,17 @@ class Source(Protocol):
         """Return about `limit` rows, or fewer, that come after a position and not after another."""
         ...
 
-    def beginning(self, start: float) -> float:
-        """Return the position behind which everything since a time (s UTC) stands."""
-        ...
-
     def newest(self) -> Row | None:
         """Return the newest row there is, for a trial."""
-        ...
-
-    def late(self, done: float) -> list[float]:
-        """Return positions up to `done` that have changed since this was last asked."""
         ...
 
 
 class Head:
     """Knows the newest cursor of a store."""
 
-    def __init__(self, reader: Reader, known: int = 0) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._reader = reader
-        self._known = known
+        self._known = 0
 
     def cursor(self) -> int:
         """Return the newest cursor; raise StoreAway."""

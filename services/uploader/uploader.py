@@ -48,11 +48,12 @@ class Lanes:
 
     def start(self, configured: tuple[TargetOptions, ...]) -> None:
         """Start the targets of the configuration, and those that were added."""
-        paused = {entry.name for entry in self.state.entries() if entry.paused}
+        entries = self.state.entries()
+        paused = {entry.name for entry in entries if entry.paused}
         for options in configured:
             self._configured.add(options.name)
             self._begin(options, paused=options.name in paused)
-        for entry in self.state.entries():
+        for entry in entries:
             if entry.options is None:
                 continue
             if entry.name in self._lanes:
@@ -139,10 +140,10 @@ def main(options: Uploader, service: Service) -> None:
     folder = service.data / "uploader"
     state = State(folder / "uploader.db")
     try:
-        reader = open_reader(
-            Path(options.store) if options.store and "://" not in options.store else service.data,
-            url=options.store if "://" in options.store else "",
-        )
+        if "://" in options.store:
+            reader = open_reader(service.data, url=options.store)
+        else:
+            reader = open_reader(Path(options.store) if options.store else service.data)
     except OSError as error:
         raise ConfigError(f"[uploader] store: {error}") from None
     lanes = Lanes(service.node, folder, reader, state, partial(_now, service, reader))

@@ -3,6 +3,7 @@
 import http.client
 import select
 import ssl
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
@@ -13,10 +14,16 @@ from urllib.parse import urlsplit
 from heliograph import __version__, tls
 from services.uploader.outgoing import TryLater
 
+FORM = "application/x-www-form-urlencoded"
 MOST_BYTES = 4_000_000  # of an answer
 MOST_WORDS = 300  # characters of an answer that are shown
 LONGEST_PAUSE = 3_600.0
 UNREADABLE_PAUSE = 10.0
+
+
+def basic(user: str, password: str) -> str:
+    """Return the value of Authorization for a user (RFC 7617, 2)."""
+    return f"Basic {b64encode(f'{user}:{password}'.encode()).decode()}"
 
 
 class Reply(NamedTuple):

@@ -29,14 +29,8 @@ class Numbers:
     def head(self, now: float) -> float:
         return self.last
 
-    def beginning(self, start: float) -> float:
-        return 0.0
-
     def newest(self) -> Row | None:
         return None
-
-    def late(self, done: float) -> list[float]:
-        return []
 
 
 def times(rows: Sequence[Row]) -> list[float]:
