@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.serial_bridge.conftest import Line, Processes, Start, Wait, Watcher, Write, port
+from tests.conftest import Processes
+from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, Write, port
 
 NODE = '[serial_bridge.nodes.30]\nname = "tank"\nnames = ["level"]\nscale = 0.1\n'
 CI_CLIENTS = 400
