@@ -82,8 +82,7 @@ class Mapping:
         for path, leaf in payloads.leaves(document):
             try:
                 name = _channel("_".join(path) or topic.rpartition("/")[2])
-                value = payloads.plain(leaf) if isinstance(leaf, str) else payloads.value(leaf)
-                members.append(Member(name, value))
+                members.append(Member(name, payloads.plain(leaf)))
             except NotUnderstood as error:
                 refused.append(f"{'.'.join(path)[:80]}: {error}")
         return Heard(device, tuple(members), refused=tuple(refused))
@@ -117,7 +116,7 @@ def _value(leaf: object, wanted: Wanted) -> Value | None:
         return False
     if wanted.kind == "text":
         return payloads.short(leaf) if isinstance(leaf, str) else payloads.value(leaf)
-    return payloads.plain(leaf) if isinstance(leaf, str) else payloads.value(leaf)
+    return payloads.plain(leaf)
 
 
 def _channel(name: str) -> str:
