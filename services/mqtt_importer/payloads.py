@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from heliograph import messages
-from heliograph.messages import LARGEST_INTEGER, Value
+from heliograph.messages import LARGEST_INTEGER, Availability, Value
 from services.mqtt_importer.heard import NotUnderstood
 
 DEEPEST = 8
@@ -97,6 +97,15 @@ def switched(written: str) -> bool:
     raise NotUnderstood("neither on nor off")
 
 
+def availability(said: object, online: str = "online", offline: str = "offline") -> Availability:
+    """Return what a device, or its broker, says of it in these words; raise NotUnderstood if it says something else."""
+    if said == online:
+        return "online"
+    if said == offline:
+        return "offline"
+    raise NotUnderstood(f"neither {online} nor {offline}")
+
+
 def value(found: object) -> Value | None:
     """Return a JSON leaf or a plain text as a value: `"ON"` is true, `null` is None; raise NotUnderstood if it cannot be one."""
     if found is None or isinstance(found, bool):
@@ -126,6 +135,11 @@ def plain(found: object) -> Value | None:
     if isinstance(found, str) and _NUMBER.fullmatch(found):
         return number(found)
     return value(found)
+
+
+def printable(text: str, most: int) -> str:
+    """Return at most so many characters of a text in a form that can be shown, whatever is in it."""
+    return text.encode("utf-8", "backslashreplace").decode()[:most]
 
 
 def written(found: object) -> str:
