@@ -6,7 +6,7 @@ from heliograph import messages
 from services.modbus_poller import sunspec
 from services.modbus_poller.answers import Garbled, Mismatched, Refused, Silent
 from services.modbus_poller.options import Device
-from services.modbus_poller.polling import Bad, Polled, Read, Result, said
+from services.modbus_poller.polling import Polled, Read, Result, no_value, said
 from services.modbus_poller.reads import Block, Span
 
 READ = 3  # the map is in holding registers
@@ -60,14 +60,14 @@ class SunSpec(Polled):
 
     def probe(self, read: Read) -> str:
         """Ask for the marker where it was found, or where to look next; return "" if something answers."""
-        try:
-            read(_registers(sunspec.BASES[self._base], 2))
-        except (Silent, Garbled) as silence:
+        silence = super().probe(read)
+        if silence:
             self._next_base()
-            return said(silence)
-        except (Refused, Mismatched):
-            pass  # a no is an answer
-        return ""
+        return silence
+
+    def question(self) -> Block:
+        """Return where the marker is, or may be."""
+        return _registers(sunspec.BASES[self._base], 2)
 
     def poll(self, read: Read, now: float) -> Result:
         """Find the map if it is not known yet, and read it."""
@@ -143,7 +143,7 @@ class SunSpec(Polled):
                 exponent = sunspec.exponent(point, factors.get(self._layout.scopes[key], {}))
                 value = sunspec.value(point, raw, exponent)
             except ValueError as error:
-                result.bad.append(Bad(str(error), f"{key}: {[f'{w:04x}' for w in raw]}"))
+                result.bad.append(no_value(error, key, raw))
                 continue
             if value is not None:
                 result.values[key] = value
