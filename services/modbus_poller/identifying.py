@@ -8,7 +8,7 @@ from services.modbus_poller import models
 from services.modbus_poller.answers import Garbled, Mismatched, Refused, Silent
 from services.modbus_poller.options import Device
 from services.modbus_poller.polling import Polled, Read
-from services.modbus_poller.reads import Block, Span
+from services.modbus_poller.reads import Block, request
 from services.modbus_poller.sunspec import BASES, MARKER
 
 # What a value in this unit can be; beyond it, the registers mean something else.
@@ -101,6 +101,6 @@ def _first_value_makes_sense(read: Read, polled: Polled) -> bool:
 
 def _holds_marker(read: Read, base: int) -> bool:
     try:
-        return read(Block((Span(3, base, 2, ""),))) == MARKER
+        return read(request(3, base, 2)) == MARKER
     except (Silent, Garbled, Refused, Mismatched):
         return False

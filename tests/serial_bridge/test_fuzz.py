@@ -5,6 +5,7 @@ import math
 import random
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from services.serial_bridge import checksums, formats
 from services.serial_bridge.decoding import Cut, Plan
 from services.serial_bridge.lines import LONGEST_BYTES, Lines
 from services.serial_bridge.options import Port, Radio, SerialBridge, Socket
-from services.serial_bridge.readings import Heard, NotAReading, Remark
+from services.serial_bridge.readings import Decoder, Heard, NotAReading, Remark
 from services.serial_bridge.repeater import Sender
 from services.serial_bridge.socket_source import enveloped
 from services.serial_bridge.talker import Talker
@@ -146,6 +147,12 @@ def in_pieces(chance: random.Random, corpus: list[bytes]) -> Iterator[bytes]:
         yield data[start : start + size]
 
 
+def hear(decoder: Decoder, chance: random.Random, corpus: list[bytes]) -> None:
+    for piece in in_pieces(chance, corpus):
+        for heard in decoder.feed(piece):
+            check(heard)
+
+
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", PLANS)
 def test_random_and_mutated_bytes_for_a_while_neither_crash_a_decoder_nor_make_it_grow(
@@ -154,12 +161,7 @@ def test_random_and_mutated_bytes_for_a_while_neither_crash_a_decoder_nor_make_i
     chance, corpus = random.Random(4), seeds()
     decoder = PLANS[name].decoder(joined_late=False)
 
-    def turn() -> None:
-        for piece in in_pieces(chance, corpus):
-            for heard in decoder.feed(piece):
-                check(heard)
-
-    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+    assert fuzzing.grows(partial(hear, decoder, chance, corpus), fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
 
 
 @pytest.mark.timeout(1200)
@@ -172,12 +174,7 @@ def test_any_line_with_a_key_or_a_time_is_a_reading_or_says_why_not(
     chance, corpus = random.Random(4), [*seeds(), b"1763633000 30 k3y 205\r\n", b"k3y 1763633001.5 30 206\r\n"]
     decoder = Cut(Lines(), lambda line: enveloped(line, plan, socket), text=True)
 
-    def turn() -> None:
-        for piece in in_pieces(chance, corpus):
-            for heard in decoder.feed(piece):
-                check(heard)
-
-    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+    assert fuzzing.grows(partial(hear, decoder, chance, corpus), fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
 
 
 @pytest.mark.timeout(1200)
