@@ -70,12 +70,8 @@ def main(options: MqttImporter, service: Service) -> None:
 def _subscribe(imported: list[str], service: Service, intake: Intake) -> None:
     """Subscribe to the sources' topics and to commands on the node's own broker."""
     commands = topics.every_device("set", service.node)
-    last: list[Message] = []
 
     def received(message: Message) -> None:
-        if last and last[0] is message:  # the bus calls back once for each filter that matches
-            return
-        last[:] = [message]
         if message.topic.split("/")[0] != topics.ROOT or filters.wildcards(commands, message.topic) is not None:
             _put(intake, service, OWN, message.topic, message.payload, message.retained)
 

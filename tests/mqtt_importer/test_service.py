@@ -30,7 +30,7 @@ def source(family: str, options: str = "") -> str:
     return f'[[mqtt_importer.sources]]\nfamily = "{family}"\n{options}\n'
 
 
-def ready(ear: Ear, eventually: Eventually, broker: str | None = None) -> None:
+def ready(ear: Ear, eventually: Eventually) -> None:
     """Wait until what is published reaches the importer: it is subscribed when it answers."""
 
     def heard() -> bool:

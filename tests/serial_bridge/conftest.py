@@ -1,6 +1,7 @@
 """The bridge as a process: between pseudo-terminals or sockets and a real broker."""
 
 import os
+import socket
 import subprocess
 import tty
 from collections.abc import Callable, Iterator
@@ -96,6 +97,14 @@ def write(bridge: Starter) -> Write:
 @pytest.fixture
 def start(bridge: Starter, tmp_path: Path) -> Start:
     return partial(bridge.start, TMPDIR=str(tmp_path))
+
+
+def is_gone(client: socket.socket) -> bool:
+    """Whether the other end has closed the connection."""
+    try:
+        return client.recv(10) == b""
+    except ConnectionError:
+        return True
 
 
 def port(name: str, path: object, line_format: str) -> str:

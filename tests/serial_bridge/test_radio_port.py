@@ -12,7 +12,7 @@ import simulator
 from heliograph import topics
 from tests.conftest import Processes
 from tests.ear import NODE
-from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, Write, port
+from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, Write, is_gone, port
 
 FIRST = 'group = 210\nfrequency = 433\nbase_id = 5\nquiet = "on"\ncalibration = "230V"\n'
 THEN = 'group = 210\nfrequency = 868\nbase_id = 5\nquiet = "off"\ncalibration = "110V"\n'
@@ -31,13 +31,6 @@ def wrote(line: Line, expected: bytes) -> Callable[[], bool]:
         return found == expected
 
     return check
-
-
-def gone(client: socket.socket) -> bool:
-    try:
-        return client.recv(10) == b""
-    except ConnectionError:
-        return True
 
 
 def radio(line: Line, settings: str, line_format: str = "rfm2pi") -> str:
@@ -133,7 +126,7 @@ def test_who_is_not_on_the_list_of_the_repeater_is_sent_away(
     eventually(lambda: "the repeater of radio listens" in processes.said())
     with socket.create_connection(("127.0.0.1", number), timeout=30) as client:
         client.sendall(b"4b\r\n")
-        assert gone(client)
+        assert is_gone(client)
     eventually(wrote(line, b"v"))
     assert "127.0.0.1 is not on the list of the repeater" in processes.said()
 

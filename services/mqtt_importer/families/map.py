@@ -100,7 +100,7 @@ class Maps:
 
 
 def _prepared(name: str, wanted: Wanted) -> _Value:
-    about = channel(wanted.unit, wanted.kind or None) if wanted.unit or wanted.kind else None
+    about = channel(wanted.unit, wanted.kind) if wanted.unit or wanted.kind else None
     return _Value(name, paths.parse(wanted.path), wanted, about)
 
 
