@@ -140,7 +140,7 @@ class Bus:
         return sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def subscribe(self, topic_filter: str, callback: Callback, *, qos: int = 1) -> None:
-        """Call back for every message that matches, now and after every reconnect."""
+        """Call back for every message that matches, now and after every reconnect; once, whichever of its filters do."""
         with self._lock:
             self._subscriptions.append((topic_filter, callback, qos))
             self._callbacks.clear()
@@ -272,9 +272,11 @@ class Bus:
 
     def _matching(self, topic: str) -> list[Callback]:
         with self._lock:
-            found = [
-                callback for topic_filter, callback, _ in self._subscriptions if topic_matches_sub(topic_filter, topic)
-            ]
+            found = list(
+                dict.fromkeys(
+                    callback for wanted, callback, _ in self._subscriptions if topic_matches_sub(wanted, topic)
+                )
+            )
             if len(self._callbacks) < KNOWN_TOPICS:
                 self._callbacks[topic] = found
         return found

@@ -4,15 +4,26 @@ import threading
 import uuid
 from collections.abc import Callable
 
+import msgspec
+
 from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.errors import HeliographError
+from heliograph.messages import Value
 
 Handler = Callable[[bytes], bytes]
 
 
 class NoAnswer(HeliographError):
     """A command found nobody who answers in time: ask again later."""
+
+
+class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of a `set` message: the values that the device was given, and why it was not given the others."""
+
+    time: float
+    values: dict[str, Value] = msgspec.field(default_factory=dict)
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def serve(bus: Bus, node: str, service: str, command: str, handler: Handler) -> None:
@@ -25,11 +36,15 @@ def serve(bus: Bus, node: str, service: str, command: str, handler: Handler) -> 
     def answer(message: Message) -> None:
         if message.retained:
             return
-        response = handler(message.payload)
-        if is_response(message.response_topic):
-            bus.publish(message.response_topic, response, qos=1, correlation=message.correlation)
+        respond(bus, message.response_topic, message.correlation, handler(message.payload))
 
     bus.subscribe(topics.request(node, service, command), answer)
+
+
+def respond(bus: Bus, topic: str, correlation: bytes, response: bytes) -> None:
+    """Answer whoever sent a command, if an answer is wanted and may go there."""
+    if is_response(topic):
+        bus.publish(topic, response, qos=1, correlation=correlation)
 
 
 def is_response(topic: str) -> bool:

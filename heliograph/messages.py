@@ -1,5 +1,6 @@
 """What travels over the bus, and how it is written as JSON."""
 
+import math
 import sys
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,6 +16,7 @@ T = TypeVar("T")
 
 LARGEST = sys.float_info.max
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]  # what SQLite can hold
+LARGEST_INTEGER = (1 << 63) - 1  # what a database column and most JSON readers hold
 TEXT_LIMIT = 255  # characters of a text state; longer ones are not states
 
 
@@ -140,6 +142,27 @@ def decode(kind: type[T], payload: bytes) -> T:
         return decoder.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MessageError(f"not a {kind.__name__}: {error}") from None
+
+
+def finite(value: float) -> float:
+    """Return a number, as a float if it is too large an integer; raise ValueError if it is not finite."""
+    if isinstance(value, int):
+        if -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+            return value
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError("too large a number") from None
+    if not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return value
+
+
+def one_line(text: str) -> str:
+    """Return a text that somebody else wrote; raise ValueError if no channel can have it."""
+    if len(text) > TEXT_LIMIT or not text.isprintable():
+        raise ValueError(f"not a text of one line and {TEXT_LIMIT} characters")
+    return text
 
 
 def is_value(value: object) -> bool:

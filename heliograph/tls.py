@@ -3,6 +3,28 @@
 import ssl
 
 
+class BrokerOptions:
+    """What the options of any broker say together; for sections that have them, beside `config.Config`."""
+
+    __slots__ = ()
+
+    host: str
+    port: int
+    tls: bool
+    ca: str
+    certificate: str
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port; the port is 1883, with TLS 8883, unless it is given."""
+        return self.host, self.port or (8883 if self.encrypted else 1883)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.tls or bool(self.ca or self.certificate)
+
+
 def context(ca: str = "", certificate: str = "", key: str = "") -> ssl.SSLContext:
     """Return what verifies a server, by the authority in the file `ca` or the system's, and shows a certificate if one is given.
 

@@ -40,6 +40,7 @@ DEVICE_CLASSES: dict[str, str] = {
     "": "",
     **{unit: measured for measured, written in _MEASURED.items() for unit in written.split()},
 }
+COUNTED = frozenset({"energy", "reactive_energy"})  # device classes of what meters count
 
 _SPELLINGS = {
     "C": "°C",

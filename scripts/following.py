@@ -8,11 +8,10 @@ from typing import Any, NoReturn
 import click
 import tomli_w
 
+from heliograph.changes import Changes
 from heliograph.errors import ConfigError
 
 LOOK_SECONDS = 1.0
-
-Stamp = tuple[int, int, int]
 
 
 def follow(
@@ -22,13 +21,9 @@ def follow(
 
     A mistake is told once, and the old settings stay. `check` raises ConfigError.
     """
-    taken: Stamp | None = None
-    before: Stamp | None = None
+    changes = Changes(path, taken=False)
     while True:
-        stamp = _stamp(path)
-        settled, before = stamp == before, stamp
-        if stamp and settled and stamp != taken:  # it looks the same twice: it is not half written
-            taken = stamp
+        if changes.settled():
             try:
                 if _take_over(effective, completed(), check):
                     click.echo(f"{path} has changed: serial_bridge takes it over; restart for everything else")
@@ -46,11 +41,3 @@ def _take_over(effective: Path, file: dict[str, Any], check: Callable[[Path], No
     check(partial)
     partial.replace(effective)
     return True
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

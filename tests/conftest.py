@@ -16,6 +16,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from scripts import tools
+from tests.ear import NODE, Ear
+from tests.node import Node
 
 ROOT = Path(__file__).parents[1]
 BROKER_SECONDS = 10.0
@@ -137,6 +139,37 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
     sys.stderr.write(started.said()[-10_000:])  # shown by pytest when the test fails
 
 
+class Starter:
+    """Starts one of our services beside a broker, with its section of the configuration."""
+
+    def __init__(self, service: str, folder: Path, broker: LocalBroker, processes: Processes) -> None:
+        self.broker = broker
+        self._service = service
+        self._folder = folder
+        self._processes = processes
+
+    def write(self, section: str) -> Path:
+        """Write the node's file, also while the service reads it: nobody ever sees half of it."""
+        file, partial = self._folder / "config.toml", self._folder / "config.partial"
+        partial.write_text(
+            f'[node]\nname = "{NODE}"\ndata = "{self._folder / "data"}"\nclock = "trust"\n'
+            f"[broker]\nport = {self.broker.port}\n{section}"
+        )
+        return partial.replace(file)
+
+    def start(self, section: str, **environment: str) -> subprocess.Popen[bytes]:
+        return self._processes.start(f"services.{self._service}", str(self.write(section)), **environment)
+
+    def said(self) -> str:
+        return self._processes.said()
+
+
+@pytest.fixture
+def ear(broker: LocalBroker) -> Iterator[Ear]:
+    with Ear(broker.port) as listening:
+        yield listening
+
+
 @pytest.fixture
 def eventually() -> object:
     """`eventually(check)` waits until check() is truthy and returns it, or fails after a generous while."""
@@ -157,6 +190,13 @@ def eventually() -> object:
 @pytest.fixture
 def free_ports() -> Callable[[], int]:
     return free_port
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path, free_port)
+    yield made
+    made.kill()
 
 
 class WrongClock:

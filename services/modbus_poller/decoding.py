@@ -49,13 +49,13 @@ def _number(register: Register, raw: Sequence[int], low_first: bool) -> int | fl
     if register.type == "float32":
         return _shortest(struct.unpack(">f", data)[0])
     if register.type == "float64":
-        return _finite(struct.unpack(">d", data)[0])
+        return finite(struct.unpack(">d", data)[0])
     return int.from_bytes(data, "big", signed=register.type.startswith("int"))
 
 
 def _shortest(number: float) -> float:
     """Return the shortest decimal that is this float32: 230.4, not 230.39999389648438."""
-    exact = struct.pack(">f", _finite(number))
+    exact = struct.pack(">f", finite(number))
     for digits in range(6, 9):
         short = float(f"{number:.{digits}g}")
         if _float32(short) == exact:
@@ -78,10 +78,11 @@ def _scaled(register: Register, number: int | float) -> int | float:
     if isinstance(number, int) and isinstance(scale, int) and isinstance(offset, int):
         return number * scale + offset
     exact = Decimal(repr(number)) * Decimal(repr(scale)) + Decimal(repr(offset))
-    return _finite(float(exact))
+    return finite(float(exact))
 
 
-def _finite(number: float) -> float:
+def finite(number: float) -> float:
+    """Return a number; raise ValueError if it is none, as NaN and infinity."""
     if not math.isfinite(number):
         raise ValueError(f"{number} is not a value")
     return number

@@ -8,7 +8,7 @@ from services.modbus_poller import models
 from services.modbus_poller.answers import Garbled, Mismatched, Refused, Silent
 from services.modbus_poller.options import Device
 from services.modbus_poller.polling import Polled, Read
-from services.modbus_poller.reads import Block, Span, spans
+from services.modbus_poller.reads import Block, request
 from services.modbus_poller.sunspec import BASES, MARKER
 
 # What a value in this unit can be; beyond it, the registers mean something else.
@@ -57,17 +57,15 @@ def best(read: Read, names: Iterable[str], look: Callable[[str], object] = lambd
     matches = []
     for name in names:
         look(name)
-        model = models.load(name)
-        probe = model.head.probe or next(iter(model.registers))
-        if _first_value_makes_sense(read, name, probe):
-            matches.append(Match(name, score(read, name)))
+        polled = Polled(Device("it", name))
+        if _first_value_makes_sense(read, polled):
+            matches.append(Match(name, score(read, polled)))
     found = max(matches, key=lambda match: match.score, default=None)
     return found if found and found.score > 0 else None
 
 
-def score(read: Read, name: str) -> float:
-    """Return how much sense the values of a device make if it is this model."""
-    polled = Polled(Device("it", name))
+def score(read: Read, polled: Polled) -> float:
+    """Return how much sense the values of a device make if it is what it is polled as."""
     result = polled.poll(read, 0.0)
     known = sum(makes_sense(polled.model, channel, value) for channel, value in result.values.items())
     return known + _REFUSED * len(polled.left_out) + _NONSENSE * len(result.bad)
@@ -92,11 +90,10 @@ def makes_sense(model: models.Model, channel: str, value: messages.Value) -> flo
     return 1.0 if low <= value <= high and abs(value) > _TINY else _NONSENSE
 
 
-def _first_value_makes_sense(read: Read, name: str, channel: str) -> bool:
-    polled = Polled(Device("it", name))
-    block = Block(tuple(spans(polled.model, [channel])))
+def _first_value_makes_sense(read: Read, polled: Polled) -> bool:
+    channel = polled.model.probe
     try:
-        values = polled.values({channel: read(block)})
+        values = polled.values({channel: read(polled.question())})
     except (Silent, Garbled, Refused, Mismatched):
         return False
     return channel in values and makes_sense(polled.model, channel, values[channel]) >= _ZERO
@@ -104,6 +101,6 @@ def _first_value_makes_sense(read: Read, name: str, channel: str) -> bool:
 
 def _holds_marker(read: Read, base: int) -> bool:
     try:
-        return read(Block((Span(3, base, 2, ""),))) == MARKER
+        return read(request(3, base, 2)) == MARKER
     except (Silent, Garbled, Refused, Mismatched):
         return False

@@ -143,6 +143,11 @@ class Model(msgspec.Struct, frozen=True):
     head: Head
     registers: dict[str, Register]
 
+    @property
+    def probe(self) -> str:
+        """The channel that tells whether somebody is there: the one that the file names, else the first."""
+        return self.head.probe or next(iter(self.registers))
+
     def function(self, channel: str) -> int:
         """Return the Modbus function that reads a channel."""
         return FUNCTIONS[self.registers[channel].table or self.head.table]

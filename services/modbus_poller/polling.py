@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -69,14 +69,17 @@ class Polled:
 
     def probe(self, read: Read) -> str:
         """Ask for one cheap value; return "" if the device is there, else why it seems not to be."""
-        name = self.model.head.probe or next(iter(self.model.registers))
         try:
-            read(Block(tuple(reads.spans(self.model, [name]))))
+            read(self.question())
         except (Silent, Garbled) as silence:
             return said(silence)
         except (Refused, Mismatched):
             pass  # a no is an answer
         return ""
+
+    def question(self) -> Block:
+        """Return what is cheap to ask for."""
+        return Block(tuple(reads.spans(self.model, [self.model.probe])))
 
     def poll(self, read: Read, now: float) -> Result:
         """Read every channel whose time has come, `now` in seconds of any clock that goes on.
@@ -164,7 +167,7 @@ class Polled:
             try:
                 value = decoding.value(self.model, channel, raw)
             except ValueError as error:
-                result.bad.append(Bad(str(error), f"{channel}: {[f'{w:04x}' for w in raw]}"))
+                result.bad.append(no_value(error, channel, raw))
             else:
                 if value is not None:
                     result.values[channel] = value
@@ -191,6 +194,11 @@ def _twice(read: Read, block: Block) -> list[int]:
         return read(block)
     except (Garbled, Mismatched):
         return read(block)
+
+
+def no_value(error: ValueError, channel: str, raw: Sequence[int]) -> Bad:
+    """Return what is set aside of a channel whose registers hold no value."""
+    return Bad(str(error), f"{channel}: {[f'{word:04x}' for word in raw]}")
 
 
 def said(silence: Silent | Garbled) -> str:

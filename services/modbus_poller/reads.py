@@ -50,6 +50,11 @@ class Block(msgspec.Struct, frozen=True):
         return f"function {self.function}, 0x{self.address:04X}, {self.count} long"
 
 
+def request(function: int, address: int, count: int) -> Block:
+    """Return the request for registers (or bits) that are no channel's."""
+    return Block((Span(function, address, count, ""),))
+
+
 def spans(model: Model, channels: Iterable[str]) -> list[Span]:
     """Return where a model's channels are."""
     return [

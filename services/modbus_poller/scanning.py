@@ -8,14 +8,14 @@ from services.modbus_poller import identifying, models
 from services.modbus_poller.answers import LineDown
 from services.modbus_poller.client import Client
 from services.modbus_poller.options import Device, Line
-from services.modbus_poller.reads import Block, Span
+from services.modbus_poller.reads import Block, request
 
 # In the order of how many devices are delivered with them.
 RATES = (9600, 19200, 115200, 2400, 38400, 4800, 57600)
 UNITS = range(1, 11)
 LAST_UNIT = 247
 NOBODY = 213  # an address that nobody gives: who answers to it does not look at the address
-QUESTIONS = (Block((Span(4, 0, 2, ""),)), Block((Span(3, 0, 2, ""),)))
+QUESTIONS = (request(4, 0, 2), request(3, 0, 2))
 
 Look = Callable[[str], object]
 

@@ -16,6 +16,7 @@ import msgspec
 import sunspec2
 
 from heliograph import messages, units
+from services.modbus_poller import decoding
 
 BASES = (40000, 0, 50000)  # where the map may begin (4.1)
 MARKER = [0x5375, 0x6E53]  # "SunS"
@@ -130,14 +131,12 @@ def value(point: Point, raw: list[int], exponent: int | None) -> messages.Value 
     data = struct.pack(f">{len(raw)}H", *raw)
     kind = point.type.rstrip("0123456789")
     if kind == "string":
-        return data.split(b"\0")[0].decode("ascii", "replace").strip()[: messages.TEXT_LIMIT] or None
+        return text(raw)[: messages.TEXT_LIMIT] or None
     if kind == "float":
         number = struct.unpack(">f" if len(data) == 4 else ">d", data)[0]
         if math.isnan(number):
             return None
-        if not math.isfinite(number):
-            raise ValueError(f"{number} is not a value")
-        return float(Decimal(f"{number:.7g}") * _SCALES.get(point.unit, 1))
+        return float(Decimal(f"{decoding.finite(number):.7g}") * _SCALES.get(point.unit, 1))
     signed = kind in ("int", "sunssf")
     integer = int.from_bytes(data, "big", signed=signed)
     bits = 8 * len(data)
@@ -148,6 +147,11 @@ def value(point: Point, raw: list[int], exponent: int | None) -> messages.Value 
         return point.texts.get(integer, f"code {integer}")
     exact = Decimal(integer).scaleb(exponent) * _SCALES.get(point.unit, 1)
     return int(exact) if exact == exact.to_integral_value() and exponent >= 0 else float(exact)
+
+
+def text(raw: list[int]) -> str:
+    """Return the text that registers hold, up to its first zero byte."""
+    return struct.pack(f">{len(raw)}H", *raw).split(b"\0")[0].decode("ascii", "replace").strip()
 
 
 def exponent(point: Point, raw: dict[str, list[int]]) -> int | None:

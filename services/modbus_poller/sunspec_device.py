@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from heliograph import messages
-from services.modbus_poller import sunspec
+from services.modbus_poller import reads, sunspec
 from services.modbus_poller.answers import Garbled, Mismatched, Refused, Silent
 from services.modbus_poller.options import Device
-from services.modbus_poller.polling import Bad, Polled, Read, Result, said
+from services.modbus_poller.polling import Polled, Read, Result, no_value, said
 from services.modbus_poller.reads import Block, Span
 
 READ = 3  # the map is in holding registers
@@ -60,14 +60,14 @@ class SunSpec(Polled):
 
     def probe(self, read: Read) -> str:
         """Ask for the marker where it was found, or where to look next; return "" if something answers."""
-        try:
-            read(_registers(sunspec.BASES[self._base], 2))
-        except (Silent, Garbled) as silence:
+        silence = super().probe(read)
+        if silence:
             self._next_base()
-            return said(silence)
-        except (Refused, Mismatched):
-            pass  # a no is an answer
-        return ""
+        return silence
+
+    def question(self) -> Block:
+        """Return where the marker is, or may be."""
+        return reads.request(READ, sunspec.BASES[self._base], 2)
 
     def poll(self, read: Read, now: float) -> Result:
         """Find the map if it is not known yet, and read it."""
@@ -85,7 +85,7 @@ class SunSpec(Polled):
         for _ in sunspec.BASES:
             base, here = sunspec.BASES[self._base], False
             try:
-                here = read(_registers(base, 2)) == sunspec.MARKER
+                here = read(reads.request(READ, base, 2)) == sunspec.MARKER
                 if here:
                     self._walk(read, base + 2)
                     return "" if self._layout.points else "its SunSpec map has no model that measures"
@@ -109,13 +109,13 @@ class SunSpec(Polled):
             if at > LAST_ADDRESS:
                 break
             try:
-                model, length = read(_registers(at, 2))
+                model, length = read(reads.request(READ, at, 2))
             except Refused:  # some have no end model
                 break
             if model == sunspec.END:
                 break
             if model == sunspec.COMMON and length >= NAME_COUNT:
-                self._name = _name(read(_registers(at + NAME_OFFSET, NAME_COUNT)))
+                self._name = _name(read(reads.request(READ, at + NAME_OFFSET, NAME_COUNT)))
             layout.place(model, length, at)
             at += 2 + length
         self._layout = layout
@@ -143,7 +143,7 @@ class SunSpec(Polled):
                 exponent = sunspec.exponent(point, factors.get(self._layout.scopes[key], {}))
                 value = sunspec.value(point, raw, exponent)
             except ValueError as error:
-                result.bad.append(Bad(str(error), f"{key}: {[f'{w:04x}' for w in raw]}"))
+                result.bad.append(no_value(error, key, raw))
                 continue
             if value is not None:
                 result.values[key] = value
@@ -152,14 +152,6 @@ class SunSpec(Polled):
                     self.revision += 1
 
 
-def _registers(address: int, count: int) -> Block:
-    return Block((Span(READ, address, count, ""),))
-
-
 def _name(words: list[int]) -> str:
     """Return manufacturer and model, of the 16 registers that each has."""
-    data = b"".join(word.to_bytes(2, "big") for word in words)
-    parts = (data[:32], data[32:])
-    return " ".join(part.split(b"\0")[0].decode("ascii", "replace").strip() for part in parts).strip()[
-        : messages.TEXT_LIMIT
-    ]
+    return f"{sunspec.text(words[:16])} {sunspec.text(words[16:])}".strip()[: messages.TEXT_LIMIT]

@@ -23,14 +23,6 @@ class Command(NamedTuple):
     correlation: bytes
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a command: values as they were read back, and why others were not written."""
-
-    time: float
-    values: dict[str, messages.Value] = msgspec.field(default_factory=dict)
-    refused: dict[str, str] = msgspec.field(default_factory=dict)
-
-
 def command(device: str, message: Message) -> Command:
     """Return the command in a message; raise ValueError if it is none."""
     try:
@@ -44,11 +36,10 @@ def command(device: str, message: Message) -> Command:
 
 
 def tell(service: Service, asked: Command, values: dict[str, messages.Value], refused: dict[str, str]) -> None:
-    """Answer a command, and show in the status what became of it."""
-    outcome = Outcome(round(time.time(), 3), values, refused)
+    """Answer a command with the values as they were read back, and show in the status what became of it."""
+    outcome = commands.Outcome(round(time.time(), 3), values, refused)
     service.count("writes", len(values))
     service.count("writes_refused", len(refused))
     service.fact(f"set:{asked.device}", msgspec.to_builtins(outcome))
-    if commands.is_response(asked.response_topic):
-        service.bus.publish(asked.response_topic, messages.encode(outcome), qos=1, correlation=asked.correlation)
+    commands.respond(service.bus, asked.response_topic, asked.correlation, messages.encode(outcome))
     service.report()

@@ -5,7 +5,6 @@ import msgspec
 from heliograph import units
 from heliograph.messages import Channel, Kind, Value
 
-COUNTED_CLASSES = frozenset({"energy", "reactive_energy"})
 _UNITS = {  # the last word of a name, as sensors of all makers use it
     "power": "W",
     "voltage": "V",
@@ -34,7 +33,7 @@ def channel(unit: str, kind: Kind | None = None) -> Channel:
     except ValueError:
         spelled, label = "", unit[:32] if unit.isprintable() else ""
     if kind is None:
-        kind = "counter" if units.DEVICE_CLASSES[spelled] in COUNTED_CLASSES else "gauge"
+        kind = "counter" if units.DEVICE_CLASSES[spelled] in units.COUNTED else "gauge"
     return Channel(spelled, kind, label)
 
 

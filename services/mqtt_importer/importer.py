@@ -31,6 +31,7 @@ def main(options: MqttImporter, service: Service) -> None:
     chosen = {(source.called, foreign): ours for source in options.sources for foreign, ours in source.devices.items()}
     names = Names(service.data / "mqtt_importer" / "devices.json", chosen)
     service.watch(lambda: {"dropped_messages": intake.dropped, "oversized_messages": intake.oversized})
+    subscribed = {name: wanted(options, name) for name in (OWN, *options.brokers)}
     with ExitStack() as stack:
         links = {
             name: stack.enter_context(
@@ -38,16 +39,16 @@ def main(options: MqttImporter, service: Service) -> None:
                     name,
                     broker,
                     f"{service.node}-{service.name}",
-                    wanted(options, name),
+                    subscribed[name],
                     partial(_put, intake, service, name),
                 )
             )
             for name, broker in options.brokers.items()
-            if wanted(options, name)
+            if subscribed[name]
         }
         commands = Commands(service, links)
-        reader = Reader(options, service, producer, names, commands)
-        _subscribe(options, service, intake)
+        reader = Reader(options, subscribed, service, producer, names, commands)
+        _subscribe(subscribed[OWN], service, intake)
         losses = dict.fromkeys(links, 0)
         said = 0.0
         while True:
@@ -66,19 +67,15 @@ def main(options: MqttImporter, service: Service) -> None:
                 service.fact("unknown", reader.unknown.facts())
 
 
-def _subscribe(options: MqttImporter, service: Service, intake: Intake) -> None:
+def _subscribe(imported: list[str], service: Service, intake: Intake) -> None:
     """Subscribe to the sources' topics and to commands on the node's own broker."""
     commands = topics.every_device("set", service.node)
-    last: list[Message] = []
 
     def received(message: Message) -> None:
-        if last and last[0] is message:  # the bus calls back once for each filter that matches
-            return
-        last[:] = [message]
         if message.topic.split("/")[0] != topics.ROOT or filters.wildcards(commands, message.topic) is not None:
             _put(intake, service, OWN, message.topic, message.payload, message.retained)
 
-    for one in filters.needed([*wanted(options, OWN), commands]):
+    for one in filters.needed([*imported, commands]):
         service.bus.subscribe(one, received)
 
 

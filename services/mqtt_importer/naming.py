@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from heliograph import durable, topics
+from services.mqtt_importer.heard import NotUnderstood
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +20,10 @@ LONGEST_DEVICE = 56  # leaves room for a number that makes it another
 
 
 def channel(text: str) -> str:
-    """Return `ApparentPower` as `apparent_power`; raise ValueError if nothing is left of it, or too much."""
+    """Return `ApparentPower` as `apparent_power`; raise NotUnderstood if nothing is left of it, or too much."""
     name = _OTHERS.sub("_", _plain(_HUMP.sub("_", text))).strip("_")
     if not topics.is_channel(name):
-        raise ValueError(f"{text[:80]!r} is not the name of a channel")
+        raise NotUnderstood(f"{text[:80]!r} is not the name of a channel")
     return name
 
 

@@ -12,7 +12,7 @@ from heliograph.messages import Kind
 from services.mqtt_importer import families, filters, paths
 
 
-class ForeignBroker(Config, frozen=True):
+class ForeignBroker(Config, tls.BrokerOptions, frozen=True):
     """One [mqtt_importer.brokers.NAME] section: a broker that is not the node's own."""
 
     host: str
@@ -39,16 +39,6 @@ class ForeignBroker(Config, frozen=True):
         if self.key and not self.certificate:
             raise ValueError("certificate: it is empty, and there is a key")
         self.context()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port; the port is 1883, with TLS 8883, unless it is given."""
-        return self.host, self.port or (8883 if self.encrypted else 1883)
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether the connection is encrypted."""
-        return self.tls or bool(self.ca or self.certificate)
 
     def context(self) -> ssl.SSLContext | None:
         """Return how the connection is encrypted, None if it is not; raise ValueError if a file is unusable."""

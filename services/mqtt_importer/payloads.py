@@ -1,17 +1,16 @@
 """Payloads as values: numbers, on and off, JSON, without trusting any of it."""
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from itertools import islice
 
-from heliograph.messages import TEXT_LIMIT, Value
+from heliograph import messages
+from heliograph.messages import LARGEST_INTEGER, Availability, Value
 from services.mqtt_importer.heard import NotUnderstood
 
 DEEPEST = 8
 MOST_MEMBERS = 256  # of one message; more are noise that looks like names
-LARGEST_INTEGER = (1 << 63) - 1  # what a database column and most JSON readers hold
 ON = frozenset({"on", "true", "open", "yes"})
 OFF = frozenset({"off", "false", "closed", "no"})
 ABSENT = frozenset({"", "nan", "null", "none", "unknown", "unavailable"})
@@ -72,16 +71,10 @@ def number(written: str) -> float | None:
 
 def finite(value: float) -> float:
     """Return a number, as a float if it is too large an integer; raise NotUnderstood if it is not finite."""
-    if isinstance(value, int):
-        if -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
-            return value
-        try:
-            value = float(value)
-        except OverflowError:
-            raise NotUnderstood("too large a number") from None
-    if not math.isfinite(value):
-        raise NotUnderstood("not a finite number")
-    return value
+    try:
+        return messages.finite(value)
+    except ValueError as error:
+        raise NotUnderstood(str(error)) from None
 
 
 def limits(low: object, high: object) -> tuple[float, float] | None:
@@ -104,6 +97,15 @@ def switched(written: str) -> bool:
     raise NotUnderstood("neither on nor off")
 
 
+def availability(said: object, online: str = "online", offline: str = "offline") -> Availability:
+    """Return what a device, or its broker, says of it in these words; raise NotUnderstood if it says something else."""
+    if said == online:
+        return "online"
+    if said == offline:
+        return "offline"
+    raise NotUnderstood(f"neither {online} nor {offline}")
+
+
 def value(found: object) -> Value | None:
     """Return a JSON leaf or a plain text as a value: `"ON"` is true, `null` is None; raise NotUnderstood if it cannot be one."""
     if found is None or isinstance(found, bool):
@@ -122,16 +124,22 @@ def value(found: object) -> Value | None:
 
 def short(found: str) -> str | None:
     """Return a text that a channel can have, None for an empty one; raise NotUnderstood if it is none."""
-    if len(found) > TEXT_LIMIT or not found.isprintable():
-        raise NotUnderstood(f"not a text of one line and {TEXT_LIMIT} characters")
-    return found or None
+    try:
+        return messages.one_line(found) or None
+    except ValueError as error:
+        raise NotUnderstood(str(error)) from None
 
 
-def plain(written: str) -> Value | None:
-    """Return a payload that is a value and nothing else: a number, on or off, or a short text."""
-    if _NUMBER.fullmatch(written):
-        return number(written)
-    return value(written)
+def plain(found: object) -> Value | None:
+    """Return a JSON leaf or a payload as a value, also a number that is written as text; raise NotUnderstood if it cannot be one."""
+    if isinstance(found, str) and _NUMBER.fullmatch(found):
+        return number(found)
+    return value(found)
+
+
+def printable(text: str, most: int) -> str:
+    """Return at most so many characters of a text in a form that can be shown, whatever is in it."""
+    return text.encode("utf-8", "backslashreplace").decode()[:most]
 
 
 def written(found: object) -> str:

@@ -1,11 +1,12 @@
 """Reads messages source by source, and publishes what they say as readings of our devices."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from heliograph import topics
 from heliograph.producer import Producer
 from heliograph.service import Service
-from services.mqtt_importer import families, filters, times
+from services.mqtt_importer import families, filters, payloads, times
 from services.mqtt_importer.commands import Commands
 from services.mqtt_importer.devices import Device, nothing_missing
 from services.mqtt_importer.heard import Family, Heard, NotUnderstood, Silence
@@ -33,10 +34,16 @@ class _Route(NamedTuple):
 
 
 class Reader:
-    """Knows the devices of all sources; not thread-safe."""
+    """Knows the devices of all sources; `subscribed` are the filters by broker; not thread-safe."""
 
     def __init__(
-        self, options: MqttImporter, service: Service, producer: Producer, names: Names, commands: Commands
+        self,
+        options: MqttImporter,
+        subscribed: Mapping[str, Sequence[str]],
+        service: Service,
+        producer: Producer,
+        names: Names,
+        commands: Commands,
     ) -> None:
         self._service = service
         self._producer = producer
@@ -48,7 +55,7 @@ class Reader:
         self._devices: dict[str, tuple[Source, Device]] = {}
         self._foreign: dict[tuple[str, str], str] = {}
         self._early: dict[tuple[str, str], Heard] = {}
-        self._subscribed = {name: wanted(options, name) for name in (OWN, *options.brokers)}
+        self._subscribed = subscribed
         self._last: Incoming | None = None
         self._repeats = 0
         self.unknown = Unknown()
@@ -88,7 +95,7 @@ class Reader:
         facts: dict[str, object] = {}
         foreign = {ours: theirs for (_, theirs), ours in self._foreign.items()}
         for name, (source, device) in list(self._devices.items())[:SHOWN_DEVICES]:
-            fact: dict[str, object] = {"source": source.called, "foreign": _printable(foreign[name])}
+            fact: dict[str, object] = {"source": source.called, "foreign": payloads.printable(foreign[name], 120)}
             if device.availability:
                 fact["availability"] = device.availability
             if device.last is not None:
@@ -235,7 +242,3 @@ def _overrides(source: Source, ours: str, foreign: str) -> dict[str, Override]:
             name.removeprefix(prefix): override for name, override in source.channels.items() if name.startswith(prefix)
         }
     return found
-
-
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()[:120]

@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 
+from services.mqtt_importer.payloads import printable
+
 REMEMBERED = 1_000
 SHOWN = 20
 SHOWN_CHARACTERS = 200
@@ -17,9 +19,10 @@ class Unknown:
     def take(self, broker: str, topic: str, payload: bytes) -> None:
         """Take note of a message."""
         self.messages += 1
-        key = _shown(f"{broker}: {topic}" if broker else topic)
+        key = printable(f"{broker}: {topic}" if broker else topic, SHOWN_CHARACTERS)
         count, _ = self._seen.pop(key, (0, ""))
-        self._seen[key] = (count + 1, _shown(payload[:SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")))
+        shown = payload[:SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
+        self._seen[key] = (count + 1, printable(shown, SHOWN_CHARACTERS))
         if len(self._seen) > REMEMBERED:
             self._seen.popitem(last=False)
 
@@ -27,7 +30,3 @@ class Unknown:
         """Return the newest topics, the newest first, with how often they came and their last payload."""
         newest = list(reversed(self._seen.items()))[:SHOWN]
         return [{"topic": topic, "count": count, "payload": payload} for topic, (count, payload) in newest]
-
-
-def _shown(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()[:SHOWN_CHARACTERS]

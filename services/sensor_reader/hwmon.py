@@ -12,12 +12,11 @@ from pathlib import Path
 from heliograph.messages import Channel, Value
 from services.sensor_reader import attributes, names
 from services.sensor_reader.answers import NotAValue
-from services.sensor_reader.iio import Quantity
+from services.sensor_reader.quantities import PAUSE_SECONDS, Quantity, lane
 from services.sensor_reader.sensors import Ask, Sensor
 
 FOLDER = "sys/class/hwmon"
 ELSEWHERE = frozenset({"w1_slave_temp", "iio_hwmon", "cpu_thermal"})  # what other modules read at its source
-PAUSE_SECONDS = 0.2
 QUANTITIES = {
     "temp": Quantity("temperature", Decimal("0.001"), "°C"),
     "in": Quantity("voltage", Decimal("0.001"), "V"),
@@ -29,7 +28,6 @@ QUANTITIES = {
     "freq": Quantity("frequency", Decimal(1), "Hz"),
 }
 _FILE = re.compile(r"(temp|in|curr|power|energy|humidity|fan|freq)([0-9]{1,3})_(input|average)")
-_BUS = re.compile(r"i2c-[0-9]+")
 
 
 def discover(root: Path) -> Iterator[Sensor]:
@@ -55,15 +53,13 @@ def discover(root: Path) -> Iterator[Sensor]:
             quantity = QUANTITIES[kind]
             channel = quantity.name + (str(index) if how_many[kind] > 1 else "")
             label = attributes.word(folder / f"{kind}{index}_label")
-            shown = quantity.shown and f"{quantity.name} in {quantity.shown}"
-            channels[channel] = Channel(quantity.unit, quantity.kind, " ".join(filter(None, (label, shown))))
+            channels[channel] = quantity.channel(label)
             asks.append(_ask(channel, path, folder / f"{kind}{index}_fault", quantity))
-        buses = [part for part in place.parts if _BUS.fullmatch(part)]
         yield Sensor(
             name,
             product or "hwmon sensor",
             str(folder),
-            buses[-1] if buses else name,
+            lane(place, name),
             channels,
             tuple(asks),
             PAUSE_SECONDS,

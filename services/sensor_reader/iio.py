@@ -7,27 +7,14 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import NamedTuple
 
-from heliograph.messages import Channel, Kind, Value
+from heliograph.messages import Channel, Value
 from services.sensor_reader import attributes, names
+from services.sensor_reader.quantities import PAUSE_SECONDS, Quantity, lane
 from services.sensor_reader.sensors import Ask, Sensor
 
 FOLDER = "sys/bus/iio/devices"
 DHT_PAUSE_SECONDS = 2.0  # a DHT22 measures no more often (Aosong AM2302, 7.3)
-PAUSE_SECONDS = 0.2
-
-
-class Quantity(NamedTuple):
-    """What the kernel measures: our name of it, the factor from its unit to ours, and our unit."""
-
-    name: str
-    factor: Decimal = Decimal(1)
-    unit: str = ""
-    kind: Kind = "gauge"
-    shown: str = ""  # the unit where units.py has none for it
-
-
 QUANTITIES = {
     "temp": Quantity("temperature", Decimal("0.001"), "°C"),
     "humidityrelative": Quantity("humidity", Decimal("0.001"), "%"),
@@ -64,7 +51,6 @@ _FILE = re.compile(
     rf"(?P<base>in_(?P<type>{_TYPES})(?P<index>[0-9]*)(?P<other>-(?:{_TYPES})[0-9]+)?(?:_(?P<modifier>[a-z0-9_.]+))?)"
     r"_(?P<form>input|raw)"
 )
-_BUS = re.compile(r"i2c-[0-9]+")
 
 
 def discover(root: Path) -> Iterator[Sensor]:
@@ -83,12 +69,11 @@ def discover(root: Path) -> Iterator[Sensor]:
         place = folder.resolve()
         where = "" if place.parent.name == "devices" else place.parent.name
         name = names.device(product, where)
-        buses = [part for part in place.parts if _BUS.fullmatch(part)]
         yield Sensor(
             name,
             product or "IIO sensor",
             str(folder),
-            buses[-1] if buses else name,
+            lane(place, name),
             channels,
             tuple(asks),
             DHT_PAUSE_SECONDS if "dht" in product else PAUSE_SECONDS,
@@ -120,7 +105,6 @@ def _channel(folder: Path, match: re.Match[str]) -> tuple[str, Channel, Ask]:
         scale, offset = _shared(folder, match, "scale"), _shared(folder, match, "offset")
         if scale is None:  # what the converter counts, in no unit
             quantity = Quantity(quantity.name)
-    shown = quantity.shown and f"{quantity.name.replace('_', ' ')} in {quantity.shown}"
 
     def ask() -> dict[str, Value]:
         value = attributes.number(path)
@@ -130,7 +114,7 @@ def _channel(folder: Path, match: re.Match[str]) -> tuple[str, Channel, Ask]:
             value *= attributes.number(scale)
         return {name: float(value * quantity.factor)}
 
-    return name, Channel(quantity.unit, quantity.kind, " ".join(filter(None, (label, shown)))), ask
+    return name, quantity.channel(label), ask
 
 
 def _shared(folder: Path, match: re.Match[str], what: str) -> Path | None:

@@ -5,6 +5,7 @@ import time
 
 import msgspec
 
+from heliograph.messages import Availability
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.sensor_reader import sensors
@@ -148,10 +149,9 @@ class Lane:
             due += missed * interval
         task.due = due
 
-    def _tell(self, task: Task, state: str, why: str) -> None:
-        if (task.state, task.why) != (state, why):
-            task.state, task.why = state, why
-        self._producer.availability(task.named.name, "online" if state == "online" else "offline")
+    def _tell(self, task: Task, state: Availability, why: str) -> None:
+        task.state, task.why = state, why
+        self._producer.availability(task.named.name, state)
         self._service.fact(f"sensor:{task.named.name}", task.facts())
 
     def _now(self) -> float:

@@ -4,7 +4,6 @@ from heliograph import units
 from heliograph.messages import Channel, Kind, Value
 
 COUNTED = {"p", "pulses"}  # emonHub's unit of a pulse count
-COUNTED_CLASSES = {"energy", "reactive_energy"}
 NO_SENSOR_C = {300: "not there", 302: "out of range", 304: "bad checksum"}  # emonLibCM.h
 DBM = Channel("dBm")
 MISSED = Channel(kind="counter", label="missed packets")
@@ -17,7 +16,7 @@ def channel(unit: str, kind: Kind | None = None) -> Channel:
     """
     spelled = units.spelled("" if unit == "n" else unit)  # emonHub's unit of a number
     if kind is None:
-        counts = unit in COUNTED or units.DEVICE_CLASSES[spelled] in COUNTED_CLASSES
+        counts = unit in COUNTED or units.DEVICE_CLASSES[spelled] in units.COUNTED
         kind = "counter" if counts else "gauge"
     return Channel(spelled, kind)
 

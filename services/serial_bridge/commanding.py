@@ -3,11 +3,9 @@
 import time
 from collections.abc import Mapping
 
-import msgspec
-
 from heliograph import commands
 from heliograph.bus import Message
-from heliograph.messages import Value, encode
+from heliograph.messages import encode
 from heliograph.service import Service
 from services.serial_bridge.nodes import Layout
 from services.serial_bridge.talker import Talker
@@ -16,16 +14,11 @@ from services.serial_bridge.transmitting import NotSent
 WHOLE = "packet"  # what is refused if nobody can say which value is wrong
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a command: what was handed to the radio, which gives no receipt, or why nothing was."""
-
-    time: float
-    values: dict[str, Value] = msgspec.field(default_factory=dict)
-    refused: dict[str, str] = msgspec.field(default_factory=dict)
-
-
 def carry_out(service: Service, message: Message, layout: Layout, talker: Talker | None) -> None:
-    """Send what a `set` message says to its node, and answer whoever wants an answer; quick enough for the network thread."""
+    """Send what a `set` message says to its node, and answer what was handed to the radio, which gives no receipt.
+
+    Quick enough for the network thread.
+    """
     encoder = layout.encoder
     values: Mapping[str, float] = {}
     refused: dict[str, str] = {}
@@ -38,6 +31,5 @@ def carry_out(service: Service, message: Message, layout: Layout, talker: Talker
         refused, values = {WHOLE: str(error)}, {}
         service.set_aside(str(error), message.payload, layout.device)
     service.count("packets_refused" if refused else "packets_sent")
-    if commands.is_response(message.response_topic):
-        answer = Outcome(round(time.time(), 3), dict(values), refused)
-        service.bus.publish(message.response_topic, encode(answer), qos=1, correlation=message.correlation)
+    outcome = commands.Outcome(round(time.time(), 3), dict(values), refused)
+    commands.respond(service.bus, message.response_topic, message.correlation, encode(outcome))

@@ -4,12 +4,11 @@ import logging
 from pathlib import Path
 
 from heliograph import config
+from heliograph.changes import Changes
 from heliograph.errors import ConfigError
 from services.serial_bridge.options import SerialBridge
 
 log = logging.getLogger(__name__)
-
-Stamp = tuple[int, int, int]
 
 
 class Watch:
@@ -18,17 +17,13 @@ class Watch:
     def __init__(self, file: Path, service: str) -> None:
         self._file = file
         self._service = service
-        self._stamp = self._looked()
-        self._before: Stamp | None = self._stamp
+        self._changes = Changes(file, taken=True)
         self.mistake = ""
 
     def changed(self) -> SerialBridge | None:
-        """Return the new settings, None if there are none; a file must look the same twice, it may be half written."""
-        stamp = self._looked()
-        settled, self._before = stamp == self._before, stamp
-        if stamp is None or stamp == self._stamp or not settled:
+        """Return the new settings, None if there are none."""
+        if not self._changes.settled():
             return None
-        self._stamp = stamp
         try:
             options = config.section(SerialBridge, config.read(self._file), self._service, self._file, self._service)
         except ConfigError as error:
@@ -37,10 +32,3 @@ class Watch:
             return None
         self.mistake = ""
         return options
-
-    def _looked(self) -> Stamp | None:
-        try:
-            found = self._file.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino

@@ -49,11 +49,6 @@ class Plan:
             kind = formats.load(source.format)
             self._kinds = [(kind, kind.parser(source, nodes))]
 
-    @property
-    def is_text(self) -> bool:
-        """Whether the format is one of lines."""
-        return self.format != formats.AUTO and self._kinds[0][0].cutter is None
-
     def parse(self, line: str) -> Said:
         """Return what a line says; raise NotAReading if that is nothing."""
         return self._kinds[0][1](line)

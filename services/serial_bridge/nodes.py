@@ -13,16 +13,15 @@ import msgspec
 
 from heliograph import topics
 from heliograph.config import Config
-from heliograph.messages import Channel, Kind, Value
-from services.serial_bridge import names
+from heliograph.messages import Channel, Kind, Value, finite
+from services.serial_bridge import names, packets
 from services.serial_bridge.channels import DBM, MISSED, NO_SENSOR_C, channel
 from services.serial_bridge.readings import About, NotAReading, Reading
 from services.serial_bridge.transmitting import Encoder, Tx
-from services.serial_bridge.values import Scale, finite, scale
+from services.serial_bridge.values import Scale, scale
 
 CODES = "bBhHiIlLqQfdc"
 UNSIGNED = "BHILQ"
-WHITENING = bytes(byte ^ 0x55 for byte in range(256))
 LARGEST_NODE = 1023  # RFM69 addresses have ten bits, those of the RFM12 five
 
 
@@ -52,9 +51,7 @@ class Layout:
         self.device = topics.name(node.name)
         if not (math.isfinite(node.interval) and node.interval >= 0):
             raise ValueError(f"interval: {node.interval!r} is not a number of seconds")
-        for code in (*node.datacodes, node.datacode):
-            if len(code) != 1 or code not in CODES:
-                raise ValueError(f"datacodes: no such code: {code!r}; known are {' '.join(CODES)}")
+        packets.check_codes((*node.datacodes, node.datacode), CODES)
         self.encoder = Encoder(node.tx, node.whitening) if node.tx else None
         self._whitened = node.whitening
         self._fixed = struct.Struct(f"<{''.join(node.datacodes)}")
@@ -63,13 +60,7 @@ class Layout:
         self._scales = [_scaled("scales", factor) for factor in node.scales]
         self._scale = Scale(1, 1) if node.scales else _scaled("scale", node.scale)
         self._names = _channels(node.names)
-        for option, given in (
-            ("names", node.names),
-            ("scales", node.scales),
-            ("units", node.units),
-        ):
-            if node.datacodes and len(given) > len(node.datacodes):
-                raise ValueError(f"{option}: {len(given)} for {len(node.datacodes)} datacodes")
+        packets.check_lengths(node.datacodes, names=node.names, scales=node.scales, units=node.units)
         self._names += map(str, range(len(self._names) + 1, len(node.datacodes) + 1))
         self.about = About(
             node.model or f"JeeLib node {number}",
@@ -83,7 +74,7 @@ class Layout:
     def decode(self, payload: bytes, rssi: int | None) -> Reading:
         """Return the values of a packet; raise NotAReading if it has the wrong length."""
         if self._whitened:
-            payload = payload.translate(WHITENING)
+            payload = payload.translate(packets.WHITENING)
         reading = self._reading(self._unpacked(payload), packed=True)
         if rssi is not None:
             reading.values.setdefault("rssi", rssi)

@@ -4,8 +4,12 @@
 here keep their number: `1-0:96.50.1` is the channel `obis_1_0_96_50_1`.
 """
 
-from heliograph.messages import Kind
+from heliograph.messages import Channel, Kind
+from services.serial_bridge import channels
+from services.serial_bridge.readings import About
 from services.serial_bridge.values import Scale
+
+MOST_CHANNELS = 256  # more are noise that looks like codes
 
 PHASES = {"l1": 20, "l2": 40, "l3": 60}
 CODES: dict[str, str] = {
@@ -56,7 +60,7 @@ def channel(medium: int, line: int, code: str) -> str:
     return f"obis_{medium}_{line}_{code.replace('.', '_')}"
 
 
-def kind(name: str) -> Kind | None:
+def _kind(name: str) -> Kind | None:
     """Return the kind of a channel of this module, None if its unit says it."""
     return "counter" if name.startswith(COUNTERS) else None
 
@@ -65,3 +69,23 @@ def converted(unit: str, value: float) -> tuple[str, float]:
     """Return a value in a unit that units.py knows: 36 GJ are 10 MWh."""
     known, factor = _CONVERTED.get(unit, (unit, Scale(1, 1)))
     return known, factor.times(value)
+
+
+class Shown:
+    """What one meter has shown of itself so far: its channels, in the units of their first values."""
+
+    def __init__(self, described: About) -> None:
+        self._described = described
+        self._channels: dict[str, Channel] = {}
+
+    def take(self, name: str, unit: str, value: float) -> float:
+        """Learn the channel of a value, and return the value converted; raise ValueError if nobody knows its unit."""
+        unit, value = converted(unit, value)
+        if len(self._channels) < MOST_CHANNELS or name in self._channels:
+            self._channels.setdefault(name, channels.channel(unit, _kind(name)))
+        return value
+
+    def about(self) -> About:
+        """Return what is known of the meter; what the configuration says counts more."""
+        model, interval, described = self._described
+        return About(model, interval, {**self._channels, **described})

@@ -21,6 +21,11 @@ _SETTINGS = {
 }
 
 
+def tells_settings(line: str) -> bool:
+    """Whether a line is one in which a board says how it is set."""
+    return all(mark in f" {line}" for mark in (" i", " g", " @ ", " MHz"))
+
+
 def settings(line: str) -> dict[str, str]:
     """Return the commands that a settings line says are in force: `i15* g210 @ 433 MHz q1` is `15i 210g 4b 1q`."""
     known = {letter: found[1] for letter, pattern in _SETTINGS.items() if (found := pattern.search(line))}

@@ -3,7 +3,6 @@
 import errno
 import ipaddress
 import logging
-import os
 import resource
 import selectors
 import socket
@@ -197,7 +196,6 @@ def file_limit() -> int:
 
 def _listener(address: tuple[str, int]) -> socket.socket:
     family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    listener = socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=False)
+    listener = socket.create_server(address, family=family, backlog=BACKLOG)
     listener.setblocking(False)
-    os.set_inheritable(listener.fileno(), False)
     return listener

@@ -12,7 +12,6 @@ from services.serial_bridge.nodes import Node
 from services.serial_bridge.options import Socket
 from services.serial_bridge.readings import Cutter, Decoder, Heard, NotAReading, Reading, Remark
 from services.serial_bridge.server import Server, file_limit
-from services.serial_bridge.values import number
 
 MOST_DEVICES = 20_000
 
@@ -59,10 +58,6 @@ class SocketSource:
         self._server.clients = min(options.clients, file_limit())
         self.generation += 1
 
-    def knows(self, device: str) -> bool:
-        """Whether a device was heard here."""
-        return self._intake.knows(device)
-
     def facts(self) -> dict[str, object]:
         """Return how the socket is, for the status."""
         facts: dict[str, object] = {
@@ -86,12 +81,12 @@ class SocketSource:
     def take(self, heard: Heard) -> None:
         """Publish what a client said; what a line with a key in it was is not shown."""
         if self._options.key and not isinstance(heard.said, Reading):
-            heard = heard._replace(raw=_masked(heard.raw, self._options.key))
+            heard = heard._replace(raw=_masked(heard.raw))
         self._intake.take(heard)
 
     def unfinished(self, rest: bytes) -> None:
         """Set half a line aside: its end may be missing."""
-        shown = _masked(rest, self._options.key) if self._options.key else rest
+        shown = _masked(rest) if self._options.key else rest
         self._intake.refuse("the client left in the middle of a line", shown, "unfinished_lines")
 
 
@@ -131,12 +126,7 @@ def enveloped(line: str, plan: Plan, options: Socket) -> Reading | Remark:
         del words[places[0]]
     at = None
     if options.timestamped:
-        try:
-            at = sources.moment(number(words.pop(0)) if words else None)
-        except NotAReading:
-            raise
-        except ValueError:
-            raise NotAReading("the time is not in seconds since 1970 UTC", "wrong_times") from None
+        at = sources.written_moment(words.pop(0) if words else "")
     said = plan.parse(" ".join(words))
     if isinstance(said, list):
         raise NotAReading("several readings in one line")
@@ -147,6 +137,6 @@ def _is_key(word: str, key: str) -> bool:
     return hmac.compare_digest(word.encode("utf-8", "replace"), key.encode())
 
 
-def _masked(line: bytes, key: str) -> bytes:
+def _masked(line: bytes) -> bytes:
     """Return how long a line was: a wrong key in it may be nearly the right one."""
-    return f"{len(line)} bytes".encode() if key else line
+    return f"{len(line)} bytes".encode()

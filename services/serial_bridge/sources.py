@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Mapping
 
-from heliograph.messages import TEXT_LIMIT, Channel, Value
+from heliograph.messages import Channel, Value, finite, one_line
 from services.serial_bridge import names
 from services.serial_bridge.channels import MISSED, NO_SENSOR_C, channel
 from services.serial_bridge.options import Source
 from services.serial_bridge.readings import About, NotAReading, Reading
-from services.serial_bridge.values import finite, number
+from services.serial_bridge.values import number
 
 EARLIEST = 1_577_836_800.0  # 2020: before there was a Heliograph
 LATEST = 4_102_444_800.0  # 2100
-_NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity", "ovf"}
+NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity", "ovf"}
 
 
 def about(source: Source, model: str = "", known: Mapping[str, Channel] | None = None) -> About:
@@ -45,6 +45,15 @@ def moment(given: object) -> float:
     if isinstance(given, int | float) and not isinstance(given, bool) and EARLIEST <= given <= LATEST:
         return float(given)
     raise NotAReading("the time is not in seconds since 1970 UTC", "wrong_times")
+
+
+def written_moment(text: str) -> float:
+    """Return a time that is written in seconds since 1970 UTC; raise NotAReading as `moment` does."""
+    try:
+        given = number(text)
+    except ValueError:
+        return moment(None)
+    return moment(given)
 
 
 def is_celsius(about: About, name: str) -> bool:
@@ -88,15 +97,13 @@ def _value(text: str, channel: Channel | None) -> Value | None:
     if not text:
         return None
     if channel and channel.kind == "text":
-        if len(text) > TEXT_LIMIT or not text.isprintable():
-            raise ValueError(f"not a text of one line and {TEXT_LIMIT} characters")
-        return text
+        return one_line(text)
     if channel and channel.kind == "state":
         if text.lower() in ("1", "true", "on", "yes"):
             return True
         if text.lower() in ("0", "false", "off", "no"):
             return False
         raise ValueError(f"{text[:40]!r} is neither on nor off")
-    if text.lower() in _NOT_FINITE:
+    if text.lower() in NOT_FINITE:
         raise ValueError(f"{text!r} is not a finite number")
     return finite(number(text))

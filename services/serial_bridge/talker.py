@@ -61,7 +61,7 @@ class Talker:
     def hear(self, text: str) -> None:
         """Take in a line that is no reading: it may be an answer."""
         self.firmware = radio.firmware(text) or self.firmware
-        if all(mark in f" {text}" for mark in (" i", " g", " @ ", " MHz")):
+        if radio.tells_settings(text):
             self._known |= radio.settings(text)
             if self._answer_until and not self._oem:
                 self._answered()
@@ -112,8 +112,5 @@ class Talker:
             commands = radio.oem_commands(self._wanted, letter_first=self.letter_first is not False)
         else:
             commands = radio.jee_commands(self._wanted, self._known)
-        for command in commands:
-            letter = command.decode().strip()[-1]
-            if not self._oem:
-                self._known[letter] = command.decode()[:-1]
+            self._known |= {command[-1:].decode(): command[:-1].decode() for command in commands}
         self._commands.extend(commands)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import msgspec
 
 from heliograph.config import Config
-from services.serial_bridge import names
+from services.serial_bridge import names, packets
 from services.serial_bridge.values import Scale, scale
 
 CODES = "bBhHiIlLqQfd"
@@ -37,13 +37,9 @@ class Encoder:
 
     def __init__(self, tx: Tx, whitening: bool = False) -> None:
         """Raise ValueError if the options do not go together."""
-        for code in (*tx.datacodes, tx.datacode):
-            if len(code) != 1 or code not in CODES:
-                raise ValueError(f"tx: datacodes: no such code: {code!r}; known are {' '.join(CODES)}")
-        for option, given in (("names", tx.names), ("scales", tx.scales)):
-            if tx.datacodes and len(given) > len(tx.datacodes):
-                raise ValueError(f"tx: {option}: {len(given)} for {len(tx.datacodes)} datacodes")
         try:
+            packets.check_codes((*tx.datacodes, tx.datacode), CODES)
+            packets.check_lengths(tx.datacodes, names=tx.names, scales=tx.scales)
             self._names = [names.channel(name) for name in tx.names]
             self._scales = [scale(factor) for factor in tx.scales]
             self._scale = Scale(1, 1) if tx.scales else scale(tx.scale)
@@ -54,10 +50,6 @@ class Encoder:
         self._codes = tx.datacodes
         self._code = tx.datacode
         self._whitening = whitening
-
-    def payload(self, message: bytes) -> bytes:
-        """Return the packet for a `set` message; raise NotSent if it is none."""
-        return self.packed(list(self.wanted(message).values()))
 
     def wanted(self, message: bytes) -> dict[str, float]:
         """Return the values of a `set` message, an object by name or an array, in the order of the packet; raise NotSent."""
@@ -79,7 +71,7 @@ class Encoder:
         packet = b"".join(self._one(position, value) for position, value in enumerate(values))
         if not 0 < len(packet) <= MOST_BYTES:
             raise NotSent(f"{len(packet)} bytes are no packet")
-        return bytes(byte ^ 0x55 for byte in packet) if self._whitening else packet
+        return packet.translate(packets.WHITENING) if self._whitening else packet
 
     def _ordered(self, wanted: Mapping[str, float]) -> dict[str, float]:
         if set(wanted) != set(self._names):

@@ -1,26 +1,12 @@
 """Numbers as they stand in lines and packets, without noise and without surprises."""
 
-import math
 import re
 from decimal import Decimal
 from typing import NamedTuple
 
-LARGEST_INTEGER = (1 << 63) - 1  # what a database column and most JSON readers hold
+from heliograph.messages import finite
+
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{1,4})?", re.IGNORECASE)
-
-
-def finite(value: float) -> float:
-    """Return a number, as a float if it is too large an integer; raise ValueError if it is not finite."""
-    if isinstance(value, int):
-        if -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
-            return value
-        try:
-            return float(value)
-        except OverflowError:
-            raise ValueError("too large a number") from None
-    if not math.isfinite(value):
-        raise ValueError("not a finite number")
-    return value
 
 
 def number(text: str) -> float:

@@ -25,7 +25,7 @@ TOPIC_BYTES = 65_535
 WILDCARDS = re.compile(r"[+#\x00]")
 
 
-class Options(TargetOptions, frozen=True, tag="mqtt", kw_only=True):
+class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only=True):
     """A target of kind "mqtt"; with the formats "json" and "values" all values of a row with the same topic are one message."""
 
     host: str
@@ -59,16 +59,6 @@ class Options(TargetOptions, frozen=True, tag="mqtt", kw_only=True):
             raise ValueError(f"topic: {self.topic!r} is not a topic to publish to")
         templates.check("payload", self.payload, (*PLACE, "value", "time"))
         self.context()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Host and port; the port is 1883, with TLS 8883, unless it is given."""
-        return self.host, self.port or (8883 if self.encrypted else 1883)
-
-    @property
-    def encrypted(self) -> bool:
-        """Whether the connection is encrypted."""
-        return self.tls or bool(self.ca or self.certificate)
 
     def context(self) -> ssl.SSLContext | None:
         """Return how the connection is encrypted, None if it is not; raise ValueError if a file is unusable."""

@@ -61,6 +61,23 @@ def test_a_message_arrives_with_its_topic_and_payload(broker: LocalBroker) -> No
         assert (message.topic, message.payload, message.retained) == ("x/y", b"\x00\xff", False)
 
 
+def test_who_has_several_filters_that_match_is_called_once_for_a_message(broker: LocalBroker) -> None:
+    heard: list[Message] = []
+    with connected(broker.port) as bus, connected(broker.port, "b") as other:
+        for topic_filter in ("x/+", "+/y", "#"):
+            other.subscribe(topic_filter, heard.append)
+        end = subscribed(other, "end")
+        assert other.publish("end", b"subscribed")
+        assert payload(end) == b"subscribed"
+        assert bus.publish("x/y", b"1", qos=1)
+        assert bus.publish("end", b"told", qos=1)
+        while payload(end) != b"told":
+            pass
+    told = [message for message in heard if message.topic == "x/y"]
+    assert told
+    assert len({id(message) for message in told}) == len(told)  # a broker may send a copy for each filter
+
+
 def test_what_is_retained_says_so(broker: LocalBroker) -> None:
     with connected(broker.port) as bus:
         bus.publish("fact", b"1", qos=1, retain=True)

@@ -1,22 +1,14 @@
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import simulator
-from tests.system.test_start import ROOT, Node
+from tests.node import ROOT, Node
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def node(tmp_path: Path, free_ports: Callable[[], int]) -> Iterator[Node]:
-    made = Node(tmp_path, free_ports)
-    yield made
-    if made.process and made.process.poll() is None:
-        made.stop()
 
 
 @pytest.mark.timeout(400)

@@ -16,8 +16,9 @@ from simulator.serial_line import SerialLine
 from simulator.site import Plan, Site
 from simulator.tcp_server import TcpServer
 from simulator.tracer import encode, tracer
-from tests.conftest import ROOT, LocalBroker
-from tests.modbus_poller.running import Ear, Pollers, device, line, wait_for
+from tests.conftest import ROOT, LocalBroker, Starter
+from tests.ear import Ear
+from tests.modbus_poller.running import device, line, wait_for
 
 METER = Meter(
     volts=230.4,
@@ -30,7 +31,7 @@ METER = Meter(
 )
 
 
-def test_a_simulated_tracer_comes_out_as_it_is(pollers: Pollers, ear: Ear) -> None:
+def test_a_simulated_tracer_comes_out_as_it_is(pollers: Starter, ear: Ear) -> None:
     reading = Site(Plan(), 1_782_000_000.0).controller()
     unit = tracer("tracer", lambda: reading)
     with SerialLine({1: unit}) as serial:
@@ -39,7 +40,7 @@ def test_a_simulated_tracer_comes_out_as_it_is(pollers: Pollers, ear: Ear) -> No
         process.terminate()
         assert process.wait(timeout=30) == 0
     words = encode(reading)
-    values = ear.of("tracer")[0]["values"]
+    values = ear.of("tracer")[0]
     assert values["pv_voltage"] == words[0x3100] / 100
     assert values["pv_power"] == (words[0x3102] + (words[0x3103] << 16)) / 100
     assert values["battery_voltage"] == words[0x3104] / 100
@@ -53,11 +54,11 @@ def test_a_simulated_tracer_comes_out_as_it_is(pollers: Pollers, ear: Ear) -> No
     assert set(channels) == set(values)
     assert channels["pv_voltage"] == {"unit": "V"}
     assert channels["energy_generated_today"] == {"unit": "kWh", "kind": "counter", "rollover": 42949672.96}
-    assert ear.last_availability("tracer") == "offline"  # nobody reads it any more
-    assert "online" in ear.availability["tracer"]
+    assert ear.last("tracer") == "offline"  # nobody reads it any more
+    assert ("tracer", "online") in ear.availability
 
 
-def test_lines_of_every_kind_are_polled_at_once(pollers: Pollers, ear: Ear) -> None:
+def test_lines_of_every_kind_are_polled_at_once(pollers: Starter, ear: Ear) -> None:
     units = {7: sdm120("meter", lambda: METER, unit=7)}
     with (
         SerialLine(units) as serial,
@@ -80,14 +81,14 @@ def test_lines_of_every_kind_are_polled_at_once(pollers: Pollers, ear: Ear) -> N
             assert values["energy_import"] == 1042.7
 
 
-def test_a_dead_device_of_five_costs_the_others_nothing(pollers: Pollers, ear: Ear) -> None:
+def test_a_dead_device_of_five_costs_the_others_nothing(pollers: Starter, ear: Ear) -> None:
     units = {n: sdm120(f"m{n}", lambda: METER, unit=n) for n in range(1, 6)}
     units[3].fault = Fault("silence")
     with SerialLine(units) as serial:
         pollers.start(
             line(serial.path, "timeout = 1.5") + "".join(device(f"m{n}", "eastron_sdm120", n, 1.0) for n in units)
         )
-        wait_for(lambda: ear.last_availability("m3") == "offline")
+        wait_for(lambda: ear.last("m3") == "offline")
         others = ("m1", "m2", "m4", "m5")
         wait_for(lambda: all(len(ear.of(name)) >= 3 for name in others))
         before = {name: len(ear.of(name)) for name in others}
@@ -97,7 +98,7 @@ def test_a_dead_device_of_five_costs_the_others_nothing(pollers: Pollers, ear: E
         wait_for(lambda: all(len(ear.of(name)) >= before[name] + 6 for name in others))
         assert serial.requests[3] - asked <= 2
         units[3].fault = Fault()
-        wait_for(lambda: ear.last_availability("m3") == "online")
+        wait_for(lambda: ear.last("m3") == "online")
         wait_for(lambda: ear.of("m3"))
     lines = [text for text in pollers.said().splitlines() if " m3: " in text]
     assert [text.split("m3: ")[1].split(";")[0] for text in lines] == [
@@ -106,7 +107,7 @@ def test_a_dead_device_of_five_costs_the_others_nothing(pollers: Pollers, ear: E
     ]
 
 
-def test_what_a_device_does_not_have_is_found_out_once(pollers: Pollers, ear: Ear) -> None:
+def test_what_a_device_does_not_have_is_found_out_once(pollers: Starter, ear: Ear) -> None:
     registers = Registers(largest=60)
     words = floats({0x00: 230.0, 0x06: 4.5, 0x46: 50.0, 0x48: 12.5})
     registers.inputs.update(words)
@@ -115,7 +116,7 @@ def test_what_a_device_does_not_have_is_found_out_once(pollers: Pollers, ear: Ea
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("clone", "eastron_sdm120"))
         wait_for(lambda: len(ear.of("clone")) >= 6)
         channels = {"voltage", "current", "frequency", "energy_import"}
-        assert {frozenset(s["values"]) for s in ear.of("clone")} == {frozenset(channels)}
+        assert {frozenset(values) for values in ear.of("clone")} == {frozenset(channels)}
         wait_for(lambda: set(ear.infos["clone"]["channels"]) == channels)
     asked = Counter((r.address, r.count) for r in unit.seen)
     once = {question for question, times in asked.items() if times == 1}
@@ -126,7 +127,7 @@ def test_what_a_device_does_not_have_is_found_out_once(pollers: Pollers, ear: Ea
     assert pollers.said().count("does not have") == 1
 
 
-def test_a_float_that_is_nan_is_set_aside_where_all_can_see(pollers: Pollers, ear: Ear, broker: LocalBroker) -> None:
+def test_a_float_that_is_nan_is_set_aside_where_all_can_see(pollers: Starter, ear: Ear, broker: LocalBroker) -> None:
     registers = Registers()
     registers.inputs.update(dict.fromkeys(range(0x15A), 0))
     registers.inputs.update({0x0C: 0x7FC0, 0x0D: 0})
@@ -143,23 +144,23 @@ def test_a_float_that_is_nan_is_set_aside_where_all_can_see(pollers: Pollers, ea
     assert bad["what"].startswith("power")
 
 
-def test_a_line_that_comes_back_is_polled_again(pollers: Pollers, ear: Ear, tmp_path: Path) -> None:
+def test_a_line_that_comes_back_is_polled_again(pollers: Starter, ear: Ear, tmp_path: Path) -> None:
     units = {1: sdm120("meter", lambda: METER)}
     link = tmp_path / "ttyUSB0"
     process = pollers.start(line(str(link)) + device("meter", "eastron_sdm120"))
-    wait_for(lambda: ear.last_availability("meter") == "offline")
+    wait_for(lambda: ear.last("meter") == "offline")
     for _ in range(2):
         with SerialLine(units, link=link):
-            wait_for(lambda: ear.last_availability("meter") == "online")
+            wait_for(lambda: ear.last("meter") == "online")
             ear.states.clear()
             wait_for(lambda: ear.of("meter"))
-        wait_for(lambda: ear.last_availability("meter") == "offline")
+        wait_for(lambda: ear.last("meter") == "offline")
     assert process.poll() is None
     assert pollers.said().count("works again") == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly_even_while_a_device_is_silent(pollers: Pollers, ear: Ear, number: int) -> None:
+def test_a_signal_ends_it_cleanly_even_while_a_device_is_silent(pollers: Starter, ear: Ear, number: int) -> None:
     unit = sdm120("meter", lambda: METER)
     unit.fault = Fault("silence")
     with SerialLine({1: unit}) as serial:

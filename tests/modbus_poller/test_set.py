@@ -15,8 +15,9 @@ from simulator.registers import Registers
 from simulator.site import Plan, Site
 from simulator.tcp_server import TcpServer
 from simulator.tracer import tracer
-from tests.conftest import LocalBroker
-from tests.modbus_poller.running import Ear, Pollers, device, line, wait_for
+from tests.conftest import LocalBroker, Starter
+from tests.ear import Ear
+from tests.modbus_poller.running import device, line, wait_for
 from tests.modbus_poller.sunspec_map import Map
 
 ANSWERS = topics.response("pi1", "somebody", "set")
@@ -54,7 +55,7 @@ def site() -> Device:
     return tracer("tracer", lambda: reading)
 
 
-def test_a_set_is_written_read_back_answered_and_shown(pollers: Pollers, ear: Ear, broker: LocalBroker) -> None:
+def test_a_set_is_written_read_back_answered_and_shown(pollers: Starter, ear: Ear, broker: LocalBroker) -> None:
     unit = site()
     with TcpServer({1: unit}) as server, Somebody(broker.port) as somebody:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("tracer", "epever_tracer", interval=5.0))
@@ -77,7 +78,7 @@ def test_a_set_is_written_read_back_answered_and_shown(pollers: Pollers, ear: Ea
 
 
 def test_a_limit_holds_and_a_no_of_the_device_is_told(
-    pollers: Pollers, ear: Ear, broker: LocalBroker, tmp_path: Path
+    pollers: Starter, ear: Ear, broker: LocalBroker, tmp_path: Path
 ) -> None:
     model = tmp_path / "battery.toml"
     model.write_text(
@@ -101,16 +102,16 @@ def test_a_limit_holds_and_a_no_of_the_device_is_told(
 
 
 def test_a_set_for_a_line_that_is_down_is_refused_at_once(
-    pollers: Pollers, ear: Ear, broker: LocalBroker, free_ports: Callable[[], int]
+    pollers: Starter, ear: Ear, broker: LocalBroker, free_ports: Callable[[], int]
 ) -> None:
     with Somebody(broker.port) as somebody:
         pollers.start(line(f"tcp://127.0.0.1:{free_ports()}") + device("tracer", "epever_tracer"))
-        wait_for(lambda: ear.last_availability("tracer") == "offline")
+        wait_for(lambda: ear.last("tracer") == "offline")
         assert "no line" in somebody.sets("tracer", {"load_switch": True})["refused"]["load_switch"]
 
 
 @pytest.mark.parametrize("payload", [b"", b"on", b"[1]", b'{"load switch": 1}', b'{"load_switch": null}', b"\xff"])
-def test_what_is_no_command_is_set_aside(pollers: Pollers, ear: Ear, broker: LocalBroker, payload: bytes) -> None:
+def test_what_is_no_command_is_set_aside(pollers: Starter, ear: Ear, broker: LocalBroker, payload: bytes) -> None:
     unit = site()
     with TcpServer({1: unit}) as server, Somebody(broker.port) as somebody:
         process = pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("tracer", "epever_tracer"))
@@ -121,7 +122,7 @@ def test_what_is_no_command_is_set_aside(pollers: Pollers, ear: Ear, broker: Loc
         wait_for(lambda: any(bad["where"] == "tracer: set" for bad in ear.status.get("set_aside", [])))
 
 
-def test_a_retained_command_is_an_old_one(pollers: Pollers, ear: Ear, broker: LocalBroker) -> None:
+def test_a_retained_command_is_an_old_one(pollers: Starter, ear: Ear, broker: LocalBroker) -> None:
     unit = site()
     unit.registers.coils[2] = 0
     with TcpServer({1: unit}) as server, Somebody(broker.port) as somebody:
@@ -131,7 +132,7 @@ def test_a_retained_command_is_an_old_one(pollers: Pollers, ear: Ear, broker: Lo
         assert unit.registers.coils[2] == 0
 
 
-def test_a_sunspec_inverter_is_polled_and_tells_its_own_name(pollers: Pollers, ear: Ear) -> None:
+def test_a_sunspec_inverter_is_polled_and_tells_its_own_name(pollers: Starter, ear: Ear) -> None:
     there = Map(40000, [103, 203])
     registers = Registers()
     registers.holdings.update(there.registers)

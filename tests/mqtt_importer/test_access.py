@@ -13,7 +13,7 @@ import pytest
 from services.mqtt_importer import families, filters
 from services.mqtt_importer.options import Source
 from tests.conftest import ROOT, Processes, free_port, mosquitto_command
-from tests.mqtt_importer.test_service import Ear
+from tests.ear import Ear
 
 Eventually = Callable[[Callable[[], object]], object]
 
@@ -73,7 +73,7 @@ def test_a_plug_with_a_user_of_its_own_is_read_and_switched(
         eventually(partial(plug.others.count, ("cmnd/plug/POWER", "ON")))
         plug.say("stat/plug/POWER", "ON")
         eventually(partial(viewer.shows, "plug", {"relay": True}))
-        assert viewer.newest("other") == {}
+        assert viewer.known("other") == {}
         assert ("cmnd/plug/POWER", "OFF") not in plug.others
         assert plug.states == []
 

@@ -5,9 +5,8 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,126 +14,28 @@ from typing import Any
 import pytest
 
 from heliograph import topics
-from heliograph.bus import Bus, Message
-from heliograph.config import Broker
-from heliograph.messages import frames
-from tests.conftest import ROOT, LocalBroker, Processes, free_port, mosquitto_command
+from tests.conftest import ROOT, LocalBroker, Processes, Starter, free_port, mosquitto_command
+from tests.ear import NODE, Ear
 from tests.mqtt_importer.test_families import BRIDGE_DEVICES, TASMOTA_SENSOR
 
 Eventually = Callable[[Callable[[], object]], object]
-NODE = "pi1"
-
-
-class Ear:
-    """Hears everything on a broker, and speaks for devices."""
-
-    def __init__(self, port: int, user: str = "ear", password: str = "", name: str = "ear", ca: str = "") -> None:
-        self.states: list[tuple[str, dict[str, Any]]] = []
-        self.infos: dict[str, dict[str, Any]] = {}
-        self.availability: dict[str, str] = {}
-        self.status: dict[str, Any] = {}
-        self.stored: list[tuple[str, float, dict[str, Any]]] = []
-        self.others: list[tuple[str, str]] = []
-        self._lock = threading.Lock()
-        self.bus = Bus(Broker(host="localhost", port=port, password=password, ca=ca), name, user)
-        self.bus.subscribe("#", self._heard)
-
-    def __enter__(self) -> "Ear":
-        self.bus.__enter__()
-        assert self.bus.wait_connected(30)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bus.__exit__()
-
-    def _heard(self, message: Message) -> None:
-        try:
-            parsed = topics.parse(message.topic)
-        except ValueError:
-            if not message.retained:
-                self.others.append((message.topic, message.payload.decode("utf-8", "replace")))
-            return
-        with self._lock:
-            match parsed.kind:
-                case "state":
-                    self.states.append((parsed.owner, json.loads(message.payload)))
-                case "info":
-                    self.infos[parsed.owner] = json.loads(message.payload)
-                case "availability":
-                    self.availability[parsed.owner] = message.payload.decode()
-                case "status":
-                    self.status = json.loads(message.payload)
-                case "journal":
-                    for frame in frames(message.payload):
-                        for block in frame.blocks:
-                            rows = [(row[0], dict(zip(block.channels, row[1:], strict=True))) for row in block.rows]
-                            self.stored += [(block.device, at, values) for at, values in rows]
-
-    def say(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
-        data = payload if isinstance(payload, bytes) else payload.encode()
-        assert self.bus.publish(topic, data, qos=1, retain=retain)
-
-    def set(self, device: str, values: dict[str, object]) -> None:
-        self.say(topics.device(NODE, device, "set"), json.dumps(values))
-
-    def of(self, device: str) -> list[tuple[float, dict[str, Any]]]:
-        with self._lock:
-            return [(at, values) for name, at, values in self.stored if name == device]
-
-    def shows(self, device: str, values: dict[str, Any]) -> bool:
-        return values.items() <= self.newest(device).items()
-
-    def is_online(self, device: str) -> bool:
-        return self.availability.get(device) == "online"
-
-    def newest(self, device: str) -> dict[str, Any]:
-        with self._lock:
-            return {
-                key: value for name, state in self.states if name == device for key, value in state["values"].items()
-            }
-
-
-class Importers:
-    """Starts the service with a section of its configuration."""
-
-    def __init__(self, folder: Path, broker: LocalBroker, processes: Processes) -> None:
-        self._folder = folder
-        self._broker = broker
-        self._processes = processes
-
-    def start(self, section: str) -> "subprocess.Popen[bytes]":
-        file = self._folder / "config.toml"
-        file.write_text(
-            f'[node]\nname = "{NODE}"\ndata = "{self._folder / "data"}"\nclock = "trust"\n'
-            f"[broker]\nport = {self._broker.port}\n{section}"
-        )
-        return self._processes.start("services.mqtt_importer", str(file))
-
-    def said(self) -> str:
-        return self._processes.said()
 
 
 @pytest.fixture
-def importers(tmp_path: Path, broker: LocalBroker, processes: Processes) -> Importers:
-    return Importers(tmp_path, broker, processes)
-
-
-@pytest.fixture
-def ear(broker: LocalBroker) -> Iterator[Ear]:
-    with Ear(broker.port) as listening:
-        yield listening
+def importers(tmp_path: Path, broker: LocalBroker, processes: Processes) -> Starter:
+    return Starter("mqtt_importer", tmp_path, broker, processes)
 
 
 def source(family: str, options: str = "") -> str:
     return f'[[mqtt_importer.sources]]\nfamily = "{family}"\n{options}\n'
 
 
-def ready(ear: Ear, eventually: Eventually, broker: str | None = None) -> None:
+def ready(ear: Ear, eventually: Eventually) -> None:
     """Wait until what is published reaches the importer: it is subscribed when it answers."""
 
     def heard() -> bool:
         ear.say("probe/importer/ready", str(time.time()))
-        devices: dict[str, Any] = ear.newest("ready_probe")
+        devices: dict[str, Any] = ear.known("ready_probe")
         return bool(devices)
 
     eventually(heard)
@@ -148,7 +49,7 @@ ALL = PROBE + "".join(
 
 
 def test_every_family_comes_out_as_readings_and_takes_commands(
-    importers: Importers, ear: Ear, eventually: Eventually
+    importers: Starter, ear: Ear, eventually: Eventually
 ) -> None:
     ear.say("zigbee2mqtt/bridge/devices", json.dumps(BRIDGE_DEVICES), retain=True)
     process = importers.start(ALL)
@@ -172,7 +73,7 @@ def test_every_family_comes_out_as_readings_and_takes_commands(
     }
     for name, expected in devices.items():
         eventually(partial(ear.shows, name, expected))
-        eventually(partial(ear.of, name))
+        eventually(partial(ear.stored_of, name))
         eventually(partial(ear.is_online, name))
     assert ear.infos["tasmota_5a9ae8"]["channels"]["energy"] == {"unit": "kWh", "kind": "counter"}
     assert ear.infos["kitchen_my_plug"]["model"] == "Xiaomi ZNCZ02LM"
@@ -189,25 +90,25 @@ def test_every_family_comes_out_as_readings_and_takes_commands(
         ("zigbee2mqtt/kitchen/my_plug/set", '{"state":"ON"}'),
     ):
         eventually(partial(ear.others.count, command))
-    assert ear.newest("tasmota_5a9ae8")["relay"] is False  # the device decides
+    assert ear.known("tasmota_5a9ae8")["relay"] is False  # the device decides
     ear.say("stat/tasmota_5A9AE8/POWER", "ON")
-    eventually(lambda: ear.newest("tasmota_5a9ae8")["relay"] is True)
+    eventually(lambda: ear.known("tasmota_5a9ae8")["relay"] is True)
 
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 0
-    eventually(lambda: ear.availability["tasmota_5a9ae8"] == "offline")
+    eventually(lambda: ear.last("tasmota_5a9ae8") == "offline")
     assert "Traceback" not in importers.said()
     assert ear.infos.keys() == {*devices, "ready_probe"}
 
 
 def test_commands_that_cannot_be_carried_out_are_set_aside(
-    importers: Importers, ear: Ear, eventually: Eventually
+    importers: Starter, ear: Ear, eventually: Eventually
 ) -> None:
     importers.start(PROBE + source("tasmota", "commands = true") + source("shelly1"))
     ready(ear, eventually)
     ear.say("stat/plug/POWER", "OFF")
     ear.say("shellies/other/relay/0", "off")
-    eventually(lambda: ear.newest("plug") and ear.newest("other"))
+    eventually(lambda: ear.known("plug") and ear.known("other"))
     ear.set("plug", {"power": 5, "relay": "maybe"})
     ear.say(topics.device(NODE, "plug", "set"), "not JSON")
     ear.set("other", {"relay": True})
@@ -227,47 +128,47 @@ def test_commands_that_cannot_be_carried_out_are_set_aside(
     assert not [topic for topic, _ in ear.others if topic.endswith("/command")]
 
 
-def reported(ear: Ear, importers: Importers, eventually: Eventually) -> dict[str, Any]:
+def reported(ear: Ear, importers: Starter, eventually: Eventually) -> dict[str, Any]:
     """Return a status that is younger than now: it is told anew on every connect."""
     now = time.time()
-    broker = importers._broker
+    broker = importers.broker
     broker.kill()
     broker.start()
     eventually(lambda: ear.status.get("time", 0) > now and ear.status.get("state") == "online")
     return ear.status
 
 
-def test_a_retained_command_is_an_old_one(importers: Importers, ear: Ear, eventually: Eventually) -> None:
+def test_a_retained_command_is_an_old_one(importers: Starter, ear: Ear, eventually: Eventually) -> None:
     ear.say(topics.device(NODE, "plug", "set"), '{"relay": true}', retain=True)
     importers.start(PROBE + source("tasmota", "commands = true"))
     ready(ear, eventually)
     ear.say("stat/plug/POWER", "OFF")
-    eventually(lambda: ear.newest("plug"))
+    eventually(lambda: ear.known("plug"))
     ear.set("plug", {"relay": False})
     eventually(lambda: ("cmnd/plug/POWER", "OFF") in ear.others)
     assert ("cmnd/plug/POWER", "ON") not in ear.others
 
 
 def test_retained_messages_tell_what_a_device_is_and_are_no_readings(
-    importers: Importers, ear: Ear, eventually: Eventually
+    importers: Starter, ear: Ear, eventually: Eventually
 ) -> None:
     ear.say("stat/plug/POWER", "ON", retain=True)
     ear.say("tele/plug/LWT", "Online", retain=True)
     ear.say("shellies/other/relay/0", "on", retain=True)
     importers.start(PROBE + source("tasmota", "commands = true") + source("shelly1", "retained = true"))
     ready(ear, eventually)
-    eventually(lambda: ear.newest("other") == {"relay": True})
+    eventually(lambda: ear.known("other") == {"relay": True})
     eventually(lambda: "plug" in ear.infos)
-    eventually(lambda: ear.availability.get("plug") == "online")
+    eventually(lambda: ear.last("plug") == "online")
     eventually(lambda: ("cmnd/plug/STATE", "") in ear.others)
     ear.set("plug", {"relay": False})
     eventually(lambda: ("cmnd/plug/POWER", "OFF") in ear.others)
-    assert ear.newest("plug") == {}
-    assert ear.of("plug") == []
+    assert ear.known("plug") == {}
+    assert ear.stored_of("plug") == []
 
 
 def test_a_last_will_makes_a_device_offline_and_its_next_word_online(
-    importers: Importers, ear: Ear, eventually: Eventually
+    importers: Starter, ear: Ear, eventually: Eventually
 ) -> None:
     importers.start(PROBE + source("tasmota") + source("zigbee2mqtt"))
     ready(ear, eventually)
@@ -276,18 +177,18 @@ def test_a_last_will_makes_a_device_offline_and_its_next_word_online(
     ear.say("tele/never/LWT", "Online")  # nor ever will: it has no values
     ear.say("stat/plug/POWER", "ON")
     ear.say("zigbee2mqtt/one", '{"power":1}')
-    eventually(lambda: ear.availability.get("plug") == "online" and ear.availability.get("one") == "online")
+    eventually(lambda: ear.last("plug") == "online" and ear.last("one") == "online")
     ear.say("tele/plug/LWT", "Offline")
     ear.say("zigbee2mqtt/bridge/state", '{"state":"offline"}')
-    eventually(lambda: ear.availability["plug"] == "offline" and ear.availability["one"] == "offline")
+    eventually(lambda: ear.last("plug") == "offline" and ear.last("one") == "offline")
     ear.say("tele/plug/LWT", "Online")
     ear.say("zigbee2mqtt/one", '{"power":2}')
-    eventually(lambda: ear.availability["plug"] == "online" and ear.availability["one"] == "online")
+    eventually(lambda: ear.last("plug") == "online" and ear.last("one") == "online")
     assert ear.infos["plug"]["model"] == "Tasmota Sonoff Pow"
-    assert ear.availability.keys() == {"plug", "one", "ready_probe"}
+    assert {name for name, _ in ear.availability} == {"plug", "one", "ready_probe"}
 
 
-def test_devices_of_like_names_stay_apart_over_restarts(importers: Importers, ear: Ear, eventually: Eventually) -> None:
+def test_devices_of_like_names_stay_apart_over_restarts(importers: Starter, ear: Ear, eventually: Eventually) -> None:
     section = PROBE + source("zigbee2mqtt", 'devices = { "Wohnzimmer (alt)" = "old" }')
     process = importers.start(section)
     ready(ear, eventually)
@@ -296,7 +197,7 @@ def test_devices_of_like_names_stay_apart_over_restarts(importers: Importers, ea
     ear.say("zigbee2mqtt/Wohnzimmer (alt)", '{"power":3}')
     ear.say("zigbee2mqtt/日本", '{"power":4}')
     expected = {"kuche_plug_1": {"power": 1}, "kuche_plug_1_2": {"power": 2}, "old": {"power": 3}}
-    eventually(lambda: {name: ear.newest(name) for name in expected} == expected)
+    eventually(lambda: {name: ear.known(name) for name in expected} == expected)
     process.terminate()
     assert process.wait(timeout=30) == 0
     ear.states.clear()
@@ -304,12 +205,12 @@ def test_devices_of_like_names_stay_apart_over_restarts(importers: Importers, ea
     ready(ear, eventually)
     ear.say("zigbee2mqtt/küche plug_1", '{"power":2}')  # the other way round this time
     ear.say("zigbee2mqtt/Küche/Plug 1", '{"power":1}')
-    eventually(lambda: ear.newest("kuche_plug_1") == {"power": 1} and ear.newest("kuche_plug_1_2") == {"power": 2})
+    eventually(lambda: ear.known("kuche_plug_1") == {"power": 1} and ear.known("kuche_plug_1_2") == {"power": 2})
     assert importers.said().count("'日本' is not the name of a device") == 1
 
 
 def test_a_device_keeps_its_own_time_if_it_can_be_believed(
-    importers: Importers, ear: Ear, eventually: Eventually
+    importers: Starter, ear: Ear, eventually: Eventually
 ) -> None:
     importers.start(PROBE + source("tasmota", 'timezone = "Asia/Kathmandu"') + source("emonhub") + source("shelly2"))
     ready(ear, eventually)
@@ -325,11 +226,11 @@ def test_a_device_keeps_its_own_time_if_it_can_be_believed(
         json.dumps({"method": "NotifyStatus", "params": {"ts": begun + 9e6, "switch:0": {"apower": 1}}}),
     )
     for name in ("plug", "lost", "emontx", "old", "shellyplus1-1"):
-        eventually(partial(ear.of, name))
-    assert ear.of("plug")[0][0] == own
-    assert ear.of("emontx")[0][0] == own + 0.25
+        eventually(partial(ear.stored_of, name))
+    assert ear.stored_of("plug")[0][0] == own
+    assert ear.stored_of("emontx")[0][0] == own + 0.25
     for name in ("lost", "old", "shellyplus1-1"):
-        assert begun - 1 <= ear.of(name)[0][0] <= time.time()
+        assert begun - 1 <= ear.stored_of(name)[0][0] <= time.time()
 
 
 HOSTILE = [
@@ -351,7 +252,7 @@ HOSTILE = [
 
 
 def test_hostile_payloads_are_set_aside_and_the_good_ones_around_them_are_kept(
-    importers: Importers, ear: Ear, eventually: Eventually
+    importers: Starter, ear: Ear, eventually: Eventually
 ) -> None:
     process = importers.start(ALL)
     ready(ear, eventually)
@@ -379,17 +280,17 @@ def test_hostile_payloads_are_set_aside_and_the_good_ones_around_them_are_kept(
         ear.say("stat/pace/STATUS8", json.dumps({"StatusSNS": {"ENERGY": {"Power": number}}}))
         eventually(partial(ear.shows, "pace", {"power": number}))  # no more waits than there is room for
     ear.say("tele/hostile/SENSOR", '{"ENERGY":{"Power":NaN,"Voltage":230.5}}')
-    eventually(lambda: ear.newest("hostile").get("voltage") == 230.5)
+    eventually(lambda: ear.known("hostile").get("voltage") == 230.5)
     assert process.poll() is None
     status = reported(ear, importers, eventually)
     assert status["counters"]["refused"] >= 100
     assert status["counters"]["dropped_messages"] == status["counters"]["oversized_messages"] == 0
     assert status["set_aside"]
-    assert "power" not in ear.newest("hostile")
+    assert "power" not in ear.known("hostile")
 
 
 def test_unknown_topics_are_counted_and_the_newest_are_shown(
-    importers: Importers, ear: Ear, eventually: Eventually
+    importers: Starter, ear: Ear, eventually: Eventually
 ) -> None:
     importers.start('[mqtt_importer]\nwatch = ["#"]\n' + PROBE + source("tasmota"))
     ready(ear, eventually)
@@ -397,7 +298,7 @@ def test_unknown_topics_are_counted_and_the_newest_are_shown(
         ear.say(f"heating/{number}", f"{number}.5")
     ear.say("heating/29", "again")
     ear.say("stat/plug/POWER", "ON")
-    eventually(lambda: ear.newest("plug"))
+    eventually(lambda: ear.known("plug"))
 
     def shown() -> object:
         unknown = reported(ear, importers, eventually)["facts"].get("unknown")
@@ -412,26 +313,26 @@ def test_unknown_topics_are_counted_and_the_newest_are_shown(
 
 
 def test_overlapping_filters_make_one_reading_of_one_message(
-    importers: Importers, ear: Ear, eventually: Eventually
+    importers: Starter, ear: Ear, eventually: Eventually
 ) -> None:
     maps = '[{ topic = "x/+/power", device = "{1}" }, { topic = "x/y/+", device = "y" }, { topic = "+/y/+", device = "y" }]'
     importers.start(PROBE + source("map", f"maps = {maps}"))
     ready(ear, eventually)
     for power in range(5):
         ear.say("x/y/power", str(power))
-    eventually(lambda: len(ear.of("y")) >= 5)
+    eventually(lambda: len(ear.stored_of("y")) >= 5)
     ear.say("x/z/power", "1")
-    eventually(lambda: ear.of("z"))
-    assert [values for _, values in ear.of("y")] == [{"power": power} for power in range(5)]
+    eventually(lambda: ear.stored_of("z"))
+    assert [values for _, values in ear.stored_of("y")] == [{"power": power} for power in range(5)]
 
 
 def test_a_broker_that_restarts_is_found_again(
-    importers: Importers, ear: Ear, eventually: Eventually, broker: LocalBroker
+    importers: Starter, ear: Ear, eventually: Eventually, broker: LocalBroker
 ) -> None:
     process = importers.start(PROBE + source("tasmota"))
     ready(ear, eventually)
     ear.say("stat/plug/POWER", "ON")
-    eventually(lambda: ear.newest("plug") == {"relay": True})
+    eventually(lambda: ear.known("plug") == {"relay": True})
     for wanted in (False, True):
         broker.kill()
         broker.start()
@@ -475,7 +376,7 @@ class ForeignBroker:
 @pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")  # paho, when a handshake is cut off
 @pytest.mark.parametrize(("tls", "version"), [(False, "3.1.1"), (True, "5")])
 def test_another_broker_with_a_user_and_tls_is_read_and_restarts(
-    importers: Importers, ear: Ear, eventually: Eventually, tmp_path: Path, tls: bool, version: str
+    importers: Starter, ear: Ear, eventually: Eventually, tmp_path: Path, tls: bool, version: str
 ) -> None:
     foreign = ForeignBroker(tmp_path / "foreign", tls=tls)
     ca = f'ca = "{foreign.ca}"\n' if tls else ""
@@ -492,24 +393,24 @@ def test_another_broker_with_a_user_and_tls_is_read_and_restarts(
 
                 def heard(house: Ear = house, power: int = power) -> bool:
                     house.say("tele/plug/SENSOR", json.dumps({"ENERGY": {"Power": power}}))
-                    return ear.newest("plug").get("power") == power
+                    return ear.known("plug").get("power") == power
 
                 eventually(heard)
-                eventually(lambda: ear.availability.get("plug") == "online")
+                eventually(lambda: ear.last("plug") == "online")
                 house.say("stat/plug/POWER", "OFF")
-                eventually(lambda: ear.newest("plug").get("relay") is False)
+                eventually(lambda: ear.known("plug").get("relay") is False)
                 ear.set("plug", {"relay": True})
                 eventually(partial(house.others.count, ("cmnd/plug/POWER", "ON")))
                 assert not [topic for topic, _ in house.others if topic.startswith(topics.ROOT)]
             foreign.kill()
-            eventually(lambda: ear.availability.get("plug") == "offline")
+            eventually(lambda: ear.last("plug") == "offline")
     finally:
         foreign.kill()
     assert process.poll() is None
     assert foreign.passwords["house"] not in importers.said()
 
 
-def test_without_sources_it_says_so_and_waits(importers: Importers, ear: Ear, eventually: Eventually) -> None:
+def test_without_sources_it_says_so_and_waits(importers: Starter, ear: Ear, eventually: Eventually) -> None:
     process = importers.start("")
     eventually(lambda: ear.status.get("state") == "online")
     process.terminate()

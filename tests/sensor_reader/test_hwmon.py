@@ -1,17 +1,9 @@
-from pathlib import Path
-
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.sensor_reader import hwmon
 from services.sensor_reader.sensors import read
 from tests.sensor_reader.tree import SOC, Tree
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    return Tree(tmp_path)
 
 
 def no_pause(_: float) -> None:

@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -10,11 +8,6 @@ from services.sensor_reader.sensors import Sensor, read
 from tests.sensor_reader.tree import Tree
 
 LUX = "sys/devices/platform/soc/i2c-1/1-0039/iio:device3"
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    return Tree(tmp_path)
 
 
 def only(tree: Tree) -> Sensor:

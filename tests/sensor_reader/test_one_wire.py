@@ -1,6 +1,5 @@
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -29,11 +28,6 @@ def pad(sixteenths: int, reserved: int = 0x10) -> str:
 
 # Case C16 of the older projects: the file that emonHub's DS18B20 interfacer reads.
 FILE = "73 01 4b 46 7f ff 0d 10 41 : crc=41 {}\n73 01 4b 46 7f ff 0d 10 41 t=23187\n"
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    return Tree(tmp_path)
 
 
 @pytest.fixture

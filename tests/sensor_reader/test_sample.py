@@ -1,32 +1,13 @@
-import tomllib
-from pathlib import Path
-from typing import Any
-
-import msgspec
-
-from services.sensor_reader import options
 from services.sensor_reader.options import Choice, Counter, SensorReader
-from tests.samples import uncommented
-
-SAMPLE = Path(options.__file__).with_name("sample.toml").read_text()
+from tests.samples import assert_sample_tells_the_truth, documented, fields
 
 
-def section(text: str) -> dict[str, Any]:
-    found = tomllib.loads(text)["sensor_reader"]
-    assert isinstance(found, dict)
-    return found
+def test_the_sample_documents_every_option_with_its_true_default() -> None:
+    assert_sample_tells_the_truth(SensorReader, "sensor_reader")
 
 
-def test_every_default_in_the_sample_is_the_true_one() -> None:
-    spelled_out = section(uncommented(SAMPLE))
-    as_shipped = section(SAMPLE)
-    assert spelled_out != as_shipped
-    assert msgspec.convert(spelled_out, SensorReader) == msgspec.convert(as_shipped, SensorReader)
-
-
-def test_every_option_is_in_the_sample() -> None:
-    whole = section(uncommented(SAMPLE))
-    assert set(whole) == {field.name for field in msgspec.structs.fields(SensorReader)}
+def test_every_option_of_a_sensor_and_a_counter_is_in_the_sample() -> None:
+    whole = documented("sensor_reader")
     (choice,) = whole["sensors"].values()
-    assert set(choice) == {field.name for field in msgspec.structs.fields(Choice)}
-    assert set(whole["counters"][0]) == {field.name for field in msgspec.structs.fields(Counter)}
+    assert set(choice) == fields(Choice)
+    assert set(whole["counters"][0]) == fields(Counter)

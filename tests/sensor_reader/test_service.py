@@ -1,19 +1,14 @@
-import json
 import os
 import signal
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from heliograph import topics
-from heliograph.bus import Bus, Message
-from heliograph.config import Broker
-from tests.conftest import LocalBroker, Processes
+from tests.conftest import LocalBroker, Processes, Starter
+from tests.ear import Ear
 from tests.sensor_reader.test_one_wire import GOOD, said
 from tests.sensor_reader.tree import Tree
 
@@ -63,87 +58,21 @@ Edge = Enum("Edge", "RISING FALLING BOTH")
 """
 
 
-class Ear:
-    """Hears everything on the bus."""
-
-    def __init__(self, port: int) -> None:
-        self.states: dict[str, list[dict[str, Any]]] = {}
-        self.infos: dict[str, dict[str, Any]] = {}
-        self.availability: dict[str, list[str]] = {}
-        self.status: dict[str, Any] = {}
-        self._lock = threading.Lock()
-        self._bus = Bus(Broker(port=port), "ear", "ear")
-        for kind in ("state", "info", "availability"):
-            self._bus.subscribe(topics.every_device(kind), self._device)
-        self._bus.subscribe(topics.every_service("status"), self._service)
-
-    def __enter__(self) -> "Ear":
-        self._bus.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bus.__exit__()
-
-    def _device(self, message: Message) -> None:
-        _, device, kind, _ = topics.parse(message.topic)
-        with self._lock:
-            if kind == "state":
-                self.states.setdefault(device, []).append(json.loads(message.payload)["values"])
-            elif kind == "info":
-                self.infos[device] = json.loads(message.payload)
-            else:
-                self.availability.setdefault(device, []).append(message.payload.decode())
-
-    def _service(self, message: Message) -> None:
-        self.status = json.loads(message.payload)
-
-    def newest(self, device: str) -> dict[str, Any]:
-        with self._lock:
-            return self.states.get(device, [{}])[-1]
-
-    def how_many(self, device: str) -> int:
-        with self._lock:
-            return len(self.states.get(device, []))
-
-    def several(self, device: str) -> bool:
-        return self.how_many(device) >= 2
-
-    def is_online(self, device: str) -> bool:
-        return self.last(device) == "online"
-
-    def last(self, device: str) -> str:
-        with self._lock:
-            return self.availability.get(device, [""])[-1]
-
-
 class Reader:
     """The service in a process, on a tree of its own."""
 
-    def __init__(self, folder: Path, broker: LocalBroker, processes: Processes) -> None:
+    def __init__(self, folder: Path, starter: Starter) -> None:
         self.tree = Tree(folder / "root")
-        self._folder = folder
-        self._broker = broker
-        self._processes = processes
+        self._starter = starter
 
     def start(self, section: str = "", **environment: str) -> "subprocess.Popen[bytes]":
-        file = self._folder / "config.toml"
-        file.write_text(
-            f'[node]\nname = "pi1"\ndata = "{self._folder / "data"}"\nclock = "trust"\n'
-            f"[broker]\nport = {self._broker.port}\n"
-            f'[sensor_reader]\nroot = "{self.tree.root}"\ninterval = 0.2\nsystem_interval = 0.5\n{section}'
-        )
-        return self._processes.start("services.sensor_reader", str(file), **environment)
-
-
-@pytest.fixture
-def ear(broker: LocalBroker) -> Iterator[Ear]:
-    with Ear(broker.port) as listening:
-        yield listening
+        head = f'[sensor_reader]\nroot = "{self.tree.root}"\ninterval = 0.2\nsystem_interval = 0.5\n'
+        return self._starter.start(head + section, **environment)
 
 
 @pytest.fixture
 def reader(tmp_path: Path, broker: LocalBroker, processes: Processes) -> Reader:
-    return Reader(tmp_path, broker, processes)
+    return Reader(tmp_path, Starter("sensor_reader", tmp_path, broker, processes))
 
 
 def test_readings_of_every_family_arrive_and_come_and_go_with_their_sensors(
@@ -174,8 +103,8 @@ def test_readings_of_every_family_arrive_and_come_and_go_with_their_sensors(
     eventually(lambda: ear.newest("bme280_1-0076"))
     tree.dht(number=3)
     eventually(lambda: ear.last("cellar") == "online")
-    before = ear.how_many("cellar")
-    eventually(lambda: ear.how_many("cellar") > before)
+    before = len(ear.of("cellar"))
+    eventually(lambda: len(ear.of("cellar")) > before)
     process.terminate()
     assert process.wait(timeout=30) == 0
     eventually(lambda: all(ear.last(name) == "offline" for name in good))
@@ -187,8 +116,8 @@ def test_a_driver_that_never_returns_stops_nobody_else(reader: Reader, ear: Ear,
     os.mkfifo(folder / "in_temp_input")  # opening it waits for ever, as a driver that hangs
     reader.tree.bme280()
     process = reader.start()
-    eventually(lambda: ear.how_many("bme280_1-0076") >= 10)
-    assert ear.how_many("dht11_4") == 0
+    eventually(lambda: len(ear.of("bme280_1-0076")) >= 10)
+    assert len(ear.of("dht11_4")) == 0
     process.terminate()
     assert process.wait(timeout=30) == 0
 
@@ -217,9 +146,9 @@ def test_counted_pulses_survive_kill_9(reader: Reader, ear: Ear, eventually: Eve
     eventually(lambda: told(1030))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = ear.how_many("gas")
+    before = len(ear.of("gas"))
     process = reader.start(section, **environment)
-    eventually(lambda: ear.how_many("gas") > before)  # the line is open again
+    eventually(lambda: len(ear.of("gas")) > before)  # the line is open again
     assert told(1030)
     pulse(35)
     eventually(lambda: told(1035))
@@ -232,7 +161,7 @@ def test_a_line_that_is_not_there_is_offline_and_said_once(
 ) -> None:
     process = reader.start('[[sensor_reader.counters]]\nname = "gas"\nline = 17\n')
     eventually(lambda: ear.last("gas") == "offline")
-    eventually(lambda: ear.how_many("system"))
+    eventually(lambda: ear.of("system"))
     process.terminate()
     assert process.wait(timeout=30) == 0
     assert processes.said().count("no GPIO chip has a line GPIO17") == 1

@@ -1,32 +1,23 @@
 """The bridge as a process: between pseudo-terminals or sockets and a real broker."""
 
-import json
 import os
+import socket
 import subprocess
 import tty
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
-from heliograph import topics
-from heliograph.bus import Bus, Message
-from heliograph.config import Broker
+from tests.conftest import LocalBroker, Processes, Starter
+from tests.ear import Ear
 
 Wait = Callable[[Callable[[], Any]], Any]
 Start = Callable[[str], subprocess.Popen[bytes]]
 Write = Callable[[str], Path]
-
-
-class HasPort(Protocol):
-    port: int
-
-
-class Processes(Protocol):
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[bytes]: ...
-    def said(self) -> str: ...
 
 
 class Line:
@@ -62,32 +53,8 @@ class Line:
         return b""
 
 
-class Watcher:
-    """Remembers what the bus said of the node `home`."""
-
-    def __init__(self, bus: Bus) -> None:
-        self.states: list[tuple[str, dict[str, Any]]] = []
-        self.infos: dict[str, Any] = {}
-        self.availability: list[tuple[str, str]] = []
-        self.status: dict[str, Any] = {}
-        self.bus = bus
-        bus.subscribe(topics.every_device("state"), self._state)
-        bus.subscribe(topics.every_device("info"), self._info)
-        bus.subscribe(topics.every_device("availability"), self._available)
-        bus.subscribe(topics.every_service("status"), self._status)
-
-    def _state(self, message: Message) -> None:
-        self.states.append((topics.parse(message.topic).owner, json.loads(message.payload)["values"]))
-
-    def _info(self, message: Message) -> None:
-        self.infos[topics.parse(message.topic).owner] = json.loads(message.payload)
-
-    def _available(self, message: Message) -> None:
-        self.availability.append((topics.parse(message.topic).owner, message.payload.decode()))
-
-    def _status(self, message: Message) -> None:
-        if topics.parse(message.topic).owner == "serial_bridge":
-            self.status = json.loads(message.payload)
+class Watcher(Ear):
+    """Hears what the bridge says of its ports."""
 
     def port(self, name: str) -> dict[str, Any]:
         ports = self.status.get("facts", {}).get("ports", {})
@@ -104,11 +71,8 @@ class Watcher:
 
 
 @pytest.fixture
-def watcher(broker: HasPort) -> Iterator[Watcher]:
-    bus = Bus(Broker(port=broker.port), "test", "watcher")
-    watching = Watcher(bus)
-    with bus:
-        assert bus.wait_connected(30)
+def watcher(broker: LocalBroker) -> Iterator[Watcher]:
+    with Watcher(broker.port) as watching:
         yield watching
 
 
@@ -120,24 +84,27 @@ def line(tmp_path: Path) -> Iterator[Line]:
 
 
 @pytest.fixture
-def write(broker: HasPort, tmp_path: Path) -> Write:
-    """Writes the node's file, also while the bridge runs."""
-
-    def with_section(section: str) -> Path:
-        file, partial = tmp_path / "config.toml", tmp_path / "config.partial"
-        node = f'[node]\nname = "home"\ndata = "{tmp_path / "data"}"\nclock = "trust"\n'
-        partial.write_text(f"{node}[broker]\nport = {broker.port}\n{section}")
-        return partial.replace(file)
-
-    return with_section
+def bridge(tmp_path: Path, broker: LocalBroker, processes: Processes) -> Starter:
+    return Starter("serial_bridge", tmp_path, broker, processes)
 
 
 @pytest.fixture
-def start(write: Write, processes: Processes, tmp_path: Path) -> Start:
-    def with_section(section: str) -> subprocess.Popen[bytes]:
-        return processes.start("services.serial_bridge", str(write(section)), TMPDIR=str(tmp_path))
+def write(bridge: Starter) -> Write:
+    """Writes the node's file, also while the bridge runs."""
+    return bridge.write
 
-    return with_section
+
+@pytest.fixture
+def start(bridge: Starter, tmp_path: Path) -> Start:
+    return partial(bridge.start, TMPDIR=str(tmp_path))
+
+
+def is_gone(client: socket.socket) -> bool:
+    """Whether the other end has closed the connection."""
+    try:
+        return client.recv(10) == b""
+    except ConnectionError:
+        return True
 
 
 def port(name: str, path: object, line_format: str) -> str:

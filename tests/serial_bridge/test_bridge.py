@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.serial_bridge.conftest import Line, Processes, Start, Wait, Watcher, port
+from tests.conftest import Processes
+from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, port
 
 ROOT = Path(__file__).parents[2]
 NODES = """

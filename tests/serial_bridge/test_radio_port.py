@@ -10,12 +10,13 @@ import pytest
 
 import simulator
 from heliograph import topics
-from heliograph.bus import Message
-from tests.serial_bridge.conftest import Line, Processes, Start, Wait, Watcher, Write, port
+from tests.conftest import Processes
+from tests.ear import NODE
+from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, Write, is_gone, port
 
 FIRST = 'group = 210\nfrequency = 433\nbase_id = 5\nquiet = "on"\ncalibration = "230V"\n'
 THEN = 'group = 210\nfrequency = 868\nbase_id = 5\nquiet = "off"\ncalibration = "110V"\n'
-NODE = '[serial_bridge.nodes.19]\nname = "emonth"\nscale = 0.1\n'
+EMONTH = '[serial_bridge.nodes.19]\nname = "emonth"\nscale = 0.1\n'
 TX = '[serial_bridge.nodes.20]\nname = "display"\ntx.datacodes = ["b", "b", "b", "h", "h", "H", "H"]\n'
 
 
@@ -32,13 +33,6 @@ def wrote(line: Line, expected: bytes) -> Callable[[], bool]:
     return check
 
 
-def gone(client: socket.socket) -> bool:
-    try:
-        return client.recv(10) == b""
-    except ConnectionError:
-        return True
-
-
 def radio(line: Line, settings: str, line_format: str = "rfm2pi") -> str:
     return f"{port('radio', line.path, line_format)}[serial_bridge.ports.radio]\n{settings}"
 
@@ -47,11 +41,11 @@ def test_a_board_that_does_not_answer_is_set_and_a_change_in_the_file_sets_what_
     start: Start, write: Write, line: Line, watcher: Watcher, eventually: Wait
 ) -> None:
     line.plug_in()
-    start(radio(line, FIRST) + NODE)
+    start(radio(line, FIRST) + EMONTH)
     eventually(wrote(line, b"v5i4b210g1q1p"))
     eventually(watcher.is_open("radio"))
     line.say(b"OK 19 205 0 0 ")
-    write(radio(line, THEN) + NODE.replace("0.1", "0.01"))
+    write(radio(line, THEN) + EMONTH.replace("0.1", "0.01"))
     eventually(wrote(line, b"8b0q2p"))
     line.say(b"0 (-75)\r\n")
     eventually(watcher.has_states(1))
@@ -93,19 +87,17 @@ def test_a_set_message_is_packed_and_sent_to_its_node(
     line.plug_in()
     start(port("radio", line.path, line_format) + TX)
     eventually(watcher.is_open("radio"))
-    topic = topics.device("home", "display", "set")
+    topic = topics.device(NODE, "display", "set")
     for wrong in (b"14,38", b"[1]", b"[1,2,3,4,5,6,70000]", b'{"hour": 1}', b"\xff"):
         watcher.bus.publish(topic, wrong, qos=1)
-    watcher.bus.publish(topics.device("home", "somebody_elses", "set"), b"[1]", qos=1)
-    answers: list[Message] = []
-    back = topics.response("home", "watcher", "set")
-    watcher.bus.subscribe(back, answers.append)
+    watcher.bus.publish(topics.device(NODE, "somebody_elses", "set"), b"[1]", qos=1)
+    back = topics.response(NODE, "ear", "set")
     answered: dict[str, Any] = {"qos": 1, "response_topic": back, "correlation": b"1"}
     watcher.bus.publish(topic, b"[14,38]", **answered)
     watcher.bus.publish(topic, b"[14,38,34,700,138,2700,829]", **answered)
     eventually(wrote(line, expected))
-    eventually(lambda: len(answers) == 2)
-    refusal, receipt = (json.loads(answer.payload) for answer in answers)
+    eventually(lambda: len(watcher.answers) == 2)
+    refusal, receipt = watcher.answers
     assert refusal["refused"] == {"packet": "2 values, the node gets 7"}
     assert receipt["values"] == {"1": 14, "2": 38, "3": 34, "4": 700, "5": 138, "6": 2700, "7": 829}
     line.pull_out()
@@ -134,7 +126,7 @@ def test_who_is_not_on_the_list_of_the_repeater_is_sent_away(
     eventually(lambda: "the repeater of radio listens" in processes.said())
     with socket.create_connection(("127.0.0.1", number), timeout=30) as client:
         client.sendall(b"4b\r\n")
-        assert gone(client)
+        assert is_gone(client)
     eventually(wrote(line, b"v"))
     assert "127.0.0.1 is not on the list of the repeater" in processes.said()
 
@@ -169,14 +161,14 @@ def test_a_mistake_in_the_changed_file_is_said_and_the_old_settings_stay(
     start: Start, write: Write, line: Line, watcher: Watcher, processes: Processes, eventually: Wait
 ) -> None:
     line.plug_in()
-    start(port("radio", line.path, "rfm2pi") + NODE)
+    start(port("radio", line.path, "rfm2pi") + EMONTH)
     eventually(watcher.is_open("radio"))
     write(port("radio", line.path, "morse"))
     eventually(lambda: watcher.status.get("facts", {}).get("mistake"))
     assert "no such format: 'morse'" in watcher.status["facts"]["mistake"]
     line.say(b"OK 19 205 0 (-75)\r\n")
     eventually(watcher.has_states(1))
-    write(port("other", line.path, "rfm2pi") + NODE)
+    write(port("other", line.path, "rfm2pi") + EMONTH)
     eventually(watcher.is_open("other"))
     assert watcher.status["facts"]["mistake"] == ""
     assert list(watcher.status["facts"]["ports"]) == ["other"]

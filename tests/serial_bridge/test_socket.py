@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.serial_bridge.conftest import Line, Processes, Start, Wait, Watcher, Write, port
+from tests.conftest import Processes
+from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, Write, is_gone, port
 
 NODE = '[serial_bridge.nodes.30]\nname = "tank"\nnames = ["level"]\nscale = 0.1\n'
 CI_CLIENTS = 400
@@ -54,13 +55,6 @@ def opened(start: Start, processes: Processes, watcher: Watcher, eventually: Wai
 
 
 Opened = Callable[[str], None]
-
-
-def is_gone(client: socket.socket) -> bool:
-    try:
-        return client.recv(10) == b""
-    except ConnectionError:
-        return True
 
 
 def has_counted(watcher: Watcher, line: Line, eventually: Wait, **expected: int) -> None:

@@ -1,23 +1,15 @@
 """Settings that are changed in the user's file while scripts/start runs."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.node import Node
 from tests.serial_bridge.conftest import Line, port
-from tests.system.test_start import Node
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def node(tmp_path: Path, free_ports: Callable[[], int]) -> Iterator[Node]:
-    made = Node(tmp_path, free_ports)
-    yield made
-    if made.process and made.process.poll() is None:
-        made.stop()
 
 
 @pytest.mark.timeout(300)

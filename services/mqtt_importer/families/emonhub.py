@@ -76,10 +76,7 @@ def _object(node: str, found: dict[str, object]) -> Heard:
 
 
 def _member(name: str, value: float | None) -> Member:
-    try:
-        channel_name = naming.channel(name)
-    except ValueError as error:
-        raise NotUnderstood(str(error)) from None
+    channel_name = naming.channel(name)
     return Member(channel_name, value, DBM if channel_name == "rssi" else None)
 
 

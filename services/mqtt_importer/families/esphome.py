@@ -48,16 +48,13 @@ class Esphome:
                 said = payloads.text(payload)
                 if said not in ("online", "offline"):
                     return None  # many things are called status
-                return Heard(device, availability="online" if said == "online" else "offline")
+                return Heard(device, availability=payloads.availability(said))
             case [device, component, thing, "state"] if component in COMPONENTS:
                 return self._heard(topic, device, component, thing, payload)
         return None
 
     def _heard(self, topic: str, device: str, component: str, thing: str, payload: bytes) -> Heard:
-        try:
-            name = naming.channel(thing)
-        except ValueError as error:
-            raise NotUnderstood(str(error)) from None
+        name = naming.channel(thing)
         about = self._discovered.get(topic)
         switches = {}
         command = f"{topic.removesuffix('/state')}/command"

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from heliograph.messages import Availability, Channel, Value
+from heliograph.messages import Channel, Value
 from services.mqtt_importer import filters, naming, paths, payloads
 from services.mqtt_importer.channels import channel
 from services.mqtt_importer.heard import Family, Heard, Member, NotUnderstood, Said, Switch
@@ -29,12 +29,14 @@ class Mapping:
 
     def read(self, topic: str, payload: bytes) -> Heard | None:
         """Return what a message says, None if the map is not of its topic; raise NotUnderstood."""
-        found = filters.wildcards(self.described.topic, topic)
+        described = self.described
+        found = filters.wildcards(described.topic, topic)
         if found is None:
             return None
-        device = _filled(self.described.device, found)
-        if self.described.availability:
-            return Heard(device, availability=self._available(payloads.text(payload)))
+        device = _filled(described.device, found)
+        if described.availability:
+            said = payloads.text(payload)
+            return Heard(device, availability=payloads.availability(said, described.online, described.offline))
         needs_json = bool(self._time) or not self._values or any(value.path for value in self._values)
         document = self._document(payload) if needs_json else None
         heard = self._named(device, found, document, payload) if self._values else self._all(device, document, topic)
@@ -44,13 +46,6 @@ class Mapping:
             except LookupError:
                 return heard
         return heard
-
-    def _available(self, said: str) -> Availability:
-        if said == self.described.online:
-            return "online"
-        if said == self.described.offline:
-            return "offline"
-        raise NotUnderstood(f"neither {self.described.online} nor {self.described.offline}")
 
     def _document(self, payload: bytes) -> object:
         try:
@@ -64,7 +59,7 @@ class Mapping:
         members, refused = [], []
         switches = {}
         for name, path, wanted, about in self._values:
-            channel_name = _channel(_filled(name, found))
+            channel_name = naming.channel(_filled(name, found))
             if wanted.command:
                 topic = _filled(wanted.command, found)
                 switches[channel_name] = Switch(topic, wanted.on, wanted.off, wanted.template)
@@ -81,9 +76,8 @@ class Mapping:
         members, refused = [], []
         for path, leaf in payloads.leaves(document):
             try:
-                name = _channel("_".join(path) or topic.rpartition("/")[2])
-                value = payloads.plain(leaf) if isinstance(leaf, str) else payloads.value(leaf)
-                members.append(Member(name, value))
+                name = naming.channel("_".join(path) or topic.rpartition("/")[2])
+                members.append(Member(name, payloads.plain(leaf)))
             except NotUnderstood as error:
                 refused.append(f"{'.'.join(path)[:80]}: {error}")
         return Heard(device, tuple(members), refused=tuple(refused))
@@ -106,7 +100,7 @@ class Maps:
 
 
 def _prepared(name: str, wanted: Wanted) -> _Value:
-    about = channel(wanted.unit, wanted.kind or None) if wanted.unit or wanted.kind else None
+    about = channel(wanted.unit, wanted.kind) if wanted.unit or wanted.kind else None
     return _Value(name, paths.parse(wanted.path), wanted, about)
 
 
@@ -117,14 +111,7 @@ def _value(leaf: object, wanted: Wanted) -> Value | None:
         return False
     if wanted.kind == "text":
         return payloads.short(leaf) if isinstance(leaf, str) else payloads.value(leaf)
-    return payloads.plain(leaf) if isinstance(leaf, str) else payloads.value(leaf)
-
-
-def _channel(name: str) -> str:
-    try:
-        return naming.channel(name)
-    except ValueError as error:
-        raise NotUnderstood(str(error)) from None
+    return payloads.plain(leaf)
 
 
 def _filled(text: str, found: tuple[str, ...]) -> str:

@@ -15,7 +15,6 @@ from services.mqtt_importer.heard import SILENCE, Family, Heard, Member, NotUnde
 from services.mqtt_importer.options import Source
 
 ROOT = "shellies"
-SWITCHED = ("relay", "light")
 STATE = Channel(kind="state")
 
 
@@ -32,43 +31,51 @@ def _watt_hours(written: str) -> float | None:
     return None if minutes is None else round(minutes / 60, 3)
 
 
-POWER = Meaning("power", payloads.number, channel("W"))
+def _number(name: str, unit: str) -> Meaning:
+    return Meaning(name, payloads.number, channel(unit))
+
+
+def _state(name: str) -> Meaning:
+    return Meaning(name, payloads.switched, STATE)
+
+
+POWER = _number("power", "W")
 ENERGY = Meaning("energy", _watt_hours, channel("Wh"))
 METER = {
     "power": POWER,
-    "voltage": Meaning("voltage", payloads.number, channel("V")),
-    "current": Meaning("current", payloads.number, channel("A")),
-    "pf": Meaning("power_factor", payloads.number, channel("")),
-    "reactive_power": Meaning("reactive_power", payloads.number, channel("var")),
-    "total": Meaning("energy", payloads.number, channel("Wh")),
-    "total_returned": Meaning("energy_returned", payloads.number, channel("Wh")),
+    "voltage": _number("voltage", "V"),
+    "current": _number("current", "A"),
+    "pf": _number("power_factor", ""),
+    "reactive_power": _number("reactive_power", "var"),
+    "total": _number("energy", "Wh"),
+    "total_returned": _number("energy_returned", "Wh"),
 }
 SENSORS = {
-    "temperature": Meaning("temperature", payloads.number, channel("°C")),
-    "humidity": Meaning("humidity", payloads.number, channel("%")),
-    "battery": Meaning("battery", payloads.number, channel("%")),
-    "lux": Meaning("illuminance", payloads.number, channel("lx")),
-    "tilt": Meaning("tilt", payloads.number, channel("°")),
-    "concentration": Meaning("concentration", payloads.number, channel("ppm")),
-    **{name: Meaning(name, payloads.switched, STATE) for name in ("flood", "smoke", "motion", "vibration")},
-    "state": Meaning("open", payloads.switched, STATE),
+    "temperature": _number("temperature", "°C"),
+    "humidity": _number("humidity", "%"),
+    "battery": _number("battery", "%"),
+    "lux": _number("illuminance", "lx"),
+    "tilt": _number("tilt", "°"),
+    "concentration": _number("concentration", "ppm"),
+    **{name: _state(name) for name in ("flood", "smoke", "motion", "vibration")},
+    "state": _state("open"),
 }
 NUMBERED = {
     "relay": {"power": POWER, "energy": ENERGY},
     "light": {"power": POWER, "energy": ENERGY},
-    "roller": {"power": POWER, "energy": ENERGY, "pos": Meaning("position", payloads.number, channel("%"))},
+    "roller": {"power": POWER, "energy": ENERGY, "pos": _number("position", "%")},
     "emeter": METER,
 }
 SINGLE = {
     "temperature": SENSORS["temperature"],
     "voltage": METER["voltage"],
-    "overtemperature": Meaning("overtemperature", payloads.switched, STATE),
+    "overtemperature": _state("overtemperature"),
 }
 NUMBERED_SINGLE = {
-    "input": Meaning("input", payloads.switched, STATE),
-    "ext_temperature": Meaning("ext_temperature", payloads.number, channel("°C")),
-    "ext_humidity": Meaning("ext_humidity", payloads.number, channel("%")),
-    "adc": Meaning("adc", payloads.number, channel("V")),
+    "input": _state("input"),
+    "ext_temperature": _number("ext_temperature", "°C"),
+    "ext_humidity": _number("ext_humidity", "%"),
+    "adc": _number("adc", "V"),
 }
 KNOWN = frozenset(
     {"announce", "info", "command", "temperature_f", "temperature_status", "longpush", "input_event", "sensor", "white"}

@@ -81,9 +81,7 @@ class Tasmota:
         return "/".join(tokens.get(level, level) for level in self._levels)
 
     def _alive(self, device: str, said: str) -> Heard:
-        if said not in ("Online", "Offline"):
-            raise NotUnderstood("neither Online nor Offline")
-        if said == "Offline":
+        if payloads.availability(said, "Online", "Offline") == "offline":
             return Heard(device, availability="offline")
         # The state is otherwise told every TelePeriod, by default five minutes.
         return Heard(device, availability="online", asks=((f"{self._filled('cmnd', device)}/STATE", ""),))
@@ -125,7 +123,7 @@ class Tasmota:
                 continue
             try:
                 members.extend(_member(path, leaf, given))
-            except (NotUnderstood, ValueError) as error:
+            except NotUnderstood as error:
                 refused.append(f"{'.'.join(path)[:80]}: {error}")
         return Heard(device, tuple(members), found.get("Time"), refused=tuple(refused))
 

@@ -83,7 +83,7 @@ class Zigbee2Mqtt:
                 name = naming.channel("_".join(path))
                 known = exposed.get(key)
                 members.append(_member(name, leaf, known))
-            except ValueError as error:
+            except NotUnderstood as error:
                 refused.append(f"{key[:80]}: {error}")
                 continue
             if known and known.settable and len(path) == 1:
@@ -119,11 +119,7 @@ def _available(payload: bytes) -> Availability:
     said: object = payloads.text(payload)
     if isinstance(said, str) and said.startswith("{"):
         said = payloads.members(payload).get("state")
-    if said == "online":
-        return "online"
-    if said == "offline":
-        return "offline"
-    raise NotUnderstood("neither online nor offline")
+    return payloads.availability(said)
 
 
 def _exposes(device: Mapping[str, object]) -> Iterator[tuple[str, Exposed]]:

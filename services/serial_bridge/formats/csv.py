@@ -12,7 +12,6 @@ from services.serial_bridge import names, sources
 from services.serial_bridge.nodes import Node
 from services.serial_bridge.options import Source
 from services.serial_bridge.readings import About, Format, NotAReading, Reading
-from services.serial_bridge.values import number
 
 BAUD = 9600
 _DECIMAL_COMMA = re.compile(r"([+-]?[0-9]+),([0-9]+)")
@@ -46,14 +45,7 @@ def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
 def row_reading(row: dict[str, str], source: Source, about: About) -> Reading:
     """Return what named texts say, `device` and `time` among them; raise NotAReading if they make no reading."""
     device = sources.device(row.pop("device", None) or None, source)
-    at = None
-    if "time" in row:
-        try:
-            at = sources.moment(number(row.pop("time")))
-        except NotAReading:
-            raise
-        except ValueError:
-            raise NotAReading("the time is not in seconds since 1970 UTC", "wrong_times") from None
+    at = sources.written_moment(row.pop("time")) if "time" in row else None
     reading = sources.named(row.items(), device, about, at)
     if not (reading.values or reading.no_sensor):
         raise NotAReading("none of the values is a number")

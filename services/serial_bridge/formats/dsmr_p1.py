@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 
-from heliograph.messages import Channel, Value
+from heliograph.messages import Value
 from services.serial_bridge import checksums, obis, sources
 from services.serial_bridge.channels import channel
 from services.serial_bridge.nodes import Node
@@ -21,7 +21,6 @@ from services.serial_bridge.values import number
 BAUD = 115_200
 LONGEST_BYTES = 8192
 MOST_METERS = 9
-MOST_CHANNELS = 256  # more are noise that looks like codes
 _END = re.compile(rb"!([0-9A-Fa-f]{4})?[ \t]*\r?\n")
 _LINE = re.compile(r"(\d+)-(\d+):(\d+\.\d+\.\d+)(?:\*\d+)?((?:\([^()]*\))+)")
 _GROUP = re.compile(r"\(([^()]*)\)")
@@ -73,9 +72,8 @@ def parser(source: Source, _nodes: Mapping[str, Node]) -> BlockFormat:
     """Return what reads the telegrams of a meter."""
     sources.only_lines_have(source, "columns", "pattern", "node_offset")
     device = sources.device(None, source)
-    described = sources.about(source, "smart meter (P1)")
+    shown = obis.Shown(sources.about(source, "smart meter (P1)"))
     told: dict[str, float] = {}
-    channels: dict[str, Channel] = {}
 
     def read(block: bytes) -> list[Reading]:
         values: dict[str, Value] = {}
@@ -98,17 +96,13 @@ def parser(source: Source, _nodes: Mapping[str, Node]) -> BlockFormat:
                 if not value[2] and name.startswith("obis_"):
                     continue  # identification numbers, versions
                 try:
-                    unit, amount = obis.converted(value[2] or "", number(value[1]))
-                    if len(channels) < MOST_CHANNELS or name in channels:
-                        channels.setdefault(name, channel(unit, obis.kind(name)))
-                    values[name] = amount
+                    values[name] = shown.take(name, value[2] or "", number(value[1]))
                 except ValueError as error:
                     refused.append(f"{line[:80]}: {error}")
-        about = About(described.model, described.interval, {**channels, **described.channels})
-        readings = [Reading(device, values, about, refused=tuple(refused))] if values or refused else []
+        readings = [Reading(device, values, shown.about(), refused=tuple(refused))] if values or refused else []
         for name, meter in meters.items():
             if meter.at is None or meter.at > told.get(name, 0.0):
-                if meter.at is not None and (name in told or len(told) < MOST_CHANNELS):
+                if meter.at is not None and (name in told or len(told) < obis.MOST_CHANNELS):
                     told[name] = meter.at
                 readings.append(meter._replace(device=name))
         if not values and not readings:

@@ -7,12 +7,11 @@ object become channels of their own: `{"battery": {"voltage": 13.1}}` is `batter
 import json
 from collections.abc import Iterator, Mapping
 
-from heliograph.messages import TEXT_LIMIT, Value
+from heliograph.messages import Value, finite, one_line
 from services.serial_bridge import names, sources
 from services.serial_bridge.nodes import Node
 from services.serial_bridge.options import Source
 from services.serial_bridge.readings import Format, NotAReading, Reading
-from services.serial_bridge.values import finite
 
 DEEPEST = 8
 
@@ -75,7 +74,5 @@ def _value(item: object) -> Value:
     if isinstance(item, int | float):
         return finite(item)
     if isinstance(item, str):
-        if len(item) > TEXT_LIMIT or not item.isprintable():
-            raise ValueError(f"not a text of one line and {TEXT_LIMIT} characters")
-        return item
+        return one_line(item)
     raise ValueError("neither a number nor a text nor true nor false")

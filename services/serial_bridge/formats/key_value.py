@@ -22,7 +22,7 @@ _LINE = re.compile(
 )
 _BETWEEN = re.compile(r"[\s,]+", re.ASCII)
 _WITHIN = re.compile("[=:]")
-_NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity", "ovf", ""}
+_NOT_FINITE = {*sources.NOT_FINITE, ""}
 
 
 def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:

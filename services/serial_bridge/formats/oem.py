@@ -7,7 +7,7 @@ it hears, `OK 19 205 0 0 0 36 2 31 0 (-75)` (emonHub, EmonHubOEMInterfacer).
 import re
 from collections.abc import Mapping
 
-from heliograph.messages import Value
+from heliograph.messages import Value, finite
 from services.serial_bridge import names, sources
 from services.serial_bridge.channels import NO_SENSOR_C
 from services.serial_bridge.formats.emontx_esp import CHANNELS
@@ -17,7 +17,6 @@ from services.serial_bridge.formats.rfm2pi import packets, remark
 from services.serial_bridge.nodes import Node
 from services.serial_bridge.options import Source
 from services.serial_bridge.readings import About, Format, NotAReading, Reading, Remark
-from services.serial_bridge.values import finite
 
 BAUD = 115_200
 _PAIRS = re.compile(r"[\w-]+:[^\s,=:]*(?:,[\w-]+:[^\s,=:]*)*,?", re.ASCII)

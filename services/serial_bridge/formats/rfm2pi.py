@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 
 from services.serial_bridge.nodes import LARGEST_NODE, Node, layouts
 from services.serial_bridge.options import Source
+from services.serial_bridge.radio import tells_settings
 from services.serial_bridge.readings import Format, NotAReading, Reading, Remark, UnknownNode
 
 _PACKET = re.compile(r"(?:OK\s+)?([0-9]{1,4})((?:\s+[0-9]{1,3}){1,255})(?:\s+\((-?[0-9]{1,3})\))?")
-_SETTINGS = (" i", " g", " @ ", " MHz")
 BAD_CHECKSUM = Remark("bad_checksums")
 ACKNOWLEDGEMENT = Remark("acknowledgements")
 FIRMWARE = Remark("firmware_lines")
@@ -61,7 +61,7 @@ def remark(line: str) -> Remark:
     """Return what a receiver says of itself in a line; raise NotAReading if it is no line of a receiver."""
     if line.startswith("?"):
         return BAD_CHECKSUM
-    if all(mark in f" {line}" for mark in _SETTINGS):
+    if tells_settings(line):
         return Remark("settings_lines", line[:200])
     if ">" in line:
         return ACKNOWLEDGEMENT

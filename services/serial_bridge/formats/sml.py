@@ -6,14 +6,13 @@ CRC-16/X-25; Holley's meters use CRC-16/KERMIT. `1b1b1b1b` within the messages i
 
 from collections.abc import Iterator, Mapping
 
-from heliograph.messages import Channel, Value
+from heliograph.messages import Value, finite
 from services.serial_bridge import checksums, obis, sources
-from services.serial_bridge.channels import channel
 from services.serial_bridge.nodes import Node
 from services.serial_bridge.options import Source
-from services.serial_bridge.readings import About, BlockFormat, Cutter, NotAReading, Piece, Reading
+from services.serial_bridge.readings import BlockFormat, Cutter, NotAReading, Piece, Reading
 from services.serial_bridge.structure import Element, elements
-from services.serial_bridge.values import Scale, finite
+from services.serial_bridge.values import Scale
 
 BAUD = 9600
 LONGEST_BYTES = 8192
@@ -21,7 +20,6 @@ ESCAPE = b"\x1b" * 4
 START = ESCAPE + b"\x01" * 4
 TAIL_BYTES = 8  # escape, 1a, fill bytes, checksum
 LIST_RESPONSE = 0x0701
-MOST_CHANNELS = 256  # more are noise that looks like codes
 # DLMS unit codes (IEC 62056-6-2, table of units)
 UNITS = {
     8: "°",
@@ -41,17 +39,16 @@ UNITS = {
 }
 
 
-def cutter(joined_late: bool) -> Cutter:
-    """Return what cuts transmissions."""
-    return Transmissions(joined_late=joined_late)
+def cutter(_joined_late: bool) -> Cutter:
+    """Return what cuts transmissions; it finds their beginning by itself."""
+    return Transmissions()
 
 
 class Transmissions:
     """Cuts from start to end sequence, checks, and takes escapes and fill bytes out."""
 
-    def __init__(self, *, joined_late: bool = False) -> None:
+    def __init__(self) -> None:
         self._rest = b""
-        self._late = joined_late
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """Yield the transmissions that end in this piece."""
@@ -108,28 +105,22 @@ def parser(source: Source, _nodes: Mapping[str, Node]) -> BlockFormat:
     """Return what reads the transmissions of a meter."""
     sources.only_lines_have(source, "columns", "pattern", "node_offset")
     device = sources.device(None, source)
-    described = sources.about(source, "smart meter (SML)")
-    channels: dict[str, Channel] = {}
+    shown = obis.Shown(sources.about(source, "smart meter (SML)"))
 
     def read(block: bytes) -> Reading:
         values: dict[str, Value] = {}
         refused: list[str] = []
-        for entry in _entries(block):
-            name, unit, scaler, raw = entry
+        for name, unit, scaler, raw in _entries(block):
             if unit not in UNITS:
                 refused.append(f"{name}: unit {unit}")
                 continue
             try:
-                spelled, value = obis.converted(UNITS[unit], _power_of_ten(scaler).times(raw))
-                if len(channels) < MOST_CHANNELS or name in channels:
-                    channels.setdefault(name, channel(spelled, obis.kind(name)))
-                values[name] = finite(value)
+                values[name] = finite(shown.take(name, UNITS[unit], _power_of_ten(scaler).times(raw)))
             except ValueError as error:
                 refused.append(f"{name}: {error}")
         if not values and not refused:
             raise NotAReading("a transmission without values", "empty_transmissions")
-        about = About(described.model, described.interval, {**channels, **described.channels})
-        return Reading(device, values, about, refused=tuple(refused))
+        return Reading(device, values, shown.about(), refused=tuple(refused))
 
     return read
 

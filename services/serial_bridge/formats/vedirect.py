@@ -8,12 +8,12 @@ do not count ("VE.Direct Protocol" 3.33). A battery monitor spreads its fields o
 import re
 from collections.abc import Iterator, Mapping
 
-from heliograph.messages import Channel, Value
+from heliograph.messages import LARGEST_INTEGER, Channel, Value
 from services.serial_bridge import sources, victron
 from services.serial_bridge.nodes import Node
 from services.serial_bridge.options import Source
 from services.serial_bridge.readings import BlockFormat, Cutter, NotAReading, Piece, Reading
-from services.serial_bridge.values import LARGEST_INTEGER, Scale
+from services.serial_bridge.values import Scale
 
 BAUD = 19_200
 LONGEST_BYTES = 2048  # 22 fields of 43 bytes are 946
