@@ -3,6 +3,7 @@
 import heapq
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -16,6 +17,8 @@ from heliograph.store.vectors import Vector, ops
 Told = Callable[[int, list[float]], list[Value]]
 
 KEPT_BYTES = 16_000_000
+
+_arrival = partial(tuple.__new__, Arrival)  # half the time of Arrival._make, and there are millions
 
 
 class _Axis(NamedTuple):
@@ -109,7 +112,7 @@ def _gather(found: list[Arrival], axis: _Axis, begin: int, end: int, names: Name
     times = ops.divided(axis.times[begin:end], 1000.0).tolist()
     numbers = axis.numbers[begin:end]
     parts = zip(numbers, repeat(node), repeat(device), times, repeat(channels), rows, strict=False)
-    more = list(map(Arrival._make, parts))
+    more = list(map(_arrival, parts))
     if found and found[-1].cursor == more[0].cursor:
         values = found[-1].values | more[0].values
         found[-1] = found[-1]._replace(channels=tuple(values), row=tuple(values.values()))

@@ -5,6 +5,7 @@ Facts: docs.influxdata.com, "Write data with the InfluxDB API" of v1 and v2, "Us
 
 import gzip
 import ipaddress
+from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import quote, urlencode, urlsplit
@@ -75,15 +76,16 @@ class Influxdb:
         self._web = Web(options.timeout, options.ca, home.meanwhile)
         self._names = Names(options.measurement, options.field, options.tags, options.integers)
         self._lines = Writer(self._names, PRECISIONS[options.precision][2])
-        self._prepared: tuple[Sequence[Row], bytes] = ([], b"")
+        # two, so that rows are let go, too, while the database is busy
+        self._prepared: deque[tuple[Sequence[Row], bytes]] = deque(maxlen=2)
         self._write, self._base = _addresses(options)
         self._headers = _authorization(options)
         self._compress = options.gzip == "always" or (options.gzip == "auto" and not _is_here(options.url))
 
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Write rows; values whose field has another type there are refused, and the rest of their rows is written."""
-        known, body = self._prepared
-        reply = self._post(body if known == rows else self._body(self._lines.body(rows)))
+        prepared = next((body for known, body in self._prepared if known == rows), None)
+        reply = self._post(prepared or self._body(self._lines.body(rows)))
         conflicts: dict[tuple[str, str], str] = {}
         while conflict := answers.conflict(reply):
             if conflict in conflicts or len(conflicts) >= MOST_CONFLICTS:
@@ -117,7 +119,7 @@ class Influxdb:
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Write the lines of the next rows while the database is busy with those before."""
-        self._prepared = rows, self._body(self._lines.body(rows))
+        self._prepared.append((rows, self._body(self._lines.body(rows))))
 
     def _body(self, lines: bytes) -> bytes:
         return gzip.compress(lines, COMPRESSION) if self._compress else lines

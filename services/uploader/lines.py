@@ -78,14 +78,18 @@ class Writer:
 
     def body(self, rows: Iterable[Row]) -> bytes:
         """Return all lines of many rows, each with its end."""
+        scale = self._scale
         found: list[bytes] = []
         for outlets, alike in groupby(rows, itemgetter(1)):
             lines = self.lines(outlets)
             if len(lines) == 1 and not lines[0].special:
-                table = [(*values, round(time * self._scale)) for time, _, values, _ in alike]
+                numbers: list[Value] = []
+                for time, _, values, _ in alike:
+                    numbers += values
+                    numbers.append(round(time * scale))
                 # far faster than repr(), with the same digits
-                numbers = _encode(table)[2:-2].replace(b"],[", b",").split(b",")
-                found.append(lines[0].form * len(table) % tuple(numbers))
+                texts = _encode(numbers)[1:-1].split(b",")
+                found.append(lines[0].form * (len(texts) // (len(outlets) + 1)) % tuple(texts))
             else:
                 found += (line for row in alike for line in self._row(row, ()))
         return b"".join(found)

@@ -140,9 +140,7 @@ class Management:
                 self._respond(message, self.answer(command, message.payload))
 
     def _respond(self, message: Message, answer: dict[str, Any]) -> None:
-        if commands.is_response(message.response_topic):
-            payload = msgspec.json.encode(answer)
-            self._service.bus.publish(message.response_topic, payload, qos=1, correlation=message.correlation)
+        commands.respond(self._service.bus, message.response_topic, message.correlation, msgspec.json.encode(answer))
 
     def _list(self, request: Request) -> dict[str, Any]:
         names = [self._lane(request).course.options.name] if request.name else self._targets.names()

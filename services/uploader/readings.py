@@ -1,6 +1,7 @@
 """Rows that are readings as they arrived; a position is the cursor of an arrival."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import NamedTuple
@@ -14,6 +15,7 @@ LIVE_READINGS = 1_000  # so many arrivals behind the newest one, a backlog begin
 MOST_LAYOUTS = 10_000
 
 Values = tuple[Value, ...]
+_row = partial(tuple.__new__, Row)  # two thirds of the time of Row(…), and there are millions
 
 
 class Layout(NamedTuple):
@@ -47,7 +49,7 @@ class Readings:
             outlets, choose = self._layouts.get((node, device, channels)) or self._layout(node, device, channels)
             if outlets:
                 rows += [
-                    Row(time, outlets, choose(row), cursor)
+                    _row((time, outlets, choose(row), cursor))
                     for cursor, _, _, time, _, row in alike
                     if time >= self._start
                 ]
