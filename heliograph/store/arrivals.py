@@ -17,6 +17,7 @@ from heliograph.store.vectors import Vector, ops
 Told = Callable[[int, list[float]], list[Value]]
 
 KEPT_BYTES = 16_000_000
+AHEAD = 8  # readings of one axis that are made at first
 
 _arrival = partial(tuple.__new__, Arrival)  # half the time of Arrival._make, and there are millions
 
@@ -28,6 +29,35 @@ class _Axis(NamedTuple):
     numbers: list[int]
     times: Vector  # ms UTC
     columns: list[tuple[int, Vector]]  # by series
+
+
+class _Rows:
+    """The readings of an axis; those of many devices alternate, so some are made ahead, twice as many each time."""
+
+    def __init__(self, axis: _Axis, names: Names, told: Told) -> None:
+        self.numbers = axis.numbers
+        self._axis = axis
+        self._told = told
+        self._node, self._device = names.devices[axis.device]
+        self._channels = tuple(names.series[sid].channel for sid, _ in axis.columns)
+        self._begin = 0
+        self._made: list[Arrival] = []
+
+    def take(self, begin: int, end: int, room: int) -> list[Arrival]:
+        """Return the readings of some rows; not more than `room` will be asked for."""
+        if not self._begin <= begin <= end <= self._begin + len(self._made):
+            size = max(end - begin, min(room, 2 * len(self._made) or AHEAD))
+            self._begin, self._made = begin, self._make(begin, min(begin + size, len(self.numbers)))
+        return self._made[begin - self._begin : end - self._begin]
+
+    def _make(self, begin: int, end: int) -> list[Arrival]:
+        axis = self._axis
+        columns = [self._told(sid, column[begin:end].tolist()) for sid, column in axis.columns]
+        rows: Iterable[tuple[Value, ...]] = zip(*columns, strict=True) if columns else repeat((), end - begin)
+        times = ops.divided(axis.times[begin:end], 1000.0).tolist()
+        same = map(repeat, (self._node, self._device))
+        parts = zip(self.numbers[begin:end], *same, times, repeat(self._channels), rows, strict=False)
+        return list(map(_arrival, parts))
 
 
 class Arrivals:
@@ -49,13 +79,13 @@ class Arrivals:
                     waiting += [(max(smin, cursor + 1), k, number) for smin, _, k in shelf.arrivals(cursor)]
         heapq.heapify(waiting)
         names = known()
-        opened: dict[tuple[int, int], _Axis] = {}  # whatever else is kept: readings of many devices alternate
+        opened: dict[tuple[int, int], _Rows] = {}
         rows: list[tuple[int, int, int, int]] = []  # next number, key and year of an axis, row
         found: list[Arrival] = []
         while rows or waiting:
             if waiting and (not rows or waiting[0][0] <= rows[0][0]):
                 _, k, year = heapq.heappop(waiting)
-                axis = opened[k, year] = self._axis(k, year, names)
+                axis = opened[k, year] = _Rows(self._axis(k, year, names), names, told)
                 row = bisect_right(axis.numbers, cursor)
                 if row < len(axis.numbers):
                     heapq.heappush(rows, (axis.numbers[row], k, year, row))
@@ -68,7 +98,7 @@ class Arrivals:
             others = [heap[0][0] for heap in (rows, waiting) if heap]
             until = bisect_left(axis.numbers, min(others), row) if others else len(axis.numbers)
             until = max(row + 1, min(until, row + room))
-            _gather(found, axis, row, until, names, told)
+            _join(found, axis.take(row, until, room))
             if until < len(axis.numbers):
                 heapq.heappush(rows, (axis.numbers[until], k, year, until))
         return found
@@ -103,18 +133,10 @@ class Arrivals:
         return _Axis(device, numbers.tolist(), times, columns)
 
 
-def _gather(found: list[Arrival], axis: _Axis, begin: int, end: int, names: Names, told: Told) -> None:
-    """Add rows of an axis to the readings in order; the first may be another part of the last reading that there is."""
-    node, device = names.devices[axis.device]
-    channels = tuple(names.series[sid].channel for sid, _ in axis.columns)
-    columns = [told(sid, column[begin:end].tolist()) for sid, column in axis.columns]
-    rows: Iterable[tuple[Value, ...]] = zip(*columns, strict=True) if columns else repeat((), end - begin)
-    times = ops.divided(axis.times[begin:end], 1000.0).tolist()
-    numbers = axis.numbers[begin:end]
-    parts = zip(numbers, repeat(node), repeat(device), times, repeat(channels), rows, strict=False)
-    more = list(map(_arrival, parts))
+def _join(found: list[Arrival], more: list[Arrival]) -> None:
+    """Add readings in order; the first may be another part of the last that there is."""
     if found and found[-1].cursor == more[0].cursor:
         values = found[-1].values | more[0].values
         found[-1] = found[-1]._replace(channels=tuple(values), row=tuple(values.values()))
-        del more[0]
+        more = more[1:]
     found += more
