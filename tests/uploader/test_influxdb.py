@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -6,37 +6,22 @@ import pytest
 from heliograph.messages import Kind, Value
 from services.uploader import influxdb, kinds
 from services.uploader.outgoing import Outlet, Refused, Row, TryLater
-from tests.uploader.conftest import Influx, Victoria, start_influx
+from tests.uploader.conftest import Influx, OpenTargets, Victoria, start_influx
 from tests.uploader.servers.influxdb3_server import TOKEN, Influxdb3Server
 from tests.uploader.servers.web_server import Response, WebServer
 
 START = 1_763_640_000.0
 
 
-class Targets:
-    """Opens targets, and closes them at the end of the test."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._open: list[influxdb.Influxdb] = []
-
-    def __call__(self, *outlets: Outlet, **options: object) -> influxdb.Influxdb:
-        chosen = kinds.parsed({"kind": "influxdb", "name": "influx", **options})
-        assert isinstance(chosen, influxdb.Options)
-        target = influxdb.target(chosen, kinds.Home("pi", self._folder, lambda: outlets))
-        self._open.append(target)
-        return target
-
-    def close(self) -> None:
-        for target in self._open:
-            target.close()
+Targets = Callable[..., influxdb.Influxdb]
 
 
 @pytest.fixture
-def targets(tmp_path: Path) -> Iterator[Targets]:
-    made = Targets(tmp_path)
-    yield made
-    made.close()
+def targets(open_targets: OpenTargets) -> Targets:
+    def opened(*outlets: Outlet, **options: object) -> influxdb.Influxdb:
+        return open_targets.add(influxdb.Influxdb, {"kind": "influxdb", "name": "influx", **options}, *outlets)
+
+    return opened
 
 
 @pytest.fixture
