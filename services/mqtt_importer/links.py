@@ -63,6 +63,7 @@ class Link:
         self.up = False
         self._client.disconnect()
         self._client.loop_stop()
+        self._client.reinitialise()  # closes what paho wakes its thread with, too
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Send a message at once or not at all; return whether it was sent."""

@@ -73,6 +73,7 @@ class Visitor:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client.reinitialise()  # closes what paho wakes its thread with, too
 
 
 class Door:

@@ -100,6 +100,7 @@ class Listener:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client.reinitialise()  # closes what paho wakes its thread with, too
 
 
 @contextmanager

@@ -499,6 +499,7 @@ class Desk:
     def close(self) -> None:
         self.client.disconnect()
         self.client.loop_stop()
+        self.client.reinitialise()  # closes what paho wakes its thread with, too
 
 
 @pytest.fixture
