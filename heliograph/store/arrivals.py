@@ -1,8 +1,8 @@
 """Sealed readings in the order in which they arrived, for those who follow the store."""
 
 import heapq
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import repeat
 from typing import NamedTuple
@@ -72,36 +72,31 @@ class Arrivals:
 
         Names are asked for when the years are open; `told` makes values of the numbers of a series.
         """
-        waiting: list[tuple[int, int, int]] = []
-        for number in self._archive.numbers():
-            if shelf := self._archive.year(number):
-                with self._archive.tolerating(shelf.path.name):
-                    waiting += [(max(smin, cursor + 1), k, number) for smin, _, k in shelf.arrivals(cursor)]
-        heapq.heapify(waiting)
+        shelves = {number: shelf for number in self._archive.numbers() if (shelf := self._archive.year(number))}
         names = known()
         opened: dict[tuple[int, int], _Rows] = {}
-        rows: list[tuple[int, int, int, int]] = []  # next number, key and year of an axis, row
         found: list[Arrival] = []
-        while rows or waiting:
-            if waiting and (not rows or waiting[0][0] <= rows[0][0]):
-                _, k, year = heapq.heappop(waiting)
-                axis = opened[k, year] = _Rows(self._axis(k, year, names), names, told)
-                row = bisect_right(axis.numbers, cursor)
-                if row < len(axis.numbers):
-                    heapq.heappush(rows, (axis.numbers[row], k, year, row))
-                continue
-            number, k, year, row = heapq.heappop(rows)
-            room = limit - len(found)
-            if room <= 0 and number != found[-1].cursor:
-                break
-            axis = opened[k, year]
-            others = [heap[0][0] for heap in (rows, waiting) if heap]
-            until = bisect_left(axis.numbers, min(others), row) if others else len(axis.numbers)
-            until = max(row + 1, min(until, row + room))
-            _join(found, axis.take(row, until, room))
-            if until < len(axis.numbers):
-                heapq.heappush(rows, (axis.numbers[until], k, year, until))
-        return found
+        while True:
+            upto = cursor + limit - len(found)  # of so many numbers, there are no more readings
+            keys = self._asked(shelves, partial(Shelf.arrivals, after=cursor, upto=upto))
+            for k, year in keys:
+                if (k, year) not in opened:
+                    opened[k, year] = _Rows(self._axis(k, year, names), names, told)
+            following = _merge(found, [opened[key] for key in keys], cursor, upto)
+            if len(found) >= limit:
+                return found
+            following += (number for number, _ in self._asked(shelves, partial(Shelf.next_arrivals, after=upto)))
+            if not following:
+                return found
+            cursor = min(following) - 1
+
+    def _asked(self, shelves: Mapping[int, Shelf], question: Callable[[Shelf], list[int]]) -> list[tuple[int, int]]:
+        """Return what the years answer, each with its year, in order; what is damaged answers nothing."""
+        found: list[tuple[int, int]] = []
+        for year, shelf in shelves.items():
+            with self._archive.tolerating(shelf.path.name):
+                found += [(answer, year) for answer in question(shelf)]
+        return sorted(found)
 
     def _axis(self, k: int, year: int, names: Names) -> _Axis:
         shelf = self._archive.year(year)
@@ -131,6 +126,25 @@ class Arrivals:
             numbers, times = ops.take(numbers, order), ops.take(times, order)
             columns = [(sid, ops.take(column, order)) for sid, column in columns]
         return _Axis(device, numbers.tolist(), times, columns)
+
+
+def _merge(found: list[Arrival], axes: Sequence[_Rows], cursor: int, upto: int) -> list[int]:
+    """Add what arrived after a number, and not after another, in order; return the next number after that of each axis."""
+    rows: list[tuple[int, int, int]] = []  # next number, axis, row
+    for place, axis in enumerate(axes):
+        row = bisect_right(axis.numbers, cursor)
+        if row < len(axis.numbers):
+            rows.append((axis.numbers[row], place, row))
+    heapq.heapify(rows)
+    while rows and rows[0][0] <= upto:
+        number, place, row = heapq.heappop(rows)
+        axis = axes[place]
+        end = min(rows[0][0] - 1, upto) if rows else upto
+        until = max(row + 1, bisect_right(axis.numbers, end, row))
+        _join(found, axis.take(row, until, upto - number + 1))
+        if until < len(axis.numbers):
+            heapq.heappush(rows, (axis.numbers[until], place, until))
+    return [number for number, _, _ in rows]
 
 
 def _join(found: list[Arrival], more: list[Arrival]) -> None:

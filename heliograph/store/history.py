@@ -243,9 +243,14 @@ class Year:
         series = f"SELECT DISTINCT k >> {DAY_BITS} FROM {grain.name}"
         return [sid for (sid,) in self.db.execute(f"{series}_month EXCEPT {series}_day ORDER BY 1")]
 
-    def arrivals(self, after: int) -> list[tuple[int, int, int]]:
-        """Return (smin, smax, key) of each axis on which something arrived after a number."""
-        return self.db.execute("SELECT smin, smax, k FROM axis WHERE smax > ?", (after,)).fetchall()
+    def arrivals(self, after: int, upto: int) -> list[int]:
+        """Return the key of each axis on which something may have arrived after one number and not after another."""
+        return [k for (k,) in self.db.execute("SELECT k FROM axis WHERE smax > ? AND smin <= ?", (after, upto))]
+
+    def next_arrivals(self, after: int) -> list[int]:
+        """Return the lowest smin after a number of arrival; none if there is none."""
+        found = self.db.execute("SELECT min(smin) FROM axis WHERE smin > ?", (after,))
+        return [number for (number,) in found if number is not None]
 
     def extent(self) -> list[int]:
         """Return the times (ms UTC) of points among which the oldest and the newest are."""

@@ -69,6 +69,17 @@ def test_what_was_replaced_altogether_does_not_come_again(tmp_path: Path, writer
     assert after(tmp_path, 0, 9) == [(2, START, {"a": 2.0, "b": 20.0})]
 
 
+def test_a_page_is_full_however_many_numbers_in_a_row_were_replaced(tmp_path: Path, writer: Writer) -> None:
+    seal(writer, *[(START + n, 1.0, None) for n in range(40)])
+    seal(writer, *[(NEW_YEAR + n, 2.0, None) for n in range(40)])
+    seal(writer, *[(START + n, 3.0, None) for n in range(40)], *[(NEW_YEAR + n, None, 4.0) for n in range(20, 40)])
+    numbers = [*range(41, 81), *range(81, 141)]
+    for cursor in (0, 39, 40, 79, 80, 100, 139, 140):
+        behind = [number for number in numbers if number > cursor]
+        for limit in (1, 3, 50, 1000):
+            assert [number for number, _, _ in after(tmp_path, cursor, limit)] == behind[:limit]
+
+
 def test_where_nothing_is_sealed_nothing_comes(tmp_path: Path) -> None:
     archive = Archive(tmp_path, lambda: None)
 

@@ -71,7 +71,9 @@ def test_what_is_put_is_found(year: Year) -> None:
     assert year.newest(3) is None
     assert year.newest_day(1, day + 2) == day
     assert year.newest_day(1, day) is None
-    assert sorted(year.arrivals(7)) == [(9, 9, history.axis_key(1, day + 2))]
+    assert year.arrivals(7, 9) == [history.axis_key(1, day + 2)]
+    assert year.arrivals(7, 8) == year.arrivals(9, 99) == []
+    assert (year.next_arrivals(3), year.next_arrivals(9)) == ([9], [])
     assert year.extent() == [day * DAY, day * DAY + 500, (day + 2) * DAY + 5, (day + 2) * DAY + 5]
     chunk = year.chunk(1, day)
     assert chunk is not None
