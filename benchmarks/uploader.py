@@ -156,9 +156,12 @@ def measure(name: str, data: Path, rounds: int, rows: int, values: int, folder: 
                     peaks.append(peak)
             finally:
                 server.process.stop()
-    rate, bare = statistics.median(ours), statistics.median(theirs)
+    ratio = statistics.median(
+        one / other for one, other in zip(ours, theirs, strict=True)
+    )  # of a round: machines drift
     print(
-        f"{name:18} uploader {rate / 1000:7.0f} k values/s   curl {bare / 1000:7.0f} k   {rate / bare:6.1%}   "
+        f"{name:18} uploader {statistics.median(ours) / 1000:7.0f} k values/s   "
+        f"curl {statistics.median(theirs) / 1000:7.0f} k   {ratio:6.1%}   "
         f"{statistics.median(cpus) / values * 1e6:.2f} CPU s per million values   at most {max(peaks):.0f} MB",
         flush=True,
     )
