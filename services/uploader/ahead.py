@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from heliograph.errors import StoreAway, StoreDamaged
 from services.uploader.outgoing import Row
-from services.uploader.source import Parcel, Source
+from services.uploader.source import Source
 from services.uploader.work import Work
 
 Prepare = Callable[[Sequence[Row]], None]
@@ -41,7 +41,7 @@ class Ahead:
         if wish is None:
             return
         with suppress(StoreAway, StoreDamaged):
-            work = made(self._source.parcel(wish.after, wish.upto, wish.rows))
+            work = Work("range", self._source.parcel(*wish))
             if self._prepare is not None and work.pieces:
                 self._prepare(list(work.pieces[0]))
             self._found = wish, work
@@ -53,9 +53,4 @@ class Ahead:
             wish, work = found
             if (wish.after, wish.rows) == (after, rows) and wish.upto <= upto:
                 return work
-        return made(self._source.parcel(after, upto, rows))
-
-
-def made(parcel: Parcel) -> Work:
-    """Return the work of bringing a parcel to the target."""
-    return Work("range", parcel)
+        return Work("range", self._source.parcel(after, upto, rows))

@@ -57,7 +57,7 @@ class Course:
         open_target: Callable[[Callable[[], None]], Target],
         now: Callable[[], float] = time.time,
     ) -> None:
-        """`open_target` makes the target, which may call what it is given while it waits for an answer; `now` is the time in s UTC, 0 while nobody knows."""
+        """`open_target` makes the target, which may call back while it waits; `now` is in s UTC, 0 while nobody knows."""
         self.options = options
         self.hide = hider(secrets(options))
         self._reader = reader

@@ -5,7 +5,7 @@ from math import isfinite
 from typing import Any
 
 from services.uploader.letters import Rejected
-from services.uploader.outgoing import Answer, Limits, Refused, Row, Target, TryLater
+from services.uploader.outgoing import Answer, Limits, Outlet, Refused, Row, Target, TryLater
 from services.uploader.state import Doubt, Known
 from services.uploader.work import Held, Work
 
@@ -36,9 +36,8 @@ class Delivery:
         self._streak = 0  # refused rows since one was taken
         self._failures = 0  # of requests since one was taken, for no reason that the target could tell
         self._suspicious = False  # whether a row may be why
-        self._had: tuple[Doubt, float] | None = (
-            None  # what was sent of which nobody knows, and the newest row there was then
-        )
+        # what was sent of which nobody knows, and the newest row there was then
+        self._had: tuple[Doubt, float] | None = None
         self.rejected: list[Rejected] = []
         self.solved: list[int] = []
         self.said = ""
@@ -127,7 +126,7 @@ class Delivery:
         if self._target.limits.ordered:
             for row in taken:
                 for outlet in row.outlets:
-                    device = f"{outlet.node}/{outlet.device}"
+                    device = _device(outlet)
                     known.devices[device] = max(row.time, known.devices.get(device, 0.0))
         if work.sort == "letters":
             self.solved += [int(row.position) for row in taken]
@@ -248,7 +247,11 @@ class Delivery:
         return False
 
     def _newest(self, row: Row) -> float:
-        return max(self._known.devices.get(f"{outlet.node}/{outlet.device}", 0.0) for outlet in row.outlets)
+        return max(self._known.devices.get(_device(outlet), 0.0) for outlet in row.outlets)
+
+
+def _device(outlet: Outlet) -> str:
+    return f"{outlet.node}/{outlet.device}"
 
 
 def _is_finite(row: Row) -> bool:
