@@ -81,7 +81,7 @@ class Arrivals:
             keys = self._asked(shelves, partial(Shelf.arrivals, after=cursor, upto=upto))
             for k, year in keys:
                 if (k, year) not in opened:
-                    opened[k, year] = _Rows(self._axis(k, year, names), names, told)
+                    opened[k, year] = _Rows(self._axis(shelves[year], k, names), names, told)
             following = _merge(found, [opened[key] for key in keys], cursor, upto)
             if len(found) >= limit:
                 return found
@@ -98,17 +98,12 @@ class Arrivals:
                 found += [(answer, year) for answer in question(shelf)]
         return sorted(found)
 
-    def _axis(self, k: int, year: int, names: Names) -> _Axis:
-        shelf = self._archive.year(year)
-        device, _ = history.axis_owner(k)
-        if shelf is None:
-            return _Axis(device, [], ops.ints(()), [])
-
+    def _axis(self, shelf: Shelf, k: int, names: Names) -> _Axis:
         def read() -> tuple[_Axis, int]:
             found = self._read(shelf, k, names)
             return found, (2 + len(found.columns)) * 8 * len(found.numbers)
 
-        return self._kept.get(year, (k, shelf.opening, shelf.seen), read)
+        return self._kept.get(shelf.number, (k, shelf.opening, shelf.seen), read)
 
     def _read(self, shelf: Shelf, k: int, names: Names) -> _Axis:
         device, day = history.axis_owner(k)
