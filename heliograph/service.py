@@ -32,7 +32,10 @@ REFUSED_SECONDS = 2.0  # until a disk that refused is tried again
 
 
 class Service:
-    """One process on the bus: `with Service(…) as service` connects it and says goodbye; `path` is its configuration."""
+    """One process on the bus: `with Service(…) as service` connects it and says goodbye; `path` is its configuration.
+
+    For one that is `persistent` the broker keeps what comes while it is away, and it acknowledges every message itself.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,6 @@ class Service:
         broker: config.Broker,
         *,
         persistent: bool = False,
-        manual_ack: bool = False,
         path: Path = Path("config.toml"),
         quality: Mapping[str, Rule] | None = None,
     ) -> None:
@@ -58,7 +60,7 @@ class Service:
             name,
             will=(self._topic, encode(Status("offline"))),
             persistent=persistent,
-            manual_ack=manual_ack,
+            manual_ack=persistent,
         )
         self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name))
         self._started = time.time()
@@ -250,8 +252,7 @@ def run(
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
         threading.excepthook = _end_the_process
-        keeps = listen is not None
-        service = Service(name, node, broker, persistent=keeps, manual_ack=keeps, path=path, quality=quality)
+        service = Service(name, node, broker, persistent=listen is not None, path=path, quality=quality)
         if listen:
             listen(options, service)
         with service:
