@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, Protocol
 from heliograph import units
 from heliograph.messages import Block, Channel, Info, Kind, Value
 from heliograph.store.interface import Progress, Refusal, Series
+from heliograph.store.readings import EARLIEST, LATEST
 
 BLOCK = 5_000  # readings in one commit
 SHOWN = 5  # mistakes of one kind that are shown
 REASONS = 50  # kinds of mistakes that are told apart
-EARLIEST, LATEST = 946_684_800.0, 4_102_444_800.0  # 2000 to 2100: no store takes more
 
 
 class Mistake(NamedTuple):

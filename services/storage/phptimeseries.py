@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from heliograph.messages import Block
-from services.storage.importing import EARLIEST, LATEST, Mistake, Part
+from heliograph.store.readings import EARLIEST, LATEST
+from services.storage.importing import Mistake, Part
 from services.storage.phpfina import Feed
 
 RECORD = struct.Struct("<BIf")

@@ -19,6 +19,7 @@ from heliograph.bus import Message
 from heliograph.errors import MessageError
 from heliograph.messages import Count, Value, decode
 from heliograph.service import Service
+from heliograph.store.readings import LATEST
 from services.uploader import kinds, letters
 from services.uploader.course import Trial
 from services.uploader.hiding import HIDDEN, hider
@@ -28,7 +29,6 @@ from services.uploader.state import State, StateAway
 
 MOST_SHOWN = 1_000
 PAGE_BYTES = 500_000  # the broker takes a message of 1 MiB
-LATEST = 4_102_444_800.0  # 2100: what no target's calendar stumbles over
 
 
 class Request(Struct, forbid_unknown_fields=True):
