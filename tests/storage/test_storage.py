@@ -518,6 +518,19 @@ def configure(folder: Path, port: int, data: Path, nodes: str = "[]") -> str:
     return str(path)
 
 
+@pytest.fixture
+def config(tmp_path: Path, broker: Any) -> str:
+    return configure(tmp_path, broker.port, tmp_path / "data")
+
+
+@pytest.fixture
+def storage(config: str, desk: Desk, processes: Any, eventually: Callable[..., Any]) -> Any:
+    """The process of a storage that takes what is published."""
+    process = processes.start("services.storage", config)
+    eventually(desk.is_read)
+    return process
+
+
 def stored(data: Path) -> list[float]:
     return [float(next(iter(arrival.values.values()), math.nan)) for arrival in arrivals(data)]
 
@@ -545,16 +558,12 @@ def test_a_storage_of_several_nodes_survives_what_is_thrown_at_it(
 
 
 def test_a_storage_that_starts_and_a_broker_that_forgot_are_told_the_watermarks(
-    tmp_path: Path, broker: Any, desk: Desk, processes: Any, eventually: Callable[..., Any]
+    broker: Any, config: str, storage: Any, desk: Desk, processes: Any, eventually: Callable[..., Any]
 ) -> None:
-    data = tmp_path / "data"
-    config = configure(tmp_path, broker.port, data)
-    process = processes.start("services.storage", config)
-    eventually(desk.is_read)
     desk.publish(JOURNAL, msgspec.json.encode(frame(1, 10)))
     first = eventually(lambda: (mark := desk.marks.get(timeout=10)).committed == 1 and mark)
-    process.kill()
-    process.wait()
+    storage.kill()
+    storage.wait()
     processes.start("services.storage", config)
     second = eventually(lambda: (mark := desk.marks.get(timeout=10)).gap and mark)
     assert (second.committed, second.wanted) == (1, 2)
@@ -566,18 +575,14 @@ def test_a_storage_that_starts_and_a_broker_that_forgot_are_told_the_watermarks(
 
 
 def test_what_the_broker_kept_while_storage_was_away_is_stored_when_it_is_back(
-    tmp_path: Path, broker: Any, desk: Desk, processes: Any, eventually: Callable[..., Any]
+    tmp_path: Path, config: str, storage: Any, desk: Desk, processes: Any, eventually: Callable[..., Any]
 ) -> None:
-    data = tmp_path / "data"
-    config = configure(tmp_path, broker.port, data)
-    process = processes.start("services.storage", config)
-    eventually(desk.is_read)
-    process.kill()
-    process.wait()
+    storage.kill()
+    storage.wait()
     for value in range(20):  # without an outbox, so nobody sends it again
         assert desk.publish(JOURNAL, msgspec.json.encode(Frame(frame(value, value).blocks)))
     processes.start("tests.storage.slow_storage", config)
-    eventually(lambda: stored(data) == list(range(20)))
+    eventually(lambda: stored(tmp_path / "data") == list(range(20)))
 
 
 @pytest.fixture
