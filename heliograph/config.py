@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 
@@ -22,7 +22,11 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     """The base of every section: the fields are the options, their types the schema.
 
     A `__post_init__` that raises ValueError refuses a section, in words of one line.
+    `RENAMED` maps the former name of an option to its present one, or to the section and option it moved to
+    ("[node] store"): the error about the former name then says the present one. Subclasses inherit the entries.
     """
+
+    RENAMED: ClassVar[Mapping[str, str]] = {}
 
 
 def _hostname() -> str:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from heliograph.backoff import Backoff
 from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.redaction import redactor
 from heliograph.store.interface import Reader
 from services.uploader.delivery import Delivery
-from services.uploader.hiding import hider
 from services.uploader.options import TargetOptions, kind_of, secrets
 from services.uploader.outgoing import Refused, Row, Target, TryLater
 from services.uploader.pace import HOUR, Pace
@@ -59,7 +59,7 @@ class Course:
     ) -> None:
         """`open_target` makes the target, which may call back while it waits; `now` is in s UTC, 0 while nobody knows."""
         self.options = options
-        self.hide = hider(secrets(options))
+        self.hide = redactor(secrets(options))
         self._reader = reader
         self._channels = channels
         self._state = state

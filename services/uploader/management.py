@@ -18,11 +18,11 @@ from heliograph import commands, topics
 from heliograph.bus import Message
 from heliograph.errors import MessageError
 from heliograph.messages import Count, Value, decode
+from heliograph.redaction import REDACTED, redactor
 from heliograph.service import Service
 from heliograph.store.readings import LATEST
 from services.uploader import kinds, letters
 from services.uploader.course import TestResult
-from services.uploader.hiding import HIDDEN, hider
 from services.uploader.lane import Lane
 from services.uploader.options import TargetOptions, secret_names, shown
 from services.uploader.state import State, StateAway
@@ -166,7 +166,7 @@ class Management:
         self._changeable(name)
         kept = self._kept(name, told.get("kind"))
         told = {**kept, **_uncovered(told, kept)}
-        hide = hider(_texts(told.get(key) for key in _secret_names(told.get("kind"))))
+        hide = redactor(_texts(told.get(key) for key in _secret_names(told.get("kind"))))
         try:
             options = kinds.parsed(told)
         except ValueError as error:
@@ -279,6 +279,6 @@ def _uncovered(told: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
         before = kept.get(name)
         if isinstance(value, dict) and isinstance(before, dict):
             found[name] = _uncovered(value, before)
-        elif value != HIDDEN or name in kept:
-            found[name] = before if value == HIDDEN else value
+        elif value != REDACTED or name in kept:
+            found[name] = before if value == REDACTED else value
     return found

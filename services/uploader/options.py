@@ -13,8 +13,8 @@ from msgspec import inspect
 
 from heliograph import topics
 from heliograph.config import Config
+from heliograph.redaction import REDACTED
 from services.uploader import templates
-from services.uploader.hiding import HIDDEN
 
 Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]  # never shown again: see secrets()
 PLACE = ("node", "device", "channel", "unit")  # what the names of channels can be made of
@@ -141,11 +141,11 @@ def secrets(options: TargetOptions) -> set[str]:
 
 
 def shown(options: TargetOptions) -> dict[str, Any]:
-    """Return the options as JSON has them, with HIDDEN in the place of each secret that is set."""
+    """Return the options as JSON has them, with REDACTED in the place of each secret that is set."""
     told: dict[str, Any] = msgspec.to_builtins(options)
     for name, text in _secrets(options):
         if text:
-            told[name] = dict.fromkeys(told[name], HIDDEN) if isinstance(told[name], dict) else HIDDEN
+            told[name] = dict.fromkeys(told[name], REDACTED) if isinstance(told[name], dict) else REDACTED
     return told
 
 

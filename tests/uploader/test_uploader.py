@@ -264,6 +264,12 @@ def test_a_wrong_target_is_one_line_and_exit_code_1(node: Node, processes: Proce
     assert "[uploader]: targets.influx: no such option: row" in processes.said()
 
 
+def test_the_former_name_of_an_option_is_an_error_that_says_the_present_one(node: Node, processes: Processes) -> None:
+    node.configure('kind = "file"\nname = "card"\nkeep = 5\n')
+    assert node.start().wait(60) == 1
+    assert "[uploader]: targets.card: no such option: keep; it is now max_files" in processes.said()
+
+
 def test_the_same_from_the_command_line(node: Node, influx: Influx, eventually: Eventually) -> None:
     influx.ask("POST", "/write?db=site&precision=s", f'meter,node=pi voltage="high" {int(START)}'.encode())
     node.configure(to_influx(influx))
