@@ -57,12 +57,12 @@ class Lanes:
             if entry.options is None:
                 continue
             if entry.name in self._lanes:
-                log.warning("target %s was added, and is in the configuration as well: that one counts", entry.name)
+                log.warning("target %s is defined at runtime and in config.toml; using config.toml", entry.name)
                 continue
             try:
                 self._begin(kinds.parsed(entry.options), paused=entry.paused)
             except ValueError as error:
-                log.warning("target %s was added with options that are none any more: %s", entry.name, error)
+                log.warning("ignoring target %s (added at runtime): its options are not valid: %s", entry.name, error)
 
     def get(self, name: str) -> Lane | None:
         """Return the lane of a target, None if there is no such target."""
@@ -144,7 +144,9 @@ def main(options: Uploader, service: Service) -> None:
     try:
         lanes.start(targets)
         if not lanes.names():
-            log.warning("no [[uploader.targets]] in the configuration, and none added: nothing to upload")
+            log.warning(
+                "nothing to upload: config.toml has no [[uploader.targets]], and no target was added at runtime"
+            )
         with Management(service, lanes):
             service.bus.subscribe(topics.every_service("committed"), partial(_committed, lanes))
             while True:
