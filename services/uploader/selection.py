@@ -30,8 +30,10 @@ class Selection:
         options = self._options
         if not any(fits(pattern, series.name) for pattern in options.channels):
             return None
-        if any(fits(pattern, series.name) for pattern in options.without):
+        if any(fits(pattern, series.name) for pattern in options.exclude):
             return None
-        template = next((name for pattern, name in options.names.items() if fits(pattern, series.name)), options.called)
+        template = next(
+            (name for pattern, name in options.names.items() if fits(pattern, series.name)), options.name_template
+        )
         name = templates.filled(template, series._asdict())
         return Outlet(series.node, series.device, series.channel, series.unit, series.kind, name)

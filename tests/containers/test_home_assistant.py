@@ -67,9 +67,9 @@ class House:
         self.infos: dict[str, Info] = {}
         self.values: dict[str, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
         self._lock = threading.Lock()
-        self.ear = Bus(self.broker("viewer"), "ear", "viewer")
-        self.ear.subscribe(topics.every_device("info", NODE), self._info)
-        self.ear.subscribe(topics.every_device("state", NODE), self._state)
+        self.recorder = Bus(self.broker("viewer"), "recorder", "viewer")
+        self.recorder.subscribe(topics.every_device("info", NODE), self._info)
+        self.recorder.subscribe(topics.every_device("state", NODE), self._state)
         self.mouth = Bus(self.broker("mqtt_importer"), "mouth", "mqtt_importer")
 
     def broker(self, user: str) -> Broker:
@@ -193,8 +193,8 @@ def house(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     try:
         project.start()
         running = House(project, Core(port, password), secrets, mqtts)
-        with running.ear, running.mouth, running.home.http:
-            assert running.ear.wait_connected(60)
+        with running.recorder, running.mouth, running.home.http:
+            assert running.recorder.wait_connected(60)
             assert running.mouth.wait_connected(60)
             running.home.log_in()
             own = (secrets / "homeassistant").read_text().strip()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, Processes, free_port, mosquitto_command
-from tests.ear import Ear
+from tests.mqtt_recorder import Recorder
 
 Eventually = Callable[[Callable[[], object]], object]
 
@@ -35,8 +35,8 @@ class Guarded:
         )
         self.process = subprocess.Popen([mosquitto_command(), "-c", str(config)])
 
-    def enter(self, user: str) -> Ear:
-        return Ear(self.port, user, (self.secrets / user).read_text().strip(), name="visitor")
+    def enter(self, user: str) -> Recorder:
+        return Recorder(self.port, user, (self.secrets / user).read_text().strip(), name="visitor")
 
 
 @pytest.fixture
@@ -60,16 +60,16 @@ def test_a_plug_with_a_user_of_its_own_is_read_and_switched(
     with guarded.enter("plug") as plug, guarded.enter("viewer") as viewer, guarded.enter("api") as api:
 
         def read() -> bool:
-            plug.say("stat/plug/POWER", "OFF")
+            plug.publish("stat/plug/POWER", "OFF")
             return viewer.shows("plug", {"relay": False})
 
         eventually(read)
-        plug.say("stat/other/POWER", "ON")  # not its own
-        plug.say("heliograph/pi1/devices/plug/state", '{"time": 1, "values": {"relay": true}}')
-        plug.say("heliograph/pi1/devices/plug/set", '{"relay": false}')
+        plug.publish("stat/other/POWER", "ON")  # not its own
+        plug.publish("heliograph/pi1/devices/plug/state", '{"time": 1, "values": {"relay": true}}')
+        plug.publish("heliograph/pi1/devices/plug/set", '{"relay": false}')
         api.set("plug", {"relay": True})
         eventually(partial(plug.others.count, ("cmnd/plug/POWER", "ON")))
-        plug.say("stat/plug/POWER", "ON")
+        plug.publish("stat/plug/POWER", "ON")
         eventually(partial(viewer.shows, "plug", {"relay": True}))
         assert viewer.known("other") == {}
         assert ("cmnd/plug/POWER", "OFF") not in plug.others

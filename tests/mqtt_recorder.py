@@ -1,4 +1,4 @@
-"""Whoever hears everything on a broker, and speaks for devices."""
+"""Records everything that a broker sends, and publishes in the name of devices."""
 
 import json
 import threading
@@ -12,25 +12,27 @@ from heliograph.messages import frames
 NODE = "pi1"  # the node of the services that tests.conftest.Starter starts
 
 
-class Ear:
-    """Hears everything on a broker, in the order in which it comes.
+class Recorder:
+    """Keeps what arrives from a broker, in order of arrival.
 
-    `states` are devices and values, `availability` devices and what they are; `stored` is what producers hand to
-    storage, devices, times and values; `answers` are those to anybody's commands; `others` are topics and payloads
-    that are not ours, and were not retained.
+    `states` are devices and values, `availability` devices and their availability; `stored` is what producers send to
+    storage: devices, times and values; `responses` are those to every command; `others` are topics and payloads
+    outside our topic tree that were not retained.
     """
 
-    def __init__(self, port: int, user: str = "ear", password: str = "", name: str = "ear", ca: str = "") -> None:
+    def __init__(
+        self, port: int, user: str = "recorder", password: str = "", name: str = "recorder", ca: str = ""
+    ) -> None:
         self.states: list[tuple[str, dict[str, Any]]] = []
         self.infos: dict[str, dict[str, Any]] = {}
         self.availability: list[tuple[str, str]] = []
         self.status: dict[str, Any] = {}
         self.stored: list[tuple[str, float, dict[str, Any]]] = []
-        self.answers: list[dict[str, Any]] = []
+        self.responses: list[dict[str, Any]] = []
         self.others: list[tuple[str, str]] = []
         self._lock = threading.Lock()
         self.bus = Bus(Broker(host="localhost", port=port, password=password, ca=ca), name, user)
-        self.bus.subscribe("#", self._heard)
+        self.bus.subscribe("#", self._received)
 
     def __enter__(self) -> Self:
         self.bus.__enter__()
@@ -40,7 +42,7 @@ class Ear:
     def __exit__(self, *_: object) -> None:
         self.bus.__exit__()
 
-    def _heard(self, message: Message) -> None:
+    def _received(self, message: Message) -> None:
         try:
             parsed = topics.parse(message.topic)
         except ValueError:
@@ -58,19 +60,19 @@ class Ear:
                 case "status":
                     self.status = json.loads(message.payload)
                 case "response":
-                    self.answers.append(json.loads(message.payload))
+                    self.responses.append(json.loads(message.payload))
                 case "journal":
                     for frame in frames(message.payload):
                         for block in frame.blocks:
                             rows = [(row[0], dict(zip(block.channels, row[1:], strict=True))) for row in block.rows]
                             self.stored += [(block.device, at, values) for at, values in rows]
 
-    def say(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
+    def publish(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
         data = payload if isinstance(payload, bytes) else payload.encode()
         assert self.bus.publish(topic, data, qos=1, retain=retain)
 
     def set(self, device: str, values: dict[str, object]) -> None:
-        self.say(topics.device(NODE, device, "set"), json.dumps(values))
+        self.publish(topics.device(NODE, device, "set"), json.dumps(values))
 
     def of(self, device: str) -> list[dict[str, Any]]:
         """The values of every reading."""
@@ -85,7 +87,7 @@ class Ear:
         return (self.of(device) or [{}])[-1]
 
     def known(self, device: str) -> dict[str, Any]:
-        """The newest value of every channel, of a device that does not say all of them at once."""
+        """The newest value of every channel, of a device that does not send all of them at once."""
         return {channel: value for values in self.of(device) for channel, value in values.items()}
 
     def shows(self, device: str, values: dict[str, Any]) -> bool:
@@ -99,7 +101,7 @@ class Ear:
     def last(self, device: str) -> str:
         """The newest availability, "" if there is none."""
         with self._lock:
-            return next((said for name, said in reversed(self.availability) if name == device), "")
+            return next((state for name, state in reversed(self.availability) if name == device), "")
 
     def is_online(self, device: str) -> bool:
         return self.last(device) == "online"
