@@ -10,7 +10,7 @@ from heliograph.messages import Channel, Info
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.sensor_reader.count_file import CountFile
-from services.sensor_reader.counting import Pulses
+from services.sensor_reader.counting import Edge, Pulses
 from services.sensor_reader.gpio import GpioLine, Line
 from services.sensor_reader.options import Counter
 
@@ -84,6 +84,8 @@ class Watch:
             try:
                 while not self._stop.is_set():
                     self._listen(line, pulses, file)
+                # Edges that came since the last read: the kernel drops them with the request.
+                self._take(line.edges(0.0), pulses, file)
             except OSError as error:
                 self._away(str(error))
             finally:
@@ -94,10 +96,7 @@ class Watch:
         """Take what comes until it is time to tell the count."""
         name = self._counter.name
         wait = min(LISTEN_SECONDS, max(0.0, self._due - time.monotonic()))
-        edges = line.edges(wait)
-        pulses.take(edges)
-        if pulses.count != file.count:
-            self._keep(file, pulses.count)
+        self._take(line.edges(wait), pulses, file)
         bounced, overflowed = self._shown
         if (pulses.bounced, pulses.overflowed) != self._shown:
             self._service.count("bounced", pulses.bounced - bounced)
@@ -106,6 +105,11 @@ class Watch:
         if time.monotonic() >= self._due:
             self._producer.publish(name, {"pulses": pulses.count})
             self._due = time.monotonic() + self._counter.interval
+
+    def _take(self, edges: list[Edge], pulses: Pulses, file: CountFile) -> None:
+        pulses.take(edges)
+        if pulses.count != file.count:
+            self._keep(file, pulses.count)
 
     def _keep(self, file: CountFile, count: int) -> None:
         """Save the count before anyone is told of it, so that it never goes back."""

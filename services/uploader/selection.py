@@ -31,10 +31,10 @@ class Selection:
         options = self._options
         if not any(matches(pattern, series.name) for pattern in options.channels):
             return None
-        if any(matches(pattern, series.name) for pattern in options.without):
+        if any(matches(pattern, series.name) for pattern in options.exclude):
             return None
         template = next(
-            (name for pattern, name in options.names.items() if matches(pattern, series.name)), options.called
+            (name for pattern, name in options.names.items() if matches(pattern, series.name)), options.name_template
         )
         name = templates.filled(template, series._asdict())
         return Outlet(series.node, series.device, series.channel, series.unit, series.kind, name)
