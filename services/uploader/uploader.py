@@ -11,7 +11,7 @@ from typing import Any
 
 from heliograph import topics
 from heliograph.bus import Message
-from heliograph.errors import ConfigError, StoreAway
+from heliograph.errors import StoreAway
 from heliograph.service import Service
 from heliograph.store import open_reader
 from heliograph.store.interface import Reader
@@ -138,13 +138,7 @@ def main(options: Uploader, service: Service) -> None:
     targets = options.parsed()
     folder = service.data / "uploader"
     state = State(folder / "uploader.db")
-    try:
-        if "://" in options.store:
-            reader = open_reader(service.data, url=options.store)
-        else:
-            reader = open_reader(Path(options.store) if options.store else service.data)
-    except OSError as error:
-        raise ConfigError(f"[uploader] store: {error}") from None
+    reader = open_reader(service.store.data, url=service.store.url)
     lanes = Workers(service.node, folder, reader, state, partial(_now, service, reader))
     try:
         lanes.start(targets)

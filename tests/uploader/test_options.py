@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from services.uploader import targets
-from services.uploader.options import TargetOptions, beginning, fits, secrets, shown
+from services.uploader.options import TargetOptions, beginning, secrets, shown
 from tests.conftest import ROOT
 
 
@@ -42,12 +42,6 @@ def test_every_kind_has_what_a_kind_has(kind: str) -> None:
 def test_a_kind_that_there_is_not_says_which_there_are() -> None:
     with pytest.raises(ValueError, match="there is no 'influx'; known are emoncms"):
         targets.parse_options({"kind": "influx", "name": "x"})
-
-
-def test_a_wildcard_stays_within_its_part() -> None:
-    assert fits("*/meter/*_power", "pi/meter/pv_power")
-    assert not fits("*/*", "pi/meter/pv_power")
-    assert not fits("*/power", "pi/meter/power")
 
 
 def test_a_date_begins_at_local_midnight_and_a_time_may_have_an_offset() -> None:

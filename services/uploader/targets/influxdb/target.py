@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from services.uploader import templates
-from services.uploader.options import Secret, TargetOptions, check_url
+from services.uploader.options import Secret, TargetOptions, check_pattern, check_url
 from services.uploader.target import Answer, Limits, Refused, Row, TargetContext
 from services.uploader.targets.influxdb import newest, responses
 from services.uploader.targets.shared.http_client import HttpClient, HttpResponse, basic
@@ -54,8 +54,7 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="influxdb"):
         if self.version != 2 and not self.database:
             raise ValueError(f"database: version {self.version} needs one")
         for pattern in self.integers:
-            if pattern.count("/") != 2:
-                raise ValueError(f"integers: {pattern!r} is not node/device/channel")
+            check_pattern("integers", pattern)
         for option, text in (("measurement", self.measurement), ("field", self.field)):
             if not text or text.startswith("_"):
                 raise ValueError(f"{option}: {text!r} is not a name that InfluxDB takes")
