@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from services.uploader.selection import Selection
 
 from heliograph import rules, series_patterns
 from heliograph.errors import ConfigError
@@ -15,6 +14,7 @@ from services.api import queries
 from services.api.errors import Refused
 from services.api.live import Feed, Newest
 from services.storage import exporting
+from services.uploader.engine.selection import Selection
 from services.uploader.options import TargetOptions
 
 PART = st.text("ab*", min_size=1, max_size=8)
