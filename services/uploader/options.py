@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -11,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import inspect
 
-from heliograph import topics
+from heliograph import series_patterns, topics
 from heliograph.config import Config
 from heliograph.redaction import REDACTED
 from services.uploader import templates
@@ -64,8 +63,7 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
         topics.name(self.name)
         for option, patterns in (("channels", self.channels), ("exclude", self.exclude), ("names", tuple(self.names))):
             for pattern in patterns:
-                if pattern.count("/") != 2:
-                    raise ValueError(f"{option}: {pattern!r} is not node/device/channel; * fits anything within a part")
+                check_pattern(option, pattern)
         for option, template in (
             ("name_template", self.name_template),
             *((f"names.{key}", text) for key, text in self.names.items()),
@@ -110,10 +108,12 @@ def beginning(text: str, zone: ZoneInfo) -> float | None:
     return max((moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC).timestamp(), 0.0)
 
 
-def fits(pattern: str, series: str) -> bool:
-    """Whether node/device/channel is meant by a pattern; a wildcard stays within its part."""
-    wanted, found = pattern.split("/"), series.split("/")
-    return len(wanted) == len(found) and all(map(fnmatchcase, found, wanted))
+def check_pattern(option: str, pattern: str) -> None:
+    """Raise ValueError, naming the option, unless this is a pattern for node/device/channel."""
+    try:
+        series_patterns.check(pattern)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
 
 
 def url(option: str, text: str, schemes: tuple[str, ...] = ("http", "https")) -> None:
