@@ -30,8 +30,8 @@ def devices(draw: st.DrawFn) -> tuple[MappedChannel, ...]:
 def rows(draw: st.DrawFn) -> list[Row]:
     every = draw(st.lists(devices(), min_size=1, max_size=3))
     return [
-        Row(draw(st.integers(0, 10**13)) / 1000, outlets, tuple(draw(VALUES[outlet.kind]) for outlet in outlets))
-        for outlets in draw(st.lists(st.sampled_from(every), max_size=8))
+        Row(draw(st.integers(0, 10**13)) / 1000, channels, tuple(draw(VALUES[mapped.kind]) for mapped in channels))
+        for channels in draw(st.lists(st.sampled_from(every), max_size=8))
     ]
 
 

@@ -40,9 +40,9 @@ def version_1(web: HttpClient, place: Place, fields: Sequence[LineField]) -> flo
         if place.retention_policy:
             query["rp"] = place.retention_policy
         body = urlencode(query, quote_via=quote).encode()
-        reply = web.request("POST", f"{place.base}/query", body, {"Content-Type": FORM, **place.headers})
-        _raise_unless_answered(reply)
-        answer = decoded(reply)
+        response = web.request("POST", f"{place.base}/query", body, {"Content-Type": FORM, **place.headers})
+        _raise_unless_answered(response)
+        answer = decoded(response)
         for result in answer.get("results", []) if isinstance(answer, dict) else []:
             for series in result.get("series", []):
                 newest += [row[0] / 1000 for row in series.get("values", []) if isinstance(row[0], int | float)]
@@ -56,16 +56,16 @@ def version_2(web: HttpClient, place: Place, fields: Sequence[LineField]) -> flo
     address = f"{place.base}/api/v2/query" + (f"?{urlencode({'org': place.org}, quote_via=quote)}" if place.org else "")
     for hours in HOURS:
         body = FLUX.format(bucket=_quoted(place.bucket), hours=hours, wanted=wanted).encode()
-        reply = web.request(
+        response = web.request(
             "POST",
             address,
             body,
             {"Content-Type": "application/vnd.flux", "Accept": "application/csv", **place.headers},
         )
-        _raise_unless_answered(reply)
-        if not reply.ok:
+        _raise_unless_answered(response)
+        if not response.ok:
             return None
-        table = [row for row in csv.reader(reply.body.decode("utf-8", "replace").splitlines()) if row]
+        table = [row for row in csv.reader(response.body.decode("utf-8", "replace").splitlines()) if row]
         for heading, row in pairwise(table):
             if "_time" in heading and len(row) == len(heading):
                 return _moment(row[heading.index("_time")])
@@ -78,11 +78,11 @@ def version_3(web: HttpClient, place: Place, fields: Sequence[LineField]) -> flo
     for measurement in sorted({field.measurement for field in fields}):
         table = measurement.replace('"', '""')
         query = {"db": place.database, "format": "json", "q": f'SELECT max(time) AS newest FROM "{table}"'}
-        reply = web.request(
+        response = web.request(
             "GET", f"{place.base}/api/v3/query_sql?{urlencode(query, quote_via=quote)}", b"", place.headers
         )
-        _raise_unless_answered(reply)
-        rows = decoded(reply) if reply.ok else None
+        _raise_unless_answered(response)
+        rows = decoded(response) if response.ok else None
         if isinstance(rows, list) and rows and isinstance(rows[0], dict) and isinstance(rows[0].get("newest"), str):
             moment = _moment(rows[0]["newest"])
             newest += [] if moment is None else [moment]
@@ -115,7 +115,7 @@ def _moment(text: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _raise_unless_answered(reply: HttpResponse) -> None:
+def _raise_unless_answered(response: HttpResponse) -> None:
     """Raise TryLater if another time the answer may be another one; what it does not know is none."""
-    if reply.status in (401, 403, 408, 429) or reply.status >= 500:
-        raise TryLater(reply.said(), after=reply.after)
+    if response.status in (401, 403, 408, 429) or response.status >= 500:
+        raise TryLater(response.summary(), after=response.after)
