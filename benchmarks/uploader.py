@@ -118,7 +118,7 @@ def upload(server: Server, data: Path, folder: Path, rows: int) -> tuple[float, 
 def _sent(state: Path) -> int | None:
     with closing(sqlite3.connect(f"{state.as_uri()}?mode=ro", uri=True)) as database:
         try:
-            row = database.execute("SELECT known FROM target WHERE name = 'bench'").fetchone()
+            row = database.execute("SELECT state FROM target WHERE name = 'bench'").fetchone()
         except sqlite3.OperationalError:
             return None
     return int(json.loads(row[0])["sent"]) if row and row[0] else None

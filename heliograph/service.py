@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from heliograph import __version__, config, heartbeat, rules, topics
+from heliograph import __version__, config, heartbeat, rules, store_location, topics
 from heliograph.bus import Bus
 from heliograph.clock import Clock
 from heliograph.errors import ConfigError, StoreDamaged
@@ -21,6 +21,7 @@ from heliograph.messages import SetAside, Status, encode
 from heliograph.producer import Producer
 from heliograph.quality import Quality
 from heliograph.rules import Rule
+from heliograph.store_location import StoreLocation
 
 log = logging.getLogger(__name__)
 
@@ -46,11 +47,13 @@ class Service:
         persistent: bool = False,
         path: Path = Path("config.toml"),
         quality: Mapping[str, Rule] | None = None,
+        store: StoreLocation | None = None,
     ) -> None:
         self.name = name
         self.path = path
         self.node = node.name
         self.data = Path(node.data)
+        self._store = store
         self._quality = Quality(quality or {}, self.set_aside)
         self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))
         self._topic = topics.service(node.name, name, "status")
@@ -97,6 +100,13 @@ class Service:
             retain=True,
         )
         self.bus.__exit__()
+
+    @property
+    def store(self) -> StoreLocation:
+        """Where the node's store is; known to a service that says `uses_store` to `run`."""
+        if self._store is None:
+            raise RuntimeError("a service that opens the store says so to run: uses_store=True")
+        return self._store
 
     def producer(self) -> Producer:
         """Return what publishes this service's readings; raise ConfigError if its outbox is in use or out of reach."""
@@ -218,6 +228,7 @@ def run(
     main: Callable[[C, Service], None],
     *,
     listen: Callable[[C, Service], None] | None = None,
+    uses_store: bool = False,
 ) -> NoReturn:
     """Read the configuration, connect, and call main until a signal ends the process.
 
@@ -226,33 +237,24 @@ def run(
     away, and sends that with the connection: it would be lost for who subscribes later. It acknowledges every message itself.
     """
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}", description=sys.modules["__main__"].__doc__)
-    parser.add_argument(
-        "config",
-        nargs="?",
-        default="config.toml",
-        type=Path,
-        help="the node's configuration file",
-    )
+    parser.add_argument("config", nargs="?", default="config.toml", type=Path, help="the node's configuration file")
     parser.add_argument("--check", action="store_true", help="only check the configuration")
     arguments = parser.parse_args()
     path: Path = arguments.config
-    logging.basicConfig(
-        level=logging.INFO,
-        format=f"%(levelname).1s {name}: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(level=logging.INFO, format=f"%(levelname).1s {name}: %(message)s", stream=sys.stderr)
     try:
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, name)
         broker = config.section(config.Broker, file, "broker", path, name)
         quality = rules.read(file, path)
         options = config.section(kind, file, name, path, name)
+        store = store_location.configured(node, path, name) if uses_store else None
         if arguments.check:
             sys.exit(0)
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
         threading.excepthook = _end_the_process
-        service = Service(name, node, broker, persistent=listen is not None, path=path, quality=quality)
+        service = Service(name, node, broker, persistent=listen is not None, path=path, quality=quality, store=store)
         if listen:
             listen(options, service)
         with service:

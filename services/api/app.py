@@ -24,7 +24,6 @@ from services.api import (
     freshness,
     metrics,
     page,
-    patterns,
     queries,
     series,
     upload_routes,
@@ -125,7 +124,7 @@ def create_app(
     @app.get("/api/v1/latest", responses=described(LatestAnswer, "By series.", "map"), tags=["readings"])
     async def latest(wanted: SeriesQuery = None) -> Response:
         """The newest value of each series."""
-        names = patterns.parse(wanted or [])
+        names = queries.patterns(wanted or [])
         return answer(views.latest(live, names, await _stored(history)))
 
     @app.get(
@@ -145,7 +144,7 @@ def create_app(
         cursor: NextQuery = None,
     ) -> Response:
         """Raw points by the page, or values per bucket of local time."""
-        names = patterns.parse(wanted or [])
+        names = queries.patterns(wanted or [])
         asked = queries.span(start, end, time.time())
         had = request.headers.get("if-none-match", "")
         text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions)
@@ -176,7 +175,7 @@ def create_app(
         format_name: FormatQuery = None,
     ) -> Response:
         """Raw points or values per bucket as a file of any size."""
-        names, name = patterns.parse(wanted or []), queries.file_format(format_name)
+        names, name = queries.patterns(wanted or []), queries.file_format(format_name)
         asked = queries.span(start, end, time.time())
         text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions)
         found = await history.ask(

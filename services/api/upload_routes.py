@@ -14,10 +14,10 @@ from services.api.ingest.routes import KEY
 from services.api.uploads import (
     Affected,
     DeadLetter,
+    DeadLetterChange,
     DeadLetters,
-    LetterChange,
-    LetterChoice,
-    Trial,
+    DeadLetterSelection,
+    TestResult,
     Uploader,
     Uploads,
     UploadTarget,
@@ -36,7 +36,7 @@ NodeQuery = Annotated[str | None, Query(description="The node whose uploader is 
 Name = Annotated[str, InPath(description="The name of a target.")]
 Number = Annotated[int, InPath(description="The id of a dead letter.", ge=0, le=LARGEST)]
 AfterQuery = Annotated[int, Query(description="`next` of the page before.", ge=0, le=LARGEST)]
-LimitQuery = Annotated[int, Query(description="Letters on a page.", ge=1, le=MOST_LETTERS)]
+LimitQuery = Annotated[int, Query(description="Dead letters on a page.", ge=1, le=MOST_LETTERS)]
 IdsQuery = Annotated[str | None, Query(description="Comma-separated ids; left out: all.", examples=["17,18"])]
 
 
@@ -64,19 +64,19 @@ def _register_targets(app: FastAPI, uploader: Uploader) -> None:
         openapi_extra=_takes(_OPTIONS, required=True),
     )
     async def put(request: Request, name: Name, node: NodeQuery = None) -> Response:
-        """Add a target, or replace its options; it goes on where it was."""
+        """Add a target, or replace its options; its position stays."""
         given = uploads.options(await uploader.body(request))
         return answer(await uploader.put(node, name, given))
 
     @app.delete(
         f"{BASE}/{{name}}",
         status_code=204,
-        responses={204: {"description": "It is forgotten."}, **_problems()},
+        responses={204: {"description": "It is deleted."}, **_problems()},
         tags=["uploads"],
         openapi_extra={"security": KEY},
     )
     async def delete(request: Request, name: Name, node: NodeQuery = None) -> Response:
-        """Forget a target, how far it has come, and its dead letters."""
+        """Delete a target, its position and its dead letters."""
         await uploader.body(request)
         await uploader.delete(node, name)
         return Response(status_code=204)
@@ -88,7 +88,7 @@ def _register_targets(app: FastAPI, uploader: Uploader) -> None:
         openapi_extra={"security": KEY},
     )
     async def pause(request: Request, name: Name, node: NodeQuery = None) -> Response:
-        """Hold what is not sent."""
+        """Send nothing to a target; its backlog is kept."""
         await uploader.body(request)
         return answer(await uploader.act(node, name, "pause"))
 
@@ -99,13 +99,13 @@ def _register_targets(app: FastAPI, uploader: Uploader) -> None:
         openapi_extra={"security": KEY},
     )
     async def resume(request: Request, name: Name, node: NodeQuery = None) -> Response:
-        """Go on at once, also where a target is only waited for."""
+        """Continue a paused target, and retry a waiting one at once."""
         await uploader.body(request)
         return answer(await uploader.act(node, name, "resume"))
 
     @app.post(
         f"{BASE}/{{name}}/test",
-        responses=_answers(Trial, "What became of it."),
+        responses=_answers(TestResult, "The result."),
         tags=["uploads"],
         openapi_extra={"security": KEY},
     )
@@ -120,34 +120,36 @@ def _register_letters(app: FastAPI, uploader: Uploader) -> None:
 
     @app.get(base, responses=_answers(DeadLetters, "A page of them."), tags=["uploads"])
     async def letters(name: Name, after: AfterQuery = 0, limit: LimitQuery = 100, node: NodeQuery = None) -> Response:
-        """What the target refused, and why."""
+        """Rows that the target rejected, with the reasons."""
         return answer(await uploader.letters(node, name, after, limit))
 
     @app.post(
         base,
-        responses=_answers(Affected, "They are sent again."),
+        responses=_answers(Affected, "How many will be retried."),
         tags=["uploads"],
-        openapi_extra=_takes(_reference(LetterChoice)),
+        openapi_extra=_takes(_reference(DeadLetterSelection)),
     )
     async def retry(request: Request, name: Name, node: NodeQuery = None) -> Response:
-        """Send dead letters again: those with these ids, or all. One that is refused again stays."""
-        choice = uploads.parsed(LetterChoice, await uploader.body(request))
+        """Retry dead letters: those with these ids, or all. One that is rejected again stays."""
+        choice = uploads.parsed(DeadLetterSelection, await uploader.body(request))
         return answer(await uploader.choose(node, name, "retry", choice.ids))
 
     @app.patch(
         f"{base}/{{number}}",
-        responses=_answers(DeadLetter, "The letter as it is now."),
+        responses=_answers(DeadLetter, "The dead letter as it is now."),
         tags=["uploads"],
-        openapi_extra=_takes(_reference(LetterChange), required=True),
+        openapi_extra=_takes(_reference(DeadLetterChange), required=True),
     )
     async def edit(request: Request, name: Name, number: Number, node: NodeQuery = None) -> Response:
         """Change values or the time of a dead letter; what is not named stays as it is."""
-        change = uploads.parsed(LetterChange, await uploader.body(request))
+        change = uploads.parsed(DeadLetterChange, await uploader.body(request))
         return answer(await uploader.edit(node, name, number, change))
 
-    @app.delete(base, responses=_answers(Affected, "They are gone."), tags=["uploads"], openapi_extra={"security": KEY})
+    @app.delete(
+        base, responses=_answers(Affected, "How many were deleted."), tags=["uploads"], openapi_extra={"security": KEY}
+    )
     async def drop(request: Request, name: Name, ids: IdsQuery = None, node: NodeQuery = None) -> Response:
-        """Forget dead letters: those with these ids, or all."""
+        """Delete dead letters: those with these ids, or all."""
         await uploader.body(request)
         return answer(await uploader.choose(node, name, "drop", _numbers(ids)))
 
@@ -167,7 +169,7 @@ def _answers(kind: type[Struct], description: str) -> dict[int | str, dict[str, 
 
 
 def _problems() -> dict[int | str, dict[str, Any]]:
-    problem = described(Trial, "")["4XX"]
+    problem = described(TestResult, "")["4XX"]
     descriptions: dict[int | str, str] = {
         "4XX": "What is asked is wrong, or whoever asks may not.",
         502: "The uploader is of another version.",

@@ -47,16 +47,16 @@ class UploadTarget(Struct):
     backlog: int | None = None
     oldest: float | None = None
     rate: float | None = None
-    finish: float | None = None
+    eta: float | None = None
     sent: int | None = None
-    said: str | None = None
+    last_response: str | None = None
     last_success: float | None = None
     last_error: str | None = None
     error_time: float | None = None
     next_try: float | None = None
     dead_letters: int | None = None
     dropped: int | None = None
-    passed_over: int | None = None
+    skipped: int | None = None
 
 
 class Uploads(Struct):
@@ -66,20 +66,20 @@ class Uploads(Struct):
     kinds: list[str]
 
 
-class Trial(Struct):
-    """Whether the target took the reading, and its own words."""
+class TestResult(Struct):
+    """Whether the target accepted the reading, and its response."""
 
     ok: bool
-    said: str
+    response: str
 
 
 class DeadLetter(Struct):
-    """A row that a target refused: when it was set aside and why; `again`: it will be sent again. Values by series."""
+    """A row that a target rejected: when (`added`) and why (`reason`); `retry`: it will be sent again. Values by series."""
 
     id: int
     added: float
-    why: str
-    again: bool
+    reason: str
+    retry: bool
     time: float
     values: dict[str, Value]
 
@@ -88,7 +88,7 @@ class DeadLetters(Struct):
     """A page of dead letters; `count` is how many there are, `next` the `after` of the next page, null on the last."""
 
     count: int
-    letters: list[DeadLetter]
+    dead_letters: list[DeadLetter]
     next: int | None
 
 
@@ -98,13 +98,13 @@ class Affected(Struct):
     count: int
 
 
-class LetterChoice(Struct, forbid_unknown_fields=True):
+class DeadLetterSelection(Struct, forbid_unknown_fields=True):
     """The ids of dead letters; null, or left out: all of them."""
 
     ids: list[Count] | None = None
 
 
-class LetterChange(Struct, forbid_unknown_fields=True):
+class DeadLetterChange(Struct, forbid_unknown_fields=True):
     """Other values by series, null leaves one out; and another time, UTC seconds."""
 
     values: dict[str, Value | None] = field(default_factory=dict)
@@ -112,7 +112,7 @@ class LetterChange(Struct, forbid_unknown_fields=True):
 
 
 class _Changed(Struct):
-    letter: DeadLetter
+    dead_letter: DeadLetter
 
 
 class _Outcome(Struct):
@@ -121,7 +121,7 @@ class _Outcome(Struct):
     error: str = ""
 
 
-SCHEMAS = (UploadTarget, Uploads, Trial, DeadLetter, DeadLetters, Affected, LetterChoice, LetterChange)
+SCHEMAS = (UploadTarget, Uploads, TestResult, DeadLetter, DeadLetters, Affected, DeadLetterSelection, DeadLetterChange)
 
 
 class Uploader:
@@ -181,20 +181,20 @@ class Uploader:
         """Forget a target and its dead letters."""
         await self._command(_Outcome, node, "delete", name=name)
 
-    async def test(self, node: str | None, name: str) -> Trial:
+    async def test(self, node: str | None, name: str) -> TestResult:
         """Have one reading sent now; waits as long as the target may take."""
         timeout = (await self.one(node, name)).options.get("timeout")
         seconds = timeout if isinstance(timeout, int | float) and 0 < timeout <= 3600 else TIMEOUT_SECONDS
-        return await self._command(Trial, node, "test", 2 * seconds + TRIAL_SECONDS, name=name)
+        return await self._command(TestResult, node, "test", 2 * seconds + TRIAL_SECONDS, name=name)
 
     async def letters(self, node: str | None, name: str, after: int, limit: int) -> DeadLetters:
         """Return a page of dead letters."""
         return await self._command(DeadLetters, node, "dead-letters", name=name, after=after, limit=limit)
 
-    async def edit(self, node: str | None, name: str, number: int, change: LetterChange) -> DeadLetter:
+    async def edit(self, node: str | None, name: str, number: int, change: DeadLetterChange) -> DeadLetter:
         """Change a dead letter, and return it."""
         told = msgspec.to_builtins(change)
-        return (await self._command(_Changed, node, "dead-letters-edit", name=name, id=number, **told)).letter
+        return (await self._command(_Changed, node, "dead-letters-edit", name=name, id=number, **told)).dead_letter
 
     async def choose(self, node: str | None, name: str, command: str, ids: list[int] | None) -> Affected:
         """Send dead letters again, or drop them; None: all."""
@@ -238,7 +238,7 @@ def _read(kind: type[T], node: str, command: str, answer: bytes) -> T:
     """Return what an answer holds; raise Refused for one that says no, and for none that can be understood."""
     try:
         outcome = decode(_Outcome, answer)
-        if outcome.ok or (kind is Trial and not outcome.code):
+        if outcome.ok or (kind is TestResult and not outcome.code):
             return decode(kind, answer)
     except MessageError:
         raise Refused(

@@ -6,7 +6,7 @@ import msgspec
 
 from heliograph.messages import Channel, Status
 from heliograph.store.interface import Point, Series
-from services.api import patterns
+from services.api import queries
 from services.api.answers import ChannelAnswer, DeviceAnswer, Health, LatestAnswer, NodeAnswer, ServiceHealth
 from services.api.live import Device, Live, Newest
 
@@ -56,7 +56,7 @@ def latest(
             newest = Newest(point.time, point.value)
         known[series.name] = channel, newest
     answers = {}
-    for name in patterns.select(wanted, known):
+    for name in queries.select(wanted, known):
         channel, newest = known[name]
         time, value = newest or (None, None)
         answers[name] = LatestAnswer(time, value, channel.unit)

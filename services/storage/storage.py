@@ -4,10 +4,10 @@ import logging
 import queue
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import partial
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
@@ -32,9 +32,10 @@ IDLE_SECONDS = 5.0
 class Storage(Config, frozen=True):
     """The [storage] section."""
 
+    RENAMED: ClassVar[Mapping[str, str]] = {"url": "[node] store"}
+
     nodes: list[str] = msgspec.field(default_factory=list)
     commit_seconds: float = 10.0
-    url: str = ""
     keep_years: float = 0.0
     keep_raw_years: float = 0.0
     keep_gigabytes: float = 0.0
@@ -43,10 +44,6 @@ class Storage(Config, frozen=True):
         """Refuse what no storage can do."""
         for node in self.nodes:
             topics.name(node)
-        if self.url and not self.url.startswith(("postgresql://", "postgres://")):
-            raise ValueError(
-                "url: expected postgresql://USER:PASSWORD@HOST/DATABASE, or nothing for the embedded store"
-            )
         for option in ("keep_years", "keep_raw_years", "keep_gigabytes"):
             if getattr(self, option) < 0:
                 raise ValueError(f"{option}: {getattr(self, option)} is less than 0, which keeps everything")
@@ -219,7 +216,8 @@ def main(options: Storage, service: Service, inbox: Inbox) -> None:
     """Store until the process is told to stop."""
     try:
         keep = Keep(options.keep_years, options.keep_raw_years, options.keep_gigabytes)
-        store = open_writer(service.data, lambda: service.clock.synchronised, url=options.url, keep=keep)
+        data, url = service.store
+        store = open_writer(data, lambda: service.clock.synchronised, url=url, keep=keep)
     except (OSError, StoreDamaged) as error:
         raise ConfigError(f"the store cannot be opened: {error}") from None
     journal = Journal(options, service, store)

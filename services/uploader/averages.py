@@ -55,7 +55,7 @@ class Averages:
             found = [(outlet, value) for outlet, column in columns if (value := column[place]) is not None]
             if found:
                 outlets = tuple(outlet for outlet, _ in found)
-                stamp = edges[place] if self._options.stamp == "start" else edges[place + 1]
+                stamp = edges[place] if self._options.timestamp == "start" else edges[place + 1]
                 values = tuple(value for _, value in found)
                 rows.append(Row(stamp, known.setdefault(outlets, outlets), values, edges[place + 1]))
         return Parcel(after, edges[-1], rows)

@@ -19,7 +19,7 @@ from services.uploader.planning import Plan, interval_of
 from services.uploader.record import Record
 from services.uploader.report import Report
 from services.uploader.source import Channels, Head
-from services.uploader.state import Doubt, Known, State, StateAway
+from services.uploader.state import DeliveryState, InFlight, State, StateAway
 from services.uploader.work import Work
 
 log = logging.getLogger(__name__)
@@ -29,18 +29,18 @@ AWAY_SECONDS = 5.0  # until store, or the disk, is looked at again
 LOOK_SECONDS = 5.0  # between two looks at how much is left
 
 
-class Trial(NamedTuple):
-    """What became of one reading that was sent to see what happens: whether it was taken, and the target's words."""
+class TestResult(NamedTuple):
+    """Whether the one reading of a test was accepted, and the target's response."""
 
     ok: bool
-    said: str
+    response: str
 
 
 class Met(NamedTuple):
     """What there is from the first step on."""
 
     target: Target
-    known: Known
+    known: DeliveryState
     delivery: Delivery
     record: Record
 
@@ -108,7 +108,7 @@ class Course:
             self._report.failed(now, str(error), now + AWAY_SECONDS)
             return AWAY_SECONDS
 
-    def try_out(self) -> Trial:
+    def try_out(self) -> TestResult:
         """Send one reading now: the newest, or the next one to a target that would lose what is older than it."""
         try:
             met = self._meet()
@@ -117,12 +117,12 @@ class Course:
                 return self._next_one(met)
             row = self._newest()
             if row is None:
-                return Trial(ok=False, said="nothing was sent: none of the selected channels has a value yet")
+                return TestResult(ok=False, response="nothing was sent: no selected channel has a value yet")
             self._pace.began(time.monotonic())
-            return Trial(ok=True, said=self.hide(met.target.upload([row]).said))
+            return TestResult(ok=True, response=self.hide(met.target.upload([row]).said))
         except (TryLater, Refused, StoreAway, StateAway, StoreDamaged) as error:
             why = next(iter(error.rows.values()), str(error)) if isinstance(error, Refused) else str(error)
-            return Trial(ok=False, said=self.hide(why))
+            return TestResult(ok=False, response=self.hide(why))
 
     def _step(self) -> float:
         met = self._meet()
@@ -130,8 +130,8 @@ class Course:
         if self._resumed.is_set():
             self._resumed.clear()
             self._pace.resume()
-        if self._paused or not self.options.active:
-            self._report.note(state="paused" if self._paused else "inactive")
+        if self._paused or not self.options.enabled:
+            self._report.note(state="paused" if self._paused else "disabled")
             met.record.save()
             self._look(met)
             return IDLE_SECONDS
@@ -140,7 +140,7 @@ class Course:
             plan.begin(met.target, self._now())
             if self._work is not None or self._choose(met, plan, rows=0):
                 if self._work is not None:
-                    plan.look_ahead(self._work, met.delivery.rows(self.options.rows))
+                    plan.look_ahead(self._work, met.delivery.rows(self.options.batch_size))
                 self._send(met, plan, most=0)
                 self._look(met)
                 return 0.0
@@ -154,10 +154,10 @@ class Course:
         """Return the target and how far it has come; from the first time on, nothing that arrives is missed."""
         if self._met is None:
             name = self.options.name
-            known = self._state.known(name)
+            known = self._state.delivery_state(name)
             if known is None:
-                known = Known(born=self._now(), seen=Head(self._reader).cursor())
-                if not known.born:
+                known = DeliveryState(first_seen=self._now(), seen_cursor=Head(self._reader).cursor())
+                if not known.first_seen:
                     raise StoreAway("the clock is not set yet, and the store is empty")
                 self._state.save(name, known)
             target = self._open_target(self._meanwhile)
@@ -183,8 +183,8 @@ class Course:
     def _wait(self, met: Met, *, backlog: bool = False) -> float:
         """Return for how many seconds no request may begin; what is live keeps its share of the hour from the backlog."""
         limits, options = met.target.limits, self.options
-        distance = max(limits.seconds, options.every)
-        per_hour = min((number for number in (limits.per_hour, options.per_hour) if number), default=0)
+        distance = max(limits.seconds, options.min_interval)
+        per_hour = min((number for number in (limits.per_hour, options.max_requests_per_hour) if number), default=0)
         kept = 0
         if backlog and options.order == "live":
             kept = min(int(HOUR / max(distance, interval_of(options, limits), IDLE_SECONDS)), per_hour // 2)
@@ -193,7 +193,7 @@ class Course:
     def _choose(self, met: Met, plan: Plan, rows: int) -> bool:
         """Take on the next piece of work, of about so many rows; return whether there is one."""
         now = self._now()
-        rows = rows or met.delivery.rows(self.options.rows)
+        rows = rows or met.delivery.rows(self.options.batch_size)
         self._work = plan.next(met.target.limits, rows, now, backlog=not self._wait(met, backlog=True))
         if self._work is not None:
             met.delivery.check(self._work, now)
@@ -206,7 +206,7 @@ class Course:
             return ""
         sent = met.known.sent
         if not met.target.limits.overwrites:
-            if met.known.doubt:
+            if met.known.in_flight:
                 met.delivery.settle_doubt()
             if met.delivery.pass_over_had(work):
                 plan.settle(work)
@@ -214,10 +214,10 @@ class Course:
                 met.record.save()
         said = ""
         if work.pieces:
-            most = most or met.delivery.size(self.options.rows, self.options.bytes, work)
+            most = most or met.delivery.size(self.options.batch_size, self.options.batch_bytes, work)
             if not met.target.limits.overwrites:
                 positions = [row.position for row in work.batch(most)]
-                met.known.doubt = Doubt(work.sort, min(positions), max(positions))
+                met.known.in_flight = InFlight(work.kind, min(positions), max(positions))
                 self._state.save(self.options.name, met.known)
             self._pace.began(time.monotonic())
             answer = met.delivery.send(work, most)
@@ -227,7 +227,7 @@ class Course:
                 self._pace.pause(time.monotonic(), answer.pause)
         now = self._now()
         if sent != met.known.sent:
-            met.known.success = round(now, 3)
+            met.known.last_success = round(now, 3)
             self._report.sent(now, met.known.sent - sent, said)
         self._settle(met, plan, work)
         return said
@@ -259,7 +259,7 @@ class Course:
                 self._report.failed(now, str(away), now + wait)
         return min(wait, IDLE_SECONDS)
 
-    def _next_one(self, met: Met) -> Trial:
+    def _next_one(self, met: Met) -> TestResult:
         plan = self._planned(met)
         plan.begin(met.target, self._now())
         while self._work is not None or self._choose(met, plan, rows=1):
@@ -267,10 +267,12 @@ class Course:
             letters = self._state.count(self.options.name)
             said = self._send(met, plan, most=1)
             if met.known.sent > before:
-                return Trial(ok=True, said=said)
+                return TestResult(ok=True, response=said)
             if self._state.count(self.options.name) > letters:
-                return Trial(ok=False, said=met.delivery.said)
-        return Trial(ok=False, said="nothing was sent: it has everything, and a reading twice would not be the same")
+                return TestResult(ok=False, response=met.delivery.said)
+        return TestResult(
+            ok=False, response="nothing was sent: the backlog is empty, and this target must not get a row twice"
+        )
 
     def _newest(self) -> Row | None:
         if self._met is None:
@@ -284,14 +286,14 @@ class Course:
         self._looked = time.monotonic()
         known = met.known
         facts: dict[str, Any] = {}
-        if known.begun and self._plan is not None:
+        if known.started and self._plan is not None:
             backlog, oldest = self._plan.backlog(self._now())
             facts = {"backlog": backlog, "oldest": oldest}
         self._report.note(
             **facts,
             sent=known.sent,
-            passed_over=known.passed_over,
+            skipped=known.skipped,
             dead_letters=self._state.count(self.options.name),
             dropped=known.dropped,
-            last_success=known.success or None,
+            last_success=known.last_success or None,
         )

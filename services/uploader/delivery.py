@@ -6,7 +6,7 @@ from typing import Any
 
 from services.uploader.letters import Rejected
 from services.uploader.outgoing import Answer, Limits, Outlet, Refused, Row, Target, TryLater
-from services.uploader.state import Doubt, Known
+from services.uploader.state import DeliveryState, InFlight
 from services.uploader.work import Held, Work
 
 PATIENCE = 6  # failures in a row without a reason before a row is suspected of being it
@@ -25,7 +25,7 @@ class Delivery:
     """
 
     def __init__(
-        self, target: Target, known: Known, hide: Callable[[str], str], probe: Callable[[], Row | None]
+        self, target: Target, known: DeliveryState, hide: Callable[[str], str], probe: Callable[[], Row | None]
     ) -> None:
         self._target = target
         self._known = known
@@ -37,7 +37,7 @@ class Delivery:
         self._failures = 0  # of requests since one was taken, for no reason that the target could tell
         self._suspicious = False  # whether a row may be why
         # what was sent of which nobody knows, and the newest row there was then
-        self._had: tuple[Doubt, float] | None = None
+        self._had: tuple[InFlight, float] | None = None
         self.rejected: list[Rejected] = []
         self.solved: list[int] = []
         self.said = ""
@@ -91,7 +91,7 @@ class Delivery:
         except Refused as error:
             self._refused(work, batch, error)
         else:
-            self._known.doubt = None
+            self._known.in_flight = None
             self._taken(work, len(batch))
             return answer
         return Answer(self.said)
@@ -104,12 +104,12 @@ class Delivery:
     def settle_doubt(self) -> None:
         """Ask the target for its newest row: what it must have of a request of unknown end is not sent again; raises TryLater."""
         newest = self._target.newest()
-        doubt, self._known.doubt = self._known.doubt, None
+        doubt, self._known.in_flight = self._known.in_flight, None
         self._had = (doubt, newest) if doubt and newest is not None and newest > self._known.newest else None
 
     def pass_over_had(self, work: Work) -> bool:
         """Count those rows as taken that the target must have; return whether there were any."""
-        if self._had is None or work.sort != self._had[0].sort:
+        if self._had is None or work.kind != self._had[0].kind:
             return False
         doubt, newest = self._had
         count = work.bring_forward(lambda row: doubt.first <= row.position <= doubt.last and row.time <= newest)
@@ -127,8 +127,8 @@ class Delivery:
             for row in taken:
                 for outlet in row.outlets:
                     device = _device(outlet)
-                    known.devices[device] = max(row.time, known.devices.get(device, 0.0))
-        if work.sort == "letters":
+                    known.newest_by_device[device] = max(row.time, known.newest_by_device.get(device, 0.0))
+        if work.kind == "dead_letters":
             self.solved += [int(row.position) for row in taken]
         work.proved = True
         self._streak = 0
@@ -180,7 +180,7 @@ class Delivery:
             self._most, self._successes = max(1, count // 2), 0
 
     def _refused(self, work: Work, batch: list[Row], error: Refused) -> None:
-        self._known.doubt = None
+        self._known.in_flight = None
         said = self._hide(str(error))
         self.said = said
         rows = dict.fromkeys([0], said) if len(batch) == 1 else error.rows
@@ -194,7 +194,7 @@ class Delivery:
         self._streak += len(rows)
         for place, why in sorted(rows.items()):
             row = taken[place]
-            if (bad := error.values.get(place)) and work.sort != "letters":
+            if (bad := error.values.get(place)) and work.kind != "dead_letters":
                 row = _only(row, [at in bad for at in range(len(row.values))])
             work.held.append(Held(row, self._hide(why)))
         if error.values:  # the other values of these rows were taken
@@ -202,7 +202,7 @@ class Delivery:
         if good:
             work.pieces.appendleft(good)
             self._taken(work, len(good))
-        elif work.proved or work.sort == "letters":
+        elif work.proved or work.kind == "dead_letters":
             self._reject_held(work)
         elif self._streak >= MANY:
             self._doubt_everything(work, said)
@@ -222,21 +222,21 @@ class Delivery:
 
     def _reject_held(self, work: Work) -> None:
         for row, why in work.held:
-            self.rejected.append(Rejected(row, why, int(row.position) if work.sort == "letters" else 0))
+            self.rejected.append(Rejected(row, why, int(row.position) if work.kind == "dead_letters" else 0))
         work.held = []
 
     def _settle(self, work: Work, place: int, row: Row, limits: Limits, now: float) -> bool:
         """Return whether a row is settled without being sent; a row some of whose values are no numbers loses them."""
         if limits.age and row.time < now - limits.age:
-            self._known.passed_over += 1
-            if work.sort == "letters":
+            self._known.skipped += 1
+            if work.kind == "dead_letters":
                 self.rejected.append(Rejected(row, "too old for the target by now", int(row.position)))
             return True
-        if limits.ordered and work.sort == "range" and row.time < self._newest(row):
+        if limits.ordered and work.kind == "range" and row.time < self._newest(row):
             self.rejected.append(Rejected(row, "it came after newer ones, and the target does not take it any more"))
             return True
         if not _is_finite(row):
-            if work.sort == "letters":
+            if work.kind == "dead_letters":
                 self.rejected.append(Rejected(row, "not a finite number", int(row.position)))
                 return True
             bad = [not _is_number(value) for value in row.values]
@@ -247,7 +247,7 @@ class Delivery:
         return False
 
     def _newest(self, row: Row) -> float:
-        return max(self._known.devices.get(_device(outlet), 0.0) for outlet in row.outlets)
+        return max(self._known.newest_by_device.get(_device(outlet), 0.0) for outlet in row.outlets)
 
 
 def _device(outlet: Outlet) -> str:

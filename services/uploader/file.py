@@ -7,10 +7,10 @@ sizes are noted in a file of their own, to which they are cut after a crash.
 import csv
 import io
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -32,13 +32,15 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="file"):
     folder: str = ""
     format: Literal["csv", "lines"] = "csv"
     rotate: Literal["day", "month", "year", "never"] = "day"
-    keep: int = 0
+    max_files: int = 0
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"keep": "max_files"}
 
     def __post_init__(self) -> None:
         """Refuse to keep less than nothing."""
         super().__post_init__()
-        if self.keep < 0:
-            raise ValueError(f"keep: {self.keep} is not a number of files; 0 keeps all")
+        if self.max_files < 0:
+            raise ValueError(f"max_files: {self.max_files} is not a number of files; 0 keeps all")
 
 
 class Files:
@@ -110,8 +112,8 @@ class Files:
         return sorted(self._folder.glob(f"{self._options.name}-[0-9a]*.{ENDINGS[self._options.format]}"))
 
     def _rotate(self) -> None:
-        if self._options.keep:
-            for path in self._files()[: -self._options.keep]:
+        if self._options.max_files:
+            for path in self._files()[: -self._options.max_files]:
                 path.unlink()
 
     def _content(self, rows: Iterable[Row], *, is_new: bool) -> bytes:

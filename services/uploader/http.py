@@ -1,8 +1,8 @@
 """Any HTTP server: what is sent is described by templates, or by a preset for a known kind of server."""
 
 import re
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -21,8 +21,8 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     """A target of kind "http".
 
     `variables` are names for templates that nobody is shown. An answer is a success if its
-    status is among `success` (any 2xx if that is empty) and `answer` is found in its body; if
-    `refusal` is found there, the rows are set aside.
+    status is among `success_codes` (any 2xx if that is empty) and `success_pattern` is found in its body; if
+    `reject_pattern` is found there, the rows are set aside.
     """
 
     url: str
@@ -38,10 +38,16 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     body: str = ""
     item: Any = None
     send: Send = "row"
-    success: tuple[int, ...] = ()
-    answer: str = ""
-    refusal: str = ""
+    success_codes: tuple[int, ...] = ()
+    success_pattern: str = ""
+    reject_pattern: str = ""
     ca: str = ""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "success": "success_codes",
+        "answer": "success_pattern",
+        "refusal": "reject_pattern",
+    }
 
     def __post_init__(self) -> None:
         """Refuse templates with unknown names, and what a preset does not know."""
@@ -53,7 +59,7 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
             raise ValueError('item: it is missing; send = "batch" takes what stands for a row from it')
         if self.password and not self.user:
             raise ValueError("user: it is empty, and there is a password")
-        for option in ("answer", "refusal"):
+        for option in ("success_pattern", "reject_pattern"):
             try:
                 re.compile(getattr(self, option))
             except re.error as error:
@@ -107,9 +113,9 @@ class Http:
             variables = http_presets.variables(options.preset, variables, options.timezone)
         self._composer = Composer(recipe, options.zone(), variables)
         self._whole = recipe.send == "batch"
-        self._answer = re.compile((preset.answer if preset else "") or options.answer)
-        self._refusal = (preset.refusal if preset else "") or options.refusal
-        self._success = options.success
+        self._success_pattern = re.compile((preset.success_pattern if preset else "") or options.success_pattern)
+        self._reject_pattern = (preset.reject_pattern if preset else "") or options.reject_pattern
+        self._success_codes = options.success_codes
         self._basic = {"Authorization": basic(options.user, options.password)} if options.user else {}
         self._web = Web(options.timeout, options.ca, home.meanwhile)
 
@@ -144,11 +150,11 @@ class Http:
 
     def _judge(self, reply: Reply) -> None:
         text = reply.body.decode("utf-8", "replace")
-        if self._refusal and re.search(self._refusal, text):
+        if self._reject_pattern and re.search(self._reject_pattern, text):
             raise Refused(reply.said())
-        if reply.status not in self._success:
+        if reply.status not in self._success_codes:
             statuses.check(reply)
-            if self._success:
-                raise TryLater(f"{reply.said()}: none of {', '.join(map(str, self._success))}", after=reply.after)
-        if not self._answer.search(text):
+            if self._success_codes:
+                raise TryLater(f"{reply.said()}: none of {', '.join(map(str, self._success_codes))}", after=reply.after)
+        if not self._success_pattern.search(text):
             raise TryLater(f"not the answer of a success: {reply.said()}", after=reply.after)

@@ -15,8 +15,8 @@ class Preset(NamedTuple):
 
     recipe: Recipe
     path: str = ""
-    answer: str = ""
-    refusal: str = ""
+    success_pattern: str = ""
+    reject_pattern: str = ""
     needed: tuple[str, ...] = ()
     optional: Mapping[str, str] = {}
     longest: Mapping[str, int] = {}
@@ -38,7 +38,7 @@ PRESETS: dict[str, Preset] = {
             },
             send="batch",
         ),
-        answer=r"\A(?!Wrong API Key)",
+        success_pattern=r"\A(?!Wrong API Key)",
         needed=("key", "mac", "ip", "title"),
         optional={"log": ""},
     ),
@@ -64,8 +64,8 @@ PRESETS: dict[str, Preset] = {
             needs=("temperature", "humidity"),
             fahrenheit=True,
         ),
-        answer=r"Successfully received",
-        refusal=r"An unexpected error occured",
+        success_pattern=r"Successfully received",
+        reject_pattern=r"An unexpected error occured",
         needed=("key", "location"),
         optional={"sensor": "DHT22"},
         longest={"location": 30},
@@ -80,7 +80,7 @@ PRESETS: dict[str, Preset] = {
             safe="{}:,",
         ),
         path="/input/post.json",
-        answer=r"\Aok\Z",
+        success_pattern=r"\Aok\Z",
         needed=("key",),
     ),
 }

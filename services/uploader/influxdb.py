@@ -17,7 +17,7 @@ from services.uploader import influxdb_newest as newest
 from services.uploader import templates
 from services.uploader.kinds import Home
 from services.uploader.lines import TEMPLATE_NAMES, Names, Writer
-from services.uploader.options import Secret, TargetOptions, url
+from services.uploader.options import Secret, TargetOptions, check_pattern, url
 from services.uploader.outgoing import Answer, Limits, Refused, Row
 from services.uploader.web import Reply, Web, basic
 
@@ -56,8 +56,7 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="influxdb"):
         if self.version != 2 and not self.database:
             raise ValueError(f"database: version {self.version} needs one")
         for pattern in self.integers:
-            if pattern.count("/") != 2:
-                raise ValueError(f"integers: {pattern!r} is not node/device/channel")
+            check_pattern("integers", pattern)
         for option, text in (("measurement", self.measurement), ("field", self.field)):
             if not text or text.startswith("_"):
                 raise ValueError(f"{option}: {text!r} is not a name that InfluxDB takes")

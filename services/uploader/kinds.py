@@ -3,7 +3,7 @@
 The module of kind "influxdb" has
 
 * `Options`, its options: `class Options(TargetOptions, frozen=True, kw_only=True, tag="influxdb")` of options.py.
-  Field defaults override those of all targets (`interval`, `called`, `counters` …). What must
+  Field defaults override those of all targets (`interval`, `name_template`, `counters` …). What must
   not be shown is of type `options.Secret` (or `dict[str, Secret]`): the engine hides these values
   wherever words are shown, kept or logged. `__post_init__` calls the one above first, and raises
   ValueError in words of one line that begin with the option.

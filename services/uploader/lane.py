@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from services.uploader.course import Course, Trial
+from services.uploader.course import Course, TestResult
 
 
 class Lane:
@@ -13,7 +13,7 @@ class Lane:
 
     def __init__(self, course: Course) -> None:
         self.course = course
-        self._trials: SimpleQueue[Future[Trial]] = SimpleQueue()
+        self._trials: SimpleQueue[Future[TestResult]] = SimpleQueue()
         self._bell = threading.Event()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"target {course.options.name}", daemon=True)
@@ -36,9 +36,9 @@ class Lane:
         self.course.resend()
         self.ring()
 
-    def trial(self) -> Future[Trial]:
+    def trial(self) -> Future[TestResult]:
         """Have one reading sent now, paused or not."""
-        asked: Future[Trial] = Future()
+        asked: Future[TestResult] = Future()
         self._trials.put(asked)
         self.ring()
         return asked

@@ -10,21 +10,21 @@ from heliograph.messages import Value, is_value
 from services.uploader.outgoing import Outlet, Row
 
 
-class Letter(NamedTuple):
-    """One refused row: its number, when it was set aside (s UTC), why, and whether it is to be sent again."""
+class DeadLetter(NamedTuple):
+    """One refused row: its number, when it was set aside (s UTC), the reason, and whether it is to be sent again."""
 
     id: int
     added: float
-    why: str
+    reason: str
     row: Row
-    again: bool
+    retry: bool
 
 
 class Rejected(NamedTuple):
-    """A row that a target refused just now, and why; `number` if it was a dead letter already."""
+    """A row that a target refused just now, and the reason; `number` if it was a dead letter already."""
 
     row: Row
-    why: str
+    reason: str
     number: int = 0
 
 
@@ -69,23 +69,23 @@ def edited(row: Row, values: Mapping[str, Value | None], time: float | None) -> 
         kept.append((outlet, changed))
     if wanted:
         raise ValueError(
-            f"values: the letter has no {next(iter(wanted))!r}; it has {', '.join(one.series for one in row.outlets)}"
+            f"values: the dead letter has no {next(iter(wanted))!r}; it has {', '.join(one.series for one in row.outlets)}"
         )
     if not kept:
-        raise ValueError("values: nothing is left to send; drop the letter instead")
+        raise ValueError("values: nothing is left to send; drop the dead letter instead")
     if time is not None and not math.isfinite(time):
         raise ValueError(f"time: {time!r} is not a time")
     outlets = tuple(outlet for outlet, _ in kept)
     return Row(row.time if time is None else time, outlets, tuple(value for _, value in kept))
 
 
-def told(letter: Letter) -> dict[str, Any]:
+def told(letter: DeadLetter) -> dict[str, Any]:
     """Return a letter as JSON has it."""
     return {
         "id": letter.id,
         "added": letter.added,
-        "why": letter.why,
-        "again": letter.again,
+        "reason": letter.reason,
+        "retry": letter.retry,
         "time": letter.row.time,
         "values": {
             outlet.series: value if is_value(value) else str(value)

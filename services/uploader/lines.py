@@ -13,8 +13,9 @@ from typing import NamedTuple
 import msgspec
 
 from heliograph.messages import Value
+from heliograph.series_patterns import matches
 from services.uploader import templates
-from services.uploader.options import PLACE, fits
+from services.uploader.options import PLACE
 from services.uploader.outgoing import Outlet, Row
 
 TEMPLATE_NAMES = (*PLACE, "name")
@@ -59,7 +60,7 @@ class Names:
 
     def is_integer(self, outlet: Outlet) -> bool:
         """Whether a channel was declared to have whole numbers only."""
-        return any(fits(pattern, outlet.series) for pattern in self._integers)
+        return any(matches(pattern, outlet.series) for pattern in self._integers)
 
 
 class Writer:

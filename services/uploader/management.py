@@ -22,7 +22,7 @@ from heliograph.redaction import REDACTED, redactor
 from heliograph.service import Service
 from heliograph.store.readings import LATEST
 from services.uploader import kinds, letters
-from services.uploader.course import Trial
+from services.uploader.course import TestResult
 from services.uploader.lane import Lane
 from services.uploader.options import TargetOptions, secret_names, shown
 from services.uploader.state import State, StateAway
@@ -172,7 +172,7 @@ class Management:
         except ValueError as error:
             raise Refusal("invalid", hide(str(error))) from None
         if told.get("folder"):
-            raise Refusal("invalid", "folder: only targets of the configuration can name one")
+            raise Refusal("invalid", "folder: only targets in config.toml can set it")
         self._targets.put(options, told)
         return {}
 
@@ -190,18 +190,18 @@ class Management:
 
     def _letters(self, request: Request) -> dict[str, Any]:
         self._lane(request)
-        found = self._targets.state.letters(request.name, after=request.after, limit=request.limit)
+        found = self._targets.state.dead_letters(request.name, after=request.after, limit=request.limit)
         shown_letters = page(map(letters.told, found))
         more = len(shown_letters) < len(found) or len(found) == request.limit
         return {
             "count": self._targets.state.count(request.name),
-            "letters": shown_letters,
+            "dead_letters": shown_letters,
             "next": shown_letters[-1]["id"] if more else None,
         }
 
     def _edit(self, request: Request) -> dict[str, Any]:
         self._lane(request)
-        letter = self._targets.state.letter(request.name, request.id)
+        letter = self._targets.state.dead_letter(request.name, request.id)
         if letter is None:
             raise Refusal("missing", f"{request.name} has no dead letter {request.id}")
         try:
@@ -209,11 +209,11 @@ class Management:
         except ValueError as error:
             raise Refusal("invalid", str(error)) from None
         self._targets.state.edit(request.name, changed)
-        return {"letter": letters.told(changed)}
+        return {"dead_letter": letters.told(changed)}
 
     def _retry(self, request: Request) -> dict[str, Any]:
         lane = self._lane(request)
-        count = self._targets.state.again(request.name, request.ids)
+        count = self._targets.state.retry(request.name, request.ids)
         lane.resend()
         return {"count": count}
 
@@ -230,7 +230,7 @@ class Management:
 
     def _changeable(self, name: str) -> None:
         if self._targets.is_configured(name):
-            raise Refusal("configured", f"{name} stands in the configuration: change it there")
+            raise Refusal("configured", f"{name} is defined in config.toml: change it there")
 
     def _kept(self, name: str, kind: object) -> dict[str, Any]:
         """Return the secrets that a target of the same kind has: they are not told, so they cannot be told again."""
@@ -268,7 +268,7 @@ def _refused(error: MessageError | Refusal | StateAway) -> dict[str, Any]:
     return {"ok": False, "code": code, "error": str(error)}
 
 
-def _tell(answered: Callable[[dict[str, Any]], object], trial: Future[Trial]) -> None:
+def _tell(answered: Callable[[dict[str, Any]], object], trial: Future[TestResult]) -> None:
     answered(trial.result()._asdict())
 
 

@@ -5,8 +5,8 @@ MQTT 5 tells why it refuses a message; a 3.1.1 broker acknowledges what it throw
 
 import re
 import ssl
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal, NamedTuple
 
 import msgspec
 
@@ -33,7 +33,7 @@ class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only
     version: Literal["3.1.1", "5"] = "5"
     user: str = ""
     password: Secret = ""
-    client: str = ""
+    client_id: str = ""
     tls: bool = False
     ca: str = ""
     certificate: str = ""
@@ -42,6 +42,8 @@ class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only
     format: Literal["value", "values", "json"] = "value"
     payload: str = "${value}"
     retain: bool = False
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"client": "client_id"}
 
     def __post_init__(self) -> None:
         """Refuse what no broker has, and certificates that cannot be read."""
@@ -84,7 +86,7 @@ class Broker:
         """Remember where to; the first upload connects."""
         self.limits = Limits(rows=MOST_ROWS, overwrites=False)
         self._options = options
-        self._client = options.client or f"heliograph-{home.node}-{options.name}"
+        self._client = options.client_id or f"heliograph-{home.node}-{options.name}"
         self._session: Session | None = None
 
     def upload(self, rows: Sequence[Row]) -> Answer:

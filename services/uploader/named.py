@@ -17,7 +17,7 @@ def select(options: TargetOptions, fields: Collection[str]) -> None:
     for name in options.names.values():
         if name not in fields:
             raise ValueError(f"names: {name!r} is none of {', '.join(fields)}")
-    if options.called:
+    if options.name_template:
         return
     if not options.names:
         raise ValueError(f'names: it is empty; "*/meter/power" = "{next(iter(fields))}" is an entry')

@@ -9,7 +9,7 @@ from services.uploader.outgoing import Limits, Row, Target
 from services.uploader.progress import Progress
 from services.uploader.readings import Readings
 from services.uploader.source import Channels, Head, Parcel, Source
-from services.uploader.state import Known, State
+from services.uploader.state import DeliveryState, State
 from services.uploader.work import Work
 
 OVERLAP_SECONDS = 3_600.0  # sent again to a target that says itself where it stands, if that does no harm
@@ -30,7 +30,7 @@ class Plan:
         self,
         options: TargetOptions,
         state: State,
-        known: Known,
+        known: DeliveryState,
         reader: Reader,
         channels: Channels,
         interval: float,
@@ -53,7 +53,7 @@ class Plan:
 
     def look_ahead(self, work: Work, rows: int) -> None:
         """Wish to know what comes after this, if there is more of the same."""
-        if not self.interval and work.sort == "range" and work.left() >= rows and self._until > work.upto:
+        if not self.interval and work.kind == "range" and work.left() >= rows and self._until > work.upto:
             self._ahead.wish(work.upto, self._until, rows)
 
     def read_ahead(self) -> None:
@@ -68,26 +68,26 @@ class Plan:
         known = self._known
         if self._began:
             return
-        if known.begun and known.interval == self.interval and known.progress.tip() <= self._utmost(now):
+        if known.started and known.interval == self.interval and known.progress.tip() <= self._utmost(now):
             self._began = True
             return
-        newest = (known.newest or None) if known.begun else target.newest()
+        newest = (known.newest or None) if known.started else target.newest()
         wanted = beginning(self._options.start, self._options.zone())
-        again = 0.0 if known.begun or target.limits.ordered or not target.limits.overwrites else OVERLAP_SECONDS
+        again = 0.0 if known.started or target.limits.ordered or not target.limits.overwrites else OVERLAP_SECONDS
         start = 0.0
         if newest is not None:
             start = max(wanted or 0.0, min(newest, now) - again + (0.0 if again else TIME_STEP))
         elif wanted is not None:
             start = wanted
         if self._averages is not None:
-            if newest is not None and not (again or known.begun) and self._options.stamp == "start":
+            if newest is not None and not (again or known.started) and self._options.timestamp == "start":
                 start += self.interval  # what is stamped with its start is whole
             floor = self._first_interval(self._averages, start, is_known=newest is not None or wanted is not None)
         else:
-            floor = known.seen if newest is None and wanted is None else 0.0
-            known.start = start
-        known.progress, known.late = Progress(floor), []
-        known.begun, known.interval = True, self.interval
+            floor = known.seen_cursor if newest is None and wanted is None else 0.0
+            known.start_time = start
+        known.progress, known.late_intervals = Progress(floor), []
+        known.started, known.interval = True, self.interval
         self._began = True
         self._source = self._open()
         self._ahead = Ahead(self._source, self._prepare)
@@ -95,9 +95,11 @@ class Plan:
     def next(self, limits: Limits, rows: int, now: float, *, backlog: bool) -> Work | None:
         """Return what to send at a moment, None if there is nothing; without `backlog` only what should not wait."""
         if self.letters:
-            letters = self._state.letters(self._options.name, again=True, limit=rows)
+            letters = self._state.dead_letters(self._options.name, retry=True, limit=rows)
             if letters:
-                return Work("letters", Parcel(0, 0, [letter.row._replace(position=letter.id) for letter in letters]))
+                return Work(
+                    "dead_letters", Parcel(0, 0, [letter.row._replace(position=letter.id) for letter in letters])
+                )
             self.letters = False
         progress = self._known.progress
         if self._averages is not None and limits.overwrites and (late := self._late(self._averages, rows)):
@@ -116,10 +118,12 @@ class Plan:
     def settle(self, work: Work) -> None:
         """Note what of a piece of work is done."""
         known = self._known
-        if work.sort == "late":
+        if work.kind == "late":
             open_ = work.positions()
-            known.late = [end for end in known.late if not work.after < end <= work.upto or end in open_]
-        elif work.sort == "range":
+            known.late_intervals = [
+                end for end in known.late_intervals if not work.after < end <= work.upto or end in open_
+            ]
+        elif work.kind == "range":
             lowest = work.lowest()
             step = self.interval or 1
             known.progress.finish(work.after, work.upto if lowest is None else lowest - step)
@@ -127,12 +131,12 @@ class Plan:
     def backlog(self, now: float) -> tuple[int, float | None]:
         """Return how many readings or intervals are not sent yet, and the time (s UTC) of the oldest."""
         head = self._source.head(now)
-        left = round(self._known.progress.left(head) / (self.interval or 1)) + len(self._known.late)
+        left = round(self._known.progress.left(head) / (self.interval or 1)) + len(self._known.late_intervals)
         if not left:
             return 0, None
         floor = self._known.progress.floor
         if self.interval:
-            return left, min([floor, *(end - self.interval for end in self._known.late)])
+            return left, min([floor, *(end - self.interval for end in self._known.late_intervals)])
         arrivals = self._reader.since(int(floor), 1)
         return left, arrivals[0].time if arrivals else None
 
@@ -143,9 +147,9 @@ class Plan:
     def _open(self) -> Source:
         known = self._known
         if self.interval:
-            self._averages = Averages(self._reader, self._channels, self._options, self.interval, known.seen)
+            self._averages = Averages(self._reader, self._channels, self._options, self.interval, known.seen_cursor)
             return self._averages
-        return Readings(self._reader, self._channels, known.start)
+        return Readings(self._reader, self._channels, known.start_time)
 
     def _utmost(self, now: float) -> float:
         """Return the newest position there can be: a store that was restored may have gone back."""
@@ -154,7 +158,7 @@ class Plan:
     def _first_interval(self, averages: Averages, start: float, *, is_known: bool) -> float:
         """Return where the first interval to send begins; unless the start is known, with the first sight of the target."""
         if not is_known:
-            return self._known.born // self.interval * self.interval
+            return self._known.first_seen // self.interval * self.interval
         if self._reader.extent() is None:
             raise StoreAway("the store is empty: there is no interval to begin with")
         return averages.beginning(start)
@@ -163,18 +167,18 @@ class Plan:
         known = self._known
         progress = known.progress
         late = {end for end in averages.late(progress.tip()) if progress.is_done(end)}
-        known.seen = averages.seen
+        known.seen_cursor = averages.seen
         if late:
-            known.late = sorted(late.union(known.late))
-        if not known.late:
+            known.late_intervals = sorted(late.union(known.late_intervals))
+        if not known.late_intervals:
             return None
-        first = last = known.late[0]
-        for end in known.late[1:rows]:
+        first = last = known.late_intervals[0]
+        for end in known.late_intervals[1:rows]:
             if end != last + self.interval:
                 break
             last = end
         parcel = averages.parcel(first - self.interval, last, rows)
-        wanted = set(known.late)
+        wanted = set(known.late_intervals)
         return Work("late", parcel._replace(rows=[row for row in parcel.rows if row.position in wanted]))
 
     def _range(self, begin: float, end: float, rows: int) -> Work:

@@ -4,10 +4,10 @@ The table is made if it is not there; one that is there needs a unique index ove
 for time, node, device, name and channel, as far as it has them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import ceil
-from typing import Literal, LiteralString
+from typing import ClassVar, Literal, LiteralString
 
 import msgspec
 import psycopg
@@ -30,7 +30,7 @@ ADVICE = {
     "3D000": "check the name of the database in url",
     "42501": "grant the rights it needs",
     "42703": "check columns",
-    UNDEFINED_TABLE: "make the table, or set create = true",
+    UNDEFINED_TABLE: "make the table, or set create_table = true",
     "42P10": "the table needs a unique index over those columns that say when and what",
 }
 TYPES: dict[str, LiteralString] = {"value": "double precision", "text": "text", "unit": "text NOT NULL DEFAULT ''"}
@@ -44,9 +44,11 @@ class Options(TargetOptions, frozen=True, tag="postgresql", kw_only=True):
     user: str
     password: Secret = ""
     table: str = "readings"
-    create: bool = True
+    create_table: bool = True
     columns: dict[str, str] = msgspec.field(default_factory=COLUMNS.copy)
     times: Literal["timestamp", "seconds"] = "timestamp"
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"create": "create_table"}
 
     def __post_init__(self) -> None:
         """Refuse what is no address of a database, and columns that do not make sense."""
@@ -124,7 +126,7 @@ class PostgreSQL:
                     if found and found[0] is not None:
                         times.append(float(found[0]))
         except psycopg.Error as error:
-            if self._options.create and error.sqlstate == UNDEFINED_TABLE:
+            if self._options.create_table and error.sqlstate == UNDEFINED_TABLE:
                 return None
             raise TryLater(str(self._verdict(error))) from None
         return max(times, default=None)
@@ -187,7 +189,7 @@ class PostgreSQL:
             if meaning not in self._keys
         )
         with self._connected().cursor() as cursor:
-            if self._options.create and not self._made:
+            if self._options.create_table and not self._made:
                 found = cursor.execute("SELECT to_regclass(%s)", [self._table.as_string(cursor)]).fetchone()
                 if found is None or found[0] is None:  # who may write may not be one who may make tables
                     cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(self._table, self._definition()))

@@ -37,7 +37,7 @@ class Options(TargetOptions, frozen=True, tag="pvoutput", kw_only=True):
     system: str
     url: str = "https://pvoutput.org/service/r2"
     net: bool = False
-    called: str = ""
+    name_template: str = ""
     counters: Literal["last", "delta", "today"] = "today"
     ca: str = ""
 
@@ -52,8 +52,8 @@ class Options(TargetOptions, frozen=True, tag="pvoutput", kw_only=True):
         named.select(self, NAMES)
         if self.interval:
             raise ValueError("interval: PVOutput's own for the system is used; leave it out")
-        if self.stamp != "start":
-            raise ValueError('stamp: PVOutput stamps intervals at their "start"')
+        if self.timestamp != "start":
+            raise ValueError('timestamp: PVOutput stamps intervals at their "start"')
         if self.counters == "delta":
             raise ValueError('counters: PVOutput takes "today" (since local midnight) or "last" (since ever)')
 

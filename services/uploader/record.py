@@ -3,7 +3,7 @@
 import time
 
 from services.uploader.delivery import Delivery
-from services.uploader.state import Known, State
+from services.uploader.state import DeliveryState, State
 
 SECONDS = 2.0  # between two writes, if a row that comes twice does no harm
 
@@ -11,7 +11,7 @@ SECONDS = 2.0  # between two writes, if a row that comes twice does no harm
 class Record:
     """Keeps what is known of a target, and which rows were refused, in the state; raises StateAway."""
 
-    def __init__(self, state: State, name: str, known: Known, delivery: Delivery) -> None:
+    def __init__(self, state: State, name: str, known: DeliveryState, delivery: Delivery) -> None:
         self._state = state
         self._name = name
         self._known = known

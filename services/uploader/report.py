@@ -20,13 +20,13 @@ class Report:
         with self._lock:
             self._facts.update(facts)
 
-    def sent(self, now: float, rows: int, said: str) -> None:
+    def sent(self, now: float, rows: int, response: str) -> None:
         """Count rows that the target took at a moment, and keep its words."""
         with self._lock:
             self._recent.append((now, rows))
             while self._recent[0][0] < now - RATE_SECONDS:
                 self._recent.popleft()
-            self._facts.update(state="running", last_success=round(now, 3), said=said)
+            self._facts.update(state="running", last_success=round(now, 3), last_response=response)
 
     def failed(self, now: float, said: str, again: float) -> None:
         """Keep what went wrong, in the target's own words, and when it is tried again."""
@@ -34,7 +34,7 @@ class Report:
             self._facts.update(state="waiting", last_error=said, error_time=round(now, 3), next_try=round(again, 3))
 
     def facts(self, now: float) -> dict[str, Any]:
-        """Return all there is to know at a moment; `finish` is when the backlog will be gone at this rate."""
+        """Return all there is to know at a moment; `eta` is when the backlog will be gone at this rate."""
         with self._lock:
             facts = dict(self._facts)
             recent = [(time, rows) for time, rows in self._recent if time >= now - RATE_SECONDS]
@@ -42,7 +42,7 @@ class Report:
             rate = sum(rows for _, rows in recent) / max(now - recent[0][0], 1.0)
             facts["rate"] = round(rate, 3)
             if facts["backlog"] and rate > 0:
-                facts["finish"] = round(now + facts["backlog"] / rate)
+                facts["eta"] = round(now + facts["backlog"] / rate)
         if facts["state"] != "waiting":
             facts.pop("next_try", None)
         return facts

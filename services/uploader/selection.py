@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
+from heliograph.series_patterns import matches
 from heliograph.store.interface import Series
 from services.uploader import templates
-from services.uploader.options import TargetOptions, fits
+from services.uploader.options import TargetOptions
 from services.uploader.outgoing import Outlet
 
 
@@ -28,10 +29,12 @@ class Selection:
 
     def _decide(self, series: Series) -> Outlet | None:
         options = self._options
-        if not any(fits(pattern, series.name) for pattern in options.channels):
+        if not any(matches(pattern, series.name) for pattern in options.channels):
             return None
-        if any(fits(pattern, series.name) for pattern in options.without):
+        if any(matches(pattern, series.name) for pattern in options.exclude):
             return None
-        template = next((name for pattern, name in options.names.items() if fits(pattern, series.name)), options.called)
+        template = next(
+            (name for pattern, name in options.names.items() if matches(pattern, series.name)), options.name_template
+        )
         name = templates.filled(template, series._asdict())
         return Outlet(series.node, series.device, series.channel, series.unit, series.kind, name)

@@ -17,19 +17,20 @@ import msgspec
 from msgspec import Struct, field
 
 from heliograph.errors import ConfigError, HeliographError
-from services.uploader.letters import Letter, Rejected, packed, unpacked
+from services.uploader import migration
+from services.uploader.letters import DeadLetter, Rejected, packed, unpacked
 from services.uploader.progress import Progress
-from services.uploader.work import Sort
+from services.uploader.work import BatchKind
 
-MOST_LETTERS = 10_000  # of one target; beyond that the oldest go
-VERSION = 1
+MAX_DEAD_LETTERS = 10_000  # of one target; beyond that the oldest go
+VERSION = 2
 SCHEMA = """
-CREATE TABLE target (name TEXT PRIMARY KEY, options BLOB, paused INTEGER NOT NULL DEFAULT 0, known BLOB) STRICT;
-CREATE TABLE letter (
+CREATE TABLE target (name TEXT PRIMARY KEY, options BLOB, paused INTEGER NOT NULL DEFAULT 0, state BLOB) STRICT;
+CREATE TABLE dead_letter (
     id INTEGER PRIMARY KEY AUTOINCREMENT, target TEXT NOT NULL, added REAL NOT NULL,
-    why TEXT NOT NULL, row BLOB NOT NULL, again INTEGER NOT NULL DEFAULT 0
+    reason TEXT NOT NULL, row BLOB NOT NULL, retry INTEGER NOT NULL DEFAULT 0
 ) STRICT;
-CREATE INDEX letter_target ON letter (target, id);
+CREATE INDEX dead_letter_target ON dead_letter (target, id);
 """
 
 
@@ -37,31 +38,31 @@ class StateAway(HeliographError):
     """The uploader's own file cannot be read or written now: wait, try again."""
 
 
-class Doubt(Struct, frozen=True):
-    """A request of whose end nothing is known: what sort of rows it carried, and their lowest and highest position."""
+class InFlight(Struct, frozen=True):
+    """A request of whose end nothing is known: what kind of rows it carried, and their lowest and highest position."""
 
-    sort: Sort
+    kind: BatchKind
     first: float
     last: float
 
 
-class Known(Struct):
+class DeliveryState(Struct):
     """How far one target has come; times are seconds UTC."""
 
-    begun: bool = False  # whether it is decided where it starts
-    born: float = 0.0  # position of the store's head when the target was first seen
+    started: bool = False  # whether it is decided where it starts
+    first_seen: float = 0.0  # position of the store's head when the target was first seen
     interval: float = 0.0  # what a position means: 0 is the cursor of an arrival, else the end of an interval
-    start: float = 0.0  # what was measured before is passed over
+    start_time: float = 0.0  # what was measured before is passed over
     progress: Progress = field(default_factory=Progress)
-    late: list[float] = field(default_factory=list)  # intervals to send again
-    seen: int = 0  # cursor up to which arrivals were looked at for being late
+    late_intervals: list[float] = field(default_factory=list)  # intervals to send again
+    seen_cursor: int = 0  # cursor up to which arrivals were looked at for being late
     newest: float = 0.0  # time of the newest row that was accepted
-    devices: dict[str, float] = field(default_factory=dict)  # the same by device, for targets that need order
-    doubt: Doubt | None = None
+    newest_by_device: dict[str, float] = field(default_factory=dict)  # the same by device, for targets that need order
+    in_flight: InFlight | None = None
     sent: int = 0  # rows
-    passed_over: int = 0  # rows that were too old
+    skipped: int = 0  # rows that were too old
     dropped: int = 0  # dead letters that were too many
-    success: float = 0.0
+    last_success: float = 0.0
 
 
 class Entry(NamedTuple):
@@ -94,7 +95,9 @@ class State:
         if version > VERSION:
             self._db.close()
             raise ConfigError(f"{path} was written by a newer Heliograph: go back to that one, or move the file aside")
-        if version == 0:
+        if version == 1:
+            migration.to_version_2(self._db)
+        elif version == 0:
             self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def close(self) -> None:
@@ -120,7 +123,7 @@ class State:
         """Forget a target, how far it has come, and its dead letters."""
         with self._using() as db:
             db.execute("DELETE FROM target WHERE name = ?", (name,))
-            db.execute("DELETE FROM letter WHERE target = ?", (name,))
+            db.execute("DELETE FROM dead_letter WHERE target = ?", (name,))
 
     def pause(self, name: str, *, paused: bool) -> None:
         """Keep whether a target is paused."""
@@ -130,73 +133,79 @@ class State:
                 (name, paused),
             )
 
-    def known(self, name: str) -> Known | None:
+    def delivery_state(self, name: str) -> DeliveryState | None:
         """Return how far a target has come; None if it was never seen."""
         with self._using() as db:
-            row = db.execute("SELECT known FROM target WHERE name = ?", (name,)).fetchone()
-        return msgspec.json.decode(row[0], type=Known) if row and row[0] else None
+            row = db.execute("SELECT state FROM target WHERE name = ?", (name,)).fetchone()
+        return msgspec.json.decode(row[0], type=DeliveryState) if row and row[0] else None
 
-    def save(self, name: str, known: Known, rejected: Sequence[Rejected] = (), solved: Iterable[int] = ()) -> None:
+    def save(
+        self, name: str, known: DeliveryState, rejected: Sequence[Rejected] = (), solved: Iterable[int] = ()
+    ) -> None:
         """Keep together how far a target has come, rows that it refused, and dead letters that it has taken by now.
 
-        A letter that it refused again has the number it had. The oldest letters beyond
-        MOST_LETTERS go, and are counted in `known`.
+        A dead letter that it refused again has the number it had. The oldest letters beyond
+        MAX_DEAD_LETTERS go, and are counted in `known`.
         """
         with self._using() as db:
-            db.executemany("DELETE FROM letter WHERE id = ?", [(number,) for number in solved])
-            for row, why, number in rejected:
+            db.executemany("DELETE FROM dead_letter WHERE id = ?", [(number,) for number in solved])
+            for row, reason, number in rejected:
                 if number:
-                    db.execute("UPDATE letter SET why = ?, again = 0 WHERE id = ?", (why, number))
+                    db.execute("UPDATE dead_letter SET reason = ?, retry = 0 WHERE id = ?", (reason, number))
                 else:
                     db.execute(
-                        "INSERT INTO letter (target, added, why, row) VALUES (?, ?, ?, ?)",
-                        (name, time.time(), why, packed(row)),
+                        "INSERT INTO dead_letter (target, added, reason, row) VALUES (?, ?, ?, ?)",
+                        (name, time.time(), reason, packed(row)),
                     )
             dropped = known.dropped
             if rejected:
-                count = db.execute("SELECT count(*) FROM letter WHERE target = ?", (name,)).fetchone()[0]
-                if count > MOST_LETTERS:
-                    dropped += count - MOST_LETTERS
+                count = db.execute("SELECT count(*) FROM dead_letter WHERE target = ?", (name,)).fetchone()[0]
+                if count > MAX_DEAD_LETTERS:
+                    dropped += count - MAX_DEAD_LETTERS
                     db.execute(
-                        "DELETE FROM letter WHERE id IN (SELECT id FROM letter WHERE target = ? ORDER BY id LIMIT ?)",
-                        (name, count - MOST_LETTERS),
+                        "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE target = ? ORDER BY id LIMIT ?)",
+                        (name, count - MAX_DEAD_LETTERS),
                     )
             db.execute(
-                "INSERT INTO target (name, known) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET known = excluded.known",
+                "INSERT INTO target (name, state) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state",
                 (name, msgspec.json.encode(msgspec.structs.replace(known, dropped=dropped))),
             )
         known.dropped = dropped
 
-    def letters(self, name: str, *, after: int = 0, limit: int = 100, again: bool = False) -> list[Letter]:
-        """Return dead letters of a target in the order in which they came; with `again` only those that are to be sent again."""
+    def dead_letters(self, name: str, *, after: int = 0, limit: int = 100, retry: bool = False) -> list[DeadLetter]:
+        """Return dead letters of a target in the order in which they came; with `retry` only those that are to be sent again."""
         with self._using() as db:
             rows = db.execute(
-                "SELECT id, added, why, row, again FROM letter WHERE target = ? AND id > ? AND again >= ? ORDER BY id LIMIT ?",
-                (name, after, again, limit),
+                "SELECT id, added, reason, row, retry FROM dead_letter WHERE target = ? AND id > ? AND retry >= ? ORDER BY id LIMIT ?",
+                (name, after, retry, limit),
             ).fetchall()
-        return [Letter(number, added, why, unpacked(row), bool(flag)) for number, added, why, row, flag in rows]
+        return [
+            DeadLetter(number, added, reason, unpacked(row), bool(flag)) for number, added, reason, row, flag in rows
+        ]
 
-    def letter(self, name: str, number: int) -> Letter | None:
+    def dead_letter(self, name: str, number: int) -> DeadLetter | None:
         """Return one dead letter of a target, None if there is no such letter."""
-        return next((one for one in self.letters(name, after=number - 1, limit=1) if one.id == number), None)
+        return next((one for one in self.dead_letters(name, after=number - 1, limit=1) if one.id == number), None)
 
     def count(self, name: str) -> int:
         """Return how many dead letters a target has."""
         with self._using() as db:
-            return int(db.execute("SELECT count(*) FROM letter WHERE target = ?", (name,)).fetchone()[0])
+            return int(db.execute("SELECT count(*) FROM dead_letter WHERE target = ?", (name,)).fetchone()[0])
 
-    def edit(self, name: str, letter: Letter) -> None:
+    def edit(self, name: str, letter: DeadLetter) -> None:
         """Keep a dead letter whose row was changed."""
         with self._using() as db:
-            db.execute("UPDATE letter SET row = ? WHERE target = ? AND id = ?", (packed(letter.row), name, letter.id))
+            db.execute(
+                "UPDATE dead_letter SET row = ? WHERE target = ? AND id = ?", (packed(letter.row), name, letter.id)
+            )
 
-    def again(self, name: str, numbers: Sequence[int] | None) -> int:
-        """Note that dead letters are to be sent again, None: all; return how many."""
-        return self._letters("UPDATE letter SET again = 1 WHERE target = ?", name, numbers)
+    def retry(self, name: str, numbers: Sequence[int] | None) -> int:
+        """Mark dead letters to be sent again, None: all; return how many."""
+        return self._letters("UPDATE dead_letter SET retry = 1 WHERE target = ?", name, numbers)
 
     def drop(self, name: str, numbers: Sequence[int] | None) -> int:
         """Forget dead letters, None: all; return how many."""
-        return self._letters("DELETE FROM letter WHERE target = ?", name, numbers)
+        return self._letters("DELETE FROM dead_letter WHERE target = ?", name, numbers)
 
     def _letters(self, statement: str, name: str, numbers: Sequence[int] | None) -> int:
         with self._using() as db:

@@ -39,7 +39,7 @@ class Options(TargetOptions, frozen=True, tag="thingspeak", kw_only=True):
     paid: bool = False
     bulk: bool = True
     interval: float = 60.0
-    called: str = ""
+    name_template: str = ""
     ca: str = ""
 
     def __post_init__(self) -> None:

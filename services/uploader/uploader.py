@@ -11,7 +11,7 @@ from typing import Any
 
 from heliograph import topics
 from heliograph.bus import Message
-from heliograph.errors import ConfigError, StoreAway
+from heliograph.errors import StoreAway
 from heliograph.service import Service
 from heliograph.store import open_reader
 from heliograph.store.interface import Reader
@@ -57,12 +57,12 @@ class Lanes:
             if entry.options is None:
                 continue
             if entry.name in self._lanes:
-                log.warning("target %s was added, and is in the configuration as well: that one counts", entry.name)
+                log.warning("target %s is defined at runtime and in config.toml; using config.toml", entry.name)
                 continue
             try:
                 self._begin(kinds.parsed(entry.options), paused=entry.paused)
             except ValueError as error:
-                log.warning("target %s was added with options that are none any more: %s", entry.name, error)
+                log.warning("ignoring target %s (added at runtime): its options are not valid: %s", entry.name, error)
 
     def get(self, name: str) -> Lane | None:
         """Return the lane of a target, None if there is no such target."""
@@ -139,18 +139,14 @@ def main(options: Uploader, service: Service) -> None:
     targets = options.parsed()
     folder = service.data / "uploader"
     state = State(folder / "uploader.db")
-    try:
-        if "://" in options.store:
-            reader = open_reader(service.data, url=options.store)
-        else:
-            reader = open_reader(Path(options.store) if options.store else service.data)
-    except OSError as error:
-        raise ConfigError(f"[uploader] store: {error}") from None
+    reader = open_reader(service.store.data, url=service.store.url)
     lanes = Lanes(service.node, folder, reader, state, partial(_now, service, reader))
     try:
         lanes.start(targets)
         if not lanes.names():
-            log.warning("no [[uploader.targets]] in the configuration, and none added: nothing to upload")
+            log.warning(
+                "nothing to upload: config.toml has no [[uploader.targets]], and no target was added at runtime"
+            )
         with Management(service, lanes):
             service.bus.subscribe(topics.every_service("committed"), partial(_committed, lanes))
             while True:

@@ -18,7 +18,7 @@ from heliograph.errors import ConfigError
 
 CONFIGS = (Path("config.toml"), Path("/config.toml"))  # the second is where the containers have it
 CONNECT_SECONDS = 10.0
-ANSWER_SECONDS = 90.0  # a trial may wait for a request that is under way
+ANSWER_SECONDS = 90.0  # a test may wait for a request that is under way
 SERVICE = "uploader"  # also the user: it may command itself, see mosquitto/acl
 
 Ask = Callable[..., dict[str, Any]]
@@ -39,10 +39,10 @@ def main(context: click.Context, path: Path | None) -> None:
 
 
 @main.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Everything there is to know, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.pass_context
 def list_command(context: click.Context, as_json: bool) -> None:
-    """Show all targets: how they stand, what is left, what was said last."""
+    """Show all targets: state, backlog, dead letters and the last error."""
     with _asking(context.obj) as ask:
         targets = ask("list")["targets"]
     if as_json:
@@ -51,7 +51,7 @@ def list_command(context: click.Context, as_json: bool) -> None:
     for target in targets:
         click.echo("\n".join(_described(target)))
     if not targets:
-        click.echo("no targets: write a [[uploader.targets]] section, or put one")
+        click.echo("no targets: add an [[uploader.targets]] section to config.toml, or `put` one")
 
 
 @main.command("put")
@@ -59,7 +59,7 @@ def list_command(context: click.Context, as_json: bool) -> None:
 @click.argument("options", type=click.File("r"), default="-")
 @click.pass_context
 def put_command(context: click.Context, name: str, options: Any) -> None:
-    """Add a target, or change one that was added. OPTIONS is a file with JSON, by default standard input."""
+    """Add a target, or change one that was added at runtime. OPTIONS is a JSON file, by default standard input."""
     try:
         told = json.load(options)
     except ValueError as error:
@@ -70,10 +70,10 @@ def put_command(context: click.Context, name: str, options: Any) -> None:
 
 @main.command("delete")
 @click.argument("name")
-@click.confirmation_option(prompt="Forget the target, how far it has come, and its dead letters?")
+@click.confirmation_option(prompt="Delete the target, its position and its dead letters?")
 @click.pass_context
 def delete_command(context: click.Context, name: str) -> None:
-    """Forget a target that was added."""
+    """Delete a target that was added at runtime."""
     with _asking(context.obj) as ask:
         ask("delete", name=name)
 
@@ -82,7 +82,7 @@ def delete_command(context: click.Context, name: str) -> None:
 @click.argument("name")
 @click.pass_context
 def pause_command(context: click.Context, name: str) -> None:
-    """Hold what is not sent to a target."""
+    """Send nothing to a target; its backlog is kept."""
     with _asking(context.obj) as ask:
         ask("pause", name=name)
 
@@ -91,7 +91,7 @@ def pause_command(context: click.Context, name: str) -> None:
 @click.argument("name")
 @click.pass_context
 def resume_command(context: click.Context, name: str) -> None:
-    """Go on at once, also where a target is only waited for."""
+    """Continue a paused target, and retry a waiting one at once."""
     with _asking(context.obj) as ask:
         ask("resume", name=name)
 
@@ -100,27 +100,27 @@ def resume_command(context: click.Context, name: str) -> None:
 @click.argument("name")
 @click.pass_context
 def test_command(context: click.Context, name: str) -> None:
-    """Send one reading now and show the answer."""
+    """Send one reading now and show the response."""
     with _asking(context.obj) as ask:
         answer = ask("test", name=name)
-    click.echo(answer["said"] or "taken")
+    click.echo(answer["response"] or "accepted")
 
 
 @main.group("dead-letters")
 def letters_group() -> None:
-    """What a target refused: look at it, repair it, send it again, drop it."""
+    """Rows that a target rejected: list, edit, retry or drop them."""
 
 
 @letters_group.command("list")
 @click.argument("name")
 @click.pass_context
 def letters_command(context: click.Context, name: str) -> None:
-    """Show the dead letters of a target, a line of JSON each."""
+    """Print the dead letters of a target as JSON lines."""
     after: int | None = 0
     with _asking(context.obj) as ask:
         while after is not None:
             page = ask("dead-letters", name=name, after=after, limit=500)
-            for letter in page["letters"]:
+            for letter in page["dead_letters"]:
                 click.echo(json.dumps(letter, ensure_ascii=False))
             after = page["next"]
 
@@ -131,10 +131,10 @@ def letters_command(context: click.Context, name: str) -> None:
 @click.argument("values", nargs=-1, required=True, metavar="CHANNEL=VALUE...")
 @click.pass_context
 def edit_command(context: click.Context, name: str, number: int, values: tuple[str, ...]) -> None:
-    """Change values of a dead letter; CHANNEL= without a value leaves that channel out."""
+    """Change values of a dead letter; CHANNEL= without a value removes that channel."""
     changes = dict(map(_change, values))
     with _asking(context.obj) as ask:
-        letter = ask("dead-letters-edit", name=name, id=number, values=changes)["letter"]
+        letter = ask("dead-letters-edit", name=name, id=number, values=changes)["dead_letter"]
     click.echo(json.dumps(letter, ensure_ascii=False))
 
 
@@ -143,9 +143,10 @@ def edit_command(context: click.Context, name: str, number: int, values: tuple[s
 @click.argument("numbers", nargs=-1, type=int)
 @click.pass_context
 def retry_command(context: click.Context, name: str, numbers: tuple[int, ...]) -> None:
-    """Send dead letters again: those with these NUMBERS, or all."""
+    """Retry dead letters: those with these NUMBERS, or all."""
     with _asking(context.obj) as ask:
-        click.echo(f"{ask('dead-letters-retry', name=name, ids=list(numbers) or None)['count']} are sent again")
+        count = ask("dead-letters-retry", name=name, ids=list(numbers) or None)["count"]
+    click.echo(f"dead letters to retry: {count}")
 
 
 @letters_group.command("drop")
@@ -154,12 +155,12 @@ def retry_command(context: click.Context, name: str, numbers: tuple[int, ...]) -
 @click.option("--all", "everything", is_flag=True, help="All of them.")
 @click.pass_context
 def drop_command(context: click.Context, name: str, numbers: tuple[int, ...], everything: bool) -> None:
-    """Forget dead letters: those with these NUMBERS, or --all."""
+    """Delete dead letters: those with these NUMBERS, or --all."""
     if bool(numbers) == everything:
-        raise click.UsageError("name the numbers of the letters, or --all")
+        raise click.UsageError("give the NUMBERS of the dead letters, or --all")
     with _asking(context.obj) as ask:
         count = ask("dead-letters-drop", name=name, ids=None if everything else list(numbers))["count"]
-    click.echo(f"{count} are gone")
+    click.echo(f"dead letters deleted: {count}")
 
 
 def _change(text: str) -> tuple[str, Any]:
@@ -173,22 +174,24 @@ def _change(text: str) -> tuple[str, Any]:
 
 
 def _described(target: dict[str, Any]) -> Iterator[str]:
-    where = "config.toml" if target["configured"] else "added"
-    yield f"{target['name']} ({target['kind']}, {where}): {target['state']}"
+    origin = "config.toml" if target["configured"] else "added at runtime"
+    yield f"{target['name']} ({target['kind']}, {origin}): {target['state']}"
     if target.get("backlog"):
-        finish = f", done at {_moment(target['finish'])}" if target.get("finish") else ""
-        oldest = f" since {_moment(target['oldest'])}" if target.get("oldest") else ""
-        yield f"  to send: {target['backlog']}{oldest}{finish}"
+        oldest = f", oldest {_formatted(target['oldest'])}" if target.get("oldest") else ""
+        eta = f", done about {_formatted(target['eta'])}" if target.get("eta") else ""
+        yield f"  backlog: {target['backlog']}{oldest}{eta}"
     yield f"  sent: {target.get('sent', 0)}" + (
-        f", last at {_moment(target['last_success'])}" if target.get("last_success") else ""
+        f", last {_formatted(target['last_success'])}" if target.get("last_success") else ""
     )
+    if target.get("skipped"):
+        yield f"  skipped as too old: {target['skipped']}"
     if target.get("dead_letters") or target.get("dropped"):
-        yield f"  dead letters: {target['dead_letters']}, and {target.get('dropped', 0)} that were too many"
+        yield f"  dead letters: {target['dead_letters']}, dropped: {target.get('dropped', 0)}"
     if target.get("last_error"):
-        yield f"  last error, at {_moment(target['error_time'])}: {target['last_error']}"
+        yield f"  last error, {_formatted(target['error_time'])}: {target['last_error']}"
 
 
-def _moment(time: float) -> str:
+def _formatted(time: float) -> str:
     return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
@@ -197,7 +200,7 @@ def _asking(path: Path | None) -> Iterator[Ask]:
     """Connect to the node's broker, and yield what asks the uploader; every mistake ends the command in one sentence."""
     path = path or next((choice for choice in CONFIGS if choice.exists()), None)
     if path is None:
-        raise click.UsageError("there is no config.toml here: name it with --config")
+        raise click.UsageError("no config.toml in this folder: name it with --config")
     try:
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, SERVICE)
@@ -206,7 +209,7 @@ def _asking(path: Path | None) -> Iterator[Ask]:
         raise click.ClickException(str(error)) from None
     with Bus(broker, f"{node.name}-uploads", SERVICE) as bus:  # a client's name of its own
         if not bus.wait_connected(CONNECT_SECONDS):
-            raise click.ClickException(f"the broker at {broker.host}:{broker.port} does not answer")
+            raise click.ClickException(f"no answer from the broker at {broker.host}:{broker.port}")
         requests = Requests(bus, node.name, SERVICE)
 
         def ask(command: str, **payload: object) -> dict[str, Any]:
@@ -215,7 +218,7 @@ def _asking(path: Path | None) -> Iterator[Ask]:
                 requests.ask(node.name, SERVICE, command, body, ANSWER_SECONDS), type=dict[str, Any]
             )
             if not answer["ok"]:
-                raise click.ClickException(str(answer.get("error") or answer.get("said")))
+                raise click.ClickException(str(answer.get("error") or answer.get("response")))
             return answer
 
         try:

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from services.uploader.outgoing import Row
 from services.uploader.source import Parcel
 
-Sort = Literal["range", "late", "letters"]  # positions in order; intervals again; numbers of dead letters
+BatchKind = Literal["range", "late", "dead_letters"]  # positions in order; intervals again; numbers of dead letters
 
 
 class Held(NamedTuple):
@@ -22,8 +22,8 @@ class Held(NamedTuple):
 class Work:
     """The rows of a parcel, oldest first; those before what is left are settled."""
 
-    def __init__(self, sort: Sort, parcel: Parcel) -> None:
-        self.sort: Sort = sort
+    def __init__(self, kind: BatchKind, parcel: Parcel) -> None:
+        self.kind: BatchKind = kind
         self.after, self.upto = parcel.after, parcel.upto
         self.pieces: deque[list[Row]] = deque()
         self.held: list[Held] = []

@@ -36,8 +36,8 @@ TARGET = {
 LETTER = {
     "id": 17,
     "added": 1763634000.0,
-    "why": "field type conflict",
-    "again": False,
+    "reason": "field type conflict",
+    "retry": False,
     "time": 1763633000.0,
     "values": {"roof/meter/power": "nan", "roof/meter/voltage": 230.5},
 }
@@ -47,9 +47,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "delete": {"ok": True},
     "pause": {"ok": True},
     "resume": {"ok": True},
-    "test": {"ok": True, "said": "204 No Content"},
-    "dead-letters": {"ok": True, "count": 1, "letters": [LETTER], "next": None},
-    "dead-letters-edit": {"ok": True, "letter": LETTER},
+    "test": {"ok": True, "response": "204 No Content"},
+    "dead-letters": {"ok": True, "count": 1, "dead_letters": [LETTER], "next": None},
+    "dead-letters-edit": {"ok": True, "dead_letter": LETTER},
     "dead-letters-retry": {"ok": True, "count": 1},
     "dead-letters-drop": {"ok": True, "count": 1},
 }
@@ -205,9 +205,9 @@ def test_what_the_uploader_refuses_has_a_fitting_status_and_its_words(site: Site
 
 
 def test_a_target_that_refuses_a_test_has_been_tested(site: Site) -> None:
-    site.answers["test"] = b'{"ok": false, "said": "401 unauthorized"}'
+    site.answers["test"] = b'{"ok": false, "response": "401 unauthorized"}'
     answer = site.send("POST", "/uploads/influx/test")
-    assert (answer.status_code, answer.json()) == (200, {"ok": False, "said": "401 unauthorized"})
+    assert (answer.status_code, answer.json()) == (200, {"ok": False, "response": "401 unauthorized"})
 
 
 def test_a_test_waits_as_long_as_its_target_may_take(site: Site) -> None:
@@ -256,7 +256,7 @@ def test_a_device_of_a_node_is_no_uploader(site: Site) -> None:
     [("", (0, 100)), ("?after=17", (17, 100)), ("?limit=1000&after=2", (2, 1000))],
 )
 def test_dead_letters_come_in_pages(site: Site, query: str, wanted: tuple[int, int]) -> None:
-    assert site.send("GET", f"{LETTERS}{query}").json() == {"count": 1, "letters": [LETTER], "next": None}
+    assert site.send("GET", f"{LETTERS}{query}").json() == {"count": 1, "dead_letters": [LETTER], "next": None}
     assert (site.asked[0][2]["after"], site.asked[0][2]["limit"]) == wanted
 
 
@@ -276,7 +276,7 @@ def test_all_or_some_are_sent_again(site: Site, body: Any, ids: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"{", {"ids": "all"}, {"ids": [-1]}, {"ids": [10**30]}, {"id": 1}])
 def test_a_choice_that_is_none_is_refused(site: Site, body: Any) -> None:
-    assert "the body is not a LetterChoice" in site.detail(422, "POST", LETTERS, body)
+    assert "the body is not a DeadLetterSelection" in site.detail(422, "POST", LETTERS, body)
     assert site.asked == []
 
 
@@ -313,7 +313,7 @@ def test_a_letter_that_is_none_is_refused(site: Site, number: str) -> None:
     "body", [{"values": 7}, {"values": {"a": [1]}}, {"time": "now"}, {"time": 1e300}, {"time": -1}, {"value": {}}]
 )
 def test_a_change_that_is_none_is_refused(site: Site, body: Any) -> None:
-    assert "the body is not a LetterChange" in site.detail(422, "PATCH", f"{LETTERS}/17", body)
+    assert "the body is not a DeadLetterChange" in site.detail(422, "PATCH", f"{LETTERS}/17", body)
 
 
 def test_nothing_of_a_body_is_set_aside_or_said(site: Site, caplog: pytest.LogCaptureFixture) -> None:

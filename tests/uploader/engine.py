@@ -146,11 +146,11 @@ class Engine:
         self.course.close()
         self.state.close()
 
-    def whys(self) -> list[str]:
-        return [letter.why for letter in self.state.letters("fake", limit=10_000)]
+    def reasons(self) -> list[str]:
+        return [letter.reason for letter in self.state.dead_letters("fake", limit=10_000)]
 
     def lost_times(self) -> list[float]:
-        return [letter.row.time for letter in self.state.letters("fake", limit=10_000)]
+        return [letter.row.time for letter in self.state.dead_letters("fake", limit=10_000)]
 
     def _course(self) -> Course:
         channels = Channels(self.store, Selection(self._options))

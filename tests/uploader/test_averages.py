@@ -105,7 +105,7 @@ def test_an_interval_is_sent_when_it_is_over_and_had_time_to_arrive(site: Site) 
 
 def test_stamps_are_starts_or_ends(site: Site) -> None:
     site.write({START + place: {"power": 1.0} for place in range(0, 130, 10)})
-    site.run(site.course(stamp="end"), START + 120)
+    site.run(site.course(timestamp="end"), START + 120)
     assert [moment for moment, _ in site.sent()] == [60, 120]
 
 

@@ -75,13 +75,13 @@ def test_a_target_that_is_told_to_begin_now_gets_only_what_arrives_from_then_on(
     assert engine.target.times() == late
 
 
-def test_an_inactive_target_holds_what_arrives_from_the_first_time_it_is_seen(begin: Begin, store: MemoryStore) -> None:
-    engine = begin(start="now", active=False)
+def test_a_disabled_target_holds_what_arrives_from_the_first_time_it_is_seen(begin: Begin, store: MemoryStore) -> None:
+    engine = begin(start="now", enabled=False)
     engine.run()
     times = fill(store, 3)
     engine.run()
     assert engine.target.requests == []
-    engine.restart(start="now", active=True)
+    engine.restart(start="now", enabled=True)
     engine.run()
     assert engine.target.times() == times
 
@@ -152,7 +152,7 @@ def test_rows_that_the_target_names_are_set_aside_without_trying_again(begin: Be
     engine.target.script = [Refused("partial", {2: "type conflict", 7: "too old"})]
     engine.run()
     assert len(engine.target.requests) == 1
-    assert engine.whys() == ["type conflict", "too old"]
+    assert engine.reasons() == ["type conflict", "too old"]
     assert engine.lost_times() == [times[2], times[7]]
 
 
@@ -161,7 +161,7 @@ def test_of_a_row_only_the_refused_values_are_set_aside(begin: Begin, store: Mem
     engine = begin()
     engine.target.script = [Refused("partial", {0: "type conflict"}, {0: (1,)})]
     engine.run()
-    (letter,) = engine.state.letters("fake")
+    (letter,) = engine.state.dead_letters("fake")
     assert [outlet.channel for outlet in letter.row.outlets] == ["voltage"]
     assert letter.row.values == (2.0,)
 
@@ -202,7 +202,7 @@ def test_a_row_over_which_the_target_stumbles_every_time_is_found_and_set_aside(
     engine.target.script = [stumbles] * 1000
     engine.run()
     assert set(engine.target.times()) == {time for time in times if time != times[20]}
-    assert (engine.lost_times(), engine.whys()) == ([times[20]], ["HTTP 500: panic"])
+    assert (engine.lost_times(), engine.reasons()) == ([times[20]], ["HTTP 500: panic"])
 
 
 def test_a_row_is_not_suspected_of_what_is_over_when_it_is_tried_again(begin: Begin, store: MemoryStore) -> None:
@@ -228,20 +228,20 @@ def test_values_that_are_no_numbers_are_set_aside_and_their_neighbours_sent(begi
     engine = begin()
     engine.run()
     assert [row.values for row in engine.target.taken] == [(230.0,), (231.0,)]
-    assert engine.whys() == ["not a finite number"] * 3
+    assert engine.reasons() == ["not a finite number"] * 3
 
 
 def test_a_dead_letter_is_repaired_and_replayed(begin: Begin, store: MemoryStore) -> None:
     store.arrive(NOON, {"power": math.nan})
     engine = begin()
     engine.run()
-    (letter,) = engine.state.letters("fake")
+    (letter,) = engine.state.dead_letters("fake")
     engine.state.edit("fake", letter._replace(row=letter.row._replace(values=(5.0,))))
-    engine.state.again("fake", None)
+    engine.state.retry("fake", None)
     engine.course.resend()
     engine.run()
     assert [(row.time, row.values) for row in engine.target.taken] == [(NOON, (5.0,))]
-    assert engine.state.letters("fake") == []
+    assert engine.state.dead_letters("fake") == []
 
 
 def test_a_dead_letter_that_is_refused_again_stays_with_its_new_reason(begin: Begin, store: MemoryStore) -> None:
@@ -249,11 +249,11 @@ def test_a_dead_letter_that_is_refused_again_stays_with_its_new_reason(begin: Be
     engine = begin()
     engine.target.script = [Refused("bad"), Refused("still bad")]
     engine.run()
-    engine.state.again("fake", None)
+    engine.state.retry("fake", None)
     engine.course.resend()
     engine.run()
-    (letter,) = engine.state.letters("fake")
-    assert (letter.id, letter.why, letter.again) == (1, "still bad", False)
+    (letter,) = engine.state.dead_letters("fake")
+    assert (letter.id, letter.reason, letter.retry) == (1, "still bad", False)
 
 
 def test_dead_letters_that_are_marked_are_sent_after_a_restart_as_well(begin: Begin, store: MemoryStore) -> None:
@@ -261,7 +261,7 @@ def test_dead_letters_that_are_marked_are_sent_after_a_restart_as_well(begin: Be
     engine = begin()
     engine.target.script = [Refused("bad")]
     engine.run()
-    engine.state.again("fake", None)
+    engine.state.retry("fake", None)
     engine.restart()
     engine.run()
     assert engine.target.times() == times
@@ -302,7 +302,7 @@ def test_what_comes_late_for_a_target_that_needs_order_is_set_aside(begin: Begin
     assert engine.target.times() == [NOON, NOON + 1, NOON + 2, NOON - 50]
 
 
-def test_rows_that_are_too_old_for_the_target_are_passed_over_and_counted(begin: Begin, store: MemoryStore) -> None:
+def test_rows_that_are_too_old_for_the_target_are_skipped_and_counted(begin: Begin, store: MemoryStore) -> None:
     fill(store, 4, NOON - 200)
     times = fill(store, 2, NOON - 50)
     engine = begin(FakeTarget(Limits(rows=10, age=200)))
@@ -310,7 +310,7 @@ def test_rows_that_are_too_old_for_the_target_are_passed_over_and_counted(begin:
     assert engine.target.times() == times
     engine.course._looked = -math.inf
     engine.course.step()
-    assert engine.course.facts()["passed_over"] == 4
+    assert engine.course.facts()["skipped"] == 4
 
 
 def test_a_request_of_unknown_end_is_not_repeated_for_rows_the_target_says_it_has(
@@ -390,7 +390,7 @@ def test_a_crash_does_not_cost_the_dead_letters_that_are_to_be_sent_again(begin:
     assert engine.lost_times() == times[:1]
     more = fill(store, 3, NOON + 20)
     crash(engine)
-    engine.state.again("fake", None)
+    engine.state.retry("fake", None)
     engine.restart()
     engine.run()
     assert sorted(target.times()) == times + more
@@ -419,7 +419,7 @@ def test_retry_after_is_kept(begin: Begin, store: MemoryStore) -> None:
 
 def test_the_budget_of_an_hour_is_kept(begin: Begin, store: MemoryStore) -> None:
     fill(store, 1000)
-    engine = begin(rows=10, per_hour=20)
+    engine = begin(batch_size=10, max_requests_per_hour=20)
     for _ in range(100):
         engine.course.step()
     assert len(engine.target.requests) == 15
@@ -467,9 +467,9 @@ def test_only_the_chosen_channels_go_under_their_names(begin: Begin, store: Memo
     store.arrive(NOON, {"temperature": 4.0}, device="shed")
     engine = begin(
         channels=("*/inverter/*",),
-        without=("*/*/pv_voltage",),
+        exclude=("*/*/pv_voltage",),
         names={"pi/inverter/load": "house"},
-        called="$node.$device.$channel.$unit",
+        name_template="$node.$device.$channel.$unit",
     )
     engine.run()
     (row,) = engine.target.taken
@@ -479,7 +479,7 @@ def test_only_the_chosen_channels_go_under_their_names(begin: Begin, store: Memo
 
 def test_a_trial_sends_the_newest_reading_and_tells_the_answer(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 3)
-    engine = begin(active=False)
+    engine = begin(enabled=False)
     assert engine.course.try_out() == (True, "thank you")
     assert engine.target.times() == [times[-1]]
     engine.target.script = [Refused("bad key", {0: "no such channel"})]
@@ -488,7 +488,7 @@ def test_a_trial_sends_the_newest_reading_and_tells_the_answer(begin: Begin, sto
 
 def test_a_trial_of_a_target_that_needs_order_sends_the_next_row(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 3)
-    engine = begin(FakeTarget(Limits(rows=10, ordered=True)), active=False)
+    engine = begin(FakeTarget(Limits(rows=10, ordered=True)), enabled=False)
     assert engine.course.try_out().ok
     assert engine.target.times() == times[:1]
 
@@ -502,4 +502,4 @@ def test_the_report_says_how_much_is_left_and_since_when(begin: Begin, store: Me
     engine.course.step()
     facts = engine.course.facts()
     assert (facts["backlog"], facts["oldest"], facts["sent"]) == (20, times[10], 10)
-    assert facts["finish"] > NOON
+    assert facts["eta"] > NOON

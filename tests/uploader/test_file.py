@@ -56,7 +56,7 @@ def test_line_protocol_has_a_line_per_device(open_files: Open, tmp_path: Path) -
 
 
 def test_old_files_go_when_there_are_more_than_are_kept(open_files: Open, tmp_path: Path) -> None:
-    files = open_files(keep=2)
+    files = open_files(max_files=2)
     files.upload([row(NOON + day * 86_400) for day in range(4)])
     assert names(tmp_path / "files") == ["out-2025-11-22.csv", "out-2025-11-23.csv"]
 

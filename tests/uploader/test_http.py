@@ -176,7 +176,9 @@ def test_a_batch_that_is_refused_is_bisected(opened: Opened, server: Collector) 
 
 def test_status_and_body_decide_what_is_a_success(opened: Opened, server: Collector) -> None:
     server.instead = [Response(201, "stored"), Response(200, "stored"), Response(201, "no"), Response(200, "duplicate")]
-    target = opened(server.url, body="x", success=[201, 409], answer="^stored", refusal="duplicate")
+    target = opened(
+        server.url, body="x", success_codes=[201, 409], success_pattern="^stored", reject_pattern="duplicate"
+    )
     target.upload(rows(1))
     with pytest.raises(TryLater, match="none of 201, 409"):
         target.upload(rows(1))

@@ -1,7 +1,7 @@
 import pytest
 
 from services.uploader import kinds
-from services.uploader.options import beginning, fits, secrets, shown
+from services.uploader.options import beginning, secrets, shown
 
 
 def test_options_are_shown_without_secrets() -> None:
@@ -38,12 +38,6 @@ def test_every_kind_has_what_a_kind_has(kind: str) -> None:
 def test_a_kind_that_there_is_not_says_which_there_are() -> None:
     with pytest.raises(ValueError, match="there is no 'influx'; known are emoncms"):
         kinds.parsed({"kind": "influx", "name": "x"})
-
-
-def test_a_wildcard_stays_within_its_part() -> None:
-    assert fits("*/meter/*_power", "pi/meter/pv_power")
-    assert not fits("*/*", "pi/meter/pv_power")
-    assert not fits("*/power", "pi/meter/power")
 
 
 def test_a_date_begins_at_local_midnight_and_a_time_may_have_an_offset() -> None:

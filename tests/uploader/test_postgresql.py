@@ -94,7 +94,7 @@ def test_it_knows_how_far_the_selected_channels_came(opened: Opened) -> None:
 def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) -> None:
     ask('CREATE TABLE home (id serial, "when" float8, what varchar(9), unit text, v real, UNIQUE (what, "when"))')
     columns = {"time": "when", "name": "what", "value": "v", "unit": "unit"}
-    target = opened(POWER, table="public.home", create=False, columns=columns, times="seconds")
+    target = opened(POWER, table="public.home", create_table=False, columns=columns, times="seconds")
     target.upload([row(START, (POWER, MODE), 1.5, "eco"), row(START, (POWER,), 2.5)])
     assert ask('SELECT "when", what, unit, v FROM home') == [(START, "power", "W", 2.5)]
     assert target.newest() == START
@@ -105,7 +105,7 @@ def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) 
 @pytest.mark.parametrize(
     ("prepare", "options", "said"),
     [
-        ("SELECT 1", {"create": False}, "make the table"),
+        ("SELECT 1", {"create_table": False}, "make the table"),
         ("CREATE TABLE readings (time timestamptz)", {}, "check columns"),
         (
             "CREATE TABLE readings (time timestamptz, node text, device text, channel text, value float8, text text)",

@@ -384,7 +384,7 @@ def test_only_what_is_named_is_selected_unless_channels_say_otherwise() -> None:
     assert options.channels == ("*/*/power", "*/*/load")
     assert msgspec.convert(msgspec.to_builtins(options), Options) == options
     assert Options(name="p", key=KEY, system=SYSTEM, names=NAMES, channels=("a/*/*",)).channels == ("a/*/*",)
-    assert Options(name="p", key=KEY, system=SYSTEM, called="${channel}").channels == ("*/*/*",)
+    assert Options(name="p", key=KEY, system=SYSTEM, name_template="${channel}").channels == ("*/*/*",)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ def test_only_what_is_named_is_selected_unless_channels_say_otherwise() -> None:
         {"names": {"*/*/power": "genration"}},
         {"names": {}},
         {"interval": 300},
-        {"stamp": "end"},
+        {"timestamp": "end"},
         {"counters": "delta"},
         {"url": "pvoutput.org"},
     ],

@@ -6,11 +6,11 @@ import pytest
 
 from heliograph.errors import ConfigError
 from services.uploader import letters, state
-from services.uploader.letters import Letter, Rejected, edited
+from services.uploader.letters import DeadLetter, Rejected, edited
 from services.uploader.management import page
 from services.uploader.outgoing import Outlet, Row
 from services.uploader.progress import Progress
-from services.uploader.state import Known, State, StateAway
+from services.uploader.state import DeliveryState, State, StateAway
 
 POWER = Outlet("pi", "meter", "power", "W", "gauge", "power")
 MODE = Outlet("pi", "meter", "mode", "", "text", "state of things")
@@ -25,17 +25,19 @@ def kept(tmp_path: Path) -> Iterator[State]:
 
 
 def test_what_is_known_of_a_target_is_there_after_a_restart(kept: State, tmp_path: Path) -> None:
-    known = Known(begun=True, progress=Progress(5, [(7, 9)]), late=[60.0], devices={"pi/meter": 3.0}, sent=4)
+    known = DeliveryState(
+        started=True, progress=Progress(5, [(7, 9)]), late_intervals=[60.0], newest_by_device={"pi/meter": 3.0}, sent=4
+    )
     kept.save("influx", known, [Rejected(ROW, "bad")])
     kept.put("influx", {"kind": "influxdb", "token": "t"})
     kept.pause("influx", paused=True)
     kept.close()
     again = State(tmp_path / "uploader/uploader.db")
-    assert again.known("influx") == known
-    assert [(letter.row, letter.why) for letter in again.letters("influx")] == [(ROW, "bad")]
+    assert again.delivery_state("influx") == known
+    assert [(letter.row, letter.reason) for letter in again.dead_letters("influx")] == [(ROW, "bad")]
     assert again.entries() == [("influx", {"kind": "influxdb", "token": "t"}, True)]
     again.forget("influx")
-    assert (again.known("influx"), again.letters("influx"), again.entries()) == (None, [], [])
+    assert (again.delivery_state("influx"), again.dead_letters("influx"), again.entries()) == (None, [], [])
     again.close()
 
 
@@ -46,21 +48,21 @@ def test_only_its_owner_can_read_the_file(kept: State, tmp_path: Path) -> None:
 
 
 def test_dead_letters_beyond_the_most_go_and_are_counted(kept: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(state, "MOST_LETTERS", 5)
-    known = Known()
+    monkeypatch.setattr(state, "MAX_DEAD_LETTERS", 5)
+    known = DeliveryState()
     for place in range(8):
         kept.save("influx", known, [Rejected(ROW._replace(time=float(place)), "bad")])
-    assert [letter.row.time for letter in kept.letters("influx")] == [3.0, 4.0, 5.0, 6.0, 7.0]
+    assert [letter.row.time for letter in kept.dead_letters("influx")] == [3.0, 4.0, 5.0, 6.0, 7.0]
     assert known.dropped == 3
-    assert kept.known("influx") == known
+    assert kept.delivery_state("influx") == known
 
 
 def test_dead_letters_of_one_target_are_not_anothers(kept: State) -> None:
     for name in ("one", "two"):
-        kept.save(name, Known(), [Rejected(ROW, name)])
+        kept.save(name, DeliveryState(), [Rejected(ROW, name)])
     assert kept.drop("one", [1, 2]) == 1
-    assert kept.again("two", None) == 1
-    assert [letter.why for letter in kept.letters("two", again=True)] == ["two"]
+    assert kept.retry("two", None) == 1
+    assert [letter.reason for letter in kept.dead_letters("two", retry=True)] == ["two"]
 
 
 def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
@@ -78,23 +80,23 @@ def test_a_file_that_is_none_of_ours_says_which(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_refuses_changes_nothing(kept: State, tmp_path: Path) -> None:
-    kept.save("influx", Known(sent=1))
+    kept.save("influx", DeliveryState(sent=1))
     blocker = sqlite3.connect(tmp_path / "uploader/uploader.db", isolation_level=None)
     blocker.execute("PRAGMA max_page_count = 1")
     blocker.execute("BEGIN IMMEDIATE")
     kept._db.execute("PRAGMA busy_timeout = 10")
     with pytest.raises(StateAway, match="locked"):
-        kept.save("influx", Known(sent=2), [Rejected(ROW, "bad")])
+        kept.save("influx", DeliveryState(sent=2), [Rejected(ROW, "bad")])
     blocker.execute("ROLLBACK")
     blocker.close()
-    assert kept.known("influx") == Known(sent=1)
-    assert kept.letters("influx") == []
+    assert kept.delivery_state("influx") == DeliveryState(sent=1)
+    assert kept.dead_letters("influx") == []
 
 
 def test_numbers_that_are_none_survive_being_kept() -> None:
     row = Row(1.0, (POWER, MODE), (float("-inf"), "nan"))
     assert letters.unpacked(letters.packed(row)) == row
-    told = letters.told(Letter(1, 2.0, "bad", row, again=False))
+    told = letters.told(DeadLetter(1, 2.0, "bad", row, retry=False))
     assert told["values"] == {"pi/meter/power": "-inf", "pi/meter/mode": "nan"}
 
 
@@ -107,7 +109,7 @@ def test_values_of_a_letter_are_changed_by_either_name_or_left_out() -> None:
 @pytest.mark.parametrize(
     ("values", "moment", "why"),
     [
-        ({"voltage": 1.0}, None, "the letter has no 'voltage'; it has pi/meter/power, pi/meter/mode"),
+        ({"voltage": 1.0}, None, "the dead letter has no 'voltage'; it has pi/meter/power, pi/meter/mode"),
         ({"power": float("nan")}, None, "is not a finite number"),
         ({"power": None, "state of things": None}, None, "nothing is left to send"),
         ({}, float("inf"), "inf is not a time"),

@@ -18,7 +18,7 @@ EXAMPLES = {  # commented out, and not the defaults
     ("emoncms", "userid"),
     ("http", "user"),
     ("http", "password"),
-    ("http", "success"),
+    ("http", "success_codes"),
     ("mqtt", "port"),
 }
 
