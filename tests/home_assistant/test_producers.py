@@ -11,7 +11,7 @@ from services.mqtt_importer import families
 from services.mqtt_importer.devices import Device
 from services.mqtt_importer.heard import Heard
 from services.mqtt_importer.options import Source
-from services.sensor_reader import health
+from services.sensor_reader.sources import system
 from tests.home_assistant.rules import refusals
 
 
@@ -90,5 +90,5 @@ def test_a_number_of_esphome_has_the_limits_of_its_discovery_message() -> None:
 
 
 def test_the_health_of_the_machine_is_shown_with_all_its_classes() -> None:
-    channels = {**health.LOAD, **health.DISK, **health.UPTIME}
+    channels = {**system.LOAD, **system.DISK, **system.UPTIME}
     assert discovery.refusals(Info("x", channels)) == 0

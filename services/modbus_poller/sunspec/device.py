@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 from heliograph import messages
-from services.modbus_poller import reads, sunspec
-from services.modbus_poller.answers import Garbled, Mismatched, Refused, Silent
+from services.modbus_poller import reads
+from services.modbus_poller.errors import Garbled, Mismatched, Refused, Silent
 from services.modbus_poller.options import Device
 from services.modbus_poller.polling import Polled, Read, Result, no_value, said
 from services.modbus_poller.reads import Block, Span
+from services.modbus_poller.sunspec import models
 
 READ = 3  # the map is in holding registers
 MOST_MODELS = 60
@@ -20,18 +21,18 @@ class _Layout:
     """The points of a map by channel, their addresses, and whose scale factors are theirs."""
 
     def __init__(self) -> None:
-        self.points: dict[str, sunspec.Point] = {}
+        self.points: dict[str, models.Point] = {}
         self.scopes: dict[str, str] = {}
         self.addresses: dict[str, int] = {}
 
     def place(self, model: int, length: int, at: int) -> None:
         """Give each point of a model at an address a channel that no other has; leave out a model that is too much."""
-        found = [point for point in sunspec.points(model, length) if at + point.offset + point.count <= LAST_ADDRESS]
+        found = [point for point in models.points(model, length) if at + point.offset + point.count <= LAST_ADDRESS]
         if len(self.points) + len(found) > MOST_POINTS:
             return
         prefix, number = "", 1
         while any(prefix + point.channel in self.points for point in found if point.type != "sunssf"):
-            prefix = f"{sunspec.FAMILIES[model]}{number if number > 1 else ''}_"
+            prefix = f"{models.FAMILIES[model]}{number if number > 1 else ''}_"
             number += 1
         scope = f"{at}:"
         for point in found:
@@ -67,7 +68,7 @@ class SunSpec(Polled):
 
     def question(self) -> Block:
         """Return where the marker is, or may be."""
-        return reads.request(READ, sunspec.BASES[self._base], 2)
+        return reads.request(READ, models.BASES[self._base], 2)
 
     def poll(self, read: Read, now: float) -> Result:
         """Find the map if it is not known yet, and read it."""
@@ -82,10 +83,10 @@ class SunSpec(Polled):
 
     def _discover(self, read: Read) -> str:
         """Look for the map; return "" if it was found, else why not. Each base that is silent costs a poll of its own."""
-        for _ in sunspec.BASES:
-            base, here = sunspec.BASES[self._base], False
+        for _ in models.BASES:
+            base, here = models.BASES[self._base], False
             try:
-                here = read(reads.request(READ, base, 2)) == sunspec.MARKER
+                here = read(reads.request(READ, base, 2)) == models.MARKER
                 if here:
                     self._walk(read, base + 2)
                     return "" if self._layout.points else "its SunSpec map has no model that measures"
@@ -96,11 +97,11 @@ class SunSpec(Polled):
             except (Refused, Mismatched):
                 pass
             self._next_base()
-        return "no SunSpec map at " + ", ".join(map(str, sunspec.BASES))
+        return "no SunSpec map at " + ", ".join(map(str, models.BASES))
 
     def _next_base(self) -> None:
         if not self._layout.points:
-            self._base = (self._base + 1) % len(sunspec.BASES)
+            self._base = (self._base + 1) % len(models.BASES)
 
     def _walk(self, read: Read, at: int) -> None:
         """Go from model to model to the end of the map, and remember the points of those that measure."""
@@ -112,9 +113,9 @@ class SunSpec(Polled):
                 model, length = read(reads.request(READ, at, 2))
             except Refused:  # some have no end model
                 break
-            if model == sunspec.END:
+            if model == models.END:
                 break
-            if model == sunspec.COMMON and length >= NAME_COUNT:
+            if model == models.COMMON and length >= NAME_COUNT:
                 self._name = _name(read(reads.request(READ, at + NAME_OFFSET, NAME_COUNT)))
             layout.place(model, length, at)
             at += 2 + length
@@ -140,8 +141,8 @@ class SunSpec(Polled):
             if point.type == "sunssf":
                 continue
             try:
-                exponent = sunspec.exponent(point, factors.get(self._layout.scopes[key], {}))
-                value = sunspec.value(point, raw, exponent)
+                exponent = models.exponent(point, factors.get(self._layout.scopes[key], {}))
+                value = models.value(point, raw, exponent)
             except ValueError as error:
                 result.bad.append(no_value(error, key, raw))
                 continue
@@ -154,4 +155,4 @@ class SunSpec(Polled):
 
 def _name(words: list[int]) -> str:
     """Return manufacturer and model, of the 16 registers that each has."""
-    return f"{sunspec.text(words[:16])} {sunspec.text(words[16:])}".strip()[: messages.TEXT_LIMIT]
+    return f"{models.text(words[:16])} {models.text(words[16:])}".strip()[: messages.TEXT_LIMIT]

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from services.modbus_poller import identifying, models
-from services.modbus_poller.answers import LineDown
+from services.modbus_poller import models
 from services.modbus_poller.client import Client
+from services.modbus_poller.errors import LineDown
 from services.modbus_poller.options import Device, Line
 from services.modbus_poller.reads import Block, request
+from services.modbus_poller.scan import identify
 
 # In the order of how many devices are delivered with them.
 RATES = (9600, 19200, 115200, 2400, 38400, 4800, 57600)
@@ -93,14 +94,14 @@ def _answering(client: Client, units: list[int], look: Look, where: str, step: C
     for unit in units:
         look(f"{where}unit ID {unit}")
         step()
-        if any_address or not identifying.is_there(_reader(client, unit), QUESTIONS):
+        if any_address or not identify.is_there(_reader(client, unit), QUESTIONS):
             continue
         yield unit
-        any_address = identifying.is_there(_reader(client, NOBODY), QUESTIONS[:1])
+        any_address = identify.is_there(_reader(client, NOBODY), QUESTIONS[:1])
 
 
 def _identified(client: Client, unit: int, look: Look) -> Found:
-    match = identifying.best(_reader(client, unit), models.names(), lambda name: look(f"unit ID {unit}: trying {name}"))
+    match = identify.best(_reader(client, unit), models.names(), lambda name: look(f"unit ID {unit}: trying {name}"))
     return Found(unit, match.model if match else "")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
-from services.sensor_reader.answers import Disturbed, Gone, NotAValue
+from services.sensor_reader.errors import Disturbed, Gone, NotAValue
 
 LARGEST = 8192  # an attribute is at most a page, a file of procfs hardly longer
 GONE = frozenset({errno.ENOENT, errno.ENODEV, errno.ENOTDIR})

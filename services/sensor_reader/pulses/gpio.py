@@ -9,8 +9,8 @@ import gpiod
 from gpiod.line import Bias, Direction
 from gpiod.line import Edge as Edges
 
-from services.sensor_reader.counting import Edge
 from services.sensor_reader.options import Counter
+from services.sensor_reader.pulses.edges import Edge
 
 BUFFERED = 1024  # edges that the kernel keeps while nobody reads
 _EDGES = {"rising": Edges.RISING, "falling": Edges.FALLING, "both": Edges.BOTH}

@@ -10,10 +10,11 @@ from decimal import Decimal
 from pathlib import Path
 
 from heliograph.messages import Channel, Value
-from services.sensor_reader import attributes, names
-from services.sensor_reader.answers import NotAValue
-from services.sensor_reader.quantities import PAUSE_SECONDS, Quantity, lane
-from services.sensor_reader.sensors import Ask, Sensor
+from services.sensor_reader import names
+from services.sensor_reader.errors import NotAValue
+from services.sensor_reader.sensor import Ask, Sensor
+from services.sensor_reader.sources import sysfs
+from services.sensor_reader.sources.quantities import PAUSE_SECONDS, Quantity, lane
 
 FOLDER = "sys/class/hwmon"
 ELSEWHERE = frozenset({"w1_slave_temp", "iio_hwmon", "cpu_thermal"})  # what other modules read at its source
@@ -32,10 +33,10 @@ _FILE = re.compile(r"(temp|in|curr|power|energy|humidity|fan|freq)([0-9]{1,3})_(
 
 def discover(root: Path) -> Iterator[Sensor]:
     """Yield the sensors of the hwmon subsystem below a root folder, without those that other modules read better."""
-    for folder in attributes.entries(root / FOLDER, "hwmon*"):
-        product = attributes.word(folder / "name")
+    for folder in sysfs.entries(root / FOLDER, "hwmon*"):
+        product = sysfs.word(folder / "name")
         found: dict[tuple[str, int], Path] = {}
-        for path in attributes.entries(folder, "*_*"):
+        for path in sysfs.entries(folder, "*_*"):
             if match := _FILE.fullmatch(path.name):
                 found.setdefault((match[1], int(match[2])), path)
                 if match[3] == "input":
@@ -52,7 +53,7 @@ def discover(root: Path) -> Iterator[Sensor]:
         for (kind, index), path in found.items():
             quantity = QUANTITIES[kind]
             channel = quantity.name + (str(index) if how_many[kind] > 1 else "")
-            label = attributes.word(folder / f"{kind}{index}_label")
+            label = sysfs.word(folder / f"{kind}{index}_label")
             channels[channel] = quantity.channel(label)
             asks.append(_ask(channel, path, folder / f"{kind}{index}_fault", quantity))
         yield Sensor(
@@ -68,8 +69,8 @@ def discover(root: Path) -> Iterator[Sensor]:
 
 def _ask(channel: str, path: Path, fault: Path, quantity: Quantity) -> Ask:
     def ask() -> dict[str, Value]:
-        if attributes.word(fault) == "1":
+        if sysfs.word(fault) == "1":
             raise NotAValue(f"{path.name}: the chip says that nothing is connected", "fault")
-        return {channel: float(attributes.number(path) * quantity.factor)}
+        return {channel: float(sysfs.number(path) * quantity.factor)}
 
     return ask

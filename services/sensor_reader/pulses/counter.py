@@ -9,10 +9,10 @@ from pathlib import Path
 from heliograph.messages import Channel, Info
 from heliograph.producer import Producer
 from heliograph.service import Service
-from services.sensor_reader.count_file import CountFile
-from services.sensor_reader.counting import Edge, Pulses
-from services.sensor_reader.gpio import GpioLine, Line
 from services.sensor_reader.options import Counter
+from services.sensor_reader.pulses.count_file import CountFile
+from services.sensor_reader.pulses.edges import Edge, Pulses
+from services.sensor_reader.pulses.gpio import GpioLine, Line
 
 log = logging.getLogger(__name__)
 

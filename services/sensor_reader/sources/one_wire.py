@@ -6,9 +6,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from heliograph.messages import Channel, Value
-from services.sensor_reader import attributes, names
-from services.sensor_reader.answers import Disturbed, Gone, NotAValue
-from services.sensor_reader.sensors import Sensor
+from services.sensor_reader import names
+from services.sensor_reader.errors import Disturbed, Gone, NotAValue
+from services.sensor_reader.sensor import Sensor
+from services.sensor_reader.sources import sysfs
 
 FOLDER = "sys/bus/w1/devices"
 PRODUCTS = {"10": "DS18S20", "22": "DS1822", "28": "DS18B20", "3b": "DS1825", "42": "DS28EA00"}
@@ -22,7 +23,7 @@ _SLAVE = re.compile(r"((?:[0-9a-f]{2} ){9}): crc=([0-9a-f]{2}) (YES|NO)[^\n]*\n(
 
 def discover(root: Path) -> Iterator[Sensor]:
     """Yield the thermometers on the 1-Wire buses below a root folder."""
-    for folder in attributes.entries(root / FOLDER, "*-*"):
+    for folder in sysfs.entries(root / FOLDER, "*-*"):
         match = _ID.fullmatch(folder.name)
         if not match or match[1] not in PRODUCTS or not folder.is_dir():
             continue
@@ -48,11 +49,11 @@ class Thermometer:
         self._reserved_is_fixed = False  # as in copies, where the byte tells nothing
 
     def __call__(self) -> dict[str, Value]:
-        """Return the temperature in °C; raises what answers.py lists."""
+        """Return the temperature in °C; raises what errors.py lists."""
         try:
-            said = attributes.text(self._folder / "w1_slave")
+            said = sysfs.text(self._folder / "w1_slave")
         except Gone:
-            celsius, scratchpad = attributes.number(self._folder / "temperature") / 1000, b""
+            celsius, scratchpad = sysfs.number(self._folder / "temperature") / 1000, b""
         else:
             celsius, scratchpad = slave(said)
         if not LOWEST <= celsius <= HIGHEST:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sensor_reader.counting import Edge, Pulses
+from services.sensor_reader.pulses.edges import Edge, Pulses
 
 MS = 1_000_000
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from heliograph.messages import Channel, Value
-from services.sensor_reader import attributes, throttling, writes
-from services.sensor_reader.answers import Disturbed, NotAValue
-from services.sensor_reader.sensors import Ask, Sensor
+from services.sensor_reader.errors import Disturbed, NotAValue
+from services.sensor_reader.sensor import Ask, Sensor
+from services.sensor_reader.sources import disk_writes, sysfs, throttling
 
 NAME = "system"
 ZONES = ("cpu-thermal", "cpu_thermal", "soc-thermal", "soc_thermal", "x86_pkg_temp")
@@ -37,19 +37,19 @@ def discover(root: Path, data: Path) -> Iterator[Sensor]:
 
     zone = _zone(root)
     if zone:
-        add({"temperature": Channel("°C")}, lambda: {"temperature": float(attributes.number(zone) / 1000)})
+        add({"temperature": Channel("°C")}, lambda: {"temperature": float(sysfs.number(zone) / 1000)})
     if firmware := throttling.found(root):
         add(*firmware)
     if (proc / "meminfo").exists():
-        add(MEMORY, lambda: memory(attributes.text(proc / "meminfo")))
+        add(MEMORY, lambda: memory(sysfs.text(proc / "meminfo")))
     if (proc / "loadavg").exists():
         add(LOAD, lambda: {"load": _first(proc / "loadavg")})
     if (proc / "uptime").exists():
         add(UPTIME, lambda: {"uptime": _first(proc / "uptime")})
     add(DISK, lambda: disk(data))
-    stat = writes.disk(root, data)
+    stat = disk_writes.disk(root, data)
     if stat and (proc / "uptime").exists():
-        daily = writes.Daily()
+        daily = disk_writes.Daily()
         add(WRITES, lambda: _writes(daily, _first(proc / "uptime"), stat))
     model = _model(root)
     yield Sensor(NAME, model, str(root), NAME, channels, tuple(asks))
@@ -70,7 +70,7 @@ def memory(said: str) -> dict[str, Value]:
     for line in said.splitlines():
         name, _, rest = line.partition(":")
         if name in ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree"):
-            kilobytes[name] = float(attributes.decimal(rest.removesuffix("kB"), f"meminfo {name}"))
+            kilobytes[name] = float(sysfs.decimal(rest.removesuffix("kB"), f"meminfo {name}"))
     total, available = kilobytes.get("MemTotal", 0.0), kilobytes.get("MemAvailable", -1.0)
     if not 0 <= available <= total or not total:
         raise NotAValue("meminfo: no MemTotal and MemAvailable", said[:80])
@@ -92,14 +92,14 @@ def disk(folder: Path) -> dict[str, Value]:
     usable = used + found.f_bavail
     if not usable:
         raise Disturbed(f"{folder}: its disk has no size")
-    free = found.f_bavail * found.f_frsize / writes.MEGABYTE
+    free = found.f_bavail * found.f_frsize / disk_writes.MEGABYTE
     return {"disk_used": round(100 * used / usable, 1), "disk_free": round(free, 1)}
 
 
 def _zone(root: Path) -> Path | None:
     zones = {
-        attributes.word(folder / "type"): folder / "temp"
-        for folder in reversed(list(attributes.entries(root / "sys/class/thermal", "thermal_zone*")))
+        sysfs.word(folder / "type"): folder / "temp"
+        for folder in reversed(list(sysfs.entries(root / "sys/class/thermal", "thermal_zone*")))
         if (folder / "temp").exists()
     }
     for kind in (*ZONES, *reversed(zones)):
@@ -109,14 +109,14 @@ def _zone(root: Path) -> Path | None:
 
 
 def _first(path: Path) -> float:
-    fields = attributes.text(path).split()
-    return float(attributes.decimal(fields[0] if fields else "", path.name))
+    fields = sysfs.text(path).split()
+    return float(sysfs.decimal(fields[0] if fields else "", path.name))
 
 
-def _writes(daily: writes.Daily, uptime: float, stat: Path) -> dict[str, Value]:
-    total = writes.written(attributes.text(stat))
-    values: dict[str, Value] = {"written": round(total / writes.MEGABYTE, 1)}
+def _writes(daily: disk_writes.Daily, uptime: float, stat: Path) -> dict[str, Value]:
+    total = disk_writes.written(sysfs.text(stat))
+    values: dict[str, Value] = {"written": round(total / disk_writes.MEGABYTE, 1)}
     per_day = daily.per_day(uptime, total)
     if per_day is not None:
-        values["written_per_day"] = round(per_day / writes.MEGABYTE, 1)
+        values["written_per_day"] = round(per_day / disk_writes.MEGABYTE, 1)
     return values

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from heliograph import messages
 from services.modbus_poller import models
-from services.modbus_poller.answers import Garbled, Mismatched, Refused, Silent
+from services.modbus_poller.errors import Garbled, Mismatched, Refused, Silent
 from services.modbus_poller.options import Device
 from services.modbus_poller.polling import Polled, Read
 from services.modbus_poller.reads import Block, request
-from services.modbus_poller.sunspec import BASES, MARKER
+from services.modbus_poller.sunspec.models import BASES, MARKER
 
 # What a value in this unit can be; beyond it, the registers mean something else.
 _LIMITS: dict[str, tuple[float, float]] = {

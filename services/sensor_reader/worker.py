@@ -8,9 +8,9 @@ import msgspec
 from heliograph.messages import Availability
 from heliograph.producer import Producer
 from heliograph.service import Service
-from services.sensor_reader import sensors
+from services.sensor_reader import sensor as sensors
 from services.sensor_reader.discovery import Named
-from services.sensor_reader.sensors import Result
+from services.sensor_reader.sensor import Result
 
 FAILURES = 3  # readings without a value, in a row, before a sensor counts as lost
 LONGEST_SECONDS = 300.0  # between attempts at a lost one

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from heliograph.messages import Channel, Value
-from services.sensor_reader import lane as lanes
-from services.sensor_reader.answers import Disturbed, NotAValue
+from services.sensor_reader import worker as lanes
 from services.sensor_reader.discovery import Named
-from services.sensor_reader.lane import Lane
-from services.sensor_reader.sensors import Sensor
+from services.sensor_reader.errors import Disturbed, NotAValue
+from services.sensor_reader.sensor import Sensor
+from services.sensor_reader.worker import Lane
 from tests.sensor_reader.bus import Desk
 
 Eventually = Callable[[Callable[[], object]], object]

@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 import heliograph
-from services.modbus_poller import adapters, models, scanning
-from services.modbus_poller.scanning import Finding, Found
+from services.modbus_poller import models
+from services.modbus_poller.scan import adapters, scanner
+from services.modbus_poller.scan.scanner import Finding, Found
 
 SHOWN = 44  # characters of what is being tried
 
@@ -111,9 +112,9 @@ def main(
     if not lines:
         click.echo("no serial adapter found; give a --port or the address of a host", err=True)
         sys.exit(1)
-    units = range(1, scanning.LAST_UNIT + 1) if all_units else scanning.likely_units()
+    units = range(1, scanner.LAST_UNIT + 1) if all_units else scanner.likely_units()
     parities = ["none", "even"] if even else ["none"]
-    findings = [_scan(line, units, rates or scanning.RATES, parities, timeout) for line in lines]
+    findings = [_scan(line, units, rates or scanner.RATES, parities, timeout) for line in lines]
     for finding in findings:
         click.echo(_said(finding), err=True)
     printed = configuration(findings)
@@ -125,7 +126,7 @@ def main(
 
 def _scan(line: str, units: Iterable[int], rates: Iterable[int], parities: list[str], timeout: float) -> Finding:
     """Return what is on one line, and show how far the search is."""
-    total = scanning.steps(line, units, rates, parities)
+    total = scanner.steps(line, units, rates, parities)
     shown = [""]
     with click.progressbar(
         range(total), label=line[-SHOWN:], file=sys.stderr, item_show_func=lambda _: shown[0][-SHOWN:], show_eta=False
@@ -135,7 +136,7 @@ def _scan(line: str, units: Iterable[int], rates: Iterable[int], parities: list[
             shown[0] = what
             bar.render_progress()
 
-        finding = scanning.scan(line, units, rates, parities, timeout, look, lambda: bar.update(1))
+        finding = scanner.scan(line, units, rates, parities, timeout, look, lambda: bar.update(1))
         shown[0] = "done"
         bar.update(total - bar.pos)
         return finding

@@ -5,8 +5,8 @@ from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
-from services.sensor_reader import attributes
-from services.sensor_reader.answers import NotAValue
+from services.sensor_reader.errors import NotAValue
+from services.sensor_reader.sources import sysfs
 
 SECTOR_BYTES = 512  # of /sys/block/*/stat, whatever the device's own are
 MEGABYTE = 1_000_000
@@ -28,7 +28,7 @@ def disk(root: Path, data: Path) -> Path | None:
             folder = folder.parent
         if (folder / "stat").exists():
             return folder / "stat"
-    return next(attributes.entries(root / "sys/block", "mmcblk[0-9]/stat"), None)
+    return next(sysfs.entries(root / "sys/block", "mmcblk[0-9]/stat"), None)
 
 
 def written(said: str) -> int:
@@ -36,7 +36,7 @@ def written(said: str) -> int:
     fields = said.split()
     if len(fields) < 7:
         raise NotAValue("stat: too few fields", said[:80])
-    return int(attributes.decimal(fields[6], "stat")) * SECTOR_BYTES
+    return int(sysfs.decimal(fields[6], "stat")) * SECTOR_BYTES
 
 
 class Mark(NamedTuple):

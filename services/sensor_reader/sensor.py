@@ -7,11 +7,11 @@ from typing import NamedTuple
 import msgspec
 
 from heliograph.messages import Channel, Info, Value
-from services.sensor_reader.answers import Disturbed, Gone, NotAValue
+from services.sensor_reader.errors import Disturbed, Gone, NotAValue
 
 ATTEMPTS = 3
 
-Ask = Callable[[], Mapping[str, Value]]  # raises what answers.py lists
+Ask = Callable[[], Mapping[str, Value]]  # raises what errors.py lists
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heliograph import units
-from services.sensor_reader import attributes, health, throttling, writes
-from services.sensor_reader.answers import NotAValue
-from services.sensor_reader.sensors import Result, read
+from services.sensor_reader.errors import NotAValue
+from services.sensor_reader.sensor import Result, read
+from services.sensor_reader.sources import disk_writes, sysfs, system, throttling
 from tests.sensor_reader.tree import SOC, Tree
 
 
@@ -21,12 +21,12 @@ def tree(tmp_path: Path) -> Tree:
 
 
 def asked(tree: Tree) -> Result:
-    (sensor,) = health.discover(tree.root, tree.root)
+    (sensor,) = system.discover(tree.root, tree.root)
     return read(sensor, lambda _: None)
 
 
 def test_a_pi_tells_all_about_itself(tree: Tree) -> None:
-    (sensor,) = health.discover(tree.root, tree.root)
+    (sensor,) = system.discover(tree.root, tree.root)
     result = asked(tree)
     assert sensor.name == "system"
     assert sensor.model == "Raspberry Pi 4 Model B Rev 1.4"
@@ -118,7 +118,7 @@ def test_the_card_is_found_under_the_folder_with_the_data(tree: Tree) -> None:
     tree.write(disk / "sda2/partition", "2\n")
     tree.write(disk / "sda2/stat", "1 2 3 4 5 6 7 8 9 10 11\n")
     tree.link(f"sys/dev/block/{os.major(device)}:{os.minor(device)}", disk / "sda2")
-    assert writes.disk(tree.root, tree.root) == disk / "stat"
+    assert disk_writes.disk(tree.root, tree.root) == disk / "stat"
     assert asked(tree).values["written"] == 2.0
 
 
@@ -129,7 +129,7 @@ def test_without_a_known_device_the_first_card_is_taken(tree: Tree) -> None:
 
 
 def test_writes_of_a_day_forget_what_was_before_it() -> None:
-    daily = writes.Daily()
+    daily = disk_writes.Daily()
     assert daily.per_day(1800, 10_000_000) is None
     per_day = None
     for hour in range(1, 72):
@@ -139,7 +139,7 @@ def test_writes_of_a_day_forget_what_was_before_it() -> None:
 
 
 def test_another_device_begins_a_new_count() -> None:
-    daily = writes.Daily()
+    daily = disk_writes.Daily()
     daily.per_day(90_000, 10_000_000)
     assert daily.per_day(91_000, 5_000) is None
     assert daily.per_day(94_700, 5_000) == 0.0
@@ -147,7 +147,7 @@ def test_another_device_begins_a_new_count() -> None:
 
 @given(st.text(max_size=120))
 def test_any_text_is_read_or_set_aside(said: str) -> None:
-    for parse in (health.memory, throttling.flags, writes.written, lambda text: attributes.decimal(text, "x")):
+    for parse in (system.memory, throttling.flags, disk_writes.written, lambda text: sysfs.decimal(text, "x")):
         with suppress(NotAValue):
             assert parse(said) is not None
 

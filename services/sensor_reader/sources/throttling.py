@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 
 from heliograph.messages import Channel, Value
-from services.sensor_reader import attributes
-from services.sensor_reader.answers import Disturbed, NotAValue
-from services.sensor_reader.sensors import Ask
+from services.sensor_reader.errors import Disturbed, NotAValue
+from services.sensor_reader.sensor import Ask
+from services.sensor_reader.sources import sysfs
 
 FILES = "sys/devices/platform/soc*/soc*firmware/get_throttled"
 FIRMWARE = "dev/vcio"  # vcgencmd asks through it
@@ -46,24 +46,24 @@ def found(root: Path) -> tuple[dict[str, Channel], Ask] | None:
 
     The attribute first, then vcgencmd, then the alarm of the driver raspberrypi-hwmon.
     """
-    for path in attributes.entries(root, FILES):
+    for path in sysfs.entries(root, FILES):
         return CHANNELS, partial(_from_file, path)
     command = shutil.which("vcgencmd")
     if command and (root / FIRMWARE).exists():
         return CHANNELS, partial(_from_command, command)
-    for folder in attributes.entries(root, "sys/class/hwmon/hwmon*"):
+    for folder in sysfs.entries(root, "sys/class/hwmon/hwmon*"):
         alarm = folder / "in0_lcrit_alarm"
-        if attributes.word(folder / "name") == "rpi_volt" and alarm.exists():
+        if sysfs.word(folder / "name") == "rpi_volt" and alarm.exists():
             return SUPPLY, partial(_from_alarm, alarm)
     return None
 
 
 def _from_file(path: Path) -> dict[str, Value]:
-    return flags(attributes.text(path))
+    return flags(sysfs.text(path))
 
 
 def _from_alarm(path: Path) -> dict[str, Value]:
-    return {"under_voltage": attributes.number(path) != 0}
+    return {"under_voltage": sysfs.number(path) != 0}
 
 
 def _from_command(command: str) -> dict[str, Value]:

@@ -9,9 +9,10 @@ from decimal import Decimal
 from pathlib import Path
 
 from heliograph.messages import Channel, Value
-from services.sensor_reader import attributes, names
-from services.sensor_reader.quantities import PAUSE_SECONDS, Quantity, lane
-from services.sensor_reader.sensors import Ask, Sensor
+from services.sensor_reader import names
+from services.sensor_reader.sensor import Ask, Sensor
+from services.sensor_reader.sources import sysfs
+from services.sensor_reader.sources.quantities import PAUSE_SECONDS, Quantity, lane
 
 FOLDER = "sys/bus/iio/devices"
 DHT_PAUSE_SECONDS = 2.0  # a DHT22 measures no more often (Aosong AM2302, 7.3)
@@ -55,7 +56,7 @@ _FILE = re.compile(
 
 def discover(root: Path) -> Iterator[Sensor]:
     """Yield the sensors of the IIO subsystem below a root folder; one that cannot be looked at is left out."""
-    for folder in attributes.entries(root / FOLDER, "iio:device*"):
+    for folder in sysfs.entries(root / FOLDER, "iio:device*"):
         channels: dict[str, Channel] = {}
         asks: list[Ask] = []
         for match in _files(folder):
@@ -65,7 +66,7 @@ def discover(root: Path) -> Iterator[Sensor]:
                 asks.append(ask)
         if not channels:
             continue
-        product = attributes.word(folder / "name")
+        product = sysfs.word(folder / "name")
         place = folder.resolve()
         where = "" if place.parent.name == "devices" else place.parent.name
         name = names.device(product, where)
@@ -82,7 +83,7 @@ def discover(root: Path) -> Iterator[Sensor]:
 
 def _files(folder: Path) -> list[re.Match[str]]:
     """Return the files that hold values, the driver's own arithmetic before ours."""
-    found = [match for path in attributes.entries(folder, "in_*") if (match := _FILE.fullmatch(path.name))]
+    found = [match for path in sysfs.entries(folder, "in_*") if (match := _FILE.fullmatch(path.name))]
     processed = {match["base"] for match in found if match["form"] == "input"}
     return [match for match in found if match["form"] == "input" or match["base"] not in processed]
 
@@ -99,7 +100,7 @@ def _channel(folder: Path, match: re.Match[str]) -> tuple[str, Channel, Ask]:
         name += (match["other"] or "").replace("-", "_") + (f"_{match['modifier']}" if match["modifier"] else "")
     name = names.channel(name)
     path = folder / match[0]
-    label = attributes.word(folder / f"{match['base']}_label")
+    label = sysfs.word(folder / f"{match['base']}_label")
     scale = offset = None
     if match["form"] == "raw":
         scale, offset = _shared(folder, match, "scale"), _shared(folder, match, "offset")
@@ -107,11 +108,11 @@ def _channel(folder: Path, match: re.Match[str]) -> tuple[str, Channel, Ask]:
             quantity = Quantity(quantity.name)
 
     def ask() -> dict[str, Value]:
-        value = attributes.number(path)
+        value = sysfs.number(path)
         if offset is not None:
-            value += attributes.number(offset)
+            value += sysfs.number(offset)
         if scale is not None:
-            value *= attributes.number(scale)
+            value *= sysfs.number(scale)
         return {name: float(value * quantity.factor)}
 
     return name, quantity.channel(label), ask
