@@ -11,6 +11,25 @@ ILLEGAL = frozenset({1, 2, 3})  # function, address, count: it will never be rig
 GATEWAY = frozenset({10, 11})  # a gateway speaks, and the device behind it does not
 
 
+EXCEPTIONS = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "server device failure",
+    5: "acknowledge",
+    6: "server device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target device failed to respond",
+}
+
+
+def explained(code: int) -> str:
+    """Return an exception code with its name (Modbus Application Protocol V1.1b3, 7), if it has one."""
+    name = EXCEPTIONS.get(code)
+    return f"exception {code} ({name})" if name else f"exception {code}"
+
+
 class Silent(Exception):
     """Nothing came within the time-out."""
 
@@ -24,10 +43,10 @@ class Mismatched(Exception):
 
 
 class Refused(Exception):
-    """The device answered with an exception code (Modbus Application Protocol V1.1b3, 7)."""
+    """The device answered with an exception `code`."""
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"exception {code}")
+        super().__init__(explained(code))
         self.code = code
 
 

@@ -31,7 +31,7 @@ def configuration(findings: Iterable[Finding]) -> str:
         known = [device for device in finding.devices if device.model]
         unknown = [device for device in finding.devices if not device.model]
         lines = [
-            f"# {finding.port}: address {one.unit} answers, and is none of the models; see services/modbus_poller/README.md"
+            f"# {finding.port}: unit ID {one.unit_id} answers, but matches no model; see services/modbus_poller/README.md"
             for one in unknown
         ]
         if known:
@@ -55,51 +55,70 @@ def _device(device: Found, names: set[str]) -> list[str]:
     return [
         "[[modbus_poller.lines.devices]]",
         f'name = "{name}"',
-        f'model = "{device.model}"  # {models.load(device.model).head.model}',
-        f"unit = {device.unit}",
+        f'model = "{device.model}"  # {models.load(device.model).header.model}',
+        f"unit_id = {device.unit_id}",
     ]
+
+
+def _print_models(context: click.Context, _option: click.Parameter, chosen: bool) -> None:
+    """Print every model with the products that it reads, and exit."""
+    if not chosen or context.resilient_parsing:
+        return
+    names = [*models.names(), models.SUNSPEC]
+    for name in names:
+        header = models.load(name).header
+        click.echo(f"{name:{max(map(len, names))}}  {header.products or header.model}")
+    context.exit()
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("hosts", nargs=-1, metavar="[HOST[:PORT] | tcp://HOST | rtu+tcp://HOST:PORT]...")
-@click.option("--port", "ports", multiple=True, help="A serial port to look at, in place of all adapters.")
-@click.option("--no-serial", is_flag=True, help="Only the hosts.")
-@click.option("--all-addresses", is_flag=True, help="Try 1 to 247, not only the likely ones; takes long.")
-@click.option("--baud", "rates", type=click.IntRange(300, 4_000_000), multiple=True, help="Only this rate.")
+@click.option("--port", "ports", multiple=True, help="A serial port to scan, in place of all adapters.")
+@click.option("--no-serial", is_flag=True, help="Scan only the hosts.")
+@click.option("--all-units", is_flag=True, help="Try unit IDs 1 to 247, not only the likely ones; takes long.")
+@click.option("--baud", "rates", type=click.IntRange(300, 4_000_000), multiple=True, help="Try only this baud rate.")
 @click.option("--even", is_flag=True, help="Try even parity too.")
 @click.option(
-    "--timeout", type=click.FloatRange(0.02, 10), default=0.2, show_default=True, help="Seconds per question."
+    "--timeout", type=click.FloatRange(0.02, 10), default=0.2, show_default=True, help="Seconds to wait for a response."
+)
+@click.option(
+    "--models",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_models,
+    help="List the models and their products, and exit.",
 )
 @click.version_option(heliograph.__version__, prog_name="heliograph-scan")
 def main(
     hosts: tuple[str, ...],
     ports: tuple[str, ...],
     no_serial: bool,
-    all_addresses: bool,
+    all_units: bool,
     rates: tuple[int, ...],
     even: bool,
     timeout: float,
 ) -> None:
-    """Find serial adapters and the Modbus devices on them, and at the HOSTS given; print the configuration to paste.
+    """Find Modbus devices on the serial adapters and at the HOSTS given; print the configuration to paste.
 
-    Devices are only read. Stop the poller before: a port can be used by one program at a time. The configuration goes
-    to standard output, everything else to standard error. Exit codes: 0 something was found, 1 nothing.
+    Devices are only read. Stop modbus_poller first: a port serves one program at a time. The configuration goes
+    to standard output, everything else to standard error. Exit codes: 0 a device was identified, 1 none.
     """
     found = [] if ports or no_serial else adapters.found()
     for adapter in found:
         click.echo(f"{adapter.path}: {adapter.description}", err=True)
     lines = [*map(_path, ports), *(adapter.path for adapter in found), *map(_line, hosts)]
     if not lines:
-        click.echo("there is no serial adapter; name a --port, or the address of a host", err=True)
+        click.echo("no serial adapter found; give a --port or the address of a host", err=True)
         sys.exit(1)
-    units = range(1, scanning.LAST_UNIT + 1) if all_addresses else scanning.likely_units()
+    units = range(1, scanning.LAST_UNIT + 1) if all_units else scanning.likely_units()
     parities = ["none", "even"] if even else ["none"]
     findings = [_scan(line, units, rates or scanning.RATES, parities, timeout) for line in lines]
     for finding in findings:
         click.echo(_said(finding), err=True)
     printed = configuration(findings)
     if not any(device.model for finding in findings for device in finding.devices):
-        click.echo("nothing that could be read was found", err=True)
+        click.echo("no device found that a model matches", err=True)
         sys.exit(1)
     click.echo(printed)
 
@@ -127,8 +146,8 @@ def _said(finding: Finding) -> str:
     if finding.trouble:
         return f"{finding.port}: {finding.trouble}"
     if not finding.devices:
-        return f"{finding.port}: nobody answers"
-    devices = ", ".join(f"{one.model or 'unknown'} at address {one.unit}" for one in finding.devices)
+        return f"{finding.port}: no device answers"
+    devices = ", ".join(f"{one.model or 'unknown'} at unit ID {one.unit_id}" for one in finding.devices)
     return f"{finding.port}: {devices}" + (f" ({finding.baud} baud)" if finding.baud else "")
 
 

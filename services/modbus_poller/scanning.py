@@ -23,7 +23,7 @@ Look = Callable[[str], object]
 class Found(NamedTuple):
     """A device that answers at an address, and what it seems to be: "" if it is none of the models."""
 
-    unit: int
+    unit_id: int
     model: str
 
 
@@ -39,7 +39,7 @@ class Finding(NamedTuple):
 
 def likely_units() -> list[int]:
     """Return the addresses that are worth a try: the low ones, and those that devices are delivered with."""
-    delivered = {models.load(name).head.unit for name in models.names()}
+    delivered = {models.load(name).header.unit_id for name in models.names()}
     return sorted({*UNITS, *delivered, 126})
 
 
@@ -91,7 +91,7 @@ def _answering(client: Client, units: list[int], look: Look, where: str, step: C
     """Yield the addresses that answer; only the first, if the device answers to any."""
     any_address = False
     for unit in units:
-        look(f"{where}address {unit}")
+        look(f"{where}unit ID {unit}")
         step()
         if any_address or not identifying.is_there(_reader(client, unit), QUESTIONS):
             continue
@@ -100,7 +100,7 @@ def _answering(client: Client, units: list[int], look: Look, where: str, step: C
 
 
 def _identified(client: Client, unit: int, look: Look) -> Found:
-    match = identifying.best(_reader(client, unit), models.names(), lambda name: look(f"address {unit}: is it {name}?"))
+    match = identifying.best(_reader(client, unit), models.names(), lambda name: look(f"unit ID {unit}: trying {name}"))
     return Found(unit, match.model if match else "")
 
 

@@ -56,7 +56,7 @@ class SunSpec(Polled):
 
     def info(self, service: str) -> messages.Info:
         """Return what others are told about the device: its own name, and the channels that have had values."""
-        return messages.Info(self._name or self.model.head.model, dict(self._known), self.device.interval, service)
+        return messages.Info(self._name or self.model.header.model, dict(self._known), self.device.interval, service)
 
     def probe(self, read: Read) -> str:
         """Ask for the marker where it was found, or where to look next; return "" if something answers."""

@@ -57,9 +57,9 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                file = CountFile(self._service.data / FOLDER / file_name(self._counter), self._counter.start)
+                file = CountFile(self._service.data / FOLDER / file_name(self._counter), self._counter.initial_count)
             except OSError as error:
-                self._away(f"its count cannot be kept: {error}")
+                self._away(f"cannot open the file with its count: {error}")
                 self._stop.wait(RETRY_SECONDS)
                 continue
             if file.damaged:
@@ -120,14 +120,14 @@ class Watch:
                 file.sync()
         except OSError as error:
             file.count = count
-            self._service.count("counts_not_kept")
-            self._service.set_aside(f"the count cannot be kept: {error}", str(count), self._counter.name)
+            self._service.count("unsaved_counts")
+            self._service.set_aside(f"cannot save the count: {error}", str(count), self._counter.name)
 
     def _close(self, file: CountFile) -> None:
         try:
             file.close()
         except OSError as error:
-            self._service.set_aside(f"the count cannot be kept: {error}", str(file.count), self._counter.name)
+            self._service.set_aside(f"cannot save the count: {error}", str(file.count), self._counter.name)
 
     def _there(self) -> None:
         log.info("%s: counting on line %s", self._counter.name, self._counter.line)
@@ -138,7 +138,7 @@ class Watch:
     def _away(self, why: str) -> None:
         """Say so once, however often trying again fails."""
         if why != self._trouble:
-            log.warning("%s: %s; trying again", self._counter.name, why)
+            log.warning("%s: %s; retrying", self._counter.name, why)
         self._trouble = why
         self._producer.availability(self._counter.name, "offline")
         facts = {"state": "offline", "line": self._counter.line, "why": why}

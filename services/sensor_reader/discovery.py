@@ -60,7 +60,7 @@ def call(sensors: Iterable[Sensor], options: SensorReader, reserved: Iterable[st
     for automatic, choice, sensor in sorted(wanted, key=lambda item: not item[1].name):
         name = choice.name or automatic
         if name in taken:
-            troubles.append(f"{sensor.place}: another device is called {name}")
+            troubles.append(f"{sensor.place}: another device is named {name}")
             continue
         taken.add(name)
         usual = options.system_interval if sensor.name == health.NAME else options.interval

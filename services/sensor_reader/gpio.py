@@ -15,10 +15,10 @@ from services.sensor_reader.options import Counter
 BUFFERED = 1024  # edges that the kernel keeps while nobody reads
 _EDGES = {"rising": Edges.RISING, "falling": Edges.FALLING, "both": Edges.BOTH}
 _BIAS = {
-    "as is": Bias.AS_IS,
-    "none": Bias.DISABLED,
-    "pull up": Bias.PULL_UP,
-    "pull down": Bias.PULL_DOWN,
+    "as-is": Bias.AS_IS,
+    "disabled": Bias.DISABLED,
+    "pull-up": Bias.PULL_UP,
+    "pull-down": Bias.PULL_DOWN,
 }
 
 

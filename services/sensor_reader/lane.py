@@ -32,14 +32,14 @@ class Task(msgspec.Struct):
         sensor = self.named.sensor
         facts: dict[str, object] = {
             "state": self.state,
-            "found": self.named.automatic,
+            "automatic_name": self.named.automatic,
             "model": sensor.model,
-            "place": sensor.place,
+            "path": sensor.place,
         }
         if self.why:
             facts["why"] = self.why
         if self.last:
-            facts["last"] = round(self.last, 3)
+            facts["last_reading"] = round(self.last, 3)
         return facts
 
 
@@ -118,7 +118,7 @@ class Lane:
 
     def _take(self, task: Task, result: Result, at: float | None) -> None:
         name = task.named.name
-        self._service.count("repeats", result.repeats)
+        self._service.count("retries", result.repeats)
         for why, what in result.bad:
             self._service.set_aside(why, what, name)
         if result.failure:
@@ -145,7 +145,7 @@ class Lane:
         due = (task.due // interval + 1) * interval
         if due <= now:
             missed = int((now - due) // interval)
-            self._service.count("missed_ticks", missed)
+            self._service.count("missed_readings", missed)
             due += missed * interval
         task.due = due
 

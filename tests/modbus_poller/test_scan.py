@@ -69,7 +69,7 @@ class Filled:
             if register.type.startswith(("int", "uint")):
                 raw = round(raw) % 2 ** int(register.type[-2:])
             for i, word in enumerate(
-                words(register.type.replace("int", "uint", 1).replace("uuint", "uint"), raw, model.head.words)
+                words(register.type.replace("int", "uint", 1).replace("uuint", "uint"), raw, model.header.word_order)
             ):
                 table.setdefault(register.address + i, word)
 
@@ -148,7 +148,7 @@ def test_a_device_that_is_none_of_the_models_is_told() -> None:
         finding = scanned(f"tcp://127.0.0.1:{server.port}")
     assert finding.devices == [Found(7, "")]
     printed = scan_command.configuration([finding])
-    assert printed.startswith(f"# tcp://127.0.0.1:{server.port}: address 7 answers")
+    assert printed.startswith(f"# tcp://127.0.0.1:{server.port}: unit ID 7 answers")
     assert tomllib.loads(printed) == {}
 
 
@@ -171,7 +171,7 @@ def test_what_is_printed_is_a_configuration_whose_names_are_different() -> None:
     ]
     names = [device.name for line in options.lines for device in line.devices]
     assert names == ["eastron_sdm120", "eastron_sdm120_2", "sunspec"]
-    assert options.lines[1].devices[0].unit == 126
+    assert options.lines[1].devices[0].unit_id == 126
 
 
 def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path)
     options = msgspec.convert(tomllib.loads(done.stdout)["modbus_poller"], ModbusPoller)
     assert [len(found.devices) for found in options.lines] == [3, 3]
     assert options.lines[0].port == str(tmp_path / "adapter")  # wherever the configuration is used
-    assert "eastron_sdm630 at address 3" in done.stderr
+    assert "eastron_sdm630 at unit ID 3" in done.stderr
 
 
 def test_nothing_found_is_exit_code_1_and_prints_nothing(tmp_path: Path) -> None:
