@@ -7,18 +7,18 @@ from fastapi import Path as InPath
 from msgspec import Struct
 from starlette.responses import Response
 
-from services.api import uploads
-from services.api.answers import answer, described
 from services.api.errors import Refused
 from services.api.ingest.routes import KEY
-from services.api.uploads import (
+from services.api.schemas import answer, described
+from services.api.uploads import client
+from services.api.uploads.client import UploaderClient
+from services.api.uploads.schemas import (
     Affected,
     DeadLetter,
     DeadLetterChange,
     DeadLetters,
     DeadLetterSelection,
     TestResult,
-    Uploader,
     Uploads,
     UploadTarget,
 )
@@ -40,13 +40,13 @@ LimitQuery = Annotated[int, Query(description="Dead letters on a page.", ge=1, l
 IdsQuery = Annotated[str | None, Query(description="Comma-separated ids; left out: all.", examples=["17,18"])]
 
 
-def register(app: FastAPI, uploader: Uploader) -> None:
+def register(app: FastAPI, uploader: UploaderClient) -> None:
     """Add the routes to an application."""
     _register_targets(app, uploader)
     _register_letters(app, uploader)
 
 
-def _register_targets(app: FastAPI, uploader: Uploader) -> None:
+def _register_targets(app: FastAPI, uploader: UploaderClient) -> None:
     @app.get(BASE, responses=_answers(Uploads, "Targets."), tags=["uploads"])
     async def targets(node: NodeQuery = None) -> Response:
         """Every target with its state, backlog, last error and dead letters."""
@@ -65,7 +65,7 @@ def _register_targets(app: FastAPI, uploader: Uploader) -> None:
     )
     async def put(request: Request, name: Name, node: NodeQuery = None) -> Response:
         """Add a target, or replace its options; its position stays."""
-        given = uploads.options(await uploader.body(request))
+        given = client.options(await uploader.body(request))
         return answer(await uploader.put(node, name, given))
 
     @app.delete(
@@ -115,7 +115,7 @@ def _register_targets(app: FastAPI, uploader: Uploader) -> None:
         return answer(await uploader.test(node, name))
 
 
-def _register_letters(app: FastAPI, uploader: Uploader) -> None:
+def _register_letters(app: FastAPI, uploader: UploaderClient) -> None:
     base = f"{BASE}/{{name}}/dead-letters"
 
     @app.get(base, responses=_answers(DeadLetters, "A page of them."), tags=["uploads"])
@@ -131,7 +131,7 @@ def _register_letters(app: FastAPI, uploader: Uploader) -> None:
     )
     async def retry(request: Request, name: Name, node: NodeQuery = None) -> Response:
         """Retry dead letters: those with these ids, or all. One that is rejected again stays."""
-        choice = uploads.parsed(DeadLetterSelection, await uploader.body(request))
+        choice = client.parsed(DeadLetterSelection, await uploader.body(request))
         return answer(await uploader.choose(node, name, "retry", choice.ids))
 
     @app.patch(
@@ -142,7 +142,7 @@ def _register_letters(app: FastAPI, uploader: Uploader) -> None:
     )
     async def edit(request: Request, name: Name, number: Number, node: NodeQuery = None) -> Response:
         """Change values or the time of a dead letter; what is not named stays as it is."""
-        change = uploads.parsed(DeadLetterChange, await uploader.body(request))
+        change = client.parsed(DeadLetterChange, await uploader.body(request))
         return answer(await uploader.edit(node, name, number, change))
 
     @app.delete(

@@ -11,7 +11,7 @@ import pytest
 from websockets.sync.client import connect
 
 from heliograph.store import open_reader
-from services.api import page
+from services.api import dashboard
 from tests.api.conftest import Running
 
 ROOT = Path(__file__).parents[2]
@@ -53,11 +53,11 @@ def test_a_page_and_everything_it_loads_comes_from_the_node(site: httpx.Client, 
 
 
 def test_the_page_with_all_it_loads_is_small(site: httpx.Client) -> None:
-    files = [file for file in page.STATIC.rglob("*") if file.suffix in {".js", ".css", ".html", ".svg"}]
+    files = [file for file in dashboard.STATIC.rglob("*") if file.suffix in {".js", ".css", ".html", ".svg"}]
     sizes = [
         sum(len(chunk) for chunk in answer.iter_raw())
         for file in files
-        for answer in [site.send(site.build_request("GET", f"/{file.relative_to(page.STATIC)}"), stream=True)]
+        for answer in [site.send(site.build_request("GET", f"/{file.relative_to(dashboard.STATIC)}"), stream=True)]
     ]
     assert sum(sizes) < 100_000
 
@@ -96,14 +96,14 @@ def test_the_lock_file_names_no_place_to_download_from() -> None:
 
 def test_the_packages_are_those_of_the_lock_file() -> None:
     lock = json.loads((ROOT / "services/api/package-lock.json").read_text())
-    assert (page.STATIC / "vendor/package-lock.json").read_bytes() == (
+    assert (dashboard.STATIC / "vendor/package-lock.json").read_bytes() == (
         ROOT / "services/api/package-lock.json"
     ).read_bytes()
     assert lock["packages"][""]["dependencies"].keys() == {"lit", "uplot"}
 
 
 def test_no_script_of_the_page_puts_strings_into_markup() -> None:
-    for script in page.STATIC.glob("*.js"):
+    for script in dashboard.STATIC.glob("*.js"):
         assert not re.search(
             r"innerHTML|outerHTML|insertAdjacentHTML|unsafeHTML|document\.write|eval\(", script.read_text()
         )
