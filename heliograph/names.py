@@ -137,20 +137,14 @@ class NameOwners:
         self._limit = limit
         self._texts: dict[str, str] = {}
         self._rivals: dict[str, tuple[str, int]] = {}
-        self._reserved: set[str] = set()
         self._lock = threading.Lock()
-
-    def reserve(self, name: str) -> None:
-        """Keep a name for the text that is spelled like it: the configuration gives it."""
-        with self._lock:
-            self._reserved.add(name)
 
     def claim(self, name: str, text: str) -> None:
         """Note that a text has this name; raise NameTaken if it is another text's."""
         if len(text) > SHORT_TEXT:
             text = f"{text[:SHORT_TEXT]}… {_digest(text)}"
         with self._lock:
-            owner = name if name in self._reserved else self._texts.setdefault(name, text)
+            owner = self._texts.setdefault(name, text)
             if owner == text:
                 self._rivals.pop(name, None)
                 if len(self._texts) > self._limit:
@@ -165,7 +159,7 @@ class NameOwners:
     def _takes_over(self, name: str, text: str) -> bool:
         rival, times = self._rivals.get(name, (text, 0))
         times = times + 1 if rival == text else 1
-        if times > PATIENCE and name not in self._reserved:
+        if times > PATIENCE:
             del self._rivals[name]
             return True
         self._rivals[name] = text, times

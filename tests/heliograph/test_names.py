@@ -97,15 +97,6 @@ def test_a_second_text_with_the_name_of_another_is_refused_until_that_one_no_lon
         owners.claim("power_1", "Power 1")
 
 
-def test_no_text_takes_a_name_that_the_configuration_gives() -> None:
-    owners = NameOwners(10)
-    owners.reserve("boiler")
-    for _ in range(2 * names.PATIENCE):
-        with pytest.raises(NameTaken, match="'Boiler' would be called boiler, which is the name of 'boiler'"):
-            owners.claim("boiler", "Boiler")
-    owners.claim("boiler", "boiler")
-
-
 def test_long_texts_with_the_same_beginning_are_told_apart() -> None:
     owners = NameOwners(10)
     owners.claim("a", "a" * 1000)
