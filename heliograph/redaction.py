@@ -5,7 +5,7 @@ import html
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 REDACTED = "…"
 SHORTEST = 3  # shorter ones stand in ordinary words, and are no secrets
@@ -28,6 +28,12 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
         return " ".join(_without(text, spans).split())
 
     return redact
+
+
+def url_redactor(url: str) -> Callable[[str], str]:
+    """Return a redactor of the passwords that the URL of a database holds, and of the URL itself."""
+    written = re.findall(r"(?<=:)(?!//)[^:/@]*(?=@)|(?<=password=)[^&#]*", url)
+    return redactor({url, *written, *map(unquote, written)})
 
 
 def _spellings(secret: str) -> Iterator[str]:
