@@ -1,6 +1,7 @@
 """What is wrong with a section of the configuration: the place, what was expected there, what was found."""
 
 import re
+from collections import ChainMap
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +33,8 @@ def explained(kind: type[Any], options: Any, message: str) -> str:
 def _said(kind: type[Any], options: Any, what: str, path: Path, *, is_key: bool) -> str:
     wanted = _type(kind, path)
     if match := _UNKNOWN.fullmatch(what):
+        if new_name := _renamed(wanted).get(match[1]):
+            return f"no such option: {match[1]}; it is now {new_name}"
         known = [field.encode_name for field in wanted.fields] if isinstance(wanted, inspect.StructType) else []
         return f"no such option: {match[1]}; there are {', '.join(known) or 'none'}"
     if match := _MISSING.fullmatch(what):
@@ -43,6 +46,12 @@ def _said(kind: type[Any], options: Any, what: str, path: Path, *, is_key: bool)
     if what.startswith("Invalid enum value") and isinstance(wanted, inspect.LiteralType):
         return f"expected {' or '.join(map(str, wanted.values))}, found {shown}"
     return f"{what[:1].lower()}{what[1:]}"
+
+
+def _renamed(expected: inspect.Type) -> Mapping[str, str]:
+    """Return what the options of a struct were called before: the `RENAMED` of its class and of all its bases."""
+    bases = expected.cls.__mro__ if isinstance(expected, inspect.StructType) else ()
+    return ChainMap(*(vars(base).get("RENAMED", {}) for base in bases))
 
 
 def _path(kind: type[Any], options: Any, path: str, message: str) -> Path:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from scripts import tools
-from tests.ear import NODE, Ear
+from tests.mqtt_recorder import NODE, Recorder
 from tests.node import Node
 
 ROOT = Path(__file__).parents[1]
@@ -165,8 +165,8 @@ class Starter:
 
 
 @pytest.fixture
-def ear(broker: LocalBroker) -> Iterator[Ear]:
-    with Ear(broker.port) as listening:
+def recorder(broker: LocalBroker) -> Iterator[Recorder]:
+    with Recorder(broker.port) as listening:
         yield listening
 
 

@@ -60,8 +60,8 @@ class Node:
         self.config = folder / "config.toml"
         self.write(SECTION)
         self.producers = {"grid": self._producer(folder, "poller"), "tracer": self._producer(folder, "bridge")}
-        ear = self._stack.enter_context(Bus(Broker(port=broker.port), NODE, "ear"))
-        ear.subscribe("heliograph/#", self._heard)
+        recorder = self._stack.enter_context(Bus(Broker(port=broker.port), NODE, "recorder"))
+        recorder.subscribe("heliograph/#", self._heard)
 
     def write(self, section: str) -> None:
         self.config.write_text(

@@ -43,7 +43,7 @@ document = "EPEVER B-series Modbus specification V2.5"
 table = "holding"
 
 [channels]
-disconnect_voltage = { address = 0x9003, scale = 0.01, unit = "V", write = [14.0, 17.0] }
+disconnect_voltage = { address = 0x9003, scale = 0.01, unit = "V", writable = [14.0, 17.0] }
 """
 INTERVAL_SECONDS = 2.0
 PATIENCE_SECONDS = 240.0  # Home Assistant takes its time on a machine that has much else to do
@@ -67,9 +67,9 @@ class House:
         self.infos: dict[str, Info] = {}
         self.values: dict[str, dict[str, set[Any]]] = defaultdict(lambda: defaultdict(set))
         self._lock = threading.Lock()
-        self.ear = Bus(self.broker("viewer"), "ear", "viewer")
-        self.ear.subscribe(topics.every_device("info", NODE), self._info)
-        self.ear.subscribe(topics.every_device("state", NODE), self._state)
+        self.recorder = Bus(self.broker("viewer"), "recorder", "viewer")
+        self.recorder.subscribe(topics.every_device("info", NODE), self._info)
+        self.recorder.subscribe(topics.every_device("state", NODE), self._state)
         self.mouth = Bus(self.broker("mqtt_importer"), "mouth", "mqtt_importer")
 
     def broker(self, user: str) -> Broker:
@@ -166,7 +166,7 @@ def house(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     made = make(secrets, "--tls", "127.0.0.1")
     assert made.returncode == 0, made.stderr
     options = configuration()
-    device = {"name": "settings", "model": "/settings.toml", "unit": 1}
+    device = {"name": "settings", "model": "/settings.toml", "unit_id": 1}
     options["modbus_poller"]["lines"][1]["devices"].append(device)
     for line in options["modbus_poller"]["lines"]:
         for one in line["devices"]:
@@ -193,8 +193,8 @@ def house(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     try:
         project.start()
         running = House(project, Core(port, password), secrets, mqtts)
-        with running.ear, running.mouth, running.home.http:
-            assert running.ear.wait_connected(60)
+        with running.recorder, running.mouth, running.home.http:
+            assert running.recorder.wait_connected(60)
             assert running.mouth.wait_connected(60)
             running.home.log_in()
             own = (secrets / "homeassistant").read_text().strip()

@@ -1,5 +1,6 @@
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import msgspec
 import pytest
@@ -15,6 +16,8 @@ PATH = Path("config.toml")
 
 
 class Line(Config, frozen=True):
+    RENAMED: ClassVar[Mapping[str, str]] = {"device": "port"}
+
     port: str
     baud: int = 9600
     parity: Literal["none", "even"] = "none"
@@ -26,7 +29,13 @@ class Line(Config, frozen=True):
             raise ValueError(f"port: {self.port[:7]!r} is nobody's port")
 
 
-class Options(Config, frozen=True):
+class Moved(Config, frozen=True):
+    RENAMED: ClassVar[Mapping[str, str]] = {"url": "[node] store"}
+
+
+class Options(Moved, frozen=True):
+    RENAMED: ClassVar[Mapping[str, str]] = {"every": "min_interval"}
+
     password: str = ""
     api_key: str | None = None
     timeout: float = 1.0
@@ -95,6 +104,9 @@ def test_options_become_what_they_say(tmp_path: Path) -> None:
         ),
         ("probe = 3", "[probe]: expected object, found 3"),
         ("[[probe]]", "[probe]: expected object, found [{}]"),
+        ("[probe]\nevery = 3", "[probe]: no such option: every; it is now min_interval"),
+        ("[probe]\nurl = 'x'", "[probe]: no such option: url; it is now [node] store"),
+        ("[probe.nodes.a]\ndevice = 'x'", "[probe] nodes.a: no such option: device; it is now port"),
         ('[probe]\n"a\\nb" = 3', "[probe]: no such option: a b; there are password"),
         ("[probe]\nmode = 'a\\nb'".replace("'", '"'), "[probe] mode: expected fast or slow, found 'a\\nb'"),
         ("[probe]\npassword = '$HELIOGRAPH_NONE'", "[probe] password: the environment has no HELIOGRAPH_NONE"),

@@ -17,8 +17,8 @@ from simulator.site import Plan, Site
 from simulator.tcp_server import TcpServer
 from simulator.tracer import encode, tracer
 from tests.conftest import ROOT, LocalBroker, Starter
-from tests.ear import Ear
 from tests.modbus_poller.running import device, line, wait_for
+from tests.mqtt_recorder import Recorder
 
 METER = Meter(
     volts=230.4,
@@ -31,16 +31,16 @@ METER = Meter(
 )
 
 
-def test_a_simulated_tracer_comes_out_as_it_is(pollers: Starter, ear: Ear) -> None:
+def test_a_simulated_tracer_comes_out_as_it_is(pollers: Starter, recorder: Recorder) -> None:
     reading = Site(Plan(), 1_782_000_000.0).controller()
     unit = tracer("tracer", lambda: reading)
     with SerialLine({1: unit}) as serial:
         process = pollers.start(line(serial.path) + device("tracer", "epever_tracer"))
-        wait_for(lambda: len(ear.of("tracer")) >= 2)
+        wait_for(lambda: len(recorder.of("tracer")) >= 2)
         process.terminate()
         assert process.wait(timeout=30) == 0
     words = encode(reading)
-    values = ear.of("tracer")[0]
+    values = recorder.of("tracer")[0]
     assert values["pv_voltage"] == words[0x3100] / 100
     assert values["pv_power"] == (words[0x3102] + (words[0x3103] << 16)) / 100
     assert values["battery_voltage"] == words[0x3104] / 100
@@ -50,15 +50,15 @@ def test_a_simulated_tracer_comes_out_as_it_is(pollers: Starter, ear: Ear) -> No
     assert values["load_on"] is reading.load_on
     assert values["charging_mode"] == "MPPT"
     assert values["energy_generated_total"] == round(reading.generated.total, 2)
-    channels = ear.infos["tracer"]["channels"]
+    channels = recorder.infos["tracer"]["channels"]
     assert set(channels) == set(values)
     assert channels["pv_voltage"] == {"unit": "V"}
     assert channels["energy_generated_today"] == {"unit": "kWh", "kind": "counter", "rollover": 42949672.96}
-    assert ear.last("tracer") == "offline"  # nobody reads it any more
-    assert ("tracer", "online") in ear.availability
+    assert recorder.last("tracer") == "offline"  # nobody reads it any more
+    assert ("tracer", "online") in recorder.availability
 
 
-def test_lines_of_every_kind_are_polled_at_once(pollers: Starter, ear: Ear) -> None:
+def test_lines_of_every_kind_are_polled_at_once(pollers: Starter, recorder: Recorder) -> None:
     units = {7: sdm120("meter", lambda: METER, unit=7)}
     with (
         SerialLine(units) as serial,
@@ -74,102 +74,106 @@ def test_lines_of_every_kind_are_polled_at_once(pollers: Starter, ear: Ear) -> N
             + device("by_gateway", "eastron_sdm120", 7)
         )
         for name in ("by_wire", "by_tcp", "by_gateway"):
-            wait_for(partial(ear.of, name))
-            values = ear.newest(name)
+            wait_for(partial(recorder.of, name))
+            values = recorder.newest(name)
             assert values["voltage"] == 230.4
             assert values["power"] == 1234.5
             assert values["energy_import"] == 1042.7
 
 
-def test_a_dead_device_of_five_costs_the_others_nothing(pollers: Starter, ear: Ear) -> None:
+def test_a_dead_device_of_five_costs_the_others_nothing(pollers: Starter, recorder: Recorder) -> None:
     units = {n: sdm120(f"m{n}", lambda: METER, unit=n) for n in range(1, 6)}
     units[3].fault = Fault("silence")
     with SerialLine(units) as serial:
         pollers.start(
             line(serial.path, "timeout = 1.5") + "".join(device(f"m{n}", "eastron_sdm120", n, 1.0) for n in units)
         )
-        wait_for(lambda: ear.last("m3") == "offline")
+        wait_for(lambda: recorder.last("m3") == "offline")
         others = ("m1", "m2", "m4", "m5")
-        wait_for(lambda: all(len(ear.of(name)) >= 3 for name in others))
-        before = {name: len(ear.of(name)) for name in others}
+        wait_for(lambda: all(len(recorder.of(name)) >= 3 for name in others))
+        before = {name: len(recorder.of(name)) for name in others}
         asked = serial.requests[3]
         # The window is a number of ticks of one device; the others must have had as many.
-        wait_for(lambda: len(ear.of("m1")) >= before["m1"] + 7)
-        wait_for(lambda: all(len(ear.of(name)) >= before[name] + 6 for name in others))
+        wait_for(lambda: len(recorder.of("m1")) >= before["m1"] + 7)
+        wait_for(lambda: all(len(recorder.of(name)) >= before[name] + 6 for name in others))
         assert serial.requests[3] - asked <= 2
         units[3].fault = Fault()
-        wait_for(lambda: ear.last("m3") == "online")
-        wait_for(lambda: ear.of("m3"))
+        wait_for(lambda: recorder.last("m3") == "online")
+        wait_for(lambda: recorder.of("m3"))
     lines = [text for text in pollers.said().splitlines() if " m3: " in text]
     assert [text.split("m3: ")[1].split(";")[0] for text in lines] == [
-        "no answer in 1.5 s",
+        "no response within 1.5 s",
         "answers again",
     ]
 
 
-def test_what_a_device_does_not_have_is_found_out_once(pollers: Starter, ear: Ear) -> None:
+def test_what_a_device_does_not_have_is_found_out_once(pollers: Starter, recorder: Recorder) -> None:
     registers = Registers(largest=60)
     words = floats({0x00: 230.0, 0x06: 4.5, 0x46: 50.0, 0x48: 12.5})
     registers.inputs.update(words)
     unit = Device("clone", registers)
     with TcpServer({1: unit}) as server:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("clone", "eastron_sdm120"))
-        wait_for(lambda: len(ear.of("clone")) >= 6)
+        wait_for(lambda: len(recorder.of("clone")) >= 6)
         channels = {"voltage", "current", "frequency", "energy_import"}
-        assert {frozenset(values) for values in ear.of("clone")} == {frozenset(channels)}
-        wait_for(lambda: set(ear.infos["clone"]["channels"]) == channels)
+        assert {frozenset(values) for values in recorder.of("clone")} == {frozenset(channels)}
+        wait_for(lambda: set(recorder.infos["clone"]["channels"]) == channels)
     asked = Counter((r.address, r.count) for r in unit.seen)
     once = {question for question, times in asked.items() if times == 1}
     again = {question for question, times in asked.items() if times > 1}
     assert (0x00, 32) in once
     assert (0x156, 4) in once
     assert again == {(0x00, 2), (0x06, 2), (0x46, 4)}
-    assert pollers.said().count("does not have") == 1
+    assert pollers.said().count("does not support") == 1
 
 
-def test_a_float_that_is_nan_is_set_aside_where_all_can_see(pollers: Starter, ear: Ear, broker: LocalBroker) -> None:
+def test_a_float_that_is_nan_is_set_aside_where_all_can_see(
+    pollers: Starter, recorder: Recorder, broker: LocalBroker
+) -> None:
     registers = Registers()
     registers.inputs.update(dict.fromkeys(range(0x15A), 0))
     registers.inputs.update({0x0C: 0x7FC0, 0x0D: 0})
     with TcpServer({1: Device("nan", registers)}) as server:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("meter", "eastron_sdm120"))
-        wait_for(lambda: ear.of("meter"))
-        assert "power" not in ear.newest("meter")
-        assert len(ear.newest("meter")) == 12
+        wait_for(lambda: recorder.of("meter"))
+        assert "power" not in recorder.newest("meter")
+        assert len(recorder.newest("meter")) == 12
         broker.kill()  # the status is said anew to a new broker
         broker.start()
-        wait_for(lambda: ear.status.get("set_aside"))
-    bad = ear.status["set_aside"][-1]
+        wait_for(lambda: recorder.status.get("set_aside"))
+    bad = recorder.status["set_aside"][-1]
     assert (bad["where"], bad["why"]) == ("meter", "nan is not a value")
     assert bad["what"].startswith("power")
 
 
-def test_a_line_that_comes_back_is_polled_again(pollers: Starter, ear: Ear, tmp_path: Path) -> None:
+def test_a_line_that_comes_back_is_polled_again(pollers: Starter, recorder: Recorder, tmp_path: Path) -> None:
     units = {1: sdm120("meter", lambda: METER)}
     link = tmp_path / "ttyUSB0"
     process = pollers.start(line(str(link)) + device("meter", "eastron_sdm120"))
-    wait_for(lambda: ear.last("meter") == "offline")
+    wait_for(lambda: recorder.last("meter") == "offline")
     for _ in range(2):
         with SerialLine(units, link=link):
-            wait_for(lambda: ear.last("meter") == "online")
-            ear.states.clear()
-            wait_for(lambda: ear.of("meter"))
-        wait_for(lambda: ear.last("meter") == "offline")
+            wait_for(lambda: recorder.last("meter") == "online")
+            recorder.states.clear()
+            wait_for(lambda: recorder.of("meter"))
+        wait_for(lambda: recorder.last("meter") == "offline")
     assert process.poll() is None
-    assert pollers.said().count("works again") == 2
+    assert pollers.said().count("open again") == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly_even_while_a_device_is_silent(pollers: Starter, ear: Ear, number: int) -> None:
+def test_a_signal_ends_it_cleanly_even_while_a_device_is_silent(
+    pollers: Starter, recorder: Recorder, number: int
+) -> None:
     unit = sdm120("meter", lambda: METER)
     unit.fault = Fault("silence")
     with SerialLine({1: unit}) as serial:
         process = pollers.start(line(serial.path, "timeout = 60") + device("meter", "eastron_sdm120"))
         wait_for(lambda: serial.requests[1])
-        wait_for(lambda: ear.status.get("state") == "online")
+        wait_for(lambda: recorder.status.get("state") == "online")
         process.send_signal(number)
         assert process.wait(timeout=30) == 0
-    wait_for(lambda: ear.status.get("state") == "offline")
+    wait_for(lambda: recorder.status.get("state") == "offline")
     assert "Traceback" not in pollers.said()
 
 

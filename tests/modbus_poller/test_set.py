@@ -16,9 +16,9 @@ from simulator.site import Plan, Site
 from simulator.tcp_server import TcpServer
 from simulator.tracer import tracer
 from tests.conftest import LocalBroker, Starter
-from tests.ear import Ear
 from tests.modbus_poller.running import device, line, wait_for
 from tests.modbus_poller.sunspec_map import Map
+from tests.mqtt_recorder import Recorder
 
 ANSWERS = topics.response("pi1", "somebody", "set")
 
@@ -55,95 +55,101 @@ def site() -> Device:
     return tracer("tracer", lambda: reading)
 
 
-def test_a_set_is_written_read_back_answered_and_shown(pollers: Starter, ear: Ear, broker: LocalBroker) -> None:
+def test_a_set_is_written_read_back_answered_and_shown(
+    pollers: Starter, recorder: Recorder, broker: LocalBroker
+) -> None:
     unit = site()
     with TcpServer({1: unit}) as server, Somebody(broker.port) as somebody:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("tracer", "epever_tracer", interval=5.0))
-        wait_for(lambda: ear.of("tracer"))
-        before = ear.newest("tracer")["load_switch"]
+        wait_for(lambda: recorder.of("tracer"))
+        before = recorder.newest("tracer")["load_switch"]
         answer = somebody.sets("tracer", {"load_switch": not before})
         assert answer == {"values": {"load_switch": not before}, "refused": {}}
         assert unit.registers.coils[2] == (not before)
-        wait_for(lambda: ear.newest("tracer") == {"load_switch": not before} or len(ear.of("tracer")) > 2)
-        wait_for(lambda: ear.status.get("facts", {}).get("set:tracer", {}).get("values") == answer["values"])
-        assert ear.status["counters"]["writes"] == 1
+        wait_for(lambda: recorder.newest("tracer") == {"load_switch": not before} or len(recorder.of("tracer")) > 2)
+        wait_for(lambda: recorder.status.get("facts", {}).get("set:tracer", {}).get("values") == answer["values"])
+        assert recorder.status["counters"]["writes"] == 1
         refused = somebody.sets("tracer", {"load_switch": 7, "pv_power": 1, "nothing": True})["refused"]
         assert refused == {
             "load_switch": "expected true or false, found 7",
-            "pv_power": "it can only be read",
-            "nothing": "there is no such channel",
+            "pv_power": "it is read-only",
+            "nothing": "no such channel",
         }
-        wait_for(lambda: ear.status["counters"].get("writes_refused") == 3)
+        wait_for(lambda: recorder.status["counters"].get("writes_refused") == 3)
         assert unit.registers.coils[2] == (not before)
 
 
 def test_a_limit_holds_and_a_no_of_the_device_is_told(
-    pollers: Starter, ear: Ear, broker: LocalBroker, tmp_path: Path
+    pollers: Starter, recorder: Recorder, broker: LocalBroker, tmp_path: Path
 ) -> None:
     model = tmp_path / "battery.toml"
     model.write_text(
         '[device]\nmodel = "it"\ndocument = "none"\ntable = "holding"\n[channels]\n'
-        'limit = { address = 5, scale = 0.1, unit = "A", write = [0, 80] }\n'
-        "locked = { address = 6, write = [0, 9] }\n"
+        'limit = { address = 5, scale = 0.1, unit = "A", writable = [0, 80] }\n'
+        "locked = { address = 6, writable = [0, 9] }\n"
     )
     registers = Registers()
     registers.holdings.update({5: 100})
     unit = Device("battery", registers)
     with TcpServer({1: unit}) as server, Somebody(broker.port) as somebody:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("battery", str(model)))
-        wait_for(lambda: ear.of("battery"))
+        wait_for(lambda: recorder.of("battery"))
         assert somebody.sets("battery", {"limit": 42.5})["values"] == {"limit": 42.5}
         assert registers.holdings[5] == 425
         assert somebody.sets("battery", {"limit": 80.1})["refused"] == {"limit": "80.1 is not between 0 and 80"}
-        assert somebody.sets("battery", {"locked": 1})["refused"] == {"locked": "the device says no: exception 2"}
+        assert somebody.sets("battery", {"locked": 1})["refused"] == {
+            "locked": "the device refused it: exception 2 (illegal data address)"
+        }
         unit.fault = Fault("silence")
         why = somebody.sets("battery", {"limit": 1})["refused"]["limit"]
         assert why.startswith("not confirmed: ")
 
 
 def test_a_set_for_a_line_that_is_down_is_refused_at_once(
-    pollers: Starter, ear: Ear, broker: LocalBroker, free_ports: Callable[[], int]
+    pollers: Starter, recorder: Recorder, broker: LocalBroker, free_ports: Callable[[], int]
 ) -> None:
     with Somebody(broker.port) as somebody:
         pollers.start(line(f"tcp://127.0.0.1:{free_ports()}") + device("tracer", "epever_tracer"))
-        wait_for(lambda: ear.last("tracer") == "offline")
-        assert "no line" in somebody.sets("tracer", {"load_switch": True})["refused"]["load_switch"]
+        wait_for(lambda: recorder.last("tracer") == "offline")
+        assert "the line is down" in somebody.sets("tracer", {"load_switch": True})["refused"]["load_switch"]
 
 
 @pytest.mark.parametrize("payload", [b"", b"on", b"[1]", b'{"load switch": 1}', b'{"load_switch": null}', b"\xff"])
-def test_what_is_no_command_is_set_aside(pollers: Starter, ear: Ear, broker: LocalBroker, payload: bytes) -> None:
+def test_what_is_no_command_is_set_aside(
+    pollers: Starter, recorder: Recorder, broker: LocalBroker, payload: bytes
+) -> None:
     unit = site()
     with TcpServer({1: unit}) as server, Somebody(broker.port) as somebody:
         process = pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("tracer", "epever_tracer"))
-        wait_for(lambda: ear.of("tracer"))
+        wait_for(lambda: recorder.of("tracer"))
         somebody.sends("tracer", payload)
         assert somebody.sets("tracer", {"load_switch": True})["values"] == {"load_switch": True}
         assert process.poll() is None
-        wait_for(lambda: any(bad["where"] == "tracer: set" for bad in ear.status.get("set_aside", [])))
+        wait_for(lambda: any(bad["where"] == "tracer: set" for bad in recorder.status.get("set_aside", [])))
 
 
-def test_a_retained_command_is_an_old_one(pollers: Starter, ear: Ear, broker: LocalBroker) -> None:
+def test_a_retained_command_is_an_old_one(pollers: Starter, recorder: Recorder, broker: LocalBroker) -> None:
     unit = site()
     unit.registers.coils[2] = 0
     with TcpServer({1: unit}) as server, Somebody(broker.port) as somebody:
         somebody.sends("tracer", {"load_switch": True}, retain=True)
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("tracer", "epever_tracer"))
-        wait_for(lambda: len(ear.of("tracer")) >= 3)
+        wait_for(lambda: len(recorder.of("tracer")) >= 3)
         assert unit.registers.coils[2] == 0
 
 
-def test_a_sunspec_inverter_is_polled_and_tells_its_own_name(pollers: Starter, ear: Ear) -> None:
+def test_a_sunspec_inverter_is_polled_and_tells_its_own_name(pollers: Starter, recorder: Recorder) -> None:
     there = Map(40000, [103, 203])
     registers = Registers()
     registers.holdings.update(there.registers)
     with TcpServer({1: Device("fronius", registers)}) as server:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("roof", "sunspec"))
-        wait_for(lambda: ear.of("roof"))
-        wait_for(lambda: ear.infos.get("roof", {}).get("model") == "Fronius Symo 8.2-3-M")
-        values = ear.newest("roof")
+        wait_for(lambda: recorder.of("roof"))
+        wait_for(lambda: recorder.infos.get("roof", {}).get("model") == "Fronius Symo 8.2-3-M")
+        values = recorder.newest("roof")
         assert values["power"] == pytest.approx(there.scaled(103, "W", "W_SF"))
-        wait_for(lambda: set(ear.infos["roof"]["channels"]) == set(values))
-        assert ear.infos["roof"]["channels"]["energy_total"] == {
+        wait_for(lambda: set(recorder.infos["roof"]["channels"]) == set(values))
+        assert recorder.infos["roof"]["channels"]["energy_total"] == {
             "unit": "Wh",
             "kind": "counter",
             "label": "WattHours",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import LocalBroker, Processes, Starter
-from tests.ear import Ear
+from tests.mqtt_recorder import Recorder
 from tests.sensor_reader.test_one_wire import GOOD, said
 from tests.sensor_reader.tree import Tree
 
@@ -76,7 +76,7 @@ def reader(tmp_path: Path, broker: LocalBroker, processes: Processes) -> Reader:
 
 
 def test_readings_of_every_family_arrive_and_come_and_go_with_their_sensors(
-    reader: Reader, ear: Ear, eventually: Eventually
+    reader: Reader, recorder: Recorder, eventually: Eventually
 ) -> None:
     tree = reader.tree
     tree.machine()
@@ -87,42 +87,46 @@ def test_readings_of_every_family_arrive_and_come_and_go_with_their_sensors(
     process = reader.start('[sensor_reader.sensors.dht11_4]\nname = "cellar"\n')
     good = ("cellar", "ds18b20_0316a2794bff", "sht3x_1-0044", "system")
     for name in good:
-        eventually(partial(ear.several, name))
-        eventually(partial(ear.is_online, name))
-        eventually(partial(ear.infos.get, name))
-    assert ear.newest("cellar") == {"temperature": 21.5, "humidity": 48.3}
-    assert ear.newest("ds18b20_0316a2794bff") == {"temperature": 23.125}
-    assert ear.newest("system")["under_voltage"] is True
-    assert ear.infos["cellar"]["channels"]["humidity"] == {"unit": "%"}
-    assert ear.infos["cellar"]["service"] == "sensor_reader"
-    eventually(lambda: ear.last("ds18b20_0000000000ba") == "offline")  # never a right checksum
+        eventually(partial(recorder.several, name))
+        eventually(partial(recorder.is_online, name))
+        eventually(partial(recorder.infos.get, name))
+    assert recorder.newest("cellar") == {"temperature": 21.5, "humidity": 48.3}
+    assert recorder.newest("ds18b20_0316a2794bff") == {"temperature": 23.125}
+    assert recorder.newest("system")["under_voltage"] is True
+    assert recorder.infos["cellar"]["channels"]["humidity"] == {"unit": "%"}
+    assert recorder.infos["cellar"]["service"] == "sensor_reader"
+    eventually(lambda: recorder.last("ds18b20_0000000000ba") == "offline")  # never a right checksum
 
     tree.unplug("sys/bus/iio/devices/iio:device0")
     tree.bme280()
-    eventually(lambda: ear.last("cellar") == "offline")
-    eventually(lambda: ear.newest("bme280_1-0076"))
+    eventually(lambda: recorder.last("cellar") == "offline")
+    eventually(lambda: recorder.newest("bme280_1-0076"))
     tree.dht(number=3)
-    eventually(lambda: ear.last("cellar") == "online")
-    before = len(ear.of("cellar"))
-    eventually(lambda: len(ear.of("cellar")) > before)
+    eventually(lambda: recorder.last("cellar") == "online")
+    before = len(recorder.of("cellar"))
+    eventually(lambda: len(recorder.of("cellar")) > before)
     process.terminate()
     assert process.wait(timeout=30) == 0
-    eventually(lambda: all(ear.last(name) == "offline" for name in good))
+    eventually(lambda: all(recorder.last(name) == "offline" for name in good))
 
 
-def test_a_driver_that_never_returns_stops_nobody_else(reader: Reader, ear: Ear, eventually: Eventually) -> None:
+def test_a_driver_that_never_returns_stops_nobody_else(
+    reader: Reader, recorder: Recorder, eventually: Eventually
+) -> None:
     folder = reader.tree.dht()
     (folder / "in_temp_input").unlink()
     os.mkfifo(folder / "in_temp_input")  # opening it waits for ever, as a driver that hangs
     reader.tree.bme280()
     process = reader.start()
-    eventually(lambda: len(ear.of("bme280_1-0076")) >= 10)
-    assert len(ear.of("dht11_4")) == 0
+    eventually(lambda: len(recorder.of("bme280_1-0076")) >= 10)
+    assert len(recorder.of("dht11_4")) == 0
     process.terminate()
     assert process.wait(timeout=30) == 0
 
 
-def test_counted_pulses_survive_kill_9(reader: Reader, ear: Ear, eventually: Eventually, tmp_path: Path) -> None:
+def test_counted_pulses_survive_kill_9(
+    reader: Reader, recorder: Recorder, eventually: Eventually, tmp_path: Path
+) -> None:
     package, wire = tmp_path / "stand_in/gpiod", tmp_path / "wire"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text(GPIOD)
@@ -134,9 +138,11 @@ def test_counted_pulses_survive_kill_9(reader: Reader, ear: Ear, eventually: Eve
         partial.replace(wire)
 
     def told(count: int) -> bool:
-        return bool(ear.newest("gas").get("pulses") == count)
+        return bool(recorder.newest("gas").get("pulses") == count)
 
-    section = '[[sensor_reader.counters]]\nname = "gas"\nchip = "gpiochip0"\nline = 4\ninterval = 0.2\nstart = 1000\n'
+    section = (
+        '[[sensor_reader.counters]]\nname = "gas"\nchip = "gpiochip0"\nline = 4\ninterval = 0.2\ninitial_count = 1000\n'
+    )
     environment = {"PYTHONPATH": str(package.parent), "WIRE": str(wire)}
     pulse(0)
     process = reader.start(section, **environment)
@@ -146,9 +152,9 @@ def test_counted_pulses_survive_kill_9(reader: Reader, ear: Ear, eventually: Eve
     eventually(lambda: told(1030))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    before = len(ear.of("gas"))
+    before = len(recorder.of("gas"))
     process = reader.start(section, **environment)
-    eventually(lambda: len(ear.of("gas")) > before)  # the line is open again
+    eventually(lambda: len(recorder.of("gas")) > before)  # the line is open again
     assert told(1030)
     pulse(35)
     eventually(lambda: told(1035))
@@ -157,11 +163,11 @@ def test_counted_pulses_survive_kill_9(reader: Reader, ear: Ear, eventually: Eve
 
 
 def test_a_line_that_is_not_there_is_offline_and_said_once(
-    reader: Reader, ear: Ear, eventually: Eventually, processes: Processes
+    reader: Reader, recorder: Recorder, eventually: Eventually, processes: Processes
 ) -> None:
     process = reader.start('[[sensor_reader.counters]]\nname = "gas"\nline = 17\n')
-    eventually(lambda: ear.last("gas") == "offline")
-    eventually(lambda: ear.of("system"))
+    eventually(lambda: recorder.last("gas") == "offline")
+    eventually(lambda: recorder.of("system"))
     process.terminate()
     assert process.wait(timeout=30) == 0
     assert processes.said().count("no GPIO chip has a line GPIO17") == 1

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import LocalBroker, Processes, Starter
-from tests.ear import Ear
+from tests.mqtt_recorder import Recorder
 
 Wait = Callable[[Callable[[], Any]], Any]
 Start = Callable[[str], subprocess.Popen[bytes]]
@@ -53,7 +53,7 @@ class Line:
         return b""
 
 
-class Watcher(Ear):
+class Watcher(Recorder):
     """Hears what the bridge says of its ports."""
 
     def port(self, name: str) -> dict[str, Any]:

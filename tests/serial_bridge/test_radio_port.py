@@ -11,7 +11,7 @@ import pytest
 import simulator
 from heliograph import topics
 from tests.conftest import Processes
-from tests.ear import NODE
+from tests.mqtt_recorder import NODE
 from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, Write, is_gone, port
 
 FIRST = 'group = 210\nfrequency = 433\nbase_id = 5\nquiet = "on"\ncalibration = "230V"\n'
@@ -91,13 +91,13 @@ def test_a_set_message_is_packed_and_sent_to_its_node(
     for wrong in (b"14,38", b"[1]", b"[1,2,3,4,5,6,70000]", b'{"hour": 1}', b"\xff"):
         watcher.bus.publish(topic, wrong, qos=1)
     watcher.bus.publish(topics.device(NODE, "somebody_elses", "set"), b"[1]", qos=1)
-    back = topics.response(NODE, "ear", "set")
+    back = topics.response(NODE, "recorder", "set")
     answered: dict[str, Any] = {"qos": 1, "response_topic": back, "correlation": b"1"}
     watcher.bus.publish(topic, b"[14,38]", **answered)
     watcher.bus.publish(topic, b"[14,38,34,700,138,2700,829]", **answered)
     eventually(wrote(line, expected))
-    eventually(lambda: len(watcher.answers) == 2)
-    refusal, receipt = watcher.answers
+    eventually(lambda: len(watcher.responses) == 2)
+    refusal, receipt = watcher.responses
     assert refusal["refused"] == {"packet": "2 values, the node gets 7"}
     assert receipt["values"] == {"1": 14, "2": 38, "3": 34, "4": 700, "5": 138, "6": 2700, "7": 829}
     line.pull_out()
