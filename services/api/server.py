@@ -20,7 +20,7 @@ from heliograph.errors import ConfigError, MessageError, StoreAway, StoreDamaged
 from heliograph.service import Service
 from heliograph.store import open_reader
 from heliograph.store.interface import Point, Reader, Series
-from services.api import page
+from services.api import dashboard
 from services.api.app import create_app
 from services.api.history import History
 from services.api.ingest import keys
@@ -28,7 +28,7 @@ from services.api.ingest.opening import open_ingest
 from services.api.ingest.options import Emoncms, Pimonitor, SmartPlug
 from services.api.ingest.routes import Ingest, PlugPort
 from services.api.live import Live
-from services.api.uploads import Uploader
+from services.api.uploads.client import UploaderClient
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         emoncms=options.emoncms,
     )
     _follow(service, live)
-    if not (page.STATIC / "vendor").is_dir():
+    if not (dashboard.STATIC / "vendor").is_dir():
         log.warning("the dashboard's packages are missing: run scripts/frontend")
     app: ASGIApp = create_app(
         live,
@@ -126,7 +126,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         connected=lambda: service.bus.connected,
         origins=options.origins,
         ingest=ingest,
-        uploader=Uploader(
+        uploader=UploaderClient(
             Requests(service.bus, service.node, service.name).ask, ingest.gate, live, service.node, options.managers
         ),
     )

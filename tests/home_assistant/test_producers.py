@@ -10,7 +10,7 @@ from services.modbus_poller import encoding, models
 from services.mqtt_importer import families
 from services.mqtt_importer.parsing.parsed import ParsedMessage
 from services.mqtt_importer.source import MqttSource
-from services.sensor_reader import health
+from services.sensor_reader.sources import system
 from tests.home_assistant.rules import refusals
 from tests.mqtt_importer import family_cases
 
@@ -18,7 +18,7 @@ from tests.mqtt_importer import family_cases
 def modbus(name: str) -> Info:
     model = models.load(name)
     return Info(
-        model.head.model, {channel: model.channel(channel) for channel in model.registers}, 10.0, "modbus_poller"
+        model.header.model, {channel: model.channel(channel) for channel in model.registers}, 10.0, "modbus_poller"
     )
 
 
@@ -43,8 +43,8 @@ def test_a_register_of_texts_is_none_of_them() -> None:
 
 
 def test_a_holding_register_that_is_a_state_takes_what_a_switch_sends() -> None:
-    register = models.Register(address=1, table="holding", kind="state", write=(0, 1))
-    model = models.Model(models.Head("x", "x"), {"relay": register})
+    register = models.Register(address=1, table="holding", kind="state", writable=(0, 1))
+    model = models.Model(models.Header("x", "x"), {"relay": register})
     assert [encoding.raw(model, "relay", value) for value in (True, False, 1, 0)] == [[1], [0], [1], [0]]
     assert model.channel("relay").writable == (0, 1)
 
@@ -90,5 +90,5 @@ def test_a_number_of_esphome_has_the_limits_of_its_discovery_message() -> None:
 
 
 def test_the_health_of_the_machine_is_shown_with_all_its_classes() -> None:
-    channels = {**health.LOAD, **health.DISK, **health.UPTIME}
+    channels = {**system.LOAD, **system.DISK, **system.UPTIME}
     assert discovery.refusals(Info("x", channels)) == 0

@@ -14,10 +14,10 @@ import msgspec
 import pytest
 
 from scripts import tools
-from services.uploader import kinds
-from services.uploader.outgoing import Outlet, Target
+from services.uploader import targets
+from services.uploader.target import MappedChannel, Target
 from tests.conftest import free_port
-from tests.uploader.servers.rows import home
+from tests.uploader.servers.rows import context
 
 START_SECONDS = 60.0
 T = TypeVar("T")
@@ -49,10 +49,10 @@ class OpenTargets:
     def __init__(self) -> None:
         self._open: list[Target] = []
 
-    def add(self, wanted: type[T], options: Mapping[str, object], *outlets: Outlet) -> T:
+    def add(self, wanted: type[T], options: Mapping[str, object], *outlets: MappedChannel) -> T:
         """Open a target, which is to be of this class."""
-        module = kinds.load(str(options["kind"]))
-        target = module.target(msgspec.convert(options, module.Options), home(*outlets))
+        kind = targets.load(str(options["kind"]))
+        target = msgspec.convert(options, kind).open(context(*outlets))
         self._open.append(target)
         assert isinstance(target, wanted)
         return target
