@@ -56,7 +56,7 @@ def free_port() -> int:
 
 
 def mosquitto_command() -> str:
-    return tools.found("mosquitto")
+    return tools.find("mosquitto")
 
 
 class LocalBroker:

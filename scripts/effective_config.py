@@ -1,4 +1,4 @@
-"""What scripts/start adds to a configuration: its own broker, and the simulated site."""
+"""Completes a configuration for scripts/start: its own broker, and the simulated site."""
 
 import getpass
 import subprocess
@@ -55,7 +55,7 @@ EMONTX_CM = {
 def complete(
     file: dict[str, Any], data: Path, host: str, port: int, broker_port: int | None, *, simulate: bool
 ) -> None:
-    """Make a configuration that services on this machine can start with.
+    """Add to `file`, in place, what services on this machine need to start.
 
     `broker_port` is None if the configuration names the host of another broker.
     """
@@ -83,7 +83,7 @@ def complete(
 
 
 def simulator_arguments(links: Path) -> list[str]:
-    """Return the simulator's arguments: a site where it is morning now."""
+    """Return the arguments of a simulator whose site has morning now; it makes its serial ports in `links`."""
     now = time.gmtime()
     longitude = (MORNING - now.tm_hour - now.tm_min / 60) * 15
     return [
@@ -97,8 +97,8 @@ def simulator_arguments(links: Path) -> list[str]:
 
 
 def broker_command(data: Path, port: int) -> list[str]:
-    """Write a broker's configuration and passwords below the data folder; return the command that runs it."""
-    command = tools.found("mosquitto")
+    """Write the broker's configuration and passwords below the data folder; return the command that runs it."""
+    command = tools.find("mosquitto")
     subprocess.run(
         [sys.executable, tools.ROOT / "scripts/secrets", data / "secrets"], check=True, stdout=subprocess.DEVNULL
     )
