@@ -103,10 +103,16 @@ def broker_command(data: Path, port: int) -> list[str]:
         [sys.executable, tools.ROOT / "scripts/secrets", data / "secrets"], check=True, stdout=subprocess.DEVNULL
     )
     (data / "broker").mkdir(exist_ok=True)
+    own_files = data / "run" / "broker"  # Mosquitto wants them readable for its own user alone
+    own_files.mkdir(mode=0o700, exist_ok=True)
+    for original in (data / "secrets/broker/passwords", tools.ROOT / "mosquitto/acl"):
+        copy = own_files / original.name
+        copy.touch(mode=0o600)
+        copy.write_bytes(original.read_bytes())
     settings = (tools.ROOT / "mosquitto/mosquitto.conf").read_text()
     own = {
-        "password_file": f"{data}/secrets/broker/passwords",
-        "acl_file": f"{tools.ROOT}/mosquitto/acl",
+        "password_file": f"{own_files}/passwords",
+        "acl_file": f"{own_files}/acl",
         "persistence_location": f"{data}/broker/",
         "include_dir": "",
         "listener": f"{port} 127.0.0.1",
