@@ -9,8 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from scripts import tools
-from tests.conftest import free_port
+from tests.conftest import free_port, optional_program
 
 NOBODY = 65534  # PostgreSQL refuses to run as root
 START_SECONDS = 60.0
@@ -41,7 +40,7 @@ class Server:
         self._port = free_port()
         made = subprocess.run(
             [
-                tools.find("initdb"),
+                optional_program("initdb"),
                 "--no-sync",
                 "-A",
                 "trust",
@@ -71,7 +70,7 @@ class Server:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    tools.find("postgres"),
+                    optional_program("postgres"),
                     "-D",
                     self._data,
                     "-h",
