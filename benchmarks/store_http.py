@@ -14,6 +14,7 @@ from benchmarks.processes import Measured, free_port, wait_for
 from benchmarks.store_data import NODE
 from benchmarks.store_make import make
 from benchmarks.store_questions import DAY, extent
+from heliograph.store import folder as store_of
 from heliograph.store import open_reader
 from scripts import tools
 
@@ -49,10 +50,13 @@ def main() -> None:
         start, end = extent(reader)
         reader.close()
         broker, port = free_port(), free_port()
+        data = folder / "data"
+        data.mkdir()
+        (data / "store").symlink_to(store_of(store))
         config = folder / "config.toml"
         config.write_text(
-            f'[node]\nname = "{NODE}"\ndata = "{folder / "data"}"\nclock = "trust"\n[broker]\nport = {broker}\n'
-            f'[api]\nport = {port}\nstore = "{store}"\n'
+            f'[node]\nname = "{NODE}"\ndata = "{data}"\nclock = "trust"\n[broker]\nport = {broker}\n'
+            f"[api]\nport = {port}\n"
         )
         settings = folder / "mosquitto.conf"
         settings.write_text(f"listener {broker} 127.0.0.1\nallow_anonymous true\nuser root\n")

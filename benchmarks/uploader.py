@@ -19,12 +19,12 @@ from benchmarks.processes import Measured, free_port, wait_for
 from benchmarks.store_rivals_influx import SETTINGS
 from heliograph.store import open_reader
 from scripts import tools
-from services.uploader.influxdb import ROWS
-from services.uploader.kinds import parsed
-from services.uploader.lines import Names, Writer
-from services.uploader.readings import Readings
-from services.uploader.selection import Selection
-from services.uploader.source import Channels
+from services.uploader.engine.raw_source import RawSource
+from services.uploader.engine.selection import Selection
+from services.uploader.engine.source import ChannelMap
+from services.uploader.targets import parse_options
+from services.uploader.targets.influxdb.target import ROWS
+from services.uploader.targets.shared.line_writer import LineWriter, Names
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.1  # between two looks at how far it has come
@@ -81,8 +81,8 @@ def bodies(data: Path, folder: Path) -> tuple[int, int]:
     """Write the bodies of all requests to files; return how many rows and values they have."""
     folder.mkdir()
     reader = open_reader(data)
-    readings = Readings(reader, Channels(reader, Selection(parsed({"kind": "file", "name": "bench"}))), 0.0)
-    writer = Writer(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
+    readings = RawSource(reader, ChannelMap(reader, Selection(parse_options({"kind": "file", "name": "bench"}))), 0.0)
+    writer = LineWriter(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
     cursor, rows, values = 0.0, 0, 0
     while (parcel := readings.parcel(cursor, readings.head(0.0), ROWS)).upto > cursor:
         some = parcel.rows
@@ -118,7 +118,7 @@ def upload(server: Server, data: Path, folder: Path, rows: int) -> tuple[float, 
 def _sent(state: Path) -> int | None:
     with closing(sqlite3.connect(f"{state.as_uri()}?mode=ro", uri=True)) as database:
         try:
-            row = database.execute("SELECT known FROM target WHERE name = 'bench'").fetchone()
+            row = database.execute("SELECT state FROM target WHERE name = 'bench'").fetchone()
         except sqlite3.OperationalError:
             return None
     return int(json.loads(row[0])["sent"]) if row and row[0] else None

@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import GenericAlias
 from typing import Any, ClassVar, Literal, TypeVar
@@ -24,9 +24,12 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     A `__post_init__` that raises ValueError refuses a section, in words of one line.
     `RENAMED` maps the former name of an option to its present one, or to the section and option it moved to
     ("[node] store"): the error about the former name then says the present one. Subclasses inherit the entries.
+    `RESOLVED_LATER` names options that stay as written, "$NAME" or "file:PATH": only the services that need them can
+    resolve them (see `resolved`), and the others need not have the secret.
     """
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
+    RESOLVED_LATER: ClassVar[frozenset[str]] = frozenset()
 
 
 def _hostname() -> str:
@@ -34,10 +37,16 @@ def _hostname() -> str:
 
 
 class Node(Config, frozen=True):
-    """The [node] section: what this machine is called, and where its services keep their state."""
+    """The [node] section: what this machine is called, and where its services keep their state and the store.
+
+    `store_location.configured` resolves and checks `store`.
+    """
+
+    RESOLVED_LATER: ClassVar[frozenset[str]] = frozenset({"store"})
 
     name: str = msgspec.field(default_factory=_hostname)
     data: str = "data"
+    store: str = ""
     clock: Literal["auto", "file", "trust"] = "auto"
     clock_file: str = "/run/systemd/timesync/synchronized"
 
@@ -94,7 +103,8 @@ def _converted(kind: Any, file: Mapping[str, Any], name: str, path: Path, servic
     written = file.get(name, {})
     where = f"{path}: [{name}]"
     try:
-        return msgspec.convert(_resolved(written, where, service), kind)
+        later: Collection[str] = getattr(kind, "RESOLVED_LATER", ())
+        return msgspec.convert(_resolved(written, where, service, later), kind)
     except msgspec.ValidationError:
         raise ConfigError(where + _mistake(kind, written)) from None
 
@@ -120,14 +130,21 @@ def _is_file(value: str) -> bool:
     return value.startswith("file:")
 
 
-def _resolved(value: Any, where: str, service: str) -> Any:
-    """Replace "$NAME" by the environment's value and "file:PATH" by the file's content."""
+def _resolved(value: Any, where: str, service: str, later: Collection[str] = ()) -> Any:
     if isinstance(value, dict):
-        return {key: _resolved(item, f"{where} {key}", service) for key, item in value.items()}
+        return {
+            key: item if key in later else _resolved(item, f"{where} {key}", service) for key, item in value.items()
+        }
     if isinstance(value, list):
         return [_resolved(item, f"{where}[{index}]", service) for index, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
+    return resolved(value, where, service) if isinstance(value, str) else value
+
+
+def resolved(value: str, where: str, service: str) -> str:
+    """Return what a value refers to: "$NAME" a variable of the environment, "file:PATH" the text of a file.
+
+    Any other value is returned as it is. Raises ConfigError, which names `where` and not what is there.
+    """
     if match := _VARIABLE.fullmatch(value):
         variable = match[1].replace("{service}", service)
         if variable not in os.environ:

@@ -1,14 +1,13 @@
 """The [quality."DEVICE/CHANNEL"] sections: what the owner of a node knows better about a channel than its device."""
 
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from heliograph import config, units
+from heliograph import config, series_patterns, units
 from heliograph.config import Config
 from heliograph.errors import ConfigError
 
@@ -16,7 +15,7 @@ HEARTBEAT_SECONDS = 300.0
 SPIKE_READINGS = 5
 MOST_SPIKE_READINGS = 101
 
-_PATTERN = re.compile(r"[a-z0-9_*-]+/[a-z0-9_*]+")
+_PARTS = ("device", "channel")
 
 
 class Rule(Config, frozen=True):
@@ -71,10 +70,12 @@ def read(file: Mapping[str, Any], path: Path) -> dict[str, Rule]:
     """Return the rules of a configuration by their patterns, in its order; raise ConfigError if one is wrong."""
     written = file.get("quality", {})
     for pattern in written if isinstance(written, Mapping) else ():
-        if not _PATTERN.fullmatch(pattern):
+        try:
+            series_patterns.check(pattern, _PARTS)
+        except ValueError:
             raise ConfigError(
-                f'{path}: [quality] {pattern!r:.80}: expected [quality."DEVICE/CHANNEL"]: small letters, digits, _, and * for any'
-            )
+                f'{path}: [quality] {pattern!r:.80}: expected [quality."DEVICE/CHANNEL"]: {series_patterns.SYNTAX}'
+            ) from None
     rules = config.tables(Rule, file, "quality", path)
     for pattern, rule in rules.items():
         if rule.min is not None and rule.max is not None and rule.min > rule.max:
@@ -86,7 +87,7 @@ class Rules:
     """Finds the rule of a channel; remembers which rules have never been asked for."""
 
     def __init__(self, rules: Mapping[str, Rule]) -> None:
-        self._rules = [(_parts(pattern), pattern, rule) for pattern, rule in rules.items()]
+        self._rules = dict(rules)
         self._matched: set[str] = set()
 
     def __bool__(self) -> bool:
@@ -95,15 +96,15 @@ class Rules:
 
     def concern(self, device: str) -> bool:
         """Whether any rule is about a device."""
-        return any(devices.fullmatch(device) for (devices, _), _, _ in self._rules)
+        return any(series_patterns.matches(pattern.partition("/")[0], device) for pattern in self._rules)
 
     def of(self, device: str, channel: str) -> Rule | None:
         """Return the options of all rules that match, of which later ones count more; None if none matches."""
         options: dict[str, object] = {}
         matching = [
             (pattern, rule)
-            for (devices, channels), pattern, rule in self._rules
-            if devices.fullmatch(device) and channels.fullmatch(channel)
+            for pattern, rule in self._rules.items()
+            if series_patterns.matches(pattern, f"{device}/{channel}")
         ]
         for _, rule in matching:
             options |= {name: value for name, value in msgspec.structs.asdict(rule).items() if value is not None}
@@ -112,13 +113,4 @@ class Rules:
 
     def unmatched(self) -> list[str]:
         """Return the patterns that no channel has matched so far."""
-        return [pattern for _, pattern, _ in self._rules if pattern not in self._matched]
-
-
-def _parts(pattern: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    device, _, channel = pattern.partition("/")
-    return _compiled(device), _compiled(channel)
-
-
-def _compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile("[a-z0-9_-]*".join(map(re.escape, pattern.split("*"))))
+        return [pattern for pattern in self._rules if pattern not in self._matched]

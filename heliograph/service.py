@@ -13,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from heliograph import __version__, config, heartbeat, rules, topics
+from heliograph import __version__, config, heartbeat, rules, store_location, topics
 from heliograph.bus import Bus
 from heliograph.clock import Clock
 from heliograph.errors import ConfigError, StoreDamaged
@@ -21,6 +21,7 @@ from heliograph.messages import SetAside, Status, encode
 from heliograph.producer import Producer
 from heliograph.quality import Quality
 from heliograph.rules import Rule
+from heliograph.store_location import StoreLocation
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +29,6 @@ C = TypeVar("C", bound=config.Config)
 STATUS_SECONDS = 30.0
 REMEMBERED_INPUTS = 10
 SHOWN_CHARACTERS = 200
-REFUSED_SECONDS = 2.0  # until a disk that refused is tried again
 
 
 class Service:
@@ -46,11 +46,13 @@ class Service:
         persistent: bool = False,
         path: Path = Path("config.toml"),
         quality: Mapping[str, Rule] | None = None,
+        store: StoreLocation | None = None,
     ) -> None:
         self.name = name
         self.path = path
         self.node = node.name
         self.data = Path(node.data)
+        self._store = store
         self._quality = Quality(quality or {}, self.set_aside)
         self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))
         self._topic = topics.service(node.name, name, "status")
@@ -97,6 +99,13 @@ class Service:
             retain=True,
         )
         self.bus.__exit__()
+
+    @property
+    def store(self) -> StoreLocation:
+        """Where the node's store is; known to a service that says `uses_store` to `run`."""
+        if self._store is None:
+            raise RuntimeError("a service that opens the store says so to run: uses_store=True")
+        return self._store
 
     def producer(self) -> Producer:
         """Return what publishes this service's readings; raise ConfigError if its outbox is in use or out of reach."""
@@ -160,25 +169,6 @@ class Service:
                 return
             time.sleep(min(left, heartbeat.BEAT_SECONDS))
 
-    def until_stopped(self, work: Callable[[], None], finish: Callable[[], None]) -> NoReturn:
-        """Call `work` again and again, after a while if it raises OSError: the disk refused. In the end, call `finish`.
-
-        For who acknowledges what it was sent only when that is durable: what it has not acknowledged comes again.
-        """
-        try:
-            while True:
-                try:
-                    work()
-                except OSError as error:
-                    log.error("%s; nothing is acknowledged until it can be", error)
-                    self.count("disk_refusals")
-                    self.wait(REFUSED_SECONDS)
-        finally:
-            try:
-                finish()
-            except OSError as error:
-                log.error("%s; what was not kept comes again", error)
-
     def status(self) -> Status:
         """Return how the service is."""
         with self._lock:
@@ -218,6 +208,7 @@ def run(
     main: Callable[[C, Service], None],
     *,
     listen: Callable[[C, Service], None] | None = None,
+    uses_store: bool = False,
 ) -> NoReturn:
     """Read the configuration, connect, and call main until a signal ends the process.
 
@@ -226,33 +217,24 @@ def run(
     away, and sends that with the connection: it would be lost for who subscribes later. It acknowledges every message itself.
     """
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}", description=sys.modules["__main__"].__doc__)
-    parser.add_argument(
-        "config",
-        nargs="?",
-        default="config.toml",
-        type=Path,
-        help="the node's configuration file",
-    )
+    parser.add_argument("config", nargs="?", default="config.toml", type=Path, help="the node's configuration file")
     parser.add_argument("--check", action="store_true", help="only check the configuration")
     arguments = parser.parse_args()
     path: Path = arguments.config
-    logging.basicConfig(
-        level=logging.INFO,
-        format=f"%(levelname).1s {name}: %(message)s",
-        stream=sys.stderr,
-    )
+    logging.basicConfig(level=logging.INFO, format=f"%(levelname).1s {name}: %(message)s", stream=sys.stderr)
     try:
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, name)
         broker = config.section(config.Broker, file, "broker", path, name)
         quality = rules.read(file, path)
         options = config.section(kind, file, name, path, name)
+        store = store_location.configured(node, path, name) if uses_store else None
         if arguments.check:
             sys.exit(0)
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
         threading.excepthook = _end_the_process
-        service = Service(name, node, broker, persistent=listen is not None, path=path, quality=quality)
+        service = Service(name, node, broker, persistent=listen is not None, path=path, quality=quality, store=store)
         if listen:
             listen(options, service)
         with service:

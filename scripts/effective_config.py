@@ -74,8 +74,8 @@ def complete(
         )
         bridge.setdefault("nodes", {}).update({"10": EMONTX, "15": EMONTX_CM, "19": EMONTH})
         devices = [
-            {"name": "tracer", "model": "epever_tracer", "unit": 1, "interval": 5.0},
-            {"name": "grid", "model": "eastron_sdm120", "unit": 2, "interval": 5.0},
+            {"name": "tracer", "model": "epever_tracer", "unit_id": 1, "interval": 5.0},
+            {"name": "grid", "model": "eastron_sdm120", "unit_id": 2, "interval": 5.0},
         ]
         file.setdefault("modbus_poller", {}).setdefault("lines", []).append(
             {"port": str(links / "tracer"), "baud": 115200, "devices": devices}

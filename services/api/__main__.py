@@ -3,4 +3,4 @@
 from heliograph.service import run
 from services.api.server import Api, main
 
-run("api", Api, main)
+run("api", Api, main, uses_store=True)

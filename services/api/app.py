@@ -19,19 +19,23 @@ import heliograph
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.store.interface import Point, Reader, Series
 from services.api import (
+    dashboard,
     export,
     feed,
     freshness,
     metrics,
-    page,
-    patterns,
     queries,
     series,
-    upload_routes,
-    uploads,
     views,
 )
-from services.api.answers import (
+from services.api.errors import Refused
+from services.api.history import History
+from services.api.ingest import routes
+from services.api.ingest.gate import is_foreign
+from services.api.ingest.readings import ReadingGiven
+from services.api.ingest.routes import Ingest
+from services.api.live import Live
+from services.api.schemas import (
     BucketAnswer,
     DeviceAnswer,
     Health,
@@ -45,14 +49,9 @@ from services.api.answers import (
     described_file,
     kept,
 )
-from services.api.errors import Refused
-from services.api.history import History
-from services.api.ingest import routes
-from services.api.ingest.gate import is_foreign
-from services.api.ingest.readings import ReadingGiven
-from services.api.ingest.routes import Ingest
-from services.api.live import Live
-from services.api.uploads import Uploader
+from services.api.uploads import routes as upload_routes
+from services.api.uploads.client import UploaderClient
+from services.api.uploads.schemas import SCHEMAS as UPLOAD_SCHEMAS
 
 STORE_SECONDS = 5.0  # how long /health and /latest wait for the store
 
@@ -87,9 +86,9 @@ def create_app(
     node: str,
     connected: Callable[[], bool],
     origins: Collection[str] = (),
-    static: Path = page.STATIC,
+    static: Path = dashboard.STATIC,
     ingest: Ingest | None = None,
-    uploader: Uploader | None = None,
+    uploader: UploaderClient | None = None,
 ) -> FastAPI:
     """Return the application; `connected` says whether the broker answers, `origins` may read from other pages.
 
@@ -125,7 +124,7 @@ def create_app(
     @app.get("/api/v1/latest", responses=described(LatestAnswer, "By series.", "map"), tags=["readings"])
     async def latest(wanted: SeriesQuery = None) -> Response:
         """The newest value of each series."""
-        names = patterns.parse(wanted or [])
+        names = queries.patterns(wanted or [])
         return answer(views.latest(live, names, await _stored(history)))
 
     @app.get(
@@ -145,7 +144,7 @@ def create_app(
         cursor: NextQuery = None,
     ) -> Response:
         """Raw points by the page, or values per bucket of local time."""
-        names = patterns.parse(wanted or [])
+        names = queries.patterns(wanted or [])
         asked = queries.span(start, end, time.time())
         had = request.headers.get("if-none-match", "")
         text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions)
@@ -176,7 +175,7 @@ def create_app(
         format_name: FormatQuery = None,
     ) -> Response:
         """Raw points or values per bucket as a file of any size."""
-        names, name = patterns.parse(wanted or []), queries.file_format(format_name)
+        names, name = queries.patterns(wanted or []), queries.file_format(format_name)
         asked = queries.span(start, end, time.time())
         text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions)
         found = await history.ask(
@@ -210,7 +209,7 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)  # 6 takes five times as long for 10 % less
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
-    app.add_middleware(page.Headers, content_security_policy=page.policy(static))
+    app.add_middleware(dashboard.Headers, content_security_policy=dashboard.policy(static))
     return app
 
 
@@ -222,7 +221,7 @@ class _Api(FastAPI):
         if self.openapi_schema is None:
             schema = super().openapi()
             schema["components"] = {
-                "schemas": components(ReadingGiven, *uploads.SCHEMAS),
+                "schemas": components(ReadingGiven, *UPLOAD_SCHEMAS),
                 "securitySchemes": routes.SECURITY_SCHEMES,
             }
             for path in schema["paths"].values():

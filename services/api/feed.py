@@ -6,7 +6,7 @@ import msgspec
 from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
-from services.api import patterns
+from services.api import queries
 from services.api.errors import Refused
 from services.api.live import Feed, Live
 
@@ -49,7 +49,7 @@ async def _receive(websocket: WebSocket, live: Live, feed: Feed) -> None:
 def _wanted(message: Message) -> list[str]:
     try:
         text = message.get("text") or message.get("bytes") or b""
-        return patterns.parse(msgspec.json.decode(text, type=Subscription).subscribe)
+        return queries.patterns(msgspec.json.decode(text, type=Subscription).subscribe)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Refused(f'expected {{"subscribe": ["node/device/channel"]}}: {error}') from None
 

@@ -8,7 +8,7 @@ from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.errors import StoreAway
 from heliograph.store.interface import Reader
 
 T = TypeVar("T")
@@ -35,11 +35,10 @@ class _Answer:
 class _Desk(threading.Thread):
     """One thread with a reader of its own, opened when first needed and again after it was away."""
 
-    def __init__(self, name: str, open_reader: Callable[[], Reader], hide: Callable[[str], str]) -> None:
+    def __init__(self, name: str, open_reader: Callable[[], Reader]) -> None:
         # A daemon, because the service stops within 2 s whatever it was asked.
         super().__init__(name=name, daemon=True)
         self._open = open_reader
-        self._hide = hide
         self._reader: Reader | None = None
         self.questions: SimpleQueue[tuple[Callable[[Reader], Any], Future[Any]] | None] = SimpleQueue()
 
@@ -56,10 +55,9 @@ class _Desk(threading.Thread):
             if self._reader is None:
                 self._reader = self._open()
             return question(self._reader)
-        except (StoreAway, StoreDamaged) as error:
-            if isinstance(error, StoreAway):
-                self._close()
-            raise type(error)(self._hide(str(error))) from None
+        except StoreAway:
+            self._close()
+            raise
 
     def _close(self) -> None:
         if self._reader is not None:
@@ -70,12 +68,11 @@ class _Desk(threading.Thread):
 class History:
     """Readers of the store behind a queue, so that a long question does not stop a short one.
 
-    A context manager: leaving it closes the readers. `hide` makes what the store says of
-    itself fit to be shown.
+    A context manager: leaving it closes the readers.
     """
 
-    def __init__(self, open_reader: Callable[[], Reader], readers: int = 2, hide: Callable[[str], str] = str) -> None:
-        self._desks = [_Desk(f"store {number}", open_reader, hide) for number in range(readers)]
+    def __init__(self, open_reader: Callable[[], Reader], readers: int = 2) -> None:
+        self._desks = [_Desk(f"store {number}", open_reader) for number in range(readers)]
         self._idle: asyncio.Queue[_Desk] = asyncio.Queue()
 
     def __enter__(self) -> Self:

@@ -13,8 +13,8 @@ from msgspec import Struct, field
 from heliograph import topics
 from heliograph.errors import MessageError
 from heliograph.messages import Availability, Channel, Info, Reading, Status, Value, decode, is_value
+from heliograph.series_patterns import matches
 from heliograph.store.interface import Point, Series
-from services.api import patterns
 
 _AVAILABILITY: dict[bytes, Availability] = {b"online": "online", b"offline": "offline", b"asleep": "asleep"}
 LATEST = 4102444800.0  # 2100-01-01; a later time is a mistake
@@ -69,7 +69,7 @@ class Feed:
         """Keep a value for the listener if it wants it."""
         wanted = self._wanted.get(series)
         if wanted is None:
-            wanted = self._wanted[series] = any(patterns.matches(pattern, series) for pattern in self._patterns)
+            wanted = self._wanted[series] = any(matches(pattern, series) for pattern in self._patterns)
         if wanted:
             self._pending[series] = newest
             self._news.set()

@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from heliograph.messages import Status, is_value
-from services.api.answers import described_file
 from services.api.live import Device, Live
+from services.api.schemas import described_file
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 UPLOADER = "uploader"
@@ -25,7 +25,7 @@ MOST_SAMPLES = 10_000  # of one metric
 MOST_NAMES = 200  # counters of a service, and targets of an uploader
 LABEL_CHARACTERS = 100
 AVAILABILITIES = ("online", "offline", "asleep", "unknown")
-UPLOAD_STATES = ("running", "waiting", "paused", "inactive", "starting")
+UPLOAD_STATES = ("running", "waiting", "paused", "disabled", "starting")
 
 # Of what services count, these go down as well.
 OUTBOX = {
@@ -47,8 +47,8 @@ UPLOAD_AGES = {
 }
 UPLOAD_COUNTERS = {
     "sent": ("upload_sent_rows", "Rows that the target took."),
-    "dropped": ("upload_dropped_letters", "Dead letters that were too many."),
-    "passed_over": ("upload_passed_over_rows", "Rows that were too old for the target."),
+    "dropped": ("upload_dropped_dead_letters", "Dead letters dropped because there were too many."),
+    "skipped": ("upload_skipped_rows", "Rows skipped because they were too old for the target."),
 }
 
 ValuesQuery = Annotated[bool, Query(description="Also the newest value of every channel that is a number.")]

@@ -1,16 +1,18 @@
-"""The parameters of /series and /export, from text to what the store is asked."""
+"""The parameters of questions about series, from text to what the store is asked."""
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from heliograph import series_patterns
 from heliograph.store import buckets
 from heliograph.store.interface import FUNCTIONS, Function
 from services.api import formats
 from services.api.errors import Refused
 
+SERIES_LIMIT = 200  # names or patterns in one question
 BUCKET_LIMIT = 20_000  # buckets of one series
 CELL_LIMIT = 200_000  # buckets of all series of one answer
 POINT_LIMIT = 100_000  # raw points of one page
@@ -39,6 +41,27 @@ _SUGGESTED = (
     "1y",
 )
 _ZONE = re.compile(r"[A-Za-z0-9_+-]{1,32}(/[A-Za-z0-9_+-]{1,32}){0,2}")
+
+
+def patterns(texts: Iterable[str]) -> list[str]:
+    """Return the series names and patterns of comma-separated lists, each once; raise Refused for anything else."""
+    found = list(dict.fromkeys(part.strip() for text in texts for part in text.split(",") if part.strip()))
+    if not found:
+        raise Refused("series is missing: name one or more as node/device/channel; * matches within one part")
+    if len(found) > SERIES_LIMIT:
+        raise Refused(f"{len(found)} series at once; at most {SERIES_LIMIT}, and * matches many")
+    try:
+        return [series_patterns.check(pattern) for pattern in found]
+    except ValueError as error:
+        raise Refused(str(error)) from None
+
+
+def select(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
+    """Return the names that the patterns match, sorted; raise Refused (404) for a full name that does not exist."""
+    try:
+        return series_patterns.select(patterns, names)
+    except KeyError as error:
+        raise Refused(f"no series {error.args[0]}; /api/v1/devices lists what there is", status=404) from None
 
 
 def time(name: str, text: str) -> float:

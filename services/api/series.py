@@ -7,10 +7,10 @@ import msgspec
 
 from heliograph.store.buckets import BucketError, automatic, edges
 from heliograph.store.interface import Function, Reader, Series
-from services.api import freshness, patterns, queries
-from services.api.answers import RawAnswer, RawSeries
+from services.api import freshness, queries
 from services.api.errors import Refused
 from services.api.queries import DAY, Cursor, Span
+from services.api.schemas import RawAnswer, RawSeries
 
 BUCKETED_LIMIT = 200  # series of one bucketed answer
 SCAN_LIMIT = 20_000_000  # values that the store looks at for one answer
@@ -28,7 +28,7 @@ class Found(NamedTuple):
 def matching(reader: Reader, wanted: Sequence[str]) -> list[Series]:
     """Return the series of the store that are wanted, in order of their names; raise Refused if one is not there."""
     known = {one.name: one for one in reader.series()}
-    return [known[name] for name in patterns.select(wanted, known)]
+    return [known[name] for name in queries.select(wanted, known)]
 
 
 def raw(

@@ -4,6 +4,9 @@ import asyncio
 import contextlib
 import logging
 import socket
+from collections.abc import Mapping
+from functools import partial
+from typing import ClassVar
 
 import msgspec
 import uvicorn
@@ -15,8 +18,9 @@ from heliograph.commands import Requests
 from heliograph.config import Config
 from heliograph.errors import ConfigError, MessageError, StoreAway, StoreDamaged
 from heliograph.service import Service
+from heliograph.store import open_reader
 from heliograph.store.interface import Point, Reader, Series
-from services.api import page, place
+from services.api import dashboard
 from services.api.app import create_app
 from services.api.history import History
 from services.api.ingest import keys
@@ -24,7 +28,7 @@ from services.api.ingest.opening import open_ingest
 from services.api.ingest.options import Emoncms, Pimonitor, SmartPlug
 from services.api.ingest.routes import Ingest, PlugPort
 from services.api.live import Live
-from services.api.uploads import Uploader
+from services.api.uploads.client import UploaderClient
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +41,10 @@ MESSAGE_BYTES = 65_536  # longest subscription
 class Api(Config, frozen=True, kw_only=True):
     """The [api] section."""
 
+    RENAMED: ClassVar[Mapping[str, str]] = {"store": "[node] store"}
+
     host: str = "127.0.0.1"
     port: int = 8000
-    store: str = ""
     origins: tuple[str, ...] = ()
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     managers: tuple[str, ...] = ()
@@ -50,10 +55,9 @@ class Api(Config, frozen=True, kw_only=True):
     emoncms: Emoncms = Emoncms()
 
     def __post_init__(self) -> None:
-        """Refuse a port that nothing can listen on, a store that is none, and origins that no browser sends."""
+        """Refuse a port that nothing can listen on, and origins that no browser sends."""
         if not 0 < self.port < 65536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535")
-        place.check(self.store)
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise ValueError(f"origins: {origin!r} is not an origin such as https://example.org")
@@ -80,11 +84,10 @@ def _check_key(name: str, text: str) -> None:
 
 def main(options: Api, service: Service) -> None:
     """Answer until the process is told to stop."""
-    reader, hide = place.opener(options.store, service.data), place.hider(options.store)
     ports = [port for port in (options.port, options.smartplug.port) if port]
     with contextlib.ExitStack() as open_things:
         listeners = [open_things.enter_context(_listen(options.host, port)) for port in ports]
-        history = open_things.enter_context(History(reader, hide=hide))
+        history = open_things.enter_context(History(partial(open_reader, service.store.data, url=service.store.url)))
         asyncio.run(_serve(options, service, listeners, history))
 
 
@@ -114,7 +117,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         emoncms=options.emoncms,
     )
     _follow(service, live)
-    if not (page.STATIC / "vendor").is_dir():
+    if not (dashboard.STATIC / "vendor").is_dir():
         log.warning("the dashboard's packages are missing: run scripts/frontend")
     app: ASGIApp = create_app(
         live,
@@ -123,7 +126,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         connected=lambda: service.bus.connected,
         origins=options.origins,
         ingest=ingest,
-        uploader=Uploader(
+        uploader=UploaderClient(
             Requests(service.bus, service.node, service.name).ask, ingest.gate, live, service.node, options.managers
         ),
     )

@@ -1,6 +1,8 @@
 """The line itself: the only module that knows pymodbus and its habits."""
 
+import errno
 import logging
+import os
 import socket
 import struct
 import termios
@@ -15,13 +17,14 @@ from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
-from services.modbus_poller.answers import (
+from services.modbus_poller.errors import (
     GATEWAY,
     Garbled,
     LineDown,
     Mismatched,
     Refused,
     Silent,
+    explained,
 )
 from services.modbus_poller.models import BITS
 from services.modbus_poller.options import Line
@@ -84,7 +87,7 @@ class _SerialPort(ModbusSerialClient):
                 self.socket.reset_input_buffer()
                 time.sleep(SETTLE_SECONDS)
         except (OSError, termios.error) as error:
-            raise LineDown(str(error)) from None
+            raise LineDown(_reason(error)) from None
 
 
 class _TcpConnection(ModbusTcpClient):
@@ -135,10 +138,10 @@ class Client:
         self._gap = 0.0
         self._wire: _SerialPort | _TcpConnection
         if line.serial:
-            self._gap = GAP_BITS / line.speed if line.speed <= 19200 else GAP_SECONDS
+            self._gap = GAP_BITS / line.baudrate if line.baudrate <= 19200 else GAP_SECONDS
             self._wire = _SerialPort(
                 line.port,
-                baudrate=line.speed,
+                baudrate=line.baudrate,
                 parity=line.parity[0].upper(),
                 stopbits=line.stopbits,
                 timeout=line.timeout,
@@ -161,7 +164,7 @@ class Client:
         try:
             self._wire.connect()
         except (OSError, ValueError, termios.error) as error:
-            raise LineDown(str(error)) from None
+            raise LineDown(_reason(error)) from None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -171,7 +174,7 @@ class Client:
     def read(self, unit: int, function: int, address: int, count: int, pause: float = 0.0) -> list[int]:
         """Return registers, or bits as 0 and 1, of a unit; wait `pause` seconds before.
 
-        Raises Silent, Garbled, Mismatched, Refused or LineDown (see answers.py).
+        Raises Silent, Garbled, Mismatched, Refused or LineDown (see errors.py).
         """
         ask = {
             1: self._wire.read_coils,
@@ -211,7 +214,7 @@ class Client:
         if answer.isError():
             code = int(getattr(answer, "exception_code", 0))
             if code in GATEWAY:
-                raise Silent(f"exception {code} of the gateway")
+                raise Silent(f"the gateway reports {explained(code)}")
             raise Refused(code)
         return answer
 
@@ -225,19 +228,19 @@ class Client:
             except ConnectionException as error:
                 self._wire.close()
                 if self._line.serial:
-                    raise LineDown(error.string) from None
+                    raise LineDown(_reason(error.__context__ or error)) from None
                 if attempt == 2:
-                    raise Silent("it closes the connection") from None
+                    raise Silent("closes the connection") from None
             except (ModbusException, ValueError, IndexError, struct.error):
                 # pymodbus finds its way through noise by more than one exception.
                 self._wire.settle()
                 if self._heard:
                     raise Garbled(self._heard.hex(" ")) from None
-                raise Silent(f"no answer in {self._line.timeout} s") from None
-        raise Silent("it closes the connection")
+                raise Silent(f"no response within {self._line.timeout} s") from None
+        raise Silent("closes the connection")
 
     def _keep_quiet(self, pause: float) -> None:
-        quiet = max(self._gap, self._line.pause, pause)
+        quiet = max(self._gap, self._line.request_delay, pause)
         wait = self._quiet_since + quiet - time.monotonic()
         if wait > 0:
             time.sleep(wait)
@@ -246,3 +249,11 @@ class Client:
         if not sending:
             self._heard = data
         return data
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a port or host cannot be used, in the words of the system: pyserial's have the path twice."""
+    number = error.errno if isinstance(error, OSError) else error.args[0] if isinstance(error, termios.error) else None
+    if number == errno.EAGAIN:
+        return "in use by another program"
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)

@@ -18,8 +18,8 @@ def value(model: Model, channel: str, raw: Sequence[int]) -> Value | None:
     if model.function(channel) in BITS:
         number: int | float = int(bool(raw[0]))
         return _named(register, int(number)) if register.texts else bool(number)
-    number = _number(register, raw, model.head.words == "low first")
-    if model.head.missing and isinstance(number, int) and number == _missing(register):
+    number = _number(register, raw, model.header.word_order == "little")
+    if model.header.all_ones_is_null and isinstance(number, int) and number == _missing(register):
         return None
     if isinstance(number, int) and register.bits:
         high, low = register.bit_range

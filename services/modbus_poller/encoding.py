@@ -18,17 +18,17 @@ def raw(model: Model, channel: str, value: Value) -> list[int]:
     """
     register = model.registers.get(channel)
     if register is None:
-        raise NotWritable("there is no such channel")
-    if register.write is None:
-        raise NotWritable("it can only be read")
+        raise NotWritable("no such channel")
+    if register.writable is None:
+        raise NotWritable("it is read-only")
     number = _number(register, value, model.function(channel) in BITS)
-    low, high = register.write
+    low, high = register.writable
     if not low <= number <= high:
         raise NotWritable(f"{value} is not between {low:g} and {high:g}")
     if model.function(channel) in BITS:
         return [int(number)]
     words = _words(register, number)
-    return words[::-1] if model.head.words == "low first" else words
+    return words[::-1] if model.header.word_order == "little" else words
 
 
 def _number(register: Register, value: Value, bit: bool) -> int | float:

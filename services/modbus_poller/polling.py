@@ -9,7 +9,7 @@ import msgspec
 
 from heliograph import messages
 from services.modbus_poller import decoding, encoding, models, reads
-from services.modbus_poller.answers import (
+from services.modbus_poller.errors import (
     ILLEGAL,
     Garbled,
     Mismatched,
@@ -61,7 +61,7 @@ class Polled:
         """Return what others are told about the device, without what it refuses."""
         left_out = self.left_out
         return messages.Info(
-            self.model.head.model,
+            self.model.header.model,
             {name: self.model.channel(name) for name in self.model.registers if name not in left_out},
             self.device.interval,
             service,
@@ -116,14 +116,14 @@ class Polled:
             try:
                 words = encoding.raw(self.model, channel, value)
                 span = reads.spans(self.model, [channel])[0]
-                single = self.model.head.write_function if span.count == 1 else 16
+                single = self.model.header.write_function if span.count == 1 else 16
                 write(5 if span.function in models.BITS else single, span.address, words)
                 words = _twice(read, Block((span,)))
                 now = decoding.value(self.model, channel, words)
             except ValueError as error:
                 refused[channel] = str(error)
             except Refused as no:
-                refused[channel] = f"the device says no: {no}"
+                refused[channel] = f"the device refused it: {no}"
             except (Silent, Garbled, Mismatched) as lost:
                 refused[channel] = f"not confirmed: {lost}"
             else:
@@ -147,7 +147,7 @@ class Polled:
                 result.bad.append(Bad(f"asked for {block}", str(other)))
             except (Silent, Garbled) as silence:
                 if isinstance(silence, Garbled):
-                    result.bad.append(Bad("noise on the line", str(silence)))
+                    result.bad.append(Bad("not a Modbus response", str(silence)))
                 result.failure = said(silence)
                 return
             else:
@@ -176,13 +176,15 @@ class Polled:
         """Return what there is to read, by how often."""
         every: dict[float, list[str]] = {}
         for name, register in self.model.registers.items():
-            every.setdefault(register.every, []).append(name)
+            every.setdefault(register.min_interval, []).append(name)
         return {period: reads.spans(self.model, every[period]) for period in sorted(every)}
 
     def _forget_refusals(self) -> None:
-        head = self.model.head
+        header = self.model.header
         self._plans = {
-            every: Plan(reads.join(spans, largest=head.largest, gap=head.gap, breaks=head.breaks))
+            every: Plan(
+                reads.join(spans, max_registers=header.max_registers, max_gap=header.max_gap, split_at=header.split_at)
+            )
             for every, spans in self._spans().items()
         }
         self._read_at = {}
@@ -203,4 +205,4 @@ def no_value(error: ValueError, channel: str, raw: Sequence[int]) -> Bad:
 
 def said(silence: Silent | Garbled) -> str:
     """Return in words what was heard of a device that did not answer."""
-    return "noise and no answer" if isinstance(silence, Garbled) else str(silence)
+    return "no response, only noise" if isinstance(silence, Garbled) else str(silence)

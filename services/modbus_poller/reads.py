@@ -68,11 +68,11 @@ def spans(model: Model, channels: Iterable[str]) -> list[Span]:
     ]
 
 
-def join(wanted: Iterable[Span], *, largest: int, gap: int, breaks: Sequence[int] = ()) -> list[Block]:
+def join(wanted: Iterable[Span], *, max_registers: int, max_gap: int, split_at: Sequence[int] = ()) -> list[Block]:
     """Return few requests that read every span, none split between two.
 
-    A request is at most `largest` long, reads at most `gap` registers in a row that
-    nobody wants, and does not reach from before an address in `breaks` to it.
+    A request is at most `max_registers` long, reads at most `max_gap` unused registers in a
+    row, and does not reach from before an address in `split_at` to it.
     """
     blocks: list[Block] = []
     for span in sorted(wanted):
@@ -81,9 +81,9 @@ def join(wanted: Iterable[Span], *, largest: int, gap: int, breaks: Sequence[int
             end = last.address + last.count
             if (
                 span.function == last.function
-                and span.address - end <= gap
-                and max(end, span.end) - last.address <= largest
-                and not any(last.address < at <= span.address for at in breaks)
+                and span.address - end <= max_gap
+                and max(end, span.end) - last.address <= max_registers
+                and not any(last.address < at <= span.address for at in split_at)
             ):
                 blocks[-1] = Block((*last.spans, span))
                 continue

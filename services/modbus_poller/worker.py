@@ -10,13 +10,13 @@ from heliograph.messages import Availability
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.modbus_poller import models, writing
-from services.modbus_poller.answers import LineDown
 from services.modbus_poller.client import Client
+from services.modbus_poller.errors import LineDown
 from services.modbus_poller.options import Device, Line
 from services.modbus_poller.polling import Polled, Result
 from services.modbus_poller.reads import Block
 from services.modbus_poller.schedule import Schedule, Turn
-from services.modbus_poller.sunspec_device import SunSpec
+from services.modbus_poller.sunspec.device import SunSpec
 from services.modbus_poller.writing import Command
 
 log = logging.getLogger(__name__)
@@ -73,16 +73,16 @@ class Worker:
                     self._serve()
             except LineDown as error:
                 self._lost(error)
-                self._rest(self._reopen_seconds, f"no line: {error}")
+                self._rest(self._reopen_seconds, f"the line is down: {error}")
                 self._reopen_seconds = min(2 * self._reopen_seconds, LAST_REOPEN_SECONDS)
 
     def _lost(self, error: LineDown) -> None:
-        self._service.count("line_losses")
+        self._service.count("connection_losses")
         if not self._down:
             self._down = True
             log.warning("%s: %s", self._line.port, error)
             for name in self._polled:
-                self._tell(name, "offline", f"no line: {error}")
+                self._tell(name, "offline", f"the line is down: {error}")
 
     def _serve(self) -> None:
         self._schedule.restart(self._now())
@@ -118,14 +118,14 @@ class Worker:
             values, refused = polled.write(
                 command.values,
                 lambda function, address, words: self._client.write(
-                    polled.device.unit, function, address, words, self._pause(polled)
+                    polled.device.unit_id, function, address, words, self._pause(polled)
                 ),
                 lambda block: self._read(polled, block),
             )
         except LineDown as error:
-            writing.tell(self._service, command, {}, dict.fromkeys(command.values, f"no line: {error}"))
+            writing.tell(self._service, command, {}, dict.fromkeys(command.values, f"the line is down: {error}"))
             raise
-        log.info("%s: set %s%s", command.device, values, f", not {refused}" if refused else "")
+        log.info("%s: wrote %s%s", command.device, values, f", refused {refused}" if refused else "")
         if values:
             clock = self._service.clock
             self._producer.publish(command.device, values, clock.now() if clock.synchronised else None)
@@ -159,13 +159,13 @@ class Worker:
             self._service.count("polls")
             self._answered(turn)
         if self._schedule.missed > missed:
-            self._service.count("missed_ticks", self._schedule.missed - missed)
+            self._service.count("missed_polls", self._schedule.missed - missed)
 
     def _read(self, polled: Polled, block: Block) -> list[int]:
         self._service.count("requests")
         self.moved = time.monotonic()
         return self._client.read(
-            polled.device.unit,
+            polled.device.unit_id,
             block.function,
             block.address,
             block.count,
@@ -173,12 +173,12 @@ class Worker:
         )
 
     def _pause(self, polled: Polled) -> float:
-        return polled.model.head.pause if self._line.framing == "rtu" else 0.0
+        return polled.model.header.request_delay if self._line.framing == "rtu" else 0.0
 
     def _answered(self, turn: Turn) -> None:
         if self._down:
             self._down = False
-            log.info("%s: works again", self._line.port)
+            log.info("%s: open again", self._line.port)
         self._reopen_seconds = REOPEN_SECONDS
         if self._schedule.answered(turn, self._now()):
             log.info("%s: answers again", turn.device)
@@ -188,7 +188,7 @@ class Worker:
         self._service.count("failed_polls")
         if self._schedule.failed(turn, self._now()):
             log.warning(
-                "%s: %s; asking again in %.0f s, then ever more rarely",
+                "%s: %s; probing it again in %.0f s, then at longer intervals",
                 turn.device,
                 result.failure,
                 self._schedule.retry_seconds(turn.device),
@@ -199,14 +199,14 @@ class Worker:
         self._producer.availability(name, state)
         self._service.fact(
             f"device:{name}",
-            {"state": state, "why": why, "refused": self._polled[name].left_out},
+            {"state": state, "why": why, "unsupported": self._polled[name].left_out},
         )
 
     def _changed(self, name: str, left_out: list[str]) -> None:
         """Tell everyone what this device turned out to have, and log once what it has not."""
         polled = self._polled[name]
         if polled.left_out != left_out:
-            log.info("%s: does not have %s", name, ", ".join(polled.left_out))
+            log.info("%s: does not support %s", name, ", ".join(polled.left_out))
         self._declare(name)
 
     def _declare(self, name: str) -> None:

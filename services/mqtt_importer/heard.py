@@ -77,14 +77,19 @@ Said = Heard | Silence | None
 
 
 class Family(Protocol):
-    """How the messages of one family of devices are read.
+    """How the messages of one family of devices are read."""
 
-    `filters` are what to subscribe to; `default_model` is the model of a device that does
-    not tell its own.
-    """
+    @property
+    def filters(self) -> tuple[str, ...]:
+        """Topic filters to subscribe to."""
 
-    filters: tuple[str, ...]
-    default_model: str
+    @property
+    def command_filters(self) -> tuple[str, ...]:
+        """Topic filters that match every topic that is published to; a broker has to allow them, too (mosquitto/acl)."""
+
+    @property
+    def default_model(self) -> str:
+        """The model of a device that does not report its own."""
 
     def read(self, topic: str, payload: bytes) -> Said:
         """Return what a message says, None if the topic is unknown; raise NotUnderstood, and nothing else."""

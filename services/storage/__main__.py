@@ -7,4 +7,4 @@ from heliograph.service import run
 from services.storage.storage import Inbox, Storage, listen, main
 
 inbox: Inbox = queue.SimpleQueue()
-run("storage", Storage, partial(main, inbox=inbox), listen=partial(listen, inbox=inbox))
+run("storage", Storage, partial(main, inbox=inbox), listen=partial(listen, inbox=inbox), uses_store=True)

@@ -58,7 +58,7 @@ SLACK = 60  # steps of the progress bar are minutes
     help="CSV: a column per series, or a row per value.",
 )
 def export_command(place: Place, patterns: tuple[str, ...], **options: Any) -> None:
-    """Write series out: roof/meter/power, or patterns like 'roof/*/power' or roof; all without a pattern.
+    """Write series out: roof/meter/power, or patterns like 'roof/*/power' and 'roof/*/*'; all without a pattern.
 
     Storage may run meanwhile. What it writes, `heliograph-store import csv` and `import line` read again.
     """
@@ -84,7 +84,7 @@ def _export(
 ) -> None:
     if functions and not bucket:
         raise click.UsageError("--function says what becomes of a bucket: say --bucket too")
-    chosen = exporting.matching(reader.series(), patterns)
+    chosen = _chosen(reader, patterns)
     extent = reader.extent()
     if not chosen or extent is None:
         raise click.ClickException("no series matches; `heliograph-store info` lists them")
@@ -103,6 +103,15 @@ def _export(
         for text in _lines(_format(form, layout, chosen, asked, tz), _advancing(moments, first, advance)):
             file.write(text)
             file.write("\n")
+
+
+def _chosen(reader: Reader, patterns: tuple[str, ...]) -> list[Series]:
+    try:
+        return exporting.matching(reader.series(), patterns or ("*/*/*",))
+    except KeyError as error:
+        raise click.ClickException(f"no series {error.args[0]}; `heliograph-store info` lists them") from None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="PATTERNS") from None
 
 
 def _format(form: str, layout: str, chosen: list[Series], asked: tuple[Function, ...], tz: str) -> exporting.Format:

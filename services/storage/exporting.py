@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from fnmatch import fnmatchcase
 from itertools import groupby, pairwise
 from typing import NamedTuple, Protocol
 
+from heliograph import series_patterns
 from heliograph.messages import Value
 from heliograph.store.interface import Function, Reader, Series
 from services.storage import line_protocol
@@ -33,16 +33,13 @@ class Format(Protocol):
         ...
 
 
-def matching(series: Iterable[Series], patterns: Sequence[str]) -> list[Series]:
-    """Return the series that a pattern names, `*` standing for anything within one part; all without a pattern."""
-    if not patterns:
-        return list(series)
-    split = [[*pattern.split("/"), "*", "*"][:3] for pattern in patterns if pattern.count("/") <= 2]
-    return [
-        one
-        for one in series
-        if any(all(map(fnmatchcase, (one.node, one.device, one.channel), parts)) for parts in split)
-    ]
+def matching(series: Iterable[Series], patterns: Iterable[str]) -> list[Series]:
+    """Return the series that the patterns match, in order of their names.
+
+    Raises ValueError for anything that is not a pattern, KeyError for a full name that does not exist.
+    """
+    known = {one.name: one for one in series}
+    return [known[name] for name in series_patterns.select(map(series_patterns.check, patterns), known)]
 
 
 def raw(reader: Reader, chosen: Sequence[Series], start: float, end: float) -> Iterator[Moment]:

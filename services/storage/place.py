@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from typing import Any
 
 import click
 
-from heliograph import config, store
+from heliograph import config, store, store_location
 from heliograph.errors import ConfigError, HeliographError
 from heliograph.lock import Taken
 from heliograph.store.interface import Reader, Writer
+from heliograph.store_location import StoreLocation
 
 CONFIGS = (Path("config.toml"), Path("/config.toml"))  # the second is where the containers have it
 STOP_STORAGE = (
@@ -21,17 +21,8 @@ STOP_STORAGE = (
 )
 
 
-class _Where(config.Config, frozen=True, forbid_unknown_fields=False):
-    """What a command needs to know of the [storage] section."""
-
-    url: str = ""
-
-
-class Place(NamedTuple):
-    """Where a store is: in a node's data folder, or behind a URL."""
-
-    data: Path
-    url: str = ""
+class Place(StoreLocation):
+    """Where a store is, and what the commands do there."""
 
     @property
     def folder(self) -> Path:
@@ -40,14 +31,7 @@ class Place(NamedTuple):
             raise click.ClickException(
                 "this store is a PostgreSQL database: its own tools do that (pg_dump, pg_restore, VACUUM)"
             )
-        return store.folder(self.data)
-
-    def __str__(self) -> str:
-        """Say where, without the password that a URL may hold."""
-        if not self.url:
-            return str(store.folder(self.data))
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        return super().folder
 
     def reader(self) -> Reader:
         """Open the store for reading."""
@@ -59,8 +43,16 @@ class Place(NamedTuple):
 
 
 def place(text: str) -> Place:
-    """Return the place that a URL or a data folder names."""
-    return Place(Path(), text) if "://" in text else Place(Path(text))
+    """Return the place that a URL or a data folder names; raise click.UsageError for a URL that is not a store's."""
+    return _behind(text) if "://" in text else Place(Path(text))
+
+
+def _behind(url: str) -> Place:
+    try:
+        store_location.check(url)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return Place(Path(), url)
 
 
 def configured(path: Path | None) -> Place:
@@ -73,7 +65,7 @@ def configured(path: Path | None) -> Place:
         )
     file = config.read(path)
     node = config.section(config.Node, file, "node", path, "storage")
-    return Place(Path(node.data), config.section(_Where, file, "storage", path, "storage").url)
+    return Place(*store_location.configured(node, path, "storage"))
 
 
 @contextmanager
@@ -113,8 +105,8 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
         if sum(choice is not None for choice in (config_file, data, url)) > 1:
             raise click.UsageError("--config, --data and --url each name a store: give one of them")
         with explained():
-            chosen = config_file is None and (data is not None or url is not None)
-            where = Place(data or Path(), url or "") if chosen else configured(config_file)
-            return command(where, *args, **options)
+            if url is not None:
+                return command(_behind(url), *args, **options)
+            return command(configured(config_file) if data is None else Place(data), *args, **options)
 
     return with_place

@@ -138,7 +138,7 @@ def copy_command(where: Place, target: str, cursor_file: Path | None) -> None:
             "Storage is running, so more will come. Stop it (`docker compose stop storage`), and run the same command again."
         )
         return
-    setting = f'[storage] url = "{target.partition("://")[0]}://…"' if to.url else f'[node] data = "{target}"'
+    setting = f'[node] store = "{target.partition("://")[0]}://…"' if to.url else f'[node] data = "{target}"'
     sure = (
         "Nothing is missing"
         if not where.url

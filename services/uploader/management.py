@@ -18,14 +18,15 @@ from heliograph import commands, topics
 from heliograph.bus import Message
 from heliograph.errors import MessageError
 from heliograph.messages import Count, Value, decode
+from heliograph.redaction import REDACTED, redactor
 from heliograph.service import Service
 from heliograph.store.readings import LATEST
-from services.uploader import kinds, letters
-from services.uploader.course import Trial
-from services.uploader.hiding import HIDDEN, hider
-from services.uploader.lane import Lane
+from services.uploader import targets
+from services.uploader.engine import dead_letters
+from services.uploader.engine.state import State, StateAway
+from services.uploader.engine.status import TestResult
+from services.uploader.engine.worker import Worker
 from services.uploader.options import TargetOptions, secret_names, shown
-from services.uploader.state import State, StateAway
 
 MOST_SHOWN = 1_000
 PAGE_BYTES = 500_000  # the broker takes a message of 1 MiB
@@ -53,11 +54,11 @@ class Refusal(Exception):
 
 
 class Targets(Protocol):
-    """What is managed; see uploader.Lanes."""
+    """What is managed; see uploader.Workers."""
 
     state: State
 
-    def get(self, name: str) -> Lane | None:
+    def get(self, name: str) -> Worker | None:
         """Return the lane of a target."""
         ...
 
@@ -146,7 +147,7 @@ class Management:
         names = [self._lane(request).course.options.name] if request.name else self._targets.names()
         lanes = [(name, lane) for name in names if (lane := self._targets.get(name))]
         return {
-            "kinds": list(kinds.KINDS),
+            "kinds": list(targets.known()),
             "targets": [
                 {
                     **lane.facts(),
@@ -166,13 +167,13 @@ class Management:
         self._changeable(name)
         kept = self._kept(name, told.get("kind"))
         told = {**kept, **_uncovered(told, kept)}
-        hide = hider(_texts(told.get(key) for key in _secret_names(told.get("kind"))))
+        hide = redactor(_texts(told.get(key) for key in _secret_names(told.get("kind"))))
         try:
-            options = kinds.parsed(told)
+            options = targets.parse_options(told)
         except ValueError as error:
             raise Refusal("invalid", hide(str(error))) from None
         if told.get("folder"):
-            raise Refusal("invalid", "folder: only targets of the configuration can name one")
+            raise Refusal("invalid", "folder: only targets in config.toml can set it")
         self._targets.put(options, told)
         return {}
 
@@ -190,30 +191,30 @@ class Management:
 
     def _letters(self, request: Request) -> dict[str, Any]:
         self._lane(request)
-        found = self._targets.state.letters(request.name, after=request.after, limit=request.limit)
-        shown_letters = page(map(letters.told, found))
+        found = self._targets.state.dead_letters(request.name, after=request.after, limit=request.limit)
+        shown_letters = page(map(dead_letters.told, found))
         more = len(shown_letters) < len(found) or len(found) == request.limit
         return {
             "count": self._targets.state.count(request.name),
-            "letters": shown_letters,
+            "dead_letters": shown_letters,
             "next": shown_letters[-1]["id"] if more else None,
         }
 
     def _edit(self, request: Request) -> dict[str, Any]:
         self._lane(request)
-        letter = self._targets.state.letter(request.name, request.id)
+        letter = self._targets.state.dead_letter(request.name, request.id)
         if letter is None:
             raise Refusal("missing", f"{request.name} has no dead letter {request.id}")
         try:
-            changed = letter._replace(row=letters.edited(letter.row, request.values, request.time))
+            changed = letter._replace(row=dead_letters.edited(letter.row, request.values, request.time))
         except ValueError as error:
             raise Refusal("invalid", str(error)) from None
         self._targets.state.edit(request.name, changed)
-        return {"letter": letters.told(changed)}
+        return {"dead_letter": dead_letters.told(changed)}
 
     def _retry(self, request: Request) -> dict[str, Any]:
         lane = self._lane(request)
-        count = self._targets.state.again(request.name, request.ids)
+        count = self._targets.state.retry(request.name, request.ids)
         lane.resend()
         return {"count": count}
 
@@ -221,7 +222,7 @@ class Management:
         self._lane(request)
         return {"count": self._targets.state.drop(request.name, request.ids)}
 
-    def _lane(self, request: Request) -> Lane:
+    def _lane(self, request: Request) -> Worker:
         lane = self._targets.get(request.name)
         if lane is None:
             known = ", ".join(self._targets.names()) or "none"
@@ -230,7 +231,7 @@ class Management:
 
     def _changeable(self, name: str) -> None:
         if self._targets.is_configured(name):
-            raise Refusal("configured", f"{name} stands in the configuration: change it there")
+            raise Refusal("configured", f"{name} is defined in config.toml: change it there")
 
     def _kept(self, name: str, kind: object) -> dict[str, Any]:
         """Return the secrets that a target of the same kind has: they are not told, so they cannot be told again."""
@@ -253,7 +254,7 @@ def page(told: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _secret_names(kind: object) -> set[str]:
-    return secret_names(kinds.load(kind).Options) if isinstance(kind, str) and kind in kinds.KINDS else set()
+    return secret_names(targets.load(kind)) if isinstance(kind, str) and kind in targets.known() else set()
 
 
 def _texts(values: Iterable[object]) -> set[str]:
@@ -268,7 +269,7 @@ def _refused(error: MessageError | Refusal | StateAway) -> dict[str, Any]:
     return {"ok": False, "code": code, "error": str(error)}
 
 
-def _tell(answered: Callable[[dict[str, Any]], object], trial: Future[Trial]) -> None:
+def _tell(answered: Callable[[dict[str, Any]], object], trial: Future[TestResult]) -> None:
     answered(trial.result()._asdict())
 
 
@@ -279,6 +280,6 @@ def _uncovered(told: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
         before = kept.get(name)
         if isinstance(value, dict) and isinstance(before, dict):
             found[name] = _uncovered(value, before)
-        elif value != HIDDEN or name in kept:
-            found[name] = before if value == HIDDEN else value
+        elif value != REDACTED or name in kept:
+            found[name] = before if value == REDACTED else value
     return found

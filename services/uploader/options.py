@@ -1,9 +1,8 @@
 """The options that every target has; the module of each kind adds its own."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from fnmatch import fnmatchcase
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -11,10 +10,11 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import inspect
 
-from heliograph import topics
+from heliograph import series_patterns, topics
 from heliograph.config import Config
+from heliograph.redaction import REDACTED
 from services.uploader import templates
-from services.uploader.hiding import HIDDEN
+from services.uploader.target import Target, TargetContext
 
 Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]  # never shown again: see secrets()
 PLACE = ("node", "device", "channel", "unit")  # what the names of channels can be made of
@@ -23,49 +23,62 @@ PLACE = ("node", "device", "channel", "unit")  # what the names of channels can 
 class TargetOptions(Config, frozen=True, tag_field="kind"):
     """What every target can be told; the defaults in a subclass are those of its kind.
 
-    `channels` and `without` are patterns for node/device/channel, `names` maps such patterns to
-    what the channel is called there, the first that fits; `called` is for all others. Both are
+    `channels` and `exclude` are patterns for node/device/channel, `names` maps such patterns to
+    what the channel is called there, the first that fits; `name_template` is for all others. Both are
     templates (templates.py) with $node, $device, $channel and $unit.
     """
 
     name: str
-    active: bool = True
+    enabled: bool = True
     channels: tuple[str, ...] = ("*/*/*",)
-    without: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
     names: dict[str, str] = msgspec.field(default_factory=dict)
-    called: str = "${channel}"
+    name_template: str = "${channel}"
     start: str = msgspec.field(name="from", default="now")
     order: Literal["oldest", "live"] = "oldest"
     interval: float = 0.0
-    stamp: Literal["start", "end"] = "start"
+    timestamp: Literal["start", "end"] = "start"
     counters: Literal["last", "delta", "today"] = "last"
     grace: float = 10.0
     timezone: str = "UTC"
-    rows: int = 0
-    bytes: int = 0
-    every: float = 0.0
-    per_hour: int = 0
+    batch_size: int = 0
+    batch_bytes: int = 0
+    min_interval: float = 0.0
+    max_requests_per_hour: int = 0
     timeout: float = 30.0
 
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "active": "enabled",
+        "without": "exclude",
+        "called": "name_template",
+        "stamp": "timestamp",
+        "rows": "batch_size",
+        "bytes": "batch_bytes",
+        "every": "min_interval",
+        "per_hour": "max_requests_per_hour",
+    }
     LIVE_FIRST: ClassVar[bool] = True  # whether order = "live" is possible with this kind
 
     def __post_init__(self) -> None:
         """Refuse what no target can be; a subclass calls `super().__post_init__()` first."""
         topics.name(self.name)
-        for option, patterns in (("channels", self.channels), ("without", self.without), ("names", tuple(self.names))):
+        for option, patterns in (("channels", self.channels), ("exclude", self.exclude), ("names", tuple(self.names))):
             for pattern in patterns:
-                if pattern.count("/") != 2:
-                    raise ValueError(f"{option}: {pattern!r} is not node/device/channel; * fits anything within a part")
+                check_pattern(option, pattern)
         for option, template in (
-            ("called", self.called),
+            ("name_template", self.name_template),
             *((f"names.{key}", text) for key, text in self.names.items()),
         ):
             templates.check(option, template, PLACE)
         beginning(self.start, self.zone())
-        for option, number in (("interval", self.interval), ("grace", self.grace), ("every", self.every)):
+        for option, number in (("interval", self.interval), ("grace", self.grace), ("min_interval", self.min_interval)):
             if not (math.isfinite(number) and number >= 0):
                 raise ValueError(f"{option}: {number!r} is not a number of seconds")
-        for option, count in (("rows", self.rows), ("bytes", self.bytes), ("per_hour", self.per_hour)):
+        for option, count in (
+            ("batch_size", self.batch_size),
+            ("batch_bytes", self.batch_bytes),
+            ("max_requests_per_hour", self.max_requests_per_hour),
+        ):
             if count < 0:
                 raise ValueError(f"{option}: {count} is less than nothing; 0 is what the target takes")
         if not 0 < self.timeout <= 600:
@@ -76,6 +89,10 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
             raise ValueError(
                 'order: this kind of target loses what is older than its newest; only "oldest" is possible'
             )
+
+    def open(self, context: TargetContext) -> Target:
+        """Return the target that these options describe, not connected yet; see targets/__init__.py."""
+        raise NotImplementedError
 
     def zone(self) -> ZoneInfo:
         """Return the time zone of days and of `from`; raise ValueError if there is none such."""
@@ -96,13 +113,15 @@ def beginning(text: str, zone: ZoneInfo) -> float | None:
     return max((moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC).timestamp(), 0.0)
 
 
-def fits(pattern: str, series: str) -> bool:
-    """Whether node/device/channel is meant by a pattern; a wildcard stays within its part."""
-    wanted, found = pattern.split("/"), series.split("/")
-    return len(wanted) == len(found) and all(map(fnmatchcase, found, wanted))
+def check_pattern(option: str, pattern: str) -> None:
+    """Raise ValueError, naming the option, unless this is a pattern for node/device/channel."""
+    try:
+        series_patterns.check(pattern)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
 
 
-def url(option: str, text: str, schemes: tuple[str, ...] = ("http", "https")) -> None:
+def check_url(option: str, text: str, schemes: tuple[str, ...] = ("http", "https")) -> None:
     """Raise ValueError unless a text is a URL that can be shown: one without a password."""
     try:
         parts = urlsplit(text)
@@ -127,11 +146,11 @@ def secrets(options: TargetOptions) -> set[str]:
 
 
 def shown(options: TargetOptions) -> dict[str, Any]:
-    """Return the options as JSON has them, with HIDDEN in the place of each secret that is set."""
+    """Return the options as JSON has them, with REDACTED in the place of each secret that is set."""
     told: dict[str, Any] = msgspec.to_builtins(options)
     for name, text in _secrets(options):
         if text:
-            told[name] = dict.fromkeys(told[name], HIDDEN) if isinstance(told[name], dict) else HIDDEN
+            told[name] = dict.fromkeys(told[name], REDACTED) if isinstance(told[name], dict) else REDACTED
     return told
 
 

@@ -1,22 +1,22 @@
 """The [uploader] section of the configuration."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from heliograph.config import Config
-from services.uploader.kinds import parsed
 from services.uploader.options import TargetOptions
+from services.uploader.targets import parse_options
 
 
 class Uploader(Config, frozen=True):
     """The [uploader] section: what a target is made of depends on its kind, see `parsed`."""
 
+    RENAMED: ClassVar[Mapping[str, str]] = {"store": "[node] store"}
+
     targets: tuple[dict[str, Any], ...] = ()
-    store: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse targets that are none, two of the same name, and a store that is none."""
-        if "://" in self.store and not self.store.startswith(("postgresql://", "postgres://")):
-            raise ValueError("store: expected a folder or postgresql://USER:PASSWORD@HOST/DATABASE")
+        """Refuse targets that are none, and two of the same name."""
         self.parsed()
 
     def parsed(self) -> tuple[TargetOptions, ...]:
@@ -25,7 +25,7 @@ class Uploader(Config, frozen=True):
         for place, told in enumerate(self.targets):
             where = f"targets.{told['name']}" if isinstance(told.get("name"), str) else f"targets[{place}]"
             try:
-                options = parsed(told)
+                options = parse_options(told)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
             if options.name in found:

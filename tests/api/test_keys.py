@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from services.api import key
+from services.api import cli
 from services.api.ingest.keys import Entry, Keys, digest, entry, hashed, new_key
 from services.api.ingest.rates import Rates
 
@@ -111,7 +111,7 @@ def test_buckets_do_not_fill_the_memory() -> None:
 
 
 def test_the_command_prints_a_key_and_the_line_for_the_configuration(tmp_path: Path) -> None:
-    result = CliRunner().invoke(key.main, ["garden"])
+    result = CliRunner().invoke(cli.main, ["garden"])
     assert result.exit_code == 0
     made = next(line.strip() for line in result.stderr.splitlines() if line.startswith("  "))
     line = tomllib.loads(result.stdout)["api"]["keys"]["garden"]
@@ -120,6 +120,6 @@ def test_the_command_prints_a_key_and_the_line_for_the_configuration(tmp_path: P
 
 
 def test_a_name_that_would_break_the_configuration_is_refused() -> None:
-    result = CliRunner().invoke(key.main, ['a"b'])
+    result = CliRunner().invoke(cli.main, ['a"b'])
     assert result.exit_code == 2
     assert "NAME" in result.stderr

@@ -27,7 +27,7 @@ TARGETS = {
         "sent": 31,
         "dead_letters": 2,
         "dropped": 1,
-        "passed_over": 4,
+        "skipped": 4,
         "last_success": NOW - 60,
         "last_error": "401 unauthorized",
     }
@@ -127,8 +127,8 @@ def test_an_upload_is_shown_as_its_target_stands(live: Live) -> None:
         "upload_rows_per_second{node=roof,target=influx}": 12.5,
         "upload_sent_rows_total{node=roof,target=influx}": 31,
         "upload_dead_letters{node=roof,target=influx}": 2,
-        "upload_dropped_letters_total{node=roof,target=influx}": 1,
-        "upload_passed_over_rows_total{node=roof,target=influx}": 4,
+        "upload_dropped_dead_letters_total{node=roof,target=influx}": 1,
+        "upload_skipped_rows_total{node=roof,target=influx}": 4,
         "upload_last_success_age_seconds{node=roof,target=influx}": 60,
         **{
             f"upload_state{{node=roof,state={state},target=influx}}": float(state == "waiting")

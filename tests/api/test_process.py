@@ -128,7 +128,8 @@ def test_without_the_broker_it_answers_503_and_recovers(
         ('port = "http"', "[api] port"),
         ("prot = 8000", "no such option: prot"),
         ('origins = ["example.org"]', "is not an origin"),
-        ('store = "mysql://u:hidden@h/d"', "store: expected a folder or postgresql://"),
+        ('store = "mysql://u:hidden@h/d"', "[api]: no such option: store; it is now [node] store"),
+        ('[node]\nstore = "mysql://u:hidden@h/d"', "[node] store: expected postgresql://"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_the_end(tmp_path: Path, processes: Processes, lines: str, words: str) -> None:

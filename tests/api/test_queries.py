@@ -8,6 +8,26 @@ from services.api.errors import Refused
 from services.api.queries import Cursor, Span
 
 
+def test_names_are_split_at_commas_and_kept_once() -> None:
+    assert queries.patterns(["a/b/c, a/b/*,", "a/b/c"]) == ["a/b/c", "a/b/*"]
+
+
+def test_no_series_at_all_is_refused() -> None:
+    with pytest.raises(Refused, match="series is missing"):
+        queries.patterns([" ,,"])
+
+
+def test_a_huge_list_is_refused() -> None:
+    with pytest.raises(Refused, match="at most 200"):
+        queries.patterns([f"a/b/c{number}" for number in range(10_000)])
+
+
+def test_a_name_that_does_not_exist_is_not_found() -> None:
+    with pytest.raises(Refused) as refused:
+        queries.select(["x/y/z"], ["a/b/c"])
+    assert refused.value.status == 404
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from heliograph.commands import NoAnswer
 from heliograph.store import open_reader
-from services.api import uploads
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.gate import Gate
 from services.api.ingest.keys import Keys, hashed
 from services.api.live import Live
-from services.api.uploads import Uploader
+from services.api.uploads import client, schemas
+from services.api.uploads.client import UploaderClient
 from tests.api.conftest import Running
 from tests.api.receiver import HASH, KEY
 
@@ -36,8 +36,8 @@ TARGET = {
 LETTER = {
     "id": 17,
     "added": 1763634000.0,
-    "why": "field type conflict",
-    "again": False,
+    "reason": "field type conflict",
+    "retry": False,
     "time": 1763633000.0,
     "values": {"roof/meter/power": "nan", "roof/meter/voltage": 230.5},
 }
@@ -47,9 +47,9 @@ GOOD: dict[str, dict[str, Any]] = {
     "delete": {"ok": True},
     "pause": {"ok": True},
     "resume": {"ok": True},
-    "test": {"ok": True, "said": "204 No Content"},
-    "dead-letters": {"ok": True, "count": 1, "letters": [LETTER], "next": None},
-    "dead-letters-edit": {"ok": True, "letter": LETTER},
+    "test": {"ok": True, "response": "204 No Content"},
+    "dead-letters": {"ok": True, "count": 1, "dead_letters": [LETTER], "next": None},
+    "dead-letters-edit": {"ok": True, "dead_letter": LETTER},
     "dead-letters-retry": {"ok": True, "count": 1},
     "dead-letters-drop": {"ok": True, "count": 1},
 }
@@ -89,10 +89,10 @@ class Site:
         self.running = Running(lambda: open_reader(data), uploader=self._uploader)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.running.port}/api/v1", timeout=60)
 
-    def _uploader(self, live: Live) -> Uploader:
+    def _uploader(self, live: Live) -> UploaderClient:
         keys, bodies = Keys({"garden": HASH, "shed": OTHER_HASH}), Bodies(200_000)
         gate = Gate(keys, bodies, 10_000, (), lambda what: self.counted.update([what]), lambda *x: self.aside.append(x))
-        return Uploader(self._ask, gate, live, "roof", ("garden",))
+        return UploaderClient(self._ask, gate, live, "roof", ("garden",))
 
     def _ask(self, node: str, service: str, command: str, payload: bytes, seconds: float) -> bytes:
         assert service == "uploader"
@@ -190,7 +190,7 @@ def test_a_name_in_the_options_must_be_that_of_the_address(site: Site) -> None:
 
 
 def test_a_long_body_is_refused_before_the_broker_would(site: Site) -> None:
-    options = {"kind": "file", "x": "y" * uploads.MOST_BYTES}
+    options = {"kind": "file", "x": "y" * client.MOST_BYTES}
     assert "longer than 65536 bytes" in site.detail(413, "PUT", "/uploads/influx", options)
     assert site.asked == []
 
@@ -205,9 +205,9 @@ def test_what_the_uploader_refuses_has_a_fitting_status_and_its_words(site: Site
 
 
 def test_a_target_that_refuses_a_test_has_been_tested(site: Site) -> None:
-    site.answers["test"] = b'{"ok": false, "said": "401 unauthorized"}'
+    site.answers["test"] = b'{"ok": false, "response": "401 unauthorized"}'
     answer = site.send("POST", "/uploads/influx/test")
-    assert (answer.status_code, answer.json()) == (200, {"ok": False, "said": "401 unauthorized"})
+    assert (answer.status_code, answer.json()) == (200, {"ok": False, "response": "401 unauthorized"})
 
 
 def test_a_test_waits_as_long_as_its_target_may_take(site: Site) -> None:
@@ -256,7 +256,7 @@ def test_a_device_of_a_node_is_no_uploader(site: Site) -> None:
     [("", (0, 100)), ("?after=17", (17, 100)), ("?limit=1000&after=2", (2, 1000))],
 )
 def test_dead_letters_come_in_pages(site: Site, query: str, wanted: tuple[int, int]) -> None:
-    assert site.send("GET", f"{LETTERS}{query}").json() == {"count": 1, "letters": [LETTER], "next": None}
+    assert site.send("GET", f"{LETTERS}{query}").json() == {"count": 1, "dead_letters": [LETTER], "next": None}
     assert (site.asked[0][2]["after"], site.asked[0][2]["limit"]) == wanted
 
 
@@ -276,7 +276,7 @@ def test_all_or_some_are_sent_again(site: Site, body: Any, ids: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"[]", b"{", {"ids": "all"}, {"ids": [-1]}, {"ids": [10**30]}, {"id": 1}])
 def test_a_choice_that_is_none_is_refused(site: Site, body: Any) -> None:
-    assert "the body is not a LetterChoice" in site.detail(422, "POST", LETTERS, body)
+    assert "the body is not a DeadLetterSelection" in site.detail(422, "POST", LETTERS, body)
     assert site.asked == []
 
 
@@ -313,7 +313,7 @@ def test_a_letter_that_is_none_is_refused(site: Site, number: str) -> None:
     "body", [{"values": 7}, {"values": {"a": [1]}}, {"time": "now"}, {"time": 1e300}, {"time": -1}, {"value": {}}]
 )
 def test_a_change_that_is_none_is_refused(site: Site, body: Any) -> None:
-    assert "the body is not a LetterChange" in site.detail(422, "PATCH", f"{LETTERS}/17", body)
+    assert "the body is not a DeadLetterChange" in site.detail(422, "PATCH", f"{LETTERS}/17", body)
 
 
 def test_nothing_of_a_body_is_set_aside_or_said(site: Site, caplog: pytest.LogCaptureFixture) -> None:
@@ -330,7 +330,7 @@ def test_nothing_of_a_body_is_set_aside_or_said(site: Site, caplog: pytest.LogCa
 def test_only_so_many_tests_wait_at_once_and_the_rest_goes_on(
     site: Site, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(uploads.MOST_COMMANDS, "test", 1)
+    monkeypatch.setitem(client.MOST_COMMANDS, "test", 1)
     site.slow.add("test")
     path, answered = "/uploads/influx/test", []
     tester = threading.Thread(target=lambda: answered.append(site.send("POST", path).status_code))
@@ -393,9 +393,9 @@ def test_openapi_describes_what_manages_uploads(site: Site) -> None:
         ("PATCH", f"{base}/{{name}}/dead-letters/{{number}}"),
     }
     text = json.dumps(described)
-    for kind in uploads.SCHEMAS:
+    for kind in schemas.SCHEMAS:
         assert described["components"]["schemas"][kind.__name__]["properties"]
-        assert kind is uploads.DeadLetter or f"#/components/schemas/{kind.__name__}" in text
+        assert kind is schemas.DeadLetter or f"#/components/schemas/{kind.__name__}" in text
     for method, path in found:
         operation = described["paths"][path][method.lower()]
         assert ("security" in operation) == (method != "GET")
@@ -411,7 +411,7 @@ def test_an_answer_that_comes_after_the_end_is_for_nobody() -> None:
 
     async def give_up() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(uploads._in_thread(ask, over.set), 0.01)
+            await asyncio.wait_for(client._in_thread(ask, over.set), 0.01)
 
     asyncio.run(give_up())
     may_answer.set()

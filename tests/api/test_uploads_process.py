@@ -196,7 +196,7 @@ def test_what_stands_in_the_configuration_is_shown_and_not_changed(node: Node) -
     assert {"file", "http", "influxdb"} <= set(found["kinds"])
     for method, body in (("PUT", {"kind": "file"}), ("DELETE", None)):
         answer = node.send(method, "/uploads/card", json=body)
-        assert (answer.status_code, answer.json()["detail"].split(":")[0]) == (409, "card stands in the configuration")
+        assert (answer.status_code, answer.json()["detail"].split(":")[0]) == (409, "card is defined in config.toml")
 
 
 def test_a_target_is_paused_and_goes_on(node: Node) -> None:

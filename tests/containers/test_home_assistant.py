@@ -43,7 +43,7 @@ document = "EPEVER B-series Modbus specification V2.5"
 table = "holding"
 
 [channels]
-disconnect_voltage = { address = 0x9003, scale = 0.01, unit = "V", write = [14.0, 17.0] }
+disconnect_voltage = { address = 0x9003, scale = 0.01, unit = "V", writable = [14.0, 17.0] }
 """
 INTERVAL_SECONDS = 2.0
 PATIENCE_SECONDS = 240.0  # Home Assistant takes its time on a machine that has much else to do
@@ -166,7 +166,7 @@ def house(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     made = make(secrets, "--tls", "127.0.0.1")
     assert made.returncode == 0, made.stderr
     options = configuration()
-    device = {"name": "settings", "model": "/settings.toml", "unit": 1}
+    device = {"name": "settings", "model": "/settings.toml", "unit_id": 1}
     options["modbus_poller"]["lines"][1]["devices"].append(device)
     for line in options["modbus_poller"]["lines"]:
         for one in line["devices"]:

@@ -11,15 +11,14 @@ from services.mqtt_importer import families
 from services.mqtt_importer.devices import Device
 from services.mqtt_importer.heard import Heard
 from services.mqtt_importer.options import Source
-from services.sensor_reader import health
+from services.sensor_reader.sources import system
 from tests.home_assistant.rules import refusals
-from tests.mqtt_importer.test_families import BRIDGE_DEVICES
 
 
 def modbus(name: str) -> Info:
     model = models.load(name)
     return Info(
-        model.head.model, {channel: model.channel(channel) for channel in model.registers}, 10.0, "modbus_poller"
+        model.header.model, {channel: model.channel(channel) for channel in model.registers}, 10.0, "modbus_poller"
     )
 
 
@@ -44,8 +43,8 @@ def test_a_register_of_texts_is_none_of_them() -> None:
 
 
 def test_a_holding_register_that_is_a_state_takes_what_a_switch_sends() -> None:
-    register = models.Register(address=1, table="holding", kind="state", write=(0, 1))
-    model = models.Model(models.Head("x", "x"), {"relay": register})
+    register = models.Register(address=1, table="holding", kind="state", writable=(0, 1))
+    model = models.Model(models.Header("x", "x"), {"relay": register})
     assert [encoding.raw(model, "relay", value) for value in (True, False, 1, 0)] == [[1], [0], [1], [0]]
     assert model.channel("relay").writable == (0, 1)
 
@@ -67,7 +66,7 @@ def test_a_number_of_zigbee2mqtt_has_the_limits_that_it_tells() -> None:
     state = {"type": "binary", "property": "state", "access": 7, "value_on": "ON", "value_off": "OFF"}
     lamp = {"friendly_name": "lamp", "definition": {"exposes": [{"type": "light", "features": [level, state]}]}}
     family = families.load("zigbee2mqtt")(Source(family="zigbee2mqtt"))
-    family.read("zigbee2mqtt/bridge/devices", json.dumps([*BRIDGE_DEVICES, lamp]).encode())
+    family.read("zigbee2mqtt/bridge/devices", json.dumps([lamp]).encode())
     heard = family.read("zigbee2mqtt/lamp", b'{"level": 3, "state": "ON"}')
     assert isinstance(heard, Heard)
     device = Device("x", "mqtt_importer", 0.0, {}, commands=True)
@@ -91,5 +90,5 @@ def test_a_number_of_esphome_has_the_limits_of_its_discovery_message() -> None:
 
 
 def test_the_health_of_the_machine_is_shown_with_all_its_classes() -> None:
-    channels = {**health.LOAD, **health.DISK, **health.UPTIME}
+    channels = {**system.LOAD, **system.DISK, **system.UPTIME}
     assert discovery.refusals(Info("x", channels)) == 0

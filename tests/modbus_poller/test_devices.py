@@ -34,7 +34,7 @@ def raw_number(type_name: str, choice: random.Random) -> int | float:
 def words(type_name: str, number: int | float, order: str) -> list[int]:
     data = struct.pack(f">{FORMATS[type_name]}", number)
     found = list(struct.unpack(f">{len(data) // 2}H", data))
-    return found[::-1] if order == "low first" else found
+    return found[::-1] if order == "little" else found
 
 
 def meaning(register: models.Register, number: int | float, bit: bool) -> object:
@@ -71,7 +71,7 @@ def test_every_channel_of_a_device_file_comes_out_as_it_went_in(name: str, seed:
             number = numbers[where] = raw_number(register.type, choice)
             if function in models.BITS:
                 number = numbers[where] = int(number) & 1
-            for i, word in enumerate(words(register.type, number, model.head.words)):
+            for i, word in enumerate(words(register.type, number, model.header.word_order)):
                 assert table.setdefault(register.address + i, word) == word
         expected[channel] = meaning(register, numbers[where], function in models.BITS)
     device = Device(name="it", model=name)
@@ -91,13 +91,14 @@ def test_every_channel_of_a_device_file_comes_out_as_it_went_in(name: str, seed:
     assert result.failure == ""
     assert result.bad == []
     assert result.values == expected
-    assert all(block.count <= model.head.largest for block in requests)
+    assert all(block.count <= model.header.max_registers for block in requests)
 
 
 @pytest.mark.parametrize("name", models.names())
 def test_every_device_file_names_its_document_and_units_that_exist(name: str) -> None:
     model = models.load(name)
-    assert model.head.document
+    assert model.header.document
+    assert model.header.products
     for channel in model.registers:
         meaning = model.channel(channel)
         assert units.DEVICE_CLASSES[meaning.unit] is not None
@@ -118,7 +119,9 @@ def test_there_are_device_files_for_twenty_products() -> None:
     assert len(models.names()) >= 20
 
 
-WRITABLE = [(name, channel) for name in models.names() for channel, r in models.load(name).registers.items() if r.write]
+WRITABLE = [
+    (name, channel) for name in models.names() for channel, r in models.load(name).registers.items() if r.writable
+]
 
 
 @pytest.mark.parametrize(("name", "channel"), WRITABLE)
@@ -127,8 +130,8 @@ def test_every_writable_channel_is_written_within_its_limits_and_reads_back(name
     register = model.registers[channel]
     device = Device(name="it", model=name)
     polled = Polled(device)
-    assert register.write
-    low, high = map(int, register.write)
+    assert register.writable
+    low, high = map(int, register.writable)
     bit = model.function(channel) in models.BITS
     tables = {model.function(channel): dict.fromkeys(range(register.address, register.address + 16), 0)}
     with (

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.modbus_poller.answers import (
+from services.modbus_poller.errors import (
     Garbled,
     Mismatched,
     Refused,
@@ -18,7 +18,7 @@ FILE = """
 [device]
 model = "M"
 document = "D"
-gap = 2
+max_gap = 2
 probe = "b"
 [channels]
 a = { address = 0 }
@@ -26,7 +26,7 @@ b = { address = 1 }
 c = { address = 4 }
 d = { address = 5, type = "float32" }
 e = { address = 50 }
-rated = { address = 100, every = 3600 }
+rated = { address = 100, min_interval = 3600 }
 """
 
 
@@ -121,7 +121,7 @@ def test_a_device_that_is_busy_loses_only_that_block_and_only_now(
     memory.trouble = {0: [Refused(6)]}
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"e", "rated"}
-    assert [bad.why for bad in result.bad] == ["exception 6"]
+    assert [bad.why for bad in result.bad] == ["exception 6 (server device busy)"]
     assert not result.failure
     assert len(polled.poll(memory, 10.0).values) == 5
 
@@ -150,7 +150,7 @@ def test_noise_twice_is_set_aside_and_ends_the_poll(polled: Polled) -> None:
     memory.trouble = {50: [Garbled("ff"), Garbled("fe 01")]}
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"a", "b", "c", "d"}
-    assert [tuple(bad) for bad in result.bad] == [("noise on the line", "fe 01")]
+    assert [tuple(bad) for bad in result.bad] == [("not a Modbus response", "fe 01")]
     assert result.failure
 
 

@@ -18,23 +18,23 @@ SPANS = st.lists(
 
 @given(SPANS, st.integers(4, 125), st.integers(0, 10), st.lists(st.integers(0, 300)))
 def test_every_channel_is_read_once_in_blocks_that_keep_the_limits(
-    wanted: list[Span], largest: int, gap: int, breaks: list[int]
+    wanted: list[Span], max_registers: int, max_gap: int, split_at: list[int]
 ) -> None:
-    blocks = join(wanted, largest=largest, gap=gap, breaks=breaks)
+    blocks = join(wanted, max_registers=max_registers, max_gap=max_gap, split_at=split_at)
     assert sorted(s for b in blocks for s in b.spans) == sorted(wanted)
     for block in blocks:
-        assert block.count <= largest
+        assert block.count <= max_registers
         end = block.address
         for span in block.spans:
             assert span.function == block.function
-            assert span.address - end <= gap
+            assert span.address - end <= max_gap
             end = max(end, span.end)
-            assert not any(block.address < at <= span.address for at in breaks)
+            assert not any(block.address < at <= span.address for at in split_at)
 
 
 @given(SPANS)
 def test_a_block_can_be_split_until_each_part_works(wanted: list[Span]) -> None:
-    waiting = join(wanted, largest=125, gap=10)
+    waiting = join(wanted, max_registers=125, max_gap=10)
     parts = []
     while waiting:
         block = waiting.pop()
@@ -53,9 +53,9 @@ def test_a_block_can_be_split_until_each_part_works(wanted: list[Span]) -> None:
 
 def test_neighbours_are_read_together_and_distant_ones_apart() -> None:
     a, b, c = Span(4, 0, 2, "a"), Span(4, 6, 2, "b"), Span(4, 17, 2, "c")
-    assert join([c, a, b], largest=20, gap=8) == [Block((a, b)), Block((c,))]
-    assert join([c, a, b], largest=20, gap=9) == [Block((a, b, c))]
-    assert join([c, a, b], largest=18, gap=9) == [Block((a, b)), Block((c,))]
+    assert join([c, a, b], max_registers=20, max_gap=8) == [Block((a, b)), Block((c,))]
+    assert join([c, a, b], max_registers=20, max_gap=9) == [Block((a, b, c))]
+    assert join([c, a, b], max_registers=18, max_gap=9) == [Block((a, b)), Block((c,))]
 
 
 def test_a_block_is_split_at_its_widest_gap_else_in_the_middle() -> None:
@@ -74,7 +74,7 @@ def test_channels_in_one_register_are_never_split() -> None:
 
 def test_a_plan_remembers_in_place_what_was_refused() -> None:
     a, b, c = Span(4, 0, 1, "a"), Span(4, 1, 1, "b"), Span(4, 50, 1, "c")
-    plan = Plan(join([a, b, c], largest=125, gap=0))
+    plan = Plan(join([a, b, c], max_registers=125, max_gap=0))
     halves = plan.refused(plan.blocks[0])
     assert halves == [Block((a,)), Block((b,))]
     assert plan.refused(halves[1]) == []

@@ -3,6 +3,7 @@
 import itertools
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,59 +15,20 @@ from heliograph import topics
 from heliograph.messages import Reading, encode, is_value
 from services.mqtt_importer import families, filters, naming, paths, times
 from services.mqtt_importer.devices import Device
-from services.mqtt_importer.heard import Heard, NotUnderstood, Silence
-from services.mqtt_importer.options import Map, Source, Wanted
+from services.mqtt_importer.heard import Family, Heard, NotUnderstood, Silence
 from tests import fuzzing
-from tests.mqtt_importer.test_families import BRIDGE_DEVICES, TASMOTA_SENSOR, TASMOTA_STATE
+from tests.mqtt_importer import family_cases
 
-MAPS = (
-    Map(topic="m/+/named", device="{1}", time="t", values={"a": Wanted(path="a[0].b"), "{1}": Wanted(command="c/{1}")}),
-    Map(topic="m/+/alive", device="{1}", availability=True),
-    Map(topic="m/#", device="all {1}"),
-)
+KEY = re.compile(r'"([^"\\]+)":')
+CASES = {name: family_cases.of(name) for name in families.known()}
 FAMILIES = {
-    name: families.load(name)(Source(family=name, maps=MAPS if name == "map" else ())) for name in families.known()
-}
-LEVELS = [
-    *("tele", "stat", "cmnd", "SENSOR", "STATE", "LWT", "INFO1", "RESULT", "POWER", "POWER2", "STATUS8", "STATUS11"),
-    *("shellies", "relay", "emeter", "sensor", "input", "light", "online", "announce", "power", "energy", "0", "1"),
-    *("events", "rpc", "status", "switch:0", "em:0", "wifi", "switch:x", ":", "homeassistant", "config", "state"),
-    *("binary_sensor", "switch", "number", "text_sensor", "zigbee2mqtt", "bridge", "devices", "availability", "set"),
-    *("emon", "emonhub", "nodes", "rx", "JSON", "values", "m", "named", "alive", "kitchen", "my_plug"),
-]
+    name: [case.family(name) for case in cases] for name, cases in CASES.items()
+}  # one with each case's options
+MESSAGES = [message for cases in CASES.values() for case in cases for message in case.message]
+LEVELS = sorted({level for message in MESSAGES for level in message.topic.split("/")} | {"cmnd", "switch:x", ":", "0"})
 TOPICS = st.lists(st.sampled_from(LEVELS) | st.text(max_size=6), min_size=1, max_size=6).map("/".join)
-KEYS = st.text(max_size=4) | st.sampled_from(
-    [
-        *(
-            "Time",
-            "ENERGY",
-            "Power",
-            "POWER",
-            "TempUnit",
-            "Temperature",
-            "params",
-            "method",
-            "switch:0",
-            "output",
-            "apower",
-        ),
-        *("ts", "src", "a", "b", "t", "state", "friendly_name", "definition", "exposes", "features", "property"),
-        *(
-            "unit",
-            "access",
-            "type",
-            "value_on",
-            "unit_of_meas",
-            "stat_t",
-            "~",
-            "time",
-            "StatusSNS",
-            "model",
-            "last_seen",
-            "Wifi",
-        ),
-    ]
-)
+PAYLOADS_SEEN = sorted({message.payload.encode() for message in MESSAGES})
+KEYS = st.text(max_size=4) | st.sampled_from(sorted({*KEY.findall(b" ".join(PAYLOADS_SEEN).decode()), "~", "src"}))
 LEAVES = (
     st.none()
     | st.booleans()
@@ -76,24 +38,11 @@ LEAVES = (
     | st.sampled_from(["ON", "OFF", "NotifyStatus", "binary", "numeric", "enum", "composite", "W", "\ud800", "kitchen"])
 )
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6))
-LITERAL = [
-    *(
-        TASMOTA_SENSOR,
-        TASMOTA_STATE,
-        json.dumps(BRIDGE_DEVICES).encode(),
-        b"on",
-        b"Online",
-        b"true",
-        b"1.5",
-        b"100,-67",
-    ),
-    b'{"src":"s-1","method":"NotifyStatus","params":{"ts":1708179956.30,"switch:0":{"id":0,"output":true}}}',
-]
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    payload = bytearray(draw(st.sampled_from(LITERAL)))
+    payload = bytearray(draw(st.sampled_from(PAYLOADS_SEEN)))
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(payload)))
         payload[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
@@ -103,9 +52,9 @@ def mutated(draw: st.DrawFn) -> bytes:
 PAYLOADS = st.binary(max_size=64) | VALUES.map(json.dumps).map(str.encode) | mutated()
 
 
-def check(name: str, topic: str, payload: bytes, device: Device) -> None:
+def check(family: Family, topic: str, payload: bytes, device: Device) -> None:
     try:
-        said = FAMILIES[name].read(topic, payload)
+        said = family.read(topic, payload)
     except NotUnderstood:
         return
     if said is None or isinstance(said, Silence):
@@ -130,31 +79,14 @@ def check(name: str, topic: str, payload: bytes, device: Device) -> None:
     times.believed(said.time, None, 1.7e9, 600)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@given(messages=st.lists(st.tuples(TOPICS, PAYLOADS), max_size=5))
-def test_a_family_says_what_it_heard_or_why_it_did_not(name: str, messages: list[tuple[str, bytes]]) -> None:
-    device = Device("", "mqtt_importer", 0, {})
-    for topic, payload in messages:
-        check(name, topic, payload, device)
-
-
-FITTING = {
-    "tasmota": ["tele/plug/SENSOR", "tele/plug/STATE", "stat/plug/STATUS8", "tele/plug/INFO1", "stat/plug/POWER"],
-    "shelly1": ["shellies/plug/relay/0", "shellies/plug/emeter/1/pf", "shellies/plug/announce", "shellies/plug/online"],
-    "shelly2": ["plug/events/rpc", "plug/status/switch:0", "plug/status/em:0"],
-    "esphome": ["homeassistant/sensor/n/x/config", "n/sensor/x/state", "n/light/x/state", "n/text_sensor/x/state"],
-    "zigbee2mqtt": ["zigbee2mqtt/bridge/devices", "zigbee2mqtt/kitchen", "zigbee2mqtt/kitchen/availability"],
-    "emonhub": ["emon/JSON/x", "emonhub/rx/10/values", "emon/x/power1"],
-    "map": ["m/x/named", "m/x/alive", "m/x/y"],
-}
-
-
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", CASES)
 @given(data=st.data())
-def test_a_family_survives_any_payload_on_its_own_topics(name: str, data: st.DataObject) -> None:
+def test_a_family_says_what_it_heard_or_why_it_did_not(name: str, data: st.DataObject) -> None:
     device = Device("", "mqtt_importer", 0, {})
-    for _ in range(3):
-        check(name, data.draw(st.sampled_from(FITTING[name])), data.draw(PAYLOADS), device)
+    index = data.draw(st.integers(0, len(CASES[name]) - 1))
+    own_topics = st.sampled_from([message.topic for message in CASES[name][index].message])
+    for topic, payload in data.draw(st.lists(st.tuples(own_topics | TOPICS, PAYLOADS), max_size=4)):
+        check(FAMILIES[name][index], topic, payload, device)
 
 
 MARKS = [b"[" * 5000, b'{"a":' * 3000, b"}", b'"', b",", b"1e999", b"null", b"\\ud800", b"\xff", b"9" * 5000, b"NaN"]
@@ -162,7 +94,7 @@ LIVED = 500  # messages of one device: then it is another, so that noise does no
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", CASES)
 def test_random_and_mutated_messages_for_a_while_neither_crash_a_family_nor_make_it_grow(
     name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -173,11 +105,13 @@ def test_random_and_mutated_messages_for_a_while_neither_crash_a_family_nor_make
         nonlocal device
         if next(turns) % LIVED == 0:
             device = Device("", "mqtt_importer", 0, {})
-        topic = chance.choice(FITTING[name])
+        index = chance.randrange(len(CASES[name]))
+        topic = chance.choice(CASES[name][index].message).topic
         if chance.random() < 0.2:
             topic = fuzzing.mutated(chance, topic.encode(), [b"/", b"0", b"x"]).decode("utf-8", "replace")
         payload = chance.randbytes(100) if chance.random() < 0.1 else b""
-        check(name, topic, payload or fuzzing.mutated(chance, chance.choice(LITERAL), MARKS), device)
+        payload = payload or fuzzing.mutated(chance, chance.choice(PAYLOADS_SEEN), MARKS)
+        check(FAMILIES[name][index], topic, payload, device)
 
     assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
 

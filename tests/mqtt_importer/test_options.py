@@ -5,7 +5,7 @@ import pytest
 
 from heliograph import config
 from heliograph.errors import ConfigError
-from services.mqtt_importer import filters, paths, times
+from services.mqtt_importer import families, filters, paths, times
 from services.mqtt_importer.intake import LARGEST, MOST_BYTES, Incoming, Intake
 from services.mqtt_importer.options import ForeignBroker, MqttImporter, Source
 
@@ -20,7 +20,10 @@ def load(text: str) -> MqttImporter:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('[[mqtt_importer.sources]]\nfamily = "nest"', "no such family: 'nest'; known are emonhub, esphome, map"),
+        (
+            '[[mqtt_importer.sources]]\nfamily = "nest"',
+            f"no such family: 'nest'; known are {', '.join(families.known())}",
+        ),
         (SOURCE + SOURCE, "two are called 'tasmota'"),
         (SOURCE + 'broker = "house"', "there is no [mqtt_importer.brokers.house]"),
         (SOURCE + 'topic = "a/#"', "not the beginning of a topic"),

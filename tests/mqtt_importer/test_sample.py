@@ -2,7 +2,6 @@ import tomllib
 
 import msgspec
 
-from services.mqtt_importer import families
 from services.mqtt_importer.options import ForeignBroker, MqttImporter, Override, Source
 from tests.samples import assert_sample_tells_the_truth, documented, fields, sections
 
@@ -19,11 +18,6 @@ def test_every_option_of_a_source_and_a_broker_is_in_the_sample() -> None:
     assert set(spelled["brokers"]["house"]) == fields(ForeignBroker)
     for name in fields(Override):
         assert name in SHIPPED
-
-
-def test_the_sample_names_every_family() -> None:
-    for name in families.known():
-        assert f"\n##   {name} " in SHIPPED
 
 
 def test_the_maps_in_the_sample_are_maps() -> None:

@@ -6,16 +6,19 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from heliograph import topics
+from services.mqtt_importer import families, naming
 from tests.conftest import ROOT, LocalBroker, Processes, Starter, free_port, mosquitto_command
-from tests.mqtt_importer.test_families import BRIDGE_DEVICES, TASMOTA_SENSOR
+from tests.mqtt_importer import family_cases
 from tests.mqtt_recorder import NODE, Recorder
 
 Eventually = Callable[[Callable[[], object]], object]
@@ -42,54 +45,44 @@ def ready(recorder: Recorder, eventually: Eventually) -> None:
 
 
 PROBE = source("map", 'name = "probe"\nmaps = [{ topic = "probe/importer/+", device = "ready_probe" }]')
-ALL = PROBE + "".join(
-    source(family, "commands = true")
-    for family in ("tasmota", "shelly1", "shelly2", "esphome", "zigbee2mqtt", "emonhub")
+FIRST = {name: family_cases.of(name)[0] for name in families.known()}
+ALL = tomli_w.dumps(
+    {
+        "mqtt_importer": {
+            "sources": [
+                *tomllib.loads(PROBE)["mqtt_importer"]["sources"],
+                *({"family": name, "commands": True, **case.options} for name, case in FIRST.items()),
+            ]
+        }
+    }
 )
 
 
 def test_every_family_comes_out_as_readings_and_takes_commands(
     importers: Starter, recorder: Recorder, eventually: Eventually
 ) -> None:
-    recorder.publish("zigbee2mqtt/bridge/devices", json.dumps(BRIDGE_DEVICES), retain=True)
     process = importers.start(ALL)
     ready(recorder, eventually)
-    recorder.publish("tele/tasmota_5A9AE8/SENSOR", TASMOTA_SENSOR)
-    recorder.publish("stat/tasmota_5A9AE8/POWER", "OFF")
-    recorder.publish("shellies/shellyplug-s-C18B12/relay/0", "off")
-    recorder.publish("shellies/shellyplug-s-C18B12/relay/0/power", "101.12")
-    recorder.publish("shellyplus1-441793ab3fb4/status/switch:0", '{"id":0,"output":false,"apower":27.1}')
-    recorder.publish("livingroom/switch/relay/state", "OFF")
-    recorder.publish("livingroom/sensor/plug_power/state", "12.4")
-    recorder.publish("zigbee2mqtt/kitchen/my_plug", '{"state":"OFF","power":12.5}')
-    recorder.publish("emon/JSON/emontx", '{"power1": 100, "power2": 200.5, "rssi": -67}')
-    devices = {
-        "tasmota_5a9ae8": {"relay": False, "power": 17, "energy": 0.392},
-        "shellyplug-s-c18b12": {"relay": False, "power": 101.12},
-        "shellyplus1-441793ab3fb4": {"relay": False, "power": 27.1},
-        "livingroom": {"relay": False, "plug_power": 12.4},
-        "kitchen_my_plug": {"state": False, "power": 12.5},
-        "emontx": {"power1": 100, "power2": 200.5, "rssi": -67},
-    }
+    devices: dict[str, dict[str, object]] = {}
+    commands: dict[tuple[str, str], family_cases.Command] = {}
+    for message in (message for case in FIRST.values() for message in case.message):
+        recorder.publish(message.topic, message.payload)
+        if message.device:
+            device = naming.device(message.device)
+            devices.setdefault(device, {}).update(message.values)
+            commands |= {(device, command.channel): command for command in message.commands}
     for name, expected in devices.items():
         eventually(partial(recorder.shows, name, expected))
         eventually(partial(recorder.stored_of, name))
         eventually(partial(recorder.is_online, name))
+    assert recorder.infos.keys() == {*devices, "ready_probe"}
     assert recorder.infos["tasmota_5a9ae8"]["channels"]["energy"] == {"unit": "kWh", "kind": "counter"}
     assert recorder.infos["kitchen_my_plug"]["model"] == "Xiaomi ZNCZ02LM"
-    assert recorder.infos["tasmota_5a9ae8"]["service"] == "mqtt_importer"
+    assert {info["service"] for info in recorder.infos.values()} == {"mqtt_importer"}
 
-    for name in ("tasmota_5a9ae8", "shellyplug-s-c18b12", "shellyplus1-441793ab3fb4", "livingroom"):
-        recorder.set(name, {"relay": True})
-    recorder.set("kitchen_my_plug", {"state": True})
-    for command in (
-        ("cmnd/tasmota_5A9AE8/POWER", "ON"),
-        ("shellies/shellyplug-s-C18B12/relay/0/command", "on"),
-        ("shellyplus1-441793ab3fb4/command/switch:0", "on"),
-        ("livingroom/switch/relay/command", "ON"),
-        ("zigbee2mqtt/kitchen/my_plug/set", '{"state":"ON"}'),
-    ):
-        eventually(partial(recorder.others.count, command))
+    for (name, channel), command in commands.items():
+        recorder.set(name, {channel: command.value})
+        eventually(partial(recorder.others.count, (command.topic, command.payload)))
     assert recorder.known("tasmota_5a9ae8")["relay"] is False  # the device decides
     recorder.publish("stat/tasmota_5A9AE8/POWER", "ON")
     eventually(lambda: recorder.known("tasmota_5a9ae8")["relay"] is True)
@@ -98,7 +91,6 @@ def test_every_family_comes_out_as_readings_and_takes_commands(
     assert process.wait(timeout=30) == 0
     eventually(lambda: recorder.last("tasmota_5a9ae8") == "offline")
     assert "Traceback" not in importers.said()
-    assert recorder.infos.keys() == {*devices, "ready_probe"}
 
 
 def test_commands_that_cannot_be_carried_out_are_set_aside(

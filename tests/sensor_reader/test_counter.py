@@ -1,53 +1,79 @@
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from services.sensor_reader import counter
-from services.sensor_reader.counter import Watch
-from services.sensor_reader.counting import Edge
-from services.sensor_reader.gpio import Line
 from services.sensor_reader.options import Counter
+from services.sensor_reader.pulses import counter
+from services.sensor_reader.pulses.counter import Watch
+from services.sensor_reader.pulses.edges import Edge
+from services.sensor_reader.pulses.gpio import Line
 from tests.sensor_reader.bus import Desk
 
-GAS = Counter(name="gas", line=17, interval=0.1, debounce=0.005, start=100)
+GAS = Counter(name="gas", line=17, interval=0.1, debounce=0.005, initial_count=100)
 Eventually = Callable[[Callable[[], object]], object]
 
 
+class Request:
+    """A requested line: like the kernel's, it numbers its own edges from 1 and holds them until they are read."""
+
+    def __init__(self, wire: "Wire") -> None:
+        self._wire = wire
+        self._unread: queue.SimpleQueue[list[Edge]] = queue.SimpleQueue()
+        self._number = 0
+
+    def add(self, times: list[int]) -> None:
+        edges = []
+        for ms in times:
+            self._number += 1
+            edges.append(Edge(ms * 1_000_000, self._number))
+        self._unread.put(edges)
+
+    def edges(self, seconds: float) -> list[Edge]:
+        if not self._wire.there:
+            raise OSError("the line is gone")
+        try:
+            return self._unread.get(timeout=max(seconds, 0.001))
+        except queue.Empty:
+            return []
+        finally:
+            self._wire.after_read()
+
+    def close(self) -> None:
+        self._wire.closed(self)
+
+
 class Wire:
-    """A line that a test pulses, pulls out and plugs in."""
+    """A line that a test pulses, pulls out and plugs in; edges on a line that is not requested are lost."""
 
     def __init__(self) -> None:
         self.there = True
-        self._said: queue.SimpleQueue[list[Edge]] = queue.SimpleQueue()
-        self._number = 0
+        self.after_read: Callable[[], None] = lambda: None
         self._ms = 0
+        self._request: Request | None = None
+        self._requested = threading.Event()
 
     def pulse(self, times: int = 1, apart: int = 50) -> None:
-        edges = []
-        for _ in range(times):
-            self._number += 1
-            self._ms += apart
-            edges.append(Edge(self._ms * 1_000_000, self._number))
-        self._said.put(edges)
+        """Pulse the line, not before it is requested."""
+        assert self._requested.wait(30)
+        assert self._request
+        moments = [self._ms + apart * (n + 1) for n in range(times)]
+        self._ms = moments[-1]
+        self._request.add(moments)
 
     def open(self, _counter: Counter, _root: Path) -> Line:
         if not self.there:
             raise OSError("no such line")
-        self._number = 0
-        return self
+        self._request = Request(self)
+        self._requested.set()
+        return self._request
 
-    def edges(self, seconds: float) -> list[Edge]:
-        if not self.there:
-            raise OSError("the line is gone")
-        try:
-            return self._said.get(timeout=max(seconds, 0.001))
-        except queue.Empty:
-            return []
-
-    def close(self) -> None:
-        pass
+    def closed(self, request: Request) -> None:
+        assert request is self._request
+        self._requested.clear()
+        self._request = None
 
 
 class Meter:
@@ -106,6 +132,20 @@ def test_the_count_goes_on_after_a_restart(meter: Meter, eventually: Eventually)
     eventually(lambda: meter.told() == 108)
 
 
+def test_a_pulse_between_the_last_read_and_the_end_is_counted(meter: Meter, eventually: Eventually) -> None:
+    eventually(lambda: meter.told() == 100)
+
+    def stop() -> None:
+        meter.wire.after_read = lambda: None
+        meter.watches[-1].stop()
+        meter.wire.pulse()
+
+    meter.wire.after_read = stop
+    meter.watches[-1].join(30)
+    meter.start()
+    eventually(lambda: meter.told() == 101)
+
+
 def test_a_line_that_goes_away_is_offline_until_it_is_back(meter: Meter, eventually: Eventually) -> None:
     meter.wire.pulse(2)
     eventually(lambda: meter.told() == 102)
@@ -124,7 +164,7 @@ def test_a_count_that_cannot_be_kept_is_not_told_until_it_can(tmp_path: Path, ev
     meter.start()
     try:
         eventually(lambda: meter.desk.states.get("gas") == ["offline"])
-        assert "cannot be kept" in meter.desk.facts["counter:gas"]["why"]
+        assert "cannot open the file" in meter.desk.facts["counter:gas"]["why"]
         assert meter.told() == -1
     finally:
         meter.stop()

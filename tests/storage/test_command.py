@@ -13,7 +13,6 @@ from heliograph import store
 from heliograph.messages import Block, Channel
 from services.storage import bars
 from services.storage.command import main
-from services.storage.place import Place
 from tests.conftest import ROOT
 from tests.storage.stores import command, done, everything, make, settle
 
@@ -113,12 +112,6 @@ def test_a_store_with_closed_months_and_cells_is_sound(tmp_path: Path) -> None:
     assert "all files are sound" in done("check", "--data", tmp_path)
 
 
-def test_a_place_is_told_without_its_password() -> None:
-    assert str(Place(Path(), "postgresql://me:secret@db:5432/solar?password=secret")) == "postgresql://db:5432/solar"
-    assert str(Place(Path(), "postgresql:///solar?host=/run")) == "postgresql:///solar"
-    assert str(Place(Path("data"))) == "data/store"
-
-
 def test_a_damaged_year_is_salvaged_and_the_rest_stays_readable(data: Path) -> None:
     settle(data)
     whole = everything(data)
@@ -180,6 +173,8 @@ def test_a_configuration_that_is_missing_wrong_or_doubled_is_explained(
     assert result.exit_code == 1
     assert "nmae" in result.stderr
     assert command("info", "--data", "x", "--url", "postgresql://x").exit_code == 2
+    result = command("info", "--url", "mysql://u:hidden@h/d")
+    assert (result.exit_code, "expected postgresql://" in result.stderr, "hidden" in result.output) == (2, True, False)
 
 
 def test_a_meter_that_was_replaced_is_noted_by_name_and_time(data: Path) -> None:

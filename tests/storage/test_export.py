@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 
 from heliograph.messages import Block, Channel
-from heliograph.store.interface import Series
-from services.storage.exporting import matching
 from tests.storage.stores import command, difference, done, everything, make, meanings
 
 T = 1_763_633_000.0
@@ -53,12 +51,12 @@ def test_what_is_exported_can_be_imported_and_is_equal(
 
 
 def test_csv_is_wide_in_order_of_time(data: Path) -> None:
-    lines = done("export", "roof", "--data", data, "--tz", "Europe/Berlin", "--to", "2025-11-20T12:00").splitlines()
+    lines = done("export", "roof/*/*", "--data", data, "--tz", "Europe/Berlin", "--to", "2025-11-20T12:00").splitlines()
     assert lines == [
-        "time,roof/meter/power,roof/meter/on,roof/meter/mode",
-        '2025-11-20T11:03:20.000+01:00,1.1,true,"a ""b"", c\\d"',
-        "2025-11-20T11:03:20.123+01:00,-0.0,,",
-        "2025-11-20T11:04:20.000+01:00,1e-300,false,é=ü °",
+        "time,roof/meter/mode,roof/meter/on,roof/meter/power",
+        '2025-11-20T11:03:20.000+01:00,"a ""b"", c\\d",true,1.1',
+        "2025-11-20T11:03:20.123+01:00,,,-0.0",
+        "2025-11-20T11:04:20.000+01:00,é=ü °,false,1e-300",
     ]
 
 
@@ -85,13 +83,15 @@ def test_buckets_are_of_the_time_zone_and_empty_ones_are_left_out(data: Path) ->
 
 def test_a_file_that_ends_in_gz_is_compressed(tmp_path: Path, data: Path) -> None:
     done("export", "--data", data, "-o", tmp_path / "a.csv.gz")
-    assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()).startswith(b"time,roof/meter/power")
+    assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()).startswith(b"time,roof/meter/mode")
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("nothing/*",), 1, "no series matches"),
+        (("nothing/*/*",), 1, "no series matches"),
+        (("roof/meter/nothing",), 1, "no series roof/meter/nothing"),
+        (("roof",), 2, "'roof' is not node/device/channel"),
         (("--from", "tomorrow"), 2, "--from"),
         (("--from", "2026-01-01", "--to", "2025-01-01"), 2, "not before --to"),
         (("--function", "max"), 2, "--bucket"),
@@ -104,11 +104,3 @@ def test_what_cannot_be_exported_is_explained(data: Path, arguments: tuple[str, 
     result = command("export", "--data", data, *arguments)
     assert result.exit_code == code
     assert says in result.stderr
-
-
-def test_a_star_stands_for_anything_within_one_part() -> None:
-    series = [Series(1, "roof", "meter", "power", "W", "gauge"), Series(2, "shed", "pump", "power_max", "W", "gauge")]
-    assert [one.id for one in matching(series, [])] == [1, 2]
-    assert [one.id for one in matching(series, ["*/*/power"])] == [1]
-    assert [one.id for one in matching(series, ["shed", "roof/m*"])] == [1, 2]
-    assert matching(series, ["r*/power", "a/b/c/d"]) == []

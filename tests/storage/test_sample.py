@@ -33,6 +33,7 @@ def test_an_absent_section_is_the_sample_as_shipped() -> None:
         ("nodes = 'roof'", "nodes"),
         ("nodes = [1]", "nodes"),
         ("comit_seconds = 1", "comit_seconds"),
+        ("url = 'postgresql://h/d'", "no such option: url; it is now [node] store"),
     ],
 )
 def test_a_wrong_option_is_one_line_that_names_it(text: str, key: str) -> None:

@@ -13,10 +13,10 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from services.uploader import kinds
-from services.uploader.outgoing import Outlet, Target
+from services.uploader import targets
+from services.uploader.target import MappedChannel, Target
 from tests.conftest import free_port, optional_program
-from tests.uploader.servers.rows import home
+from tests.uploader.servers.rows import context
 
 START_SECONDS = 60.0
 T = TypeVar("T")
@@ -48,10 +48,10 @@ class OpenTargets:
     def __init__(self) -> None:
         self._open: list[Target] = []
 
-    def add(self, wanted: type[T], options: Mapping[str, object], *outlets: Outlet) -> T:
+    def add(self, wanted: type[T], options: Mapping[str, object], *outlets: MappedChannel) -> T:
         """Open a target, which is to be of this class."""
-        module = kinds.load(str(options["kind"]))
-        target = module.target(msgspec.convert(options, module.Options), home(*outlets))
+        kind = targets.load(str(options["kind"]))
+        target = msgspec.convert(options, kind).open(context(*outlets))
         self._open.append(target)
         assert isinstance(target, wanted)
         return target

@@ -70,7 +70,7 @@ class Node:
             return 0
         with contextlib.closing(sqlite3.connect(file)) as db:
             try:
-                row = db.execute("SELECT known FROM target WHERE name = ?", (name,)).fetchone()
+                row = db.execute("SELECT state FROM target WHERE name = ?", (name,)).fetchone()
             except sqlite3.OperationalError:
                 return 0
         return int(json.loads(row[0])["sent"]) if row and row[0] else 0
@@ -124,7 +124,7 @@ def test_killed_again_and_again_during_a_backlog_it_skips_nothing_and_changes_no
     node: Node, influx: Influx, eventually: Eventually, request: pytest.FixtureRequest
 ) -> None:
     kills = 100 if request.config.getoption("--full") else 4
-    node.configure(to_influx(influx, "rows = 20"))
+    node.configure(to_influx(influx, "batch_size = 20"))
     node.write(kills * 2000 + 1000)
     node.writer.settle()
     node.write(1000)  # some of it sealed, some hot
@@ -176,15 +176,15 @@ def test_targets_are_managed_while_it_runs_and_their_secrets_never_told(
         "from": "beginning",
         "user": "me",
         "password": "s3cret-word",
-        "active": False,
+        "enabled": False,
     }
     assert node.ask("put", name="added", options=options) == {"ok": True}
     listed = {target["name"]: target for target in node.ask("list")["targets"]}
     assert listed["added"]["options"]["password"] == "…"
     assert (listed["added"]["configured"], listed["influx"]["configured"]) == (False, True)
-    assert node.ask("test", name="added") == {"ok": True, "said": "HTTP 204"}
+    assert node.ask("test", name="added") == {"ok": True, "response": "HTTP 204"}
     assert len(influx.points("power", "again")) == 1
-    changed = {**listed["added"]["options"], "active": True}
+    changed = {**listed["added"]["options"], "enabled": True}
     assert node.ask("put", name="added", options=changed) == {"ok": True}
     eventually(lambda: influx.points("power", "again") == expected(10))
 
@@ -215,12 +215,17 @@ def test_commands_that_cannot_be_carried_out_say_why(node: Node, influx: Influx,
     refused = {"kind": "influxdb", "url": "h", "token": "t0p-secret", "bucket": "b"}
     for command, payload, code, words in (
         ("pause", {"name": "none"}, "missing", "there is no target 'none'; there are influx"),
-        ("delete", {"name": "influx"}, "configured", "influx stands in the configuration: change it there"),
+        ("delete", {"name": "influx"}, "configured", "influx is defined in config.toml: change it there"),
         ("put", {"name": "new", "options": {"kind": "none"}}, "invalid", "kind: there is no 'none'"),
         ("put", {"name": "new", "options": refused}, "invalid", "url: expected http://host:port/…"),
         ("put", {"name": "new", "options": {**refused, "token": 5}}, "invalid", "token: expected str"),
         ("put", {"name": "New", "options": {**refused, "url": "http://h"}}, "invalid", "'New' is not a name"),
-        ("put", {"name": "f", "options": {"kind": "file", "folder": "/"}}, "invalid", "folder: only targets of"),
+        (
+            "put",
+            {"name": "f", "options": {"kind": "file", "folder": "/"}},
+            "invalid",
+            "folder: only targets in config.toml",
+        ),
         ("dead-letters-edit", {"name": "influx", "id": 7}, "missing", "influx has no dead letter 7"),
         ("dead-letters", {"name": "influx", "limit": 0}, "invalid", "limit"),
         ("dead-letters", {"name": "influx", "after": 10**30}, "invalid", "after"),
@@ -242,11 +247,11 @@ def test_a_poisoned_value_is_shown_repaired_and_replayed(node: Node, influx: Inf
     node.start()
     eventually(lambda: influx.points("power", "meter") == expected(3))
     found = eventually(lambda: (got := node.ask("dead-letters", name="influx"))["count"] == 3 and got)
-    assert [letter["values"] for letter in found["letters"]] == [{"pi/meter/voltage": 230.5}] * 3
-    assert "field type conflict" in found["letters"][0]["why"]
+    assert [letter["values"] for letter in found["dead_letters"]] == [{"pi/meter/voltage": 230.5}] * 3
+    assert "field type conflict" in found["dead_letters"][0]["reason"]
     influx.query("DROP MEASUREMENT meter")
     edited = node.ask("dead-letters-edit", name="influx", id=1, values={"pi/meter/voltage": 231.0})
-    assert edited["letter"]["values"] == {"pi/meter/voltage": 231.0}
+    assert edited["dead_letter"]["values"] == {"pi/meter/voltage": 231.0}
     assert node.ask("dead-letters-retry", name="influx", ids=[1, 2]) == {"ok": True, "count": 2}
     eventually(lambda: list(influx.points("voltage", "meter").values()) == [231.0, 230.5])
     eventually(lambda: node.ask("dead-letters", name="influx")["count"] == 1)
@@ -259,6 +264,12 @@ def test_a_wrong_target_is_one_line_and_exit_code_1(node: Node, processes: Proce
     assert "[uploader]: targets.influx: no such option: row" in processes.said()
 
 
+def test_the_former_name_of_an_option_is_an_error_that_says_the_present_one(node: Node, processes: Processes) -> None:
+    node.configure('kind = "file"\nname = "card"\nkeep = 5\n')
+    assert node.start().wait(60) == 1
+    assert "[uploader]: targets.card: no such option: keep; it is now max_files" in processes.said()
+
+
 def test_the_same_from_the_command_line(node: Node, influx: Influx, eventually: Eventually) -> None:
     influx.ask("POST", "/write?db=site&precision=s", f'meter,node=pi voltage="high" {int(START)}'.encode())
     node.configure(to_influx(influx))
@@ -267,7 +278,7 @@ def test_the_same_from_the_command_line(node: Node, influx: Influx, eventually: 
     eventually(lambda: (node.answers() or {"targets": [{}]})["targets"][0].get("dead_letters") == 2)
 
     def uploads(*arguments: str, told: str = "") -> tuple[int, str]:
-        command = [sys.executable, "-m", "services.uploader.uploads_command", "--config"]
+        command = [sys.executable, "-m", "services.uploader.cli", "--config"]
         done = subprocess.run(
             [*command, str(node.folder / "config.toml"), *arguments],
             cwd=ROOT, input=told, capture_output=True, text=True, timeout=120, check=False,
@@ -283,15 +294,15 @@ def test_the_same_from_the_command_line(node: Node, influx: Influx, eventually: 
     assert [json.loads(line)["values"] for line in said.splitlines()] == [{"pi/meter/voltage": 230.5}] * 2
     influx.query("DROP MEASUREMENT meter")
     assert uploads("dead-letters", "edit", "influx", "1", "pi/meter/voltage=231.5")[0] == 0
-    assert uploads("dead-letters", "retry", "influx", "1") == (0, "1 are sent again\n")
+    assert uploads("dead-letters", "retry", "influx", "1") == (0, "dead letters to retry: 1\n")
     eventually(lambda: list(influx.points("voltage", "meter").values()) == [231.5])
     assert uploads("dead-letters", "drop", "influx")[0] == 2
-    assert uploads("dead-letters", "drop", "influx", "--all") == (0, "1 are gone\n")
-    assert uploads("put", "files", told='{"kind": "file", "active": false}') == (0, "")
+    assert uploads("dead-letters", "drop", "influx", "--all") == (0, "dead letters deleted: 1\n")
+    assert uploads("put", "files", told='{"kind": "file", "enabled": false}') == (0, "")
     assert uploads("put", "files", told="no JSON")[0] == 1
     assert uploads("pause", "files") == (0, "")
     assert uploads("resume", "files") == (0, "")
     code, said = uploads("delete", "influx", "--yes")
-    assert (code, said) == (1, "Error: influx stands in the configuration: change it there\n")
+    assert (code, said) == (1, "Error: influx is defined in config.toml: change it there\n")
     assert uploads("delete", "files", "--yes") == (0, "")
     assert uploads("test", "influx") == (0, "HTTP 204\n")

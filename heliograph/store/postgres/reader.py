@@ -50,7 +50,7 @@ class PostgresReader:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._where = schema.place(url)
+        self._database = schema.Database(url)
         self._lock = threading.Lock()
         self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._idle: list[Connection] = []
@@ -111,7 +111,7 @@ class PostgresReader:
     def export(self, ids: Sequence[int], start: float, end: float) -> Iterator[tuple[float, int, Value]]:
         """Yield (time, series, value) of [start, end) in order of time; each UTC day is one snapshot."""
         begin, stop = _ms(start), _ms(end)
-        with schema.refusing(self._where, StoreAway):
+        with schema.refusing(self._database, StoreAway):
             connection = self._take()  # for as long as whoever asked takes over the values
             try:
                 yield from self._export(connection, list(ids), begin, stop)
@@ -176,7 +176,7 @@ class PostgresReader:
     @contextmanager
     def _snapshot(self) -> Iterator[Connection]:
         """Give a connection in a transaction; raise StoreAway or StoreDamaged."""
-        with self._slots, schema.refusing(self._where, StoreAway):
+        with self._slots, schema.refusing(self._database, StoreAway):
             connection = self._take()
             try:
                 with connection.transaction():
@@ -204,7 +204,7 @@ class PostgresReader:
     def _connect(self) -> Connection:
         connection = schema.connect(self._url, writes=False)
         try:
-            schema.check(connection, self._where)
+            schema.check(connection, self._database)
             identity = schema.meta(connection, "identity")
         except (psycopg.Error, StoreAway, StoreDamaged):
             connection.close()

@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.redaction import url_redactor
 from heliograph.store.postgres import timescale
 
 FORMAT = "1"
@@ -89,14 +90,21 @@ NOT_OURS = (
 )
 
 
-def place(url: str) -> str:
-    """Return where a database is, without the password that its URL may hold; raise OSError if it is no such URL."""
-    try:
-        found = conninfo_to_dict(url)
-    except psycopg.ProgrammingError as error:
-        raise OSError(f"not the URL of a PostgreSQL database: {_line(error)}") from None
-    host = found.get("host") or "this machine"
-    return f"PostgreSQL database {found.get('dbname') or found.get('user') or ''} on {host}"
+class Database:
+    """The words for a database in messages, and what takes the passwords of its URL out of what it says itself."""
+
+    def __init__(self, url: str) -> None:
+        """Raise OSError if this is not the URL of a PostgreSQL database."""
+        self.redact = url_redactor(url)
+        try:
+            options = conninfo_to_dict(url)
+        except psycopg.ProgrammingError as error:
+            raise OSError(f"not the URL of a PostgreSQL database: {self.redact(str(error))}") from None
+        host = options.get("host") or "this machine"
+        self._name = f"PostgreSQL database {options.get('dbname') or options.get('user') or ''} on {host}"
+
+    def __str__(self) -> str:
+        return self._name
 
 
 def connect(url: str, *, writes: bool) -> Connection:
@@ -129,7 +137,7 @@ def is_current(connection: Connection) -> bool:
     return not poll.poll(0)
 
 
-def create(connection: Connection, where: str) -> None:
+def create(connection: Connection, database: Database) -> None:
     """Make the schema if it is not there; raise StoreDamaged if it is of another format, or psycopg.Error."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION_LOCK,))
@@ -146,17 +154,17 @@ def create(connection: Connection, where: str) -> None:
                 ("chunks", "timescaledb" if weekly else "months"),
             ):
                 connection.execute("INSERT INTO meta VALUES(%s, %s)", (key, value))
-    check(connection, where)
+    check(connection, database)
     connection.execute(INCOMING)
 
 
-def check(connection: Connection, where: str) -> None:
+def check(connection: Connection, database: Database) -> None:
     """Raise StoreAway if there is no store in the database, StoreDamaged if it has another format."""
     if connection.execute("SELECT to_regclass('heliograph.meta')").fetchone() == (None,):
-        raise StoreAway(f"there is no store in the {where} yet")
+        raise StoreAway(f"there is no store in the {database} yet")
     found = meta(connection, "format")
     if found != FORMAT:
-        raise StoreDamaged(f"the {where} has format {found}; this version of Heliograph reads {FORMAT}")
+        raise StoreDamaged(f"the {database} has format {found}; this version of Heliograph reads {FORMAT}")
 
 
 def meta(connection: Connection, key: str) -> str:
@@ -166,15 +174,11 @@ def meta(connection: Connection, key: str) -> str:
 
 
 @contextmanager
-def refusing(where: str, refusal: type[OSError] | type[StoreAway]) -> Iterator[None]:
+def refusing(database: Database, refusal: type[OSError] | type[StoreAway]) -> Iterator[None]:
     """Raise `refusal` for what the server refuses, and StoreDamaged for a schema that is not what it should be."""
     try:
         yield
     except NOT_OURS as error:
-        raise StoreDamaged(f"the {where}: {_line(error)}") from None
+        raise StoreDamaged(f"the {database}: {database.redact(str(error))}") from None
     except psycopg.Error as error:
-        raise refusal(f"the {where}: {_line(error)}") from None
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+        raise refusal(f"the {database}: {database.redact(str(error))}") from None

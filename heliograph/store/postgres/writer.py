@@ -44,14 +44,14 @@ class PostgresWriter:
         self._url = url
         self._believe_clock = believe_clock
         self._now = now
-        self._where = schema.place(url)
+        self._database = schema.Database(url)
         self._rows: list[Row] = []
         self._doubt: Attempt | None = None
-        with schema.refusing(self._where, OSError):
+        with schema.refusing(self._database, OSError):
             self._connection = schema.connect(url, writes=True)
         try:
-            with schema.refusing(self._where, OSError):
-                schema.create(self._connection, self._where)
+            with schema.refusing(self._database, OSError):
+                schema.create(self._connection, self._database)
                 self.identity = schema.meta(self._connection, "identity")
                 self._names = Names(self._connection)
                 self._months = Months(self._connection)
@@ -136,7 +136,7 @@ class PostgresWriter:
         """Return that the server does not answer or holds too much, if so; what it holds it checks itself, see its log."""
         try:
             with self._server() as connection:
-                schema.check(connection, self._where)
+                schema.check(connection, self._database)
         except (OSError, StoreDamaged, StoreAway) as error:
             return [str(error)]
         return [self._upkeep.problem] if self._upkeep.problem else []
@@ -148,14 +148,18 @@ class PostgresWriter:
     @contextmanager
     def _server(self) -> Iterator[Connection]:
         """Give the connection, a new one if it was lost; raise OSError for what the server refuses."""
-        with schema.refusing(self._where, OSError):
+        with schema.refusing(self._database, OSError):
             if not schema.is_current(self._connection):
                 self._connection.close()
                 self._connection = schema.connect(self._url, writes=True)
-                schema.check(self._connection, self._where)
+                try:
+                    schema.check(self._connection, self._database)
+                except StoreAway as error:
+                    self._connection.close()
+                    raise OSError(f"{error}; restart to make one") from None
                 if schema.meta(self._connection, "identity") != self.identity:
                     self._connection.close()
-                    raise OSError(f"the {self._where} is another store now; restart to use it")
+                    raise OSError(f"the {self._database} is another store now; restart to use it")
                 self._connection.execute(schema.INCOMING)
             yield self._connection
 
@@ -166,7 +170,7 @@ class PostgresWriter:
         found = connection.execute("SELECT pg_xact_status(%s::xid8)", (self._doubt.transaction,)).fetchone()
         status = found[0] if found else None
         if status == "in progress":
-            raise OSError(f"the {self._where} is still busy with the commit before")
+            raise OSError(f"the {self._database} is still busy with the commit before")
         if status == "committed":
             self._done(self._doubt)
         self._doubt = None
@@ -180,7 +184,7 @@ class PostgresWriter:
         # whoever holds this row commits before the next one gets it: arrival numbers appear in their order
         found = connection.execute("SELECT last, revision, raw_from, seen FROM clock FOR UPDATE").fetchone()
         if found is None:
-            raise StoreDamaged(f"the {self._where} has an empty clock; restore a backup")
+            raise StoreDamaged(f"the {self._database} has an empty clock; restore a backup")
         last, revision, raw_from, seen = found
         revision += 1
         self._raw_from = raw_from

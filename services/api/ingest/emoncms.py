@@ -18,7 +18,6 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.store.interface import Reader
 from services.api import queries
-from services.api.answers import answer
 from services.api.errors import Busy, Refused
 from services.api.history import History
 from services.api.ingest import bulk, encryption, inputs
@@ -27,6 +26,7 @@ from services.api.ingest.gate import Gate
 from services.api.ingest.inputs import Inputs
 from services.api.ingest.intake import Intake, Report
 from services.api.ingest.options import Emoncms
+from services.api.schemas import answer
 
 KIND = "emoncms"
 MOST_PARAMETERS = 100

@@ -9,12 +9,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from heliograph.store import buckets
-from services.api.answers import Taken, answer
 from services.api.errors import Refused
 from services.api.ingest import pimonitor, readings
 from services.api.ingest.gate import Gate
 from services.api.ingest.intake import Intake
 from services.api.ingest.options import Pimonitor
+from services.api.schemas import Taken, answer
 
 _JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)")
 SHOWN_BYTES = 200

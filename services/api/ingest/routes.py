@@ -7,13 +7,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from services.api.answers import Taken, described
 from services.api.ingest import posts
 from services.api.ingest.emoncms import EmoncmsInput
 from services.api.ingest.gate import Gate
 from services.api.ingest.intake import Intake
 from services.api.ingest.posts import PimonitorPost
 from services.api.ingest.smartplug import Plugs
+from services.api.schemas import Taken, described
 
 SECURITY_SCHEMES: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of [api.keys]."},

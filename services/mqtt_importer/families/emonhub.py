@@ -25,8 +25,9 @@ class EmonHub:
 
     def __init__(self, bases: tuple[str, ...]) -> None:
         self._bases = bases
+        self.command_filters = ()
         self._in_json: dict[str, frozenset[str]] = {}  # names by node
-        self.filters: tuple[str, ...] = tuple(
+        self.filters = tuple(
             f"{base}/{below}" for base in bases for below in (("rx/+/values",) if base == "emonhub" else ("+/+",))
         )
         if len(bases) == 1:

@@ -17,6 +17,7 @@ from services.mqtt_importer.options import Source
 DISCOVERY = "homeassistant"
 STATES = frozenset({"binary_sensor", "switch", "fan", "light"})
 COMPONENTS = STATES | {"sensor", "text_sensor", "number", "select"}
+SETTABLE = ("switch", "light", "number")
 MOST_UNITS = 5_000  # discovered ones that are remembered
 
 
@@ -30,11 +31,12 @@ class Esphome:
         self._discovered: OrderedDict[str, Channel] = OrderedDict()
         self._limits: dict[str, tuple[float, float]] = {}
         below = f"{root}/+" if root else "+"
-        self.filters: tuple[str, ...] = (
+        self.filters = (
             *(f"{below}/{component}/+/state" for component in sorted(COMPONENTS)),
             f"{below}/status",
             f"{DISCOVERY}/+/+/+/config",
         )
+        self.command_filters = tuple(f"{below}/{component}/+/command" for component in SETTABLE)
 
     def read(self, topic: str, payload: bytes) -> Said:
         """Return what a message says; see heard.Family."""

@@ -1,4 +1,4 @@
-"""Whatever else there is: topics, JSON paths and plain values as [[mqtt_importer.sources.maps]] says."""
+"""Any other device: topics, JSON paths and plain values as [[mqtt_importer.sources.maps]] says."""
 
 import re
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from services.mqtt_importer.channels import channel
 from services.mqtt_importer.heard import Family, Heard, Member, NotUnderstood, Said, Switch
 from services.mqtt_importer.options import Map, Source, Wanted
 
-_PLACE = re.compile(r"\{([1-9])\}")
+_INDEX = re.compile(r"\{([1-9])\}")
 
 
 class _Value(NamedTuple):
@@ -89,7 +89,13 @@ class Maps:
     def __init__(self, maps: tuple[Map, ...]) -> None:
         self._mappings = tuple(Mapping(described) for described in maps)
         self.default_model = next((described.model for described in maps if described.model), "MQTT")
-        self.filters: tuple[str, ...] = tuple(described.topic for described in maps)
+        self.filters = tuple(described.topic for described in maps)
+        self.command_filters = tuple(
+            _INDEX.sub("+", wanted.command)
+            for described in maps
+            for wanted in described.values.values()
+            if wanted.command
+        )
 
     def read(self, topic: str, payload: bytes) -> Said:
         """Return what a message says; see heard.Family."""
@@ -116,7 +122,7 @@ def _value(leaf: object, wanted: Wanted) -> Value | None:
 
 def _filled(text: str, found: tuple[str, ...]) -> str:
     """Return a text with {1}, {2}, … replaced by what the wildcards stand for."""
-    return _PLACE.sub(lambda place: found[int(place[1]) - 1] if int(place[1]) <= len(found) else place[0], text)
+    return _INDEX.sub(lambda index: found[int(index[1]) - 1] if int(index[1]) <= len(found) else index[0], text)
 
 
 def family(source: Source) -> Family:

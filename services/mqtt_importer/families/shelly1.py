@@ -90,7 +90,12 @@ class Shelly1:
     def __init__(self, root: str) -> None:
         self._root = root
         self._levels = root.count("/") + 1
-        self.filters: tuple[str, ...] = (f"{root}/#",)
+        self.filters = (f"{root}/#",)
+        self.command_filters = (
+            f"{root}/+/command",
+            f"{root}/+/relay/+/command",
+            f"{root}/+/light/+/command",
+        )
 
     def read(self, topic: str, payload: bytes) -> Said:
         """Return what a message says; see heard.Family."""

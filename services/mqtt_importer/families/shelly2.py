@@ -61,7 +61,8 @@ class Shelly2:
     def __init__(self, root: str) -> None:
         self._root = root.split("/") if root else []
         below = f"{root}/+" if root else "+"
-        self.filters: tuple[str, ...] = (f"{below}/events/rpc", f"{below}/status/+", f"{below}/online")
+        self.filters = (f"{below}/events/rpc", f"{below}/status/+", f"{below}/online")
+        self.command_filters = (f"{below}/command", f"{below}/command/+")
 
     def read(self, topic: str, payload: bytes) -> Said:
         """Return what a message says; see heard.Family."""

@@ -51,7 +51,8 @@ class Tasmota:
         for token in ("%prefix%", "%topic%"):
             if self._levels.count(token) != 1:
                 raise ValueError(f"topic: {full_topic!r} does not have {token} as one of its levels")
-        self.filters: tuple[str, ...] = tuple(self._filled(prefix, "+") + "/#" for prefix in ("tele", "stat"))
+        self.filters = tuple(self._filled(prefix, "+") + "/#" for prefix in ("tele", "stat"))
+        self.command_filters = (self._filled("cmnd", "+") + "/+",)
 
     def read(self, topic: str, payload: bytes) -> Said:
         """Return what a message says; see heard.Family."""

@@ -40,7 +40,8 @@ class Zigbee2Mqtt:
         self._root = root
         self._exposed: dict[str, dict[str, Exposed]] = {}
         self._models: dict[str, str] = {}
-        self.filters: tuple[str, ...] = (f"{root}/#",)
+        self.filters = (f"{root}/#",)
+        self.command_filters = (f"{root}/+/set", f"{root}/+/+/set")  # a friendly name may have a slash
 
     def read(self, topic: str, payload: bytes) -> Said:
         """Return what a message says; see heard.Family."""
