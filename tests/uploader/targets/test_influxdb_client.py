@@ -180,7 +180,12 @@ def test_the_client_library_is_loaded_for_version_2_alone() -> None:
 
 def test_a_server_that_does_not_answer_in_time_is_asked_again_later(server: Influxdb2Server, opened: Opened) -> None:
     stop = threading.Event()
-    server.instead = [lambda _: stop.wait(30) and None]
+
+    def silence(_: Request) -> Response:
+        stop.wait(30)
+        return Response(lost=True)
+
+    server.instead = [silence]
     with pytest.raises(TryLater, match="no answer in time"):
         opened(timeout=0.2).upload(rows(1))
     stop.set()
