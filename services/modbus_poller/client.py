@@ -17,7 +17,7 @@ from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
-from services.modbus_poller.answers import (
+from services.modbus_poller.errors import (
     GATEWAY,
     Garbled,
     LineDown,
@@ -174,7 +174,7 @@ class Client:
     def read(self, unit: int, function: int, address: int, count: int, pause: float = 0.0) -> list[int]:
         """Return registers, or bits as 0 and 1, of a unit; wait `pause` seconds before.
 
-        Raises Silent, Garbled, Mismatched, Refused or LineDown (see answers.py).
+        Raises Silent, Garbled, Mismatched, Refused or LineDown (see errors.py).
         """
         ask = {
             1: self._wire.read_coils,

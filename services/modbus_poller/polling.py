@@ -9,7 +9,7 @@ import msgspec
 
 from heliograph import messages
 from services.modbus_poller import decoding, encoding, models, reads
-from services.modbus_poller.answers import (
+from services.modbus_poller.errors import (
     ILLEGAL,
     Garbled,
     Mismatched,

@@ -10,13 +10,13 @@ from heliograph.messages import Availability
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.modbus_poller import models, writing
-from services.modbus_poller.answers import LineDown
 from services.modbus_poller.client import Client
+from services.modbus_poller.errors import LineDown
 from services.modbus_poller.options import Device, Line
 from services.modbus_poller.polling import Polled, Result
 from services.modbus_poller.reads import Block
 from services.modbus_poller.schedule import Schedule, Turn
-from services.modbus_poller.sunspec_device import SunSpec
+from services.modbus_poller.sunspec.device import SunSpec
 from services.modbus_poller.writing import Command
 
 log = logging.getLogger(__name__)

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU, FramerType
 
 from services.modbus_poller import client as client_module
-from services.modbus_poller.answers import (
+from services.modbus_poller.client import Client
+from services.modbus_poller.errors import (
     Garbled,
     LineDown,
     Mismatched,
     Refused,
     Silent,
 )
-from services.modbus_poller.client import Client
 from services.modbus_poller.options import Device, Line
 from simulator.device import Device as Simulated
 from simulator.faults import Fault, Kind

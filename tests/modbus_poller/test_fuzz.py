@@ -12,13 +12,15 @@ from pymodbus.framer import FramerRTU
 
 from heliograph import topics
 from heliograph.messages import encode, is_value
-from services.modbus_poller import identifying, models, sunspec
-from services.modbus_poller.answers import Garbled, Mismatched, Refused, Silent
+from services.modbus_poller import models
 from services.modbus_poller.client import Client
+from services.modbus_poller.errors import Garbled, Mismatched, Refused, Silent
 from services.modbus_poller.options import Device, Line
 from services.modbus_poller.polling import Polled
 from services.modbus_poller.reads import Block
-from services.modbus_poller.sunspec_device import SunSpec
+from services.modbus_poller.scan import identify
+from services.modbus_poller.sunspec import models as sunspec
+from services.modbus_poller.sunspec.device import SunSpec
 from tests import fuzzing
 
 ANYONE = (Device(name="it", model="eastron_sdm120"),)
@@ -184,7 +186,7 @@ def test_a_device_with_anything_in_its_registers_is_one_of_the_models_or_none(re
     registers = Registers(6)
 
     def turn() -> None:
-        found = identifying.best(registers.read, models.names())
+        found = identify.best(registers.read, models.names())
         assert found is None or found.model in (*models.names(), models.SUNSPEC)
 
     assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.modbus_poller.answers import (
+from services.modbus_poller.errors import (
     Garbled,
     Mismatched,
     Refused,

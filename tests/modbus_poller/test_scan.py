@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from services.modbus_poller import adapters, identifying, models, scan_command, scanning
-from services.modbus_poller.answers import Refused, Silent
+from services.modbus_poller import models
+from services.modbus_poller.errors import Refused, Silent
 from services.modbus_poller.options import ModbusPoller
 from services.modbus_poller.reads import Block
-from services.modbus_poller.scanning import Finding, Found
+from services.modbus_poller.scan import adapters, cli, identify, scanner
+from services.modbus_poller.scan.scanner import Finding, Found
 from simulator.device import Device
 from simulator.readings import Meter
 from simulator.registers import Registers
@@ -83,7 +84,7 @@ class Filled:
 
 @pytest.mark.parametrize("name", models.names())
 def test_a_device_of_each_file_is_told_from_all_others(name: str) -> None:
-    match = identifying.best(Filled(name).read, models.names())
+    match = identify.best(Filled(name).read, models.names())
     assert match
     assert match.model == name
 
@@ -92,7 +93,7 @@ def test_a_sunspec_device_is_known_by_its_marker() -> None:
     there = Map(40000, [103])
     device = Filled("eastron_sdm120")
     device.tables[3] = there.registers
-    match = identifying.best(device.read, models.names())
+    match = identify.best(device.read, models.names())
     assert match
     assert match.model == models.SUNSPEC
 
@@ -101,7 +102,7 @@ def test_what_makes_no_sense_is_no_model() -> None:
     def read(block: Block) -> list[int]:
         return [0xFFFF] * block.count
 
-    assert identifying.best(read, models.names()) is None
+    assert identify.best(read, models.names()) is None
 
 
 def test_somebody_is_there_who_says_no_and_nobody_who_says_nothing() -> None:
@@ -111,12 +112,12 @@ def test_somebody_is_there_who_says_no_and_nobody_who_says_nothing() -> None:
     def nothing(block: Block) -> list[int]:
         raise Silent("no answer")
 
-    assert identifying.is_there(no, scanning.QUESTIONS)
-    assert not identifying.is_there(nothing, scanning.QUESTIONS)
+    assert identify.is_there(no, scanner.QUESTIONS)
+    assert not identify.is_there(nothing, scanner.QUESTIONS)
 
 
 def scanned(port: str, units: list[int] = UNITS) -> Finding:
-    return scanning.scan(port, units, [9600, 2400], ["none"], 1.0, lambda what: None, lambda: None)
+    return scanner.scan(port, units, [9600, 2400], ["none"], 1.0, lambda what: None, lambda: None)
 
 
 def test_every_device_of_a_serial_line_is_found() -> None:
@@ -147,7 +148,7 @@ def test_a_device_that_is_none_of_the_models_is_told() -> None:
     with TcpServer({7: Device("other", registers)}) as server:
         finding = scanned(f"tcp://127.0.0.1:{server.port}")
     assert finding.devices == [Found(7, "")]
-    printed = scan_command.configuration([finding])
+    printed = cli.configuration([finding])
     assert printed.startswith(f"# tcp://127.0.0.1:{server.port}: unit ID 7 answers")
     assert tomllib.loads(printed) == {}
 
@@ -163,7 +164,7 @@ def test_what_is_printed_is_a_configuration_whose_names_are_different() -> None:
         Finding("/dev/ttyUSB1", 0, "none", [], "busy"),
         Finding("tcp://192.168.1.9:502", 0, "none", [Found(126, "sunspec")]),
     ]
-    section = tomllib.loads(scan_command.configuration(findings))["modbus_poller"]
+    section = tomllib.loads(cli.configuration(findings))["modbus_poller"]
     options = msgspec.convert(section, ModbusPoller)
     assert [(line.port, line.baud, line.parity) for line in options.lines] == [
         ("/dev/ttyUSB0", 2400, "even"),
@@ -180,7 +181,7 @@ def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path)
             [
                 sys.executable,
                 "-m",
-                "services.modbus_poller.scan_command",
+                "services.modbus_poller.scan.cli",
                 "--timeout",
                 "0.5",
                 "--port",
@@ -201,7 +202,7 @@ def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path)
 
 
 def test_nothing_found_is_exit_code_1_and_prints_nothing(tmp_path: Path) -> None:
-    done = CliRunner().invoke(scan_command.main, ["--port", str(tmp_path / "none")])
+    done = CliRunner().invoke(cli.main, ["--port", str(tmp_path / "none")])
     assert done.exit_code == 1
     assert done.stdout == ""
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliograph.messages import Channel
-from services.modbus_poller import sunspec
-from services.modbus_poller.answers import Refused, Silent
 from services.modbus_poller.client import Client
+from services.modbus_poller.errors import Refused, Silent
 from services.modbus_poller.options import Device, Line
 from services.modbus_poller.reads import Block
-from services.modbus_poller.sunspec_device import SunSpec
+from services.modbus_poller.sunspec import models as sunspec
+from services.modbus_poller.sunspec.device import SunSpec
 from tests.modbus_poller.pymodbus_server import PymodbusServer
 from tests.modbus_poller.sunspec_map import Map, definition
 
