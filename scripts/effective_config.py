@@ -1,4 +1,4 @@
-"""What scripts/start adds to a configuration: its own broker, and the simulated site."""
+"""Completes a configuration for scripts/start: its own broker, and the simulated site."""
 
 import getpass
 import subprocess
@@ -55,7 +55,7 @@ EMONTX_CM = {
 def complete(
     file: dict[str, Any], data: Path, host: str, port: int, broker_port: int | None, *, simulate: bool
 ) -> None:
-    """Make a configuration that services on this machine can start with.
+    """Add to `file`, in place, what services on this machine need to start.
 
     `broker_port` is None if the configuration names the host of another broker.
     """
@@ -83,7 +83,7 @@ def complete(
 
 
 def simulator_arguments(links: Path) -> list[str]:
-    """Return the simulator's arguments: a site where it is morning now."""
+    """Return the arguments of a simulator whose site has morning now; it makes its serial ports in `links`."""
     now = time.gmtime()
     longitude = (MORNING - now.tm_hour - now.tm_min / 60) * 15
     return [
@@ -97,16 +97,22 @@ def simulator_arguments(links: Path) -> list[str]:
 
 
 def broker_command(data: Path, port: int) -> list[str]:
-    """Write a broker's configuration and passwords below the data folder; return the command that runs it."""
-    command = tools.found("mosquitto")
+    """Write the broker's configuration and passwords below the data folder; return the command that runs it."""
+    command = tools.find("mosquitto")
     subprocess.run(
         [sys.executable, tools.ROOT / "scripts/secrets", data / "secrets"], check=True, stdout=subprocess.DEVNULL
     )
     (data / "broker").mkdir(exist_ok=True)
+    own_files = data / "run" / "broker"  # Mosquitto wants them readable for its own user alone
+    own_files.mkdir(mode=0o700, exist_ok=True)
+    for original in (data / "secrets/broker/passwords", tools.ROOT / "mosquitto/acl"):
+        copy = own_files / original.name
+        copy.touch(mode=0o600)
+        copy.write_bytes(original.read_bytes())
     settings = (tools.ROOT / "mosquitto/mosquitto.conf").read_text()
     own = {
-        "password_file": f"{data}/secrets/broker/passwords",
-        "acl_file": f"{tools.ROOT}/mosquitto/acl",
+        "password_file": f"{own_files}/passwords",
+        "acl_file": f"{own_files}/acl",
         "persistence_location": f"{data}/broker/",
         "include_dir": "",
         "listener": f"{port} 127.0.0.1",
