@@ -64,7 +64,7 @@ def run(model: str, devices: list[Device], baud: int, seconds: float) -> tuple[f
         settings.write_text(
             f"listener {broker_port} 127.0.0.1\nallow_anonymous true\nuser root\nset_tcp_nodelay true\n"
         )
-        broker = Measured("broker", tools.found("mosquitto"), "-c", str(settings))
+        broker = Measured("broker", tools.find("mosquitto"), "-c", str(settings))
         if model == "largest":
             model = str(folder / "largest.toml")
             channels = "\n".join(f"value{n} = {{ address = {n} }}" for n in range(125))

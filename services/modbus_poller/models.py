@@ -31,7 +31,7 @@ Type = Literal[
 FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 BITS = frozenset({1, 2})  # functions whose addresses hold one bit, not sixteen
 MAX_REGISTERS = 125  # in one response: Modbus Application Protocol V1.1b3, 6.3 and 6.4
-SUNSPEC = "sunspec"  # the model of devices that list their registers themselves, see sunspec.py
+SUNSPEC = "sunspec"  # the model of devices that list their registers themselves
 
 _BITS = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?")
 

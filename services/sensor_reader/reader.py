@@ -6,10 +6,10 @@ import time
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.sensor_reader import discovery
-from services.sensor_reader.counter import Watch
 from services.sensor_reader.discovery import Named
-from services.sensor_reader.lane import Lane
 from services.sensor_reader.options import SensorReader
+from services.sensor_reader.pulses.counter import Watch
+from services.sensor_reader.worker import Lane
 
 log = logging.getLogger(__name__)
 

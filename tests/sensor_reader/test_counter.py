@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from services.sensor_reader import counter
-from services.sensor_reader.counter import Watch
-from services.sensor_reader.counting import Edge
-from services.sensor_reader.gpio import Line
 from services.sensor_reader.options import Counter
+from services.sensor_reader.pulses import counter
+from services.sensor_reader.pulses.counter import Watch
+from services.sensor_reader.pulses.edges import Edge
+from services.sensor_reader.pulses.gpio import Line
 from tests.sensor_reader.bus import Desk
 
 GAS = Counter(name="gas", line=17, interval=0.1, debounce=0.005, initial_count=100)

@@ -3,9 +3,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.sensor_reader import discovery, iio
+from services.sensor_reader import discovery
 from services.sensor_reader.options import Choice, SensorReader
-from services.sensor_reader.sensors import Sensor
+from services.sensor_reader.sensor import Sensor
+from services.sensor_reader.sources import iio
 from tests.sensor_reader.tree import Tree
 
 

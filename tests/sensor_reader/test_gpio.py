@@ -9,9 +9,9 @@ import pytest
 from gpiod.line import Bias, Direction
 from gpiod.line import Edge as Edges
 
-from services.sensor_reader import gpio
-from services.sensor_reader.counting import Edge
 from services.sensor_reader.options import Counter
+from services.sensor_reader.pulses import gpio
+from services.sensor_reader.pulses.edges import Edge
 
 
 class Chip:
