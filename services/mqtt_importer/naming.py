@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from heliograph import durable, topics
-from services.mqtt_importer.heard import NotUnderstood
+from services.mqtt_importer.parsing.parsed import NotUnderstood
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from heliograph.messages import Channel, Info
 from services.home_assistant import discovery
 from services.modbus_poller import encoding, models
 from services.mqtt_importer import families
-from services.mqtt_importer.devices import Device
-from services.mqtt_importer.heard import Heard
-from services.mqtt_importer.options import Source
+from services.mqtt_importer.parsing.parsed import ParsedMessage
+from services.mqtt_importer.source import MqttSource
 from services.sensor_reader.sources import system
 from tests.home_assistant.rules import refusals
+from tests.mqtt_importer import family_cases
 
 
 def modbus(name: str) -> Info:
@@ -51,26 +51,26 @@ def test_a_holding_register_that_is_a_state_takes_what_a_switch_sends() -> None:
 
 @pytest.mark.parametrize("commands", [True, False])
 def test_a_plug_is_a_switch_only_if_its_source_takes_commands(commands: bool) -> None:
-    heard = families.load("tasmota")(Source(family="tasmota")).read("stat/plug/POWER", b"ON")
-    assert isinstance(heard, Heard)
-    device = Device("Tasmota", "mqtt_importer", 0.0, {}, commands=commands)
-    assert device.take(heard)[0] == {"relay": True}
+    parsed = families.load("tasmota")(MqttSource(family="tasmota")).parse("stat/plug/POWER", b"ON")
+    assert isinstance(parsed, ParsedMessage)
+    device = family_cases.new_device(commands=commands)
+    assert device.update(parsed)[0] == {"relay": True}
     assert device.info.channels == {"relay": Channel(kind="state", writable=(0, 1) if commands else None)}
     info = device.info
-    device.take(heard)
+    device.update(parsed)
     assert device.info is info  # nothing new
 
 
-def test_a_number_of_zigbee2mqtt_has_the_limits_that_it_tells() -> None:
+def test_a_number_of_zigbee2mqtt_has_the_limits_that_it_exposes() -> None:
     level = {"type": "numeric", "property": "level", "access": 7, "value_min": 0, "value_max": 254}
     state = {"type": "binary", "property": "state", "access": 7, "value_on": "ON", "value_off": "OFF"}
     lamp = {"friendly_name": "lamp", "definition": {"exposes": [{"type": "light", "features": [level, state]}]}}
-    family = families.load("zigbee2mqtt")(Source(family="zigbee2mqtt"))
-    family.read("zigbee2mqtt/bridge/devices", json.dumps([lamp]).encode())
-    heard = family.read("zigbee2mqtt/lamp", b'{"level": 3, "state": "ON"}')
-    assert isinstance(heard, Heard)
-    device = Device("x", "mqtt_importer", 0.0, {}, commands=True)
-    device.take(heard)
+    family = families.load("zigbee2mqtt")(MqttSource(family="zigbee2mqtt"))
+    family.parse("zigbee2mqtt/bridge/devices", json.dumps([lamp]).encode())
+    parsed = family.parse("zigbee2mqtt/lamp", b'{"level": 3, "state": "ON"}')
+    assert isinstance(parsed, ParsedMessage)
+    device = family_cases.new_device(commands=True)
+    device.update(parsed)
     assert {name: channel.writable for name, channel in device.info.channels.items()} == {
         "level": (0, 254),
         "state": (0, 1),
@@ -78,14 +78,14 @@ def test_a_number_of_zigbee2mqtt_has_the_limits_that_it_tells() -> None:
 
 
 def test_a_number_of_esphome_has_the_limits_of_its_discovery_message() -> None:
-    family = families.load("esphome")(Source(family="esphome"))
+    family = families.load("esphome")(MqttSource(family="esphome"))
     topic = "garage/number/delay/state"
-    told = {"unit_of_meas": "s", "stat_t": topic, "cmd_t": "garage/number/delay/command", "min": 1, "max": 60}
-    family.read("homeassistant/number/garage/delay/config", json.dumps(told).encode())
-    heard = family.read(topic, b"5")
-    assert isinstance(heard, Heard)
-    device = Device("x", "mqtt_importer", 0.0, {}, commands=True)
-    device.take(heard)
+    discovered = {"unit_of_meas": "s", "stat_t": topic, "cmd_t": "garage/number/delay/command", "min": 1, "max": 60}
+    family.parse("homeassistant/number/garage/delay/config", json.dumps(discovered).encode())
+    parsed = family.parse(topic, b"5")
+    assert isinstance(parsed, ParsedMessage)
+    device = family_cases.new_device(commands=True)
+    device.update(parsed)
     assert device.info.channels["delay"].writable == (1, 60)
 
 

@@ -67,6 +67,8 @@ def test_every_test_that_the_table_of_compatibility_names_is_there() -> None:
         assert f"def {name}(" in there, name
     for case in re.findall(r"`(cases/[a-z0-9_-]+)`", table):
         assert (FOLDER.parent / f"{case}.txt").exists(), case
+    for file in re.findall(r"`(tests/[a-z0-9_/]+\.toml)`", table):
+        assert (ROOT / file).is_file(), file
 
 
 def test_every_format_has_a_case() -> None:

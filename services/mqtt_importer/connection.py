@@ -7,52 +7,52 @@ from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.reasoncodes import ReasonCode
 
-from services.mqtt_importer.options import ForeignBroker
+from services.mqtt_importer.options import RemoteBroker
 
 log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 30
 FIRST_DELAY_SECONDS = 1
-LONGEST_DELAY_SECONDS = 30
+MAX_DELAY_SECONDS = 30
 
 Callback = Callable[[str, bytes, bool], None]  # topic, payload, whether it was retained
 
 
-class Link:
-    """Subscribes and publishes for ever, whether or not the broker is there.
+class BrokerConnection:
+    """Subscribes and publishes, and reconnects until it is closed, whether or not the broker is there.
 
-    `received` is called on the network thread; it passes things on and returns. There is
-    one warning per loss and reason in the log; `up` is whether the broker answers, `losses`
-    how often it was lost.
+    `received` is called on the network thread; it passes messages on and returns. The log has
+    one warning per loss and reason; `connected` is whether the broker answers, `losses`
+    how often the connection was lost.
     """
 
     def __init__(
-        self, name: str, broker: ForeignBroker, client: str, wanted: Iterable[str], received: Callback
+        self, name: str, broker: RemoteBroker, client_id: str, filters: Iterable[str], received: Callback
     ) -> None:
         self._name = name
         self._broker = broker
-        self._wanted = [(topic_filter, 1) for topic_filter in wanted]
+        self._filters = [(topic_filter, 1) for topic_filter in filters]
         self._received = received
-        self._said = ""
-        self.up = False
+        self._warning = ""
+        self.connected = False
         self.losses = 0
         self._client = Client(
             CallbackAPIVersion.VERSION2,
-            broker.client or client,
+            broker.client_id or client_id,
             protocol=MQTTProtocolVersion.MQTTv5 if broker.version == "5" else MQTTProtocolVersion.MQTTv311,
         )
         if broker.user:
             self._client.username_pw_set(broker.user, broker.password or None)
         if context := broker.context():
             self._client.tls_set_context(context)
-        self._client.reconnect_delay_set(FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
-        self._client.on_connect = self._connected
-        self._client.on_connect_fail = self._failed
-        self._client.on_disconnect = self._disconnected
-        self._client.on_message = self._heard
+        self._client.reconnect_delay_set(FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS)
+        self._client.on_connect = self._on_connect
+        self._client.on_connect_fail = self._on_connect_fail
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
 
-    def __enter__(self) -> "Link":
-        """Start connecting in the background; this never waits and never fails."""
+    def __enter__(self) -> "BrokerConnection":
+        """Start connecting in the background; never waits and never fails."""
         host, port = self._broker.address
         self._client.connect_async(host, port, KEEPALIVE_SECONDS)
         self._client.loop_start()
@@ -60,45 +60,45 @@ class Link:
 
     def __exit__(self, *_: object) -> None:
         """Disconnect."""
-        self.up = False
+        self.connected = False
         self._client.disconnect()
         self._client.loop_stop()
         self._client.reinitialise()  # closes what paho wakes its thread with, too
 
     def publish(self, topic: str, payload: bytes) -> bool:
         """Send a message at once or not at all; return whether it was sent."""
-        if not self.up:
+        if not self.connected:
             return False
         # QoS 0: what paho would keep over a reconnect would switch something long after it was asked for.
         return self._client.publish(topic, payload).rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def _connected(
+    def _on_connect(
         self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, _properties: object
     ) -> None:
         if reason.is_failure:
             self._warn(f"refuses us: {reason}")
             return
-        self._said = ""
+        self._warning = ""
         log.info("connected to broker %s at %s:%s", self._name, *self._broker.address)
-        if self._wanted:
-            client.subscribe(self._wanted)
-        self.up = True
+        if self._filters:
+            client.subscribe(self._filters)
+        self.connected = True
 
-    def _failed(self, _client: Client, _data: object) -> None:
+    def _on_connect_fail(self, _client: Client, _data: object) -> None:
         self._warn("is away")
 
-    def _disconnected(
+    def _on_disconnect(
         self, _client: Client, _data: object, _flags: DisconnectFlags, reason: ReasonCode, _properties: object
     ) -> None:
-        if self.up:
+        if self.connected:
             self._warn(f"is lost: {reason}")
             self.losses += 1
-        self.up = False
+        self.connected = False
 
-    def _heard(self, _client: Client, _data: object, message: MQTTMessage) -> None:
+    def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         self._received(message.topic, bytes(message.payload), message.retain)
 
-    def _warn(self, said: str) -> None:
-        if said != self._said:
-            self._said = said
-            log.warning("broker %s at %s:%s %s; trying again until it is back", self._name, *self._broker.address, said)
+    def _warn(self, warning: str) -> None:
+        if warning != self._warning:
+            self._warning = warning
+            log.warning("broker %s at %s:%s %s; reconnecting", self._name, *self._broker.address, warning)

@@ -1,11 +1,11 @@
-"""What a channel means: what its maker says of it, else what its name and its value tell."""
+"""Channels from what a maker states of them, else from their names and values."""
 
 import msgspec
 
 from heliograph import units
 from heliograph.messages import Channel, Kind, Value
 
-_UNITS = {  # the last word of a name, as sensors of all makers use it
+_UNITS = {  # by the last word of a name, as sensors of all makers use it
     "power": "W",
     "voltage": "V",
     "current": "A",
@@ -22,10 +22,10 @@ _UNITS = {  # the last word of a name, as sensors of all makers use it
 }
 
 
-def channel(unit: str, kind: Kind | None = None) -> Channel:
-    """Return a channel whose unit is spelled in any way; a unit that nobody knows becomes its label.
+def measured_in(unit: str, kind: Kind | None = None) -> Channel:
+    """Return a channel with this unit, in any spelling; an unknown unit becomes the channel's label.
 
-    Energies are counters unless `kind` says otherwise.
+    Energies are counters unless `kind` is given.
     """
     unit = unit.strip().replace("\u03bc", "\u00b5").replace("\u00ba", "\u00b0")  # the other micro and degree signs
     try:
@@ -38,7 +38,7 @@ def channel(unit: str, kind: Kind | None = None) -> Channel:
 
 
 def guessed(name: str, value: Value) -> Channel:
-    """Return what a channel of which only the name is known must be, to have this value."""
+    """Return the channel that a name and one of its values suggest."""
     if isinstance(value, bool):
         return Channel(kind="state")
     if isinstance(value, str):
@@ -46,13 +46,13 @@ def guessed(name: str, value: Value) -> Channel:
     return Channel(_UNITS.get(name.rstrip("0123456789_").rpartition("_")[2], ""))
 
 
-def fitting(about: Channel, value: Value) -> Value:
-    """Return a value as its channel has it; raise ValueError if it cannot have it."""
-    if about.kind == "text":
+def converted(value: Value, channel: Channel) -> Value:
+    """Return a value as its channel has it; raise ValueError if the channel cannot have it."""
+    if channel.kind == "text":
         return value if isinstance(value, str) else msgspec.json.encode(value).decode()
     if isinstance(value, str):
         raise ValueError("a text in a channel of numbers")
-    if about.kind == "state":
+    if channel.kind == "state":
         if value not in (0, 1):
             raise ValueError("neither on nor off")
         return bool(value)

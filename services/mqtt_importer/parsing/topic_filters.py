@@ -1,4 +1,4 @@
-"""Topic filters (OASIS MQTT 5.0, 4.7): which topics they match, and which of them others make superfluous."""
+"""Topic filters (OASIS MQTT 5.0, 4.7): which topics they match, and which other filters they cover."""
 
 from collections.abc import Iterable
 
@@ -11,20 +11,25 @@ def is_filter(text: str) -> bool:
 
 
 def wildcards(topic_filter: str, topic: str) -> tuple[str, ...] | None:
-    """Return what stands in the place of each wildcard, None if the filter does not match the topic."""
+    """Return what stands in the position of each wildcard, None if the filter does not match the topic."""
     if topic.startswith("$") and topic_filter[0] in "+#":
         return None
-    found: list[str] = []
+    matched: list[str] = []
     levels = topic.split("/")
-    for position, wanted in enumerate(topic_filter.split("/")):
-        if wanted == "#":
-            found.append("/".join(levels[position:]))
-            return tuple(found)
-        if position >= len(levels) or wanted not in ("+", levels[position]):
+    for position, level in enumerate(topic_filter.split("/")):
+        if level == "#":
+            matched.append("/".join(levels[position:]))
+            return tuple(matched)
+        if position >= len(levels) or level not in ("+", levels[position]):
             return None
-        if wanted == "+":
-            found.append(levels[position])
-    return tuple(found) if len(levels) == position + 1 else None
+        if level == "+":
+            matched.append(levels[position])
+    return tuple(matched) if len(levels) == position + 1 else None
+
+
+def matches(topic_filter: str, topic: str) -> bool:
+    """Whether a filter matches a topic."""
+    return wildcards(topic_filter, topic) is not None
 
 
 def covers(wide: str, narrow: str) -> bool:
@@ -41,7 +46,7 @@ def covers(wide: str, narrow: str) -> bool:
     return len(wide_levels) == len(narrow_levels)
 
 
-def needed(wanted: Iterable[str]) -> list[str]:
-    """Return the filters that no other one covers: a broker sends a message once for each that matches."""
-    distinct = sorted(set(wanted))
+def without_covered(filters: Iterable[str]) -> list[str]:
+    """Return the filters that no other one covers: a broker sends a message once for each filter that matches."""
+    distinct = sorted(set(filters))
     return [one for one in distinct if not any(other != one and covers(other, one) for other in distinct)]

@@ -1,17 +1,17 @@
-"""Messages on their way from the network threads to the one that reads them."""
+"""Messages between the network threads and the thread that reads them."""
 
 import queue
 import threading
 from typing import NamedTuple
 
-MOST_BYTES = 16 << 20  # waiting; a flood of larger ones must not take the machine's memory
-MOST_MESSAGES = 20_000
-LARGEST = 1 << 20  # of a payload: a bridge with hundreds of devices lists them in less
-OWN = ""  # the name of the node's own broker
+MAX_BYTES = 16 << 20  # waiting; a flood of larger ones must not take the machine's memory
+MAX_MESSAGES = 20_000
+MAX_PAYLOAD_BYTES = 1 << 20  # a bridge with hundreds of devices lists them in less
+OWN_BROKER = ""  # the name of the node's own broker
 
 
-class Incoming(NamedTuple):
-    """A message as it came; `at` is when, in seconds since 1970 UTC, None if nobody knew."""
+class ReceivedMessage(NamedTuple):
+    """A message as it came; `at` is when, in seconds since 1970 UTC, None while the clock is not synchronised."""
 
     broker: str
     topic: str
@@ -20,32 +20,32 @@ class Incoming(NamedTuple):
     at: float | None
 
 
-class Intake:
+class MessageQueue:
     """A queue with a limit in messages and bytes; what does not fit is counted and dropped."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Incoming] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[ReceivedMessage] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._bytes = 0
         self._waiting = 0
         self.dropped = 0
         self.oversized = 0
 
-    def put(self, message: Incoming) -> None:
-        """Take a message, or drop it; never waits."""
+    def put(self, message: ReceivedMessage) -> None:
+        """Add a message, or drop it; never waits."""
         size = len(message.payload)
         with self._lock:
-            if size > LARGEST:
+            if size > MAX_PAYLOAD_BYTES:
                 self.oversized += 1
                 return
-            if self._bytes + size > MOST_BYTES or self._waiting >= MOST_MESSAGES:
+            if self._bytes + size > MAX_BYTES or self._waiting >= MAX_MESSAGES:
                 self.dropped += 1
                 return
             self._bytes += size
             self._waiting += 1
         self._queue.put(message)
 
-    def get(self, timeout: float) -> Incoming | None:
+    def get(self, timeout: float) -> ReceivedMessage | None:
         """Return the next message, None if none came in so many seconds."""
         try:
             message = self._queue.get(timeout=timeout)

@@ -9,7 +9,7 @@ Path = tuple[str | int, ...]
 
 
 def parse(text: str) -> Path:
-    """Return the steps of a path, none for an empty one; raise ValueError if it is not one."""
+    """Return the steps of a path, () for an empty text; raise ValueError if the text is not a path."""
     steps: list[str | int] = []
     position = 0
     while position < len(text):
@@ -23,15 +23,15 @@ def parse(text: str) -> Path:
 
 
 def follow(path: Path, document: object) -> object:
-    """Return what is at a path; raise LookupError if there is nothing."""
-    found: Any = document
+    """Return the value at a path; raise LookupError if the document does not have the path."""
+    value: Any = document
     for step in path:
         if isinstance(step, str):
-            if not isinstance(found, dict):
+            if not isinstance(value, dict):
                 raise LookupError(step)
-            found = found[step]
+            value = value[step]
         else:
-            if not isinstance(found, list):
+            if not isinstance(value, list):
                 raise LookupError(step)
-            found = found[step]
-    return found
+            value = value[step]
+    return value
