@@ -1,16 +1,14 @@
-"""What can come in place of the registers that were asked for, named after what to do next.
+"""What can come instead of registers, and how the caller reacts.
 
-* Silent      nothing came: leave the device alone for a while
-* Garbled     something came that is no answer: ask once more
-* Mismatched  a sound answer to another question: ask once more, then do without it
-* Refused     the device says no: see its code
-* LineDown    there is no line to ask on: open it again later
+* NoResponse          nothing came: leave the device alone for a while
+* InvalidFrame        bytes came that are not a Modbus frame: repeat the request once
+* UnexpectedResponse  a valid frame that does not fit the request: repeat once, then do without these registers
+* ExceptionResponse   the device reports an error: see its code
+* LineDown            the port or host is unavailable: open it again later
 """
 
-ILLEGAL = frozenset({1, 2, 3})  # function, address, count: it will never be right
-GATEWAY = frozenset({10, 11})  # a gateway speaks, and the device behind it does not
-
-
+PERMANENT = frozenset({1, 2, 3})  # function, address, quantity: repeating the request cannot help
+GATEWAY = frozenset({10, 11})  # sent by a gateway for a device that does not respond
 EXCEPTIONS = {
     1: "illegal function",
     2: "illegal data address",
@@ -24,31 +22,31 @@ EXCEPTIONS = {
 }
 
 
-def explained(code: int) -> str:
+def exception_text(code: int) -> str:
     """Return an exception code with its name (Modbus Application Protocol V1.1b3, 7), if it has one."""
     name = EXCEPTIONS.get(code)
     return f"exception {code} ({name})" if name else f"exception {code}"
 
 
-class Silent(Exception):
+class NoResponse(Exception):
     """Nothing came within the time-out."""
 
 
-class Garbled(Exception):
-    """Bytes came, and no frame with a right checksum from this device among them."""
+class InvalidFrame(Exception):
+    """Bytes came, but no frame of this device with a valid checksum; the message shows the bytes in hexadecimal."""
 
 
-class Mismatched(Exception):
-    """The answer is sound and not what was asked for, such as too few registers."""
+class UnexpectedResponse(Exception):
+    """The frame is valid but does not fit the request, for example too few registers."""
 
 
-class Refused(Exception):
-    """The device answered with an exception `code`."""
+class ExceptionResponse(Exception):
+    """The device answered with the exception `code`."""
 
     def __init__(self, code: int) -> None:
-        super().__init__(explained(code))
+        super().__init__(exception_text(code))
         self.code = code
 
 
 class LineDown(Exception):
-    """The port or the host is not there; the message says why."""
+    """The port or the host is unavailable; the message says why."""

@@ -11,8 +11,8 @@ from services.modbus_poller import models
 TCP_PORT = 502
 
 
-class Device(Config, frozen=True):
-    """A device on a line; `model` names a file in devices/, or is the path of one."""
+class DeviceOptions(Config, frozen=True):
+    """A device on a line; `model` is the name of a file in devices/, or the path of a device file."""
 
     name: str
     RENAMED: ClassVar = {"unit": "unit_id"}
@@ -34,13 +34,13 @@ class Device(Config, frozen=True):
             raise ValueError(str(error)) from None
 
 
-class Line(Config, frozen=True):
+class LineOptions(Config, frozen=True):
     """A serial line or a host, and the devices on it; `baud` 0 is the factory setting of the devices."""
 
     RENAMED: ClassVar = {"pause": "request_delay"}
 
     port: str
-    devices: tuple[Device, ...]
+    devices: tuple[DeviceOptions, ...]
     baud: int = 0
     parity: Literal["none", "even", "odd"] = "none"
     stopbits: Literal[1, 2] = 1
@@ -70,7 +70,7 @@ class Line(Config, frozen=True):
 
     @property
     def framing(self) -> Literal["rtu", "tcp"]:
-        """How requests are framed: with a checksum, or as Modbus TCP."""
+        """The framing of requests: RTU, with a checksum, or Modbus TCP."""
         return "tcp" if self.port.startswith("tcp://") else "rtu"
 
     @property
@@ -80,7 +80,7 @@ class Line(Config, frozen=True):
 
     @property
     def host(self) -> tuple[str, int]:
-        """Host and port of a line that is reached over TCP; ("", 0) if it is a serial port."""
+        """Host and port of a line over TCP; ("", 0) for a serial port."""
         if not self.port:
             raise ValueError("port: is empty")
         if self.serial:
@@ -109,7 +109,7 @@ class Line(Config, frozen=True):
 class ModbusPoller(Config, frozen=True):
     """The lines to poll."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[LineOptions, ...]
 
     def __post_init__(self) -> None:
         """Refuse two lines on one port, and two devices with one name."""

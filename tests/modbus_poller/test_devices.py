@@ -6,10 +6,10 @@ import pytest
 
 from heliograph import units
 from services.modbus_poller import models
-from services.modbus_poller.client import Client
-from services.modbus_poller.options import Device, Line
-from services.modbus_poller.polling import Polled
-from services.modbus_poller.reads import Block
+from services.modbus_poller.client import LineClient
+from services.modbus_poller.options import DeviceOptions, LineOptions
+from services.modbus_poller.polling import PolledDevice
+from services.modbus_poller.reads import ReadRequest
 from tests.modbus_poller.pymodbus_server import PymodbusServer
 
 FORMATS = {
@@ -74,22 +74,22 @@ def test_every_channel_of_a_device_file_comes_out_as_it_went_in(name: str, seed:
             for i, word in enumerate(words(register.type, number, model.header.word_order)):
                 assert table.setdefault(register.address + i, word) == word
         expected[channel] = meaning(register, numbers[where], function in models.BITS)
-    device = Device(name="it", model=name)
-    polled = Polled(device)
+    device = DeviceOptions(name="it", model=name)
+    polled = PolledDevice(device)
     requests = []
     with (
         PymodbusServer(tables) as server,
-        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
+        LineClient(LineOptions(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
     ):
 
-        def read(block: Block) -> list[int]:
+        def read(block: ReadRequest) -> list[int]:
             requests.append(block)
             return client.read(1, block.function, block.address, block.count)
 
         result = polled.poll(read, 0)
         assert not polled.probe(read)
     assert result.failure == ""
-    assert result.bad == []
+    assert result.invalid == []
     assert result.values == expected
     assert all(block.count <= model.header.max_registers for block in requests)
 
@@ -128,18 +128,18 @@ WRITABLE = [
 def test_every_writable_channel_is_written_within_its_limits_and_reads_back(name: str, channel: str) -> None:
     model = models.load(name)
     register = model.registers[channel]
-    device = Device(name="it", model=name)
-    polled = Polled(device)
+    device = DeviceOptions(name="it", model=name)
+    polled = PolledDevice(device)
     assert register.writable
     low, high = map(int, register.writable)
     bit = model.function(channel) in models.BITS
     tables = {model.function(channel): dict.fromkeys(range(register.address, register.address + 16), 0)}
     with (
         PymodbusServer(tables) as server,
-        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
+        LineClient(LineOptions(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
     ):
 
-        def read(block: Block) -> list[int]:
+        def read(block: ReadRequest) -> list[int]:
             return client.read(1, block.function, block.address, block.count)
 
         def write(function: int, address: int, words: list[int]) -> None:
@@ -158,11 +158,11 @@ def test_every_writable_channel_is_written_within_its_limits_and_reads_back(name
 def test_the_tracer_is_read_in_the_blocks_of_its_document() -> None:
     asked = []
 
-    def read(block: Block) -> list[int]:
+    def read(block: ReadRequest) -> list[int]:
         asked.append((block.function, block.address, block.count))
         return [0] * block.count
 
-    polled = Polled(Device(name="it", model="epever_tracer"))
+    polled = PolledDevice(DeviceOptions(name="it", model="epever_tracer"))
     polled.poll(read, 0.0)
     first, asked = asked, []
     polled.poll(read, 10.0)
@@ -185,10 +185,10 @@ def test_the_tracer_is_read_in_the_blocks_of_its_document() -> None:
 def test_a_meter_is_read_in_few_requests_of_whole_values(name: str, requests: int) -> None:
     asked = []
 
-    def read(block: Block) -> list[int]:
+    def read(block: ReadRequest) -> list[int]:
         asked.append(block)
         return [0] * block.count
 
-    Polled(Device(name="it", model=name)).poll(read, 0.0)
+    PolledDevice(DeviceOptions(name="it", model=name)).poll(read, 0.0)
     assert len(asked) == requests
     assert all(b.address % 2 == 0 and b.count % 2 == 0 for b in asked)

@@ -4,7 +4,7 @@ import pytest
 
 from heliograph import config
 from heliograph.errors import ConfigError
-from services.modbus_poller.options import Line, ModbusPoller
+from services.modbus_poller.options import LineOptions, ModbusPoller
 
 LINE = '[[modbus_poller.lines]]\nport = "/dev/ttyUSB0"\n'
 DEVICE = '[[modbus_poller.lines.devices]]\nname = "meter"\nmodel = "eastron_sdm120"\n'
@@ -16,11 +16,11 @@ def load(text: str, folder: Path) -> ModbusPoller:
     return config.section(ModbusPoller, config.read(file), "modbus_poller", file)
 
 
-def line(text: str, folder: Path) -> Line:
+def line(text: str, folder: Path) -> LineOptions:
     return load(text, folder).lines[0]
 
 
-def with_port(port: str, folder: Path) -> Line:
+def with_port(port: str, folder: Path) -> LineOptions:
     return line(LINE.replace("/dev/ttyUSB0", port) + DEVICE, folder)
 
 

@@ -6,7 +6,7 @@ import pytest
 from heliograph.config import Config
 from heliograph.errors import ConfigError
 from services.modbus_poller import models
-from services.modbus_poller.options import Device, Line, ModbusPoller
+from services.modbus_poller.options import DeviceOptions, LineOptions, ModbusPoller
 from tests.conftest import ROOT
 from tests.samples import assert_sample_tells_the_truth, documented, fields
 
@@ -17,8 +17,8 @@ def test_the_sample_documents_every_option_with_its_true_default() -> None:
 
 def test_every_option_of_a_line_and_a_device_is_in_the_sample() -> None:
     lines = documented("modbus_poller")["lines"]
-    assert set(lines[0]) == fields(Line)
-    assert set(lines[0]["devices"][0]) == fields(Device)
+    assert set(lines[0]) == fields(LineOptions)
+    assert set(lines[0]["devices"][0]) == fields(DeviceOptions)
 
 
 README = ROOT / "services/modbus_poller/README.md"

@@ -9,14 +9,14 @@ BY_ID = Path("/dev/serial/by-id")
 
 
 class Adapter(NamedTuple):
-    """A serial port that something is behind: the path that stays the same, and what it says it is."""
+    """A serial port with hardware: its stable path, and its description."""
 
     path: str
     description: str
 
 
-def found(by_id: Path = BY_ID) -> list[Adapter]:
-    """Return the adapters that are plugged in, by their names in /dev/serial/by-id where they have one.
+def connected(by_id: Path = BY_ID) -> list[Adapter]:
+    """Return the adapters that are plugged in, by their links in /dev/serial/by-id where they have one.
 
     Ports without hardware, such as the ttyS of most machines, are left out.
     """

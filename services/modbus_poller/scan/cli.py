@@ -9,36 +9,36 @@ import click
 import heliograph
 from services.modbus_poller import models
 from services.modbus_poller.scan import adapters, scanner
-from services.modbus_poller.scan.scanner import Finding, Found
+from services.modbus_poller.scan.scanner import FoundDevice, ScanResult
 
-SHOWN = 44  # characters of what is being tried
+SHOWN_CHARACTERS = 44  # of the progress text
 
 
 def _path(port: str) -> str:
-    """Return the path of a port from anywhere; a link such as those in /dev/serial/by-id stays one."""
+    """Return the absolute path of a port; links, such as those in /dev/serial/by-id, are not resolved."""
     return port if "://" in port else str(Path(port).absolute())
 
 
 def _line(host: str) -> str:
-    """Return a host of the command line as the port of a line: tcp:// unless it says otherwise."""
+    """Return a host of the command line as the port of a line: tcp:// unless it has a scheme."""
     return host if "://" in host else f"tcp://{host}"
 
 
-def configuration(findings: Iterable[Finding]) -> str:
-    """Return the [modbus_poller] section that reads what was found, "" if that is nothing."""
+def configuration(results: Iterable[ScanResult]) -> str:
+    """Return the [modbus_poller] section for the devices that were found, "" if there are none."""
     names: set[str] = set()
     parts = []
-    for finding in findings:
-        known = [device for device in finding.devices if device.model]
-        unknown = [device for device in finding.devices if not device.model]
+    for result in results:
+        known = [device for device in result.devices if device.model]
+        unknown = [device for device in result.devices if not device.model]
         lines = [
-            f"# {finding.port}: unit ID {one.unit_id} answers, but matches no model; see services/modbus_poller/README.md"
+            f"# {result.port}: unit ID {one.unit_id} answers, but matches no model; see services/modbus_poller/README.md"
             for one in unknown
         ]
         if known:
-            lines += ["[[modbus_poller.lines]]", f'port = "{finding.port}"']
-            lines += [f"baud = {finding.baud}"] if finding.baud else []
-            lines += [f'parity = "{finding.parity}"'] if finding.parity != "none" else []
+            lines += ["[[modbus_poller.lines]]", f'port = "{result.port}"']
+            lines += [f"baud = {result.baud}"] if result.baud else []
+            lines += [f'parity = "{result.parity}"'] if result.parity != "none" else []
         for device in known:
             lines += ["", *_device(device, names)]
         if lines:
@@ -46,8 +46,8 @@ def configuration(findings: Iterable[Finding]) -> str:
     return "\n\n".join(parts)
 
 
-def _device(device: Found, names: set[str]) -> list[str]:
-    """Return the lines of one device, under a name that no other has."""
+def _device(device: FoundDevice, names: set[str]) -> list[str]:
+    """Return the lines of one device, with a unique name."""
     name, number = device.model, 2
     while name in names:
         name = f"{device.model}_{number}"
@@ -105,51 +105,54 @@ def main(
     Devices are only read. Stop modbus_poller first: a port serves one program at a time. The configuration goes
     to standard output, everything else to standard error. Exit codes: 0 a device was identified, 1 none.
     """
-    found = [] if ports or no_serial else adapters.found()
-    for adapter in found:
+    connected = [] if ports or no_serial else adapters.connected()
+    for adapter in connected:
         click.echo(f"{adapter.path}: {adapter.description}", err=True)
-    lines = [*map(_path, ports), *(adapter.path for adapter in found), *map(_line, hosts)]
+    lines = [*map(_path, ports), *(adapter.path for adapter in connected), *map(_line, hosts)]
     if not lines:
         click.echo("no serial adapter found; give a --port or the address of a host", err=True)
         sys.exit(1)
-    units = range(1, scanner.LAST_UNIT + 1) if all_units else scanner.likely_units()
+    unit_ids = range(1, scanner.MAX_UNIT_ID + 1) if all_units else scanner.likely_unit_ids()
     parities = ["none", "even"] if even else ["none"]
-    findings = [_scan(line, units, rates or scanner.RATES, parities, timeout) for line in lines]
-    for finding in findings:
-        click.echo(_said(finding), err=True)
-    printed = configuration(findings)
-    if not any(device.model for finding in findings for device in finding.devices):
+    results = [_scan(line, unit_ids, rates or scanner.RATES, parities, timeout) for line in lines]
+    for result in results:
+        click.echo(_summary(result), err=True)
+    if not any(device.model for result in results for device in result.devices):
         click.echo("no device found that a model matches", err=True)
         sys.exit(1)
-    click.echo(printed)
+    click.echo(configuration(results))
 
 
-def _scan(line: str, units: Iterable[int], rates: Iterable[int], parities: list[str], timeout: float) -> Finding:
-    """Return what is on one line, and show how far the search is."""
-    total = scanner.steps(line, units, rates, parities)
-    shown = [""]
+def _scan(port: str, unit_ids: Iterable[int], rates: Iterable[int], parities: list[str], timeout: float) -> ScanResult:
+    """Return the devices of one line; show a progress bar meanwhile."""
+    total = scanner.steps(port, unit_ids, rates, parities)
+    text = [""]
     with click.progressbar(
-        range(total), label=line[-SHOWN:], file=sys.stderr, item_show_func=lambda _: shown[0][-SHOWN:], show_eta=False
+        range(total),
+        label=port[-SHOWN_CHARACTERS:],
+        file=sys.stderr,
+        item_show_func=lambda _: text[0][-SHOWN_CHARACTERS:],
+        show_eta=False,
     ) as bar:
 
-        def look(what: str) -> None:
-            shown[0] = what
+        def progress(trying: str) -> None:
+            text[0] = trying
             bar.render_progress()
 
-        finding = scanner.scan(line, units, rates, parities, timeout, look, lambda: bar.update(1))
-        shown[0] = "done"
+        result = scanner.scan(port, unit_ids, rates, parities, timeout, progress, lambda: bar.update(1))
+        text[0] = "done"
         bar.update(total - bar.pos)
-        return finding
+        return result
 
 
-def _said(finding: Finding) -> str:
-    """Return in a sentence what is on a line."""
-    if finding.trouble:
-        return f"{finding.port}: {finding.trouble}"
-    if not finding.devices:
-        return f"{finding.port}: no device answers"
-    devices = ", ".join(f"{one.model or 'unknown'} at unit ID {one.unit_id}" for one in finding.devices)
-    return f"{finding.port}: {devices}" + (f" ({finding.baud} baud)" if finding.baud else "")
+def _summary(result: ScanResult) -> str:
+    """Return the devices of a line in one line of text."""
+    if result.error:
+        return f"{result.port}: {result.error}"
+    if not result.devices:
+        return f"{result.port}: no device answers"
+    devices = ", ".join(f"{one.model or 'unknown'} at unit ID {one.unit_id}" for one in result.devices)
+    return f"{result.port}: {devices}" + (f" ({result.baud} baud)" if result.baud else "")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,17 @@
-"""Which of the models a device is: it is asked as each of them, and the one that makes most sense wins."""
+"""Which model a device is: it is read as each of them, and the one with the most plausible values wins."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from heliograph import messages
 from services.modbus_poller import models
-from services.modbus_poller.errors import Garbled, Mismatched, Refused, Silent
-from services.modbus_poller.options import Device
-from services.modbus_poller.polling import Polled, Read
-from services.modbus_poller.reads import Block, request
+from services.modbus_poller.errors import ExceptionResponse, InvalidFrame, NoResponse, UnexpectedResponse
+from services.modbus_poller.options import DeviceOptions
+from services.modbus_poller.polling import PolledDevice, Read
+from services.modbus_poller.reads import ReadRequest, request
 from services.modbus_poller.sunspec.models import BASES, MARKER
 
-# What a value in this unit can be; beyond it, the registers mean something else.
+# The plausible values of each unit; outside them, the registers hold something else.
 _LIMITS: dict[str, tuple[float, float]] = {
     "V": (0, 1500),
     "A": (-5000, 5000),
@@ -24,58 +24,59 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "kWh": (0, 1e8),
     "Wh": (0, 1e11),
 }
-_PHASES = 1.1  # a power factor
-_TINY = 1e-6  # a float that is smaller was no float
-_ZERO, _NONSENSE, _REFUSED = -0.25, -3.0, -2.0
+_MAX_POWER_FACTOR = 1.1
+_TINY = 1e-6  # registers that give a smaller float do not hold a float
+_PLAUSIBLE, _TEXT, _ZERO, _IMPLAUSIBLE, _REFUSED = 1.0, 0.5, -0.25, -3.0, -2.0
 
 
-class Match(NamedTuple):
-    """A model, and how much sense its values made: a point for each that did."""
+class ModelMatch(NamedTuple):
+    """A model, and the sum of the scores of its values."""
 
     model: str
     score: float
 
 
-def is_there(read: Read, questions: Iterable[Block]) -> bool:
-    """Whether a sound answer comes to one of these questions, whatever it says; noise is none."""
-    for question in questions:
+def responds(read: Read, requests: Iterable[ReadRequest]) -> bool:
+    """Return whether a valid response comes to one of these requests; an exception is one, noise is not."""
+    for one in requests:
         try:
-            read(question)
-        except (Silent, Garbled):
+            read(one)
+        except (NoResponse, InvalidFrame):
             continue
-        except (Refused, Mismatched):
-            pass  # a no is an answer
+        except (ExceptionResponse, UnexpectedResponse):
+            pass
         return True
     return False
 
 
-def best(read: Read, names: Iterable[str], look: Callable[[str], object] = lambda name: None) -> Match | None:
-    """Return the model that suits a device best, None if none of them does; `look` hears which one is tried."""
-    look(models.SUNSPEC)
-    if any(_holds_marker(read, base) for base in BASES):
-        return Match(models.SUNSPEC, 0.0)
+def best_match(
+    read: Read, names: Iterable[str], progress: Callable[[str], object] = lambda name: None
+) -> ModelMatch | None:
+    """Return the model that fits a device best, or None; `progress` is called with the name of each that is tried."""
+    progress(models.SUNSPEC)
+    if any(_has_marker(read, base) for base in BASES):
+        return ModelMatch(models.SUNSPEC, 0.0)
     matches = []
     for name in names:
-        look(name)
-        polled = Polled(Device("it", name))
-        if _first_value_makes_sense(read, polled):
-            matches.append(Match(name, score(read, polled)))
-    found = max(matches, key=lambda match: match.score, default=None)
-    return found if found and found.score > 0 else None
+        progress(name)
+        device = PolledDevice(DeviceOptions("device", name))
+        if _first_value_is_plausible(read, device):
+            matches.append(ModelMatch(name, _score(read, device)))
+    best = max(matches, key=lambda match: match.score, default=None)
+    return best if best and best.score > 0 else None
 
 
-def score(read: Read, polled: Polled) -> float:
-    """Return how much sense the values of a device make if it is what it is polled as."""
-    result = polled.poll(read, 0.0)
-    known = sum(makes_sense(polled.model, channel, value) for channel, value in result.values.items())
-    return known + _REFUSED * len(polled.left_out) + _NONSENSE * len(result.bad)
+def _score(read: Read, device: PolledDevice) -> float:
+    result = device.poll(read, 0.0)
+    values = sum(plausibility(device.model, channel, value) for channel, value in result.values.items())
+    return values + _REFUSED * len(device.unsupported) + _IMPLAUSIBLE * len(result.invalid)
 
 
-def makes_sense(model: models.Model, channel: str, value: messages.Value) -> float:
-    """Return 1 for a value that this channel can have, less for a zero, and less than nothing for one that it cannot."""
+def plausibility(model: models.Model, channel: str, value: messages.Value) -> float:
+    """Return the score of a value: 1 if the channel can have it, less for a zero, negative if it cannot."""
     register = model.registers[channel]
     if isinstance(value, str):
-        return _NONSENSE if value.startswith("code ") else 0.5
+        return _IMPLAUSIBLE if value.startswith("code ") else _TEXT
     if isinstance(value, bool):
         return 0.0
     if value == 0:
@@ -83,24 +84,24 @@ def makes_sense(model: models.Model, channel: str, value: messages.Value) -> flo
     if register.type.startswith("uint") and not register.bits:
         full = ((1 << 16 * register.count) - 1) * register.scale + register.offset
         if abs(value - full) < abs(register.scale):
-            return _NONSENSE  # all ones: nobody home
+            return _IMPLAUSIBLE  # all bits are set: there is no value
     if "power_factor" in channel:
-        return 1.0 if abs(value) <= _PHASES else _NONSENSE
+        return _PLAUSIBLE if abs(value) <= _MAX_POWER_FACTOR else _IMPLAUSIBLE
     low, high = _LIMITS.get(register.unit, (-1e12, 1e12))
-    return 1.0 if low <= value <= high and abs(value) > _TINY else _NONSENSE
+    return _PLAUSIBLE if low <= value <= high and abs(value) > _TINY else _IMPLAUSIBLE
 
 
-def _first_value_makes_sense(read: Read, polled: Polled) -> bool:
-    channel = polled.model.probe
+def _first_value_is_plausible(read: Read, device: PolledDevice) -> bool:
+    channel = device.model.probe
     try:
-        values = polled.values({channel: read(polled.question())})
-    except (Silent, Garbled, Refused, Mismatched):
+        values = device.values({channel: read(device.probe_request())})
+    except (NoResponse, InvalidFrame, ExceptionResponse, UnexpectedResponse):
         return False
-    return channel in values and makes_sense(polled.model, channel, values[channel]) >= _ZERO
+    return channel in values and plausibility(device.model, channel, values[channel]) >= _ZERO
 
 
-def _holds_marker(read: Read, base: int) -> bool:
+def _has_marker(read: Read, base: int) -> bool:
     try:
         return read(request(3, base, 2)) == MARKER
-    except (Silent, Garbled, Refused, Mismatched):
+    except (NoResponse, InvalidFrame, ExceptionResponse, UnexpectedResponse):
         return False

@@ -1,115 +1,116 @@
-"""Looking for Modbus devices: on a serial line at each rate and address, at a host at each address."""
+"""The scan of a line: a serial line at each baud rate and unit ID, a host at each unit ID."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from services.modbus_poller import models
-from services.modbus_poller.client import Client
+from services.modbus_poller.client import LineClient
 from services.modbus_poller.errors import LineDown
-from services.modbus_poller.options import Device, Line
-from services.modbus_poller.reads import Block, request
+from services.modbus_poller.options import DeviceOptions, LineOptions
+from services.modbus_poller.reads import ReadRequest, request
 from services.modbus_poller.scan import identify
 
-# In the order of how many devices are delivered with them.
-RATES = (9600, 19200, 115200, 2400, 38400, 4800, 57600)
-UNITS = range(1, 11)
-LAST_UNIT = 247
-NOBODY = 213  # an address that nobody gives: who answers to it does not look at the address
-QUESTIONS = (request(4, 0, 2), request(3, 0, 2))
+RATES = (9600, 19200, 115200, 2400, 38400, 4800, 57600)  # the most common factory settings first
+LOW_UNIT_IDS = range(1, 11)
+SUNSPEC_UNIT_ID = 126  # factory setting of many SunSpec devices
+MAX_UNIT_ID = 247
+UNUSED_UNIT_ID = 213  # a device that responds to it, too, ignores the unit ID
+PROBES = (request(4, 0, 2), request(3, 0, 2))
+REQUEST_DELAY_SECONDS = 0.02  # enough for most devices
 
-Look = Callable[[str], object]
+Progress = Callable[[str], object]
 
 
-class Found(NamedTuple):
-    """A device that answers at an address, and what it seems to be: "" if it is none of the models."""
+class FoundDevice(NamedTuple):
+    """A unit ID that responds, and the model that fits the device, "" if none does."""
 
     unit_id: int
     model: str
 
 
-class Finding(NamedTuple):
-    """What was found on a line: its rate and parity (of a host: 0 and "none"), its devices, or why it could not be used."""
+class ScanResult(NamedTuple):
+    """The devices of a line with its baud rate and parity (0 and "none" for a host), or why it cannot be opened."""
 
     port: str
     baud: int
     parity: str
-    devices: list[Found]
-    trouble: str = ""
+    devices: list[FoundDevice]
+    error: str = ""
 
 
-def likely_units() -> list[int]:
-    """Return the addresses that are worth a try: the low ones, and those that devices are delivered with."""
-    delivered = {models.load(name).header.unit_id for name in models.names()}
-    return sorted({*UNITS, *delivered, 126})
+def likely_unit_ids() -> list[int]:
+    """Return the unit IDs that are worth a try: the low ones and factory settings."""
+    factory_settings = {models.load(name).header.unit_id for name in models.names()}
+    return sorted({*LOW_UNIT_IDS, *factory_settings, SUNSPEC_UNIT_ID})
 
 
-def steps(line: str, units: Iterable[int], rates: Iterable[int], parities: Iterable[str]) -> int:
-    """Return how many addresses `scan` asks on a line, if nobody is found before the last rate."""
-    count = len(list(units))
-    return count if "://" in line else count * len(list(rates)) * len(list(parities))
+def steps(port: str, unit_ids: Iterable[int], rates: Iterable[int], parities: Iterable[str]) -> int:
+    """Return how many unit IDs `scan` tries on a line, if no device responds before the last rate."""
+    count = len(list(unit_ids))
+    return count if "://" in port else count * len(list(rates)) * len(list(parities))
 
 
 def scan(
     port: str,
-    units: Iterable[int],
+    unit_ids: Iterable[int],
     rates: Iterable[int],
     parities: Iterable[str],
     timeout: float,
-    look: Look,
+    progress: Progress,
     step: Callable[[], object],
-) -> Finding:
-    """Return the devices of a line. Only reads; all devices of a serial line are at the first rate where one answers.
+) -> ScanResult:
+    """Return the devices of a line, which are only read. A serial line is scanned up to the first rate with a response.
 
-    `look` hears what is tried, `step` is called after each address.
+    `progress` is called with a text before each try, `step` with each unit ID that is tried.
     """
-    units = list(units)
+    unit_ids = list(unit_ids)
     serial = "://" not in port
     try:
         for baud in rates if serial else [0]:
             for parity in parities if serial else ["none"]:
                 with _client(port, baud, parity, timeout) as client:
-                    where = f"{baud} baud, {'even parity, ' if parity == 'even' else ''}" if serial else ""
-                    there = list(_answering(client, units, look, where, step))
-                    if there:
-                        devices = [_identified(client, unit, look) for unit in there]
-                        return Finding(port, baud, parity, devices)
+                    settings = f"{baud} baud, {'even parity, ' if parity == 'even' else ''}" if serial else ""
+                    responding = list(_responding(client, unit_ids, progress, settings, step))
+                    if responding:
+                        devices = [_identified(client, unit_id, progress) for unit_id in responding]
+                        return ScanResult(port, baud, parity, devices)
     except LineDown as error:
-        return Finding(port, 0, "none", [], str(error))
-    return Finding(port, 0, "none", [])
+        return ScanResult(port, 0, "none", [], str(error))
+    return ScanResult(port, 0, "none", [])
 
 
 @contextmanager
-def _client(port: str, baud: int, parity: str, timeout: float) -> Iterator[Client]:
-    anyone = (Device("anyone", models.SUNSPEC),)
-    even = parity == "even"
-    line = Line(port, anyone, baud=baud, parity="even" if even else "none", timeout=timeout)
-    with Client(line) as client:
+def _client(port: str, baud: int, parity: str, timeout: float) -> Iterator[LineClient]:
+    devices = (DeviceOptions("device", models.SUNSPEC),)  # a line needs one
+    line = LineOptions(port, devices, baud=baud, parity="even" if parity == "even" else "none", timeout=timeout)
+    with LineClient(line) as client:
         yield client
 
 
-def _answering(client: Client, units: list[int], look: Look, where: str, step: Callable[[], object]) -> Iterator[int]:
-    """Yield the addresses that answer; only the first, if the device answers to any."""
-    any_address = False
-    for unit in units:
-        look(f"{where}unit ID {unit}")
+def _responding(
+    client: LineClient, unit_ids: list[int], progress: Progress, settings: str, step: Callable[[], object]
+) -> Iterator[int]:
+    """Yield the unit IDs that respond; only the first, if the device ignores the unit ID."""
+    ignores_unit_id = False
+    for unit_id in unit_ids:
+        progress(f"{settings}unit ID {unit_id}")
         step()
-        if any_address or not identify.is_there(_reader(client, unit), QUESTIONS):
+        if ignores_unit_id or not identify.responds(_reader(client, unit_id), PROBES):
             continue
-        yield unit
-        any_address = identify.is_there(_reader(client, NOBODY), QUESTIONS[:1])
+        yield unit_id
+        ignores_unit_id = identify.responds(_reader(client, UNUSED_UNIT_ID), PROBES[:1])
 
 
-def _identified(client: Client, unit: int, look: Look) -> Found:
-    match = identify.best(_reader(client, unit), models.names(), lambda name: look(f"unit ID {unit}: trying {name}"))
-    return Found(unit, match.model if match else "")
+def _identified(client: LineClient, unit_id: int, progress: Progress) -> FoundDevice:
+    match = identify.best_match(
+        _reader(client, unit_id), models.names(), lambda name: progress(f"unit ID {unit_id}: trying {name}")
+    )
+    return FoundDevice(unit_id, match.model if match else "")
 
 
-def _reader(client: Client, unit: int) -> Callable[[Block], list[int]]:
-    def read(block: Block) -> list[int]:
-        return client.read(unit, block.function, block.address, block.count, PAUSE_SECONDS)
+def _reader(client: LineClient, unit_id: int) -> Callable[[ReadRequest], list[int]]:
+    def read(one: ReadRequest) -> list[int]:
+        return client.read(unit_id, one.function, one.address, one.count, REQUEST_DELAY_SECONDS)
 
     return read
-
-
-PAUSE_SECONDS = 0.02  # what most devices need between two requests, whatever they are

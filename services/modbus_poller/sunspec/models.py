@@ -1,4 +1,4 @@
-"""SunSpec's models: which point is where, and what its registers say; without input or output.
+"""SunSpec models: the addresses of their points, and the values in their registers. Pure.
 
 SunSpec Alliance, "Device Information Model Specification" V1.1: 4 (types, values that are not implemented), 5
 (models). The definitions of the models are the files of the pysunspec2 package.
@@ -18,15 +18,15 @@ import sunspec2
 from heliograph import messages, units
 from services.modbus_poller import decoding
 
-BASES = (40000, 0, 50000)  # where the map may begin (4.1)
+BASES = (40000, 0, 50000)  # possible addresses of the map (4.1)
 MARKER = [0x5375, 0x6E53]  # "SunS"
 COMMON, END = 1, 0xFFFF
-LARGEST_FACTOR = 10
-LONGEST = 2000  # registers of a model that is still believed: 90 trackers
-KEPT = 16  # models of some length whose points are kept: those of the devices of a house
+MAX_EXPONENT = 10
+MAX_LENGTH = 2000  # registers of a model: more than 90 trackers are noise
+CACHED_MODELS = 16  # combinations of model and length, as many as the devices of a house have
 
-# Models that measure; the others are settings, curves and descriptions of communication.
-FAMILIES = {
+# Models with measurements, and the prefix of their channels; the others are settings, curves and descriptions of interfaces.
+PREFIXES = {
     **dict.fromkeys((101, 102, 103, 111, 112, 113), "inverter"),
     **dict.fromkeys((201, 202, 203, 204, 211, 212, 213, 214), "meter"),
     **dict.fromkeys((302, 303, 305, 306, 307, 308), "weather"),
@@ -40,7 +40,7 @@ FAMILIES = {
     802: "battery",
 }
 
-# Points that other devices have too get the names that they have there.
+# Points that other devices have, too, get the channel names of those.
 _NAMES = {
     "A": "current",
     "PhV": "voltage",
@@ -82,8 +82,8 @@ _KINDS: dict[str, messages.Kind] = {"acc": "counter", "enum": "text", "string": 
 _SKIPPED = ("pad", "sunssf", "count", "eui48", "ipaddr", "ipv6addr")
 
 
-class Point(msgspec.Struct, frozen=True):
-    """One value of a model: `offset` from the model's id register, in registers; `factor` names or is the exponent."""
+class SunSpecPoint(msgspec.Struct, frozen=True):
+    """One value of a model: `offset` from the ID register of the model, in registers; `factor` is the exponent, or the point that holds it."""
 
     name: str
     channel: str
@@ -96,35 +96,35 @@ class Point(msgspec.Struct, frozen=True):
     texts: dict[int, str] = msgspec.field(default_factory=dict)
 
     @property
-    def meaning(self) -> messages.Channel:
-        """What others are told about it; no rollover, for the factor of a counter may change."""
+    def description(self) -> messages.Channel:
+        """The description that is published; without rollover, because the factor of a counter may change."""
         kind = _KINDS.get(self.type.rstrip("0123456789"), "gauge")
         return messages.Channel(_UNITS.get(self.unit, self.unit) if _known(self.unit) else "", kind, self.label)
 
 
-@lru_cache(maxsize=KEPT)
-def points(model: int, length: int) -> list[Point]:
-    """Return the values and scale factors of a model of this length; a group that repeats, repeats to its end.
+@lru_cache(maxsize=CACHED_MODELS)
+def points(model: int, length: int) -> list[SunSpecPoint]:
+    """Return the points of a model of this length, scale factors included; repeating groups fill the length.
 
-    Returns nothing for a model that is not in FAMILIES or is too long to be true.
+    Returns nothing for a model that is not in PREFIXES or longer than MAX_LENGTH.
     """
-    if model not in FAMILIES or length > LONGEST:
+    if model not in PREFIXES or length > MAX_LENGTH:
         return []
     file = importlib.resources.files(sunspec2) / "models" / "json" / f"model_{model}.json"
     group = msgspec.json.decode(file.read_bytes())["group"]
-    found, at = _placed(group["points"], 0, "", "")
+    result, at = _points_of_group(group["points"], 0, "", "")
     for inner in group.get("groups", []):
         size = sum(point["size"] for point in inner["points"])
         repeats = (length + 2 - at) // size if inner.get("count", 1) != 1 else 1
         for number in range(1, repeats + 1):
             prefix = f"{'mppt' if model == 160 else inner['name'].lower()}{number}_"
-            more, at = _placed(inner["points"], at, prefix, f"{number}: ")
-            found += more
-    return [point for point in found if point.offset + point.count <= length + 2]
+            more, at = _points_of_group(inner["points"], at, prefix, f"{number}: ")
+            result += more
+    return [point for point in result if point.offset + point.count <= length + 2]
 
 
-def value(point: Point, raw: list[int], exponent: int | None) -> messages.Value | None:
-    """Return what a point's registers say; None if the device does not implement it, or its scale factor.
+def value(point: SunSpecPoint, raw: list[int], exponent: int | None) -> messages.Value | None:
+    """Return the value in the registers of a point; None if the device does not implement it, or its scale factor.
 
     Raises ValueError for a float that is infinite.
     """
@@ -140,8 +140,8 @@ def value(point: Point, raw: list[int], exponent: int | None) -> messages.Value 
     signed = kind in ("int", "sunssf")
     integer = int.from_bytes(data, "big", signed=signed)
     bits = 8 * len(data)
-    nothing = {"acc": 0, "int": -(1 << bits - 1), "sunssf": -(1 << bits - 1)}.get(kind, (1 << bits) - 1)
-    if integer == nothing or exponent is None:
+    not_implemented = {"acc": 0, "int": -(1 << bits - 1), "sunssf": -(1 << bits - 1)}.get(kind, (1 << bits) - 1)
+    if integer == not_implemented or exponent is None:
         return None
     if kind == "enum":
         return point.texts.get(integer, f"code {integer}")
@@ -150,31 +150,33 @@ def value(point: Point, raw: list[int], exponent: int | None) -> messages.Value 
 
 
 def text(raw: list[int]) -> str:
-    """Return the text that registers hold, up to its first zero byte."""
+    """Return the text in registers, up to its first zero byte."""
     return struct.pack(f">{len(raw)}H", *raw).split(b"\0")[0].decode("ascii", "replace").strip()
 
 
-def exponent(point: Point, raw: dict[str, list[int]]) -> int | None:
-    """Return the exponent of a point, from the registers of its model's scale factors; None if that is not implemented."""
+def exponent(point: SunSpecPoint, raw: dict[str, list[int]]) -> int | None:
+    """Return the exponent of a point, from the scale factors of its model; None if the device does not implement it."""
     if isinstance(point.factor, int):
         return point.factor
     words = raw.get(point.factor)
     if words is None:
         return None
     number = int.from_bytes(words[0].to_bytes(2, "big"), "big", signed=True)
-    return number if abs(number) <= LARGEST_FACTOR else None
+    return number if abs(number) <= MAX_EXPONENT else None
 
 
-def _placed(definitions: list[dict[str, Any]], at: int, prefix: str, label: str) -> tuple[list[Point], int]:
-    """Return the points of one group that begins at an offset, and where it ends."""
-    found = []
+def _points_of_group(
+    definitions: list[dict[str, Any]], at: int, prefix: str, label: str
+) -> tuple[list[SunSpecPoint], int]:
+    """Return the points of a group that begins at an offset, and the offset of its end."""
+    result = []
     for one in definitions:
         name = str(one["name"])
         skipped = one["type"] in _SKIPPED and one["type"] != "sunssf"
         if not skipped and not (at < 2 or (prefix and name == "ID")):
             texts = {int(symbol["value"]): str(symbol["name"]).lower() for symbol in one.get("symbols", [])}
-            found.append(
-                Point(
+            result.append(
+                SunSpecPoint(
                     prefix + name if one["type"] != "sunssf" else name,
                     prefix + _channel(name),
                     at,
@@ -187,11 +189,11 @@ def _placed(definitions: list[dict[str, Any]], at: int, prefix: str, label: str)
                 )
             )
         at += one["size"]
-    return found, at
+    return result, at
 
 
 def _channel(name: str) -> str:
-    """Return the channel of a point: a common name, with its phase, or else the point's own in small letters."""
+    """Return the channel of a point: a common name with its phase, else the name of the point in small letters."""
     if name in _NAMES:
         return _NAMES[name]
     match = _PHASE.fullmatch(name)
