@@ -32,7 +32,7 @@ from services.api.errors import Refused
 from services.api.history import History
 from services.api.ingest import routes
 from services.api.ingest.gate import is_foreign
-from services.api.ingest.readings import ReadingGiven
+from services.api.ingest.readings import PostedReading
 from services.api.ingest.routes import Ingest
 from services.api.live import Live
 from services.api.schemas import (
@@ -221,7 +221,7 @@ class _Api(FastAPI):
         if self.openapi_schema is None:
             schema = super().openapi()
             schema["components"] = {
-                "schemas": components(ReadingGiven, *UPLOAD_SCHEMAS),
+                "schemas": components(PostedReading, *UPLOAD_SCHEMAS),
                 "securitySchemes": routes.SECURITY_SCHEMES,
             }
             for path in schema["paths"].values():

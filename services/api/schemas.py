@@ -82,10 +82,10 @@ class LatestAnswer(Struct):
     unit: str
 
 
-class Taken(Struct):
-    """How many readings were taken: they are in the outbox and will be stored."""
+class Accepted(Struct):
+    """How many readings were accepted: they are in the outbox and will be stored."""
 
-    taken: int
+    accepted: int
 
 
 class RawSeries(Struct):
@@ -127,7 +127,7 @@ def kept(body: bytes, headers: dict[str, str]) -> Response:
 
 def components(*more: type[Struct]) -> dict[str, Any]:
     """Return the JSON schemas of all answers and of what else there is, by name."""
-    kinds = (Problem, Health, NodeAnswer, DeviceAnswer, LatestAnswer, RawAnswer, BucketAnswer, Taken, *more)
+    kinds = (Problem, Health, NodeAnswer, DeviceAnswer, LatestAnswer, RawAnswer, BucketAnswer, Accepted, *more)
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     return schemas
 

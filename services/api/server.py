@@ -25,7 +25,7 @@ from services.api.app import create_app
 from services.api.history import History
 from services.api.ingest import keys
 from services.api.ingest.opening import open_ingest
-from services.api.ingest.options import Emoncms, Pimonitor, SmartPlug
+from services.api.ingest.options import EmoncmsOptions, PimonitorOptions, SmartPlugOptions
 from services.api.ingest.routes import Ingest, PlugPort
 from services.api.live import Live
 from services.api.uploads.client import UploaderClient
@@ -50,9 +50,9 @@ class Api(Config, frozen=True, kw_only=True):
     managers: tuple[str, ...] = ()
     body_limit: int = 1_048_576
     writes_per_second: float = 50.0
-    pimonitor: Pimonitor = Pimonitor()
-    smartplug: SmartPlug = SmartPlug()
-    emoncms: Emoncms = Emoncms()
+    pimonitor: PimonitorOptions = PimonitorOptions()
+    smartplug: SmartPlugOptions = SmartPlugOptions()
+    emoncms: EmoncmsOptions = EmoncmsOptions()
 
     def __post_init__(self) -> None:
         """Refuse a port that nothing can listen on, and origins that no browser sends."""
@@ -77,7 +77,7 @@ class Api(Config, frozen=True, kw_only=True):
 def _check_key(name: str, text: str) -> None:
     """Raise ValueError, without showing it, for what is not the hash of a key."""
     try:
-        keys.entry(text)
+        keys.parse_hash(text)
     except ValueError as error:
         raise ValueError(f"keys.{name}: {error}") from None
 
@@ -202,5 +202,5 @@ async def _beat(service: Service, live: Live, ingest: Ingest) -> None:
     while True:
         service.alive()
         service.fact("listeners", live.listeners)
-        ingest.intake.look()
+        ingest.intake.mark_silent_devices()
         await asyncio.sleep(BEAT_SECONDS)

@@ -147,7 +147,7 @@ def test_writing_takes_a_key_and_becomes_commands(
     site: Site, method: str, path: str, body: Any, commands: list[str]
 ) -> None:
     assert "a key is missing" in site.detail(401, method, path, body, key="")
-    assert "no key of this node" in site.detail(401, method, path, body, key="wrong")
+    assert "not a key of this node" in site.detail(401, method, path, body, key="wrong")
     assert "managers in [api]" in site.detail(403, method, path, body, key=OTHER_KEY)
     assert site.asked == []
     assert site.send(method, path, body).status_code in (200, 204)

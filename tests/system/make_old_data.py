@@ -129,11 +129,11 @@ def live(site: OldSite, bus: Bus, receiver: Receiver, processes: Processes) -> d
     until(lambda: site.ask("GET", "/api/v1/uploads/influx")["backlog"] == 0)
     receiver.is_away = True
     site.feed(bus, now())
-    letters = site.ask("GET", "/api/v1/uploads/strict/dead-letters")
-    site.ask("POST", "/api/v1/uploads/strict/dead-letters", {"ids": [letters["letters"][0]["id"]]})
+    dead_letters = site.ask("GET", "/api/v1/uploads/strict/dead-letters")["dead_letters"]
+    site.ask("POST", "/api/v1/uploads/strict/dead-letters", {"ids": [dead_letters[0]["id"]]})
     time.sleep(QUIET_SECONDS)
-    letters = site.ask("GET", "/api/v1/uploads/strict/dead-letters")
-    assert [letter["again"] for letter in letters["letters"]] == [True, False, False]
+    dead_letters = site.ask("GET", "/api/v1/uploads/strict/dead-letters")["dead_letters"]
+    assert [letter["retry"] for letter in dead_letters] == [True, False, False]
     targets = site.ask("GET", "/api/v1/uploads")["targets"]
     site.stop("uploader", "storage")
     stored = rows()
@@ -164,7 +164,7 @@ def live(site: OldSite, bus: Bus, receiver: Receiver, processes: Processes) -> d
         "waiting": waiting(site.data),
         "counts": {"pi1/gas/pulses": 1017},
         "targets": {one["name"]: {key: one[key] for key in ("kind", "state", "sent")} for one in targets},
-        "dead_letters": {"strict": letters["letters"]},
+        "dead_letters": {"strict": dead_letters},
         "uploaded": {"influx": counted(receiver)},
         "discovered": dict(sorted(discovered.items())),
     }

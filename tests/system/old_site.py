@@ -170,6 +170,10 @@ class OldSite:
                 arguments = ["simulator", "--link-folder", str(self._folder / "site")]
             self._running[service] = self._processes.start(*arguments, **self.environment)
 
+    def ended(self) -> list[str]:
+        """Return the services that have ended by themselves: their option has another name now, say."""
+        return [service for service, process in self._running.items() if process.poll() is not None]
+
     def stop(self, *services: str) -> None:
         """Stop services; each has to end well."""
         for service in services:
