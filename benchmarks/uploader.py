@@ -40,10 +40,10 @@ class Server:
         if name == "influxdb":
             settings = folder / "influxdb.conf"
             settings.write_text(SETTINGS.format(folder=folder, port=self.port, rpc=free_port()))
-            command = [tools.found("influxd"), "-config", str(settings)]
+            command = [tools.find("influxd"), "-config", str(settings)]
         else:
             command = [
-                tools.found("victoria-metrics"),
+                tools.find("victoria-metrics"),
                 f"-storageDataPath={folder / 'data'}",
                 f"-httpListenAddr=127.0.0.1:{self.port}",
                 "-retentionPeriod=100y",

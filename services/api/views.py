@@ -7,8 +7,8 @@ import msgspec
 from heliograph.messages import Channel, Status
 from heliograph.store.interface import Point, Series
 from services.api import queries
-from services.api.answers import ChannelAnswer, DeviceAnswer, Health, LatestAnswer, NodeAnswer, ServiceHealth
 from services.api.live import Device, Live, Newest
+from services.api.schemas import ChannelAnswer, DeviceAnswer, Health, LatestAnswer, NodeAnswer, ServiceHealth
 
 
 def health(live: Live, node: str, bus: bool, store_problem: str, now: float, damages: Sequence[str] = ()) -> Health:

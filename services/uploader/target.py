@@ -106,7 +106,7 @@ class Refused(HeliographError):
 
 
 class Target(Protocol):
-    """One place to upload to; used by one thread. `KnowsNewest` and `Preparing` are what it may do besides."""
+    """One place to upload to; used by one thread. `KnowsNewest`, `Preparing` and `Checking` are what it may do besides."""
 
     limits: Limits
 
@@ -134,6 +134,15 @@ class Preparing(Protocol):
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Prepare a list of rows that may come next; `upload` is not always called with them."""
+        ...
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A target that can look for mistakes in its options without a write."""
+
+    def check(self) -> str:
+        """Return what is known of the server and of where rows go, "" if nothing; raise TryLater."""
         ...
 
 

@@ -18,8 +18,9 @@ import msgspec
 
 from heliograph.messages import Channel
 from services.mqtt_importer import families
-from services.mqtt_importer.heard import Family
-from services.mqtt_importer.options import Source
+from services.mqtt_importer.devices import ImportedDevice
+from services.mqtt_importer.parsing.parsed import Family
+from services.mqtt_importer.source import MqttSource
 
 FOLDER = Path(__file__).parent / "cases"
 
@@ -53,7 +54,7 @@ class Case(msgspec.Struct, forbid_unknown_fields=True):
     options: dict[str, Any] = {}
 
     def family(self, name: str) -> Family:
-        return families.load(name)(msgspec.convert({"family": name, **self.options}, Source))
+        return families.load(name)(msgspec.convert({"family": name, **self.options}, MqttSource))
 
 
 class File(msgspec.Struct, forbid_unknown_fields=True):
@@ -69,6 +70,10 @@ def of(family: str) -> list[Case]:
 
 def every() -> list[tuple[str, Case]]:
     return [(family, case) for family in families.known() for case in of(family)]
+
+
+def new_device(*, commands: bool = False) -> ImportedDevice:
+    return ImportedDevice(MqttSource(family="any", commands=commands), "x", "x", "x", "mqtt_importer")
 
 
 def described(channel: Channel) -> str:

@@ -5,8 +5,8 @@ from contextlib import suppress
 from importlib import import_module
 
 from services.mqtt_importer import families
-from services.mqtt_importer.heard import Family
-from services.mqtt_importer.options import Source
+from services.mqtt_importer.parsing.parsed import Family
+from services.mqtt_importer.source import MqttSource
 from tests.lists import Listing
 
 
@@ -44,7 +44,7 @@ def plain(markdown: str) -> str:
 def default(name: str) -> Family | None:
     """Return a family without options, None if it needs some."""
     with suppress(ValueError):
-        return families.load(name)(Source(family=name))
+        return families.load(name)(MqttSource(family=name))
     return None
 
 

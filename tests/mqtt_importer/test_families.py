@@ -4,28 +4,31 @@ from typing import Any
 
 import pytest
 
-from services.mqtt_importer import families, filters
-from services.mqtt_importer.devices import Device
-from services.mqtt_importer.heard import Family, Heard, NotUnderstood, Silence
-from services.mqtt_importer.options import Source
+from heliograph import names
+from services.mqtt_importer import families
+from services.mqtt_importer.devices import ImportedDevice
+from services.mqtt_importer.parsing import topic_filters
+from services.mqtt_importer.parsing.parsed import Family, Ignored, NotUnderstood, ParsedMessage
+from services.mqtt_importer.source import MqttSource
 from tests.mqtt_importer import family_cases
 from tests.mqtt_importer.family_cases import FOLDER, Case, Message
 
 
-def outcome(family: Family, message: Message, devices: dict[str, Device]) -> dict[str, Any]:
+def outcome(family: Family, message: Message, devices: dict[str, ImportedDevice]) -> dict[str, Any]:
     """Return what a family makes of a message, by the keys of a case."""
     try:
-        parsed = family.read(message.topic, message.payload.encode())
+        parsed = family.parse(message.topic, message.payload.encode())
     except NotUnderstood:
         return {"result": "not understood"}
-    if not isinstance(parsed, Heard):
-        return {"result": "ignored" if isinstance(parsed, Silence) else "unknown"}
-    device = devices.setdefault(parsed.device, Device("", "mqtt_importer", 0, {}))
-    values, rejected = device.take(parsed)
+    if not isinstance(parsed, ParsedMessage):
+        return {"result": "ignored" if isinstance(parsed, Ignored) else "unknown"}
+    device = devices.setdefault(parsed.device, family_cases.new_device())
+    values, rejected = device.update(parsed)
+    command_topics = {names.channel(text): topic for text, topic in parsed.command_topics.items()}
     commands = {}
     for command in message.commands:
-        if switch := parsed.switches.get(command.channel):
-            commands[command.channel] = (switch.topic, switch.payload(command.value))
+        if command_topic := command_topics.get(command.channel):
+            commands[command.channel] = (command_topic.topic, command_topic.payload(command.value))
     return {
         "device": parsed.device,
         "values": exactly(values),
@@ -37,10 +40,10 @@ def outcome(family: Family, message: Message, devices: dict[str, Device]) -> dic
         "time": parsed.time,
         "model": parsed.model,
         "availability": parsed.availability or "",
-        "all_devices": parsed.everyone,
-        "requests": list(parsed.asks),
+        "all_devices": parsed.all_devices,
+        "requests": list(parsed.requests),
         "rejected": rejected,
-        "commands": dict.fromkeys(parsed.switches) | commands,
+        "commands": dict.fromkeys(command_topics) | commands,
     }
 
 
@@ -71,7 +74,7 @@ def exactly(values: dict[str, Any]) -> dict[str, str]:
 )
 def test_every_message_is_what_its_case_says(name: str, case: Case) -> None:
     family = case.family(name)
-    devices: dict[str, Device] = {}
+    devices: dict[str, ImportedDevice] = {}
     for message in case.message:
         assert outcome(family, message, devices) == expectation(message), message.topic
 
@@ -88,8 +91,8 @@ def test_a_family_names_every_topic_that_it_reads_and_writes(name: str) -> None:
                 assert matches(family.command_filters, topic), f"{topic}: not in `command_filters`"
 
 
-def matches(topic_filters: tuple[str, ...], topic: str) -> bool:
-    return any(filters.wildcards(one, topic) is not None for one in topic_filters)
+def matches(filters: tuple[str, ...], topic: str) -> bool:
+    return any(topic_filters.matches(one, topic) for one in filters)
 
 
 def test_cases_are_of_families_that_there_are() -> None:
@@ -98,4 +101,4 @@ def test_cases_are_of_families_that_there_are() -> None:
 
 def test_tasmota_refuses_a_full_topic_without_its_tokens() -> None:
     with pytest.raises(ValueError, match="%prefix%"):
-        families.load("tasmota")(Source(family="tasmota", topic="tasmota/%topic%"))
+        families.load("tasmota")(MqttSource(family="tasmota", topic="tasmota/%topic%"))

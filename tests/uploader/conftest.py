@@ -13,10 +13,9 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from scripts import tools
 from services.uploader import targets
 from services.uploader.target import MappedChannel, Target
-from tests.conftest import free_port
+from tests.conftest import free_port, optional_program
 from tests.uploader.servers.rows import context
 
 START_SECONDS = 60.0
@@ -154,7 +153,7 @@ def start_influx(folder: Path, *, auth: bool = False, most: int = 25_000_000) ->
     settings.write_text(
         INFLUX_SETTINGS.format(folder=folder, port=port, rpc=free_port(), auth=str(auth).lower(), most=most)
     )
-    influx = Influx(port, [tools.found("influxd"), "-config", str(settings)], folder / "log", "/ping")
+    influx = Influx(port, [optional_program("influxd"), "-config", str(settings)], folder / "log", "/ping")
     influx.start()
     return influx
 
@@ -171,7 +170,7 @@ def influx(tmp_path: Path) -> Iterator[Influx]:
 def victoria(tmp_path: Path) -> Iterator[Victoria]:
     port = free_port()
     arguments = [
-        tools.found("victoria-metrics"),
+        optional_program("victoria-metrics"),
         f"-storageDataPath={tmp_path / 'victoria'}",
         f"-httpListenAddr=127.0.0.1:{port}",
         "-retentionPeriod=100y",

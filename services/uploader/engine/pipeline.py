@@ -17,7 +17,7 @@ from services.uploader.engine.source import ChannelMap
 from services.uploader.engine.state import StateAway, StateFile
 from services.uploader.engine.status import TargetStatus, TestResult
 from services.uploader.options import TargetOptions, kind_of, secrets
-from services.uploader.target import Refused, Target, TryLater
+from services.uploader.target import Checking, Refused, Target, TryLater
 
 IDLE_SECONDS = 10.0  # without news from storage
 AWAY_SECONDS = 5.0  # until store, or the disk, is tried again
@@ -86,14 +86,11 @@ class Pipeline:
         """Send one reading now: the newest, or the next one to a target that would lose what is older than it."""
         try:
             session = self._opened()
-            limits = session.target.limits
-            if limits.ordered or not limits.overwrites:
-                return self._test_with_next_row(session)
-            row = session.newest_row()
-            if row is None:
-                return TestResult(ok=False, response="nothing was sent: no selected channel has a value yet")
-            session.rate_limit.began(time.monotonic())
-            return TestResult(ok=True, response=self._redact(session.target.upload([row]).response))
+            target = session.target
+            checked = self._redact(target.check()) if isinstance(target, Checking) else ""
+            needs_next = target.limits.ordered or not target.limits.overwrites
+            result = self._test_with_next_row(session) if needs_next else self._test_with_newest_row(session)
+            return result._replace(response="; ".join(filter(None, [checked, result.response])))
         except (TryLater, Refused, StoreAway, StateAway, StoreDamaged) as error:
             reason = next(iter(error.rows.values()), str(error)) if isinstance(error, Refused) else str(error)
             return TestResult(ok=False, response=self._redact(reason))
@@ -155,6 +152,13 @@ class Pipeline:
         self._status.failed(now, self._redact(str(error)), now + wait)
         self._opened().rate_limit.pause(time.monotonic(), wait)
         return min(wait, IDLE_SECONDS)
+
+    def _test_with_newest_row(self, session: TargetSession) -> TestResult:
+        row = session.newest_row()
+        if row is None:
+            return TestResult(ok=False, response="nothing was sent: no selected channel has a value yet")
+        session.rate_limit.began(time.monotonic())
+        return TestResult(ok=True, response=self._redact(session.target.upload([row]).response))
 
     def _test_with_next_row(self, session: TargetSession) -> TestResult:
         while session.next_batch(self._now(), rows=1):

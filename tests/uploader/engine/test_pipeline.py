@@ -505,6 +505,27 @@ def test_the_report_says_how_much_is_left_and_since_when(begin: Begin, store: Me
     assert facts["eta"] > NOON
 
 
+class CheckedTarget(FakeTarget):
+    error: TryLater | None = None
+
+    def check(self) -> str:
+        if self.error:
+            raise self.error
+        return "FakeDB 7"
+
+
+def test_a_test_says_what_the_target_knows_of_itself_and_writes_nothing_if_that_is_wrong(
+    begin: Begin, store: MemoryStore
+) -> None:
+    fill(store, 1)
+    target = CheckedTarget()
+    engine = begin(target, enabled=False)
+    assert engine.pipeline.test() == (True, "FakeDB 7; thank you")
+    target.error = TryLater("no such bucket")
+    assert engine.pipeline.test() == (False, "no such bucket")
+    assert len(target.requests) == 1
+
+
 def test_what_the_first_request_brought_is_on_disk_at_once(begin: Begin, store: MemoryStore) -> None:
     fill(store, 30)
     engine = begin()

@@ -7,7 +7,7 @@ from heliograph.messages import Kind, Value
 from services.uploader import targets
 from services.uploader.target import MappedChannel, Refused, Row, TryLater
 from services.uploader.targets.influxdb import target as influxdb
-from tests.uploader.conftest import Influx, OpenTargets, Victoria, start_influx
+from tests.uploader.conftest import Influx, OpenTargets, start_influx
 from tests.uploader.servers.influxdb3_server import TOKEN, Influxdb3Server
 from tests.uploader.servers.web_server import Response, WebServer
 
@@ -180,14 +180,6 @@ def test_a_target_without_data_says_so(influx: Influx, opened: Opened) -> None:
     assert opened(**version_1(influx)).newest() is None
 
 
-def test_version_2_is_spoken_to_victoria_metrics(victoria: Victoria, opened: Opened) -> None:
-    for how in ("always", "never"):
-        target = opened(POWER, url=victoria.url, bucket="site", org="us", token="t0ken", gzip=how)
-        target.upload([row(place, (POWER, 1.5 * place)) for place in range(5)])
-    assert victoria.points("meter_power") == {round((START + place) * 1000): 1.5 * place for place in range(5)}
-    assert target.newest() is None
-
-
 def test_version_3_takes_rows(server: Influxdb3Server, opened: Opened) -> None:
     target = opened(POWER, VOLTAGE, **version_3(server), gzip="always")
     target.upload([row(place, (POWER, 1.0), (VOLTAGE, 230.0)) for place in range(3)])
@@ -269,19 +261,6 @@ def test_a_batch_that_is_refused_without_saying_which_row_is_looked_through(
     with pytest.raises(Refused, match="unable to parse") as refused:
         target.upload([row(0, (POWER, 1.0)), row(1, (POWER, 1.0))])
     assert refused.value.rows == {}
-
-
-@pytest.mark.parametrize("end", ["\r\n", "\n"])
-def test_the_newest_point_of_a_bucket_is_found_further_and_further_back(
-    server: Influxdb3Server, opened: Opened, end: str
-) -> None:
-    table = f",result,table,_time{end},_result,0,2025-11-20T12:00:01.5Z{end}{end}"
-    server.instead = [Response(200, end), Response(200, table)]
-    assert opened(POWER, url=server.url, bucket='si"te', org="us").newest() == START + 1.5
-    first, second = (request.body.decode() for request in server.requests)
-    assert 'bucket: "si\\"te"' in first
-    assert "-1h" in first
-    assert "-24h" in second
 
 
 @pytest.mark.parametrize(

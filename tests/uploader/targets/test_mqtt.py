@@ -82,7 +82,7 @@ def guarded(tmp_path: Path) -> Iterator[LocalBroker]:
     """A broker that knows one user, and lets it write below site/ only, up to 2000 bytes."""
     broker = LocalBroker(tmp_path)
     passwords, acl = tmp_path / "passwords", tmp_path / "acl"
-    command = [tools.found("mosquitto_passwd"), "-b", "-c", str(passwords)]
+    command = [tools.find("mosquitto_passwd"), "-b", "-c", str(passwords)]
     subprocess.run([*command, "writer", PASSWORD], check=True, capture_output=True)
     acl.write_text("user writer\ntopic write site/#\ntopic read #\n")
     acl.chmod(0o600)

@@ -1,46 +1,35 @@
-"""Asks an InfluxDB for the time of the newest point that it has of some fields; None where it cannot say."""
+"""Asks an InfluxDB of version 1 or 3 for the time of the newest point of some fields; None where it cannot say."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import pairwise
-from typing import NamedTuple
 from urllib.parse import quote, urlencode
 
-import msgspec
-
 from services.uploader.target import TryLater
+from services.uploader.targets.influxdb.connection import Database
 from services.uploader.targets.influxdb.responses import decoded
 from services.uploader.targets.shared.http_client import FORM, HttpClient, HttpResponse
 from services.uploader.targets.shared.line_writer import LineField
 
 STATEMENTS = 50  # in one question
-HOURS = (1, 24, 24 * 31, 24 * 366, 24 * 366 * 20)  # looked back, in turn: what is asked first is cheap
-FLUX = """\
-from(bucket: {bucket}) |> range(start: -{hours}h) |> filter(fn: (r) => {wanted})
- |> last() |> keep(columns: ["_time"]) |> group() |> sort(columns: ["_time"]) |> last(column: "_time")"""
 
 
-class Place(NamedTuple):
-    """Where to ask: an address of the server, headers that say who asks, and the names of what is asked."""
-
-    base: str
-    headers: Mapping[str, str]
-    database: str
-    retention_policy: str
-    bucket: str
-    org: str
-
-
-def version_1(web: HttpClient, place: Place, fields: Sequence[LineField]) -> float | None:
+def version_1(
+    http: HttpClient, database: Database, authorization: Mapping[str, str], fields: Sequence[LineField]
+) -> float | None:
     """Ask for the last value of each field in InfluxQL."""
     newest: list[float] = []
     for begin in range(0, len(fields), STATEMENTS):
-        query = {"db": place.database, "epoch": "ms", "q": ";".join(map(_influxql, fields[begin : begin + STATEMENTS]))}
-        if place.retention_policy:
-            query["rp"] = place.retention_policy
+        query = {
+            "db": database.database,
+            "epoch": "ms",
+            "q": ";".join(map(_influxql, fields[begin : begin + STATEMENTS])),
+        }
+        if database.retention_policy:
+            query["rp"] = database.retention_policy
         body = urlencode(query, quote_via=quote).encode()
-        response = web.request("POST", f"{place.base}/query", body, {"Content-Type": FORM, **place.headers})
+        response = http.request(
+            "POST", f"{database.url.rstrip('/')}/query", body, {"Content-Type": FORM, **authorization}
+        )
         _raise_unless_answered(response)
         answer = decoded(response)
         for result in answer.get("results", []) if isinstance(answer, dict) else []:
@@ -49,37 +38,19 @@ def version_1(web: HttpClient, place: Place, fields: Sequence[LineField]) -> flo
     return max(newest, default=None)
 
 
-def version_2(web: HttpClient, place: Place, fields: Sequence[LineField]) -> float | None:
-    """Ask in Flux, looking back farther and farther."""
-    measurements = sorted({field.measurement for field in fields})
-    wanted = " or ".join(f"r._measurement == {_quoted(measurement)}" for measurement in measurements)
-    address = f"{place.base}/api/v2/query" + (f"?{urlencode({'org': place.org}, quote_via=quote)}" if place.org else "")
-    for hours in HOURS:
-        body = FLUX.format(bucket=_quoted(place.bucket), hours=hours, wanted=wanted).encode()
-        response = web.request(
-            "POST",
-            address,
-            body,
-            {"Content-Type": "application/vnd.flux", "Accept": "application/csv", **place.headers},
-        )
-        _raise_unless_answered(response)
-        if not response.ok:
-            return None
-        table = [row for row in csv.reader(response.body.decode("utf-8", "replace").splitlines()) if row]
-        for heading, row in pairwise(table):
-            if "_time" in heading and len(row) == len(heading):
-                return _moment(row[heading.index("_time")])
-    return None
-
-
-def version_3(web: HttpClient, place: Place, fields: Sequence[LineField]) -> float | None:
+def version_3(
+    http: HttpClient, database: Database, authorization: Mapping[str, str], fields: Sequence[LineField]
+) -> float | None:
     """Ask in SQL, a table after the other: a measurement that there is not yet is an error."""
     newest: list[float] = []
     for measurement in sorted({field.measurement for field in fields}):
         table = measurement.replace('"', '""')
-        query = {"db": place.database, "format": "json", "q": f'SELECT max(time) AS newest FROM "{table}"'}
-        response = web.request(
-            "GET", f"{place.base}/api/v3/query_sql?{urlencode(query, quote_via=quote)}", b"", place.headers
+        query = {"db": database.database, "format": "json", "q": f'SELECT max(time) AS newest FROM "{table}"'}
+        response = http.request(
+            "GET",
+            f"{database.url.rstrip('/')}/api/v3/query_sql?{urlencode(query, quote_via=quote)}",
+            b"",
+            authorization,
         )
         _raise_unless_answered(response)
         rows = decoded(response) if response.ok else None
@@ -100,10 +71,6 @@ def _name(text: str) -> str:
 
 def _literal(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _quoted(text: str) -> str:
-    return msgspec.json.encode(text).decode()
 
 
 def _moment(text: str) -> float | None:

@@ -8,21 +8,23 @@ import ipaddress
 from collections import deque
 from collections.abc import Sequence
 from typing import Literal
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from services.uploader import templates
 from services.uploader.options import Secret, TargetOptions, check_pattern, check_url
 from services.uploader.target import Answer, Limits, Refused, Row, TargetContext
-from services.uploader.targets.influxdb import newest, responses
-from services.uploader.targets.shared.http_client import HttpClient, HttpResponse, basic
+from services.uploader.targets.influxdb import responses
+from services.uploader.targets.influxdb.connection import Connection, Database
+from services.uploader.targets.influxdb.http_api import HttpConnection
+from services.uploader.targets.shared.http_client import HttpResponse
 from services.uploader.targets.shared.line_writer import TEMPLATE_NAMES, LineWriter, Names
 
 ROWS = 2000
 MOST_CONFLICTS = 20  # of one batch that are looked for one by one
 COMPRESSION = 1  # line protocol is a fifth of its size with the fastest
-PRECISIONS = {"s": ("s", "second", 1), "ms": ("ms", "millisecond", 1000), "us": ("u", "microsecond", 1_000_000)}
+UNITS_PER_SECOND = {"s": 1, "ms": 1000, "us": 1_000_000}
 
 
 class Options(TargetOptions, frozen=True, kw_only=True, tag="influxdb"):
@@ -74,26 +76,24 @@ class Influxdb:
         self.limits = Limits(rows=ROWS)
         self._options = options
         self._context = context
-        self._web = HttpClient(options.timeout, options.ca, context.while_waiting)
         self._names = Names(options.measurement, options.field, options.tags, options.integers)
-        self._lines = LineWriter(self._names, PRECISIONS[options.precision][2])
+        self._lines = LineWriter(self._names, UNITS_PER_SECOND[options.precision])
         # two, so that rows are let go, too, while the database is busy
         self._prepared: deque[tuple[Sequence[Row], bytes]] = deque(maxlen=2)
-        self._write, self._base = _addresses(options)
-        self._headers = _authorization(options)
         self._compress = options.gzip == "always" or (options.gzip == "auto" and not _is_here(options.url))
+        self._connection = _connection(options, context, compressed=self._compress)
 
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Write rows; values whose field has another type there are refused, and the rest of their rows is written."""
         prepared = next((body for known, body in self._prepared if known == rows), None)
-        response = self._post(prepared or self._body(self._lines.body(rows)))
+        response = self._connection.write(prepared or self._body(self._lines.body(rows)))
         conflicts: dict[tuple[str, str], str] = {}
         while conflict := responses.conflict(response):
             if conflict in conflicts or len(conflicts) >= MOST_CONFLICTS:
                 break
             conflicts[conflict] = response.summary()
             lines = [line for row in self._lines.write(rows, conflicts) for line in row]
-            response = self._post(self._body(b"".join(lines))) if lines else HttpResponse(204, {}, b"")
+            response = self._connection.write(self._body(b"".join(lines))) if lines else HttpResponse(204, {}, b"")
         if not response.ok:
             if named := responses.named(response, [len(self._lines.lines(row.channels)) for row in rows]):
                 raise self._refused(rows, response, named)
@@ -107,16 +107,15 @@ class Influxdb:
         fields = [self._names.field(mapped) for mapped in self._context.channels()]
         if not fields:
             return None
-        ask = {1: newest.version_1, 2: newest.version_2, 3: newest.version_3}[self._options.version]
-        options = self._options
-        place = newest.Place(
-            self._base, self._headers, options.database, options.retention_policy, options.bucket, options.org
-        )
-        return ask(self._web, place, fields)
+        return self._connection.newest(fields)
+
+    def check(self) -> str:
+        """Return what can be known of the database without a write, "" if nothing; raise TryLater."""
+        return self._connection.check()
 
     def close(self) -> None:
-        """Let go of the connection."""
-        self._web.close()
+        """Release the connections."""
+        self._connection.close()
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Write the lines of the next rows while the database is busy with those before."""
@@ -124,12 +123,6 @@ class Influxdb:
 
     def _body(self, lines: bytes) -> bytes:
         return gzip.compress(lines, COMPRESSION) if self._compress else lines
-
-    def _post(self, body: bytes) -> HttpResponse:
-        headers = {"Content-Type": "text/plain; charset=utf-8", **self._headers}
-        if self._compress:
-            headers["Content-Encoding"] = "gzip"
-        return self._web.request("POST", self._write, body, headers)
 
     def _refused(self, rows: Sequence[Row], response: HttpResponse, named: dict[int, dict[int, str]]) -> Refused:
         """Return what was refused of rows, by row and line."""
@@ -161,30 +154,29 @@ class Influxdb:
         return Refused(next(iter(conflicts.values())), refused, values)
 
 
-def _addresses(options: Options) -> tuple[str, str]:
-    """Return where to write, and what the addresses of questions begin with."""
-    base = options.url.rstrip("/").removesuffix("/api/v2")
-    short, long, _ = PRECISIONS[options.precision]
-    if options.version == 1:
-        query = {"db": options.database, "precision": short}
-        if options.retention_policy:
-            query["rp"] = options.retention_policy
-        return f"{base}/write?{urlencode(query, quote_via=quote)}", base
-    if options.version == 2:
-        query = {"bucket": options.bucket, "precision": options.precision}
-        if options.org:
-            query["org"] = options.org
-        return f"{base}/api/v2/write?{urlencode(query, quote_via=quote)}", base
-    query = {"db": options.database, "precision": long, "accept_partial": "true", "no_sync": "false"}
-    return f"{base}/api/v3/write_lp?{urlencode(query, quote_via=quote)}", base
+def _connection(options: Options, context: TargetContext, *, compressed: bool) -> Connection:
+    database = Database(
+        options.url,
+        options.version,
+        options.database,
+        options.retention_policy,
+        options.bucket,
+        options.org,
+        options.user,
+        options.password,
+        options.token,
+        options.precision,
+        compressed,
+        options.timeout,
+        options.ca,
+        context.while_waiting,
+    )
+    if options.version != 2:
+        return HttpConnection(database)
+    # Imported here: the client library costs 30 MB that only a target of version 2 needs.
+    from services.uploader.targets.influxdb.client import ClientConnection
 
-
-def _authorization(options: Options) -> dict[str, str]:
-    if options.token:
-        return {"Authorization": f"{'Bearer' if options.version == 3 else 'Token'} {options.token}"}
-    if options.user:
-        return {"Authorization": basic(options.user, options.password)}
-    return {}
+    return ClientConnection(database)
 
 
 def _is_here(address: str) -> bool:
