@@ -64,7 +64,7 @@ def run(model: str, devices: list[Device], baud: int, seconds: float) -> tuple[f
         settings.write_text(
             f"listener {broker_port} 127.0.0.1\nallow_anonymous true\nuser root\nset_tcp_nodelay true\n"
         )
-        broker = Measured("broker", tools.found("mosquitto"), "-c", str(settings))
+        broker = Measured("broker", tools.find("mosquitto"), "-c", str(settings))
         if model == "largest":
             model = str(folder / "largest.toml")
             channels = "\n".join(f"value{n} = {{ address = {n} }}" for n in range(125))
@@ -74,7 +74,7 @@ def run(model: str, devices: list[Device], baud: int, seconds: float) -> tuple[f
             f'[node]\nname = "bench"\ndata = "{folder}"\nclock = "trust"\n[broker]\nport = {broker_port}\n'
             f'[[modbus_poller.lines]]\nport = "{line.path}"\nbaud = {baud}\n'
             + "".join(
-                f'[[modbus_poller.lines.devices]]\nname = "m{n}"\nmodel = "{model}"\nunit = {n}\ninterval = 0.1\n'
+                f'[[modbus_poller.lines.devices]]\nname = "m{n}"\nmodel = "{model}"\nunit_id = {n}\ninterval = 0.1\n'
                 for n in range(1, len(devices) + 1)
             )
         )
@@ -86,7 +86,7 @@ def run(model: str, devices: list[Device], baud: int, seconds: float) -> tuple[f
         poller.stop()
         broker.stop()
         asked = [one for device in devices for one in list(device.seen) if begun <= one.time <= ended]
-        pause = models.load(model).head.pause
+        pause = models.load(model).header.request_delay
         busy = sum(wire_seconds(one.count, one.function, baud, pause) for one in asked)
         return busy / (ended - begun), sum(one.count for one in asked) / (ended - begun)
 

@@ -50,7 +50,7 @@ def run(count: int, seconds: float, interval: float) -> Outcome:
         )
         command = [sys.executable, "-m", "benchmarks.modbus_server", str(count), str(ports), str(result)]
         with ExitStack() as stack:
-            broker = Measured("broker", tools.found("mosquitto"), "-c", str(settings))
+            broker = Measured("broker", tools.find("mosquitto"), "-c", str(settings))
             stack.callback(broker.stop)
             devices = Measured("devices", *command)
             stack.callback(devices.stop)

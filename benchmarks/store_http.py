@@ -60,7 +60,7 @@ def main() -> None:
         )
         settings = folder / "mosquitto.conf"
         settings.write_text(f"listener {broker} 127.0.0.1\nallow_anonymous true\nuser root\n")
-        processes = [Measured("broker", tools.found("mosquitto"), "-c", str(settings))]
+        processes = [Measured("broker", tools.find("mosquitto"), "-c", str(settings))]
         processes.append(Measured.module("services.api", config))
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:

@@ -19,12 +19,12 @@ from benchmarks.processes import Measured, free_port, wait_for
 from benchmarks.store_rivals_influx import SETTINGS
 from heliograph.store import open_reader
 from scripts import tools
-from services.uploader.influxdb import ROWS
-from services.uploader.kinds import parsed
-from services.uploader.lines import Names, Writer
-from services.uploader.readings import Readings
-from services.uploader.selection import Selection
-from services.uploader.source import Channels
+from services.uploader.engine.raw_source import RawSource
+from services.uploader.engine.selection import Selection
+from services.uploader.engine.source import ChannelMap
+from services.uploader.targets import parse_options
+from services.uploader.targets.influxdb.target import ROWS
+from services.uploader.targets.shared.line_writer import LineWriter, Names
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.1  # between two looks at how far it has come
@@ -40,10 +40,10 @@ class Server:
         if name == "influxdb":
             settings = folder / "influxdb.conf"
             settings.write_text(SETTINGS.format(folder=folder, port=self.port, rpc=free_port()))
-            command = [tools.found("influxd"), "-config", str(settings)]
+            command = [tools.find("influxd"), "-config", str(settings)]
         else:
             command = [
-                tools.found("victoria-metrics"),
+                tools.find("victoria-metrics"),
                 f"-storageDataPath={folder / 'data'}",
                 f"-httpListenAddr=127.0.0.1:{self.port}",
                 "-retentionPeriod=100y",
@@ -81,8 +81,8 @@ def bodies(data: Path, folder: Path) -> tuple[int, int]:
     """Write the bodies of all requests to files; return how many rows and values they have."""
     folder.mkdir()
     reader = open_reader(data)
-    readings = Readings(reader, Channels(reader, Selection(parsed({"kind": "file", "name": "bench"}))), 0.0)
-    writer = Writer(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
+    readings = RawSource(reader, ChannelMap(reader, Selection(parse_options({"kind": "file", "name": "bench"}))), 0.0)
+    writer = LineWriter(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
     cursor, rows, values = 0.0, 0, 0
     while (parcel := readings.parcel(cursor, readings.head(0.0), ROWS)).upto > cursor:
         some = parcel.rows

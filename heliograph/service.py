@@ -29,7 +29,6 @@ C = TypeVar("C", bound=config.Config)
 STATUS_SECONDS = 30.0
 REMEMBERED_INPUTS = 10
 SHOWN_CHARACTERS = 200
-REFUSED_SECONDS = 2.0  # until a disk that refused is tried again
 
 
 class Service:
@@ -169,25 +168,6 @@ class Service:
             if left <= 0:
                 return
             time.sleep(min(left, heartbeat.BEAT_SECONDS))
-
-    def until_stopped(self, work: Callable[[], None], finish: Callable[[], None]) -> NoReturn:
-        """Call `work` again and again, after a while if it raises OSError: the disk refused. In the end, call `finish`.
-
-        For who acknowledges what it was sent only when that is durable: what it has not acknowledged comes again.
-        """
-        try:
-            while True:
-                try:
-                    work()
-                except OSError as error:
-                    log.error("%s; nothing is acknowledged until it can be", error)
-                    self.count("disk_refusals")
-                    self.wait(REFUSED_SECONDS)
-        finally:
-            try:
-                finish()
-            except OSError as error:
-                log.error("%s; what was not kept comes again", error)
 
     def status(self) -> Status:
         """Return how the service is."""

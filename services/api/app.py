@@ -20,18 +20,23 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.export_formats import Csv
 from heliograph.store.interface import Point, Reader, Series
 from services.api import (
+    dashboard,
     export,
     feed,
     freshness,
     metrics,
-    page,
     queries,
     series,
-    upload_routes,
-    uploads,
     views,
 )
-from services.api.answers import (
+from services.api.errors import Refused
+from services.api.history import History
+from services.api.ingest import routes
+from services.api.ingest.gate import is_foreign
+from services.api.ingest.readings import PostedReading
+from services.api.ingest.routes import Ingest
+from services.api.live import Live
+from services.api.schemas import (
     BucketAnswer,
     DeviceAnswer,
     Health,
@@ -45,14 +50,9 @@ from services.api.answers import (
     described_file,
     kept,
 )
-from services.api.errors import Refused
-from services.api.history import History
-from services.api.ingest import routes
-from services.api.ingest.gate import is_foreign
-from services.api.ingest.readings import ReadingGiven
-from services.api.ingest.routes import Ingest
-from services.api.live import Live
-from services.api.uploads import Uploader
+from services.api.uploads import routes as upload_routes
+from services.api.uploads.client import UploaderClient
+from services.api.uploads.schemas import SCHEMAS as UPLOAD_SCHEMAS
 
 STORE_SECONDS = 5.0  # how long /health and /latest wait for the store
 
@@ -88,9 +88,9 @@ def create_app(
     node: str,
     connected: Callable[[], bool],
     origins: Collection[str] = (),
-    static: Path = page.STATIC,
+    static: Path = dashboard.STATIC,
     ingest: Ingest | None = None,
-    uploader: Uploader | None = None,
+    uploader: UploaderClient | None = None,
 ) -> FastAPI:
     """Return the application; `connected` says whether the broker answers, `origins` may read from other pages.
 
@@ -213,7 +213,7 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)  # 6 takes five times as long for 10 % less
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
-    app.add_middleware(page.Headers, content_security_policy=page.policy(static))
+    app.add_middleware(dashboard.Headers, content_security_policy=dashboard.policy(static))
     return app
 
 
@@ -225,7 +225,7 @@ class _Api(FastAPI):
         if self.openapi_schema is None:
             schema = super().openapi()
             schema["components"] = {
-                "schemas": components(ReadingGiven, *uploads.SCHEMAS),
+                "schemas": components(PostedReading, *UPLOAD_SCHEMAS),
                 "securitySchemes": routes.SECURITY_SCHEMES,
             }
             for path in schema["paths"].values():

@@ -16,8 +16,8 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from heliograph.messages import Status, is_value
-from services.api.answers import described_file
 from services.api.live import Device, Live
+from services.api.schemas import described_file
 
 MEDIA_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 UPLOADER = "uploader"

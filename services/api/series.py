@@ -8,9 +8,9 @@ import msgspec
 from heliograph.store.buckets import BucketError, automatic, edges
 from heliograph.store.interface import Function, Reader, Series
 from services.api import freshness, queries
-from services.api.answers import RawAnswer, RawSeries
 from services.api.errors import Refused
 from services.api.queries import DAY, Cursor, Span
+from services.api.schemas import RawAnswer, RawSeries
 
 BUCKETED_LIMIT = 200  # series of one bucketed answer
 SCAN_LIMIT = 20_000_000  # values that the store looks at for one answer

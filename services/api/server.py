@@ -20,15 +20,15 @@ from heliograph.errors import ConfigError, MessageError, StoreAway, StoreDamaged
 from heliograph.service import Service
 from heliograph.store import open_reader
 from heliograph.store.interface import Point, Reader, Series
-from services.api import page
+from services.api import dashboard
 from services.api.app import create_app
 from services.api.history import History
 from services.api.ingest import keys
 from services.api.ingest.opening import open_ingest
-from services.api.ingest.options import Emoncms, Pimonitor, SmartPlug
+from services.api.ingest.options import EmoncmsOptions, PimonitorOptions, SmartPlugOptions
 from services.api.ingest.routes import Ingest, PlugPort
 from services.api.live import Live
-from services.api.uploads import Uploader
+from services.api.uploads.client import UploaderClient
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +50,9 @@ class Api(Config, frozen=True, kw_only=True):
     managers: tuple[str, ...] = ()
     body_limit: int = 1_048_576
     writes_per_second: float = 50.0
-    pimonitor: Pimonitor = Pimonitor()
-    smartplug: SmartPlug = SmartPlug()
-    emoncms: Emoncms = Emoncms()
+    pimonitor: PimonitorOptions = PimonitorOptions()
+    smartplug: SmartPlugOptions = SmartPlugOptions()
+    emoncms: EmoncmsOptions = EmoncmsOptions()
 
     def __post_init__(self) -> None:
         """Refuse a port that nothing can listen on, and origins that no browser sends."""
@@ -77,7 +77,7 @@ class Api(Config, frozen=True, kw_only=True):
 def _check_key(name: str, text: str) -> None:
     """Raise ValueError, without showing it, for what is not the hash of a key."""
     try:
-        keys.entry(text)
+        keys.parse_hash(text)
     except ValueError as error:
         raise ValueError(f"keys.{name}: {error}") from None
 
@@ -117,7 +117,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         emoncms=options.emoncms,
     )
     _follow(service, live)
-    if not (page.STATIC / "vendor").is_dir():
+    if not (dashboard.STATIC / "vendor").is_dir():
         log.warning("the dashboard's packages are missing: run scripts/frontend")
     app: ASGIApp = create_app(
         live,
@@ -126,7 +126,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         connected=lambda: service.bus.connected,
         origins=options.origins,
         ingest=ingest,
-        uploader=Uploader(
+        uploader=UploaderClient(
             Requests(service.bus, service.node, service.name).ask, ingest.gate, live, service.node, options.managers
         ),
     )
@@ -202,5 +202,5 @@ async def _beat(service: Service, live: Live, ingest: Ingest) -> None:
     while True:
         service.alive()
         service.fact("listeners", live.listeners)
-        ingest.intake.look()
+        ingest.intake.mark_silent_devices()
         await asyncio.sleep(BEAT_SECONDS)

@@ -7,16 +7,21 @@ import msgspec
 from heliograph.messages import Channel, Status
 from heliograph.store.interface import Point, Series
 from services.api import queries
-from services.api.answers import ChannelAnswer, DeviceAnswer, Health, LatestAnswer, NodeAnswer, ServiceHealth
 from services.api.live import Device, Live, Newest
+from services.api.schemas import ChannelAnswer, DeviceAnswer, Health, LatestAnswer, NodeAnswer, ServiceHealth
 
 
 def health(live: Live, node: str, bus: bool, store_problem: str, now: float, damages: Sequence[str] = ()) -> Health:
-    """Return how this node is; `store_problem` is empty when the store answers, `damages` is what it cannot read."""
+    """Return how this node is; `store_problem` is empty when the store answers, `damages` is what it cannot read.
+
+    A service of this node that cannot write, as its fact `write_error` says, makes the node degraded, too.
+    """
+    services = _services(live, node)
     problems = [] if bus else ["no connection to the broker"]
     if store_problem:
         problems.append(f"no answer from the store: {store_problem}")
     problems += damages
+    problems += [f"{name}: {error}" for name, one in services.items() if (error := one.facts.get("write_error"))]
     return Health(
         status="degraded" if problems else "ok",
         detail="; ".join(problems),
@@ -25,7 +30,7 @@ def health(live: Live, node: str, bus: bool, store_problem: str, now: float, dam
         bus=bus,
         store=not store_problem,
         problems=list(damages),
-        services=_services(live, node),
+        services=services,
     )
 
 

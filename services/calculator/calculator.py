@@ -16,6 +16,7 @@ from heliograph.errors import ConfigError, MessageError
 from heliograph.messages import Block, Channel, Info, frames, is_value
 from heliograph.producer import Producer
 from heliograph.service import Service
+from heliograph.write_loop import until_stopped
 from services.calculator.checkpoint import File
 from services.calculator.grid import Grid, Source
 from services.calculator.history import History
@@ -186,7 +187,7 @@ def main(options: Calculator, service: Service, inbox: Inbox) -> None:
     calculations = Calculations(options, service, producer)
     calculations.load()
     service.watch(calculations.counters)
-    service.until_stopped(partial(_work, calculations, inbox, service), calculations.finish)
+    until_stopped(service, partial(_work, calculations, inbox, service), calculations.finish)
 
 
 def info(device: Device, service: str) -> Info:

@@ -1,6 +1,8 @@
-"""The line itself: the only module that knows pymodbus and its habits."""
+"""Requests on a line: the only module that imports pymodbus."""
 
+import errno
 import logging
+import os
 import socket
 import struct
 import termios
@@ -15,33 +17,33 @@ from pymodbus.exceptions import ConnectionException, ModbusException
 from pymodbus.framer import FramerType
 from pymodbus.pdu import ModbusPDU
 
-from services.modbus_poller.answers import (
+from services.modbus_poller.errors import (
     GATEWAY,
-    Garbled,
+    ExceptionResponse,
+    InvalidFrame,
     LineDown,
-    Mismatched,
-    Refused,
-    Silent,
+    NoResponse,
+    UnexpectedResponse,
+    exception_text,
 )
 from services.modbus_poller.models import BITS
-from services.modbus_poller.options import Line
+from services.modbus_poller.options import LineOptions
 
-# Modbus over Serial Line V1.02, 2.5.1.1: 3.5 characters of 11 bits are between two
-# frames, and 1.75 ms above 19200 baud.
-GAP_BITS = 38.5
-GAP_SECONDS = 0.00175
-WRITE_SECONDS = 2.0  # of a busy machine, too; no adapter takes as long to take in a request
-SETTLE_SECONDS = 0.05  # a line that was quiet for so long has no more to say
-CHATTER_SECONDS = 0.5  # and no one listens longer than that to one that never is
+# Modbus over Serial Line V1.02, 2.5.1.1: 3.5 characters of 11 bits between two frames, and 1.75 ms above 19200 baud.
+FRAME_GAP_BITS = 38.5
+FRAME_GAP_SECONDS = 0.00175
+WRITE_SECONDS = 2.0  # longer than any adapter needs to accept a request, also on a busy machine
+SILENCE_SECONDS = 0.05  # after so long without bytes no late response follows
+MAX_DISCARD_SECONDS = 0.5  # for a line that is never silent
 
 # Every loss is reported once by the worker, not by pymodbus for each request.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
 
 
 class _SerialPort(ModbusSerialClient):
-    """A serial client that says why it cannot open its port, and that sleeps while it waits.
+    """A serial client that raises the reason why it cannot open its port, and that sleeps while it waits.
 
-    The one of pymodbus polls, by a clock that can be set.
+    That of pymodbus polls the port, by a clock that can be set.
     """
 
     def connect(self) -> bool:
@@ -65,7 +67,7 @@ class _SerialPort(ModbusSerialClient):
             port.close()
 
     def recv(self, _size: int | None) -> bytes:
-        """Return what has come, b"" after the time-out."""
+        """Return the bytes that have come, b"" after the time-out."""
         if self.socket is None:
             raise ConnectionException("closed")
         try:
@@ -73,22 +75,22 @@ class _SerialPort(ModbusSerialClient):
         except (OSError, termios.error) as error:
             raise ConnectionException(str(error)) from None
 
-    def settle(self) -> None:
-        """Drop what comes late, so that it is not taken for the next answer."""
+    def discard_late_data(self) -> None:
+        """Discard late bytes, so that they are not taken for the next response."""
         if self.socket is None:
             return
-        end = time.monotonic() + CHATTER_SECONDS
+        end = time.monotonic() + MAX_DISCARD_SECONDS
         try:
-            time.sleep(SETTLE_SECONDS)
+            time.sleep(SILENCE_SECONDS)
             while self.socket.in_waiting and time.monotonic() < end:
                 self.socket.reset_input_buffer()
-                time.sleep(SETTLE_SECONDS)
+                time.sleep(SILENCE_SECONDS)
         except (OSError, termios.error) as error:
-            raise LineDown(str(error)) from None
+            raise LineDown(_reason(error)) from None
 
 
 class _TcpConnection(ModbusTcpClient):
-    """A TCP client that says why it cannot connect."""
+    """A TCP client that raises the reason why it cannot connect."""
 
     def connect(self) -> bool:
         """Connect; raise OSError if that fails."""
@@ -107,7 +109,7 @@ class _TcpConnection(ModbusTcpClient):
             connection.close()
 
     def recv(self, _size: int | None) -> bytes:
-        """Return what has come, b"" after the time-out."""
+        """Return the bytes that have come, b"" after the time-out."""
         if self.socket is None:
             raise ConnectionException("closed")
         try:
@@ -120,129 +122,137 @@ class _TcpConnection(ModbusTcpClient):
             raise ConnectionException("the other end closed the connection")
         return data
 
-    def settle(self) -> None:
-        """Drop the connection, and with it what comes late."""
+    def discard_late_data(self) -> None:
+        """Close the connection, which discards late bytes."""
         self.close()
 
 
-class Client:
-    """One line: asks one question at a time, and keeps the pauses that the line needs."""
+class LineClient:
+    """One line: sends one request at a time, and keeps the silence that the line needs before each."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: LineOptions) -> None:
         self._line = line
-        self._heard = b""
-        self._quiet_since = 0.0
-        self._gap = 0.0
-        self._wire: _SerialPort | _TcpConnection
+        self._received = b""
+        self._silent_since = 0.0
+        self._frame_gap = 0.0
+        self._connection: _SerialPort | _TcpConnection
         if line.serial:
-            self._gap = GAP_BITS / line.speed if line.speed <= 19200 else GAP_SECONDS
-            self._wire = _SerialPort(
+            self._frame_gap = FRAME_GAP_BITS / line.baudrate if line.baudrate <= 19200 else FRAME_GAP_SECONDS
+            self._connection = _SerialPort(
                 line.port,
-                baudrate=line.speed,
+                baudrate=line.baudrate,
                 parity=line.parity[0].upper(),
                 stopbits=line.stopbits,
                 timeout=line.timeout,
                 retries=0,
-                trace_packet=self._listen,
+                trace_packet=self._trace,
             )
         else:
             host, port = line.host
-            self._wire = _TcpConnection(
+            self._connection = _TcpConnection(
                 host,
                 port=port,
                 framer=FramerType.RTU if line.framing == "rtu" else FramerType.SOCKET,
                 timeout=line.timeout,
                 retries=0,
-                trace_packet=self._listen,
+                trace_packet=self._trace,
             )
 
     def __enter__(self) -> Self:
         """Open the line; raise LineDown if that fails."""
         try:
-            self._wire.connect()
+            self._connection.connect()
         except (OSError, ValueError, termios.error) as error:
-            raise LineDown(str(error)) from None
+            raise LineDown(_reason(error)) from None
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the line."""
-        self._wire.close()
+        self._connection.close()
 
-    def read(self, unit: int, function: int, address: int, count: int, pause: float = 0.0) -> list[int]:
-        """Return registers, or bits as 0 and 1, of a unit; wait `pause` seconds before.
+    def read(self, unit_id: int, function: int, address: int, count: int, delay: float = 0.0) -> list[int]:
+        """Return registers, or bits as 0 and 1, of a unit; send the request after `delay` seconds of silence.
 
-        Raises Silent, Garbled, Mismatched, Refused or LineDown (see answers.py).
+        Raises LineDown and the other errors of errors.py.
         """
-        ask = {
-            1: self._wire.read_coils,
-            2: self._wire.read_discrete_inputs,
-            3: self._wire.read_holding_registers,
-            4: self._wire.read_input_registers,
+        send = {
+            1: self._connection.read_coils,
+            2: self._connection.read_discrete_inputs,
+            3: self._connection.read_holding_registers,
+            4: self._connection.read_input_registers,
         }[function]
-        answer = self._answer(partial(ask, address, count=count, device_id=unit), pause)
+        response = self._request(partial(send, address, count=count, device_id=unit_id), delay)
         bits = function in BITS
-        values = [int(value) for value in (answer.bits if bits else answer.registers)]
+        values = [int(value) for value in (response.bits if bits else response.registers)]
         # Bits come in whole bytes.
-        if answer.function_code != function or len(values) != (-(-count // 8) * 8 if bits else count):
-            self._wire.settle()
-            raise Mismatched(f"function {answer.function_code} with {len(values)} values")
+        if response.function_code != function or len(values) != (-(-count // 8) * 8 if bits else count):
+            self._connection.discard_late_data()
+            raise UnexpectedResponse(f"function {response.function_code} with {len(values)} values")
         return values[:count]
 
-    def write(self, unit: int, function: int, address: int, values: Sequence[int], pause: float = 0.0) -> None:
-        """Write a coil (function 5), one register (6) or several (16) of a unit; wait `pause` seconds before.
+    def write(self, unit_id: int, function: int, address: int, values: Sequence[int], delay: float = 0.0) -> None:
+        """Write a coil (function 5), one register (6) or several (16) of a unit, after `delay` seconds of silence.
 
-        Raises what `read` raises; after Silent and Garbled nobody knows whether it was written.
+        Raises what `read` raises; after NoResponse and InvalidFrame the values may have been written.
         """
         if function == 5:
-            ask = partial(self._wire.write_coil, address, bool(values[0]), device_id=unit)
+            send = partial(self._connection.write_coil, address, bool(values[0]), device_id=unit_id)
         elif function == 6 and len(values) == 1:
-            ask = partial(self._wire.write_register, address, values[0], device_id=unit)
+            send = partial(self._connection.write_register, address, values[0], device_id=unit_id)
         else:
-            ask = partial(self._wire.write_registers, address, list(values), device_id=unit)
-        self._answer(ask, pause)
+            send = partial(self._connection.write_registers, address, list(values), device_id=unit_id)
+        self._request(send, delay)
 
-    def _answer(self, ask: Callable[[], ModbusPDU], pause: float) -> ModbusPDU:
-        """Return the answer to one request; raise Refused if it is a no, Silent if a gateway says that nobody is there."""
-        self._keep_quiet(pause)
+    def _request(self, send: Callable[[], ModbusPDU], delay: float) -> ModbusPDU:
+        """Return the response to one request; raise ExceptionResponse, or NoResponse if a gateway sends one for the device."""
+        self._wait_for_silence(delay)
         try:
-            answer = self._ask(ask)
+            response = self._exchange(send)
         finally:
-            self._quiet_since = time.monotonic()
-        if answer.isError():
-            code = int(getattr(answer, "exception_code", 0))
+            self._silent_since = time.monotonic()
+        if response.isError():
+            code = int(getattr(response, "exception_code", 0))
             if code in GATEWAY:
-                raise Silent(f"exception {code} of the gateway")
-            raise Refused(code)
-        return answer
+                raise NoResponse(f"the gateway reports {exception_text(code)}")
+            raise ExceptionResponse(code)
+        return response
 
-    def _ask(self, ask: Callable[[], ModbusPDU]) -> ModbusPDU:
-        """Return the answer to one request, connecting anew if the other end had hung up."""
+    def _exchange(self, send: Callable[[], ModbusPDU]) -> ModbusPDU:
+        """Return the response to one request; connect again if the other end has closed the connection."""
         for attempt in (1, 2):
-            self._heard = b""
+            self._received = b""
             self.__enter__()
             try:
-                return ask()
+                return send()
             except ConnectionException as error:
-                self._wire.close()
+                self._connection.close()
                 if self._line.serial:
-                    raise LineDown(error.string) from None
+                    raise LineDown(_reason(error.__context__ or error)) from None
                 if attempt == 2:
-                    raise Silent("it closes the connection") from None
+                    raise NoResponse("closes the connection") from None
             except (ModbusException, ValueError, IndexError, struct.error):
-                # pymodbus finds its way through noise by more than one exception.
-                self._wire.settle()
-                if self._heard:
-                    raise Garbled(self._heard.hex(" ")) from None
-                raise Silent(f"no answer in {self._line.timeout} s") from None
-        raise Silent("it closes the connection")
+                # Noise makes pymodbus raise any of these.
+                self._connection.discard_late_data()
+                if self._received:
+                    raise InvalidFrame(self._received.hex(" ")) from None
+                raise NoResponse(f"no response within {self._line.timeout} s") from None
+        raise NoResponse("closes the connection")
 
-    def _keep_quiet(self, pause: float) -> None:
-        quiet = max(self._gap, self._line.pause, pause)
-        wait = self._quiet_since + quiet - time.monotonic()
+    def _wait_for_silence(self, delay: float) -> None:
+        seconds = max(self._frame_gap, self._line.request_delay, delay)
+        wait = self._silent_since + seconds - time.monotonic()
         if wait > 0:
             time.sleep(wait)
 
-    def _listen(self, sending: bool, data: bytes) -> bytes:
+    def _trace(self, sending: bool, data: bytes) -> bytes:
         if not sending:
-            self._heard = data
+            self._received = data
         return data
+
+
+def _reason(error: BaseException) -> str:
+    """Return why a port or host is unavailable, in the words of the system: those of pyserial repeat the path twice."""
+    number = error.errno if isinstance(error, OSError) else error.args[0] if isinstance(error, termios.error) else None
+    if number == errno.EAGAIN:
+        return "in use by another program"
+    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)

@@ -1,4 +1,4 @@
-"""From registers to values: exact, and without input or output."""
+"""Registers to values, exactly. Pure."""
 
 import math
 import struct
@@ -10,16 +10,16 @@ from services.modbus_poller.models import BITS, Model, Register
 
 
 def value(model: Model, channel: str, raw: Sequence[int]) -> Value | None:
-    """Return what a channel's registers (or its one bit) say; None if that is how the device says that there is nothing.
+    """Return the value in a channel's registers (or its bit); None for the device's "no value".
 
-    Raises ValueError if they hold no number: NaN and infinity are how a float says so.
+    Raises ValueError for a float that is NaN or infinite.
     """
     register = model.registers[channel]
     if model.function(channel) in BITS:
         number: int | float = int(bool(raw[0]))
-        return _named(register, int(number)) if register.texts else bool(number)
-    number = _number(register, raw, model.head.words == "low first")
-    if model.head.missing and isinstance(number, int) and number == _missing(register):
+        return _text(register, int(number)) if register.texts else bool(number)
+    number = _number(register, raw, model.header.word_order == "little")
+    if model.header.all_ones_is_null and isinstance(number, int) and number == _null(register):
         return None
     if isinstance(number, int) and register.bits:
         high, low = register.bit_range
@@ -29,17 +29,17 @@ def value(model: Model, channel: str, raw: Sequence[int]) -> Value | None:
         if register.signed and number >> high - low:
             number = -(number - (1 << high - low))
     if isinstance(number, int) and register.texts:
-        return _named(register, number)
+        return _text(register, number)
     return _scaled(register, number)
 
 
-def _missing(register: Register) -> int:
-    """Return the number that stands for no value: all ones, of a signed type the largest."""
+def _null(register: Register) -> int:
+    """Return the number that means "no value": all bits set, or the largest number of a signed type."""
     bits = 16 * register.count
     return (1 << bits - 1) - 1 if register.type.startswith("int") else (1 << bits) - 1
 
 
-def _named(register: Register, number: int) -> str:
+def _text(register: Register, number: int) -> str:
     return register.texts.get(str(number), f"code {number}")
 
 
@@ -71,7 +71,7 @@ def _float32(number: float) -> bytes:
 
 
 def _scaled(register: Register, number: int | float) -> int | float:
-    """Return the number scaled and offset, as a human would write it: 1234 by 0.01 is 12.34."""
+    """Return the number scaled and offset in decimal arithmetic: 1234 times 0.01 is 12.34."""
     scale, offset = register.scale, register.offset
     if scale == 1 and not offset:
         return number
@@ -82,7 +82,7 @@ def _scaled(register: Register, number: int | float) -> int | float:
 
 
 def finite(number: float) -> float:
-    """Return a number; raise ValueError if it is none, as NaN and infinity."""
+    """Return a number; raise ValueError for NaN and infinity."""
     if not math.isfinite(number):
         raise ValueError(f"{number} is not a value")
     return number

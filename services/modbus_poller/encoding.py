@@ -1,4 +1,4 @@
-"""From values to registers, for what can be written: within its limits, and without input or output."""
+"""Values to registers, for channels that can be written, within their limits. Pure."""
 
 import struct
 from decimal import Decimal
@@ -8,31 +8,31 @@ from services.modbus_poller.models import BITS, Model, Register
 
 
 class NotWritable(ValueError):
-    """This value cannot be written to this channel: tell who wanted it; the message says why."""
+    """This value cannot be written to this channel; the message says why, for the client that sent it."""
 
 
 def raw(model: Model, channel: str, value: Value) -> list[int]:
-    """Return the registers (or the one bit) that make a channel say `value`.
+    """Return the registers (or the bit) that set a channel to `value`.
 
-    Raises NotWritable if there is no such channel, it is only read, or the value is not within its limits.
+    Raises NotWritable for an unknown or read-only channel, and for a value outside its limits.
     """
     register = model.registers.get(channel)
     if register is None:
-        raise NotWritable("there is no such channel")
-    if register.write is None:
-        raise NotWritable("it can only be read")
+        raise NotWritable("no such channel")
+    if register.writable is None:
+        raise NotWritable("it is read-only")
     number = _number(register, value, model.function(channel) in BITS)
-    low, high = register.write
+    low, high = register.writable
     if not low <= number <= high:
         raise NotWritable(f"{value} is not between {low:g} and {high:g}")
     if model.function(channel) in BITS:
         return [int(number)]
     words = _words(register, number)
-    return words[::-1] if model.head.words == "low first" else words
+    return words[::-1] if model.header.word_order == "little" else words
 
 
 def _number(register: Register, value: Value, bit: bool) -> int | float:
-    """Return the number that is meant, before scaling."""
+    """Return the number that a value means, before scaling."""
     if bit:
         if isinstance(value, str) or value not in (0, 1):
             raise NotWritable(f"expected true or false, found {value!r}")

@@ -1,11 +1,11 @@
-"""What a kind of device speaks: the files in devices/, checked and ready to use."""
+"""Device files: the register maps in devices/ and files of the user, parsed and checked."""
 
 import math
 import re
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
@@ -30,48 +30,71 @@ Type = Literal[
 # Modbus Application Protocol V1.1b3, 6.1-6.4.
 FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 BITS = frozenset({1, 2})  # functions whose addresses hold one bit, not sixteen
-LONGEST = 125  # registers in one answer
-SUNSPEC = "sunspec"  # the model that finds out by itself what a device has, see sunspec.py
+MAX_REGISTERS = 125  # in one response: Modbus Application Protocol V1.1b3, 6.3 and 6.4
+SUNSPEC = "sunspec"  # the model of devices that list their registers themselves
 
 _BITS = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?")
 
 
-class Head(Config, frozen=True):
+class Header(Config, frozen=True):
     """The [device] section of a device file."""
+
+    RENAMED: ClassVar = {
+        "words": "word_order",
+        "largest": "max_registers",
+        "gap": "max_gap",
+        "breaks": "split_at",
+        "pause": "request_delay",
+        "missing": "all_ones_is_null",
+        "unit": "unit_id",
+    }
 
     model: str
     document: str
+    products: str = ""
     table: Table = "input"
-    words: Literal["high first", "low first"] = "high first"
-    largest: int = LONGEST
-    gap: int = 0
-    breaks: tuple[int, ...] = ()
-    pause: float = 0.0
-    missing: bool = False
+    word_order: Literal["big", "little"] = "big"
+    max_registers: int = MAX_REGISTERS
+    max_gap: int = 0
+    split_at: tuple[int, ...] = ()
+    request_delay: float = 0.0
+    all_ones_is_null: bool = False
     write_function: Literal[6, 16] = 16
     baud: int = 9600
-    unit: int = 1
+    unit_id: int = 1
     probe: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no request can be."""
-        if not 1 <= self.largest <= LONGEST:
-            raise ValueError(f"largest: {self.largest} is not between 1 and {LONGEST}")
-        if self.gap < 0:
-            raise ValueError(f"gap: {self.gap} is less than 0")
-        if not 0 <= self.pause <= 10:
-            raise ValueError(f"pause: {self.pause} is not between 0 and 10 seconds")
+        """Refuse values that no request can have."""
+        if not 1 <= self.max_registers <= MAX_REGISTERS:
+            raise ValueError(f"max_registers: {self.max_registers} is not between 1 and {MAX_REGISTERS}")
+        if self.max_gap < 0:
+            raise ValueError(f"max_gap: {self.max_gap} is less than 0")
+        if not 0 <= self.request_delay <= 10:
+            raise ValueError(f"request_delay: {self.request_delay} is not between 0 and 10 seconds")
         if self.baud <= 0:
-            raise ValueError(f"baud: {self.baud} is not a speed")
+            raise ValueError(f"baud: {self.baud} is not a baud rate")
+        if not 0 <= self.unit_id <= 255:
+            raise ValueError(f"unit_id: {self.unit_id} is not between 0 and 255")
+
+
+SUNSPEC_HEADER = Header(
+    "SunSpec",
+    "SunSpec Device Information Model Specification V1.1",
+    "Fronius, SMA, SolarEdge, Kostal and other devices with a SunSpec map",
+    table="holding",
+)
 
 
 class Register(Config, frozen=True):
-    """One line of the [channels] section: where a value is, and what it means.
+    """One line of the [channels] section: the address of a value, its type and its meaning.
 
-    The value is raw * scale + offset. `bits` "3-2" takes that part of a word, "4" that bit.
-    `texts` names the numbers. `every` seconds is how often it is worth reading. `signed` bits are
-    a sign and a magnitude. `write` is the lowest and the highest value (of texts: number) that may be written.
+    The value is raw * scale + offset. `bits` "3-2" is that part of a word, "4" that bit; `signed` bits are a sign and
+    a magnitude. `texts` maps numbers to names. `min_interval` is the least number of seconds between two reads.
+    `writable` is the lowest and the highest value (of texts: number) that may be written.
     """
+
+    RENAMED: ClassVar = {"every": "min_interval", "write": "writable"}
 
     address: int
     table: Table | None = None
@@ -84,53 +107,62 @@ class Register(Config, frozen=True):
     unit: str = ""
     kind: messages.Kind | None = None
     label: str = ""
-    every: float = 0.0
-    write: tuple[float, float] | None = None
+    min_interval: float = 0.0
+    writable: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be read, or makes no sense."""
+        """Refuse an address outside the table, and options that contradict each other."""
         if not 0 <= self.address <= 0x10000 - self.count:
             raise ValueError(f"address: {self.address} is not between 0 and 65535")
         units.spelled(self.unit)
+        if not 0 <= self.min_interval < math.inf:
+            raise ValueError(f"min_interval: {self.min_interval} is not a number of seconds")
+        self._check_scale()
+        self._check_bits()
+        self._check_texts()
+        if self.writable and (self.bits or self.writable[0] >= self.writable[1]):
+            raise ValueError("writable: expected the lowest and the highest value, and not of a part of a word")
+
+    def _check_scale(self) -> None:
         if not all(map(math.isfinite, (self.scale, self.offset))) or not self.scale:
             raise ValueError("scale and offset: expected numbers, and no scale of 0")
-        if not 0 <= self.every < math.inf:
-            raise ValueError(f"every: {self.every} is not a number of seconds")
+        if (self.texts or self.bits) and (self.scale != 1 or self.offset):
+            raise ValueError("scale and offset: not with bits or texts")
+
+    def _check_bits(self) -> None:
         if self.bits:
             high, low = self.bit_range
             if self.type != "uint16" or not 0 <= low <= high <= 15:
                 raise ValueError(f"bits: expected a part of a uint16 like '3-2' or '4', found {self.bits!r}")
+        if self.signed and "-" not in self.bits:
+            raise ValueError("signed: only a part of a word, such as bits = '7-0'")
+
+    def _check_texts(self) -> None:
         for code, text in self.texts.items():
             if not code.isdecimal():
                 raise ValueError(f"texts: {code!r} is not a number")
             if not 1 <= len(text) <= messages.TEXT_LIMIT:
                 raise ValueError(f"texts: {code}: too short or too long")
         if self.texts and (self.kind or "text") != "text":
-            raise ValueError("kind: what has texts is a text")
-        if (self.texts or self.bits) and (self.scale != 1 or self.offset):
-            raise ValueError("scale and offset: not with bits or texts")
+            raise ValueError("kind: a channel with texts is a text")
         if self.texts and self.type.startswith("float"):
             raise ValueError("texts: not with a float")
-        if self.signed and "-" not in self.bits:
-            raise ValueError("signed: only a part of a word, such as bits = '7-0'")
-        if self.write and (self.bits or self.write[0] >= self.write[1]):
-            raise ValueError("write: expected the lowest and the highest value, and not of a part of a word")
 
     @property
     def count(self) -> int:
-        """How many registers the value fills."""
+        """The number of registers that the value occupies."""
         return int(self.type[-2:]) // 16
 
     @property
     def rollover(self) -> float:
-        """What the value would be if the registers could hold one more; 0 where they do not begin again at zero."""
+        """The value at which the registers wrap to zero, in the unit of the channel; 0 if they do not wrap to zero."""
         if not self.type.startswith("uint") or self.bits or self.offset or self.scale < 0:
             return 0.0
         return float(Decimal(repr(self.scale)) * (1 << 16 * self.count))
 
     @property
     def bit_range(self) -> tuple[int, int]:
-        """The highest and the lowest bit of `bits`; raise ValueError if it is none."""
+        """The highest and the lowest bit of `bits`; raises ValueError if `bits` is not a range."""
         match = _BITS.fullmatch(self.bits)
         if not match:
             raise ValueError(f"bits: expected '3-2' or '4', found {self.bits!r}")
@@ -140,20 +172,20 @@ class Register(Config, frozen=True):
 class Model(msgspec.Struct, frozen=True):
     """A device file: how to read the device, and its channels."""
 
-    head: Head
+    header: Header
     registers: dict[str, Register]
 
     @property
     def probe(self) -> str:
-        """The channel that tells whether somebody is there: the one that the file names, else the first."""
-        return self.head.probe or next(iter(self.registers))
+        """The channel that is read to see if the device answers: `probe` of the file, else the first channel."""
+        return self.header.probe or next(iter(self.registers))
 
     def function(self, channel: str) -> int:
         """Return the Modbus function that reads a channel."""
-        return FUNCTIONS[self.registers[channel].table or self.head.table]
+        return FUNCTIONS[self.registers[channel].table or self.header.table]
 
     def channel(self, name: str) -> messages.Channel:
-        """Return what others are told about a channel."""
+        """Return the description of a channel that is published."""
         register = self.registers[name]
         if register.texts:
             derived: messages.Kind = "text"
@@ -162,7 +194,7 @@ class Model(msgspec.Struct, frozen=True):
         else:
             derived = "gauge"
         kind = register.kind or derived
-        writable = None if kind == "text" else register.write
+        writable = None if kind == "text" else register.writable
         channel = messages.Channel(units.spelled(register.unit), kind, register.label, writable=writable)
         if kind == "counter" and register.rollover:
             return msgspec.structs.replace(channel, rollover=register.rollover)
@@ -171,49 +203,49 @@ class Model(msgspec.Struct, frozen=True):
 
 @cache
 def load(model: str) -> Model:
-    """Return a model by the name of a file in devices/, or by the path of a file of one's own.
+    """Return a model by the name of a file in devices/, or by the path of any other device file.
 
-    Raises ConfigError, naming file and place, if there is none or it is wrong.
+    Raises ConfigError, naming file and key, if the file is missing or wrong.
     """
     if model == SUNSPEC:
-        return Model(Head("SunSpec", "SunSpec Device Information Model Specification V1.1", table="holding"), {})
+        return Model(SUNSPEC_HEADER, {})
     path = Path(model)
     if "/" not in model and not model.endswith(".toml"):
         path = FOLDER / f"{model}.toml"
         if not topics.is_name(model) or not path.is_file():
             raise ConfigError(
-                f"model: there is no {model[:80]!r}; there are {', '.join([*names(), SUNSPEC])}, and files of your own by path"
+                f"model: there is no {model[:80]!r}; there are {', '.join([*names(), SUNSPEC])}, and files of your own by their path"
             )
     return parse(config.read(path), path)
 
 
 def names() -> list[str]:
-    """Return the models that come with Heliograph."""
+    """Return the names of the device files that come with Heliograph, in order."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def parse(file: dict[str, Any], path: Path) -> Model:
-    """Return the model in a device file; raise ConfigError, naming file and place, if it is wrong."""
+    """Return the model in a device file; raise ConfigError, naming file and key, if it is wrong."""
     for name in file:
         if name not in ("device", "channels"):
             raise ConfigError(f"{path}: no such section: {name}")
-    head = config.section(Head, file, "device", path)
-    lines = file.get("channels")
-    if not isinstance(lines, dict) or not lines:
+    header = config.section(Header, file, "device", path)
+    channels = file.get("channels")
+    if not isinstance(channels, dict) or not channels:
         raise ConfigError(f"{path}: [channels]: expected a line for each channel")
-    registers = {name: config.section(Register, lines, name, path) for name in lines if _is_channel(name, path)}
-    found = Model(head, registers)
+    registers = {name: config.section(Register, channels, name, path) for name in channels if _is_channel(name, path)}
+    model = Model(header, registers)
     for name, register in registers.items():
-        place = f"{path}: [{name}]"
-        if register.count > head.largest:
-            raise ConfigError(f"{place} type: longer than [device] largest")
-        if found.function(name) in BITS and (register.type != "uint16" or register.bits or register.scale != 1):
-            raise ConfigError(f"{place}: a {register.table or head.table} is one bit")
-        if register.write and found.function(name) not in (FUNCTIONS["coil"], FUNCTIONS["holding"]):
-            raise ConfigError(f"{place} write: only a coil or a holding register can be written")
-    if head.probe and head.probe not in registers:
-        raise ConfigError(f"{path}: [device] probe: no such channel: {head.probe}")
-    return found
+        where = f"{path}: [{name}]"
+        if register.count > header.max_registers:
+            raise ConfigError(f"{where} type: longer than [device] max_registers")
+        if model.function(name) in BITS and (register.type != "uint16" or register.bits or register.scale != 1):
+            raise ConfigError(f"{where}: a {register.table or header.table} is one bit")
+        if register.writable and model.function(name) not in (FUNCTIONS["coil"], FUNCTIONS["holding"]):
+            raise ConfigError(f"{where} writable: only a coil or a holding register can be written")
+    if header.probe and header.probe not in registers:
+        raise ConfigError(f"{path}: [device] probe: no such channel: {header.probe}")
+    return model
 
 
 def _is_channel(name: str, path: Path) -> bool:

@@ -1,6 +1,6 @@
 """The [modbus_poller] section of the configuration."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from heliograph import topics
@@ -11,19 +11,21 @@ from services.modbus_poller import models
 TCP_PORT = 502
 
 
-class Device(Config, frozen=True):
-    """A device on a line; `model` names a file in devices/, or is the path of one."""
+class DeviceOptions(Config, frozen=True):
+    """A device on a line; `model` is the name of a file in devices/, or the path of a device file."""
 
     name: str
+    RENAMED: ClassVar = {"unit": "unit_id"}
+
     model: str
-    unit: int = 1
+    unit_id: int = 1
     interval: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse a device that could not be polled; reads its device file."""
+        """Refuse a device that cannot be polled; this loads its device file."""
         topics.name(self.name)
-        if not 0 <= self.unit <= 255:
-            raise ValueError(f"unit: {self.unit} is not between 0 and 255")
+        if not 0 <= self.unit_id <= 255:
+            raise ValueError(f"unit_id: {self.unit_id} is not between 0 and 255")
         if not 0.1 <= self.interval <= 86400:
             raise ValueError(f"interval: {self.interval} is not between 0.1 and 86400 seconds")
         try:
@@ -32,41 +34,43 @@ class Device(Config, frozen=True):
             raise ValueError(str(error)) from None
 
 
-class Line(Config, frozen=True):
-    """A serial line or a host, and the devices on it; `baud` 0 is what they are delivered with."""
+class LineOptions(Config, frozen=True):
+    """A serial line or a host, and the devices on it; `baud` 0 is the factory setting of the devices."""
+
+    RENAMED: ClassVar = {"pause": "request_delay"}
 
     port: str
-    devices: tuple[Device, ...]
+    devices: tuple[DeviceOptions, ...]
     baud: int = 0
     parity: Literal["none", "even", "odd"] = "none"
     stopbits: Literal[1, 2] = 1
     timeout: float = 1.0
-    pause: float = 0.0
+    request_delay: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a line that could not be opened, or on which devices would collide."""
+        """Refuse a line that cannot be opened, and two devices with one unit ID."""
         _ = self.host
         if not self.devices:
             raise ValueError("devices: a line needs at least one")
         if self.baud < 0:
-            raise ValueError(f"baud: {self.baud} is not a speed")
+            raise ValueError(f"baud: {self.baud} is not a baud rate")
         if not 0.01 <= self.timeout <= 60:
             raise ValueError(f"timeout: {self.timeout} is not between 0.01 and 60 seconds")
-        if not 0 <= self.pause <= 10:
-            raise ValueError(f"pause: {self.pause} is not between 0 and 10 seconds")
-        units = [device.unit for device in self.devices]
+        if not 0 <= self.request_delay <= 10:
+            raise ValueError(f"request_delay: {self.request_delay} is not between 0 and 10 seconds")
+        unit_ids = [device.unit_id for device in self.devices]
         for device in self.devices:
-            if units.count(device.unit) > 1:
-                raise ValueError(f"devices: unit {device.unit} stands there twice")
-            if self.framing == "rtu" and not 1 <= device.unit <= 247:
-                raise ValueError(f"devices: unit {device.unit} of {device.name} is not between 1 and 247")
-        if self.serial and not self.baud and len(self._delivered) > 1:
-            speeds = " and ".join(map(str, sorted(self._delivered)))
-            raise ValueError(f"baud: missing: the devices are delivered with {speeds}")
+            if unit_ids.count(device.unit_id) > 1:
+                raise ValueError(f"devices: unit_id {device.unit_id} is used twice")
+            if self.framing == "rtu" and not 1 <= device.unit_id <= 247:
+                raise ValueError(f"devices: unit_id {device.unit_id} of {device.name} is not between 1 and 247")
+        if self.serial and not self.baud and len(self._factory_bauds) > 1:
+            rates = " and ".join(map(str, sorted(self._factory_bauds)))
+            raise ValueError(f"baud: missing: the factory settings of the devices differ: {rates}")
 
     @property
     def framing(self) -> Literal["rtu", "tcp"]:
-        """How requests are framed: with a checksum, or as Modbus TCP."""
+        """The framing of requests: RTU, with a checksum, or Modbus TCP."""
         return "tcp" if self.port.startswith("tcp://") else "rtu"
 
     @property
@@ -76,7 +80,7 @@ class Line(Config, frozen=True):
 
     @property
     def host(self) -> tuple[str, int]:
-        """Host and port of a line that is reached over TCP; ("", 0) if it is a serial port."""
+        """Host and port of a line over TCP; ("", 0) for a serial port."""
         if not self.port:
             raise ValueError("port: is empty")
         if self.serial:
@@ -93,27 +97,27 @@ class Line(Config, frozen=True):
         return host, port
 
     @property
-    def speed(self) -> int:
-        """The speed of a serial line in baud."""
-        return self.baud or min(self._delivered)
+    def baudrate(self) -> int:
+        """The baud rate of a serial line."""
+        return self.baud or min(self._factory_bauds)
 
     @property
-    def _delivered(self) -> set[int]:
-        return {models.load(device.model).head.baud for device in self.devices}
+    def _factory_bauds(self) -> set[int]:
+        return {models.load(device.model).header.baud for device in self.devices}
 
 
 class ModbusPoller(Config, frozen=True):
     """The lines to poll."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[LineOptions, ...]
 
     def __post_init__(self) -> None:
-        """Refuse two lines on one port, and two devices of one name."""
+        """Refuse two lines on one port, and two devices with one name."""
         if not self.lines:
             raise ValueError("lines: at least one is needed")
         ports = [line.port for line in self.lines]
         names = [device.name for line in self.lines for device in line.devices]
-        for what, seen in (("port", ports), ("device", names)):
-            for item in seen:
-                if seen.count(item) > 1:
-                    raise ValueError(f"lines: {what} {item!r} stands there twice")
+        for option, values in (("port", ports), ("device", names)):
+            for value in values:
+                if values.count(value) > 1:
+                    raise ValueError(f"lines: {option} {value!r} is used twice")

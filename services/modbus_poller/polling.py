@@ -1,4 +1,4 @@
-"""One poll of one device: what to ask, what to make of the answers, what to remember."""
+"""One poll of one device: the requests to send, the values in the responses, and what to remember."""
 
 import math
 from collections import deque
@@ -9,198 +9,201 @@ import msgspec
 
 from heliograph import messages
 from services.modbus_poller import decoding, encoding, models, reads
-from services.modbus_poller.answers import (
-    ILLEGAL,
-    Garbled,
-    Mismatched,
-    Refused,
-    Silent,
+from services.modbus_poller.errors import (
+    PERMANENT,
+    ExceptionResponse,
+    InvalidFrame,
+    NoResponse,
+    UnexpectedResponse,
 )
-from services.modbus_poller.options import Device
-from services.modbus_poller.reads import Block, Plan, Span
+from services.modbus_poller.options import DeviceOptions
+from services.modbus_poller.reads import ChannelSpan, ReadPlan, ReadRequest
 
-Read = Callable[[Block], list[int]]
+Read = Callable[[ReadRequest], list[int]]  # raises what errors.py lists
 Write = Callable[[int, int, list[int]], None]  # function, address, registers
 
 
-class Bad(NamedTuple):
-    """Something that was set aside: why, and what it was."""
+class InvalidInput(NamedTuple):
+    """Something to set aside: why, and what it was."""
 
     why: str
     what: str
 
 
-class Result(msgspec.Struct):
-    """What a poll brought: values, what was set aside, and why it ended early, if it did."""
+class PollResult(msgspec.Struct):
+    """The result of a poll: values, what is to be set aside, and why the poll ended early, if it did."""
 
     values: dict[str, messages.Value] = msgspec.field(default_factory=dict)
-    bad: list[Bad] = msgspec.field(default_factory=list)
+    invalid: list[InvalidInput] = msgspec.field(default_factory=list)
     failure: str = ""
 
 
-class Polled:
-    """A device that is polled, with the requests that are known to suit it.
+class PolledDevice:
+    """A device that is polled, and the requests that it is known to accept.
 
-    `revision` goes up whenever `info` has something new to say.
+    `revision` rises whenever `info` changes.
     """
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
-        self.model = models.load(device.model)
+    def __init__(self, options: DeviceOptions) -> None:
+        self.options = options
+        self.model = models.load(options.model)
         self.revision = 0
         self._read_at: dict[float, float] = {}
-        self._plans: dict[float, Plan] = {}
-        self._forget_refusals()
+        self._plans: dict[float, ReadPlan] = {}
+        self._reset_plans()
 
     @property
-    def left_out(self) -> list[str]:
+    def unsupported(self) -> list[str]:
         """The channels that the device refuses."""
-        return [name for plan in self._plans.values() for name in plan.left_out]
+        return [name for plan in self._plans.values() for name in plan.unsupported]
 
     def info(self, service: str) -> messages.Info:
-        """Return what others are told about the device, without what it refuses."""
-        left_out = self.left_out
+        """Return the description of the device that is published, without the channels that it refuses."""
+        unsupported = self.unsupported
         return messages.Info(
-            self.model.head.model,
-            {name: self.model.channel(name) for name in self.model.registers if name not in left_out},
-            self.device.interval,
+            self.model.header.model,
+            {name: self.model.channel(name) for name in self.model.registers if name not in unsupported},
+            self.options.interval,
             service,
         )
 
     def probe(self, read: Read) -> str:
-        """Ask for one cheap value; return "" if the device is there, else why it seems not to be."""
+        """Read one value; return "" if the device responds, else why it counts as not responding."""
         try:
-            read(self.question())
-        except (Silent, Garbled) as silence:
-            return said(silence)
-        except (Refused, Mismatched):
-            pass  # a no is an answer
+            read(self.probe_request())
+        except (NoResponse, InvalidFrame) as error:
+            return failure_text(error)
+        except (ExceptionResponse, UnexpectedResponse):
+            pass  # this is a response, too
         return ""
 
-    def question(self) -> Block:
-        """Return what is cheap to ask for."""
-        return Block(tuple(reads.spans(self.model, [self.model.probe])))
+    def probe_request(self) -> ReadRequest:
+        """Return the request that `probe` sends."""
+        return ReadRequest(tuple(reads.spans(self.model, [self.model.probe])))
 
-    def poll(self, read: Read, now: float) -> Result:
-        """Read every channel whose time has come, `now` in seconds of any clock that goes on.
+    def poll(self, read: Read, now: float) -> PollResult:
+        """Read every channel that is due, `now` in seconds of any clock that is never set.
 
-        Ends at the first silence; what was read before it is kept.
+        The poll ends when a request gets no response; the values read before are kept.
         """
-        result = Result()
-        words: dict[str, list[int]] = {}
-        for every, plan in self._plans.items():
-            since = now - self._read_at.get(every, -math.inf)
-            if since > every - self.device.interval / 2:
-                self._read_all(read, plan, result, words)
+        result = PollResult()
+        registers: dict[str, list[int]] = {}
+        for min_interval, plan in self._plans.items():
+            since = now - self._read_at.get(min_interval, -math.inf)
+            if since > min_interval - self.options.interval / 2:
+                self._read_all(read, plan, result, registers)
                 if result.failure:
                     break
-                self._read_at[every] = now
-        self._decode(words, result)
+                self._read_at[min_interval] = now
+        self._decode(registers, result)
         if result.failure:
             return result
-        if not any(plan.blocks for plan in self._plans.values()):
+        if not any(plan.requests for plan in self._plans.values()):
             result.failure = "refuses every request"
-            self._forget_refusals()
+            self._reset_plans()
         return result
 
     def write(
-        self, wanted: Mapping[str, messages.Value], write: Write, read: Read
+        self, values: Mapping[str, messages.Value], write: Write, read: Read
     ) -> tuple[dict[str, messages.Value], dict[str, str]]:
-        """Write channels one by one; return their values as read back, and why others were not written.
+        """Write channels one by one; return the values as read back, and why other channels were not written.
 
-        What is not answered soundly may or may not have been written: the reason says so.
+        A channel whose response is missing or invalid may have been written: the reason is "not confirmed".
         """
-        done: dict[str, messages.Value] = {}
+        written: dict[str, messages.Value] = {}
         refused: dict[str, str] = {}
-        for channel, value in wanted.items():
+        for channel, value in values.items():
             try:
-                words = encoding.raw(self.model, channel, value)
+                raw = encoding.raw(self.model, channel, value)
                 span = reads.spans(self.model, [channel])[0]
-                single = self.model.head.write_function if span.count == 1 else 16
-                write(5 if span.function in models.BITS else single, span.address, words)
-                words = _twice(read, Block((span,)))
-                now = decoding.value(self.model, channel, words)
+                single = self.model.header.write_function if span.count == 1 else 16
+                write(5 if span.function in models.BITS else single, span.address, raw)
+                raw = _read_with_retry(read, ReadRequest((span,)))
+                read_back = decoding.value(self.model, channel, raw)
             except ValueError as error:
                 refused[channel] = str(error)
-            except Refused as no:
-                refused[channel] = f"the device says no: {no}"
-            except (Silent, Garbled, Mismatched) as lost:
-                refused[channel] = f"not confirmed: {lost}"
+            except ExceptionResponse as error:
+                refused[channel] = f"the device refused it: {error}"
+            except (NoResponse, InvalidFrame, UnexpectedResponse) as error:
+                refused[channel] = f"not confirmed: {error}"
             else:
-                if now is not None:
-                    done[channel] = now
-        return done, refused
+                if read_back is not None:
+                    written[channel] = read_back
+        return written, refused
 
-    def _read_all(self, read: Read, plan: Plan, result: Result, words: dict[str, list[int]]) -> None:
-        waiting = deque(plan.blocks)
-        while waiting:
-            block = waiting.popleft()
-            try:
-                raw = _twice(read, block)
-            except Refused as refused:
-                if refused.code in ILLEGAL:
-                    waiting.extendleft(reversed(plan.refused(block)))
-                    self.revision += 1
-                else:
-                    result.bad.append(Bad(str(refused), str(block)))
-            except Mismatched as other:
-                result.bad.append(Bad(f"asked for {block}", str(other)))
-            except (Silent, Garbled) as silence:
-                if isinstance(silence, Garbled):
-                    result.bad.append(Bad("noise on the line", str(silence)))
-                result.failure = said(silence)
-                return
-            else:
-                for span in block.spans:
-                    start = span.address - block.address
-                    words[span.channel] = raw[start : start + span.count]
-
-    def values(self, words: Mapping[str, list[int]]) -> dict[str, messages.Value]:
-        """Return what registers say, by channel, without what they cannot say."""
-        result = Result()
-        self._decode(words, result)
+    def values(self, registers: Mapping[str, list[int]]) -> dict[str, messages.Value]:
+        """Return the values of registers, by channel; channels whose registers hold no value are left out."""
+        result = PollResult()
+        self._decode(registers, result)
         return result.values
 
-    def _decode(self, words: Mapping[str, list[int]], result: Result) -> None:
-        """Put into the result what the registers say, by channel."""
-        for channel, raw in words.items():
+    def _read_all(self, read: Read, plan: ReadPlan, result: PollResult, registers: dict[str, list[int]]) -> None:
+        waiting = deque(plan.requests)
+        while waiting:
+            request = waiting.popleft()
+            try:
+                raw = _read_with_retry(read, request)
+            except ExceptionResponse as error:
+                if error.code in PERMANENT:
+                    waiting.extendleft(reversed(plan.refused(request)))
+                    self.revision += 1
+                else:
+                    result.invalid.append(InvalidInput(str(error), str(request)))
+            except UnexpectedResponse as error:
+                result.invalid.append(InvalidInput(f"requested {request}", str(error)))
+            except (NoResponse, InvalidFrame) as error:
+                if isinstance(error, InvalidFrame):
+                    result.invalid.append(InvalidInput("not a Modbus response", str(error)))
+                result.failure = failure_text(error)
+                return
+            else:
+                for span in request.spans:
+                    start = span.address - request.address
+                    registers[span.channel] = raw[start : start + span.count]
+
+    def _decode(self, registers: Mapping[str, list[int]], result: PollResult) -> None:
+        """Add the values of registers, by channel, to the result."""
+        for channel, raw in registers.items():
             try:
                 value = decoding.value(self.model, channel, raw)
             except ValueError as error:
-                result.bad.append(no_value(error, channel, raw))
+                result.invalid.append(invalid_registers(error, channel, raw))
             else:
                 if value is not None:
                     result.values[channel] = value
 
-    def _spans(self) -> dict[float, list[Span]]:
-        """Return what there is to read, by how often."""
-        every: dict[float, list[str]] = {}
+    def _spans(self) -> dict[float, list[ChannelSpan]]:
+        """Return the spans of all channels, by their minimum interval in seconds."""
+        channels: dict[float, list[str]] = {}
         for name, register in self.model.registers.items():
-            every.setdefault(register.every, []).append(name)
-        return {period: reads.spans(self.model, every[period]) for period in sorted(every)}
+            channels.setdefault(register.min_interval, []).append(name)
+        return {interval: reads.spans(self.model, channels[interval]) for interval in sorted(channels)}
 
-    def _forget_refusals(self) -> None:
-        head = self.model.head
+    def _reset_plans(self) -> None:
+        """Plan the requests from scratch, as if the device had refused none."""
+        header = self.model.header
         self._plans = {
-            every: Plan(reads.join(spans, largest=head.largest, gap=head.gap, breaks=head.breaks))
-            for every, spans in self._spans().items()
+            min_interval: ReadPlan(
+                reads.join(spans, max_registers=header.max_registers, max_gap=header.max_gap, split_at=header.split_at)
+            )
+            for min_interval, spans in self._spans().items()
         }
         self._read_at = {}
 
 
-def _twice(read: Read, block: Block) -> list[int]:
-    """Read a block, and once more if what came was disturbed."""
+def _read_with_retry(read: Read, request: ReadRequest) -> list[int]:
+    """Read registers, and once more if the response is invalid."""
     try:
-        return read(block)
-    except (Garbled, Mismatched):
-        return read(block)
+        return read(request)
+    except (InvalidFrame, UnexpectedResponse):
+        return read(request)
 
 
-def no_value(error: ValueError, channel: str, raw: Sequence[int]) -> Bad:
-    """Return what is set aside of a channel whose registers hold no value."""
-    return Bad(str(error), f"{channel}: {[f'{word:04x}' for word in raw]}")
+def invalid_registers(error: ValueError, channel: str, raw: Sequence[int]) -> InvalidInput:
+    """Return what to set aside of a channel whose registers hold no value."""
+    return InvalidInput(str(error), f"{channel}: {[f'{word:04x}' for word in raw]}")
 
 
-def said(silence: Silent | Garbled) -> str:
-    """Return in words what was heard of a device that did not answer."""
-    return "noise and no answer" if isinstance(silence, Garbled) else str(silence)
+def failure_text(error: NoResponse | InvalidFrame) -> str:
+    """Return why a device counts as not responding, for log and status."""
+    return "no response, only noise" if isinstance(error, InvalidFrame) else str(error)

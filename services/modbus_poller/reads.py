@@ -1,4 +1,4 @@
-"""Which registers to ask for together: planning, without input or output."""
+"""Which registers to read in one request. Pure."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,7 +7,7 @@ import msgspec
 from services.modbus_poller.models import Model
 
 
-class Span(msgspec.Struct, frozen=True, order=True):
+class ChannelSpan(msgspec.Struct, frozen=True, order=True):
     """The registers (or bits) of one channel."""
 
     function: int
@@ -17,18 +17,18 @@ class Span(msgspec.Struct, frozen=True, order=True):
 
     @property
     def end(self) -> int:
-        """The address behind the last one."""
+        """The address after the last one."""
         return self.address + self.count
 
 
-class Block(msgspec.Struct, frozen=True):
+class ReadRequest(msgspec.Struct, frozen=True):
     """One request: at least one span, in the order of their addresses."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[ChannelSpan, ...]
 
     @property
     def function(self) -> int:
-        """The Modbus function that reads it."""
+        """The Modbus function code."""
         return self.spans[0].function
 
     @property
@@ -38,27 +38,27 @@ class Block(msgspec.Struct, frozen=True):
 
     @property
     def count(self) -> int:
-        """How many registers (or bits) are asked for."""
+        """The number of registers (or bits) to read."""
         return max(span.end for span in self.spans) - self.address
 
     @property
     def channels(self) -> list[str]:
-        """The channels that are in it."""
+        """The channels that it reads."""
         return [span.channel for span in self.spans]
 
     def __str__(self) -> str:
         return f"function {self.function}, 0x{self.address:04X}, {self.count} long"
 
 
-def request(function: int, address: int, count: int) -> Block:
-    """Return the request for registers (or bits) that are no channel's."""
-    return Block((Span(function, address, count, ""),))
+def request(function: int, address: int, count: int) -> ReadRequest:
+    """Return the request for registers (or bits) that belong to no channel."""
+    return ReadRequest((ChannelSpan(function, address, count, ""),))
 
 
-def spans(model: Model, channels: Iterable[str]) -> list[Span]:
-    """Return where a model's channels are."""
+def spans(model: Model, channels: Iterable[str]) -> list[ChannelSpan]:
+    """Return the registers of these channels of a model."""
     return [
-        Span(
+        ChannelSpan(
             model.function(name),
             model.registers[name].address,
             model.registers[name].count,
@@ -68,62 +68,64 @@ def spans(model: Model, channels: Iterable[str]) -> list[Span]:
     ]
 
 
-def join(wanted: Iterable[Span], *, largest: int, gap: int, breaks: Sequence[int] = ()) -> list[Block]:
+def join(
+    spans: Iterable[ChannelSpan], *, max_registers: int, max_gap: int, split_at: Sequence[int] = ()
+) -> list[ReadRequest]:
     """Return few requests that read every span, none split between two.
 
-    A request is at most `largest` long, reads at most `gap` registers in a row that
-    nobody wants, and does not reach from before an address in `breaks` to it.
+    A request is at most `max_registers` long, reads at most `max_gap` unused registers in a
+    row, and does not reach from before an address in `split_at` to it.
     """
-    blocks: list[Block] = []
-    for span in sorted(wanted):
-        if blocks:
-            last = blocks[-1]
+    requests: list[ReadRequest] = []
+    for span in sorted(spans):
+        if requests:
+            last = requests[-1]
             end = last.address + last.count
             if (
                 span.function == last.function
-                and span.address - end <= gap
-                and max(end, span.end) - last.address <= largest
-                and not any(last.address < at <= span.address for at in breaks)
+                and span.address - end <= max_gap
+                and max(end, span.end) - last.address <= max_registers
+                and not any(last.address < at <= span.address for at in split_at)
             ):
-                blocks[-1] = Block((*last.spans, span))
+                requests[-1] = ReadRequest((*last.spans, span))
                 continue
-        blocks.append(Block((span,)))
-    return blocks
+        requests.append(ReadRequest((span,)))
+    return requests
 
 
-def split(block: Block) -> tuple[Block, Block] | None:
-    """Return a block in two, or None if its spans cannot be told apart.
+def split(request: ReadRequest) -> tuple[ReadRequest, ReadRequest] | None:
+    """Return a request in two, or None if its spans overlap so that it cannot be split.
 
-    It breaks at the widest gap, where addresses that do not exist are likeliest, else in
+    It is split at the widest gap, which most likely holds the addresses that do not exist, else in
     the middle.
     """
-    ends = [block.spans[0].end]
-    for span in block.spans[1:]:
+    ends = [request.spans[0].end]
+    for span in request.spans[1:]:
         ends.append(max(ends[-1], span.end))
-    half = len(block.spans) / 2
+    half = len(request.spans) / 2
     cuts = [
-        (block.spans[i].address - ends[i - 1], -abs(i - half), i)
-        for i in range(1, len(block.spans))
-        if block.spans[i].address >= ends[i - 1]
+        (request.spans[i].address - ends[i - 1], -abs(i - half), i)
+        for i in range(1, len(request.spans))
+        if request.spans[i].address >= ends[i - 1]
     ]
     if not cuts:
         return None
     cut = max(cuts)[-1]
-    return Block(block.spans[:cut]), Block(block.spans[cut:])
+    return ReadRequest(request.spans[:cut]), ReadRequest(request.spans[cut:])
 
 
-class Plan:
-    """The requests that read some channels of a device, and what its refusals have taught."""
+class ReadPlan:
+    """The requests that read some channels of a device, adapted to what the device refuses."""
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        self.blocks = list(blocks)
-        self.left_out: list[str] = []
+    def __init__(self, requests: Sequence[ReadRequest]) -> None:
+        self.requests = list(requests)
+        self.unsupported: list[str] = []
 
-    def refused(self, block: Block) -> list[Block]:
-        """Remember that the device refuses a block; return what to ask for in its place."""
-        halves = list(split(block) or ())
-        at = self.blocks.index(block)
-        self.blocks[at : at + 1] = halves
+    def refused(self, request: ReadRequest) -> list[ReadRequest]:
+        """Remember that the device refuses a request; return the requests that replace it."""
+        halves = list(split(request) or ())
+        index = self.requests.index(request)
+        self.requests[index : index + 1] = halves
         if not halves:
-            self.left_out += block.channels
+            self.unsupported += request.channels
         return halves

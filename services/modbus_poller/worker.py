@@ -1,4 +1,4 @@
-"""One line, polled for as long as the service lives."""
+"""One line, polled until the service stops."""
 
 import logging
 import queue
@@ -10,96 +10,97 @@ from heliograph.messages import Availability
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.modbus_poller import models, writing
-from services.modbus_poller.answers import LineDown
-from services.modbus_poller.client import Client
-from services.modbus_poller.options import Device, Line
-from services.modbus_poller.polling import Polled, Result
-from services.modbus_poller.reads import Block
+from services.modbus_poller.client import LineClient
+from services.modbus_poller.errors import LineDown
+from services.modbus_poller.options import DeviceOptions, LineOptions
+from services.modbus_poller.polling import PolledDevice, PollResult
+from services.modbus_poller.reads import ReadRequest
 from services.modbus_poller.schedule import Schedule, Turn
-from services.modbus_poller.sunspec_device import SunSpec
-from services.modbus_poller.writing import Command
+from services.modbus_poller.sunspec.device import SunSpecDevice
+from services.modbus_poller.writing import SetCommand
 
 log = logging.getLogger(__name__)
 
-LOOK_SECONDS = 5.0  # how often a worker with nothing to do shows that it is alive
+IDLE_SECONDS = 5.0  # how often an idle worker updates last_progress
 REOPEN_SECONDS = 1.0
 LAST_REOPEN_SECONDS = 30.0
 
 
-class Worker:
-    """Polls the devices of one line and publishes what they say; `moved` is its last sign of life.
+class LineWorker:
+    """Polls the devices of one line and publishes their readings, until `stop` is set.
 
-    Ticks come `phase` seconds late, so that many lines do not all ask at once. Runs until `stop` is set. A line that goes away is opened again for ever; of each loss
-    there is one line in the log, and one of the return.
+    `last_progress` is when it last did something, on the monotonic clock. Ticks come `phase` seconds late, so that
+    many lines do not poll at once. A line that goes down is opened again until it works; the log has one line for
+    the loss and one for the return.
     """
 
     def __init__(
-        self, line: Line, service: Service, producer: Producer, stop: threading.Event, phase: float = 0.0
+        self, line: LineOptions, service: Service, producer: Producer, stop: threading.Event, phase: float = 0.0
     ) -> None:
         self._line = line
         self._service = service
         self._producer = producer
         self._stop = stop
-        self._client = Client(line)
-        self._polled = {device.name: _polled(device) for device in line.devices}
-        self._commands: queue.SimpleQueue[Command | None] = queue.SimpleQueue()
-        self._wall = time.time() - time.monotonic() - phase
+        self._client = LineClient(line)
+        self._devices = {device.name: _device(device) for device in line.devices}
+        self._commands: queue.SimpleQueue[SetCommand | None] = queue.SimpleQueue()
+        self._clock_offset = time.time() - time.monotonic() - phase
         self._schedule = Schedule(
             {device.name: device.interval for device in line.devices},
             line.timeout,
             lambda: random.uniform(0.9, 1.1),
             self._now(),
         )
-        self._down = False
+        self._line_down = False
         self._reopen_seconds = REOPEN_SECONDS
-        self.moved = time.monotonic()
+        self.last_progress = time.monotonic()
 
-    def obey(self, command: Command) -> None:
-        """Carry out a command before the next poll; called from any thread."""
+    def submit(self, command: SetCommand) -> None:
+        """Carry out a command before the next poll; thread-safe."""
         self._commands.put(command)
 
     def wake(self) -> None:
-        """Let the worker see at once that it is to stop."""
+        """End the current wait, so that the worker notices `stop` at once; thread-safe."""
         self._commands.put(None)
 
     def run(self) -> None:
-        """Poll until told to stop."""
-        for name in self._polled:
+        """Poll until `stop` is set."""
+        for name in self._devices:
             self._declare(name)
         while not self._stop.is_set():
-            self.moved = time.monotonic()
+            self.last_progress = time.monotonic()
             try:
                 with self._client:
                     self._serve()
             except LineDown as error:
-                self._lost(error)
-                self._rest(self._reopen_seconds, f"no line: {error}")
+                self._line_lost(error)
+                self._wait(self._reopen_seconds, f"the line is down: {error}")
                 self._reopen_seconds = min(2 * self._reopen_seconds, LAST_REOPEN_SECONDS)
 
-    def _lost(self, error: LineDown) -> None:
-        self._service.count("line_losses")
-        if not self._down:
-            self._down = True
+    def _line_lost(self, error: LineDown) -> None:
+        self._service.count("connection_losses")
+        if not self._line_down:
+            self._line_down = True
             log.warning("%s: %s", self._line.port, error)
-            for name in self._polled:
-                self._tell(name, "offline", f"no line: {error}")
+            for name in self._devices:
+                self._set_state(name, "offline", f"the line is down: {error}")
 
     def _serve(self) -> None:
         self._schedule.restart(self._now())
         while not self._stop.is_set():
-            self.moved = time.monotonic()
+            self.last_progress = time.monotonic()
             turn = self._schedule.turn(self._now())
             if not self._commands.empty():
-                self._rest(0.0)
+                self._wait(0.0)
             elif turn is None:
-                self._rest(min(self._schedule.wait(self._now()), LOOK_SECONDS))
+                self._wait(min(self._schedule.wait(self._now()), IDLE_SECONDS))
             elif turn.probe:
                 self._probe(turn)
             else:
                 self._poll(turn)
 
-    def _rest(self, seconds: float, refusal: str = "") -> None:
-        """Wait for a command or the end of the time, and carry the command out, or answer with a refusal."""
+    def _wait(self, seconds: float, refusal: str = "") -> None:
+        """Wait for a command or the end of the time; carry the command out, or respond with a refusal."""
         end = time.monotonic() + seconds
         while not self._stop.is_set():
             try:
@@ -107,49 +108,49 @@ class Worker:
             except queue.Empty:
                 return
             if command and refusal:
-                writing.tell(self._service, command, {}, dict.fromkeys(command.values, refusal))
+                writing.respond(self._service, command, {}, dict.fromkeys(command.values, refusal))
             elif command:
                 self._write(command)
                 return
 
-    def _write(self, command: Command) -> None:
-        polled = self._polled[command.device]
+    def _write(self, command: SetCommand) -> None:
+        device = self._devices[command.device]
         try:
-            values, refused = polled.write(
+            values, refused = device.write(
                 command.values,
-                lambda function, address, words: self._client.write(
-                    polled.device.unit, function, address, words, self._pause(polled)
+                lambda function, address, registers: self._client.write(
+                    device.options.unit_id, function, address, registers, self._request_delay(device)
                 ),
-                lambda block: self._read(polled, block),
+                lambda request: self._read(device, request),
             )
         except LineDown as error:
-            writing.tell(self._service, command, {}, dict.fromkeys(command.values, f"no line: {error}"))
+            writing.respond(self._service, command, {}, dict.fromkeys(command.values, f"the line is down: {error}"))
             raise
-        log.info("%s: set %s%s", command.device, values, f", not {refused}" if refused else "")
+        log.info("%s: wrote %s%s", command.device, values, f", refused {refused}" if refused else "")
         if values:
             clock = self._service.clock
             self._producer.publish(command.device, values, clock.now() if clock.synchronised else None)
-        writing.tell(self._service, command, values, refused)
+        writing.respond(self._service, command, values, refused)
 
     def _probe(self, turn: Turn) -> None:
-        polled = self._polled[turn.device]
+        device = self._devices[turn.device]
         self._service.count("probes")
-        failure = polled.probe(lambda block: self._read(polled, block))
+        failure = device.probe(lambda request: self._read(device, request))
         if failure:
             self._schedule.failed(turn, self._now())
         else:
             self._answered(turn)
 
     def _poll(self, turn: Turn) -> None:
-        polled = self._polled[turn.device]
+        device = self._devices[turn.device]
         clock = self._service.clock
-        revision, left_out = polled.revision, polled.left_out
+        revision, unsupported = device.revision, device.unsupported
         at = clock.now() if clock.synchronised else None
-        result = polled.poll(lambda block: self._read(polled, block), self._now())
-        for why, what in result.bad:
+        result = device.poll(lambda request: self._read(device, request), self._now())
+        for why, what in result.invalid:
             self._service.set_aside(why, what, turn.device)
-        if polled.revision != revision:
-            self._changed(turn.device, left_out)
+        if device.revision != revision:
+            self._changed(turn.device, unsupported)
         if result.values:
             self._producer.publish(turn.device, result.values, at)
         missed = self._schedule.missed
@@ -159,63 +160,63 @@ class Worker:
             self._service.count("polls")
             self._answered(turn)
         if self._schedule.missed > missed:
-            self._service.count("missed_ticks", self._schedule.missed - missed)
+            self._service.count("missed_polls", self._schedule.missed - missed)
 
-    def _read(self, polled: Polled, block: Block) -> list[int]:
+    def _read(self, device: PolledDevice, request: ReadRequest) -> list[int]:
         self._service.count("requests")
-        self.moved = time.monotonic()
+        self.last_progress = time.monotonic()
         return self._client.read(
-            polled.device.unit,
-            block.function,
-            block.address,
-            block.count,
-            self._pause(polled),
+            device.options.unit_id,
+            request.function,
+            request.address,
+            request.count,
+            self._request_delay(device),
         )
 
-    def _pause(self, polled: Polled) -> float:
-        return polled.model.head.pause if self._line.framing == "rtu" else 0.0
+    def _request_delay(self, device: PolledDevice) -> float:
+        return device.model.header.request_delay if self._line.framing == "rtu" else 0.0
 
     def _answered(self, turn: Turn) -> None:
-        if self._down:
-            self._down = False
-            log.info("%s: works again", self._line.port)
+        if self._line_down:
+            self._line_down = False
+            log.info("%s: open again", self._line.port)
         self._reopen_seconds = REOPEN_SECONDS
         if self._schedule.answered(turn, self._now()):
             log.info("%s: answers again", turn.device)
-        self._tell(turn.device, "online")
+        self._set_state(turn.device, "online")
 
-    def _failed(self, turn: Turn, result: Result) -> None:
+    def _failed(self, turn: Turn, result: PollResult) -> None:
         self._service.count("failed_polls")
         if self._schedule.failed(turn, self._now()):
             log.warning(
-                "%s: %s; asking again in %.0f s, then ever more rarely",
+                "%s: %s; probing it again in %.0f s, then at longer intervals",
                 turn.device,
                 result.failure,
-                self._schedule.retry_seconds(turn.device),
+                self._schedule.retry_delay(turn.device),
             )
-            self._tell(turn.device, "offline", result.failure)
+            self._set_state(turn.device, "offline", result.failure)
 
-    def _tell(self, name: str, state: Availability, why: str = "") -> None:
+    def _set_state(self, name: str, state: Availability, why: str = "") -> None:
         self._producer.availability(name, state)
         self._service.fact(
             f"device:{name}",
-            {"state": state, "why": why, "refused": self._polled[name].left_out},
+            {"state": state, "why": why, "unsupported": self._devices[name].unsupported},
         )
 
-    def _changed(self, name: str, left_out: list[str]) -> None:
-        """Tell everyone what this device turned out to have, and log once what it has not."""
-        polled = self._polled[name]
-        if polled.left_out != left_out:
-            log.info("%s: does not have %s", name, ", ".join(polled.left_out))
+    def _changed(self, name: str, unsupported: list[str]) -> None:
+        """Publish the description of a device that has changed; log the channels that it turned out not to support."""
+        device = self._devices[name]
+        if device.unsupported != unsupported:
+            log.info("%s: does not support %s", name, ", ".join(device.unsupported))
         self._declare(name)
 
     def _declare(self, name: str) -> None:
-        self._producer.declare(name, self._polled[name].info(self._service.name))
+        self._producer.declare(name, self._devices[name].info(self._service.name))
 
     def _now(self) -> float:
-        """Return wall-clock seconds as of the start, less the phase: ticks fall on round times, and no one sets this clock."""
-        return self._wall + time.monotonic()
+        """Return the wall clock as of the start, in seconds, less the phase: ticks fall on round times, and it is never set."""
+        return self._clock_offset + time.monotonic()
 
 
-def _polled(device: Device) -> Polled:
-    return SunSpec(device) if device.model == models.SUNSPEC else Polled(device)
+def _device(options: DeviceOptions) -> PolledDevice:
+    return SunSpecDevice(options) if options.model == models.SUNSPEC else PolledDevice(options)

@@ -1,4 +1,4 @@
-"""Commands that come on the `set` topic of a device: what they say, and what is answered."""
+"""Commands on the `set` topic of a device: parsed, and responded to."""
 
 import time
 from typing import NamedTuple
@@ -14,8 +14,8 @@ _PAYLOAD: msgspec.json.Decoder[dict[str, float | int | bool | str]] = msgspec.js
 )
 
 
-class Command(NamedTuple):
-    """Channels of a device and the values that they shall get; where to send the answer, if anyone wants one."""
+class SetCommand(NamedTuple):
+    """The values to write to channels of a device; the topic for the response, "" if none is requested."""
 
     device: str
     values: dict[str, messages.Value]
@@ -23,8 +23,8 @@ class Command(NamedTuple):
     correlation: bytes
 
 
-def command(device: str, message: Message) -> Command:
-    """Return the command in a message; raise ValueError if it is none."""
+def parse(device: str, message: Message) -> SetCommand:
+    """Return the command in a message; raise ValueError if it does not hold one."""
     try:
         values = _PAYLOAD.decode(message.payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -32,14 +32,14 @@ def command(device: str, message: Message) -> Command:
     for channel, value in values.items():
         if not topics.is_channel(channel) or not messages.is_value(value):
             raise ValueError(f"not a channel and value: {channel[:80]!r}")
-    return Command(device, values, message.response_topic, message.correlation)
+    return SetCommand(device, values, message.response_topic, message.correlation)
 
 
-def tell(service: Service, asked: Command, values: dict[str, messages.Value], refused: dict[str, str]) -> None:
-    """Answer a command with the values as they were read back, and show in the status what became of it."""
+def respond(service: Service, command: SetCommand, values: dict[str, messages.Value], refused: dict[str, str]) -> None:
+    """Respond to a command with the values as they were read back, and show the outcome in the status."""
     outcome = commands.Outcome(round(time.time(), 3), values, refused)
     service.count("writes", len(values))
     service.count("writes_refused", len(refused))
-    service.fact(f"set:{asked.device}", msgspec.to_builtins(outcome))
-    commands.respond(service.bus, asked.response_topic, asked.correlation, messages.encode(outcome))
+    service.fact(f"set:{command.device}", msgspec.to_builtins(outcome))
+    commands.respond(service.bus, command.response_topic, command.correlation, messages.encode(outcome))
     service.report()

@@ -1,97 +1,121 @@
-"""What a device has shown of itself so far."""
+"""An imported device: what its messages have shown of it so far."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 
 import msgspec
 
+from heliograph import names
 from heliograph.messages import Availability, Channel, Info, Value
-from services.mqtt_importer import payloads
-from services.mqtt_importer.channels import channel, fitting, guessed
-from services.mqtt_importer.heard import Heard, Member, Switch
-from services.mqtt_importer.options import Override
+from services.mqtt_importer.parsing import payloads
+from services.mqtt_importer.parsing.channels import converted, guessed, measured_in
+from services.mqtt_importer.parsing.parsed import ChannelValue, CommandTopic, ParsedMessage
+from services.mqtt_importer.source import ChannelOverride, MqttSource
 
-MOST_CHANNELS = 256  # more are noise that looks like names
-NOTHING = Override()
+MAX_CHANNELS = 256  # more are noise that looks like names
+NO_OVERRIDE = ChannelOverride()
 
 
-class Device:
-    """Learns the channels and switches of one device from what it says.
+class ImportedDevice:
+    """Learns the channels and command topics of one device from its messages.
 
-    `availability` is what its last will or its availability topic said, None if it has none.
-    Its channels are declared as writable if it takes commands.
+    `original_name` is its name in its maker's topics, `name` ours. `availability` is what its last will or its availability
+    topic reported, None if it has none; `last_reading` the time of its last reading in seconds since 1970 UTC. Channels are
+    declared as writable if the source takes commands.
     """
 
     def __init__(
-        self, model: str, service: str, interval: float, overrides: Mapping[str, Override], *, commands: bool = False
+        self,
+        source: MqttSource,
+        original_name: str,
+        name: str,
+        model: str,
+        service: str,
+        rule: names.Rule = names.PRESENT,
     ) -> None:
-        self.info = Info(model, {}, interval, service)
-        self.switches: dict[str, Switch] = {}
+        self.source = source
+        self.original_name = original_name
+        self.info = Info(model, {}, source.interval, service)
+        self.command_topics: dict[str, CommandTopic] = {}
         self.availability: Availability | None = None
-        self.last: float | None = None
-        self._overrides = overrides
-        self._commands = commands
+        self.last_reading: float | None = None
+        self._overrides = source.overrides(original_name, name)
+        self._rule = rule
+        self._owners = names.NameOwners(MAX_CHANNELS)
 
-    def take(self, heard: Heard) -> tuple[dict[str, Value], list[str]]:
-        """Learn from a message; return its values by channel, and what is wrong with the others."""
+    def update(self, parsed: ParsedMessage) -> tuple[dict[str, Value], list[str]]:
+        """Learn from a message; return its values by channel, and why its other values are rejected."""
         values: dict[str, Value] = {}
-        refused = list(heard.refused)
+        rejected = list(parsed.rejected)
         channels = dict(self.info.channels)
-        for member in heard.members:
-            override = self._overrides.get(member.channel, NOTHING)
-            name = override.name or member.channel
-            if override.skip:
-                continue
+        for item in parsed.values:
             try:
+                name = self._rule.channel(item.text)
+                override = self._overrides.get(name, NO_OVERRIDE)
+                if override.skip:
+                    continue
+                name = override.name or name
                 if name in values:
                     raise ValueError(f"{name} is there already")
-                about = channels.get(name) if member.about is None else _described(member.about, override)
-                if member.value is None:
+                channel = _channel(name, item, override, channels.get(name))
+                if item.value is None or channel is None:
                     continue
-                if about is None:
-                    about = _described(guessed(name, member.value), override)
-                if name not in channels and len(channels) >= MOST_CHANNELS:
+                if name not in channels and len(channels) >= MAX_CHANNELS:
                     raise ValueError("more channels than a device can have")
-                values[name] = fitting(about, _scaled(member.value, override.scale))
-                channels[name] = about
+                value = converted(_scaled(item.value, override.scale), channel)
+                self._owners.claim(name, item.text)
+                values[name] = value
+                channels[name] = channel
             except ValueError as error:
-                refused.append(f"{member.channel[:80]}: {error}")
-        self._learn_switches(heard.switches)
-        if self._commands:
-            channels = {name: self._with_limits(name, about) for name, about in channels.items()}
-        model = heard.model if heard.model.isprintable() and heard.model else self.info.model
+                rejected.append(f"{item.text[:80]}: {error}")
+        self._update_command_topics(parsed.command_topics)
+        self._update_info(parsed.model, channels)
+        return values, rejected
+
+    def _update_command_topics(self, command_topics: Mapping[str, CommandTopic]) -> None:
+        for text, command_topic in command_topics.items():
+            try:
+                name = self._rule.channel(text)
+            except ValueError:
+                continue  # its value is rejected
+            override = self._overrides.get(name, NO_OVERRIDE)
+            if not override.skip and len(self.command_topics) < MAX_CHANNELS:
+                self.command_topics[override.name or name] = command_topic
+
+    def _update_info(self, model: str, channels: dict[str, Channel]) -> None:
+        if self.source.commands:
+            channels = {name: self._with_limits(name, channel) for name, channel in channels.items()}
+        if not (model and model.isprintable()):
+            model = self.info.model
         if channels != self.info.channels or model != self.info.model:
             self.info = msgspec.structs.replace(self.info, model=model, channels=channels)
-        return values, refused
 
-    def _learn_switches(self, switches: Mapping[str, Switch]) -> None:
-        for name, switch in switches.items():
-            override = self._overrides.get(name, NOTHING)
-            if not override.skip and len(self.switches) < MOST_CHANNELS:
-                self.switches[override.name or name] = switch
-
-    def _with_limits(self, name: str, about: Channel) -> Channel:
-        """Return a channel with what `set` takes for it, if that has limits: a switch, or a number that tells them."""
-        switch = self.switches.get(name)
-        if switch is None or about.kind == "text":
-            return about
-        limits = (0.0, 1.0) if about.kind == "state" else switch.limits
-        return msgspec.structs.replace(about, writable=limits)
+    def _with_limits(self, name: str, channel: Channel) -> Channel:
+        """Return a channel with the limits of `set`: those of a switch, or of a number whose device reports them."""
+        command_topic = self.command_topics.get(name)
+        if command_topic is None or channel.kind == "text":
+            return channel
+        limits = (0.0, 1.0) if channel.kind == "state" else command_topic.limits
+        return msgspec.structs.replace(channel, writable=limits)
 
 
-def nothing_missing(members: Iterable[Member]) -> int:
-    """Return how many values a message says its device does not have."""
-    return sum(member.value is None for member in members)
+def _channel(name: str, item: ChannelValue, override: ChannelOverride, known: Channel | None) -> Channel | None:
+    """Return the channel of a value, None if neither the family nor an earlier nor this value tells it."""
+    if item.channel is not None:
+        return _overridden(item.channel, override)
+    if known is None and item.value is not None:
+        return _overridden(guessed(name, item.value), override)
+    return known
 
 
-def _described(about: Channel, override: Override) -> Channel:
+def _overridden(channel: Channel, override: ChannelOverride) -> Channel:
     if override.unit:
-        about = channel(override.unit, override.kind)
+        channel = measured_in(override.unit, override.kind)
     if override.kind:
-        about = msgspec.structs.replace(about, kind=override.kind)
+        channel = msgspec.structs.replace(channel, kind=override.kind)
     if override.label:
-        about = msgspec.structs.replace(about, label=override.label)
-    return about
+        channel = msgspec.structs.replace(channel, label=override.label)
+    return channel
 
 
 def _scaled(value: Value, scale: float) -> Value:

@@ -1,20 +1,21 @@
-"""The service: what comes from the brokers, source by source, and what goes back to the devices."""
+"""The service: from the brokers, source by source, to readings, and commands back to the devices."""
 
 import logging
 import time
 from contextlib import ExitStack
 from functools import partial
 
-from heliograph import topics
+from heliograph import names, names_before, topics
 from heliograph.bus import Message
 from heliograph.service import Service
-from services.mqtt_importer import filters
-from services.mqtt_importer.commands import Commands
-from services.mqtt_importer.intake import OWN, Incoming, Intake
-from services.mqtt_importer.links import Link
-from services.mqtt_importer.naming import Names
+from services.mqtt_importer.commands import CommandForwarder
+from services.mqtt_importer.connection import BrokerConnection
+from services.mqtt_importer.message_queue import OWN_BROKER, MessageQueue, ReceivedMessage
+from services.mqtt_importer.naming import DeviceNames
 from services.mqtt_importer.options import MqttImporter
-from services.mqtt_importer.reader import Reader, wanted
+from services.mqtt_importer.parsing import topic_filters
+from services.mqtt_importer.reader import MqttReader
+from services.mqtt_importer.routing import Router, subscriptions
 
 log = logging.getLogger(__name__)
 
@@ -23,62 +24,64 @@ WAIT_SECONDS = 1.0
 
 
 def main(options: MqttImporter, service: Service) -> None:
-    """Import until the process is told to stop."""
+    """Import until the process is stopped."""
     if not options.sources:
         log.warning("no [[mqtt_importer.sources]] in the configuration: nothing to import")
+    rule = names.rule_of(service.data, service.name, names_before.HUMPED)
     producer = service.producer()
-    intake = Intake()
-    chosen = {(source.called, foreign): ours for source in options.sources for foreign, ours in source.devices.items()}
-    names = Names(service.data / "mqtt_importer" / "devices.json", chosen)
-    service.watch(lambda: {"dropped_messages": intake.dropped, "oversized_messages": intake.oversized})
-    subscribed = {name: wanted(options, name) for name in (OWN, *options.brokers)}
+    messages = MessageQueue()
+    chosen = {(source.label, original): name for source in options.sources for original, name in source.devices.items()}
+    device_names = DeviceNames(service.data / "mqtt_importer" / "devices.json", chosen)
+    service.watch(lambda: {"dropped_messages": messages.dropped, "oversized_messages": messages.oversized})
+    subscribed = {name: subscriptions(options, name) for name in (OWN_BROKER, *options.brokers)}
     with ExitStack() as stack:
-        links = {
+        connections = {
             name: stack.enter_context(
-                Link(
+                BrokerConnection(
                     name,
                     broker,
                     f"{service.node}-{service.name}",
                     subscribed[name],
-                    partial(_put, intake, service, name),
+                    partial(_put, messages, service, name),
                 )
             )
             for name, broker in options.brokers.items()
             if subscribed[name]
         }
-        commands = Commands(service, links)
-        reader = Reader(options, subscribed, service, producer, names, commands)
-        _subscribe(subscribed[OWN], service, intake)
-        losses = dict.fromkeys(links, 0)
-        said = 0.0
+        commands = CommandForwarder(service, connections)
+        router = Router(options.sources, subscribed)
+        reader = MqttReader(router, service, producer, device_names, commands, options.max_devices, rule)
+        _subscribe(subscribed[OWN_BROKER], service, messages)
+        losses = dict.fromkeys(connections, 0)
+        reported_at = 0.0
         while True:
-            if message := intake.get(WAIT_SECONDS):
-                reader.take(message)
+            if message := messages.get(WAIT_SECONDS):
+                reader.read(message)
             now = time.monotonic()
-            if message is None or now - said >= FACTS_SECONDS:
-                said = now
+            if message is None or now - reported_at >= FACTS_SECONDS:
+                reported_at = now
                 service.alive()
-                for name, link in links.items():
-                    if link.losses != losses[name]:
-                        losses[name] = link.losses
-                        reader.lost(name)
-                service.fact("brokers", {name: link.up for name, link in links.items()})
+                for name, connection in connections.items():
+                    if connection.losses != losses[name]:
+                        losses[name] = connection.losses
+                        reader.broker_lost(name)
+                service.fact("brokers", {name: connection.connected for name, connection in connections.items()})
                 service.fact("devices", reader.facts())
-                service.fact("unknown", reader.unknown.facts())
+                service.fact("unknown_topics", reader.unknown_topics.facts())
 
 
-def _subscribe(imported: list[str], service: Service, intake: Intake) -> None:
+def _subscribe(filters: list[str], service: Service, messages: MessageQueue) -> None:
     """Subscribe to the sources' topics and to commands on the node's own broker."""
     commands = topics.every_device("set", service.node)
 
     def received(message: Message) -> None:
-        if message.topic.split("/")[0] != topics.ROOT or filters.wildcards(commands, message.topic) is not None:
-            _put(intake, service, OWN, message.topic, message.payload, message.retained)
+        if message.topic.split("/")[0] != topics.ROOT or topic_filters.matches(commands, message.topic):
+            _put(messages, service, OWN_BROKER, message.topic, message.payload, message.retained)
 
-    for one in filters.needed([*imported, commands]):
+    for one in topic_filters.without_covered([*filters, commands]):
         service.bus.subscribe(one, received)
 
 
-def _put(intake: Intake, service: Service, broker: str, topic: str, payload: bytes, retained: bool) -> None:
+def _put(messages: MessageQueue, service: Service, broker: str, topic: str, payload: bytes, retained: bool) -> None:
     at = service.clock.now() if service.clock.synchronised else None
-    intake.put(Incoming(broker, topic, payload, retained, at))
+    messages.put(ReceivedMessage(broker, topic, payload, retained, at))

@@ -5,9 +5,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
-from services.sensor_reader import health, hwmon, iio, one_wire
 from services.sensor_reader.options import Choice, SensorReader
-from services.sensor_reader.sensors import Sensor
+from services.sensor_reader.sensor import Sensor
+from services.sensor_reader.sources import hwmon, iio, one_wire, system
 
 
 class Named(NamedTuple):
@@ -29,7 +29,7 @@ class Found(NamedTuple):
 def find(options: SensorReader, data: Path) -> Found:
     """Return what the kernel has now; a family that cannot be listed does not hide the others."""
     root = Path(options.root)
-    families = (one_wire.discover(root), iio.discover(root), hwmon.discover(root), health.discover(root, data))
+    families = (one_wire.discover(root), iio.discover(root), hwmon.discover(root), system.discover(root, data))
     sensors: list[Sensor] = []
     troubles: list[str] = []
     for family in families:
@@ -60,9 +60,9 @@ def call(sensors: Iterable[Sensor], options: SensorReader, reserved: Iterable[st
     for automatic, choice, sensor in sorted(wanted, key=lambda item: not item[1].name):
         name = choice.name or automatic
         if name in taken:
-            troubles.append(f"{sensor.place}: another device is called {name}")
+            troubles.append(f"{sensor.place}: another device is named {name}")
             continue
         taken.add(name)
-        usual = options.system_interval if sensor.name == health.NAME else options.interval
+        usual = options.system_interval if sensor.name == system.NAME else options.interval
         found[name] = Named(name, automatic, choice.interval or usual, sensor)
     return Found(found, troubles)

@@ -1,7 +1,7 @@
 """The [sensor_reader] section of the configuration."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import msgspec
 
@@ -33,13 +33,15 @@ class Choice(Config, frozen=True):
 class Counter(Config, frozen=True):
     """Something that gives pulses on a GPIO line: a meter's LED or S0 output, a rain gauge."""
 
+    RENAMED: ClassVar = {"start": "initial_count"}
+
     name: str
     line: int | str
     chip: str = ""
     edge: Literal["rising", "falling", "both"] = "falling"
-    bias: Literal["as is", "none", "pull up", "pull down"] = "pull up"
+    bias: Literal["as-is", "disabled", "pull-up", "pull-down"] = "pull-up"
     debounce: float = 0.005
-    start: int = 0
+    initial_count: int = 0
     interval: float = 10.0
 
     def __post_init__(self) -> None:
@@ -51,8 +53,8 @@ class Counter(Config, frozen=True):
             raise ValueError("line: it is empty")
         if not 0 <= self.debounce <= 10:
             raise ValueError(f"debounce: {self.debounce} is not between 0 and 10 seconds")
-        if not 0 <= self.start < 1 << 53:
-            raise ValueError(f"start: {self.start} is not a number of pulses")
+        if not 0 <= self.initial_count < 1 << 53:
+            raise ValueError(f"initial_count: {self.initial_count} is not a number of pulses")
         _check_interval("interval", self.interval)
 
 
@@ -74,10 +76,10 @@ class SensorReader(Config, frozen=True):
         names += [choice.name for choice in self.sensors.values() if choice.name]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two devices are called {name!r}")
+                raise ValueError(f"two devices are named {name!r}")
         lines = [(counter.chip, counter.line) for counter in self.counters]
         for counter in self.counters:
             if lines.count((counter.chip, counter.line)) > 1:
-                raise ValueError(f"counters: line {counter.line!r} stands there twice")
+                raise ValueError(f"counters: line {counter.line!r} is used twice")
         if not Path(self.root).is_dir():
             raise ValueError(f"root: {self.root[:80]!r} is not a folder")

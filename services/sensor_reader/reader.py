@@ -6,10 +6,10 @@ import time
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.sensor_reader import discovery
-from services.sensor_reader.counter import Watch
 from services.sensor_reader.discovery import Named
-from services.sensor_reader.lane import Lane
 from services.sensor_reader.options import SensorReader
+from services.sensor_reader.pulses.counter import Watch
+from services.sensor_reader.worker import Lane
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ class Reader:
         for lane in self.lanes.values():
             since = lane.asking_since
             if since and time.monotonic() - since > STUCK_SECONDS:
-                lane.stuck("its driver does not return")
+                lane.stuck("its driver does not respond")
         seen = {named.automatic for named in found.sensors.values()}
         self._service.fact("absent", sorted(self._options.sensors.keys() - seen))
 
@@ -77,7 +77,7 @@ class Reader:
 
     def _take_up(self, named: Named) -> None:
         sensor = named.sensor
-        log.info("%s is %s at %s", named.name, sensor.model, sensor.place)
+        log.info("%s: %s at %s", named.name, sensor.model, sensor.place)
         key = sensor.lane
         if key not in self.lanes:
             if len(self.lanes) >= MOST_LANES:
@@ -89,11 +89,11 @@ class Reader:
         self.lanes[key].add(named)
 
     def _let_go(self, name: str) -> None:
-        log.warning("%s is gone", name)
+        log.warning("%s: was removed", name)
         del self._known[name]
         key = self._lane_of.pop(name)
         lane = self.lanes[key]
-        lane.drop(name, "it is gone")
+        lane.drop(name, "it was removed")
         if not len(lane):
             lane.stop()
             del self.lanes[key]

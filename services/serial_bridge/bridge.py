@@ -3,13 +3,12 @@
 import logging
 import time
 
-from heliograph import topics
+from heliograph import names, names_before, topics
 from heliograph.bus import Message
 from heliograph.service import Service
 from services.serial_bridge import configuration
 from services.serial_bridge.commanding import carry_out
 from services.serial_bridge.intake import MOST_DEVICES, Intake
-from services.serial_bridge.nodes import Layout, layouts
 from services.serial_bridge.offers import Offers
 from services.serial_bridge.options import Port, SerialBridge, Socket
 from services.serial_bridge.reader import Reader
@@ -17,6 +16,7 @@ from services.serial_bridge.repeater import repeater
 from services.serial_bridge.server import Server
 from services.serial_bridge.socket_source import MOST_DEVICES as MOST_SOCKET_DEVICES
 from services.serial_bridge.socket_source import SocketSource
+from services.serial_bridge.source import Context
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,8 @@ class Bridge:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self.rule = names.rule_of(service.data, service.name, names_before.PLAIN)
+        self._owners = names.NameOwners(MOST_SOCKET_DEVICES)
         self._producer = service.producer()
         self._offers = Offers()
         self._readers: dict[str, Reader] = {}
@@ -36,14 +38,14 @@ class Bridge:
         self._repeaters: dict[str, tuple[Port, Server]] = {}
         self._intakes: dict[str, Intake] = {}
         self._options = SerialBridge()
-        self._layouts: dict[int, Layout] = {}
+        self._context = Context({}, self.rule)
         service.bus.subscribe(topics.every_device("set", service.node), self._set)
 
     def apply(self, options: SerialBridge) -> None:
         """Start what is new, stop what is gone, and change the rest while it runs."""
         before, self._options = self._options, options
-        self._layouts = layouts(options.nodes)
-        self._offers.listed(set(self._layouts))
+        self._context = context = options.context(self.rule)
+        self._offers.listed(set(context.layouts))
         ports = {port.name: port for port in options.ports}
         sockets = {one.name: one for one in options.sockets}
         ends: list[Reader | SocketSource | Server] = []
@@ -60,10 +62,10 @@ class Bridge:
         _end(ends)
         for name, port in ports.items():
             if name not in self._readers:
-                self._readers[name] = Reader(port, options.nodes, self._service, self._intake(name, MOST_DEVICES))
+                self._readers[name] = Reader(port, context, self._service, self._intake(name, MOST_DEVICES))
                 self._readers[name].start()
             elif (self._readers[name].port, before.nodes) != (port, options.nodes):
-                self._readers[name].change(port, options.nodes)
+                self._readers[name].change(port, context)
             talker = self._readers[name].talker
             if port.repeater.port and name not in self._repeaters and talker:
                 self._repeaters[name] = (port, repeater(port, talker, self._service.count))
@@ -71,10 +73,10 @@ class Bridge:
         for name, one in sockets.items():
             if name not in self._sockets:
                 intake = self._intake(name, MOST_SOCKET_DEVICES)
-                self._sockets[name] = SocketSource(one, options.nodes, self._service, intake)
+                self._sockets[name] = SocketSource(one, context, self._service, intake)
                 self._sockets[name].start()
             elif (self._sockets[name].options, before.nodes) != (one, options.nodes):
-                self._sockets[name].change(one, options.nodes)
+                self._sockets[name].change(one, context)
 
     def facts(self) -> dict[str, dict[str, object]]:
         """Return the facts of the status, and tell the service those that are not of ports."""
@@ -92,7 +94,7 @@ class Bridge:
     def _intake(self, name: str, most: int) -> Intake:
         """Return the intake of a source: what it learnt of its devices outlives changes of the source."""
         if name not in self._intakes:
-            self._intakes[name] = Intake(name, self._service, self._producer, self._offers, most)
+            self._intakes[name] = Intake(name, self._service, self._producer, self._offers, self._owners, most)
         return self._intakes[name]
 
     def _set(self, message: Message) -> None:
@@ -100,7 +102,7 @@ class Bridge:
         if message.retained:
             return  # an old command
         device = topics.parse(message.topic).owner
-        layout = next((one for one in self._layouts.values() if one.device == device and one.encoder), None)
+        layout = next((one for one in self._context.layouts.values() if one.device == device and one.encoder), None)
         if layout is None:
             return  # another service's device
         talkers = {name: reader.talker for name, reader in self._readers.items() if reader.talker}
@@ -113,8 +115,9 @@ def main(options: SerialBridge, service: Service) -> None:
     """Read all ports until the process is told to stop."""
     if not (options.ports or options.sockets):
         log.warning("no [[serial_bridge.ports]] in the configuration: nothing to read")
-    watch = configuration.Watch(service.path, service.name)
     bridge = Bridge(service)
+    watch = configuration.Watch(service.path, service.name, bridge.rule)
+    configuration.check(options, bridge.rule, service.path)
     was: object = None
     try:
         bridge.apply(options)

@@ -1,6 +1,8 @@
 """What a channel means: what the configuration says, else what can be guessed."""
 
-from heliograph import units
+from collections.abc import Iterable
+
+from heliograph import names, units
 from heliograph.messages import Channel, Kind, Value
 
 COUNTED = {"p", "pulses"}  # emonHub's unit of a pulse count
@@ -19,6 +21,20 @@ def channel(unit: str, kind: Kind | None = None) -> Channel:
         counts = unit in COUNTED or units.DEVICE_CLASSES[spelled] in units.COUNTED
         kind = "counter" if counts else "gauge"
     return Channel(spelled, kind)
+
+
+def named(option: str, texts: Iterable[str], rule: names.Rule) -> list[str]:
+    """Return the channels that an option names; raise ValueError for a text that is no name, and for two with the same."""
+    made: list[str] = []
+    for text in texts:
+        try:
+            name = rule.channel(text)
+        except ValueError as error:
+            raise ValueError(f"{option}: {error}") from None
+        if name in made:
+            raise ValueError(f"{option}: two channels would be called {name!r}")
+        made.append(name)
+    return made
 
 
 def guessed(value: Value) -> Channel:

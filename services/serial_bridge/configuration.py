@@ -6,6 +6,7 @@ from pathlib import Path
 from heliograph import config
 from heliograph.changes import Changes
 from heliograph.errors import ConfigError
+from heliograph.names import Rule
 from services.serial_bridge.options import SerialBridge
 
 log = logging.getLogger(__name__)
@@ -14,9 +15,10 @@ log = logging.getLogger(__name__)
 class Watch:
     """Notices that the file was changed; a mistake in it is told once, and the old settings stay."""
 
-    def __init__(self, file: Path, service: str) -> None:
+    def __init__(self, file: Path, service: str, rule: Rule) -> None:
         self._file = file
         self._service = service
+        self._rule = rule
         self._changes = Changes(file, taken=True)
         self.mistake = ""
 
@@ -26,9 +28,18 @@ class Watch:
             return None
         try:
             options = config.section(SerialBridge, config.read(self._file), self._service, self._file, self._service)
+            check(options, self._rule, self._file)
         except ConfigError as error:
             self.mistake = str(error)
             log.error("the old settings stay: %s", error)
             return None
         self.mistake = ""
         return options
+
+
+def check(options: SerialBridge, rule: Rule, file: Path) -> None:
+    """Raise ConfigError if the options do not go together under the rule by which this data folder names channels."""
+    try:
+        options.context(rule)
+    except ValueError as error:
+        raise ConfigError(f"{file}: [serial_bridge]: {error}") from None

@@ -1,14 +1,13 @@
 """From the options of a port to what turns its bytes into readings."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from services.serial_bridge import formats
 from services.serial_bridge.lines import Lines
-from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Source
 from services.serial_bridge.readings import Cutter, Decoder, Heard, NotAReading, Said
-from services.serial_bridge.recogniser import Recogniser
+from services.serial_bridge.recogniser import Candidate, Recogniser
+from services.serial_bridge.source import Context, Source
 
 
 class Cut:
@@ -40,14 +39,11 @@ class Cut:
 class Plan:
     """How the connections of one port or socket are decoded; the parser is made once for all of them."""
 
-    def __init__(self, source: Source, nodes: Mapping[str, Node]) -> None:
+    def __init__(self, source: Source, context: Context) -> None:
         """Raise ValueError if the options do not go together."""
         self.format = source.format
-        if source.format == formats.AUTO:
-            self._kinds = [(formats.load(name), formats.load(name).parser(source, nodes)) for name in RECOGNISED]
-        else:
-            kind = formats.load(source.format)
-            self._kinds = [(kind, kind.parser(source, nodes))]
+        kinds = formats.recognised() if source.format == formats.AUTO else [formats.load(source.format)]
+        self._kinds = [(kind, kind.parser(source, context)) for kind in kinds]
 
     def parse(self, line: str) -> Said:
         """Return what a line says; raise NotAReading if that is nothing."""
@@ -57,12 +53,10 @@ class Plan:
         """Return what decodes a connection; with the `same` format as `before`, half a line of that is kept."""
         if same and isinstance(before, Cut):
             return before.reading(self._kinds[0][1])
-        cuts = [(kind.name, _cut(kind, parse, joined_late=joined_late)) for kind, parse in self._kinds]
-        return cuts[0][1] if self.format != formats.AUTO else Recogniser(cuts)
-
-
-# What `auto` tries, the least likely mistake first. csv and regex are what the user says they are.
-RECOGNISED = ("sml", "dsmr_p1", "vedirect", "json_lines", "emontx_esp", "rfm2pi", "key_value", "node_values")
+        cuts = [_cut(kind, parse, joined_late=joined_late) for kind, parse in self._kinds]
+        if self.format != formats.AUTO:
+            return cuts[0]
+        return Recogniser([Candidate(kind, cut) for (kind, _), cut in zip(self._kinds, cuts, strict=True)])
 
 
 def _cut(kind: formats.Kind, parse: Callable[[Any], Said], *, joined_late: bool) -> Cut:

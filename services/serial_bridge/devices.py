@@ -3,8 +3,9 @@
 from collections import deque
 
 from heliograph.messages import Channel, Info
+from heliograph.names import NameOwners, NameTaken
 from services.serial_bridge.channels import MISSED, guessed
-from services.serial_bridge.readings import Reading
+from services.serial_bridge.readings import NotAReading, Reading
 
 MOST_CHANNELS = 256  # more are noise that looks like names
 REMEMBERED_GAPS = 9
@@ -21,26 +22,32 @@ class Device:
         self.heard = 0.0  # when, on the clock of `take`
         self._gaps: deque[float] = deque(maxlen=REMEMBERED_GAPS)
         self._last: float | None = None
+        self._owners = NameOwners(MOST_CHANNELS)
         self._message: int | None = None
         self._missed = 0
 
-    def take(self, reading: Reading, now: float) -> tuple[str, ...]:
+    def take(self, reading: Reading, now: float) -> dict[str, NotAReading]:
         """Learn from a reading heard at `now`, seconds of a clock that no one sets.
 
-        Adds `missed` to the values of a device that numbers its messages, and returns the
-        channels that it removed: those after MOST_CHANNELS.
+        Adds `missed` to the values of a device that numbers its messages, and returns the channels that it
+        removed, with the reason: those after MOST_CHANNELS, and those with the name of another.
         """
         self.heard = now
         self._count_missed(reading)
-        surplus = []
+        refused = {}
         for name, value in reading.values.items():
+            if name not in self._channels and len(self._channels) >= MOST_CHANNELS:
+                refused[name] = NotAReading("more channels than a device can have")
+                continue
+            try:
+                self._owners.claim(name, reading.texts.get(name, name))
+            except NameTaken as error:
+                refused[name] = NotAReading(str(error), "names_taken")
+                continue
             if name not in self._channels:
-                if len(self._channels) >= MOST_CHANNELS:
-                    surplus.append(name)
-                    continue
                 known = reading.about.channels.get(name)
                 self._channels[name] = known or guessed(value)
-        for name in surplus:
+        for name in refused:
             del reading.values[name]
         interval = reading.about.interval or self._learnt(now)
         so_far = (len(self.info.channels), self.info.interval, self.info.model)
@@ -51,7 +58,7 @@ class Device:
                 interval,
                 self.info.service,
             )
-        return tuple(surplus)
+        return refused
 
     def _learnt(self, now: float) -> float:
         """Return the seconds between readings to two digits, 0 until they are regular."""

@@ -2,6 +2,7 @@
 
 import time
 
+from heliograph.names import NameOwners, NameTaken
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.serial_bridge.devices import Device
@@ -17,12 +18,19 @@ class Intake:
     """Publishes what one source says, and knows its devices; not for several threads."""
 
     def __init__(
-        self, name: str, service: Service, producer: Producer, offers: Offers, most_devices: int = MOST_DEVICES
+        self,
+        name: str,
+        service: Service,
+        producer: Producer,
+        offers: Offers,
+        owners: NameOwners,
+        most_devices: int = MOST_DEVICES,
     ) -> None:
         self._name = name
         self._service = service
         self._producer = producer
         self._offers = offers
+        self._owners = owners
         self._most = most_devices
         self._devices: dict[str, Device] = {}
         self._settings = ""
@@ -84,6 +92,11 @@ class Intake:
         if name not in self._devices and len(self._devices) >= self._most and not self._forget():
             self.refuse("more devices than a port can have", line, "noise_lines")
             return False
+        try:
+            self._owners.claim(name, reading.device_text or name)
+        except NameTaken as error:
+            self.refuse(str(error), line, "names_taken")
+            return False
         for refused in reading.refused:
             self.refuse("not a value", refused, "refused_values")
         if reading.no_sensor:
@@ -91,8 +104,8 @@ class Intake:
         if not (reading.values or reading.no_sensor):
             return False
         device = self._devices.setdefault(name, Device())
-        for channel in device.take(reading, time.monotonic()):
-            self.refuse("more channels than a device can have", channel, "noise_lines")
+        for channel, reason in device.take(reading, time.monotonic()).items():
+            self.refuse(str(reason), channel, reason.counter)
         self._frames += 1
         self._last = now
         self._service.count("frames")

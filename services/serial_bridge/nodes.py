@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from heliograph import topics
+from heliograph import names, topics
 from heliograph.config import Config
 from heliograph.messages import Channel, Kind, Value, finite
-from services.serial_bridge import names, packets
-from services.serial_bridge.channels import DBM, MISSED, NO_SENSOR_C, channel
+from services.serial_bridge import packets
+from services.serial_bridge.channels import DBM, MISSED, NO_SENSOR_C, channel, named
 from services.serial_bridge.readings import About, NotAReading, Reading
 from services.serial_bridge.transmitting import Encoder, Tx
 from services.serial_bridge.values import Scale, scale
@@ -45,27 +45,27 @@ class Node(Config, frozen=True):
 class Layout:
     """Decodes the packets of one node."""
 
-    def __init__(self, number: int, node: Node) -> None:
+    def __init__(self, number: int, node: Node, rule: names.Rule = names.PRESENT) -> None:
         """Raise ValueError if the options of the node do not go together."""
         self.number = number
         self.device = topics.name(node.name)
         if not (math.isfinite(node.interval) and node.interval >= 0):
             raise ValueError(f"interval: {node.interval!r} is not a number of seconds")
         packets.check_codes((*node.datacodes, node.datacode), CODES)
-        self.encoder = Encoder(node.tx, node.whitening) if node.tx else None
+        self.encoder = Encoder(node.tx, node.whitening, rule) if node.tx else None
         self._whitened = node.whitening
         self._fixed = struct.Struct(f"<{''.join(node.datacodes)}")
         self._code = "" if node.datacodes else node.datacode
         self._codes = node.datacodes
         self._scales = [_scaled("scales", factor) for factor in node.scales]
         self._scale = Scale(1, 1) if node.scales else _scaled("scale", node.scale)
-        self._names = _channels(node.names)
+        self._names = _channels(node.names, rule)
         packets.check_lengths(node.datacodes, names=node.names, scales=node.scales, units=node.units)
         self._names += map(str, range(len(self._names) + 1, len(node.datacodes) + 1))
         self.about = About(
             node.model or f"JeeLib node {number}",
             node.interval,
-            _described(self._names, node),
+            _described(self._names, node, rule),
         )
         self._absent = {
             name for name, what in self.about.channels.items() if what.unit == "°C" and what.kind == "gauge"
@@ -141,14 +141,14 @@ class Layout:
         return finite(factor.times(_shortest(raw) if single else raw))
 
 
-def layouts(nodes: Mapping[str, Node]) -> dict[int, Layout]:
+def layouts(nodes: Mapping[str, Node], rule: names.Rule) -> dict[int, Layout]:
     """Return the decoders by node number; raise ValueError that names the node whose options are wrong."""
     made: dict[int, Layout] = {}
     for number, node in nodes.items():
         if not re.fullmatch("0|[1-9][0-9]{0,3}", number) or int(number) > LARGEST_NODE:
             raise ValueError(f"nodes.{number}: the number of a node is between 0 and {LARGEST_NODE}")
         try:
-            layout = Layout(int(number), node)
+            layout = Layout(int(number), node, rule)
         except ValueError as error:
             raise ValueError(f"nodes.{number}: {error}") from None
         for other in made.values():
@@ -165,28 +165,21 @@ def _scaled(option: str, factor: float) -> Scale:
         raise ValueError(f"{option}: {error}") from None
 
 
-def _channels(given: tuple[str, ...]) -> list[str]:
-    made: list[str] = []
-    for text in given:
-        try:
-            name = names.channel(text)
-        except ValueError as error:
-            raise ValueError(f"names: {error}") from None
+def _channels(given: tuple[str, ...], rule: names.Rule) -> list[str]:
+    made = named("names", given, rule)
+    for name in made:
         if name.isdigit():
             raise ValueError(f"names: {name!r} is what a value without a name is called")
-        if name in made:
-            raise ValueError(f"names: two channels would be called {name!r}")
-        made.append(name)
     return made
 
 
-def _described(ordered: list[str], node: Node) -> dict[str, Channel]:
+def _described(ordered: list[str], node: Node, rule: names.Rule) -> dict[str, Channel]:
     """Return what the options say of every channel that has a name or a unit."""
     ordered = [
         *ordered,
         *map(str, range(len(ordered) + 1, len(node.units) + 1)),
     ]
-    kinds = {names.channel(name): kind for name, kind in node.kinds.items()}
+    kinds = dict(zip(named("kinds", node.kinds, rule), node.kinds.values(), strict=True))
     for name in kinds:
         if name not in ordered:
             raise ValueError(f"kinds: {name!r} is not one of the names")

@@ -1,81 +1,27 @@
 """The [serial_bridge] section of the configuration."""
 
 import ipaddress
-import math
-from collections.abc import Mapping
-from typing import Literal
 
 import msgspec
 import serial
 
-from heliograph import topics
+from heliograph import names
 from heliograph.config import Config
-from heliograph.messages import Kind
 from services.serial_bridge import formats, usb
 from services.serial_bridge.nodes import Node, layouts
+from services.serial_bridge.radio import Radio
+from services.serial_bridge.source import Context, Source
 
 BITS = {"5": serial.FIVEBITS, "6": serial.SIXBITS, "7": serial.SEVENBITS, "8": serial.EIGHTBITS}
 PARITIES = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
 STOPS = {"1": serial.STOPBITS_ONE, "2": serial.STOPBITS_TWO}
 RADIO_FORMATS = ("rfm2pi", "oem")
+NODE_FORMATS = ("rfm2pi", "node_values")  # whose devices are nodes, never the port itself
 
 
 def _check_port(port: int, lowest: int) -> None:
     if not lowest <= port < 65536:
         raise ValueError(f"port: {port} is not between {lowest} and 65535")
-
-
-class Source(Config, frozen=True):
-    """What ports and sockets have in common: what comes in, and which device it is from."""
-
-    name: str
-    format: str
-    device: str = ""
-    model: str = ""
-    units: dict[str, str] = msgspec.field(default_factory=dict)
-    kinds: dict[str, Kind] = msgspec.field(default_factory=dict)
-    interval: float = 0.0
-    node_offset: int = 0
-    columns: tuple[str, ...] = ()
-    separator: str = ","
-    pattern: str = ""
-
-    def check(self) -> None:
-        """Refuse what no source can have."""
-        topics.name(self.name)
-        topics.name(self.device or self.name)
-        if not (math.isfinite(self.interval) and self.interval >= 0):
-            raise ValueError(f"interval: {self.interval!r} is not a number of seconds")
-        if not 0 <= self.node_offset <= 1000:
-            raise ValueError(f"node_offset: {self.node_offset} is not between 0 and 1000")
-        if len(self.separator) != 1:
-            raise ValueError(f"separator: {self.separator!r} is not one character")
-
-
-class Radio(Config, frozen=True):
-    """The [serial_bridge.ports.radio] section: how the receiver is to be set; what is not said stays as it is."""
-
-    group: int = -1
-    frequency: Literal[0, 433, 868, 915] = 0
-    base_id: int = 0
-    quiet: Literal["", "on", "off"] = ""
-    calibration: Literal["", "110V", "230V"] = ""
-    period: float = 0.0
-    vcal: float = 0.0
-    ical: tuple[tuple[float, float], ...] = ()
-    send_time: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse what no radio can be set to."""
-        if not -1 <= self.group <= 250:
-            raise ValueError(f"group: {self.group} is not between 0 and 250")
-        if not 0 <= self.base_id <= 26:
-            raise ValueError(f"base_id: {self.base_id} is not between 1 and 26")
-        for name in ("period", "vcal", "send_time"):
-            if not 0 <= getattr(self, name) < 1e6:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not a positive number")
-        if len(self.ical) > 12 or not all(math.isfinite(number) for pair in self.ical for number in pair):
-            raise ValueError("ical: one pair of numbers for each current input, at most 12")
 
 
 class Repeater(Config, frozen=True):
@@ -167,23 +113,38 @@ class SerialBridge(Config, frozen=True):
     nodes: dict[str, Node] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse sources of the same name, unknown formats, and decoders that contradict themselves."""
-        layouts(self.nodes)
-        names: set[str] = set()
+        """Refuse sources of the same name or device, unknown formats, and decoders that contradict themselves."""
+        found: set[str] = set()
+        called: dict[str, str] = {}
         for section, sources in (("ports", self.ports), ("sockets", self.sockets)):
             for source in sources:
-                if source.name in names:
+                if source.name in found:
                     raise ValueError(f"{section}.{source.name}: two ports have this name")
-                names.add(source.name)
-                _check_format(section, source, self.nodes)
+                found.add(source.name)
+                if source.format in NODE_FORMATS:
+                    continue
+                if source.called in called:
+                    raise ValueError(
+                        f"{section}.{source.name}: device: {called[source.called]} is {source.called!r}, too"
+                    )
+                called[source.called] = f"{section}.{source.name}"
+        self.context(names.PRESENT)
+
+    def context(self, rule: names.Rule) -> Context:
+        """Return what all sources share; raise ValueError, naming the source, if options do not go together under a rule."""
+        context = Context(layouts(self.nodes, rule), rule)
+        for section, sources in (("ports", self.ports), ("sockets", self.sockets)):
+            for source in sources:
+                _check_format(section, source, context)
+        return context
 
 
-def _check_format(section: str, source: Source, nodes: Mapping[str, Node]) -> None:
+def _check_format(section: str, source: Source, context: Context) -> None:
     """Raise ValueError that names the source if its options do not go together."""
     if source.format == formats.AUTO:
         return
     try:
-        formats.load(source.format).parser(source, nodes)
+        formats.load(source.format).parser(source, context)
     except ValueError as error:
         option = "" if source.format in formats.known() else "format: "
         raise ValueError(f"{section}.{source.name}: {option}{error}") from None

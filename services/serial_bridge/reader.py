@@ -5,7 +5,6 @@ import random
 import termios
 import threading
 import time
-from collections.abc import Mapping
 
 import serial
 
@@ -13,10 +12,10 @@ from heliograph.service import Service
 from services.serial_bridge import usb
 from services.serial_bridge.decoding import Plan
 from services.serial_bridge.intake import Intake
-from services.serial_bridge.nodes import Node
 from services.serial_bridge.options import BITS, PARITIES, RADIO_FORMATS, STOPS, Port
 from services.serial_bridge.readings import Decoder, Heard, Reading
 from services.serial_bridge.recogniser import Recogniser
+from services.serial_bridge.source import Context
 from services.serial_bridge.talker import Talker
 
 log = logging.getLogger(__name__)
@@ -33,9 +32,9 @@ MOST_BYTES = 65_536
 class Reader:
     """Reads one port for ever in a thread of its own, opening it again whenever it is lost."""
 
-    def __init__(self, port: Port, nodes: Mapping[str, Node], service: Service, intake: Intake) -> None:
+    def __init__(self, port: Port, context: Context, service: Service, intake: Intake) -> None:
         self._port = port
-        self._plan = Plan(port, nodes)
+        self._plan = Plan(port, context)
         self._service = service
         self._intake = intake
         self._stop = threading.Event()
@@ -66,9 +65,9 @@ class Reader:
         """Wait for the end of the thread; one that hangs in its driver is left behind."""
         self._thread.join(seconds)
 
-    def change(self, port: Port, nodes: Mapping[str, Node]) -> None:
+    def change(self, port: Port, context: Context) -> None:
         """Go on with other options, and the same format and way to the port: half a line that is there stays."""
-        self._changed = (port, Plan(port, nodes))
+        self._changed = (port, Plan(port, context))
 
     def knows(self, device: str) -> bool:
         """Whether a device was heard here."""

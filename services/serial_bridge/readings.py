@@ -35,7 +35,8 @@ class Reading(NamedTuple):
     """What a device said; `at` is its own time in seconds since 1970 UTC, None if it was read just now.
 
     `no_sensor` counts the values that only said that there is no sensor; `refused` shows
-    the ones that no channel can have. Neither are in `values`.
+    the ones that no channel can have. Neither are in `values`. `texts` has what channels were
+    called by the device, where it called them at all, and `device_text` what it called itself.
     """
 
     device: str
@@ -44,6 +45,8 @@ class Reading(NamedTuple):
     at: float | None = None
     no_sensor: int = 0
     refused: tuple[str, ...] = ()
+    texts: Mapping[str, str] = {}
+    device_text: str = ""
 
 
 class Remark(NamedTuple):
@@ -51,6 +54,16 @@ class Remark(NamedTuple):
 
     counter: str
     settings: str = ""
+
+
+class Recognition(NamedTuple):
+    """How `format = "auto"` recognises a format: by so many readings, 1 for one that has a checksum.
+
+    Of two formats that understand the same lines, the more specific one is meant.
+    """
+
+    readings: int = 2
+    specificity: int = 0
 
 
 Said = Reading | Remark | list[Reading]

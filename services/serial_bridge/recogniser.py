@@ -3,16 +3,23 @@
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
+from services.serial_bridge.formats import Kind
 from services.serial_bridge.readings import Decoder, Heard, NotAReading, Reading, Remark, UnknownNode
 
 log = logging.getLogger(__name__)
 
-CHECKED = {"sml", "dsmr_p1", "vedirect"}  # one good checksum is no accident
-NEEDED_READINGS = 2  # of formats without one
 FORGIVEN = 50  # pieces in a row that the format found does not understand
 REMEMBERED = 100  # readings of formats that may yet turn out to be the right one
 UNDECIDED = Remark("unrecognised_pieces")
+
+
+class Candidate(NamedTuple):
+    """A format that may be the right one, and what decodes it."""
+
+    kind: Kind
+    decoder: Decoder
 
 
 class Recogniser:
@@ -22,9 +29,12 @@ class Recogniser:
     understand for FORGIVEN pieces in a row, the search begins again.
     """
 
-    def __init__(self, candidates: Sequence[tuple[str, Decoder]]) -> None:
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
         self.format = ""
-        self._candidates = dict(candidates)
+        self._candidates = {candidate.kind.name: candidate.decoder for candidate in candidates}
+        self._needed = {one.kind.name: one.kind.recognition.readings for one in candidates if one.kind.recognition}
+        # One candidate counts for all what nobody understands: those that read lines cut the same ones.
+        self._counts = [candidate.kind.name for candidate in candidates if candidate.kind.cutter is None][-1]
         self._heard: dict[str, deque[Heard]] = {}
         self._strange = 0
         self._begin()
@@ -54,10 +64,10 @@ class Recogniser:
             for heard in candidate.feed(data):
                 if _is_evidence(heard):
                     self._heard[name].append(heard)
-                elif name == "key_value":  # one candidate counts for all: they cut the same lines
+                elif name == self._counts:
                     yield Heard(heard.raw, UNDECIDED)
         for name, heard_readings in self._heard.items():
-            if len(heard_readings) >= (1 if name in CHECKED else NEEDED_READINGS):
+            if len(heard_readings) >= self._needed[name]:
                 self.format = name
                 yield from heard_readings
                 self._heard.clear()

@@ -1,17 +1,16 @@
 """One TCP port that clients send lines to; each has its own buffer."""
 
 import hmac
-from collections.abc import Mapping
 
 from heliograph.service import Service
-from services.serial_bridge import sources
+from services.serial_bridge import named_values
 from services.serial_bridge.decoding import Cut, Plan
 from services.serial_bridge.intake import Intake
 from services.serial_bridge.lines import Lines
-from services.serial_bridge.nodes import Node
 from services.serial_bridge.options import Socket
 from services.serial_bridge.readings import Cutter, Decoder, Heard, NotAReading, Reading, Remark
 from services.serial_bridge.server import Server, file_limit
+from services.serial_bridge.source import Context
 
 MOST_DEVICES = 20_000
 
@@ -19,10 +18,10 @@ MOST_DEVICES = 20_000
 class SocketSource:
     """Listens on one TCP port for ever, and publishes what its clients say."""
 
-    def __init__(self, options: Socket, nodes: Mapping[str, Node], service: Service, intake: Intake) -> None:
+    def __init__(self, options: Socket, context: Context, service: Service, intake: Intake) -> None:
         self._intake = intake
         self._options = options
-        self._plan = Plan(options, nodes)
+        self._plan = Plan(options, context)
         self.generation = 0
         self._server = Server(
             options.name,
@@ -51,9 +50,9 @@ class SocketSource:
         self._server.join(seconds)
         self._intake.offline()
 
-    def change(self, options: Socket, nodes: Mapping[str, Node]) -> None:
+    def change(self, options: Socket, context: Context) -> None:
         """Go on with other options at the same address and format: clients stay connected, half lines stay."""
-        self._options, self._plan = options, Plan(options, nodes)
+        self._options, self._plan = options, Plan(options, context)
         self._server.idle = options.idle
         self._server.clients = min(options.clients, file_limit())
         self.generation += 1
@@ -126,7 +125,7 @@ def enveloped(line: str, plan: Plan, options: Socket) -> Reading | Remark:
         del words[places[0]]
     at = None
     if options.timestamped:
-        at = sources.written_moment(words.pop(0) if words else "")
+        at = named_values.written_moment(words.pop(0) if words else "")
     said = plan.parse(" ".join(words))
     if isinstance(said, list):
         raise NotAReading("several readings in one line")

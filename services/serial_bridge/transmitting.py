@@ -10,8 +10,10 @@ from collections.abc import Mapping
 
 import msgspec
 
+from heliograph import names
 from heliograph.config import Config
-from services.serial_bridge import names, packets
+from services.serial_bridge import packets
+from services.serial_bridge.channels import named
 from services.serial_bridge.values import Scale, scale
 
 CODES = "bBhHiIlLqQfd"
@@ -35,18 +37,16 @@ class Tx(Config, frozen=True):
 class Encoder:
     """Packs the values that one node gets."""
 
-    def __init__(self, tx: Tx, whitening: bool = False) -> None:
+    def __init__(self, tx: Tx, whitening: bool = False, rule: names.Rule = names.PRESENT) -> None:
         """Raise ValueError if the options do not go together."""
         try:
             packets.check_codes((*tx.datacodes, tx.datacode), CODES)
             packets.check_lengths(tx.datacodes, names=tx.names, scales=tx.scales)
-            self._names = [names.channel(name) for name in tx.names]
+            self._names = named("names", tx.names, rule)
             self._scales = [scale(factor) for factor in tx.scales]
             self._scale = Scale(1, 1) if tx.scales else scale(tx.scale)
         except ValueError as error:
             raise ValueError(f"tx: {error}") from None
-        if len(set(self._names)) < len(self._names):
-            raise ValueError("tx: names: two have the same name")
         self._codes = tx.datacodes
         self._code = tx.datacode
         self._whitening = whitening
@@ -61,8 +61,8 @@ class Encoder:
             return self._ordered(wanted)
         if self._names and not self._codes and len(wanted) != len(self._names):
             raise NotSent(f"{len(wanted)} values, the node gets {len(self._names)}")
-        names = self._names + [str(place) for place in range(len(self._names) + 1, len(wanted) + 1)]
-        return dict(zip(names, wanted, strict=False))
+        called = self._names + [str(place) for place in range(len(self._names) + 1, len(wanted) + 1)]
+        return dict(zip(called, wanted, strict=False))
 
     def packed(self, values: list[float]) -> bytes:
         """Return the packet with these values; raise NotSent if they do not fit into it."""

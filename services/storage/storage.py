@@ -5,8 +5,8 @@ import queue
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from enum import Enum
-from functools import partial
 from typing import ClassVar, TypeAlias
 
 import msgspec
@@ -14,11 +14,12 @@ import msgspec
 from heliograph import topics
 from heliograph.bus import Message
 from heliograph.config import Config
-from heliograph.errors import ConfigError, MessageError, StoreDamaged
+from heliograph.errors import MessageError
 from heliograph.messages import Frame, Info, decode, encode, frames
 from heliograph.service import Service
 from heliograph.store import open_writer
 from heliograph.store.interface import Keep, Writer
+from heliograph.write_loop import until_stopped
 from services.storage.intake import Intake, Verdict
 
 log = logging.getLogger(__name__)
@@ -212,34 +213,55 @@ def listen(options: Storage, service: Service, inbox: Inbox) -> None:
     service.bus.on_connect(lambda: inbox.put(_Event.CONNECTED))
 
 
+class StorageWorker:
+    """Opens the store, as often as it takes, and brings to it what comes in."""
+
+    def __init__(self, options: Storage, service: Service, inbox: Inbox) -> None:
+        self._options = options
+        self._service = service
+        self._inbox = inbox
+        self._store: Writer | None = None
+        self._journal: Journal | None = None
+
+    def work(self) -> None:
+        """Open the store, or take what comes until a commit is due, and commit; raise OSError if store or disk refuse."""
+        if self._journal is None:
+            self._open()
+            return
+        self._journal.resume()
+        while (wait := self._journal.due()) > 0:
+            self._service.alive()
+            try:
+                item = self._inbox.get(timeout=min(wait, IDLE_SECONDS))
+            except queue.Empty:
+                self._journal.maintain()
+                return
+            if isinstance(item, Message):
+                self._journal.take(item)
+            else:
+                self._journal.tell_everyone()
+        self._journal.commit()
+        self._journal.maintain()
+
+    def finish(self) -> None:
+        """Commit a last time, if there is a store; raise OSError if it refuses."""
+        if self._journal:
+            self._journal.finish()
+
+    def close(self) -> None:
+        """Release the store; what is not committed comes again."""
+        if self._store:
+            self._store.close()
+
+    def _open(self) -> None:
+        if self._store is None:
+            data, url = self._service.store
+            keep = Keep(self._options.keep_years, self._options.keep_raw_years, self._options.keep_gigabytes)
+            self._store = open_writer(data, lambda: self._service.clock.synchronised, url=url, keep=keep)
+        self._journal = Journal(self._options, self._service, self._store)
+
+
 def main(options: Storage, service: Service, inbox: Inbox) -> None:
     """Store until the process is told to stop."""
-    try:
-        keep = Keep(options.keep_years, options.keep_raw_years, options.keep_gigabytes)
-        data, url = service.store
-        store = open_writer(data, lambda: service.clock.synchronised, url=url, keep=keep)
-    except (OSError, StoreDamaged) as error:
-        raise ConfigError(f"the store cannot be opened: {error}") from None
-    journal = Journal(options, service, store)
-    try:
-        service.until_stopped(partial(_work, journal, inbox, service.alive), journal.finish)
-    finally:
-        store.close()
-
-
-def _work(journal: Journal, inbox: Inbox, alive: Callable[[], None]) -> None:
-    """Take what comes for a while, until a commit is due at the latest, and commit; raise OSError if the disk refuses."""
-    journal.resume()
-    while (wait := journal.due()) > 0:
-        alive()
-        try:
-            item = inbox.get(timeout=min(wait, IDLE_SECONDS))
-        except queue.Empty:
-            journal.maintain()
-            continue
-        if isinstance(item, Message):
-            journal.take(item)
-        else:
-            journal.tell_everyone()
-    journal.commit()
-    journal.maintain()
+    with closing(StorageWorker(options, service, inbox)) as worker:
+        until_stopped(service, worker.work, worker.finish)

@@ -21,11 +21,12 @@ from heliograph.messages import Count, Value, decode
 from heliograph.redaction import REDACTED, redactor
 from heliograph.service import Service
 from heliograph.store.readings import LATEST
-from services.uploader import kinds, letters
-from services.uploader.course import TestResult
-from services.uploader.lane import Lane
+from services.uploader import targets
+from services.uploader.engine import dead_letters
+from services.uploader.engine.state import State, StateAway
+from services.uploader.engine.status import TestResult
+from services.uploader.engine.worker import Worker
 from services.uploader.options import TargetOptions, secret_names, shown
-from services.uploader.state import State, StateAway
 
 MOST_SHOWN = 1_000
 PAGE_BYTES = 500_000  # the broker takes a message of 1 MiB
@@ -53,11 +54,11 @@ class Refusal(Exception):
 
 
 class Targets(Protocol):
-    """What is managed; see uploader.Lanes."""
+    """What is managed; see uploader.Workers."""
 
     state: State
 
-    def get(self, name: str) -> Lane | None:
+    def get(self, name: str) -> Worker | None:
         """Return the lane of a target."""
         ...
 
@@ -146,7 +147,7 @@ class Management:
         names = [self._lane(request).course.options.name] if request.name else self._targets.names()
         lanes = [(name, lane) for name in names if (lane := self._targets.get(name))]
         return {
-            "kinds": list(kinds.KINDS),
+            "kinds": list(targets.known()),
             "targets": [
                 {
                     **lane.facts(),
@@ -168,7 +169,7 @@ class Management:
         told = {**kept, **_uncovered(told, kept)}
         hide = redactor(_texts(told.get(key) for key in _secret_names(told.get("kind"))))
         try:
-            options = kinds.parsed(told)
+            options = targets.parse_options(told)
         except ValueError as error:
             raise Refusal("invalid", hide(str(error))) from None
         if told.get("folder"):
@@ -191,7 +192,7 @@ class Management:
     def _letters(self, request: Request) -> dict[str, Any]:
         self._lane(request)
         found = self._targets.state.dead_letters(request.name, after=request.after, limit=request.limit)
-        shown_letters = page(map(letters.told, found))
+        shown_letters = page(map(dead_letters.told, found))
         more = len(shown_letters) < len(found) or len(found) == request.limit
         return {
             "count": self._targets.state.count(request.name),
@@ -205,11 +206,11 @@ class Management:
         if letter is None:
             raise Refusal("missing", f"{request.name} has no dead letter {request.id}")
         try:
-            changed = letter._replace(row=letters.edited(letter.row, request.values, request.time))
+            changed = letter._replace(row=dead_letters.edited(letter.row, request.values, request.time))
         except ValueError as error:
             raise Refusal("invalid", str(error)) from None
         self._targets.state.edit(request.name, changed)
-        return {"dead_letter": letters.told(changed)}
+        return {"dead_letter": dead_letters.told(changed)}
 
     def _retry(self, request: Request) -> dict[str, Any]:
         lane = self._lane(request)
@@ -221,7 +222,7 @@ class Management:
         self._lane(request)
         return {"count": self._targets.state.drop(request.name, request.ids)}
 
-    def _lane(self, request: Request) -> Lane:
+    def _lane(self, request: Request) -> Worker:
         lane = self._targets.get(request.name)
         if lane is None:
             known = ", ".join(self._targets.names()) or "none"
@@ -253,7 +254,7 @@ def page(told: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _secret_names(kind: object) -> set[str]:
-    return secret_names(kinds.load(kind).Options) if isinstance(kind, str) and kind in kinds.KINDS else set()
+    return secret_names(targets.load(kind)) if isinstance(kind, str) and kind in targets.known() else set()
 
 
 def _texts(values: Iterable[object]) -> set[str]:

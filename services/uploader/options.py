@@ -14,6 +14,7 @@ from heliograph import series_patterns, topics
 from heliograph.config import Config
 from heliograph.redaction import REDACTED
 from services.uploader import templates
+from services.uploader.target import Target, TargetContext
 
 Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]  # never shown again: see secrets()
 PLACE = ("node", "device", "channel", "unit")  # what the names of channels can be made of
@@ -89,6 +90,10 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
                 'order: this kind of target loses what is older than its newest; only "oldest" is possible'
             )
 
+    def open(self, context: TargetContext) -> Target:
+        """Return the target that these options describe, not connected yet; see targets/__init__.py."""
+        raise NotImplementedError
+
     def zone(self) -> ZoneInfo:
         """Return the time zone of days and of `from`; raise ValueError if there is none such."""
         try:
@@ -116,7 +121,7 @@ def check_pattern(option: str, pattern: str) -> None:
         raise ValueError(f"{option}: {error}") from None
 
 
-def url(option: str, text: str, schemes: tuple[str, ...] = ("http", "https")) -> None:
+def check_url(option: str, text: str, schemes: tuple[str, ...] = ("http", "https")) -> None:
     """Raise ValueError unless a text is a URL that can be shown: one without a password."""
     try:
         parts = urlsplit(text)

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from heliograph.config import Config
-from services.uploader.kinds import parsed
 from services.uploader.options import TargetOptions
+from services.uploader.targets import parse_options
 
 
 class Uploader(Config, frozen=True):
@@ -25,7 +25,7 @@ class Uploader(Config, frozen=True):
         for place, told in enumerate(self.targets):
             where = f"targets.{told['name']}" if isinstance(told.get("name"), str) else f"targets[{place}]"
             try:
-                options = parsed(told)
+                options = parse_options(told)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
             if options.name in found:

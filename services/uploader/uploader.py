@@ -15,16 +15,16 @@ from heliograph.errors import StoreAway
 from heliograph.service import Service
 from heliograph.store import open_reader
 from heliograph.store.interface import Reader
-from services.uploader import kinds
-from services.uploader.course import Course
-from services.uploader.lane import Lane
+from services.uploader import targets
+from services.uploader.engine.pipeline import Pipeline
+from services.uploader.engine.selection import Selection
+from services.uploader.engine.source import ChannelMap
+from services.uploader.engine.state import State
+from services.uploader.engine.worker import Worker
 from services.uploader.management import Management
-from services.uploader.options import TargetOptions, kind_of
-from services.uploader.outgoing import Target
-from services.uploader.selection import Selection
+from services.uploader.options import TargetOptions
 from services.uploader.settings import Uploader
-from services.uploader.source import Channels
-from services.uploader.state import State
+from services.uploader.target import Target, TargetContext
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ GOODBYE_SECONDS = 1.5
 GARBAGE = 50_000  # objects between two looks for cycles: rows come by the thousand, and are in none
 
 
-class Lanes:
+class Workers:
     """All targets at work, by name; thread-safe. Those of the configuration cannot be changed."""
 
     def __init__(self, node: str, folder: Path, reader: Reader, state: State, now: Callable[[], float]) -> None:
@@ -43,7 +43,7 @@ class Lanes:
         self.state = state
         self._now = now
         self._lock = threading.RLock()
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, Worker] = {}
         self._configured: set[str] = set()
 
     def start(self, configured: tuple[TargetOptions, ...]) -> None:
@@ -60,11 +60,11 @@ class Lanes:
                 log.warning("target %s is defined at runtime and in config.toml; using config.toml", entry.name)
                 continue
             try:
-                self._begin(kinds.parsed(entry.options), paused=entry.paused)
+                self._begin(targets.parse_options(entry.options), paused=entry.paused)
             except ValueError as error:
                 log.warning("ignoring target %s (added at runtime): its options are not valid: %s", entry.name, error)
 
-    def get(self, name: str) -> Lane | None:
+    def get(self, name: str) -> Worker | None:
         """Return the lane of a target, None if there is no such target."""
         with self._lock:
             return self._lanes.get(name)
@@ -112,15 +112,14 @@ class Lanes:
                 lane.join(max(0.0, end - time.monotonic()))
 
     def _begin(self, options: TargetOptions, *, paused: bool) -> None:
-        channels = Channels(self._reader, Selection(options))
-        module = kinds.load(kind_of(options))
+        channels = ChannelMap(self._reader, Selection(options))
 
         def open_target(meanwhile: Callable[[], None]) -> Target:
             outlets = partial(_outlets, channels)
-            return module.target(options, kinds.Home(self._node, self._folder / options.name, outlets, meanwhile))
+            return options.open(TargetContext(self._node, self._folder / options.name, outlets, meanwhile))
 
-        course = Course(options, self._reader, channels, self.state, open_target, self._now)
-        lane = Lane(course)
+        course = Pipeline(options, self._reader, channels, self.state, open_target, self._now)
+        lane = Worker(course)
         if paused:
             lane.pause(paused=True)
         with self._lock:
@@ -140,7 +139,7 @@ def main(options: Uploader, service: Service) -> None:
     folder = service.data / "uploader"
     state = State(folder / "uploader.db")
     reader = open_reader(service.store.data, url=service.store.url)
-    lanes = Lanes(service.node, folder, reader, state, partial(_now, service, reader))
+    lanes = Workers(service.node, folder, reader, state, partial(_now, service, reader))
     try:
         lanes.start(targets)
         if not lanes.names():
@@ -158,11 +157,11 @@ def main(options: Uploader, service: Service) -> None:
         state.close()
 
 
-def _outlets(channels: Channels) -> tuple[Any, ...]:
+def _outlets(channels: ChannelMap) -> tuple[Any, ...]:
     return tuple(channels.outlets().values())
 
 
-def _committed(lanes: Lanes, _message: Message) -> None:
+def _committed(lanes: Workers, _message: Message) -> None:
     lanes.ring()
 
 

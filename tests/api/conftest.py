@@ -19,7 +19,7 @@ from services.api.history import History
 from services.api.ingest.routes import Ingest
 from services.api.live import Live
 from services.api.server import configuration
-from services.api.uploads import Uploader
+from services.api.uploads.client import UploaderClient
 
 START = 1763596800.0  # 2025-11-20 00:00 UTC
 TRACER = Info(
@@ -57,7 +57,7 @@ class Running:
         open_store: Callable[[], Reader],
         origins: tuple[str, ...] = (),
         ingest: Callable[[Live, History], Ingest] | None = None,
-        uploader: Callable[[Live], Uploader] | None = None,
+        uploader: Callable[[Live], UploaderClient] | None = None,
     ) -> None:
         self.live = Live()
         self.connected = True

@@ -15,12 +15,12 @@ from services.api.history import History
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.emoncms import EmoncmsInput
 from services.api.ingest.gate import Gate
-from services.api.ingest.intake import Intake
+from services.api.ingest.intake import HttpIntake
 from services.api.ingest.keys import Keys, hashed
-from services.api.ingest.options import Emoncms, EncryptedDevice, Node, Pimonitor, SmartPlug
+from services.api.ingest.options import EmoncmsNode, EmoncmsOptions, EncryptedDevice, PimonitorOptions, SmartPlugOptions
 from services.api.ingest.posts import PimonitorPost
 from services.api.ingest.routes import Ingest
-from services.api.ingest.smartplug import Plugs
+from services.api.ingest.smartplug import SmartPlugs
 from services.api.live import Live
 from tests.api.conftest import Running
 
@@ -83,17 +83,17 @@ class Receiver:
             lambda what: self.counted.update([what]),
             lambda *what: self.aside.append(what),
         )
-        self.intake = Intake(
+        self.intake = HttpIntake(
             self.producer, live, "roof", self._folder / "devices.json", clock_is_right=lambda: self.clock_is_right
         )
-        nodes = {"10": Node(device="emontx", names=("power1", "power2"), units=("W", "W"))}
-        options = Emoncms(nodes=nodes, devices={"1234": EncryptedDevice(key=DEVICE_KEY)})
+        nodes = {"10": EmoncmsNode(device="emontx", names=("power1", "power2"), units=("W", "W"))}
+        options = EmoncmsOptions(nodes=nodes, devices={"1234": EncryptedDevice(key=DEVICE_KEY)})
         return Ingest(
             gate,
             self.intake,
-            PimonitorPost(Pimonitor(tz=self._tz), gate, self.intake, lambda: self.now),
+            PimonitorPost(PimonitorOptions(tz=self._tz), gate, self.intake, lambda: self.now),
             EmoncmsInput(options, gate, self.intake, history, lambda: self.now),
-            Plugs(SmartPlug(plugs={"0xb00bf0cc": "kettle"}), gate, self.intake, live),
+            SmartPlugs(SmartPlugOptions(plugs={"0xb00bf0cc": "kettle"}), gate, self.intake, live),
         )
 
     def post(

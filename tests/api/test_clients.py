@@ -62,7 +62,7 @@ def test_the_commands_for_the_shell_work(receiver: Receiver, command: str) -> No
     done = subprocess.run(
         ["sh", "-c", script], env={"KEY": KEY, "PATH": "/usr/bin:/bin"}, capture_output=True, check=True
     )
-    assert json.loads(done.stdout) == {"taken": 1}
+    assert json.loads(done.stdout) == {"accepted": 1}
     assert len(receiver.producer.readings) == 1
 
 
@@ -128,7 +128,7 @@ def test_a_wrong_key_loses_nothing(receiver: Receiver, make_client: Callable[...
     client.add("attic", {"number": 1})
     assert not client.send()
     assert client.waiting() == 1
-    assert "no key of this node" in client.problem
+    assert "not a key of this node" in client.problem
 
 
 def test_the_client_is_a_program_too(receiver: Receiver, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_the_key_may_come_in_each_way(receiver: Receiver, spelling: str) -> None
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
-        ({}, "none of fulljson"),
+        ({}, "one of fulljson, json, csv, data is missing"),
         ({"fulljson": "{a:1}"}, "not JSON"),
         ({"fulljson": "[1]"}, "expected an object"),
         ({"fulljson": '{"a":"x"}'}, "no number in it: a: 'x' is not a number"),
@@ -104,8 +104,8 @@ def test_the_key_may_come_in_each_way(receiver: Receiver, spelling: str) -> None
         ({"csv": "1", "time": "yesterday"}, "is not a time"),
         ({"csv": "1", "time": "1763634000000"}, "seconds, not milliseconds"),
         ({"csv": "1", "time": str(NOW + 10 * 365 * 86400)}, "in the future"),
-        ({"fulljson": '{"a":1,"time":[1]}'}, "neither seconds nor a date"),
-        ({"fulljson": '{"a":1,"time":true}'}, "neither seconds nor a date"),
+        ({"fulljson": '{"a":1,"time":[1]}'}, "expected seconds or a date"),
+        ({"fulljson": '{"a":1,"time":true}'}, "expected seconds or a date"),
     ],
 )
 def test_a_bad_request_is_an_error_and_never_now(receiver: Receiver, parameters: dict[str, str], words: str) -> None:

@@ -57,7 +57,7 @@ class Node:
     def post(self, number: int) -> None:
         reading = {"device": "attic", "values": {"number": number}, "time": START + number}
         answer = httpx.post(f"{self.url}/api/v1/readings", json=reading, headers=HEADERS, timeout=30)
-        assert (answer.status_code, answer.json()) == (202, {"taken": 1})
+        assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
 
     def stored(self) -> list[float]:
         if not (self.data / "store" / "hot.db").exists():
@@ -222,7 +222,7 @@ def test_the_plugs_may_have_a_port_of_their_own(node: Node) -> None:
         ('[api.smartplug]\nplugs = { a = "A b" }', "'A b' is not a name"),
         ('[api.smartplug]\nplugs = { a = "x", b = "x" }', "two of them are the same device"),
         ("[api.smartplug]\nport = 8000", "is the port of the dashboard"),
-        ('[api.emoncms.nodes.10]\nnames = ["A"]', "names: 'A' is no channel"),
+        ('[api.emoncms.nodes.10]\nnames = ["A"]', "names: 'A' is not a channel"),
         ('[api.emoncms.nodes.10]\nnames = ["a"]\nunits = ["parsec"]', "unknown unit"),
         ('[api.emoncms.devices.1]\nkey = "hunter2"', "not 32 lower-case hexadecimal"),
         ("[api]\nbody_limit = 1", "body_limit: 1 is not between"),

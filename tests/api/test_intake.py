@@ -5,19 +5,20 @@ from pathlib import Path
 import pytest
 
 from services.api.errors import Busy, Refused
-from services.api.ingest.intake import MOST_DEVICES, Intake, Report
+from services.api.ingest.intake import HttpIntake
+from services.api.ingest.reports import MOST_DEVICES, Report
 from services.api.live import Live
 from tests.api.receiver import MemoryProducer
 
 
-def intake_at(folder: Path, producer: MemoryProducer, now: Callable[[], float] = lambda: 0.0) -> Intake:
-    return Intake(producer, Live(), "roof", folder / "api" / "devices.json", monotonic=now)
+def intake_at(folder: Path, producer: MemoryProducer, now: Callable[[], float] = lambda: 0.0) -> HttpIntake:
+    return HttpIntake(producer, Live(), "roof", folder / "api" / "devices.json", monotonic=now)
 
 
 def test_a_device_that_is_silent_for_three_intervals_is_offline_until_it_speaks(tmp_path: Path) -> None:
     producer, seconds = MemoryProducer(), [0.0]
     intake = intake_at(tmp_path, producer, lambda: seconds[0])
-    asyncio.run(intake.take([Report("fast", {"a": 1}, interval=100), Report("rare", {"a": 1})]))
+    asyncio.run(intake.accept([Report("fast", {"a": 1}, interval=100), Report("rare", {"a": 1})]))
     for at, fast, rare in [
         (299, "online", "online"),
         (301, "offline", "online"),
@@ -25,34 +26,34 @@ def test_a_device_that_is_silent_for_three_intervals_is_offline_until_it_speaks(
         (86_401, "offline", "offline"),
     ]:
         seconds[0] = at
-        intake.look()
+        intake.mark_silent_devices()
         assert producer.states == {"fast": fast, "rare": rare}
-    asyncio.run(intake.take([Report("fast", {"a": 1})]))
+    asyncio.run(intake.accept([Report("fast", {"a": 1})]))
     assert producer.states["fast"] == "online"
 
 
-def test_a_device_that_was_not_heard_since_the_start_is_offline_in_the_end(tmp_path: Path) -> None:
-    asyncio.run(intake_at(tmp_path, MemoryProducer()).take([Report("fast", {"a": 1}, interval=100)]))
+def test_a_device_that_has_not_reported_since_the_start_is_offline_in_the_end(tmp_path: Path) -> None:
+    asyncio.run(intake_at(tmp_path, MemoryProducer()).accept([Report("fast", {"a": 1}, interval=100)]))
     producer, seconds = MemoryProducer(), [0.0]
     restarted = intake_at(tmp_path, producer, lambda: seconds[0])
-    restarted.look()
+    restarted.mark_silent_devices()
     assert producer.states == {}
     seconds[0] = 301
-    restarted.look()
+    restarted.mark_silent_devices()
     assert producer.states == {"fast": "offline"}
 
 
 def test_there_is_an_end_to_devices(tmp_path: Path) -> None:
     producer = MemoryProducer()
     intake = intake_at(tmp_path, producer)
-    asyncio.run(intake.take([Report(f"d{number}", {"a": 1}) for number in range(MOST_DEVICES)]))
+    asyncio.run(intake.accept([Report(f"d{number}", {"a": 1}) for number in range(MOST_DEVICES)]))
     with pytest.raises(Refused, match=f"there are {MOST_DEVICES} devices already"):
-        asyncio.run(intake.take([Report("one_more", {"a": 1})]))
-    asyncio.run(intake.take([Report("d7", {"a": 2})]))
+        asyncio.run(intake.accept([Report("one_more", {"a": 1})]))
+    asyncio.run(intake.accept([Report("d7", {"a": 2})]))
     assert len(producer.readings) == MOST_DEVICES + 1
 
 
-def test_readings_that_are_good_one_by_one_are_refused_if_they_are_not_together(tmp_path: Path) -> None:
+def test_readings_that_are_valid_one_by_one_are_refused_if_they_are_not_together(tmp_path: Path) -> None:
     producer = MemoryProducer()
     intake = intake_at(tmp_path, producer)
     many = [Report("a", {f"c{number}": number}) for number in range(257)]
@@ -63,7 +64,7 @@ def test_readings_that_are_good_one_by_one_are_refused_if_they_are_not_together(
         for report in reports:
             intake.check(report)
         with pytest.raises(Refused, match=words):
-            asyncio.run(intake.take(reports))
+            asyncio.run(intake.accept(reports))
     assert producer.readings == []
 
 
@@ -73,11 +74,11 @@ def test_a_disk_that_refused_is_not_asked_again_at_once(tmp_path: Path) -> None:
     producer.disk_is_full = True
     for _ in range(5):
         with pytest.raises(Busy):
-            asyncio.run(intake.take([Report("a", {"a": 1})]))
+            asyncio.run(intake.accept([Report("a", {"a": 1})]))
     assert len(producer.readings) == 1  # the producer keeps it and tries again; repeats do not pile up
     producer.disk_is_full = False
     seconds[0] += 2
-    asyncio.run(intake.take([Report("a", {"a": 1})]))
+    asyncio.run(intake.accept([Report("a", {"a": 1})]))
     assert intake.readings == 1
 
 
@@ -92,6 +93,6 @@ def test_a_file_that_is_damaged_or_cannot_be_written_stops_nothing(
     file.unlink()
     file.parent.rmdir()
     file.parent.write_text("in the way")
-    asyncio.run(intake.take([Report("a", {"a": 1})]))
+    asyncio.run(intake.accept([Report("a", {"a": 1})]))
     assert "cannot remember the devices" in caplog.text
     assert intake.knows("a")

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from services.api import key
-from services.api.ingest.keys import Entry, Keys, digest, entry, hashed, new_key
-from services.api.ingest.rates import Rates
+from services.api import cli
+from services.api.ingest.keys import HashedKey, Keys, digest, hashed, new_key, parse_hash
+from services.api.ingest.rate_limits import RateLimits
 
 
 class Clock:
@@ -30,8 +30,8 @@ def test_a_key_is_what_emonhub_and_iotawatt_take_for_one() -> None:
 
 def test_a_hash_is_of_its_key_and_of_no_other_and_is_salted() -> None:
     made = new_key()
-    assert entry(hashed(made)).is_of(digest(made))
-    assert not entry(hashed(made)).is_of(digest(new_key()))
+    assert parse_hash(hashed(made)).is_of(digest(made))
+    assert not parse_hash(hashed(made)).is_of(digest(new_key()))
     assert hashed(made) != hashed(made)
     assert made not in hashed(made)
 
@@ -56,18 +56,18 @@ def test_what_pimonitor_sends_is_what_is_hashed() -> None:
 )
 def test_what_is_no_hash_is_refused_without_being_shown(text: str) -> None:
     with pytest.raises(ValueError, match=r"it is not the hash of a key: scripts/heliograph-key") as caught:
-        entry(text)
+        parse_hash(text)
     assert not text or text not in str(caught.value)
 
 
 def test_a_key_is_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[str] = []
 
-    def is_of(_: Entry, key_digest: str) -> bool:
+    def is_of(_: HashedKey, key_digest: str) -> bool:
         searched.append(key_digest)
         return key_digest == "right"
 
-    monkeypatch.setattr(Entry, "is_of", is_of)
+    monkeypatch.setattr(HashedKey, "is_of", is_of)
     keys = Keys({"garden": hashed("x")})
 
     async def ask() -> list[str]:
@@ -80,7 +80,7 @@ def test_a_key_is_searched_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_wrong_keys_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Entry, "is_of", lambda *_: False)
+    monkeypatch.setattr(HashedKey, "is_of", lambda *_: False)
     keys = Keys({"garden": hashed("x")})
 
     async def ask() -> None:
@@ -93,7 +93,7 @@ def test_wrong_keys_do_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_bucket_gives_a_burst_and_then_its_rate() -> None:
     clock = Clock()
-    rates = Rates(2, 3, clock)
+    rates = RateLimits(2, 3, clock)
     assert [rates.take("a") for _ in range(5)] == [0, 0, 0, 0.5, 0.5]
     assert rates.take("b") == 0
     clock.seconds += 0.5
@@ -105,21 +105,21 @@ def test_a_bucket_gives_a_burst_and_then_its_rate() -> None:
 
 
 def test_buckets_do_not_fill_the_memory() -> None:
-    rates = Rates(0.001, 1, Clock(), remembered=2)
+    rates = RateLimits(0.001, 1, Clock(), remembered=2)
     assert [rates.take(who) for who in "abc"] == [0, 0, 0]
     assert [rates.take(who) > 0 for who in "cba"] == [True, True, False]
 
 
 def test_the_command_prints_a_key_and_the_line_for_the_configuration(tmp_path: Path) -> None:
-    result = CliRunner().invoke(key.main, ["garden"])
+    result = CliRunner().invoke(cli.main, ["garden"])
     assert result.exit_code == 0
     made = next(line.strip() for line in result.stderr.splitlines() if line.startswith("  "))
     line = tomllib.loads(result.stdout)["api"]["keys"]["garden"]
-    assert entry(line).is_of(hashlib.sha256(made.encode()).hexdigest())
+    assert parse_hash(line).is_of(hashlib.sha256(made.encode()).hexdigest())
     assert made not in result.stdout
 
 
 def test_a_name_that_would_break_the_configuration_is_refused() -> None:
-    result = CliRunner().invoke(key.main, ['a"b'])
+    result = CliRunner().invoke(cli.main, ['a"b'])
     assert result.exit_code == 2
     assert "NAME" in result.stderr

@@ -33,7 +33,7 @@ def refused(answer: httpx.Response, status: int = 422) -> str:
 
 def test_a_reading_is_taken_once_it_is_in_the_outbox(receiver: Receiver) -> None:
     answer = receiver.post(READINGS, json=GOOD)
-    assert (answer.status_code, answer.json()) == (202, {"taken": 1})
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
     assert receiver.producer.readings == [("attic", {"temperature": 21.4}, NOW)]
     assert receiver.producer.flushes == 1
     assert receiver.producer.states == {"attic": "online"}
@@ -83,7 +83,7 @@ def test_the_time_is_now_unless_given_and_may_be_iso_8601(receiver: Receiver) ->
         {"device": "attic", "values": {"temperature": 1}},
         {"device": "attic", "values": {"temperature": 2}, "time": "2025-11-20T11:20:00+01:00"},
     ]
-    assert receiver.post(READINGS, json=readings).json() == {"taken": 2}
+    assert receiver.post(READINGS, json=readings).json() == {"accepted": 2}
     assert [at for _, _, at in receiver.producer.readings] == [None, NOW]
 
 
@@ -122,7 +122,7 @@ def test_without_any_info_a_device_has_a_model_and_no_units(receiver: Receiver) 
         ({"device": "attic", "values": {"a": {"b": 1}}}, "values.a: expected"),
         ({"device": "attic", "values": {"a": "x" * 256}}, "values.a: 'xxx"),
         ({"device": "attic", "values": {"a": 1}, "time": "noon"}, "time='noon' is not a time"),
-        ({"device": "attic", "values": {"a": 1}, "time": NOW * 1000}, "seconds are wanted, not milliseconds"),
+        ({"device": "attic", "values": {"a": 1}, "time": NOW * 1000}, "expected seconds, not milliseconds"),
         ({"device": "attic", "values": {"a": 1}, "time": 1}, "time: 1 is before 2000"),
         ({"device": "attic", "values": {"a": 1}, "time": [1]}, "time: expected"),
         ({"device": "attic", "values": {"a": 1}, "tiem": 1}, "no such option: tiem"),
@@ -166,9 +166,9 @@ def test_a_device_of_another_service_is_refused(receiver: Receiver) -> None:
 def test_while_the_disk_refuses_the_answer_is_503_with_retry_after(receiver: Receiver) -> None:
     receiver.producer.disk_is_full = True
     answer = receiver.post(READINGS, json=GOOD)
-    assert "send it again" in refused(answer, 503)
+    assert "send them again" in refused(answer, 503)
     assert int(answer.headers["retry-after"]) > 0
-    assert receiver.counted["refused_away"] == 1
+    assert receiver.counted["refused_unavailable"] == 1
     assert receiver.intake.readings == 0
 
 
@@ -275,8 +275,8 @@ def test_openapi_describes_what_takes_readings(receiver: Receiver) -> None:
     post = described["paths"][READINGS]["post"]
     assert {"202", "4XX", "503"} == set(post["responses"])
     schema = post["requestBody"]["content"]["application/json"]["schema"]
-    assert schema["oneOf"][0] == {"$ref": "#/components/schemas/ReadingGiven"}
-    assert {"device", "values"} == set(described["components"]["schemas"]["ReadingGiven"]["required"])
+    assert schema["oneOf"][0] == {"$ref": "#/components/schemas/PostedReading"}
+    assert {"device", "values"} == set(described["components"]["schemas"]["PostedReading"]["required"])
     assert post["security"] == [{"bearer": []}, {"header": []}]
     assert {"/", "/data", "/input/post", "/input/bulk", "/input/get"} <= set(described["paths"])
     assert set(described["components"]["securitySchemes"]) == {"bearer", "header", "parameter"}

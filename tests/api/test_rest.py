@@ -233,6 +233,16 @@ def test_health_is_good_when_bus_and_store_answer(running: Running, client: http
     assert {name: service["state"] for name, service in found["services"].items()} == {"storage": "online"}
 
 
+def test_health_is_degraded_while_a_service_of_this_node_cannot_write(running: Running, client: httpx.Client) -> None:
+    for node in ("roof", "shed"):
+        status = {"state": "online", "facts": {"write_error": f"no database at {node}"}}
+        running.tell(f"heliograph/{node}/services/storage/status", status)
+    found = get(client, "/health")
+    assert (found["status"], found["detail"], found["store"]) == ("degraded", "storage: no database at roof", True)
+    running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": {"write_error": ""}})
+    assert get(client, "/health")["status"] == "ok"
+
+
 def test_health_is_bad_without_the_bus(running: Running, client: httpx.Client) -> None:
     running.connected = False
     answer = client.get("/health")

@@ -6,9 +6,9 @@ import pytest
 from heliograph.messages import Value
 from heliograph.store.interface import Function, Series
 from services.api import queries, series
-from services.api.answers import BucketAnswer
 from services.api.errors import Refused
 from services.api.queries import Span
+from services.api.schemas import BucketAnswer
 from tests.api.conftest import START
 from tests.api.memory import MemoryReader
 

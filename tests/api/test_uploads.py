@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from heliograph.commands import NoAnswer
 from heliograph.store import open_reader
-from services.api import uploads
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.gate import Gate
 from services.api.ingest.keys import Keys, hashed
 from services.api.live import Live
-from services.api.uploads import Uploader
+from services.api.uploads import client, schemas
+from services.api.uploads.client import UploaderClient
 from tests.api.conftest import Running
 from tests.api.receiver import HASH, KEY
 
@@ -89,10 +89,10 @@ class Site:
         self.running = Running(lambda: open_reader(data), uploader=self._uploader)
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.running.port}/api/v1", timeout=60)
 
-    def _uploader(self, live: Live) -> Uploader:
+    def _uploader(self, live: Live) -> UploaderClient:
         keys, bodies = Keys({"garden": HASH, "shed": OTHER_HASH}), Bodies(200_000)
         gate = Gate(keys, bodies, 10_000, (), lambda what: self.counted.update([what]), lambda *x: self.aside.append(x))
-        return Uploader(self._ask, gate, live, "roof", ("garden",))
+        return UploaderClient(self._ask, gate, live, "roof", ("garden",))
 
     def _ask(self, node: str, service: str, command: str, payload: bytes, seconds: float) -> bytes:
         assert service == "uploader"
@@ -147,7 +147,7 @@ def test_writing_takes_a_key_and_becomes_commands(
     site: Site, method: str, path: str, body: Any, commands: list[str]
 ) -> None:
     assert "a key is missing" in site.detail(401, method, path, body, key="")
-    assert "no key of this node" in site.detail(401, method, path, body, key="wrong")
+    assert "not a key of this node" in site.detail(401, method, path, body, key="wrong")
     assert "managers in [api]" in site.detail(403, method, path, body, key=OTHER_KEY)
     assert site.asked == []
     assert site.send(method, path, body).status_code in (200, 204)
@@ -190,7 +190,7 @@ def test_a_name_in_the_options_must_be_that_of_the_address(site: Site) -> None:
 
 
 def test_a_long_body_is_refused_before_the_broker_would(site: Site) -> None:
-    options = {"kind": "file", "x": "y" * uploads.MOST_BYTES}
+    options = {"kind": "file", "x": "y" * client.MOST_BYTES}
     assert "longer than 65536 bytes" in site.detail(413, "PUT", "/uploads/influx", options)
     assert site.asked == []
 
@@ -330,7 +330,7 @@ def test_nothing_of_a_body_is_set_aside_or_said(site: Site, caplog: pytest.LogCa
 def test_only_so_many_tests_wait_at_once_and_the_rest_goes_on(
     site: Site, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(uploads.MOST_COMMANDS, "test", 1)
+    monkeypatch.setitem(client.MOST_COMMANDS, "test", 1)
     site.slow.add("test")
     path, answered = "/uploads/influx/test", []
     tester = threading.Thread(target=lambda: answered.append(site.send("POST", path).status_code))
@@ -393,9 +393,9 @@ def test_openapi_describes_what_manages_uploads(site: Site) -> None:
         ("PATCH", f"{base}/{{name}}/dead-letters/{{number}}"),
     }
     text = json.dumps(described)
-    for kind in uploads.SCHEMAS:
+    for kind in schemas.SCHEMAS:
         assert described["components"]["schemas"][kind.__name__]["properties"]
-        assert kind is uploads.DeadLetter or f"#/components/schemas/{kind.__name__}" in text
+        assert kind is schemas.DeadLetter or f"#/components/schemas/{kind.__name__}" in text
     for method, path in found:
         operation = described["paths"][path][method.lower()]
         assert ("security" in operation) == (method != "GET")
@@ -411,7 +411,7 @@ def test_an_answer_that_comes_after_the_end_is_for_nobody() -> None:
 
     async def give_up() -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(uploads._in_thread(ask, over.set), 0.01)
+            await asyncio.wait_for(client._in_thread(ask, over.set), 0.01)
 
     asyncio.run(give_up())
     may_answer.set()

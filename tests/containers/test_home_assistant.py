@@ -20,8 +20,8 @@ from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
 from heliograph.messages import Channel, Info, Reading, decode, encode
-from services.home_assistant import classes
-from services.home_assistant.meanings import meaning
+from services.home_assistant import device_classes
+from services.home_assistant.entity_description import describe
 from tests.conftest import ROOT, free_port
 from tests.containers import core
 from tests.containers.compose import Project
@@ -43,7 +43,7 @@ document = "EPEVER B-series Modbus specification V2.5"
 table = "holding"
 
 [channels]
-disconnect_voltage = { address = 0x9003, scale = 0.01, unit = "V", write = [14.0, 17.0] }
+disconnect_voltage = { address = 0x9003, scale = 0.01, unit = "V", writable = [14.0, 17.0] }
 """
 INTERVAL_SECONDS = 2.0
 PATIENCE_SECONDS = 240.0  # Home Assistant takes its time on a machine that has much else to do
@@ -124,7 +124,7 @@ class House:
             said = state
         else:
             said = float(state)
-            what = meaning(name, channel)
+            what = describe(name, channel)
             given = (what.unit, what.device_class, "" if channel.writable else what.state_class)
             found = tuple(attributes.get(key, "") for key in ("unit_of_measurement", "device_class", "state_class"))
             if found != given:
@@ -166,7 +166,7 @@ def house(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     made = make(secrets, "--tls", "127.0.0.1")
     assert made.returncode == 0, made.stderr
     options = configuration()
-    device = {"name": "settings", "model": "/settings.toml", "unit": 1}
+    device = {"name": "settings", "model": "/settings.toml", "unit_id": 1}
     options["modbus_poller"]["lines"][1]["devices"].append(device)
     for line in options["modbus_poller"]["lines"]:
         for one in line["devices"]:
@@ -220,7 +220,7 @@ def test_every_device_is_shown_with_unit_class_and_values(house: House) -> None:
 
 def test_home_assistant_takes_what_our_table_says(house: House) -> None:
     units, states = json.loads(house.project.execute("homeassistant", "python", "-c", core.TABLES))
-    for name, rule in classes.RULES.items():
+    for name, rule in device_classes.RULES.items():
         assert rule.units <= set(units[name]), name
         assert rule.states <= set(states[name]), name
 

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from scripts import tools
-from tests.conftest import free_port
+from tests.conftest import free_port, optional_program
 
 NOBODY = 65534  # PostgreSQL refuses to run as root
 START_SECONDS = 60.0
@@ -23,18 +22,6 @@ SETTINGS = (
     "log_min_messages=fatal",
     "jit=off",
 )
-
-
-def program(name: str) -> str:
-    """Where a program of the server is: on the PATH, in .tools, or where Debian puts it; the newest one."""
-    try:
-        return tools.found(name)
-    except FileNotFoundError:
-        versions = Path("/usr/lib/postgresql").glob(f"*/bin/{name}")
-        found = max(versions, key=lambda path: int(path.parts[-3]), default=None)
-        if found is None:
-            raise
-        return str(found)
 
 
 class Server:
@@ -52,7 +39,18 @@ class Server:
                 os.chown(path, NOBODY, NOBODY)
         self._port = free_port()
         made = subprocess.run(
-            [program("initdb"), "--no-sync", "-A", "trust", "-U", "heliograph", "-E", "UTF8", "--locale=C", self._data],
+            [
+                optional_program("initdb"),
+                "--no-sync",
+                "-A",
+                "trust",
+                "-U",
+                "heliograph",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                self._data,
+            ],
             user=self._user,
             group=self._user,
             extra_groups=None if self._user is None else [],
@@ -71,7 +69,18 @@ class Server:
         options = [part for setting in SETTINGS for part in ("-c", setting)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [program("postgres"), "-D", self._data, "-h", "127.0.0.1", "-p", str(self._port), "-k", "", *options],
+                [
+                    optional_program("postgres"),
+                    "-D",
+                    self._data,
+                    "-h",
+                    "127.0.0.1",
+                    "-p",
+                    str(self._port),
+                    "-k",
+                    "",
+                    *options,
+                ],
                 user=self._user,
                 group=self._user,
                 extra_groups=None if self._user is None else [],

@@ -14,6 +14,7 @@ import pytest
 
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
+from scripts import tools
 from tests.conftest import LocalBroker, free_port, mosquitto_command
 
 Eventually = Callable[[Callable[[], object]], object]
@@ -272,9 +273,9 @@ def test_a_wrong_password_is_said_once_and_never_shown(
     tmp_path: Path, other_broker: Callable[[str], int], eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
     passwords = tmp_path / "passwords"
-    command = shutil.which("mosquitto_passwd", path=str(Path(mosquitto_command()).parent))
-    assert command
-    subprocess.run([command, "-b", "-c", str(passwords), "a", "right"], check=True, capture_output=True)
+    subprocess.run(
+        [tools.find("mosquitto_passwd"), "-b", "-c", str(passwords), "a", "right"], check=True, capture_output=True
+    )
     passwords.chmod(0o644)
     port = other_broker(f"allow_anonymous false\npassword_file {passwords}")
     with Bus(Broker(port=port, password="right"), "n", "a") as bus:

@@ -14,8 +14,8 @@ from services.api import queries
 from services.api.errors import Refused
 from services.api.live import Feed, Newest
 from services.storage.export_command import matching
+from services.uploader.engine.selection import Selection
 from services.uploader.options import TargetOptions
-from services.uploader.selection import Selection
 
 PART = st.text("ab*", min_size=1, max_size=8)
 NAME = st.text("ab", min_size=1, max_size=8)

@@ -16,6 +16,4 @@ def line(port: str, options: str = "") -> str:
 
 
 def device(name: str, model: str, unit: int = 1, interval: float = 0.5) -> str:
-    return (
-        f'[[modbus_poller.lines.devices]]\nname = "{name}"\nmodel = "{model}"\nunit = {unit}\ninterval = {interval}\n'
-    )
+    return f'[[modbus_poller.lines.devices]]\nname = "{name}"\nmodel = "{model}"\nunit_id = {unit}\ninterval = {interval}\n'

@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU, FramerType
 
 from services.modbus_poller import client as client_module
-from services.modbus_poller.answers import (
-    Garbled,
+from services.modbus_poller.client import LineClient
+from services.modbus_poller.errors import (
+    ExceptionResponse,
+    InvalidFrame,
     LineDown,
-    Mismatched,
-    Refused,
-    Silent,
+    NoResponse,
+    UnexpectedResponse,
 )
-from services.modbus_poller.client import Client
-from services.modbus_poller.options import Device, Line
+from services.modbus_poller.options import DeviceOptions, LineOptions
 from simulator.device import Device as Simulated
 from simulator.faults import Fault, Kind
 from simulator.registers import Registers
@@ -34,7 +34,7 @@ from tests.modbus_poller.pymodbus_server import PymodbusServer
 
 Framing = Literal["tcp", "rtu"]
 PATIENCE = 1.0  # of a client whose devices are threads of a loaded machine
-DEVICES = (Device(name="it", model="eastron_sdm120"),)
+DEVICES = (DeviceOptions(name="it", model="eastron_sdm120"),)
 
 
 def simulated(name: str, offset: int) -> Simulated:
@@ -49,7 +49,7 @@ def simulated(name: str, offset: int) -> Simulated:
 class Wire:
     """Two simulated units, and a client of their line."""
 
-    def __init__(self, units: dict[int, Simulated], line: Line) -> None:
+    def __init__(self, units: dict[int, Simulated], line: LineOptions) -> None:
         self.units = units
         self.line = line
 
@@ -62,14 +62,14 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
         with SerialLine(units) as serial:
             yield Wire(
                 units,
-                Line(port=serial.path, devices=DEVICES, baud=115200, timeout=timeout),
+                LineOptions(port=serial.path, devices=DEVICES, baud=115200, timeout=timeout),
             )
     else:
         framing = "tcp" if request.param == "tcp" else "rtu"
         with TcpServer(units, framing="tcp" if framing == "tcp" else "rtu") as server:
             yield Wire(
                 units,
-                Line(
+                LineOptions(
                     port=f"{request.param}://127.0.0.1:{server.port}",
                     devices=DEVICES,
                     timeout=timeout,
@@ -78,7 +78,7 @@ def wire(request: pytest.FixtureRequest) -> Iterator[Wire]:
 
 
 def test_each_function_reads_its_table(wire: Wire) -> None:
-    with Client(wire.line) as client:
+    with LineClient(wire.line) as client:
         assert client.read(1, 4, 10, 3) == [10, 11, 12]
         assert client.read(2, 4, 10, 3) == [510, 511, 512]
         assert client.read(1, 3, 10, 1) == [1010]
@@ -88,26 +88,26 @@ def test_each_function_reads_its_table(wire: Wire) -> None:
 
 
 def test_a_refusal_has_its_code(wire: Wire) -> None:
-    with Client(wire.line) as client:
-        with pytest.raises(Refused) as caught:
+    with LineClient(wire.line) as client:
+        with pytest.raises(ExceptionResponse) as caught:
             client.read(1, 4, 90, 20)
         assert caught.value.code == 2
         assert client.read(1, 4, 10, 1) == [10]
 
 
 def test_a_unit_that_is_not_there_is_silent(wire: Wire) -> None:
-    with Client(wire.line) as client:
-        with pytest.raises(Silent):
+    with LineClient(wire.line) as client:
+        with pytest.raises(NoResponse):
             client.read(9, 4, 0, 1)
         assert client.read(1, 4, 10, 1) == [10]
 
 
 @pytest.mark.parametrize("kind", ["silence", "noise", "crc", "half"])
 def test_a_disturbed_answer_is_never_a_value_and_the_next_one_is_right(wire: Wire, kind: Kind) -> None:
-    with Client(wire.line) as client:
+    with LineClient(wire.line) as client:
         wire.units[1].fault = Fault(kind)
         for _ in range(2):
-            with suppress(Silent, Garbled):
+            with suppress(NoResponse, InvalidFrame):
                 assert client.read(1, 4, 10, 3) == [10, 11, 12]
             assert client.read(2, 4, 20, 3) == [520, 521, 522]
         wire.units[1].fault = Fault()
@@ -115,12 +115,12 @@ def test_a_disturbed_answer_is_never_a_value_and_the_next_one_is_right(wire: Wir
 
 
 def test_silence_and_noise_are_told_apart(wire: Wire) -> None:
-    with Client(wire.line) as client:
+    with LineClient(wire.line) as client:
         wire.units[1].fault = Fault("silence")
-        with pytest.raises(Silent):
+        with pytest.raises(NoResponse):
             client.read(1, 4, 10, 3)
         wire.units[1].fault = Fault("half")
-        with pytest.raises(Garbled):
+        with pytest.raises(InvalidFrame):
             client.read(1, 4, 10, 3)
 
 
@@ -131,8 +131,8 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next(framing: Framing) -
     with TcpServer(units, framing=framing) as server:
         units[1].fault = Fault("slow", 2.0)
         port = f"{scheme}://127.0.0.1:{server.port}"
-        with Client(Line(port=port, devices=DEVICES, timeout=PATIENCE)) as client:
-            with pytest.raises(Silent):
+        with LineClient(LineOptions(port=port, devices=DEVICES, timeout=PATIENCE)) as client:
+            with pytest.raises(NoResponse):
                 client.read(1, 4, 10, 3)
             units[1].fault = Fault()
             assert client.read(1, 4, 40, 3) == [40, 41, 42]
@@ -144,15 +144,15 @@ def test_an_answer_that_comes_late_on_a_serial_line_is_thrown_away(monkeypatch: 
     late, good = [frame(1, 4, 2, 0, 7)], frame(1, 4, 2, 0, 8)
 
     def sleep(seconds: float) -> None:
-        if seconds == client_module.SETTLE_SECONDS and late:
+        if seconds == client_module.SILENCE_SECONDS and late:
             os.write(ours, late.pop())
             select.select([theirs], [], [], 30)
         time.sleep(seconds)
 
     monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     try:
-        with Client(Line(port=os.ttyname(theirs), devices=DEVICES, baud=115200, timeout=PATIENCE)) as client:
-            with pytest.raises(Silent):
+        with LineClient(LineOptions(port=os.ttyname(theirs), devices=DEVICES, baud=115200, timeout=PATIENCE)) as client:
+            with pytest.raises(NoResponse):
                 client.read(1, 4, 0, 1)
             assert not late
             answering = threading.Thread(target=lambda: (os.read(ours, 300), os.write(ours, good)))
@@ -167,8 +167,8 @@ def test_an_answer_that_comes_late_on_a_serial_line_is_thrown_away(monkeypatch: 
 
 def test_a_real_server_is_read_with_rtu_frames_over_tcp() -> None:
     with PymodbusServer({4: {7: 1234, 8: 99}}, FramerType.RTU) as server:
-        line = Line(port=f"rtu+tcp://127.0.0.1:{server.port}", devices=DEVICES, timeout=10.0)
-        with Client(line) as client:
+        line = LineOptions(port=f"rtu+tcp://127.0.0.1:{server.port}", devices=DEVICES, timeout=10.0)
+        with LineClient(line) as client:
             assert client.read(1, 4, 7, 2) == [1234, 99]
 
 
@@ -213,8 +213,8 @@ def frame(unit: int, *pdu: int) -> bytes:
     return body + FramerRTU.compute_CRC(body).to_bytes(2, "big")
 
 
-def line_of(server: Answering) -> Line:
-    return Line(port=f"rtu+tcp://127.0.0.1:{server.port}", devices=DEVICES, timeout=10.0)
+def line_of(server: Answering) -> LineOptions:
+    return LineOptions(port=f"rtu+tcp://127.0.0.1:{server.port}", devices=DEVICES, timeout=10.0)
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def line_of(server: Answering) -> Line:
     ],
 )
 def test_a_sound_answer_to_another_question_is_no_value(answer: bytes) -> None:
-    with Answering(answer) as server, Client(line_of(server)) as client, pytest.raises(Mismatched):
+    with Answering(answer) as server, LineClient(line_of(server)) as client, pytest.raises(UnexpectedResponse):
         client.read(1, 4, 0, 2)
 
 
@@ -236,28 +236,28 @@ def test_a_sound_answer_to_another_question_is_no_value(answer: bytes) -> None:
 def test_a_wrong_number_of_bits_is_no_value(count: int, data: tuple[int, ...]) -> None:
     with (
         Answering(frame(1, 2, *data)) as server,
-        Client(line_of(server)) as client,
-        pytest.raises(Mismatched),
+        LineClient(line_of(server)) as client,
+        pytest.raises(UnexpectedResponse),
     ):
         client.read(1, 2, 0, count)
 
 
 @pytest.mark.parametrize("code", [10, 11])
 def test_a_gateway_that_speaks_for_a_silent_device_is_a_silence(code: int) -> None:
-    with Answering(frame(1, 0x84, code)) as server, Client(line_of(server)) as client, pytest.raises(Silent):
+    with Answering(frame(1, 0x84, code)) as server, LineClient(line_of(server)) as client, pytest.raises(NoResponse):
         client.read(1, 4, 0, 2)
 
 
 def test_a_connection_that_was_closed_while_idle_is_opened_again() -> None:
     good = frame(1, 4, 2, 0, 7)
-    with Answering(good, b"", good) as server, Client(line_of(server)) as client:
+    with Answering(good, b"", good) as server, LineClient(line_of(server)) as client:
         assert client.read(1, 4, 0, 1) == [7]
         assert client.read(1, 4, 0, 1) == [7]
         assert server.requests == 3
 
 
 def test_a_device_behind_which_the_connection_always_closes_is_silent() -> None:
-    with Answering(b"", b"") as server, Client(line_of(server)) as client, pytest.raises(Silent):
+    with Answering(b"", b"") as server, LineClient(line_of(server)) as client, pytest.raises(NoResponse):
         client.read(1, 4, 0, 1)
 
 
@@ -269,10 +269,10 @@ def test_a_device_behind_which_the_connection_always_closes_is_silent() -> None:
 def test_no_bytes_whatever_are_more_than_a_set_aside(answers: list[bytes], framer: FramerType) -> None:
     scheme = "rtu+tcp" if framer == FramerType.RTU else "tcp"
     with Answering(*answers) as server:
-        line = Line(port=f"{scheme}://127.0.0.1:{server.port}", devices=DEVICES, timeout=0.01)
-        with Client(line) as client:
+        line = LineOptions(port=f"{scheme}://127.0.0.1:{server.port}", devices=DEVICES, timeout=0.01)
+        with LineClient(line) as client:
             for _ in answers:
-                with suppress(Silent, Garbled, Mismatched, Refused):
+                with suppress(NoResponse, InvalidFrame, UnexpectedResponse, ExceptionResponse):
                     client.read(1, 4, 0, 2)
 
 
@@ -281,11 +281,11 @@ def test_no_bytes_whatever_are_more_than_a_set_aside(answers: list[bytes], frame
 def test_no_noise_on_a_serial_line_is_more_than_a_set_aside(noise: bytes) -> None:
     ours, theirs = os.openpty()
     try:
-        line = Line(port=os.ttyname(theirs), devices=DEVICES, baud=115200, timeout=0.01)
-        with Client(line) as client:
+        line = LineOptions(port=os.ttyname(theirs), devices=DEVICES, baud=115200, timeout=0.01)
+        with LineClient(line) as client:
             answering = threading.Thread(target=lambda: (os.read(ours, 300), os.write(ours, noise)))
             answering.start()
-            with suppress(Silent, Garbled, Mismatched, Refused):
+            with suppress(NoResponse, InvalidFrame, UnexpectedResponse, ExceptionResponse):
                 client.read(1, 4, 0, 2)
             answering.join()
     finally:
@@ -294,35 +294,35 @@ def test_no_noise_on_a_serial_line_is_more_than_a_set_aside(noise: bytes) -> Non
 
 
 def test_a_port_that_is_not_there_is_a_line_that_is_down(tmp_path: Path) -> None:
-    line = Line(port=str(tmp_path / "ttyUSB9"), devices=DEVICES)
-    with pytest.raises(LineDown, match="No such file"), Client(line):
+    line = LineOptions(port=str(tmp_path / "ttyUSB9"), devices=DEVICES)
+    with pytest.raises(LineDown, match="No such file"), LineClient(line):
         pass
 
 
 def test_a_file_that_is_no_port_is_a_line_that_is_down(tmp_path: Path) -> None:
     (tmp_path / "tty").touch()
-    with pytest.raises(LineDown), Client(Line(port=str(tmp_path / "tty"), devices=DEVICES)):
+    with pytest.raises(LineDown), LineClient(LineOptions(port=str(tmp_path / "tty"), devices=DEVICES)):
         pass
 
 
 def test_a_host_that_refuses_is_a_line_that_is_down() -> None:
-    line = Line(port=f"tcp://127.0.0.1:{free_port()}", devices=DEVICES)
-    with pytest.raises(LineDown, match="refused"), Client(line):
+    line = LineOptions(port=f"tcp://127.0.0.1:{free_port()}", devices=DEVICES)
+    with pytest.raises(LineDown, match="refused"), LineClient(line):
         pass
 
 
 def test_a_port_that_goes_away_is_a_line_that_is_down() -> None:
     with SerialLine({1: simulated("one", 0)}) as serial:
-        line = Line(port=serial.path, devices=DEVICES, timeout=0.3)
-        client = Client(line)
+        line = LineOptions(port=serial.path, devices=DEVICES, timeout=0.3)
+        client = LineClient(line)
         client.__enter__()
         assert client.read(1, 4, 5, 1) == [5]
-    with pytest.raises(LineDown), client:
+    with pytest.raises(LineDown, match="Input/output error"), client:
         client.read(1, 4, 5, 1)
 
 
 def test_a_port_in_use_says_so() -> None:
     with SerialLine({}) as serial:
-        line = Line(port=serial.path, devices=DEVICES)
-        with Client(line), pytest.raises(LineDown, match="exclusively"), Client(line):
+        line = LineOptions(port=serial.path, devices=DEVICES)
+        with LineClient(line), pytest.raises(LineDown, match="in use by another program"), LineClient(line):
             pass

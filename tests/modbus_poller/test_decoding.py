@@ -8,12 +8,12 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.modbus_poller import decoding
-from services.modbus_poller.models import Head, Model, Register
+from services.modbus_poller.models import Header, Model, Register
 
 
-def model(words: Any = "high first", **options: Any) -> Model:
+def model(word_order: Any = "big", **options: Any) -> Model:
     return Model(
-        Head(model="M", document="D", words=words),
+        Header(model="M", document="D", word_order=word_order),
         {"x": Register(address=0, **options)},
     )
 
@@ -30,14 +30,14 @@ def model(words: Any = "high first", **options: Any) -> Model:
         ({"type": "int16", "scale": 0.01}, [0xFC18], -10.0),
         ({"type": "uint32", "scale": 0.01}, [0x0001, 0x86A0], 1000.0),
         (
-            {"type": "int32", "words": "low first", "scale": 0.01},
+            {"type": "int32", "word_order": "little", "scale": 0.01},
             [0xFF38, 0xFFFF],
             -2.0,
         ),
         ({"type": "uint64"}, [0, 0, 1, 0], 65536),
         ({"type": "float32"}, [0x449A, 0x5000], 1234.5),
         ({"type": "float32"}, [0x4366, 0x6666], 230.4),
-        ({"type": "float32", "words": "low first"}, [0x6666, 0x4366], 230.4),
+        ({"type": "float32", "word_order": "little"}, [0x6666, 0x4366], 230.4),
         ({"type": "float32", "scale": 0.001}, [0x4366, 0x6666], 0.2304),
         ({"bits": "3-2"}, [0b1000], 2),
         ({"bits": "15"}, [0x8000], True),
@@ -85,7 +85,7 @@ def test_a_scaled_integer_is_the_closest_float_to_the_exact_decimal(number: int,
 @given(
     st.lists(st.integers(0, 0xFFFF), min_size=4, max_size=4),
     st.sampled_from(["uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"]),
-    st.sampled_from(["high first", "low first"]),
+    st.sampled_from(["big", "little"]),
     st.sampled_from([1, 0.01, 1e300, -3]),
 )
 def test_any_registers_are_a_finite_value_or_a_value_error(raw: list[int], kind: str, order: str, scale: float) -> None:

@@ -6,10 +6,10 @@ import pytest
 
 from heliograph import units
 from services.modbus_poller import models
-from services.modbus_poller.client import Client
-from services.modbus_poller.options import Device, Line
-from services.modbus_poller.polling import Polled
-from services.modbus_poller.reads import Block
+from services.modbus_poller.client import LineClient
+from services.modbus_poller.options import DeviceOptions, LineOptions
+from services.modbus_poller.polling import PolledDevice
+from services.modbus_poller.reads import ReadRequest
 from tests.modbus_poller.pymodbus_server import PymodbusServer
 
 FORMATS = {
@@ -34,7 +34,7 @@ def raw_number(type_name: str, choice: random.Random) -> int | float:
 def words(type_name: str, number: int | float, order: str) -> list[int]:
     data = struct.pack(f">{FORMATS[type_name]}", number)
     found = list(struct.unpack(f">{len(data) // 2}H", data))
-    return found[::-1] if order == "low first" else found
+    return found[::-1] if order == "little" else found
 
 
 def meaning(register: models.Register, number: int | float, bit: bool) -> object:
@@ -71,33 +71,34 @@ def test_every_channel_of_a_device_file_comes_out_as_it_went_in(name: str, seed:
             number = numbers[where] = raw_number(register.type, choice)
             if function in models.BITS:
                 number = numbers[where] = int(number) & 1
-            for i, word in enumerate(words(register.type, number, model.head.words)):
+            for i, word in enumerate(words(register.type, number, model.header.word_order)):
                 assert table.setdefault(register.address + i, word) == word
         expected[channel] = meaning(register, numbers[where], function in models.BITS)
-    device = Device(name="it", model=name)
-    polled = Polled(device)
+    device = DeviceOptions(name="it", model=name)
+    polled = PolledDevice(device)
     requests = []
     with (
         PymodbusServer(tables) as server,
-        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
+        LineClient(LineOptions(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
     ):
 
-        def read(block: Block) -> list[int]:
+        def read(block: ReadRequest) -> list[int]:
             requests.append(block)
             return client.read(1, block.function, block.address, block.count)
 
         result = polled.poll(read, 0)
         assert not polled.probe(read)
     assert result.failure == ""
-    assert result.bad == []
+    assert result.invalid == []
     assert result.values == expected
-    assert all(block.count <= model.head.largest for block in requests)
+    assert all(block.count <= model.header.max_registers for block in requests)
 
 
 @pytest.mark.parametrize("name", models.names())
 def test_every_device_file_names_its_document_and_units_that_exist(name: str) -> None:
     model = models.load(name)
-    assert model.head.document
+    assert model.header.document
+    assert model.header.products
     for channel in model.registers:
         meaning = model.channel(channel)
         assert units.DEVICE_CLASSES[meaning.unit] is not None
@@ -118,25 +119,27 @@ def test_there_are_device_files_for_twenty_products() -> None:
     assert len(models.names()) >= 20
 
 
-WRITABLE = [(name, channel) for name in models.names() for channel, r in models.load(name).registers.items() if r.write]
+WRITABLE = [
+    (name, channel) for name in models.names() for channel, r in models.load(name).registers.items() if r.writable
+]
 
 
 @pytest.mark.parametrize(("name", "channel"), WRITABLE)
 def test_every_writable_channel_is_written_within_its_limits_and_reads_back(name: str, channel: str) -> None:
     model = models.load(name)
     register = model.registers[channel]
-    device = Device(name="it", model=name)
-    polled = Polled(device)
-    assert register.write
-    low, high = map(int, register.write)
+    device = DeviceOptions(name="it", model=name)
+    polled = PolledDevice(device)
+    assert register.writable
+    low, high = map(int, register.writable)
     bit = model.function(channel) in models.BITS
     tables = {model.function(channel): dict.fromkeys(range(register.address, register.address + 16), 0)}
     with (
         PymodbusServer(tables) as server,
-        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
+        LineClient(LineOptions(port=f"tcp://127.0.0.1:{server.port}", devices=(device,), timeout=10.0)) as client,
     ):
 
-        def read(block: Block) -> list[int]:
+        def read(block: ReadRequest) -> list[int]:
             return client.read(1, block.function, block.address, block.count)
 
         def write(function: int, address: int, words: list[int]) -> None:
@@ -155,11 +158,11 @@ def test_every_writable_channel_is_written_within_its_limits_and_reads_back(name
 def test_the_tracer_is_read_in_the_blocks_of_its_document() -> None:
     asked = []
 
-    def read(block: Block) -> list[int]:
+    def read(block: ReadRequest) -> list[int]:
         asked.append((block.function, block.address, block.count))
         return [0] * block.count
 
-    polled = Polled(Device(name="it", model="epever_tracer"))
+    polled = PolledDevice(DeviceOptions(name="it", model="epever_tracer"))
     polled.poll(read, 0.0)
     first, asked = asked, []
     polled.poll(read, 10.0)
@@ -182,10 +185,10 @@ def test_the_tracer_is_read_in_the_blocks_of_its_document() -> None:
 def test_a_meter_is_read_in_few_requests_of_whole_values(name: str, requests: int) -> None:
     asked = []
 
-    def read(block: Block) -> list[int]:
+    def read(block: ReadRequest) -> list[int]:
         asked.append(block)
         return [0] * block.count
 
-    Polled(Device(name="it", model=name)).poll(read, 0.0)
+    PolledDevice(DeviceOptions(name="it", model=name)).poll(read, 0.0)
     assert len(asked) == requests
     assert all(b.address % 2 == 0 and b.count % 2 == 0 for b in asked)

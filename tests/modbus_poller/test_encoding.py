@@ -14,14 +14,14 @@ from services.modbus_poller.models import Model
 def model(tmp_path: Path) -> Model:
     file = tmp_path / "device.toml"
     file.write_text(
-        '[device]\nmodel = "it"\ndocument = "none"\ntable = "holding"\nwords = "low first"\n[channels]\n'
-        "limit = { address = 0, scale = 0.1, offset = -10, write = [-10, 100] }\n"
-        'power = { address = 1, type = "int32", write = [-70000, 70000] }\n'
-        'ratio = { address = 3, type = "float32", write = [0, 1] }\n'
-        'mode = { address = 5, texts = { 1 = "on", 4 = "off" }, write = [1, 4] }\n'
-        "wide = { address = 6, write = [0, 100000] }\n"
+        '[device]\nmodel = "it"\ndocument = "none"\ntable = "holding"\nword_order = "little"\n[channels]\n'
+        "limit = { address = 0, scale = 0.1, offset = -10, writable = [-10, 100] }\n"
+        'power = { address = 1, type = "int32", writable = [-70000, 70000] }\n'
+        'ratio = { address = 3, type = "float32", writable = [0, 1] }\n'
+        'mode = { address = 5, texts = { 1 = "on", 4 = "off" }, writable = [1, 4] }\n'
+        "wide = { address = 6, writable = [0, 100000] }\n"
         "seen = { address = 7 }\n"
-        'relay = { address = 8, table = "coil", write = [0, 1] }\n'
+        'relay = { address = 8, table = "coil", writable = [0, 1] }\n'
     )
     return models.load(str(file))
 
@@ -54,8 +54,8 @@ def test_a_value_becomes_registers_that_say_it(model: Model, channel: str, value
         ("mode", "maybe", "expected on, off"),
         ("mode", 2, "expected on, off"),
         ("wide", 65536, "65536 does not fit into uint16"),
-        ("seen", 1, "it can only be read"),
-        ("none", 1, "there is no such channel"),
+        ("seen", 1, "it is read-only"),
+        ("none", 1, "no such channel"),
         ("relay", "on", "expected true or false"),
         ("relay", 2, "expected true or false"),
     ],
@@ -68,9 +68,9 @@ def test_what_cannot_be_written_says_why(model: Model, channel: str, value: Valu
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ('a = { address = 0, table = "input", write = [0, 1] }', "only a coil or a holding register"),
-        ("a = { address = 0, write = [1, 0] }", "expected the lowest and the highest"),
-        ('a = { address = 0, bits = "3-0", write = [0, 1] }', "not of a part of a word"),
+        ('a = { address = 0, table = "input", writable = [0, 1] }', "only a coil or a holding register"),
+        ("a = { address = 0, writable = [1, 0] }", "expected the lowest and the highest"),
+        ('a = { address = 0, bits = "3-0", writable = [0, 1] }', "not of a part of a word"),
         ('a = { address = 0, bits = "3", signed = true }', "only a part of a word"),
     ],
 )
@@ -96,6 +96,6 @@ def test_all_ones_are_no_value_where_the_device_says_so(
     tmp_path: Path, kind: str, words: list[int], value: int | None
 ) -> None:
     file = tmp_path / "device.toml"
-    head = '[device]\nmodel = "it"\ndocument = "none"\nmissing = true\n'
+    head = '[device]\nmodel = "it"\ndocument = "none"\nall_ones_is_null = true\n'
     file.write_text(f'{head}[channels]\na = {{ address = 0, type = "{kind}" }}\n')
     assert decoding.value(models.load(str(file)), "a", words) == value

@@ -12,22 +12,24 @@ from pymodbus.framer import FramerRTU
 
 from heliograph import topics
 from heliograph.messages import encode, is_value
-from services.modbus_poller import identifying, models, sunspec
-from services.modbus_poller.answers import Garbled, Mismatched, Refused, Silent
-from services.modbus_poller.client import Client
-from services.modbus_poller.options import Device, Line
-from services.modbus_poller.polling import Polled
-from services.modbus_poller.reads import Block
-from services.modbus_poller.sunspec_device import SunSpec
+from services.modbus_poller import models
+from services.modbus_poller.client import LineClient
+from services.modbus_poller.errors import ExceptionResponse, InvalidFrame, NoResponse, UnexpectedResponse
+from services.modbus_poller.options import DeviceOptions, LineOptions
+from services.modbus_poller.polling import PolledDevice
+from services.modbus_poller.reads import ReadRequest
+from services.modbus_poller.scan import identify
+from services.modbus_poller.sunspec import models as sunspec
+from services.modbus_poller.sunspec.device import SunSpecDevice
 from tests import fuzzing
 
-ANYONE = (Device(name="it", model="eastron_sdm120"),)
+ANYONE = (DeviceOptions(name="it", model="eastron_sdm120"),)
 TIMEOUT = 0.01
 FUNCTIONS = [1, 2, 3, 4]
 NOBODY: list[Callable[[], Exception]] = [
-    lambda: Silent("no answer"),
-    lambda: Garbled("00"),
-    lambda: Mismatched("1 value"),
+    lambda: NoResponse("no answer"),
+    lambda: InvalidFrame("00"),
+    lambda: UnexpectedResponse("1 value"),
 ]
 CODES = [1, 2, 3, 4, 6, 11]
 EDGES = [0, 1, 0x7FFF, 0x8000, 0xFFFF, 0x7F80, 0xFF80, 0x7FC0, 2000]
@@ -109,11 +111,14 @@ def test_whatever_a_device_answers_is_as_many_registers_as_were_asked_for_or_is_
     place: Callable[[str], AbstractContextManager[str]], framing: str, request: pytest.FixtureRequest
 ) -> None:
     chance = random.Random(5)
-    with place(framing) as name, Client(Line(port=name, devices=ANYONE, baud=115200, timeout=TIMEOUT)) as client:
+    with (
+        place(framing) as name,
+        LineClient(LineOptions(port=name, devices=ANYONE, baud=115200, timeout=TIMEOUT)) as client,
+    ):
 
         def turn() -> None:
             function, count = chance.choice(FUNCTIONS), chance.choice([1, 2, 9, 125])
-            with suppress(Silent, Garbled, Mismatched, Refused):
+            with suppress(NoResponse, InvalidFrame, UnexpectedResponse, ExceptionResponse):
                 if chance.random() < 0.1:
                     client.write(1, chance.choice([5, 6, 16]), 7, [1])
                 found = client.read(1, function, chance.randrange(0xFF00), count)
@@ -128,11 +133,15 @@ class Registers:
 
     def __init__(self, seed: int) -> None:
         self._chance = random.Random(seed)
-        self._models = [*sunspec.FAMILIES, sunspec.COMMON, sunspec.END, 9999]
+        self._models = [*sunspec.PREFIXES, sunspec.COMMON, sunspec.END, 9999]
 
-    def read(self, block: Block) -> list[int]:
+    def read(self, block: ReadRequest) -> list[int]:
         if self._chance.random() < 0.02:
-            raise self._chance.choice(NOBODY)() if self._chance.random() < 0.5 else Refused(self._chance.choice(CODES))
+            raise (
+                self._chance.choice(NOBODY)()
+                if self._chance.random() < 0.5
+                else ExceptionResponse(self._chance.choice(CODES))
+            )
         if block.count == 2 and block.address in sunspec.BASES and self._chance.random() < 0.8:
             return list(sunspec.MARKER)
         if block.count == 2 and self._chance.random() < 0.8:
@@ -143,21 +152,21 @@ class Registers:
         return self._chance.choice(EDGES) if self._chance.random() < 0.3 else self._chance.randrange(0x10000)
 
 
-def check(polled: Polled, registers: Registers, now: float) -> None:
+def check(polled: PolledDevice, registers: Registers, now: float) -> None:
     result = polled.poll(registers.read, now)
     assert all(topics.is_channel(name) and is_value(value) for name, value in result.values.items())
-    assert all(isinstance(bad.why, str) and isinstance(bad.what, str) for bad in result.bad)
+    assert all(isinstance(bad.why, str) and isinstance(bad.what, str) for bad in result.invalid)
     encode(polled.info("modbus_poller"))
 
 
 @pytest.mark.timeout(1200)
 def test_a_sunspec_map_whatever_is_in_it_has_values_that_can_be_published(request: pytest.FixtureRequest) -> None:
-    registers, kept, turns = Registers(4), SunSpec(Device(name="it", model="sunspec")), iter(range(10**9))
+    registers, kept, turns = Registers(4), SunSpecDevice(DeviceOptions(name="it", model="sunspec")), iter(range(10**9))
 
     def turn() -> None:
         now = float(next(turns))
         check(kept, registers, 10 * now)
-        fresh = SunSpec(Device(name="it", model="sunspec"))
+        fresh = SunSpecDevice(DeviceOptions(name="it", model="sunspec"))
         for again in range(3):
             check(fresh, registers, 10.0 * again)
         sunspec.points.cache_clear()  # which has a limit of its own
@@ -169,12 +178,12 @@ def test_a_sunspec_map_whatever_is_in_it_has_values_that_can_be_published(reques
 def test_every_model_makes_values_that_can_be_published_of_any_registers(request: pytest.FixtureRequest) -> None:
     registers, turns = Registers(5), iter(range(10**9))
     known = [name for name in models.names() if name != models.SUNSPEC]
-    kept = [Polled(Device(name="it", model=name)) for name in known]
+    kept = [PolledDevice(DeviceOptions(name="it", model=name)) for name in known]
 
     def turn() -> None:
         number = next(turns)
         check(kept[number % len(kept)], registers, 10.0 * number)
-        check(Polled(Device(name="it", model=known[number % len(known)])), registers, 0.0)
+        check(PolledDevice(DeviceOptions(name="it", model=known[number % len(known)])), registers, 0.0)
 
     assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
 
@@ -184,7 +193,7 @@ def test_a_device_with_anything_in_its_registers_is_one_of_the_models_or_none(re
     registers = Registers(6)
 
     def turn() -> None:
-        found = identifying.best(registers.read, models.names())
+        found = identify.best_match(registers.read, models.names())
         assert found is None or found.model in (*models.names(), models.SUNSPEC)
 
     assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH

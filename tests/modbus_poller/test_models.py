@@ -18,7 +18,7 @@ def load(folder: Path, text: str) -> models.Model:
 
 def test_a_file_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
     model = load(tmp_path, HEAD + CHANNELS)
-    assert model.head.model == "M"
+    assert model.header.model == "M"
     assert model.channel("volts").kind == "gauge"
 
 
@@ -69,11 +69,11 @@ def test_a_counter_begins_again_where_its_registers_are_full(tmp_path: Path, lin
         (CHANNELS, ["[device]", "missing: model"]),
         (HEAD + CHANNELS + "[more]\n", ["no such section: more"]),
         (HEAD + "wrods = 1\n" + CHANNELS, ["[device]", "no such option: wrods"]),
-        (HEAD + 'words = "odd"\n' + CHANNELS, ["[device]", "words"]),
-        (HEAD + "largest = 0\n" + CHANNELS, ["largest"]),
-        (HEAD + "largest = 126\n" + CHANNELS, ["largest"]),
-        (HEAD + "gap = -1\n" + CHANNELS, ["gap"]),
-        (HEAD + "pause = nan\n" + CHANNELS, ["pause"]),
+        (HEAD + 'word_order = "odd"\n' + CHANNELS, ["[device]", "word_order"]),
+        (HEAD + "max_registers = 0\n" + CHANNELS, ["max_registers"]),
+        (HEAD + "max_registers = 126\n" + CHANNELS, ["max_registers"]),
+        (HEAD + "max_gap = -1\n" + CHANNELS, ["max_gap"]),
+        (HEAD + "request_delay = nan\n" + CHANNELS, ["request_delay"]),
         (HEAD + "baud = 0\n" + CHANNELS, ["baud"]),
         (HEAD + 'probe = "amps"\n' + CHANNELS, ["probe", "amps"]),
         (HEAD + "[channels]\nVolts = { address = 1 }\n", ["'Volts'"]),
@@ -101,8 +101,8 @@ def test_a_counter_begins_again_where_its_registers_are_full(tmp_path: Path, lin
             ["[v]", "coil is one bit"],
         ),
         (
-            HEAD + 'largest = 1\n[channels]\nv = { address = 1, type = "float32" }\n',
-            ["[v] type", "largest"],
+            HEAD + 'max_registers = 1\n[channels]\nv = { address = 1, type = "float32" }\n',
+            ["[v] type", "max_registers"],
         ),
     ],
 )

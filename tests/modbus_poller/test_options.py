@@ -4,7 +4,7 @@ import pytest
 
 from heliograph import config
 from heliograph.errors import ConfigError
-from services.modbus_poller.options import Line, ModbusPoller
+from services.modbus_poller.options import LineOptions, ModbusPoller
 
 LINE = '[[modbus_poller.lines]]\nport = "/dev/ttyUSB0"\n'
 DEVICE = '[[modbus_poller.lines.devices]]\nname = "meter"\nmodel = "eastron_sdm120"\n'
@@ -16,11 +16,11 @@ def load(text: str, folder: Path) -> ModbusPoller:
     return config.section(ModbusPoller, config.read(file), "modbus_poller", file)
 
 
-def line(text: str, folder: Path) -> Line:
+def line(text: str, folder: Path) -> LineOptions:
     return load(text, folder).lines[0]
 
 
-def with_port(port: str, folder: Path) -> Line:
+def with_port(port: str, folder: Path) -> LineOptions:
     return line(LINE.replace("/dev/ttyUSB0", port) + DEVICE, folder)
 
 
@@ -43,9 +43,9 @@ def test_a_line_runs_at_the_speed_its_devices_are_delivered_with(
     tmp_path: Path,
 ) -> None:
     tracer = DEVICE.replace("eastron_sdm120", "epever_tracer")
-    assert line(LINE + DEVICE, tmp_path).speed == 2400
-    assert line(LINE + tracer, tmp_path).speed == 115200
-    assert line(LINE + "baud = 9600\n" + tracer, tmp_path).speed == 9600
+    assert line(LINE + DEVICE, tmp_path).baudrate == 2400
+    assert line(LINE + tracer, tmp_path).baudrate == 115200
+    assert line(LINE + "baud = 9600\n" + tracer, tmp_path).baudrate == 9600
 
 
 @pytest.mark.parametrize(
@@ -64,24 +64,24 @@ def test_a_line_runs_at_the_speed_its_devices_are_delivered_with(
         (LINE + "stopbits = 3\n" + DEVICE, ["lines[0].stopbits"]),
         (LINE + "timeout = 0\n" + DEVICE, ["lines[0]", "timeout"]),
         (LINE + "timeout = nan\n" + DEVICE, ["lines[0]", "timeout"]),
-        (LINE + "pause = 11\n" + DEVICE, ["lines[0]", "pause"]),
+        (LINE + "request_delay = 11\n" + DEVICE, ["lines[0]", "request_delay"]),
         (LINE + DEVICE + 'colour = "red"\n', ["devices[0]", "no such option: colour"]),
-        (LINE + DEVICE + "unit = 256\n", ["devices[0]", "unit"]),
-        (LINE + DEVICE + "unit = 0\n", ["lines[0]", "unit 0 of meter"]),
+        (LINE + DEVICE + "unit_id = 256\n", ["devices[0]", "unit_id: 256"]),
+        (LINE + DEVICE + "unit_id = 0\n", ["lines[0]", "unit_id 0 of meter"]),
         (LINE + DEVICE + "interval = 0\n", ["devices[0]", "interval"]),
         (LINE + DEVICE + "interval = inf\n", ["devices[0]", "interval"]),
         (LINE + DEVICE.replace("meter", "a/b"), ["devices[0]", "'a/b'"]),
         (LINE + DEVICE.replace("meter", ""), ["devices[0]", "not a name"]),
         (LINE + DEVICE.replace("sdm120", "sdm"), ["devices[0]", "epever_tracer"]),
         (LINE + DEVICE.replace("eastron_sdm120", "x/y.toml"), ["devices[0]", "x/y"]),
-        (LINE + DEVICE + DEVICE, ["lines[0]", "unit 1 stands there twice"]),
-        (LINE + DEVICE + DEVICE + "unit = 2\n", ["device 'meter'", "twice"]),
+        (LINE + DEVICE + DEVICE, ["lines[0]", "unit_id 1 is used twice"]),
+        (LINE + DEVICE + DEVICE + "unit_id = 2\n", ["device 'meter'", "twice"]),
         (
             LINE + DEVICE + LINE + DEVICE.replace("meter", "two"),
             ["port '/dev/ttyUSB0'", "twice"],
         ),
         (
-            LINE + DEVICE + DEVICE.replace("meter", "two").replace("eastron_sdm120", "epever_tracer") + "unit = 2\n",
+            LINE + DEVICE + DEVICE.replace("meter", "two").replace("eastron_sdm120", "epever_tracer") + "unit_id = 2\n",
             ["baud: missing", "2400 and 115200"],
         ),
     ],

@@ -4,21 +4,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.modbus_poller.answers import (
-    Garbled,
-    Mismatched,
-    Refused,
-    Silent,
+from services.modbus_poller.errors import (
+    ExceptionResponse,
+    InvalidFrame,
+    NoResponse,
+    UnexpectedResponse,
 )
-from services.modbus_poller.options import Device
-from services.modbus_poller.polling import Polled
-from services.modbus_poller.reads import Block
+from services.modbus_poller.options import DeviceOptions
+from services.modbus_poller.polling import PolledDevice
+from services.modbus_poller.reads import ReadRequest
 
 FILE = """
 [device]
 model = "M"
 document = "D"
-gap = 2
+max_gap = 2
 probe = "b"
 [channels]
 a = { address = 0 }
@@ -26,7 +26,7 @@ b = { address = 1 }
 c = { address = 4 }
 d = { address = 5, type = "float32" }
 e = { address = 50 }
-rated = { address = 100, every = 3600 }
+rated = { address = 100, min_interval = 3600 }
 """
 
 
@@ -39,13 +39,13 @@ class Memory:
         self.trouble: dict[int, list[Exception]] = {}
         self.words: dict[int, int] = {5: 0, 6: 0}
 
-    def __call__(self, block: Block) -> list[int]:
+    def __call__(self, block: ReadRequest) -> list[int]:
         self.asked.append((block.address, block.count))
         if self.trouble.get(block.address):
             raise self.trouble[block.address].pop(0)
         wanted = range(block.address, block.address + block.count)
         if self.lacks.intersection(wanted):
-            raise Refused(2)
+            raise ExceptionResponse(2)
         return [self.words.get(address, address) for address in wanted]
 
     def requests(self) -> list[tuple[int, int]]:
@@ -54,22 +54,22 @@ class Memory:
 
 
 @pytest.fixture
-def polled(tmp_path: Path) -> Polled:
+def polled(tmp_path: Path) -> PolledDevice:
     file = tmp_path / "mine.toml"
     file.write_text(FILE)
-    return Polled(Device(name="it", model=str(file)))
+    return PolledDevice(DeviceOptions(name="it", model=str(file)))
 
 
-def test_a_poll_reads_all_in_few_requests(polled: Polled) -> None:
+def test_a_poll_reads_all_in_few_requests(polled: PolledDevice) -> None:
     memory = Memory()
     result = polled.poll(memory, 0.0)
     assert result.values == {"a": 0, "b": 1, "c": 4, "d": 0.0, "e": 50, "rated": 100}
-    assert not result.bad
+    assert not result.invalid
     assert not result.failure
     assert memory.requests() == [(0, 7), (50, 1), (100, 1)]
 
 
-def test_what_hardly_changes_is_read_rarely(polled: Polled) -> None:
+def test_what_hardly_changes_is_read_rarely(polled: PolledDevice) -> None:
     memory = Memory()
     counts = []
     for tick in range(361):
@@ -79,7 +79,7 @@ def test_what_hardly_changes_is_read_rarely(polled: Polled) -> None:
     assert [tick for tick, count in enumerate(counts) if count] == [0, 360]
 
 
-def test_a_refused_block_is_split_once_and_that_is_remembered(polled: Polled) -> None:
+def test_a_refused_block_is_split_once_and_that_is_remembered(polled: PolledDevice) -> None:
     memory = Memory(lacks={2, 3})
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"a", "b", "c", "d", "e", "rated"}
@@ -87,17 +87,17 @@ def test_a_refused_block_is_split_once_and_that_is_remembered(polled: Polled) ->
     for tick in range(1, 10):
         polled.poll(memory, 10.0 * tick)
         assert memory.requests() == [(0, 2), (4, 3), (50, 1)]
-    assert polled.left_out == []
+    assert polled.unsupported == []
 
 
 def test_a_register_that_does_not_exist_is_left_out_and_not_asked_again(
-    polled: Polled,
+    polled: PolledDevice,
 ) -> None:
     memory = Memory(lacks={1, 50})
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"a", "c", "d", "rated"}
     assert not result.failure
-    assert polled.left_out == ["b", "e"]
+    assert polled.unsupported == ["b", "e"]
     assert set(polled.info("modbus_poller").channels) == {"a", "c", "d", "rated"}
     memory.requests()
     polled.poll(memory, 10.0)
@@ -105,7 +105,7 @@ def test_a_register_that_does_not_exist_is_left_out_and_not_asked_again(
 
 
 def test_a_device_that_refuses_everything_is_not_taken_at_its_word(
-    polled: Polled,
+    polled: PolledDevice,
 ) -> None:
     memory = Memory(lacks=set(range(200)))
     result = polled.poll(memory, 0.0)
@@ -115,75 +115,75 @@ def test_a_device_that_refuses_everything_is_not_taken_at_its_word(
 
 
 def test_a_device_that_is_busy_loses_only_that_block_and_only_now(
-    polled: Polled,
+    polled: PolledDevice,
 ) -> None:
     memory = Memory()
-    memory.trouble = {0: [Refused(6)]}
+    memory.trouble = {0: [ExceptionResponse(6)]}
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"e", "rated"}
-    assert [bad.why for bad in result.bad] == ["exception 6"]
+    assert [bad.why for bad in result.invalid] == ["exception 6 (server device busy)"]
     assert not result.failure
     assert len(polled.poll(memory, 10.0).values) == 5
 
 
-def test_a_silence_ends_the_poll_and_keeps_what_was_read(polled: Polled) -> None:
+def test_a_silence_ends_the_poll_and_keeps_what_was_read(polled: PolledDevice) -> None:
     memory = Memory()
-    memory.trouble = {50: [Silent("no answer in 1 s")]}
+    memory.trouble = {50: [NoResponse("no answer in 1 s")]}
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"a", "b", "c", "d"}
     assert result.failure == "no answer in 1 s"
     assert memory.requests() == [(0, 7), (50, 1)]
 
 
-@pytest.mark.parametrize("trouble", [Garbled("ff"), Mismatched("7 registers")])
-def test_what_was_disturbed_is_asked_for_once_more(polled: Polled, trouble: Exception) -> None:
+@pytest.mark.parametrize("trouble", [InvalidFrame("ff"), UnexpectedResponse("7 registers")])
+def test_what_was_disturbed_is_asked_for_once_more(polled: PolledDevice, trouble: Exception) -> None:
     memory = Memory()
     memory.trouble = {50: [trouble]}
     result = polled.poll(memory, 0.0)
     assert len(result.values) == 6
-    assert not result.bad
+    assert not result.invalid
     assert memory.requests() == [(0, 7), (50, 1), (50, 1), (100, 1)]
 
 
-def test_noise_twice_is_set_aside_and_ends_the_poll(polled: Polled) -> None:
+def test_noise_twice_is_set_aside_and_ends_the_poll(polled: PolledDevice) -> None:
     memory = Memory()
-    memory.trouble = {50: [Garbled("ff"), Garbled("fe 01")]}
+    memory.trouble = {50: [InvalidFrame("ff"), InvalidFrame("fe 01")]}
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"a", "b", "c", "d"}
-    assert [tuple(bad) for bad in result.bad] == [("noise on the line", "fe 01")]
+    assert [tuple(bad) for bad in result.invalid] == [("not a Modbus response", "fe 01")]
     assert result.failure
 
 
 def test_a_wrong_number_of_registers_is_set_aside_and_the_rest_is_kept(
-    polled: Polled,
+    polled: PolledDevice,
 ) -> None:
     memory = Memory()
-    memory.trouble = {0: [Mismatched("6 registers"), Mismatched("6 registers")]}
+    memory.trouble = {0: [UnexpectedResponse("6 registers"), UnexpectedResponse("6 registers")]}
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"e", "rated"}
     assert not result.failure
-    assert len(result.bad) == 1
-    assert "6 registers" in result.bad[0].what
+    assert len(result.invalid) == 1
+    assert "6 registers" in result.invalid[0].what
 
 
-def test_a_float_that_is_nan_is_set_aside_and_the_rest_is_kept(polled: Polled) -> None:
+def test_a_float_that_is_nan_is_set_aside_and_the_rest_is_kept(polled: PolledDevice) -> None:
     memory = Memory()
     memory.words[5] = 0x7FC0
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"a", "b", "c", "e", "rated"}
-    assert [tuple(bad) for bad in result.bad] == [("nan is not a value", "d: ['7fc0', '0000']")]
+    assert [tuple(bad) for bad in result.invalid] == [("nan is not a value", "d: ['7fc0', '0000']")]
 
 
 @pytest.mark.parametrize(
     ("trouble", "there"),
     [
-        (Silent("silent"), False),
-        (Garbled("ff"), False),
-        (Refused(2), True),
-        (Mismatched("x"), True),
+        (NoResponse("silent"), False),
+        (InvalidFrame("ff"), False),
+        (ExceptionResponse(2), True),
+        (UnexpectedResponse("x"), True),
     ],
 )
-def test_a_probe_is_one_request_and_a_no_is_an_answer(polled: Polled, trouble: Exception, there: bool) -> None:
+def test_a_probe_is_one_request_and_a_no_is_an_answer(polled: PolledDevice, trouble: Exception, there: bool) -> None:
     memory = Memory()
     memory.trouble = {1: [trouble]}
     assert (polled.probe(memory) == "") is there
@@ -192,22 +192,22 @@ def test_a_probe_is_one_request_and_a_no_is_an_answer(polled: Polled, trouble: E
 
 @given(st.data())
 def test_whatever_a_device_does_a_poll_ends_with_a_result(data: st.DataObject) -> None:
-    polled = Polled(Device(name="it", model="epever_tracer"))
+    polled = PolledDevice(DeviceOptions(name="it", model="epever_tracer"))
 
-    def read(block: Block) -> list[int]:
+    def read(block: ReadRequest) -> list[int]:
         answer = data.draw(st.sampled_from(["words", "words", "words", "refused", "none", "noise", "other"]))
         if answer == "refused":
-            raise Refused(data.draw(st.integers(1, 9)))
+            raise ExceptionResponse(data.draw(st.integers(1, 9)))
         if answer == "none":
-            raise Silent("silent")
+            raise NoResponse("silent")
         if answer == "noise":
-            raise Garbled("ff")
+            raise InvalidFrame("ff")
         if answer == "other":
-            raise Mismatched("1 register")
+            raise UnexpectedResponse("1 register")
         return data.draw(st.lists(st.integers(0, 0xFFFF), min_size=block.count, max_size=block.count))
 
     for tick in range(3):
         result = polled.poll(read, 10.0 * tick)
         assert set(result.values) <= set(polled.model.registers)
         for name in result.values:
-            assert name not in polled.left_out
+            assert name not in polled.unsupported

@@ -1,11 +1,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.modbus_poller.reads import Block, Plan, Span, join, split
+from services.modbus_poller.reads import ChannelSpan, ReadPlan, ReadRequest, join, split
 
 SPANS = st.lists(
     st.builds(
-        Span,
+        ChannelSpan,
         st.sampled_from([3, 4]),
         st.integers(0, 300),
         st.sampled_from([1, 2, 4]),
@@ -18,23 +18,23 @@ SPANS = st.lists(
 
 @given(SPANS, st.integers(4, 125), st.integers(0, 10), st.lists(st.integers(0, 300)))
 def test_every_channel_is_read_once_in_blocks_that_keep_the_limits(
-    wanted: list[Span], largest: int, gap: int, breaks: list[int]
+    wanted: list[ChannelSpan], max_registers: int, max_gap: int, split_at: list[int]
 ) -> None:
-    blocks = join(wanted, largest=largest, gap=gap, breaks=breaks)
+    blocks = join(wanted, max_registers=max_registers, max_gap=max_gap, split_at=split_at)
     assert sorted(s for b in blocks for s in b.spans) == sorted(wanted)
     for block in blocks:
-        assert block.count <= largest
+        assert block.count <= max_registers
         end = block.address
         for span in block.spans:
             assert span.function == block.function
-            assert span.address - end <= gap
+            assert span.address - end <= max_gap
             end = max(end, span.end)
-            assert not any(block.address < at <= span.address for at in breaks)
+            assert not any(block.address < at <= span.address for at in split_at)
 
 
 @given(SPANS)
-def test_a_block_can_be_split_until_each_part_works(wanted: list[Span]) -> None:
-    waiting = join(wanted, largest=125, gap=10)
+def test_a_block_can_be_split_until_each_part_works(wanted: list[ChannelSpan]) -> None:
+    waiting = join(wanted, max_registers=125, max_gap=10)
     parts = []
     while waiting:
         block = waiting.pop()
@@ -52,15 +52,15 @@ def test_a_block_can_be_split_until_each_part_works(wanted: list[Span]) -> None:
 
 
 def test_neighbours_are_read_together_and_distant_ones_apart() -> None:
-    a, b, c = Span(4, 0, 2, "a"), Span(4, 6, 2, "b"), Span(4, 17, 2, "c")
-    assert join([c, a, b], largest=20, gap=8) == [Block((a, b)), Block((c,))]
-    assert join([c, a, b], largest=20, gap=9) == [Block((a, b, c))]
-    assert join([c, a, b], largest=18, gap=9) == [Block((a, b)), Block((c,))]
+    a, b, c = ChannelSpan(4, 0, 2, "a"), ChannelSpan(4, 6, 2, "b"), ChannelSpan(4, 17, 2, "c")
+    assert join([c, a, b], max_registers=20, max_gap=8) == [ReadRequest((a, b)), ReadRequest((c,))]
+    assert join([c, a, b], max_registers=20, max_gap=9) == [ReadRequest((a, b, c))]
+    assert join([c, a, b], max_registers=18, max_gap=9) == [ReadRequest((a, b)), ReadRequest((c,))]
 
 
 def test_a_block_is_split_at_its_widest_gap_else_in_the_middle() -> None:
-    spans = [Span(4, at, 1, str(at)) for at in (0, 1, 2, 3, 6, 7)]
-    halves = split(Block(tuple(spans)))
+    spans = [ChannelSpan(4, at, 1, str(at)) for at in (0, 1, 2, 3, 6, 7)]
+    halves = split(ReadRequest(tuple(spans)))
     assert halves
     assert [h.address for h in halves] == [0, 6]
     halves = split(halves[0])
@@ -69,14 +69,14 @@ def test_a_block_is_split_at_its_widest_gap_else_in_the_middle() -> None:
 
 
 def test_channels_in_one_register_are_never_split() -> None:
-    assert split(Block((Span(4, 5, 1, "a"), Span(4, 5, 1, "b")))) is None
+    assert split(ReadRequest((ChannelSpan(4, 5, 1, "a"), ChannelSpan(4, 5, 1, "b")))) is None
 
 
 def test_a_plan_remembers_in_place_what_was_refused() -> None:
-    a, b, c = Span(4, 0, 1, "a"), Span(4, 1, 1, "b"), Span(4, 50, 1, "c")
-    plan = Plan(join([a, b, c], largest=125, gap=0))
-    halves = plan.refused(plan.blocks[0])
-    assert halves == [Block((a,)), Block((b,))]
+    a, b, c = ChannelSpan(4, 0, 1, "a"), ChannelSpan(4, 1, 1, "b"), ChannelSpan(4, 50, 1, "c")
+    plan = ReadPlan(join([a, b, c], max_registers=125, max_gap=0))
+    halves = plan.refused(plan.requests[0])
+    assert halves == [ReadRequest((a,)), ReadRequest((b,))]
     assert plan.refused(halves[1]) == []
-    assert plan.blocks == [Block((a,)), Block((c,))]
-    assert plan.left_out == ["b"]
+    assert plan.requests == [ReadRequest((a,)), ReadRequest((c,))]
+    assert plan.unsupported == ["b"]

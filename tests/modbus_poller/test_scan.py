@@ -8,11 +8,12 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from services.modbus_poller import adapters, identifying, models, scan_command, scanning
-from services.modbus_poller.answers import Refused, Silent
+from services.modbus_poller import models
+from services.modbus_poller.errors import ExceptionResponse, NoResponse
 from services.modbus_poller.options import ModbusPoller
-from services.modbus_poller.reads import Block
-from services.modbus_poller.scanning import Finding, Found
+from services.modbus_poller.reads import ReadRequest
+from services.modbus_poller.scan import adapters, cli, identify, scanner
+from services.modbus_poller.scan.scanner import FoundDevice, ScanResult
 from simulator.device import Device
 from simulator.readings import Meter
 from simulator.registers import Registers
@@ -69,21 +70,21 @@ class Filled:
             if register.type.startswith(("int", "uint")):
                 raw = round(raw) % 2 ** int(register.type[-2:])
             for i, word in enumerate(
-                words(register.type.replace("int", "uint", 1).replace("uuint", "uint"), raw, model.head.words)
+                words(register.type.replace("int", "uint", 1).replace("uuint", "uint"), raw, model.header.word_order)
             ):
                 table.setdefault(register.address + i, word)
 
-    def read(self, block: Block) -> list[int]:
+    def read(self, block: ReadRequest) -> list[int]:
         try:
             table = self.tables[block.function]
             return [table[address] for address in range(block.address, block.address + block.count)]
         except KeyError:
-            raise Refused(2) from None
+            raise ExceptionResponse(2) from None
 
 
 @pytest.mark.parametrize("name", models.names())
 def test_a_device_of_each_file_is_told_from_all_others(name: str) -> None:
-    match = identifying.best(Filled(name).read, models.names())
+    match = identify.best_match(Filled(name).read, models.names())
     assert match
     assert match.model == name
 
@@ -92,37 +93,41 @@ def test_a_sunspec_device_is_known_by_its_marker() -> None:
     there = Map(40000, [103])
     device = Filled("eastron_sdm120")
     device.tables[3] = there.registers
-    match = identifying.best(device.read, models.names())
+    match = identify.best_match(device.read, models.names())
     assert match
     assert match.model == models.SUNSPEC
 
 
 def test_what_makes_no_sense_is_no_model() -> None:
-    def read(block: Block) -> list[int]:
+    def read(block: ReadRequest) -> list[int]:
         return [0xFFFF] * block.count
 
-    assert identifying.best(read, models.names()) is None
+    assert identify.best_match(read, models.names()) is None
 
 
 def test_somebody_is_there_who_says_no_and_nobody_who_says_nothing() -> None:
-    def no(block: Block) -> list[int]:
-        raise Refused(1)
+    def no(block: ReadRequest) -> list[int]:
+        raise ExceptionResponse(1)
 
-    def nothing(block: Block) -> list[int]:
-        raise Silent("no answer")
+    def nothing(block: ReadRequest) -> list[int]:
+        raise NoResponse("no answer")
 
-    assert identifying.is_there(no, scanning.QUESTIONS)
-    assert not identifying.is_there(nothing, scanning.QUESTIONS)
+    assert identify.responds(no, scanner.PROBES)
+    assert not identify.responds(nothing, scanner.PROBES)
 
 
-def scanned(port: str, units: list[int] = UNITS) -> Finding:
-    return scanning.scan(port, units, [9600, 2400], ["none"], 1.0, lambda what: None, lambda: None)
+def scanned(port: str, units: list[int] = UNITS) -> ScanResult:
+    return scanner.scan(port, units, [9600, 2400], ["none"], 1.0, lambda what: None, lambda: None)
 
 
 def test_every_device_of_a_serial_line_is_found() -> None:
     with SerialLine(site()) as line:
         finding = scanned(line.path)
-    assert finding.devices == [Found(1, "epever_tracer"), Found(2, "eastron_sdm120"), Found(3, "eastron_sdm630")]
+    assert finding.devices == [
+        FoundDevice(1, "epever_tracer"),
+        FoundDevice(2, "eastron_sdm120"),
+        FoundDevice(3, "eastron_sdm630"),
+    ]
     assert finding.baud == 9600
 
 
@@ -138,7 +143,7 @@ def test_a_host_that_answers_to_any_address_is_one_device() -> None:
     device = sdm120("any", lambda: METER)
     with TcpServer(dict.fromkeys(range(1, 248), device)) as server:
         finding = scanned(f"tcp://127.0.0.1:{server.port}")
-    assert finding.devices == [Found(1, "eastron_sdm120")]
+    assert finding.devices == [FoundDevice(1, "eastron_sdm120")]
 
 
 def test_a_device_that_is_none_of_the_models_is_told() -> None:
@@ -146,24 +151,29 @@ def test_a_device_that_is_none_of_the_models_is_told() -> None:
     registers.holdings.update({9000: 1})
     with TcpServer({7: Device("other", registers)}) as server:
         finding = scanned(f"tcp://127.0.0.1:{server.port}")
-    assert finding.devices == [Found(7, "")]
-    printed = scan_command.configuration([finding])
-    assert printed.startswith(f"# tcp://127.0.0.1:{server.port}: address 7 answers")
+    assert finding.devices == [FoundDevice(7, "")]
+    printed = cli.configuration([finding])
+    assert printed.startswith(f"# tcp://127.0.0.1:{server.port}: unit ID 7 answers")
     assert tomllib.loads(printed) == {}
 
 
 def test_a_line_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
-    assert "No such file" in scanned(str(tmp_path / "ttyUSB9")).trouble
-    assert "refused" in scanned(f"tcp://127.0.0.1:{free_port()}").trouble
+    assert "No such file" in scanned(str(tmp_path / "ttyUSB9")).error
+    assert "refused" in scanned(f"tcp://127.0.0.1:{free_port()}").error
 
 
 def test_what_is_printed_is_a_configuration_whose_names_are_different() -> None:
     findings = [
-        Finding("/dev/ttyUSB0", 2400, "even", [Found(1, "eastron_sdm120"), Found(2, "eastron_sdm120"), Found(9, "")]),
-        Finding("/dev/ttyUSB1", 0, "none", [], "busy"),
-        Finding("tcp://192.168.1.9:502", 0, "none", [Found(126, "sunspec")]),
+        ScanResult(
+            "/dev/ttyUSB0",
+            2400,
+            "even",
+            [FoundDevice(1, "eastron_sdm120"), FoundDevice(2, "eastron_sdm120"), FoundDevice(9, "")],
+        ),
+        ScanResult("/dev/ttyUSB1", 0, "none", [], "busy"),
+        ScanResult("tcp://192.168.1.9:502", 0, "none", [FoundDevice(126, "sunspec")]),
     ]
-    section = tomllib.loads(scan_command.configuration(findings))["modbus_poller"]
+    section = tomllib.loads(cli.configuration(findings))["modbus_poller"]
     options = msgspec.convert(section, ModbusPoller)
     assert [(line.port, line.baud, line.parity) for line in options.lines] == [
         ("/dev/ttyUSB0", 2400, "even"),
@@ -171,7 +181,7 @@ def test_what_is_printed_is_a_configuration_whose_names_are_different() -> None:
     ]
     names = [device.name for line in options.lines for device in line.devices]
     assert names == ["eastron_sdm120", "eastron_sdm120_2", "sunspec"]
-    assert options.lines[1].devices[0].unit == 126
+    assert options.lines[1].devices[0].unit_id == 126
 
 
 def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path) -> None:
@@ -180,7 +190,7 @@ def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path)
             [
                 sys.executable,
                 "-m",
-                "services.modbus_poller.scan_command",
+                "services.modbus_poller.scan.cli",
                 "--timeout",
                 "0.5",
                 "--port",
@@ -197,11 +207,11 @@ def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path)
     options = msgspec.convert(tomllib.loads(done.stdout)["modbus_poller"], ModbusPoller)
     assert [len(found.devices) for found in options.lines] == [3, 3]
     assert options.lines[0].port == str(tmp_path / "adapter")  # wherever the configuration is used
-    assert "eastron_sdm630 at address 3" in done.stderr
+    assert "eastron_sdm630 at unit ID 3" in done.stderr
 
 
 def test_nothing_found_is_exit_code_1_and_prints_nothing(tmp_path: Path) -> None:
-    done = CliRunner().invoke(scan_command.main, ["--port", str(tmp_path / "none")])
+    done = CliRunner().invoke(cli.main, ["--port", str(tmp_path / "none")])
     assert done.exit_code == 1
     assert done.stdout == ""
 
@@ -221,5 +231,5 @@ def test_adapters_have_the_names_that_stay(tmp_path: Path, monkeypatch: pytest.M
     (by_id / "usb-FTDI-if00").symlink_to(tty)
     ports = [Port(str(tty), "USB VID:PID=0403:6001"), Port("/dev/ttyS0", "n/a"), Port("/dev/ttyUSB7", "USB")]
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
-    found = [adapter.path for adapter in adapters.found(by_id)]
+    found = [adapter.path for adapter in adapters.connected(by_id)]
     assert found == ["/dev/ttyUSB7", str(by_id / "usb-FTDI-if00")]

@@ -4,7 +4,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.modbus_poller.breaker import Breaker
+from services.modbus_poller.breaker import CircuitBreaker
 from services.modbus_poller.schedule import Schedule, Turn
 
 DAY = 86_400.0
@@ -45,7 +45,7 @@ def run(
 
 
 def test_one_failure_is_forgiven_and_the_second_opens() -> None:
-    breaker = Breaker(same)
+    breaker = CircuitBreaker(same)
     assert not breaker.failed(0)
     assert not breaker.open
     assert not breaker.answered()
@@ -56,7 +56,7 @@ def test_one_failure_is_forgiven_and_the_second_opens() -> None:
 
 
 def test_the_wait_doubles_from_ten_seconds_to_five_minutes() -> None:
-    breaker = Breaker(same)
+    breaker = CircuitBreaker(same)
     breaker.failed(0)
     now, waits = 0.0, []
     for _ in range(8):
@@ -67,7 +67,7 @@ def test_the_wait_doubles_from_ten_seconds_to_five_minutes() -> None:
 
 
 def test_an_answer_closes_and_the_next_loss_starts_at_ten_seconds() -> None:
-    breaker = Breaker(same)
+    breaker = CircuitBreaker(same)
     for now in range(5):
         breaker.failed(now)
     assert breaker.answered()

@@ -72,8 +72,8 @@ def test_a_set_is_written_read_back_answered_and_shown(
         refused = somebody.sets("tracer", {"load_switch": 7, "pv_power": 1, "nothing": True})["refused"]
         assert refused == {
             "load_switch": "expected true or false, found 7",
-            "pv_power": "it can only be read",
-            "nothing": "there is no such channel",
+            "pv_power": "it is read-only",
+            "nothing": "no such channel",
         }
         wait_for(lambda: recorder.status["counters"].get("writes_refused") == 3)
         assert unit.registers.coils[2] == (not before)
@@ -85,8 +85,8 @@ def test_a_limit_holds_and_a_no_of_the_device_is_told(
     model = tmp_path / "battery.toml"
     model.write_text(
         '[device]\nmodel = "it"\ndocument = "none"\ntable = "holding"\n[channels]\n'
-        'limit = { address = 5, scale = 0.1, unit = "A", write = [0, 80] }\n'
-        "locked = { address = 6, write = [0, 9] }\n"
+        'limit = { address = 5, scale = 0.1, unit = "A", writable = [0, 80] }\n'
+        "locked = { address = 6, writable = [0, 9] }\n"
     )
     registers = Registers()
     registers.holdings.update({5: 100})
@@ -97,7 +97,9 @@ def test_a_limit_holds_and_a_no_of_the_device_is_told(
         assert somebody.sets("battery", {"limit": 42.5})["values"] == {"limit": 42.5}
         assert registers.holdings[5] == 425
         assert somebody.sets("battery", {"limit": 80.1})["refused"] == {"limit": "80.1 is not between 0 and 80"}
-        assert somebody.sets("battery", {"locked": 1})["refused"] == {"locked": "the device says no: exception 2"}
+        assert somebody.sets("battery", {"locked": 1})["refused"] == {
+            "locked": "the device refused it: exception 2 (illegal data address)"
+        }
         unit.fault = Fault("silence")
         why = somebody.sets("battery", {"limit": 1})["refused"]["limit"]
         assert why.startswith("not confirmed: ")
@@ -109,7 +111,7 @@ def test_a_set_for_a_line_that_is_down_is_refused_at_once(
     with Somebody(broker.port) as somebody:
         pollers.start(line(f"tcp://127.0.0.1:{free_ports()}") + device("tracer", "epever_tracer"))
         wait_for(lambda: recorder.last("tracer") == "offline")
-        assert "no line" in somebody.sets("tracer", {"load_switch": True})["refused"]["load_switch"]
+        assert "the line is down" in somebody.sets("tracer", {"load_switch": True})["refused"]["load_switch"]
 
 
 @pytest.mark.parametrize("payload", [b"", b"on", b"[1]", b'{"load switch": 1}', b'{"load_switch": null}', b"\xff"])

@@ -6,17 +6,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliograph.messages import Channel
-from services.modbus_poller import sunspec
-from services.modbus_poller.answers import Refused, Silent
-from services.modbus_poller.client import Client
-from services.modbus_poller.options import Device, Line
-from services.modbus_poller.reads import Block
-from services.modbus_poller.sunspec_device import SunSpec
+from services.modbus_poller.client import LineClient
+from services.modbus_poller.errors import ExceptionResponse, NoResponse
+from services.modbus_poller.options import DeviceOptions, LineOptions
+from services.modbus_poller.reads import ReadRequest
+from services.modbus_poller.sunspec import models as sunspec
+from services.modbus_poller.sunspec.device import SunSpecDevice
 from tests.modbus_poller.pymodbus_server import PymodbusServer
 from tests.modbus_poller.sunspec_map import Map, definition
 
 INVERTERS = [101, 102, 103]
-DEVICE = Device(name="it", model="sunspec")
+DEVICE = DeviceOptions(name="it", model="sunspec")
 
 
 class Wire:
@@ -27,26 +27,26 @@ class Wire:
         self.silent = silent
         self.asked: list[tuple[int, int]] = []
 
-    def read(self, block: Block) -> list[int]:
+    def read(self, block: ReadRequest) -> list[int]:
         self.asked.append((block.address, block.count))
         if block.address in self.silent:
-            raise Silent("no answer")
+            raise NoResponse("no answer")
         try:
             return [self.registers[address] for address in range(block.address, block.address + block.count)]
         except KeyError:
-            raise Refused(2) from None
+            raise ExceptionResponse(2) from None
 
 
-@pytest.mark.parametrize("model", sorted(sunspec.FAMILIES))
+@pytest.mark.parametrize("model", sorted(sunspec.PREFIXES))
 def test_every_point_of_a_model_comes_out_as_it_went_in(model: int) -> None:
     there = Map(40000, [model], seed=model)
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     with (
         PymodbusServer({3: there.registers}) as server,
-        Client(Line(port=f"tcp://127.0.0.1:{server.port}", devices=(DEVICE,), timeout=10.0)) as client,
+        LineClient(LineOptions(port=f"tcp://127.0.0.1:{server.port}", devices=(DEVICE,), timeout=10.0)) as client,
     ):
         result = polled.poll(lambda block: client.read(1, block.function, block.address, block.count), 0.0)
-    assert (result.failure, result.bad) == ("", [])
+    assert (result.failure, result.invalid) == ("", [])
     length = there.registers[there.at[model] + 1]
     points = [point for point in sunspec.points(model, length) if point.type != "sunssf"]
     defined = {point["name"]: point for point in definition(model)["points"]}
@@ -75,7 +75,7 @@ def test_every_point_of_a_model_comes_out_as_it_went_in(model: int) -> None:
 def test_the_map_is_found_at_each_base(base: int, inverter: int) -> None:
     there = Map(base, [inverter])
     wire = Wire(there.registers)
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     result = polled.poll(wire.read, 0.0)
     assert result.values["power"] == pytest.approx(there.scaled(inverter, "W", "W_SF"))
     assert polled.info("it").model == "Fronius Symo 8.2-3-M"
@@ -87,21 +87,21 @@ def test_the_map_is_found_at_each_base(base: int, inverter: int) -> None:
 def test_a_base_that_is_silent_costs_one_poll_and_the_next_is_tried() -> None:
     there = Map(50000, [103])
     wire = Wire(there.registers, silent=(40000, 0))
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     assert [polled.poll(wire.read, n * 10.0).failure for n in range(3)] == ["no answer", "no answer", ""]
     assert [address for address, _ in wire.asked[:3]] == [40000, 0, 50000]
 
 
 def test_a_probe_of_a_lost_device_tries_the_next_base_too() -> None:
     wire = Wire({}, silent=(40000,))
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     assert polled.probe(wire.read) == "no answer"
     assert polled.probe(wire.read) == ""
     assert [address for address, _ in wire.asked] == [40000, 0]
 
 
 def test_a_device_without_a_map_says_so() -> None:
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     assert polled.poll(Wire(dict.fromkeys(range(40000, 40100), 7)).read, 0.0).failure == (
         "no SunSpec map at 40000, 0, 50000"
     )
@@ -110,7 +110,7 @@ def test_a_device_without_a_map_says_so() -> None:
 def test_a_scale_factor_that_changes_is_the_one_of_the_same_poll() -> None:
     there = Map(40000, [103])
     wire = Wire(there.registers)
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     before = polled.poll(wire.read, 0.0).values["power"]
     at = there.at[103] + 15  # W_SF
     wire.registers[at] = (wire.registers[at] + 1) & 0xFFFF
@@ -119,9 +119,9 @@ def test_a_scale_factor_that_changes_is_the_one_of_the_same_poll() -> None:
 
 def test_what_is_not_implemented_is_no_channel() -> None:
     there = Map(40000, [103], without=("VA", "DCW_SF", "PhVphB", "WH"))
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     result = polled.poll(Wire(there.registers).read, 0.0)
-    assert result.bad == []
+    assert result.invalid == []
     channels = polled.info("it").channels
     assert not {"apparent_power", "dc_power", "voltage_l2", "energy_total"} & (set(result.values) | set(channels))
     assert channels["voltage_l1"] == Channel("V", label="Phase Voltage AN")
@@ -130,7 +130,7 @@ def test_what_is_not_implemented_is_no_channel() -> None:
 def test_a_counter_that_begins_later_is_told_then() -> None:
     there = Map(40000, [103], without=("WH",))
     wire = Wire(there.registers)
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     polled.poll(wire.read, 0.0)
     revision = polled.revision
     wire.registers[there.at[103] + 25] = 7
@@ -141,7 +141,7 @@ def test_a_counter_that_begins_later_is_told_then() -> None:
 
 def test_two_models_with_the_same_points_get_names_of_their_own() -> None:
     there = Map(40000, [103, 203, 160])
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     values = polled.poll(Wire(there.registers).read, 0.0).values
     assert values["power"] == pytest.approx(there.scaled(103, "W", "W_SF"))
     assert values["meter_power"] == pytest.approx(there.scaled(203, "W", "W_SF"))
@@ -152,7 +152,7 @@ def test_two_models_with_the_same_points_get_names_of_their_own() -> None:
 def test_the_state_of_an_inverter_is_a_word() -> None:
     there = Map(40000, [103])
     there.registers[there.at[103] + 38] = 4
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     assert polled.poll(Wire(there.registers).read, 0.0).values["status"] == "mppt"
     assert polled.info("it").channels["status"].kind == "text"
 
@@ -160,7 +160,7 @@ def test_the_state_of_an_inverter_is_a_word() -> None:
 def test_a_silence_in_the_middle_of_the_map_is_not_the_wrong_base() -> None:
     there = Map(40000, [103])
     wire = Wire(there.registers, silent=(there.at[103],))
-    polled = SunSpec(DEVICE)
+    polled = SunSpecDevice(DEVICE)
     assert polled.poll(wire.read, 0.0).failure == "no answer"
     wire.silent = ()
     wire.asked.clear()
@@ -183,5 +183,5 @@ def test_no_map_whatever_is_more_than_a_device_that_says_little(models: list[tup
             break
         registers |= {at: model, at + 1: length}
         at += 2 + length
-    result = SunSpec(DEVICE).poll(Wire(registers).read, 0.0)
+    result = SunSpecDevice(DEVICE).poll(Wire(registers).read, 0.0)
     assert all(isinstance(value, int | float | str) for value in result.values.values())

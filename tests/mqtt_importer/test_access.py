@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from services.mqtt_importer import families, filters
-from services.mqtt_importer.options import Source
 from tests.conftest import ROOT, Processes, free_port, mosquitto_command
 from tests.mqtt_recorder import Recorder
 
@@ -78,13 +76,9 @@ def test_a_plug_with_a_user_of_its_own_is_read_and_switched(
         assert plug.states == []
 
 
-def test_every_default_topic_of_every_family_may_be_read() -> None:
+def test_no_rule_for_a_family_reaches_into_our_own_tree() -> None:
     rules = (ROOT / "mosquitto/acl").read_text().partition("user mqtt_importer\n")[2].partition("\nuser ")[0]
-    readable = re.findall(r"^topic read (.*)$", rules, re.MULTILINE)
-    for name in set(families.known()) - {"map"}:
-        for wanted in families.load(name)(Source(family=name)).filters:
-            assert any(filters.covers(rule, wanted) for rule in readable), f"{name}: {wanted}"
-    writable = re.findall(r"^topic write (.*)$", rules, re.MULTILINE)
-    for rule in [*readable, *writable]:
-        if rule.split("/")[0] == "+":
-            assert len(rule.split("/")) < 5, f"{rule} reaches into our own tree"
+    for rule in re.findall(r"^topic (?:read|write) (.*)$", rules, re.MULTILINE):
+        if rule.split("/")[0] in ("+", "#"):
+            assert "#" not in rule
+            assert len(rule.split("/")) < 5, f"{rule} reaches into our own tree, whose topics have five levels or more"

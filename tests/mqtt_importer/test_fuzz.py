@@ -1,8 +1,9 @@
-"""Whatever is published, a family says what it heard or why it did not, and what it says can be published."""
+"""A family parses any message or says why not, and what it has parsed can be published."""
 
 import itertools
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,61 +13,21 @@ from hypothesis import strategies as st
 
 from heliograph import topics
 from heliograph.messages import Reading, encode, is_value
-from services.mqtt_importer import families, filters, naming, paths, times
-from services.mqtt_importer.devices import Device
-from services.mqtt_importer.heard import Heard, NotUnderstood, Silence
-from services.mqtt_importer.options import Map, Source, Wanted
+from services.mqtt_importer import families, naming
+from services.mqtt_importer.devices import ImportedDevice
+from services.mqtt_importer.parsing import json_paths, timestamps, topic_filters
+from services.mqtt_importer.parsing.parsed import Family, Ignored, NotUnderstood, ParsedMessage
 from tests import fuzzing
-from tests.mqtt_importer.test_families import BRIDGE_DEVICES, TASMOTA_SENSOR, TASMOTA_STATE
+from tests.mqtt_importer import family_cases
 
-MAPS = (
-    Map(topic="m/+/named", device="{1}", time="t", values={"a": Wanted(path="a[0].b"), "{1}": Wanted(command="c/{1}")}),
-    Map(topic="m/+/alive", device="{1}", availability=True),
-    Map(topic="m/#", device="all {1}"),
-)
-FAMILIES = {
-    name: families.load(name)(Source(family=name, maps=MAPS if name == "map" else ())) for name in families.known()
-}
-LEVELS = [
-    *("tele", "stat", "cmnd", "SENSOR", "STATE", "LWT", "INFO1", "RESULT", "POWER", "POWER2", "STATUS8", "STATUS11"),
-    *("shellies", "relay", "emeter", "sensor", "input", "light", "online", "announce", "power", "energy", "0", "1"),
-    *("events", "rpc", "status", "switch:0", "em:0", "wifi", "switch:x", ":", "homeassistant", "config", "state"),
-    *("binary_sensor", "switch", "number", "text_sensor", "zigbee2mqtt", "bridge", "devices", "availability", "set"),
-    *("emon", "emonhub", "nodes", "rx", "JSON", "values", "m", "named", "alive", "kitchen", "my_plug"),
-]
+KEY = re.compile(r'"([^"\\]+)":')
+CASES = {name: family_cases.of(name) for name in families.known()}
+FAMILIES = {name: [case.family(name) for case in cases] for name, cases in CASES.items()}  # with each case's options
+MESSAGES = [message for cases in CASES.values() for case in cases for message in case.message]
+LEVELS = sorted({level for message in MESSAGES for level in message.topic.split("/")} | {"cmnd", "switch:x", ":", "0"})
 TOPICS = st.lists(st.sampled_from(LEVELS) | st.text(max_size=6), min_size=1, max_size=6).map("/".join)
-KEYS = st.text(max_size=4) | st.sampled_from(
-    [
-        *(
-            "Time",
-            "ENERGY",
-            "Power",
-            "POWER",
-            "TempUnit",
-            "Temperature",
-            "params",
-            "method",
-            "switch:0",
-            "output",
-            "apower",
-        ),
-        *("ts", "src", "a", "b", "t", "state", "friendly_name", "definition", "exposes", "features", "property"),
-        *(
-            "unit",
-            "access",
-            "type",
-            "value_on",
-            "unit_of_meas",
-            "stat_t",
-            "~",
-            "time",
-            "StatusSNS",
-            "model",
-            "last_seen",
-            "Wifi",
-        ),
-    ]
-)
+PAYLOADS_SEEN = sorted({message.payload.encode() for message in MESSAGES})
+KEYS = st.text(max_size=4) | st.sampled_from(sorted({*KEY.findall(b" ".join(PAYLOADS_SEEN).decode()), "~", "src"}))
 LEAVES = (
     st.none()
     | st.booleans()
@@ -76,24 +37,11 @@ LEAVES = (
     | st.sampled_from(["ON", "OFF", "NotifyStatus", "binary", "numeric", "enum", "composite", "W", "\ud800", "kitchen"])
 )
 VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=6))
-LITERAL = [
-    *(
-        TASMOTA_SENSOR,
-        TASMOTA_STATE,
-        json.dumps(BRIDGE_DEVICES).encode(),
-        b"on",
-        b"Online",
-        b"true",
-        b"1.5",
-        b"100,-67",
-    ),
-    b'{"src":"s-1","method":"NotifyStatus","params":{"ts":1708179956.30,"switch:0":{"id":0,"output":true}}}',
-]
 
 
 @st.composite
 def mutated(draw: st.DrawFn) -> bytes:
-    payload = bytearray(draw(st.sampled_from(LITERAL)))
+    payload = bytearray(draw(st.sampled_from(PAYLOADS_SEEN)))
     for _ in range(draw(st.integers(0, 4))):
         at = draw(st.integers(0, len(payload)))
         payload[at : at + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
@@ -103,16 +51,16 @@ def mutated(draw: st.DrawFn) -> bytes:
 PAYLOADS = st.binary(max_size=64) | VALUES.map(json.dumps).map(str.encode) | mutated()
 
 
-def check(name: str, topic: str, payload: bytes, device: Device) -> None:
+def check(family: Family, topic: str, payload: bytes, device: ImportedDevice) -> None:
     try:
-        said = FAMILIES[name].read(topic, payload)
+        parsed = family.parse(topic, payload)
     except NotUnderstood:
         return
-    if said is None or isinstance(said, Silence):
+    if parsed is None or isinstance(parsed, Ignored):
         return
-    assert isinstance(said, Heard)
-    values, refused = device.take(said)
-    assert all(isinstance(why, str) for why in refused)
+    assert isinstance(parsed, ParsedMessage)
+    values, rejected = device.update(parsed)
+    assert all(isinstance(reason, str) for reason in rejected)
     for channel, value in values.items():
         assert topics.is_channel(channel)
         assert is_value(value)
@@ -120,112 +68,88 @@ def check(name: str, topic: str, payload: bytes, device: Device) -> None:
     assert all(topics.is_channel(channel) for channel in device.info.channels)
     encode(Reading(0.0, values))
     encode(device.info)
-    for switch in said.switches.values():
-        for wanted in (True, 1.5, "text"):
+    for command_topic in parsed.command_topics.values():
+        for command in (True, 1.5, "text"):
             try:
-                switch.payload(wanted).encode()
+                command_topic.payload(command).encode()
             except ValueError:
                 continue
-        assert not {"+", "#"} & set(switch.topic) or {"+", "#"} & set(topic)
-    times.believed(said.time, None, 1.7e9, 600)
+        assert not {"+", "#"} & set(command_topic.topic) or {"+", "#"} & set(topic)
+    timestamps.credible(parsed.time, None, 1.7e9, 600)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-@given(messages=st.lists(st.tuples(TOPICS, PAYLOADS), max_size=5))
-def test_a_family_says_what_it_heard_or_why_it_did_not(name: str, messages: list[tuple[str, bytes]]) -> None:
-    device = Device("", "mqtt_importer", 0, {})
-    for topic, payload in messages:
-        check(name, topic, payload, device)
-
-
-FITTING = {
-    "tasmota": ["tele/plug/SENSOR", "tele/plug/STATE", "stat/plug/STATUS8", "tele/plug/INFO1", "stat/plug/POWER"],
-    "shelly1": ["shellies/plug/relay/0", "shellies/plug/emeter/1/pf", "shellies/plug/announce", "shellies/plug/online"],
-    "shelly2": ["plug/events/rpc", "plug/status/switch:0", "plug/status/em:0"],
-    "esphome": ["homeassistant/sensor/n/x/config", "n/sensor/x/state", "n/light/x/state", "n/text_sensor/x/state"],
-    "zigbee2mqtt": ["zigbee2mqtt/bridge/devices", "zigbee2mqtt/kitchen", "zigbee2mqtt/kitchen/availability"],
-    "emonhub": ["emon/JSON/x", "emonhub/rx/10/values", "emon/x/power1"],
-    "map": ["m/x/named", "m/x/alive", "m/x/y"],
-}
-
-
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", CASES)
 @given(data=st.data())
-def test_a_family_survives_any_payload_on_its_own_topics(name: str, data: st.DataObject) -> None:
-    device = Device("", "mqtt_importer", 0, {})
-    for _ in range(3):
-        check(name, data.draw(st.sampled_from(FITTING[name])), data.draw(PAYLOADS), device)
+def test_a_family_parses_any_message_or_says_why_not(name: str, data: st.DataObject) -> None:
+    device = family_cases.new_device()
+    index = data.draw(st.integers(0, len(CASES[name]) - 1))
+    own_topics = st.sampled_from([message.topic for message in CASES[name][index].message])
+    for topic, payload in data.draw(st.lists(st.tuples(own_topics | TOPICS, PAYLOADS), max_size=4)):
+        check(FAMILIES[name][index], topic, payload, device)
 
 
 MARKS = [b"[" * 5000, b'{"a":' * 3000, b"}", b'"', b",", b"1e999", b"null", b"\\ud800", b"\xff", b"9" * 5000, b"NaN"]
-LIVED = 500  # messages of one device: then it is another, so that noise does not fill it for ever
+MESSAGES_OF_A_DEVICE = 500  # then comes another one, so that noise does not fill it forever
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", CASES)
 def test_random_and_mutated_messages_for_a_while_neither_crash_a_family_nor_make_it_grow(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     chance, turns = random.Random(4), itertools.count()
-    device = Device("", "mqtt_importer", 0, {})
+    device = family_cases.new_device()
 
     def turn() -> None:
         nonlocal device
-        if next(turns) % LIVED == 0:
-            device = Device("", "mqtt_importer", 0, {})
-        topic = chance.choice(FITTING[name])
+        if next(turns) % MESSAGES_OF_A_DEVICE == 0:
+            device = family_cases.new_device()
+        index = chance.randrange(len(CASES[name]))
+        topic = chance.choice(CASES[name][index].message).topic
         if chance.random() < 0.2:
             topic = fuzzing.mutated(chance, topic.encode(), [b"/", b"0", b"x"]).decode("utf-8", "replace")
         payload = chance.randbytes(100) if chance.random() < 0.1 else b""
-        check(name, topic, payload or fuzzing.mutated(chance, chance.choice(LITERAL), MARKS), device)
+        payload = payload or fuzzing.mutated(chance, chance.choice(PAYLOADS_SEEN), MARKS)
+        check(FAMILIES[name][index], topic, payload, device)
 
     assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
 
 
 @given(path=st.text('ab.[]0"1', max_size=12), document=VALUES)
-def test_a_path_leads_somewhere_or_is_refused(path: str, document: Any) -> None:
+def test_a_path_can_be_followed_or_is_refused(path: str, document: Any) -> None:
     try:
-        steps = paths.parse(path)
+        steps = json_paths.parse(path)
     except ValueError:
         return
     try:
-        paths.follow(steps, document)
+        json_paths.follow(steps, document)
     except LookupError:
         return
 
 
-@given(text=st.text())
-def test_a_name_is_one_or_is_refused(text: str) -> None:
-    for made, is_one in ((naming.device, topics.is_name), (naming.channel, topics.is_channel)):
-        try:
-            assert is_one(made(text))
-        except ValueError:
-            continue
-
-
-@given(given=VALUES, now=st.floats(1.6e9, 4e9), past=st.floats(0, 1e9))
-def test_a_time_is_near_or_not_believed(given: Any, now: float, past: float) -> None:
-    at = times.believed(given, None, now, past)
-    assert at is None or now - past <= at <= now + times.FUTURE_SECONDS
+@given(timestamp=VALUES, now=st.floats(1.6e9, 4e9), max_age=st.floats(0, 1e9))
+def test_a_timestamp_is_near_or_not_used(timestamp: Any, now: float, max_age: float) -> None:
+    at = timestamps.credible(timestamp, None, now, max_age)
+    assert at is None or now - max_age <= at <= now + timestamps.FUTURE_SECONDS
 
 
 LEVEL = st.sampled_from(["a", "b", "", "+"])
 
 
 @given(
-    one=st.lists(LEVEL | st.just("#"), min_size=1, max_size=4).map("/".join).filter(filters.is_filter),
-    other=st.lists(LEVEL | st.just("#"), min_size=1, max_size=4).map("/".join).filter(filters.is_filter),
+    one=st.lists(LEVEL | st.just("#"), min_size=1, max_size=4).map("/".join).filter(topic_filters.is_filter),
+    other=st.lists(LEVEL | st.just("#"), min_size=1, max_size=4).map("/".join).filter(topic_filters.is_filter),
     topic=st.lists(st.sampled_from(["a", "b", ""]), min_size=1, max_size=5).map("/".join),
 )
 def test_a_filter_that_covers_another_matches_all_that_it_matches(one: str, other: str, topic: str) -> None:
-    if filters.covers(one, other) and filters.wildcards(other, topic) is not None:
-        assert filters.wildcards(one, topic) is not None
-    assert any(filters.covers(kept, one) for kept in filters.needed([one, other]))
+    if topic_filters.covers(one, other) and topic_filters.matches(other, topic):
+        assert topic_filters.matches(one, topic)
+    assert any(topic_filters.covers(kept, one) for kept in topic_filters.without_covered([one, other]))
 
 
-def test_names_that_cannot_be_read_back_are_made_anew(tmp_path: Path) -> None:
+def test_names_that_cannot_be_read_back_are_made_again(tmp_path: Path) -> None:
     file = tmp_path / "devices.json"
     file.write_text("{")
-    names = naming.Names(file, {("z", "b"): "a_2"})
-    assert [names.name("z", foreign) for foreign in ("A", "a", "b", "A")] == ["a", "a_3", "a_2", "a"]
-    assert naming.Names(file, {}).name("z", "a") == "a_3"
+    device_names = naming.DeviceNames(file, {("z", "b"): "a_2"})
+    assert [device_names.name("z", foreign) for foreign in ("A", "a", "b", "A")] == ["a", "a_3", "a_2", "a"]
+    assert naming.DeviceNames(file, {}).name("z", "a") == "a_3"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sensor_reader.count_file import SLOT_BYTES, Copy, CountFile, copies, slot
+from services.sensor_reader.pulses.count_file import SLOT_BYTES, Copy, CountFile, copies, slot
 
 
 @pytest.fixture

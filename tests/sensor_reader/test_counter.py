@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from services.sensor_reader import counter
-from services.sensor_reader.counter import Watch
-from services.sensor_reader.counting import Edge
-from services.sensor_reader.gpio import Line
 from services.sensor_reader.options import Counter
+from services.sensor_reader.pulses import counter
+from services.sensor_reader.pulses.counter import Watch
+from services.sensor_reader.pulses.edges import Edge
+from services.sensor_reader.pulses.gpio import Line
 from tests.sensor_reader.bus import Desk
 
-GAS = Counter(name="gas", line=17, interval=0.1, debounce=0.005, start=100)
+GAS = Counter(name="gas", line=17, interval=0.1, debounce=0.005, initial_count=100)
 Eventually = Callable[[Callable[[], object]], object]
 
 
@@ -164,7 +164,7 @@ def test_a_count_that_cannot_be_kept_is_not_told_until_it_can(tmp_path: Path, ev
     meter.start()
     try:
         eventually(lambda: meter.desk.states.get("gas") == ["offline"])
-        assert "cannot be kept" in meter.desk.facts["counter:gas"]["why"]
+        assert "cannot open the file" in meter.desk.facts["counter:gas"]["why"]
         assert meter.told() == -1
     finally:
         meter.stop()

@@ -3,9 +3,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from services.sensor_reader import discovery, iio
+from services.sensor_reader import discovery
 from services.sensor_reader.options import Choice, SensorReader
-from services.sensor_reader.sensors import Sensor
+from services.sensor_reader.sensor import Sensor
+from services.sensor_reader.sources import iio
 from tests.sensor_reader.tree import Tree
 
 
@@ -48,7 +49,7 @@ def test_a_chosen_name_is_not_taken_away_by_an_automatic_one(tree: Tree) -> None
     found = discovery.find(options(tree, sensors={"system": Choice(name="dht11_4")}), tree.root)
     assert found.sensors["dht11_4"].automatic == "system"
     assert len(found.troubles) == 1
-    assert "another device is called dht11_4" in found.troubles[0]
+    assert "another device is named dht11_4" in found.troubles[0]
 
 
 def test_two_sensors_that_would_be_called_the_same_are_numbered(tree: Tree) -> None:

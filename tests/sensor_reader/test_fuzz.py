@@ -8,11 +8,12 @@ import pytest
 
 from heliograph import topics
 from heliograph.messages import encode, is_value
-from services.sensor_reader import discovery, throttling
-from services.sensor_reader.answers import NotAValue
-from services.sensor_reader.count_file import SLOT_BYTES, Copy, copies, slot
+from services.sensor_reader import discovery
+from services.sensor_reader.errors import NotAValue
 from services.sensor_reader.options import SensorReader
-from services.sensor_reader.sensors import read
+from services.sensor_reader.pulses.count_file import SLOT_BYTES, Copy, copies, slot
+from services.sensor_reader.sensor import read
+from services.sensor_reader.sources import throttling
 from tests import fuzzing
 from tests.sensor_reader.tree import Tree
 

@@ -9,9 +9,9 @@ import pytest
 from gpiod.line import Bias, Direction
 from gpiod.line import Edge as Edges
 
-from services.sensor_reader import gpio
-from services.sensor_reader.counting import Edge
 from services.sensor_reader.options import Counter
+from services.sensor_reader.pulses import gpio
+from services.sensor_reader.pulses.edges import Edge
 
 
 class Chip:
@@ -101,7 +101,7 @@ def test_a_line_is_requested_as_configured_and_tells_its_edges(root: Path, monke
         return request
 
     monkeypatch.setattr(gpiod, "request_lines", request_lines)
-    counter = Counter(name="gas", line=17, edge="rising", bias="pull down", debounce=0.01)
+    counter = Counter(name="gas", line=17, edge="rising", bias="pull-down", debounce=0.01)
     line = gpio.GpioLine(counter, root)
     assert line.edges(0.1) == [Edge(1000, 1), Edge(2000, 2)]
     assert line.edges(0.1) == []

@@ -1,8 +1,8 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.sensor_reader import hwmon
-from services.sensor_reader.sensors import read
+from services.sensor_reader.sensor import read
+from services.sensor_reader.sources import hwmon
 from tests.sensor_reader.tree import SOC, Tree
 
 

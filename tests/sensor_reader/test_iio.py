@@ -3,8 +3,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heliograph import topics, units
-from services.sensor_reader import hwmon, iio
-from services.sensor_reader.sensors import Sensor, read
+from services.sensor_reader.sensor import Sensor, read
+from services.sensor_reader.sources import hwmon, iio
 from tests.sensor_reader.tree import Tree
 
 LUX = "sys/devices/platform/soc/i2c-1/1-0039/iio:device3"

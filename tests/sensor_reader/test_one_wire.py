@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sensor_reader import one_wire
-from services.sensor_reader.answers import Disturbed, NotAValue
-from services.sensor_reader.one_wire import Thermometer, checksum, slave
-from services.sensor_reader.sensors import Sensor, read
+from services.sensor_reader.errors import Disturbed, NotAValue
+from services.sensor_reader.sensor import Sensor, read
+from services.sensor_reader.sources import one_wire
+from services.sensor_reader.sources.one_wire import Thermometer, checksum, slave
 from tests.sensor_reader.tree import Tree
 
 GOOD = "72 01 4b 46 7f ff 0e 10 57"

@@ -93,7 +93,7 @@ def test_a_driver_that_hangs_is_noticed(bench: Bench, eventually: Eventually, mo
         return bench.desk.states.get("dht11_4") == ["offline"]
 
     eventually(noticed)
-    assert bench.desk.facts["sensor:dht11_4"]["why"] == "its driver does not return"
+    assert bench.desk.facts["sensor:dht11_4"]["why"] == "its driver does not respond"
     writing = os.open(folder / "in_temp_input", os.O_RDWR | os.O_NONBLOCK)
     bench.tree.write(folder / "in_temp_input", "20000\n")
     os.close(writing)  # it returns after all

@@ -140,7 +140,9 @@ def test_counted_pulses_survive_kill_9(
     def told(count: int) -> bool:
         return bool(recorder.newest("gas").get("pulses") == count)
 
-    section = '[[sensor_reader.counters]]\nname = "gas"\nchip = "gpiochip0"\nline = 4\ninterval = 0.2\nstart = 1000\n'
+    section = (
+        '[[sensor_reader.counters]]\nname = "gas"\nchip = "gpiochip0"\nline = 4\ninterval = 0.2\ninitial_count = 1000\n'
+    )
     environment = {"PYTHONPATH": str(package.parent), "WIRE": str(wire)}
     pulse(0)
     process = reader.start(section, **environment)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.conftest import Processes
+from tests.serial_bridge import case_files
 from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, port
 
 ROOT = Path(__file__).parents[2]
@@ -157,8 +158,7 @@ def test_auto_says_which_format_it_is_and_keeps_the_readings_by_which_it_knew(
 def test_a_meter_at_a_port_is_two_devices_with_units_and_kinds(
     start: Start, line: Line, watcher: Watcher, eventually: Wait
 ) -> None:
-    case = ROOT / "tests/serial_bridge/cases/dsmr_p1-meters.txt"
-    telegram = case.read_text().splitlines()[4].encode().decode("unicode_escape").encode("latin-1")
+    telegram = case_files.of_format("dsmr_p1")[0].lines[4][0]
     line.plug_in()
     start(port("meter", line.path, "dsmr_p1"))
     eventually(watcher.is_open("meter"))

@@ -6,19 +6,19 @@ import random
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliograph import config, topics
+from heliograph import topics
 from heliograph.messages import Reading as Published
 from heliograph.messages import encode, is_value
 from services.serial_bridge import checksums, formats
 from services.serial_bridge.decoding import Cut, Plan
 from services.serial_bridge.lines import LONGEST_BYTES, Lines
-from services.serial_bridge.options import Port, Radio, SerialBridge, Socket
+from services.serial_bridge.options import Port, Socket
+from services.serial_bridge.radio import Radio
 from services.serial_bridge.readings import Decoder, Heard, NotAReading, Remark
 from services.serial_bridge.repeater import Sender
 from services.serial_bridge.socket_source import enveloped
@@ -26,17 +26,13 @@ from services.serial_bridge.talker import Talker
 from services.serial_bridge.transmitting import Encoder, NotSent, Tx
 from tests import fuzzing
 from tests.fuzzing import mutated
+from tests.serial_bridge import case_files
 
-CASES = Path(__file__).parent / "cases"
-CONFIG = CASES / "config.toml"
-OPTIONS = config.section(SerialBridge, config.read(CONFIG), "serial_bridge", CONFIG)
-AUTO = config.section(
-    SerialBridge,
-    {"serial_bridge": {"ports": [{"name": "any", "port": "x", "format": "auto"}]}},
-    "serial_bridge",
-    CONFIG,
-)
-PLANS = {port.format: Plan(port, OPTIONS.nodes) for port in (*OPTIONS.ports, *AUTO.ports)}
+AUTO = Port(name="any", port="x", format="auto")
+PLANS = {
+    **{name: case_files.of_format(name)[0].plan() for name in formats.known()},
+    "auto": Plan(AUTO, case_files.CONTEXT),
+}
 MARKS = [b"\r\n", b"\x1b\x1b\x1b\x1b", b"!", b"/", b":", b"\t", b"9" * 30, b"\xff", b'"', b",", b"1e999"]
 ANSWERS = [b"[RF12demo.12] E i15* g210 @ 433 MHz q1", b" i5 g0 @ 915 MHz", b"> 4v", b"4v", b"[emonPi2.1] i5 g210"]
 
@@ -130,13 +126,7 @@ def test_a_decoder_survives_a_line_of_the_greatest_length(name: str, piece: str)
 
 def seeds() -> list[bytes]:
     """Everything that the cases say, as bytes."""
-    found = []
-    for case in CASES.glob("*.txt"):
-        text = formats.load(case.stem.partition("-")[0]).cutter is None
-        for line in case.read_bytes().decode().splitlines():
-            escaped = line.encode().decode("unicode_escape", "replace").encode("latin-1", "replace")
-            found.append(f"{line}\r\n".encode() if text else escaped)
-    return found
+    return [data for file in case_files.FILES for data, _ in case_files.load(file).lines]
 
 
 def in_pieces(chance: random.Random, corpus: list[bytes]) -> Iterator[bytes]:
@@ -170,7 +160,7 @@ def test_any_line_with_a_key_or_a_time_is_a_reading_or_says_why_not(
     key: str, timestamped: bool, request: pytest.FixtureRequest
 ) -> None:
     socket = Socket(name="door", format="node_values", port=1, key=key, timestamped=timestamped)
-    plan = Plan(socket, OPTIONS.nodes)
+    plan = Plan(socket, case_files.CONTEXT)
     chance, corpus = random.Random(4), [*seeds(), b"1763633000 30 k3y 205\r\n", b"k3y 1763633001.5 30 206\r\n"]
     decoder = Cut(Lines(), lambda line: enveloped(line, plan, socket), text=True)
 

@@ -6,6 +6,7 @@ import pytest
 
 from heliograph import config
 from heliograph.errors import ConfigError
+from services.serial_bridge import formats
 from services.serial_bridge.options import SerialBridge
 
 PORT = {"name": "radio", "port": "/dev/null", "format": "rfm2pi"}
@@ -30,7 +31,7 @@ def test_a_section_that_is_absent_has_no_ports() -> None:
     [
         (
             {"format": "morse"},
-            "ports.radio: format: no such format: 'morse'; known are auto, csv, dsmr_p1, emontx_esp, json_lines, key_value, node_values, oem, regex, rfm2pi, sml, vedirect",
+            f"ports.radio: format: no such format: 'morse'; known are {', '.join(['auto', *formats.known()])}",
         ),
         ({"format": "../key_value"}, "no such format"),
         ({"name": "a/b"}, "'a/b' is not a name"),
@@ -43,7 +44,7 @@ def test_a_section_that_is_absent_has_no_ports() -> None:
         ({"interval": float("inf")}, "interval: inf is not"),
         ({"units": {"p1": "W"}}, "ports.radio: units: with rfm2pi, the nodes have it"),
         ({"format": "key_value", "units": {"p1": "furlong"}}, "ports.radio: units: p1: unknown unit 'furlong'"),
-        ({"format": "key_value", "units": {"°": "W"}}, "'°' is not the name of a channel"),
+        ({"format": "key_value", "units": {"%": "W"}}, "units: '%' is not the name of a channel"),
         ({"format": "json_lines", "kinds": {"p1": "sum"}}, "found 'sum'"),
         ({"speed": 9600}, "no such option: speed"),
         ({"bits": "9N1"}, "bits: '9N1' is not like 8N1"),
@@ -51,9 +52,12 @@ def test_a_section_that_is_absent_has_no_ports() -> None:
         ({"node_offset": -1}, "node_offset: -1 is not between"),
         ({"separator": ""}, "separator: '' is not one character"),
         ({"format": "csv"}, "columns: csv needs the names"),
-        ({"format": "csv", "columns": ["a", "A"]}, "columns: two have the same name"),
+        ({"format": "csv", "columns": ["a", "A"]}, "columns: two channels would be called 'a'"),
         ({"format": "regex", "pattern": "("}, "pattern: missing )"),
         ({"format": "regex", "pattern": "a(b)"}, "pattern: it has no group with a name"),
+        ({"format": "regex", "pattern": "(?P<a>.)(?P<A>.)"}, "pattern: two channels would be called 'a'"),
+        ({"format": "key_value", "units": {"P": "W", "p": "W"}}, "units: two channels would be called 'p'"),
+        ({"format": "key_value", "kinds": {"P": "state", "p": "text"}}, "kinds: two channels would be called 'p'"),
         ({"format": "key_value", "columns": ["a"]}, "columns: key_value has no use for it"),
         ({"format": "sml", "radio": {"group": 210}}, "radio: only rfm2pi and oem have one"),
         ({"format": "oem", "radio": {"send_time": 60.0}}, "radio: send_time: only rfm2pi broadcasts"),
@@ -93,7 +97,7 @@ def test_a_wrong_port_is_refused_in_one_line_that_names_the_place(port: dict[str
         ({"interval": -5.0}, "nodes.10: interval: -5.0 is not"),
         ({"tx": {"datacodes": ["c"]}}, "nodes.10: tx: datacodes: no such code: 'c'"),
         ({"tx": {"names": ["a", "b"], "datacodes": ["h"]}}, "nodes.10: tx: names: 2 for 1 datacodes"),
-        ({"tx": {"names": ["a", "A"]}}, "nodes.10: tx: names: two have the same name"),
+        ({"tx": {"names": ["a", "A"]}}, "nodes.10: tx: names: two channels would be called 'a'"),
         ({"tx": {"scale": 0.0}}, "nodes.10: tx: 0.0 is not between"),
     ],
 )
@@ -125,6 +129,12 @@ def test_two_nodes_or_two_ports_of_the_same_name_are_refused() -> None:
 )
 def test_every_way_to_name_a_port_is_accepted(port: str) -> None:
     assert load({"port": port}).ports[0].port == port
+
+
+def test_two_sources_that_are_the_same_device_are_refused() -> None:
+    ports = [PORT | {"format": "key_value"}, {"name": "b", "port": "/dev/zero", "format": "sml", "device": "radio"}]
+    with pytest.raises(ConfigError, match=r"ports\.b: device: ports\.radio is 'radio', too"):
+        config.section(SerialBridge, {"serial_bridge": {"ports": ports}}, "serial_bridge", Path("config.toml"))
 
 
 def socket(**options: Any) -> SerialBridge:

@@ -1,31 +1,30 @@
-from pathlib import Path
+"""`format = "auto"` finds out which format it is: every format that says how it is recognised, by its own cases."""
 
 import pytest
 
-from heliograph import config
-from services.serial_bridge.decoding import RECOGNISED, Plan
-from services.serial_bridge.options import SerialBridge
+from services.serial_bridge import formats
+from services.serial_bridge.decoding import Plan
+from services.serial_bridge.options import Port
 from services.serial_bridge.readings import Reading
 from services.serial_bridge.recogniser import FORGIVEN, Recogniser
+from tests.serial_bridge import case_files
 
-CASES = Path(__file__).parent / "cases"
-SECTION = {"ports": [{"name": "any", "port": "x", "format": "auto"}]} | {
-    "nodes": config.read(CASES / "config.toml")["serial_bridge"]["nodes"]
-}
-SAID = {
-    "rfm2pi": b"OK 10 1 0 (-40)\r\n",
-    "key_value": b"boiler t=1\n",
-    "json_lines": b'{"t": 1}\n',
-    "node_values": b"99 1 2\n",
-    "emontx_esp": b"MSG:1,Vrms:240.1\r\n",
-}
+KEY_VALUE = b"boiler t=1\n"
+JSON_LINES = b'{"t": 1}\n'
+CHECKED = [kind.name for kind in formats.recognised() if kind.recognition and kind.recognition.readings == 1]
+LINES = [kind.name for kind in formats.recognised() if kind.name not in CHECKED]
 
 
 def recogniser() -> Recogniser:
-    options = config.section(SerialBridge, {"serial_bridge": SECTION}, "serial_bridge", CASES)
-    decoder = Plan(options.ports[0], options.nodes).decoder(joined_late=False)
+    decoder = Plan(Port(name="any", port="x", format="auto"), case_files.CONTEXT).decoder(joined_late=False)
     assert isinstance(decoder, Recogniser)
     return decoder
+
+
+def recognised(data: bytes) -> str:
+    decoder = recogniser()
+    readings(decoder, data)
+    return decoder.format
 
 
 def readings(decoder: Recogniser, data: bytes) -> list[Reading]:
@@ -38,32 +37,29 @@ def readings(decoder: Recogniser, data: bytes) -> list[Reading]:
     return found
 
 
-def block(name: str) -> bytes:
-    (case,) = CASES.glob(f"{name}-*.txt")
-    return case.read_text().splitlines()[0].encode().decode("unicode_escape").encode("latin-1")
+def sample(name: str) -> bytes:
+    """Return a line of the cases by which the format is recognised when it comes often enough."""
+    lines = [data for case in case_files.of_format(name) for data, _ in case.lines if recognised(data * 2) == name]
+    assert lines, f"no line of tests/serial_bridge/cases/{name}-*.txt is recognised as {name} by auto"
+    return lines[0]
 
 
-def test_everything_that_is_recognised_is_tested() -> None:
-    assert {*SAID, "sml", "dsmr_p1", "vedirect"} == set(RECOGNISED)
-
-
-@pytest.mark.parametrize("name", SAID)
+@pytest.mark.parametrize("name", LINES)
 def test_a_format_of_lines_is_recognised_by_two_of_them_and_neither_is_lost(name: str) -> None:
-    decoder = recogniser()
+    decoder, line = recogniser(), sample(name)
     assert readings(decoder, b"Hello, this is a device\r\n") == []
-    assert readings(decoder, SAID[name]) == []
+    assert readings(decoder, line) == []
     assert decoder.format == ""
-    found = readings(decoder, SAID[name])
+    found = readings(decoder, line)
     assert decoder.format == name
     assert len(found) == 2
-    assert len(readings(decoder, SAID[name] * 3)) == 3
+    assert len(readings(decoder, line * 3)) == 3
 
 
-@pytest.mark.parametrize("name", ["sml", "dsmr_p1", "vedirect"])
+@pytest.mark.parametrize("name", CHECKED)
 @pytest.mark.parametrize("size", [1, 64, 10_000])
 def test_a_format_with_a_checksum_is_recognised_by_the_first_good_one(name: str, size: int) -> None:
-    decoder = recogniser()
-    data = block(name)
+    decoder, data = recogniser(), sample(name)
     found = [one for start in range(0, len(data), size) for one in readings(decoder, data[start : start + size])]
     assert decoder.format == name
     assert found
@@ -84,11 +80,11 @@ def test_noise_is_no_format() -> None:
 
 def test_another_device_at_the_same_port_is_recognised_after_a_while() -> None:
     decoder = recogniser()
-    readings(decoder, SAID["key_value"] * 2)
+    readings(decoder, KEY_VALUE * 2)
     assert decoder.format == "key_value"
-    readings(decoder, b"?? ??\n" * 3 + SAID["key_value"] + b"?? ??\n" * (FORGIVEN - 1))
+    readings(decoder, b"?? ??\n" * 3 + KEY_VALUE + b"?? ??\n" * (FORGIVEN - 1))
     assert decoder.format == "key_value"
-    readings(decoder, SAID["json_lines"] * (FORGIVEN + 1))
+    readings(decoder, JSON_LINES * (FORGIVEN + 1))
     assert decoder.format == ""
-    assert len(readings(decoder, SAID["json_lines"] * 2)) == 2
+    assert len(readings(decoder, JSON_LINES * 2)) == 2
     assert decoder.format == "json_lines"

@@ -13,11 +13,10 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from scripts import tools
-from services.uploader import kinds
-from services.uploader.outgoing import Outlet, Target
-from tests.conftest import free_port
-from tests.uploader.servers.rows import home
+from services.uploader import targets
+from services.uploader.target import MappedChannel, Target
+from tests.conftest import free_port, optional_program
+from tests.uploader.servers.rows import context
 
 START_SECONDS = 60.0
 T = TypeVar("T")
@@ -49,10 +48,10 @@ class OpenTargets:
     def __init__(self) -> None:
         self._open: list[Target] = []
 
-    def add(self, wanted: type[T], options: Mapping[str, object], *outlets: Outlet) -> T:
+    def add(self, wanted: type[T], options: Mapping[str, object], *outlets: MappedChannel) -> T:
         """Open a target, which is to be of this class."""
-        module = kinds.load(str(options["kind"]))
-        target = module.target(msgspec.convert(options, module.Options), home(*outlets))
+        kind = targets.load(str(options["kind"]))
+        target = msgspec.convert(options, kind).open(context(*outlets))
         self._open.append(target)
         assert isinstance(target, wanted)
         return target
@@ -154,7 +153,7 @@ def start_influx(folder: Path, *, auth: bool = False, most: int = 25_000_000) ->
     settings.write_text(
         INFLUX_SETTINGS.format(folder=folder, port=port, rpc=free_port(), auth=str(auth).lower(), most=most)
     )
-    influx = Influx(port, [tools.found("influxd"), "-config", str(settings)], folder / "log", "/ping")
+    influx = Influx(port, [optional_program("influxd"), "-config", str(settings)], folder / "log", "/ping")
     influx.start()
     return influx
 
@@ -171,7 +170,7 @@ def influx(tmp_path: Path) -> Iterator[Influx]:
 def victoria(tmp_path: Path) -> Iterator[Victoria]:
     port = free_port()
     arguments = [
-        tools.found("victoria-metrics"),
+        optional_program("victoria-metrics"),
         f"-storageDataPath={tmp_path / 'victoria'}",
         f"-httpListenAddr=127.0.0.1:{port}",
         "-retentionPeriod=100y",

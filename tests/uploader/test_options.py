@@ -1,11 +1,15 @@
+import subprocess
+import sys
+
 import pytest
 
-from services.uploader import kinds
-from services.uploader.options import beginning, secrets, shown
+from services.uploader import targets
+from services.uploader.options import TargetOptions, beginning, secrets, shown
+from tests.conftest import ROOT
 
 
 def test_options_are_shown_without_secrets() -> None:
-    options = kinds.parsed(
+    options = targets.parse_options(
         {
             "kind": "influxdb",
             "name": "x",
@@ -25,24 +29,34 @@ def test_options_are_shown_without_secrets() -> None:
         "influxdb",
         "now",
     )
-    assert kinds.parsed({**told, "password": "p5"}) == options
+    assert targets.parse_options({**told, "password": "p5"}) == options
 
 
-@pytest.mark.parametrize("kind", kinds.KINDS)
+@pytest.mark.parametrize("kind", targets.known())
 def test_every_kind_has_what_a_kind_has(kind: str) -> None:
-    module = kinds.load(kind)
-    assert module.Options.__struct_config__.tag == kind
-    assert callable(module.target)
+    options = targets.load(kind)
+    assert options.__struct_config__.tag == kind, "the tag of Options is the name of the module"
+    assert options.open is not TargetOptions.open, "Options has no open()"
 
 
 def test_a_kind_that_there_is_not_says_which_there_are() -> None:
     with pytest.raises(ValueError, match="there is no 'influx'; known are emoncms"):
-        kinds.parsed({"kind": "influx", "name": "x"})
+        targets.parse_options({"kind": "influx", "name": "x"})
 
 
 def test_a_date_begins_at_local_midnight_and_a_time_may_have_an_offset() -> None:
-    berlin = kinds.parsed({"kind": "file", "name": "x", "timezone": "Europe/Berlin"}).zone()
+    berlin = targets.parse_options({"kind": "file", "name": "x", "timezone": "Europe/Berlin"}).zone()
     assert beginning("2026-01-01", berlin) == 1_767_222_000.0
     assert beginning("2026-01-01T00:00:00+00:00", berlin) == 1_767_225_600.0
     assert beginning("beginning", berlin) == 0.0
     assert beginning("now", berlin) is None
+
+
+def test_a_target_is_imported_when_one_of_its_type_is_configured() -> None:
+    script = (
+        "import sys; from services.uploader import management, uploader; from services.uploader.targets import parse_options\n"
+        'parse_options({"kind": "file", "name": "card"})\n'
+        'print(*(name.removeprefix("services.uploader.targets.") for name in sys.modules if ".uploader.targets." in name))'
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert {name.partition(".")[0] for name in done.stdout.split()} == {"file", "shared"}

@@ -2,8 +2,8 @@ import tomllib
 
 import msgspec
 
-from services.uploader import influxdb
 from services.uploader.settings import Uploader
+from services.uploader.targets.influxdb import target as influxdb
 from tests.samples import loaded, sections
 
 

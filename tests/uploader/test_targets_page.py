@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from heliograph import config
-from services.uploader import kinds
+from services.uploader import targets
 from services.uploader.options import TargetOptions, secret_names, secrets
 from services.uploader.settings import Uploader
 from tests.conftest import ROOT
@@ -32,13 +32,13 @@ def parsed(sample: str) -> TargetOptions:
 @pytest.mark.parametrize(("kind", "sample"), SAMPLES, ids=[kind for kind, _ in SAMPLES])
 def test_the_sample_of_each_kind_is_taken(kind: str, sample: str) -> None:
     options = parsed(sample)
-    assert type(options) is kinds.load(kind).Options
+    assert type(options) is targets.load(kind)
     assert bool(secrets(options)) == bool(secret_names(type(options)))
 
 
 @pytest.mark.parametrize(("kind", "sample"), SAMPLES, ids=[kind for kind, _ in SAMPLES])
 def test_what_is_commented_out_is_the_default_or_an_example(kind: str, sample: str) -> None:
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kinds.load(kind).Options)}
+    fields = {field.encode_name: field for field in msgspec.structs.fields(targets.load(kind))}
     for line in re.findall(r"^# (\w+ = .*)$", sample, re.MULTILINE):
         ((name, told),) = tomllib.loads(line).items()
         assert name in fields, line
@@ -48,11 +48,11 @@ def test_what_is_commented_out_is_the_default_or_an_example(kind: str, sample: s
         assert (value == default) == ((kind, name) not in EXAMPLES), line
 
 
-@pytest.mark.parametrize("kind", [kind for kind in kinds.KINDS if kind != "influxdb"])  # sample.toml has all of its
+@pytest.mark.parametrize("kind", [kind for kind in targets.known() if kind != "influxdb"])  # sample.toml has all of its
 def test_every_option_of_a_kind_is_named(kind: str) -> None:
     shared, all_ = (
         {field.encode_name for field in msgspec.structs.fields(options)}
-        for options in (TargetOptions, kinds.load(kind).Options)
+        for options in (TargetOptions, targets.load(kind))
     )
     text = PAGE.partition("\n## ")[0] + SECTIONS[kind]
     named = re.findall(r"^(?:# )?(\w+) = ", text, re.MULTILINE) + re.findall(r"`(\w+)`", text)
@@ -61,4 +61,4 @@ def test_every_option_of_a_kind_is_named(kind: str) -> None:
 
 def test_every_kind_has_its_section() -> None:
     assert [kind for kind, _ in SAMPLES] == list(SECTIONS)
-    assert set(SECTIONS) == set(kinds.KINDS)
+    assert set(SECTIONS) == set(targets.known())

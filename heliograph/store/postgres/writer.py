@@ -152,7 +152,11 @@ class PostgresWriter:
             if not schema.is_current(self._connection):
                 self._connection.close()
                 self._connection = schema.connect(self._url, writes=True)
-                schema.check(self._connection, self._database)
+                try:
+                    schema.check(self._connection, self._database)
+                except StoreAway as error:
+                    self._connection.close()
+                    raise OSError(f"{error}; restart to make one") from None
                 if schema.meta(self._connection, "identity") != self.identity:
                     self._connection.close()
                     raise OSError(f"the {self._database} is another store now; restart to use it")

@@ -1,4 +1,4 @@
-"""The bodies of requests: never longer than they may be, packed or unpacked."""
+"""The bodies of requests: limited in length, compressed or not, and in time."""
 
 import asyncio
 import zlib
@@ -8,13 +8,13 @@ from starlette.requests import ClientDisconnect, Request
 from services.api.errors import Busy, Refused
 
 BODY_SECONDS = 60.0
-HELD_BYTES = 16 << 20  # of all bodies that are on their way; at least two of full length
+HELD_BYTES = 16 << 20  # of all bodies that are arriving; at least two of full length
 DISCARDED = 8  # times the limit is read on, so that the sender sees the answer
 _ANY_HEADER = zlib.MAX_WBITS | 32  # gzip's or zlib's
 
 
 class Bodies:
-    """Reads bodies of at most `limit` bytes, and not more of them at once than fit into memory."""
+    """Reads bodies of at most `limit` bytes each, and at once only as many as fit into memory."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -22,10 +22,10 @@ class Bodies:
         self._held = 0
 
     async def read(self, request: Request) -> bytes:
-        """Return the body, unpacked; raise Refused if it is too long, too slow, cut off, or packed in another way."""
-        packing = request.headers.get("content-encoding", "identity").strip().lower()
-        if packing not in ("identity", "gzip", "deflate"):
-            raise Refused(f"content-encoding {packing[:40]!r}: gzip and deflate are understood", 415)
+        """Return the body, decompressed; raise Refused if it is too long, too slow, cut off, or encoded in another way."""
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip", "deflate"):
+            raise Refused(f"content-encoding {encoding[:40]!r}: expected gzip or deflate", 415)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await self._whole(request)
@@ -33,7 +33,7 @@ class Bodies:
             raise Refused(f"the body did not arrive within {BODY_SECONDS:.0f} s", 408) from None
         except ClientDisconnect:
             raise Refused("the connection ended before the body did", 400) from None
-        return body if packing == "identity" or not body else inflate(body, self.limit)
+        return body if encoding == "identity" or not body else inflate(body, self.limit)
 
     async def _whole(self, request: Request) -> bytes:
         parts: list[bytes] = []
@@ -58,18 +58,18 @@ class Bodies:
         return b"".join(parts)
 
 
-def inflate(packed: bytes, limit: int) -> bytes:
-    """Return what zlib or gzip packed; raise Refused if it is more than `limit` bytes, cut off, or neither."""
-    machine = zlib.decompressobj(_ANY_HEADER)
+def inflate(compressed: bytes, limit: int) -> bytes:
+    """Return what zlib or gzip compressed; raise Refused if it is more than `limit` bytes, cut off, or neither."""
+    decompressor = zlib.decompressobj(_ANY_HEADER)
     try:
-        found = machine.decompress(packed, limit + 1)
+        plain = decompressor.decompress(compressed, limit + 1)
     except zlib.error as error:
         raise Refused(f"the body is neither zlib nor gzip: {error}", 400) from None
-    if len(found) > limit:
+    if len(plain) > limit:
         raise too_long(limit)
-    if not machine.eof or machine.unused_data:
-        raise Refused("the packed body is cut off, or there is something behind it", 400)
-    return found
+    if not decompressor.eof or decompressor.unused_data:
+        raise Refused("the compressed body is cut off, or followed by something else", 400)
+    return plain
 
 
 def too_long(limit: int) -> Refused:

@@ -1,7 +1,7 @@
 """emoncms' input/bulk: many readings of many nodes, with times that may be relative. Pure.
 
-An item is `[time, node, value, value, …]`. The times count from: now minus `sentat`, or now
-minus `offset`, or `time`, or else so that the last item is now.
+An item is `[time, node, value, value, …]`. Its time counts from now minus `sentat`, or now minus `offset`, or `time`; without
+any of them, so that the last item is from now.
 """
 
 from collections.abc import Mapping
@@ -11,64 +11,66 @@ from heliograph.pending import shown
 from services.api import queries
 from services.api.errors import Busy, Refused
 from services.api.ingest import inputs
-from services.api.ingest.intake import Report
-from services.api.ingest.options import Node
+from services.api.ingest.options import EmoncmsNode
+from services.api.ingest.reports import Report
 
-TOLERANCE = 10.0  # a sender's clock that is this right is believed, so that what it repeats has the same times
+TOLERANCE = 10.0  # a client's clock that is this exact is trusted, so that a repeated request has the same times
 MOST_ITEMS = 10_000
 CLOCK_SECONDS = 10.0
 
 
-class Bulk(NamedTuple):
-    """The readings, and what is wrong with items and values that are not among them: why and how it began."""
+class BulkContent(NamedTuple):
+    """The readings, and the items and values that are not valid: the reason, and the beginning of each."""
 
     reports: list[Report]
     refused: list[tuple[str, str]]
 
 
-def parse(text: str | bytes, parameters: Mapping[str, str], nodes: Mapping[str, Node], now: float | None) -> Bulk:
-    """Return the readings of `data`; raise Refused if there is no list. `now` is None before the clock has been set."""
-    items = inputs.loads(text)
-    if not isinstance(items, list) or len(items) > MOST_ITEMS:
+def parse(
+    text: str | bytes, parameters: Mapping[str, str], nodes: Mapping[str, EmoncmsNode], now: float | None
+) -> BulkContent:
+    """Return the readings of `data`; raise Refused if it is not a list. `now` is None before the clock has been set."""
+    data = inputs.loads(text)
+    if not isinstance(data, list) or len(data) > MOST_ITEMS:
         raise Refused(f"data: expected a list of at most {MOST_ITEMS} items such as [1399980731, 10, 100, 200.5]")
-    found = Bulk([], [])
-    good = [item for item in items if _is_item(item, found)]
-    if not good:
-        return found
-    reference = _reference(parameters, float(good[-1][0]), now)
-    for time, node, *values in good:
+    content = BulkContent([], [])
+    items = [item for item in data if _is_item(item, content)]
+    if not items:
+        return content
+    reference = _reference(parameters, float(items[-1][0]), now)
+    for time, node, *values in items:
         try:
             read = inputs.numbered(values)
             key = inputs.node_key(node)
             report = inputs.report(key, read, round(reference + time, 3), nodes)
-            found.refused.extend((f"node {key[:40]}: {why}", shown(values)) for why in read.refused)
+            content.refused.extend((f"node {key[:40]}: {why}", shown(values)) for why in read.refused)
             if report:
-                found.reports.append(report)
+                content.reports.append(report)
         except Refused as error:
-            found.refused.append((error.detail, shown([time, node, *values[:5]])))
-    return found
+            content.refused.append((error.detail, shown([time, node, *values[:5]])))
+    return content
 
 
-def _is_item(item: object, found: Bulk) -> bool:
+def _is_item(item: object, content: BulkContent) -> bool:
     if isinstance(item, list) and len(item) >= 3 and isinstance(item[0], int | float) and abs(item[0]) < 1e13:
         return True
-    found.refused.append(("an item is not [time, node, value, …]", shown(item)))
+    content.refused.append(("an item is not [time, node, value, …]", shown(item)))
     return False
 
 
 def _reference(parameters: Mapping[str, str], last: float, now: float | None) -> float:
-    """Return what is added to the times of the items; raise Refused."""
+    """Return the seconds to add to the times of the items; raise Refused."""
     for name in ("sentat", "offset"):
         if text := parameters.get(name):
-            ahead = _set(now) - _number(name, text)
-            # An offset counts from the sender's start: it is no clock.
+            ahead = _known(now) - _number(name, text)
+            # An offset counts from the client's start: it is not a clock.
             return 0.0 if name == "sentat" and abs(ahead) <= TOLERANCE else ahead
     if text := parameters.get("time"):
         return queries.time("time", text)
-    return _set(now) - last
+    return _known(now) - last
 
 
-def _set(now: float | None) -> float:
+def _known(now: float | None) -> float:
     if now is None:
         raise Busy("the clock of this node has not been set yet, and these times count from it", 503, CLOCK_SECONDS)
     return now

@@ -1,8 +1,7 @@
 """The endpoints of emoncms' input API: input/post, input/bulk and input/get.
 
-Answers are emoncms', but an error has a status that says so. A request that can never be
-taken would be repeated for ever by emonHub and IoTaWatt, who wait for "ok": so an item or a
-value that is wrong is set aside, and the others and the request are taken.
+Responses are emoncms', but an error has a status of its own. emonHub and IoTaWatt repeat a request forever until they
+get "ok": so an item or a value that is wrong is set aside, and the others and the request are accepted.
 """
 
 import asyncio
@@ -18,15 +17,16 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.store.interface import Reader
 from services.api import queries
-from services.api.answers import answer
 from services.api.errors import Busy, Refused
 from services.api.history import History
 from services.api.ingest import bulk, encryption, inputs
 from services.api.ingest.bodies import inflate
 from services.api.ingest.gate import Gate
 from services.api.ingest.inputs import Inputs
-from services.api.ingest.intake import Intake, Report
-from services.api.ingest.options import Emoncms
+from services.api.ingest.intake import HttpIntake
+from services.api.ingest.options import EmoncmsOptions
+from services.api.ingest.reports import Report
+from services.api.schemas import answer
 
 KIND = "emoncms"
 MOST_PARAMETERS = 100
@@ -35,21 +35,21 @@ SHOWN_BYTES = 200
 SPELLINGS = ("fulljson", "json", "csv", "data")
 
 
-class Sent(NamedTuple):
-    """The parameters of a request from its address and its form, and its body if that is no form."""
+class FormRequest(NamedTuple):
+    """The parameters of a request from its address and its form, and its body unless that is a form."""
 
     parameters: dict[str, str]
     body: bytes
 
 
 class EmoncmsInput:
-    """Answers like emoncms to what posts to one."""
+    """Answers clients of emoncms' input API."""
 
     def __init__(
         self,
-        options: Emoncms,
+        options: EmoncmsOptions,
         gate: Gate,
-        intake: Intake,
+        intake: HttpIntake,
         history: History,
         now: Callable[[], float],
     ) -> None:
@@ -60,21 +60,21 @@ class EmoncmsInput:
         self._now = now
 
     async def post(self, request: Request) -> Response:
-        """Take the inputs of one node."""
-        return await self._answered(request, self._take_one)
+        """Accept the inputs of one node."""
+        return await self._answered(request, self._accept_one)
 
     async def bulk(self, request: Request) -> Response:
-        """Take many readings of many nodes."""
-        return await self._answered(request, self._take_many)
+        """Accept many readings of many nodes."""
+        return await self._answered(request, self._accept_many)
 
     async def get(self, request: Request) -> Response:
-        """Return the newest values of a node, so that a sender knows where to go on."""
+        """Return the newest values of a node, so that a client knows where to continue."""
         try:
             return answer(await self._newest(request.query_params.get("node", "")))
         except Refused as error:
             return _problem(error)
 
-    async def _answered(self, request: Request, take: Callable[[Sent], Awaitable[Response]]) -> Response:
+    async def _answered(self, request: Request, accept: Callable[[FormRequest], Awaitable[Response]]) -> Response:
         shown = None
         try:
             self._gate.enter(KIND, request)
@@ -82,12 +82,12 @@ class EmoncmsInput:
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() == encryption.MEDIA_TYPE:
                 plain = self._decrypted(request, body)
                 shown = plain[:SHOWN_BYTES].decode("utf-8", "replace")
-                await take(_sent(request, plain, is_form=True))
+                await accept(_parsed(request, plain, is_form=True))
                 return PlainTextResponse(encryption.proof(plain))
-            sent = _sent(request, body, is_form=not request.query_params.get("cb"))
-            await self._gate.admit(request, sent.parameters.get("apikey", ""))
-            shown = str({name: text for name, text in sent.parameters.items() if name != "apikey"})[:SHOWN_BYTES]
-            return await take(sent)
+            form = _parsed(request, body, is_form=not request.query_params.get("cb"))
+            await self._gate.admit(request, form.parameters.get("apikey", ""))
+            shown = str({name: text for name, text in form.parameters.items() if name != "apikey"})[:SHOWN_BYTES]
+            return await accept(form)
         except Refused as error:
             self._gate.refused(KIND, error, shown)
             return _problem(error)
@@ -98,11 +98,11 @@ class EmoncmsInput:
         if device is None:
             raise Refused("no such device: see [api.emoncms.devices]", 401)
         plain = encryption.decrypt(device.key, body, signature)
-        self._gate.pace(f"device {user.strip()}")
+        self._gate.limit_rate(f"device {user.strip()}")
         return plain
 
-    async def _take_one(self, sent: Sent) -> Response:
-        parameters = sent.parameters
+    async def _accept_one(self, form: FormRequest) -> Response:
+        parameters = form.parameters
         spelling = next((name for name in SPELLINGS if parameters.get(name)), "")
         text = parameters.get(spelling, "")
         moment: object = None
@@ -111,21 +111,21 @@ class EmoncmsInput:
         elif spelling:
             read = {"json": inputs.loose, "csv": inputs.csv, "data": inputs.data}[spelling](text)
         else:
-            raise Refused(f"there is none of {', '.join(SPELLINGS)}")
+            raise Refused(f"one of {', '.join(SPELLINGS)} is missing")
         key = inputs.node_key(parameters.get("node") or "0")
         time = _time(parameters.get("time") or moment)
         report = inputs.report(key, read, time, self._options.nodes)
         if report is None:
             raise Refused(f"{spelling}: there is no number in it{_first(read)}")
         self._intake.check(report)
-        await self._intake.take([report])
+        await self._intake.accept([report])
         self._gate.set_aside(KIND, [(f"node {key[:40]}: {why}", text) for why in read.refused])
         return answer({"success": True}) if spelling == "fulljson" else PlainTextResponse("ok")
 
-    async def _take_many(self, sent: Sent) -> Response:
-        parameters = sent.parameters
+    async def _accept_many(self, form: FormRequest) -> Response:
+        parameters = form.parameters
         if parameters.get("cb"):
-            text: str | bytes = inflate(sent.body, self._gate.limit)
+            text: str | bytes = inflate(form.body, self._gate.limit)
         elif parameters.get("c"):
             text = inflate(_unhex(parameters.get("data", "")), self._gate.limit)
         elif "data" in parameters:
@@ -133,20 +133,20 @@ class EmoncmsInput:
         else:
             raise Refused("data is missing")
         now = self._now() if self._intake.clock_is_right else None
-        found = bulk.parse(text, parameters, self._options.nodes, now)
-        good: list[Report] = []
-        for report in found.reports:
+        content = bulk.parse(text, parameters, self._options.nodes, now)
+        valid: list[Report] = []
+        for report in content.reports:
             try:
                 self._intake.check(report)
-                good.append(report)
+                valid.append(report)
             except Refused as error:
-                # A device of another service is for a human to settle: nothing is lost meanwhile.
+                # A device of another service: a human has to decide, and the client keeps the readings until then.
                 if error.status == 409:
                     raise
-                found.refused.append((f"{report.device}: {error.detail}", str(dict(report.values))))
-        if good:
-            await self._intake.take(good)
-        self._gate.set_aside(KIND, found.refused)
+                content.refused.append((f"{report.device}: {error.detail}", str(dict(report.values))))
+        if valid:
+            await self._intake.accept(valid)
+        self._gate.set_aside(KIND, content.refused)
         return PlainTextResponse("ok")
 
     async def _newest(self, node: str) -> object:
@@ -180,7 +180,7 @@ class EmoncmsInput:
         return ask
 
 
-def _sent(request: Request, body: bytes, *, is_form: bool) -> Sent:
+def _parsed(request: Request, body: bytes, *, is_form: bool) -> FormRequest:
     parameters = dict(request.query_params)
     if is_form and body:
         try:
@@ -188,7 +188,7 @@ def _sent(request: Request, body: bytes, *, is_form: bool) -> Sent:
             parameters.update(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS))
         except ValueError as error:
             raise Refused(f"the body is not a form: {error}", 400) from None
-    return Sent(parameters, b"" if is_form else body)
+    return FormRequest(parameters, b"" if is_form else body)
 
 
 def _time(given: object) -> float | None:
@@ -198,14 +198,14 @@ def _time(given: object) -> float | None:
         return given
     if isinstance(given, str):
         return queries.time("time", given)
-    raise Refused("time: it is neither seconds nor a date")
+    raise Refused("time: expected seconds or a date")
 
 
 def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise Refused("data: with c=1 it is hexadecimal") from None
+        raise Refused("data: expected hexadecimal digits, because of c=1") from None
 
 
 def _first(read: Inputs) -> str:
@@ -213,8 +213,8 @@ def _first(read: Inputs) -> str:
 
 
 def _problem(error: Refused) -> Response:
-    found = Response(
+    response = Response(
         msgspec.json.encode({"success": False, "message": error.detail}), error.status, media_type="application/json"
     )
-    found.headers.update(error.headers)
-    return found
+    response.headers.update(error.headers)
+    return response

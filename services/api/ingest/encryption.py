@@ -1,4 +1,4 @@
-"""emoncms' encryption for devices without TLS: AES-128-CBC, an HMAC of what was said, an answer that proves it.
+"""emoncms' encryption for devices without TLS: AES-128-CBC, signed with an HMAC; the response proves the decryption.
 
 Facts: emoncms' docs/input_encrypted.md and IoTaWatt's Emoncms_uploader.cpp.
 """
@@ -18,22 +18,22 @@ BLOCK = 16
 
 
 def decrypt(key: str, body: bytes, signature: str) -> bytes:
-    """Return what a body says, base64 of IV and ciphertext; raise Refused (401) if the key did not make it."""
+    """Return the plain text of a body, base64 of IV and ciphertext; raise Refused (401) if another key made it."""
     try:
-        packed = base64.b64decode(body.replace(b"-", b"+").replace(b"_", b"/"), validate=True)
+        decoded = base64.b64decode(body.replace(b"-", b"+").replace(b"_", b"/"), validate=True)
     except binascii.Error:
         raise Refused("the body is not base64", 400) from None
-    if len(packed) < 2 * BLOCK or len(packed) % BLOCK:
+    if len(decoded) < 2 * BLOCK or len(decoded) % BLOCK:
         raise Refused("the body is not an initialisation vector and blocks of 16 bytes", 400)
     secret = bytes.fromhex(key)
-    machine = Cipher(algorithms.AES(secret), modes.CBC(packed[:BLOCK])).decryptor()
-    padded = machine.update(packed[BLOCK:]) + machine.finalize()
+    decryptor = Cipher(algorithms.AES(secret), modes.CBC(decoded[:BLOCK])).decryptor()
+    padded = decryptor.update(decoded[BLOCK:]) + decryptor.finalize()
     padding = PKCS7(8 * BLOCK).unpadder()
     try:
         plain = padding.update(padded) + padding.finalize()
     except ValueError:
         plain = None
-    # One answer for both, so that nobody learns which it was.
+    # One error for both, so that an attacker does not learn which it was.
     expected = hmac.digest(secret, plain or b"", "sha256").hex()
     if plain is None or not hmac.compare_digest(expected.encode(), signature.strip().lower().encode()):
         raise Refused("the body is not signed with the key of this device", 401)
@@ -41,5 +41,5 @@ def decrypt(key: str, body: bytes, signature: str) -> bytes:
 
 
 def proof(plain: bytes) -> str:
-    """Return the answer that only one who could read the body can give."""
+    """Return the response that proves that the body was decrypted: the SHA-256 of the plain text, in base64."""
     return base64.urlsafe_b64encode(hashlib.sha256(plain).digest()).decode()

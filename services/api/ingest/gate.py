@@ -1,4 +1,4 @@
-"""Who may send readings, how often, and what is said to those who may not."""
+"""Which clients may send readings, and how often."""
 
 from collections.abc import Callable, Collection, Iterable
 from urllib.parse import urlsplit
@@ -8,20 +8,29 @@ from starlette.requests import HTTPConnection, Request
 from services.api.errors import Busy, Refused
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.keys import Keys, digest
-from services.api.ingest.rates import Rates
+from services.api.ingest.rate_limits import RateLimits
 
-TRIES = 10  # wrong keys that an address may send at once,
+TRIES = 10  # wrong keys that an address may try at once,
 TRY_SECONDS = 6.0  # and then one in so many seconds
-SHOWN_PARTS = 10  # as many as the status remembers
+SHOWN_PARTS = 10  # as many as the status shows
 BURST_SECONDS = 4.0  # of requests at the allowed rate
-_WORDS = {401: "key", 403: "key", 404: "off", 408: "body", 413: "body", 415: "body", 429: "rate", 503: "away"}
+_REFUSALS = {
+    401: "key",
+    403: "key",
+    404: "disabled",
+    408: "body",
+    413: "body",
+    415: "body",
+    429: "rate",
+    503: "unavailable",
+}
 
 SetAside = Callable[[str, str, str], None]  # why, what, where
 Count = Callable[[str], None]
 
 
 class Gate:
-    """Lets requests in: by their key, at their rate, with a body of bearable size. Counts who comes and who is refused."""
+    """Admits requests by key, rate and size of the body; counts requests and refusals."""
 
     def __init__(
         self,
@@ -37,17 +46,17 @@ class Gate:
         self._origins = origins
         self._count = count
         self._set_aside = set_aside
-        self._failures = Rates(1 / TRY_SECONDS, TRIES)
-        self._requests = Rates(per_second, max(1.0, per_second * BURST_SECONDS))
+        self._failures = RateLimits(1 / TRY_SECONDS, TRIES)
+        self._requests = RateLimits(per_second, max(1.0, per_second * BURST_SECONDS))
 
     def enter(self, kind: str, connection: HTTPConnection) -> None:
-        """Count a request; raise Refused if a page of another site sends it: a browser says where a page is from."""
+        """Count a request; raise Refused if a page of another site sends it, as the browser's `Origin` header says."""
         self._count(f"requests_{kind}")
         if self.is_foreign(connection):
             raise Refused("a page of another site may not write here; see origins in [api]", 403)
 
     def is_foreign(self, connection: HTTPConnection) -> bool:
-        """Whether a page asks that is neither of this node nor one that may."""
+        """Whether a page of another site sends the request, and not one of the allowed origins."""
         return is_foreign(connection, self._origins)
 
     async def body(self, request: Request) -> bytes:
@@ -60,11 +69,11 @@ class Gate:
         return self._bodies.limit
 
     async def admit(self, request: Request, key: str = "") -> str:
-        """Return whose key came with the request, in a header or as `key`; raise Refused."""
+        """Return the owner of the key that came with the request, in a header or as `key`; raise Refused."""
         return await self.admit_digest(request, digest(shown_key(request) or key or self._missing()))
 
     async def admit_digest(self, request: Request, key_digest: str) -> str:
-        """Return who has the key of this digest; raise Refused if nobody has, and for what comes too often."""
+        """Return the owner of the key with this digest; raise Refused if it has none, or sends too often."""
         owner = self._keys.known(key_digest)
         if owner is None:
             is_first = not self._keys.is_searched(key_digest)
@@ -74,30 +83,30 @@ class Gate:
             if owner and is_first:
                 self._failures.give_back(address_of(request))
         if not owner:
-            raise Refused("this is no key of this node: see [api.keys]", 401, {"www-authenticate": "Bearer"})
-        self.pace(f"key {owner}")
+            raise Refused("not a key of this node: see [api.keys]", 401, {"www-authenticate": "Bearer"})
+        self.limit_rate(f"key {owner}")
         return owner
 
     def _try_once(self, connection: HTTPConnection) -> None:
         if wait := self._failures.take(address_of(connection)):
             raise Busy("too many wrong keys from this address; try again later", 429, wait)
 
-    def pace(self, who: str) -> None:
-        """Raise Refused for one who sends more often than is allowed."""
-        if wait := self._requests.take(who):
+    def limit_rate(self, client: str) -> None:
+        """Raise Refused if a client sends more often than is allowed."""
+        if wait := self._requests.take(client):
             raise Busy(
                 "too many requests; send several readings in one, or raise writes_per_second in [api]", 429, wait
             )
 
     def refused(self, kind: str, error: Refused, shown: str | None) -> None:
-        """Count a refusal; wrong content of someone who may send is shown in the status too, None is of someone else."""
-        word = _WORDS.get(error.status, "content")
+        """Count a refusal; show wrong content in the status, unless `shown` is None: then no valid key came with it."""
+        word = _REFUSALS.get(error.status, "content")
         self._count(f"refused_{word}")
         if word == "content" and shown is not None:
             self._set_aside(error.detail, shown, kind)
 
     def set_aside(self, kind: str, parts: Iterable[tuple[str, str]]) -> None:
-        """Count the parts of a request that were not taken, why and what, and show the first ones."""
+        """Count the parts of a request that were not accepted, given as reason and content, and show the first ones."""
         for number, (why, what) in enumerate(parts):
             self._count("refused_parts")
             if number < SHOWN_PARTS:
@@ -117,13 +126,13 @@ def shown_key(request: Request) -> str:
 
 
 def address_of(connection: HTTPConnection) -> str:
-    """Return where a request comes from; of IPv6 the network, because a machine has 2**64 addresses there."""
+    """Return the address of a client; of IPv6 the network, because a machine has 2**64 addresses there."""
     host = connection.client.host if connection.client else ""
     return host if "." in host else ":".join(host.split(":")[:4])
 
 
 def is_foreign(connection: HTTPConnection, origins: Collection[str]) -> bool:
-    """Whether a page asks that is neither of this node nor one that may."""
+    """Whether a page of another site sends the request, and not one of these origins."""
     origin = connection.headers.get("origin")
     if origin is None or origin in origins:
         return False

@@ -13,8 +13,8 @@ from heliograph import topics, units
 from heliograph.messages import Channel, Value, is_value
 from heliograph.pending import shown
 from services.api.errors import Refused
-from services.api.ingest.intake import Report
-from services.api.ingest.options import Node
+from services.api.ingest.options import EmoncmsNode
+from services.api.ingest.reports import Report
 
 RSSI = "rssi"  # emonHub sends it behind the last value
 _OTHERS = re.compile(r"[^a-z0-9]+")
@@ -42,7 +42,7 @@ def node_key(node: object) -> str:
     return str(int(text.partition(".")[0])) if _DIGITS.fullmatch(text) else text
 
 
-def device(key: str, nodes: Mapping[str, Node]) -> str:
+def device(key: str, nodes: Mapping[str, EmoncmsNode]) -> str:
     """Return the device of a node: the one of the configuration, `node15`, or its name as the topic tree takes it."""
     if key in nodes and nodes[key].device:
         return nodes[key].device
@@ -52,12 +52,12 @@ def device(key: str, nodes: Mapping[str, Node]) -> str:
     return name
 
 
-def report(key: str, inputs: Inputs, time: float | None, nodes: Mapping[str, Node]) -> Report | None:
+def report(key: str, inputs: Inputs, time: float | None, nodes: Mapping[str, EmoncmsNode]) -> Report | None:
     """Return a node's inputs as a reading, None if there are none; raise Refused.
 
     Adds to `inputs.refused` what cannot be the name of a channel, or is there already.
     """
-    node = nodes.get(key, Node())
+    node = nodes.get(key, EmoncmsNode())
     values: dict[str, Value] = {}
     channels: dict[str, Channel] = {}
     last = max((_place(name) for name in inputs.values), default=0)
@@ -154,7 +154,7 @@ def _place(name: str) -> int:
     return int(name) if name.isdecimal() and len(name) < 5 else 0
 
 
-def _channel(name: str, node: Node, last: int) -> str:
+def _channel(name: str, node: EmoncmsNode, last: int) -> str:
     place = _place(name)
     if not place:
         return _OTHERS.sub("_", name.lower()).strip("_")

@@ -1,8 +1,7 @@
-"""API keys: made once, kept as hashes, recognised again at once.
+"""API keys: created once, stored as hashes, recognised without hashing again.
 
-What is hashed is the SHA-256 of the key in lower-case hexadecimal, because that is what
-pimonitor's sensors send; the hash is scrypt's (RFC 7914), so that the configuration file
-is of no use to who reads it.
+The input of the hash is the SHA-256 of the key in lower-case hexadecimal, because that is what pimonitor's sensors
+send; the hash is scrypt's (RFC 7914), so that the configuration file does not give the keys away.
 """
 
 import asyncio
@@ -23,7 +22,7 @@ REMEMBERED = 1000
 
 
 def new_key() -> str:
-    """Return a new key: 32 lower-case hexadecimal characters, what emonHub and IoTaWatt take for one."""
+    """Return a new key: 32 lower-case hexadecimal characters, which emonHub and IoTaWatt expect."""
     return secrets.token_hex(16)
 
 
@@ -32,8 +31,8 @@ def digest(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
-class Entry(NamedTuple):
-    """A line of [api.keys]: scrypt's parameters and what it returned."""
+class HashedKey(NamedTuple):
+    """A line of [api.keys]: scrypt's parameters and its result."""
 
     cost: int
     block: int
@@ -42,20 +41,20 @@ class Entry(NamedTuple):
     expected: bytes
 
     def is_of(self, key_digest: str) -> bool:
-        """Whether this is the hash of the key that has the digest; takes its time."""
-        found = _scrypt(key_digest, self.salt, self.cost, self.block, self.parallel)
-        return hmac.compare_digest(found, self.expected)
+        """Whether this is the hash of the key that has the digest; takes 0.1 s or more."""
+        result = _scrypt(key_digest, self.salt, self.cost, self.block, self.parallel)
+        return hmac.compare_digest(result, self.expected)
 
 
 def hashed(key: str) -> str:
-    """Return what stands in [api.keys] for a key."""
+    """Return the line of [api.keys] for a key."""
     salt = secrets.token_bytes(SALT_BYTES)
-    found = _scrypt(digest(key), salt, COST, BLOCK, PARALLEL)
-    return f"scrypt:{COST}:{BLOCK}:{PARALLEL}:{salt.hex()}:{found.hex()}"
+    result = _scrypt(digest(key), salt, COST, BLOCK, PARALLEL)
+    return f"scrypt:{COST}:{BLOCK}:{PARALLEL}:{salt.hex()}:{result.hex()}"
 
 
-def entry(text: str) -> Entry:
-    """Return what `hashed` wrote; raise ValueError, without showing it, for anything else."""
+def parse_hash(text: str) -> HashedKey:
+    """Parse what `hashed` returned; raise ValueError, without showing it, for anything else."""
     parts = text.split(":")
     try:
         if len(parts) != 6 or parts[0] != "scrypt":
@@ -67,7 +66,7 @@ def entry(text: str) -> Entry:
             raise ValueError
     except ValueError:
         raise ValueError("it is not the hash of a key: scripts/heliograph-key makes a key and its hash") from None
-    return Entry(cost, block, parallel, salt, expected)
+    return HashedKey(cost, block, parallel, salt, expected)
 
 
 def _scrypt(key_digest: str, salt: bytes, cost: int, block: int, parallel: int) -> bytes:
@@ -77,13 +76,13 @@ def _scrypt(key_digest: str, salt: bytes, cost: int, block: int, parallel: int) 
 
 
 class Keys:
-    """Knows whose key a digest is of. scrypt is paid once per key: what was found is remembered, keyed.
+    """Maps the digest of a key to its owner. scrypt runs once per key: the result is remembered under a keyed hash.
 
-    `plain` are keys that have to be known as they are, by the name of their owner.
+    `plain` are keys that are configured in plain text, by the name of their owner.
     """
 
     def __init__(self, hashes: Mapping[str, str], plain: Mapping[str, str] | None = None) -> None:
-        self._entries = {name: entry(text) for name, text in hashes.items()}
+        self._entries = {name: parse_hash(text) for name, text in hashes.items()}
         self._secret = secrets.token_bytes(32)
         self._known = {self._mark(digest(key)): name for name, key in (plain or {}).items()}
         self._unknown: OrderedDict[bytes, None] = OrderedDict()
@@ -96,7 +95,7 @@ class Keys:
         return bool(self._entries or self._known)
 
     def known(self, key_digest: str) -> str | None:
-        """Return whose key it is, "" if it was tried and is nobody's, None if that takes a search."""
+        """Return the owner of a key, "" if a search found none, None if there was no search yet."""
         mark = self._mark(key_digest)
         return self._known.get(mark, "" if mark in self._unknown else None)
 
@@ -105,7 +104,7 @@ class Keys:
         return self._mark(key_digest) in self._searches
 
     async def search(self, key_digest: str) -> str:
-        """Return whose key it is, "" if it is nobody's; one search at a time, in a thread."""
+        """Search the owner of a key, in a thread, one search at a time; return "" if it has none."""
         mark = self._mark(key_digest)
         if mark not in self._searches:
             self._searches[mark] = asyncio.create_task(self._search(key_digest, mark), name="key")
@@ -114,11 +113,11 @@ class Keys:
     async def _search(self, key_digest: str, mark: bytes) -> str:
         try:
             async with self._one_at_a_time:
-                found = await asyncio.to_thread(self._owner, key_digest)
-            self._remember(mark, found)
+                owner = await asyncio.to_thread(self._owner, key_digest)
+            self._remember(mark, owner)
         finally:
             del self._searches[mark]
-        return found
+        return owner
 
     def _owner(self, key_digest: str) -> str:
         return next((name for name, one in self._entries.items() if one.is_of(key_digest)), "")

@@ -1,4 +1,4 @@
-"""How everything that takes readings is put together from the configuration and the service."""
+"""Builds everything that accepts readings, from the configuration and the service."""
 
 from collections.abc import Collection, Mapping
 
@@ -7,12 +7,12 @@ from services.api.history import History
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.emoncms import EmoncmsInput
 from services.api.ingest.gate import Gate
-from services.api.ingest.intake import Intake
+from services.api.ingest.intake import HttpIntake
 from services.api.ingest.keys import Keys
-from services.api.ingest.options import Emoncms, Pimonitor, SmartPlug
+from services.api.ingest.options import EmoncmsOptions, PimonitorOptions, SmartPlugOptions
 from services.api.ingest.posts import PimonitorPost
 from services.api.ingest.routes import Ingest
-from services.api.ingest.smartplug import Plugs
+from services.api.ingest.smartplug import SmartPlugs
 from services.api.live import Live
 
 
@@ -25,16 +25,16 @@ def open_ingest(
     body_limit: int,
     writes_per_second: float,
     origins: Collection[str],
-    pimonitor: Pimonitor,
-    smartplug: SmartPlug,
-    emoncms: Emoncms,
+    pimonitor: PimonitorOptions,
+    smartplug: SmartPlugOptions,
+    emoncms: EmoncmsOptions,
 ) -> Ingest:
-    """Return what takes readings; raise ConfigError if the outbox is out of reach."""
+    """Return what accepts readings; raise ConfigError if the outbox cannot be opened."""
     device_keys = {f"device {user}": device.key for user, device in emoncms.devices.items()}
     gate = Gate(
         Keys(keys, device_keys), Bodies(body_limit), writes_per_second, origins, service.count, service.set_aside
     )
-    intake = Intake(
+    intake = HttpIntake(
         service.producer(),
         live,
         service.node,
@@ -47,5 +47,5 @@ def open_ingest(
         intake,
         PimonitorPost(pimonitor, gate, intake, service.clock.now),
         EmoncmsInput(emoncms, gate, intake, history, service.clock.now),
-        Plugs(smartplug, gate, intake, live),
+        SmartPlugs(smartplug, gate, intake, live),
     )

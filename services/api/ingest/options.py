@@ -1,4 +1,4 @@
-"""What the configuration says of readings that come in over HTTP."""
+"""The sections [api.pimonitor], [api.smartplug] and [api.emoncms] of the configuration."""
 
 import re
 
@@ -11,13 +11,13 @@ from heliograph.store import buckets
 _DEVICE_KEY = re.compile(r"[0-9a-f]{32}")
 
 
-class Pimonitor(Config, frozen=True):
-    """[api.pimonitor]: `tz` is the zone of the sensors' times; empty: nothing is taken."""
+class PimonitorOptions(Config, frozen=True):
+    """[api.pimonitor]: `tz` is the time zone of the sensors' clocks; empty: nothing is accepted."""
 
     tz: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a zone that there is not."""
+        """Refuse an unknown time zone."""
         if self.tz:
             try:
                 buckets.zone(self.tz)
@@ -25,14 +25,14 @@ class Pimonitor(Config, frozen=True):
                 raise ValueError(f"tz: {error}") from None
 
 
-class SmartPlug(Config, frozen=True):
-    """[api.smartplug]: `plugs` are the devices by the id that a plug sends; `port` is for clients that want one."""
+class SmartPlugOptions(Config, frozen=True):
+    """[api.smartplug]: `plugs` maps the id that a plug sends to a device; `port` is one for plugs only, 0 for none."""
 
     plugs: dict[str, str] = msgspec.field(default_factory=dict)
     port: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse names that no device can have, and a port that nothing can listen on."""
+        """Refuse invalid device names and ports."""
         if not 0 <= self.port < 65536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535, nor 0 for none")
         for name in self.plugs.values():
@@ -41,22 +41,22 @@ class SmartPlug(Config, frozen=True):
             raise ValueError("plugs: two of them are the same device")
 
 
-class Node(Config, frozen=True):
-    """[api.emoncms.nodes.N]: the device that a node is, and its positions: `names` and `units`, in their order."""
+class EmoncmsNode(Config, frozen=True):
+    """[api.emoncms.nodes.N]: the device for a node, and the `names` and `units` of its channels by position."""
 
     device: str = ""
     names: tuple[str, ...] = ()
     units: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse names that the topic tree does not take, and units that nobody knows."""
+        """Refuse names that are not valid in topics, and unknown units."""
         if self.device:
             topics.name(self.device)
         for name in self.names:
             if not topics.is_channel(name):
-                raise ValueError(f"names: {name[:80]!r} is no channel: lower-case letters, digits and _ are")
+                raise ValueError(f"names: {name[:80]!r} is not a channel: lower-case letters, digits and _ are")
         if len(set(self.names)) < len(self.names):
-            raise ValueError("names: one stands there twice")
+            raise ValueError("names: one is there twice")
         if len(self.units) > len(self.names):
             raise ValueError("units: there are more of them than names")
         for unit in self.units:
@@ -69,13 +69,13 @@ class EncryptedDevice(Config, frozen=True):
     key: str
 
     def __post_init__(self) -> None:
-        """Refuse what is no AES-128 key, without showing it."""
+        """Refuse what is not an AES-128 key, without showing it."""
         if not _DEVICE_KEY.fullmatch(self.key):
             raise ValueError("key: it is not 32 lower-case hexadecimal characters")
 
 
-class Emoncms(Config, frozen=True):
-    """[api.emoncms]: nodes that are not called by their number, and devices that encrypt."""
+class EmoncmsOptions(Config, frozen=True):
+    """[api.emoncms]: nodes whose device or channels have other names, and devices that encrypt."""
 
-    nodes: dict[str, Node] = msgspec.field(default_factory=dict)
+    nodes: dict[str, EmoncmsNode] = msgspec.field(default_factory=dict)
     devices: dict[str, EncryptedDevice] = msgspec.field(default_factory=dict)

@@ -14,7 +14,7 @@ from heliograph import topics
 from heliograph.messages import Channel, Value, is_value
 from heliograph.pending import shown
 from services.api.errors import Refused
-from services.api.ingest.intake import Report
+from services.api.ingest.reports import Report
 
 FORMAT = "%m/%d/%Y %H:%M:%S"
 SUCCESS = "[{}] Successfully received and inserted into database."

@@ -1,4 +1,4 @@
-"""The endpoints that take a report in one body: our own, and pimonitor's."""
+"""The endpoints that accept reports in one body: our own, and pimonitor's."""
 
 import re
 from collections.abc import Callable
@@ -9,62 +9,64 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from heliograph.store import buckets
-from services.api.answers import Taken, answer
 from services.api.errors import Refused
 from services.api.ingest import pimonitor, readings
 from services.api.ingest.gate import Gate
-from services.api.ingest.intake import Intake
-from services.api.ingest.options import Pimonitor
+from services.api.ingest.intake import HttpIntake
+from services.api.ingest.options import PimonitorOptions
+from services.api.schemas import Accepted, answer
 
 _JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)")
 SHOWN_BYTES = 200
 
 
-async def take_readings(request: Request, gate: Gate, intake: Intake) -> Response:
-    """Take one reading or a list, all of them or none; raise Refused."""
+async def accept_readings(request: Request, gate: Gate, intake: HttpIntake) -> Response:
+    """Accept one reading or a list, all of them or none; raise Refused."""
     shown = None
     try:
         gate.enter("readings", request)
-        body = await gate.body(request)  # all of it: a sender that still sends would not see that its key is wrong
+        body = await gate.body(
+            request
+        )  # all of it: a client that is still sending would not read that its key is wrong
         await gate.admit(request)
         shown = body[:SHOWN_BYTES].decode("utf-8", "replace")
         reports = readings.parse(body)
         for number, report in enumerate(reports):
             intake.check(report, f"[{number}]" if body.lstrip()[:1] == b"[" else "")
-        await intake.take(reports)
+        await intake.accept(reports)
     except Refused as error:
         gate.refused("readings", error, shown)
         raise
-    return answer(Taken(len(reports)), 202)
+    return answer(Accepted(len(reports)), 202)
 
 
 class PimonitorPost:
-    """Answers like pimonitor's server to its sensors, but says when something was not inserted."""
+    """Answers like pimonitor's server to its sensors, but also reports what was not inserted."""
 
-    def __init__(self, options: Pimonitor, gate: Gate, intake: Intake, now: Callable[[], float]) -> None:
+    def __init__(self, options: PimonitorOptions, gate: Gate, intake: HttpIntake, now: Callable[[], float]) -> None:
         self._zone: tzinfo | None = buckets.zone(options.tz) if options.tz else None
         self._gate = gate
         self._intake = intake
         self._now = now
 
-    async def take(self, request: Request) -> Response:
-        """Take the report of one place."""
+    async def accept(self, request: Request) -> Response:
+        """Accept the report of one location."""
         shown = None
         try:
             self._gate.enter("pimonitor", request)
             if self._zone is None:
-                raise Refused("reports of pimonitor are not taken: set tz in [api.pimonitor]", 404)
+                raise Refused("reports of pimonitor are not accepted: set tz in [api.pimonitor]", 404)
             if not _JSON.fullmatch(request.headers.get("content-type", "").partition(";")[0].strip().lower()):
                 raise Refused(pimonitor.NO_JSON, 415)
             content = pimonitor.decode(await self._gate.body(request))
             await self._gate.admit_digest(request, pimonitor.digest(content))
-            del content["api_hash"]  # as good as the key, so nobody sees it
+            del content["api_hash"]  # as good as the key, so it is shown nowhere
             shown = msgspec.json.encode(content)[:SHOWN_BYTES].decode("utf-8", "replace")
             posted = pimonitor.parse(content, self._zone, self._now())
             for report in posted.reports:
                 self._intake.check(report)
             if posted.reports:
-                await self._intake.take(posted.reports)
+                await self._intake.accept(posted.reports)
             if posted.refused:
                 rest = "; the other sensors were inserted" if posted.reports else ""
                 raise Refused("; ".join(posted.refused[:5]) + rest)

@@ -1,4 +1,4 @@
-"""The routes of readings that come in over HTTP, and how openapi.json describes them."""
+"""The routes that accept readings, and their description in openapi.json."""
 
 from typing import Any, NamedTuple
 
@@ -7,13 +7,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from services.api.answers import Taken, described
 from services.api.ingest import posts
 from services.api.ingest.emoncms import EmoncmsInput
 from services.api.ingest.gate import Gate
-from services.api.ingest.intake import Intake
+from services.api.ingest.intake import HttpIntake
 from services.api.ingest.posts import PimonitorPost
-from services.api.ingest.smartplug import Plugs
+from services.api.ingest.smartplug import SmartPlugs
+from services.api.schemas import Accepted, described
 
 SECURITY_SCHEMES: dict[str, Any] = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A key of [api.keys]."},
@@ -23,24 +23,24 @@ SECURITY_SCHEMES: dict[str, Any] = {
 KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
 _KEY_OR_PARAMETER = [*KEY, {"parameter": []}]
 _TEXTS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Taken.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    200: {"description": "Accepted.", "content": {"text/plain": {"schema": {"type": "string"}}}}
 }
-_TAKES = {
-    "post": "Take the inputs of one node, as emoncms does.",
-    "bulk": "Take many readings of many nodes, as emoncms does.",
+_SUMMARIES = {
+    "post": "Accept the inputs of one node, as emoncms does.",
+    "bulk": "Accept many readings of many nodes, as emoncms does.",
     "get": "Time and value of the newest of each input of a node, as emoncms answers.",
 }
 _EMONCMS = 'Errors are `{"success": false, "message": "…"}` with a fitting status.'
 
 
 class Ingest(NamedTuple):
-    """Everything that takes readings."""
+    """Everything that accepts readings over HTTP."""
 
     gate: Gate
-    intake: Intake
+    intake: HttpIntake
     pimonitor: PimonitorPost
     emoncms: EmoncmsInput
-    plugs: Plugs
+    plugs: SmartPlugs
 
 
 def register(app: FastAPI, ingest: Ingest) -> None:
@@ -49,13 +49,13 @@ def register(app: FastAPI, ingest: Ingest) -> None:
     @app.post(
         "/api/v1/readings",
         status_code=202,
-        responses={202: described(Taken, "All are in the outbox: they will be stored.")[200], **_problems()},
+        responses={202: described(Accepted, "All are in the outbox: they will be stored.")[200], **_problems()},
         tags=["ingest"],
-        openapi_extra={"security": KEY, "requestBody": _one_or_more("ReadingGiven")},
+        openapi_extra={"security": KEY, "requestBody": _one_or_more("PostedReading")},
     )
     async def readings(request: Request) -> Response:
-        """Take one reading of a device of this node, or a list of them; all of them or none."""
-        return await posts.take_readings(request, ingest.gate, ingest.intake)
+        """Accept one reading of a device of this node, or a list of them; all of them or none."""
+        return await posts.accept_readings(request, ingest.gate, ingest.intake)
 
     @app.post(
         "/",
@@ -64,8 +64,8 @@ def register(app: FastAPI, ingest: Ingest) -> None:
         openapi_extra={"requestBody": _object_body("pimonitor's report, with api_hash.")},
     )
     async def pimonitor(request: Request) -> Response:
-        """Take a report of pimonitor's sensors; off unless `tz` in `[api.pimonitor]` is set."""
-        return await ingest.pimonitor.take(request)
+        """Accept a report of pimonitor's sensors; disabled unless `tz` in `[api.pimonitor]` is set."""
+        return await ingest.pimonitor.accept(request)
 
     @app.post(
         "/data",
@@ -74,7 +74,7 @@ def register(app: FastAPI, ingest: Ingest) -> None:
         openapi_extra={"requestBody": _object_body('SmartPlug\'s report: {"id": "0xb00bf0cc", "value": 1}')},
     )
     async def smartplug(request: Request) -> Response:
-        """Take a report of a SmartPlug that stands in `[api.smartplug]`."""
+        """Accept a report of a SmartPlug that is listed in `[api.smartplug]`."""
         return await ingest.plugs.report(request)
 
     @app.websocket("/smartplug")
@@ -84,19 +84,19 @@ def register(app: FastAPI, ingest: Ingest) -> None:
     for prefix in ("", "/emoncms"):
         for suffix in ("", ".json"):
             shown = not prefix and not suffix
-            for name, take, parameters in (
+            for name, endpoint, parameters in (
                 ("post", ingest.emoncms.post, ("node", "fulljson", "json", "csv", "data", "time")),
                 ("bulk", ingest.emoncms.bulk, ("data", "sentat", "offset", "time", "cb", "c")),
             ):
                 for method in ("GET", "POST"):
                     app.add_api_route(
                         f"{prefix}/input/{name}{suffix}",
-                        take,
+                        endpoint,
                         methods=[method],
                         responses={**_TEXTS},
                         tags=["ingest"],
                         summary=f"emoncms' input/{name}",
-                        description=f"{_TAKES[name]} {_EMONCMS}",
+                        description=f"{_SUMMARIES[name]} {_EMONCMS}",
                         include_in_schema=shown,
                         openapi_extra={"security": _KEY_OR_PARAMETER, "parameters": list(map(_parameter, parameters))},
                         operation_id=f"input_{name}_{method.lower()}" if shown else None,
@@ -106,36 +106,36 @@ def register(app: FastAPI, ingest: Ingest) -> None:
                 ingest.emoncms.get,
                 methods=["GET"],
                 responses={
-                    200: {"description": "Time and value of every input, or a text that there is no such node."}
+                    200: {"description": "Time and value of every input, or a text that the node does not exist."}
                 },
                 tags=["ingest"],
                 summary="emoncms' input/get",
-                description=f"{_TAKES['get']} {_EMONCMS}",
+                description=f"{_SUMMARIES['get']} {_EMONCMS}",
                 include_in_schema=shown,
                 openapi_extra={"parameters": [_parameter("node")]},
             )
 
 
 class PlugPort:
-    """ASGI middleware: on the port of the plugs there are their reports, and their WebSocket on any path."""
+    """ASGI middleware: the port of the plugs serves only their reports, and their WebSocket on any path."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self._app = app
         self._port = port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on; on the plugs' port with the only path there is."""
+        """Pass the request on; on the plugs' port with the path of their routes."""
         if scope["type"] in ("http", "websocket") and (scope.get("server") or ("", 0))[1] == self._port:
-            wanted = "/smartplug" if scope["type"] == "websocket" else scope["path"]
-            path = wanted if wanted in ("/data", "/smartplug") else "/data/none"
+            requested = "/smartplug" if scope["type"] == "websocket" else scope["path"]
+            path = requested if requested in ("/data", "/smartplug") else "/data/none"
             scope = {**scope, "path": path, "raw_path": path.encode()}
         await self._app(scope, receive, send)
 
 
 def _problems() -> dict[int | str, dict[str, Any]]:
-    found = described(Taken, "")
-    wrong = {**found["4XX"], "description": "What was sent is wrong, or whoever sent it may not."}
-    return {"4XX": wrong, 503: {**found[503], "description": "The disk refuses it: send it again."}}
+    responses = described(Accepted, "")
+    refused = {**responses["4XX"], "description": "The request is wrong, or the client may not send it."}
+    return {"4XX": refused, 503: {**responses[503], "description": "The disk refuses the readings: send them again."}}
 
 
 def _one_or_more(name: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""SmartPlug: its report, which brings no key, and its WebSocket, which tells of reports.
+"""SmartPlug: an unauthenticated report over HTTP, and a WebSocket that forwards every report.
 
-Facts: SmartPlug's firmware/user/main.c and backend/backend.py. Only plugs whose ids stand in
-the configuration are taken, and never from a browser.
+Facts: SmartPlug's firmware/user/main.c and backend/backend.py. Only plugs whose ids are in the configuration are
+accepted, and never from a browser.
 """
 
 import asyncio
@@ -18,79 +18,80 @@ from heliograph.messages import Channel
 from services.api.errors import Refused
 from services.api.ingest import inputs
 from services.api.ingest.gate import Gate
-from services.api.ingest.intake import Intake, Report
-from services.api.ingest.options import SmartPlug
+from services.api.ingest.intake import HttpIntake
+from services.api.ingest.options import SmartPlugOptions
+from services.api.ingest.reports import Report
 from services.api.live import Live
 
 KIND = "smartplug"
 CHANNEL = "plugged"
 CLIENT_LIMIT = 100
-WAITING_LIMIT = 100  # reports that a client has not been given; one that reads slower is let go
+WAITING_LIMIT = 100  # reports that wait for a client; a client that reads slower is disconnected
 REPORT_BYTES = 4096
 
 
-class Client:
-    """What one client has not been given yet."""
+class PlugListener:
+    """A client of the WebSocket, and the reports that wait for it."""
 
     def __init__(self) -> None:
-        self.waiting: deque[str] = deque()
+        self.queue: deque[str] = deque()
         self.news = asyncio.Event()
         self.is_slow = False
 
     def offer(self, text: str) -> None:
-        """Keep a report for the client, or note that it is too slow."""
-        if len(self.waiting) >= WAITING_LIMIT:
+        """Queue a report for the client, or note that it is too slow."""
+        if len(self.queue) >= WAITING_LIMIT:
             self.is_slow = True
         else:
-            self.waiting.append(text)
+            self.queue.append(text)
         self.news.set()
 
 
-class Plugs:
-    """Takes reports of plugs and tells clients of them."""
+class SmartPlugs:
+    """Accepts reports of plugs and forwards them to the clients of the WebSocket."""
 
-    def __init__(self, options: SmartPlug, gate: Gate, intake: Intake, live: Live) -> None:
+    def __init__(self, options: SmartPlugOptions, gate: Gate, intake: HttpIntake, live: Live) -> None:
         self._plugs: Mapping[str, str] = options.plugs
         self._gate = gate
         self._intake = intake
         self._live = live
         self._states: dict[str, int] = {}
-        self._clients: set[Client] = set()
+        self._clients: set[PlugListener] = set()
 
     async def report(self, request: Request) -> Response:
-        """Take one report; raise Refused."""
+        """Accept one report; raise Refused."""
         try:
             self._gate.enter(KIND, request)
             if not self._plugs:
-                raise Refused("no plugs are taken: list them in [api.smartplug]", 404)
+                raise Refused("no plugs are accepted: list them in [api.smartplug]", 404)
             if "origin" in request.headers:
-                raise Refused("a plug is no web page", 403)
-            content, plug, value = _understood(await self._gate.body(request))
+                raise Refused("a web page cannot report for a plug", 403)
+            content, plug, value = _parse(await self._gate.body(request))
             if plug not in self._plugs:
                 raise Refused("this plug is not in [api.smartplug]", 403)
-            self._gate.pace(f"plug {plug}")
+            self._gate.limit_rate(f"plug {plug}")
             report = Report(
                 self._plugs[plug], {CHANNEL: bool(value)}, None, {CHANNEL: Channel(kind="state")}, "SmartPlug"
             )
             self._intake.check(report)
             self._states[plug] = value
-            self._tell(json.dumps(content))
-            await self._intake.take([report])
+            self._forward(json.dumps(content))
+            await self._intake.accept([report])
         except Refused as error:
             self._gate.refused(KIND, error, "")
             raise
         return JSONResponse({})
 
     async def serve(self, websocket: WebSocket) -> None:
-        """Tell one client of every report, and answer what it asks, until it goes."""
+        """Forward every report to one client, and answer its questions, until it disconnects."""
         if not self._plugs or self._gate.is_foreign(websocket):
-            await websocket.close(1008, "no plugs are taken here, or not for this page")
+            await websocket.close(1008, "no plugs are accepted here, or not for this page")
             return
         await websocket.accept()
         if len(self._clients) >= CLIENT_LIMIT:
             await websocket.close(1013, f"{CLIENT_LIMIT} clients listen already; try again later")
             return
-        client = Client()
+        client = PlugListener()
         self._clients.add(client)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -98,28 +99,28 @@ class Plugs:
                 await self._receive(websocket, client)
                 sender.cancel()
         except* (WebSocketDisconnect, WebSocketDisconnected):
-            pass  # it went while something was on its way to it
+            pass  # it disconnected while it was being sent something
         finally:
             self._clients.discard(client)
 
-    def _tell(self, text: str) -> None:
+    def _forward(self, text: str) -> None:
         for client in self._clients:
             client.offer(text)
 
-    async def _receive(self, websocket: WebSocket, client: Client) -> None:
+    async def _receive(self, websocket: WebSocket, client: PlugListener) -> None:
         while (message := await websocket.receive())["type"] != "websocket.disconnect":
             try:
-                asked = inputs.loads(message.get("text") or message.get("bytes") or b"")
+                question = inputs.loads(message.get("text") or message.get("bytes") or b"")
             except Refused:
                 await websocket.close(1003, "not JSON")
                 return
-            plug = asked.get("status") if isinstance(asked, dict) else None
+            plug = question.get("status") if isinstance(question, dict) else None
             value = self._state(plug) if isinstance(plug, str) else None
             if value is not None:
                 client.offer(json.dumps({"id": plug, "value": value}))
 
     def _state(self, plug: str) -> int | None:
-        """Return what a plug said last, to this process or an earlier one."""
+        """Return the last value that a plug reported, to this process or an earlier one."""
         if plug in self._states or plug not in self._plugs:
             return self._states.get(plug)
         device = self._live.devices.get((self._intake.node, self._plugs[plug]))
@@ -127,7 +128,7 @@ class Plugs:
         return int(newest.value) if newest and isinstance(newest.value, bool | int | float) else None
 
 
-def _understood(body: bytes) -> tuple[dict[str, Any], str, int]:
+def _parse(body: bytes) -> tuple[dict[str, Any], str, int]:
     if len(body) > REPORT_BYTES:
         raise Refused(f"the report is longer than {REPORT_BYTES} bytes", 413)
     content = inputs.loads(body)
@@ -138,10 +139,10 @@ def _understood(body: bytes) -> tuple[dict[str, Any], str, int]:
     return content, content["id"], int(content["value"])
 
 
-async def _send(websocket: WebSocket, client: Client) -> None:
+async def _send(websocket: WebSocket, client: PlugListener) -> None:
     while not client.is_slow:
-        while client.waiting:
-            await websocket.send_text(client.waiting.popleft())
+        while client.queue:
+            await websocket.send_text(client.queue.popleft())
         client.news.clear()
         if not client.is_slow:
             await client.news.wait()

@@ -7,79 +7,88 @@ As EmonHubMqttInterfacer of emonHub 2.7.19 publishes them (node, nodevar and JSO
 
 from itertools import islice
 
-from services.mqtt_importer import naming, payloads
-from services.mqtt_importer.channels import channel
-from services.mqtt_importer.heard import SILENCE, Family, Heard, Member, NotUnderstood, Said
-from services.mqtt_importer.options import Source
+from services.mqtt_importer.parsing import payloads
+from services.mqtt_importer.parsing.channels import measured_in
+from services.mqtt_importer.parsing.parsed import (
+    IGNORED,
+    ChannelValue,
+    Family,
+    NotUnderstood,
+    ParsedMessage,
+    ParseResult,
+)
+from services.mqtt_importer.source import MqttSource
 
 BASES = ("emonhub", "emon", "nodes")  # of the node format; of the others as shipped, and by default
-MOST_VALUES = 64
-MOST_NODES = 1_000
-DBM = channel("dBm")
+MAX_VALUES = 64
+MAX_NODES = 1_000
+DBM = measured_in("dBm")
 
 
 class EmonHub:
-    """Reads the messages of all nodes of one emonHub."""
+    """Parses the messages of all nodes of one emonHub."""
 
     default_model = "emonHub node"
 
     def __init__(self, bases: tuple[str, ...]) -> None:
         self._bases = bases
-        self._in_json: dict[str, frozenset[str]] = {}  # names by node
+        self._names_in_json: dict[str, frozenset[str]] = {}  # by node
+        self.command_filters: tuple[str, ...] = ()
         self.filters: tuple[str, ...] = tuple(
             f"{base}/{below}" for base in bases for below in (("rx/+/values",) if base == "emonhub" else ("+/+",))
         )
         if len(bases) == 1:
             self.filters = (f"{bases[0]}/+/+", f"{bases[0]}/rx/+/values")
 
-    def read(self, topic: str, payload: bytes) -> Said:
-        """Return what a message says; see heard.Family."""
+    def parse(self, topic: str, payload: bytes) -> ParseResult:
+        """Return what a message says; see parsed.Family."""
         for base in self._bases:
             match topic.removeprefix(f"{base}/").split("/") if topic.startswith(f"{base}/") else ():
                 case ["rx", node, "values"]:
-                    return Heard(node, _positional(payloads.text(payload)))
+                    return ParsedMessage(node, _positional(payloads.text(payload)))
                 case ["JSON", node]:
-                    members = payloads.members(payload)
-                    if node in self._in_json or len(self._in_json) < MOST_NODES:
-                        self._in_json[node] = frozenset(islice(members, MOST_VALUES))
-                    return _object(node, members)
+                    document = payloads.json_object(payload)
+                    if node in self._names_in_json or len(self._names_in_json) < MAX_NODES:
+                        self._names_in_json[node] = frozenset(islice(document, MAX_VALUES))
+                    return _named(node, document)
                 case [node, name] if node not in ("rx", "tx"):
                     return self._single(node, name, payloads.text(payload))
         return None
 
-    def _single(self, node: str, name: str, written: str) -> Said:
-        if name in self._in_json.get(node, ()):  # the same value, without its time
-            return SILENCE
-        return Heard(node, (_member(name, payloads.number(written)),))
+    def _single(self, node: str, name: str, written: str) -> ParseResult:
+        if name in self._names_in_json.get(node, ()):  # the same value, without its time
+            return IGNORED
+        return ParsedMessage(node, (_value(name, payloads.number(written)),))
 
 
-def _positional(written: str) -> tuple[Member, ...]:
+def _positional(written: str) -> tuple[ChannelValue, ...]:
     values = written.split(",")
-    if len(values) > MOST_VALUES:
+    if len(values) > MAX_VALUES:
         raise NotUnderstood("more values than a node has")
-    return tuple(Member(str(position), payloads.number(value.strip())) for position, value in enumerate(values, 1))
+    return tuple(
+        ChannelValue(str(position), payloads.number(value.strip())) for position, value in enumerate(values, 1)
+    )
 
 
-def _object(node: str, found: dict[str, object]) -> Heard:
-    members, refused = [], []
-    for key, leaf in found.items():
+def _named(node: str, document: dict[str, object]) -> ParsedMessage:
+    values, rejected = [], []
+    for key, leaf in document.items():
         if key == "time":
             continue
         try:
             value = payloads.value(leaf)
             if isinstance(value, str):
                 raise NotUnderstood("not a number")
-            members.append(_member(key, value))
+            values.append(_value(key, value))
         except NotUnderstood as error:
-            refused.append(f"{key[:80]}: {error}")
-    return Heard(node, tuple(members), found.get("time"), refused=tuple(refused))
+            rejected.append(f"{key[:80]}: {error}")
+    return ParsedMessage(node, tuple(values), document.get("time"), rejected=tuple(rejected))
 
 
-def _member(name: str, value: float | None) -> Member:
-    channel_name = naming.channel(name)
-    return Member(channel_name, value, DBM if channel_name == "rssi" else None)
+def _value(key: str, value: float | None) -> ChannelValue:
+    return ChannelValue(key, value, DBM if key.lower() == "rssi" else None)
 
 
-def family(source: Source) -> Family:
-    """Return what reads the messages of a source."""
+def family(source: MqttSource) -> Family:
+    """Return the parser of a source's messages."""
     return EmonHub((source.topic,) if source.topic else BASES)

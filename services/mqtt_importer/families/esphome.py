@@ -9,35 +9,47 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from heliograph.messages import Channel
-from services.mqtt_importer import naming, payloads
-from services.mqtt_importer.channels import channel
-from services.mqtt_importer.heard import SILENCE, Family, Heard, Member, NotUnderstood, Said, Switch
-from services.mqtt_importer.options import Source
+from services.mqtt_importer.parsing import payloads
+from services.mqtt_importer.parsing.channels import measured_in
+from services.mqtt_importer.parsing.parsed import (
+    IGNORED,
+    ChannelValue,
+    CommandTopic,
+    Family,
+    NotUnderstood,
+    ParsedMessage,
+    ParseResult,
+)
+from services.mqtt_importer.source import MqttSource
 
 DISCOVERY = "homeassistant"
-STATES = frozenset({"binary_sensor", "switch", "fan", "light"})
-COMPONENTS = STATES | {"sensor", "text_sensor", "number", "select"}
-MOST_UNITS = 5_000  # discovered ones that are remembered
+ON_OFF = frozenset({"binary_sensor", "switch", "fan", "light"})
+COMPONENTS = ON_OFF | {"sensor", "text_sensor", "number", "select"}
+WRITABLE = ("switch", "light", "number")
+MAX_DISCOVERED = 5_000
+STATE = Channel(kind="state")
+TEXT = Channel(kind="text")
 
 
 class Esphome:
-    """Reads the messages of all nodes below one topic."""
+    """Parses the messages of all nodes below one topic."""
 
     default_model = "ESPHome"
 
     def __init__(self, root: str) -> None:
         self._root = root.split("/") if root else []
-        self._discovered: OrderedDict[str, Channel] = OrderedDict()
+        self._discovered: OrderedDict[str, Channel] = OrderedDict()  # by state topic
         self._limits: dict[str, tuple[float, float]] = {}
         below = f"{root}/+" if root else "+"
-        self.filters: tuple[str, ...] = (
+        self.filters = (
             *(f"{below}/{component}/+/state" for component in sorted(COMPONENTS)),
             f"{below}/status",
             f"{DISCOVERY}/+/+/+/config",
         )
+        self.command_filters = tuple(f"{below}/{component}/+/command" for component in WRITABLE)
 
-    def read(self, topic: str, payload: bytes) -> Said:
-        """Return what a message says; see heard.Family."""
+    def parse(self, topic: str, payload: bytes) -> ParseResult:
+        """Return what a message says; see parsed.Family."""
         levels = topic.split("/")
         if levels[0] == DISCOVERY and levels[-1] == "config" and len(levels) == 5:
             return self._discover(payload)
@@ -45,71 +57,65 @@ class Esphome:
             return None
         match levels[len(self._root) :]:
             case [device, "status"]:
-                said = payloads.text(payload)
-                if said not in ("online", "offline"):
+                status = payloads.text(payload)
+                if status not in ("online", "offline"):
                     return None  # many things are called status
-                return Heard(device, availability=payloads.availability(said))
+                return ParsedMessage(device, availability=payloads.availability(status))
             case [device, component, thing, "state"] if component in COMPONENTS:
-                return self._heard(topic, device, component, thing, payload)
+                return self._state(topic, device, component, thing, payload)
         return None
 
-    def _heard(self, topic: str, device: str, component: str, thing: str, payload: bytes) -> Heard:
-        name = naming.channel(thing)
-        about = self._discovered.get(topic)
-        switches = {}
+    def _state(self, topic: str, device: str, component: str, thing: str, payload: bytes) -> ParsedMessage:
         command = f"{topic.removesuffix('/state')}/command"
-        if component in STATES:
-            value = payloads.switched(_state(component, payload))
-            about = Channel(kind="state")
-            if component == "switch":
-                switches[name] = Switch(command, "ON", "OFF")
-            elif component == "light":
-                switches[name] = Switch(command, '{"state":"ON"}', '{"state":"OFF"}')
-            return Heard(device, (Member(name, value, about),), switches=switches)
-        written = payloads.text(payload)
-        if component in ("sensor", "number"):
-            if component == "number":
-                switches[name] = Switch(command, template="{value}", limits=self._limits.get(topic))
-            return Heard(device, (Member(name, payloads.number(written), about),), switches=switches)
-        said = payloads.value(written)
-        text = Channel(kind="text")
-        return Heard(device, (Member(name, None if said is None else written, text),))
+        command_topics = {}
+        if component == "switch":
+            command_topics[thing] = CommandTopic(command, "ON", "OFF")
+        elif component == "light":
+            command_topics[thing] = CommandTopic(command, '{"state":"ON"}', '{"state":"OFF"}')
+        elif component == "number":
+            command_topics[thing] = CommandTopic(command, template="{value}", limits=self._limits.get(topic))
+        written = _light(payload) if component == "light" else payloads.text(payload)
+        if component in ON_OFF:
+            value = ChannelValue(thing, payloads.on_or_off(written), STATE)
+        elif component in ("sensor", "number"):
+            value = ChannelValue(thing, payloads.number(written), self._discovered.get(topic))
+        else:
+            value = ChannelValue(thing, None if payloads.value(written) is None else written, TEXT)
+        return ParsedMessage(device, (value,), command_topics=command_topics)
 
-    def _discover(self, payload: bytes) -> Said:
+    def _discover(self, payload: bytes) -> ParseResult:
         if not payload:
-            return SILENCE
-        found = payloads.members(payload)
-        unit = found.get("unit_of_meas", found.get("unit_of_measurement"))
-        state = found.get("stat_t", found.get("state_topic"))
+            return IGNORED
+        config = payloads.json_object(payload)
+        unit = config.get("unit_of_meas", config.get("unit_of_measurement"))
+        state = config.get("stat_t", config.get("state_topic"))
         if not (isinstance(unit, str) and isinstance(state, str)):
-            return SILENCE
-        base = found.get("~")
+            return IGNORED
+        base = config.get("~")
         if isinstance(base, str):
             state = base + state[1:] if state.startswith("~") else state.removesuffix("~") + base * state.endswith("~")
-        self._discovered[state] = _about(unit, found)
-        if limits := payloads.limits(found.get("min"), found.get("max")):
+        self._discovered[state] = _discovered_channel(unit, config)
+        if limits := payloads.limits(config.get("min"), config.get("max")):
             self._limits[state] = limits
-        while len(self._discovered) > MOST_UNITS:
+        while len(self._discovered) > MAX_DISCOVERED:
             oldest, _ = self._discovered.popitem(last=False)
             self._limits.pop(oldest, None)
-        return SILENCE
+        return IGNORED
 
 
-def _state(component: str, payload: bytes) -> str:
-    if component != "light":
-        return payloads.text(payload)
-    state = payloads.members(payload).get("state")
+def _light(payload: bytes) -> str:
+    state = payloads.json_object(payload).get("state")
     if not isinstance(state, str):
         raise NotUnderstood("a light without a state")
     return state
 
 
-def _about(unit: str, found: Mapping[str, object]) -> Channel:
-    state_class = found.get("stat_cla", found.get("state_class"))
+def _discovered_channel(unit: str, config: Mapping[str, object]) -> Channel:
+    state_class = config.get("stat_cla", config.get("state_class"))
     counts = state_class in ("total", "total_increasing")
-    return channel(unit, "counter" if counts else "gauge" if state_class == "measurement" else None)
+    return measured_in(unit, "counter" if counts else "gauge" if state_class == "measurement" else None)
 
 
-def family(source: Source) -> Family:
-    """Return what reads the messages of a source."""
+def family(source: MqttSource) -> Family:
+    """Return the parser of a source's messages."""
     return Esphome(source.topic)

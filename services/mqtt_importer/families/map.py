@@ -1,129 +1,160 @@
-"""Whatever else there is: topics, JSON paths and plain values as [[mqtt_importer.sources.maps]] says."""
+"""Any other device: topics, JSON paths and plain values as [[mqtt_importer.sources.maps]] says."""
 
 import re
 from typing import NamedTuple
 
+from heliograph import names
 from heliograph.messages import Channel, Value
-from services.mqtt_importer import filters, naming, paths, payloads
-from services.mqtt_importer.channels import channel
-from services.mqtt_importer.heard import Family, Heard, Member, NotUnderstood, Said, Switch
-from services.mqtt_importer.options import Map, Source, Wanted
+from services.mqtt_importer.parsing import json_paths, payloads, topic_filters
+from services.mqtt_importer.parsing.channels import measured_in
+from services.mqtt_importer.parsing.parsed import (
+    ChannelValue,
+    CommandTopic,
+    Family,
+    NotUnderstood,
+    ParsedMessage,
+    ParseResult,
+)
+from services.mqtt_importer.source import MappedValue, MqttSource, TopicMap
 
-_PLACE = re.compile(r"\{([1-9])\}")
+_INDEX = re.compile(r"\{([1-9])\}")
 
 
-class _Value(NamedTuple):
+class _PreparedValue(NamedTuple):
     name: str
-    path: paths.Path
-    wanted: Wanted
-    about: Channel | None
+    path: json_paths.Path
+    options: MappedValue
+    channel: Channel | None
 
 
-class Mapping:
-    """Reads messages as one map says."""
+class TopicMapParser:
+    """Parses the messages of one map."""
 
-    def __init__(self, described: Map) -> None:
-        self.described = described
-        self._time = paths.parse(described.time)
-        self._values = tuple(_prepared(name, wanted) for name, wanted in described.values.items())
+    def __init__(self, options: TopicMap) -> None:
+        self.options = options
+        self._time = json_paths.parse(options.time)
+        self._values = tuple(_prepared(name, value) for name, value in options.values.items())
 
-    def read(self, topic: str, payload: bytes) -> Heard | None:
+    def parse(self, topic: str, payload: bytes) -> ParsedMessage | None:
         """Return what a message says, None if the map is not of its topic; raise NotUnderstood."""
-        described = self.described
-        found = filters.wildcards(described.topic, topic)
-        if found is None:
+        wildcards = topic_filters.wildcards(self.options.topic, topic)
+        if wildcards is None:
             return None
-        device = _filled(described.device, found)
-        if described.availability:
-            said = payloads.text(payload)
-            return Heard(device, availability=payloads.availability(said, described.online, described.offline))
+        device = _filled(self.options.device, wildcards)
+        if self.options.availability:
+            written = payloads.text(payload)
+            availability = payloads.availability(written, self.options.online, self.options.offline)
+            return ParsedMessage(device, availability=availability)
         needs_json = bool(self._time) or not self._values or any(value.path for value in self._values)
         document = self._document(payload) if needs_json else None
-        heard = self._named(device, found, document, payload) if self._values else self._all(device, document, topic)
+        if self._values:
+            parsed = self._mapped_values(device, wildcards, document, payload)
+        else:
+            parsed = _all_values(device, document, topic)
         if self._time:
             try:
-                return heard._replace(time=paths.follow(self._time, document))
+                return parsed._replace(time=json_paths.follow(self._time, document))
             except LookupError:
-                return heard
-        return heard
+                return parsed
+        return parsed
 
     def _document(self, payload: bytes) -> object:
         try:
-            return payloads.document(payload)
+            return payloads.json_document(payload)
         except NotUnderstood:
             if self._values or self._time:
                 raise
             return payloads.text(payload)  # a plain value, to be called like its topic
 
-    def _named(self, device: str, found: tuple[str, ...], document: object, payload: bytes) -> Heard:
-        members, refused = [], []
-        switches = {}
-        for name, path, wanted, about in self._values:
-            channel_name = naming.channel(_filled(name, found))
-            if wanted.command:
-                topic = _filled(wanted.command, found)
-                switches[channel_name] = Switch(topic, wanted.on, wanted.off, wanted.template)
+    def _mapped_values(
+        self, device: str, wildcards: tuple[str, ...], document: object, payload: bytes
+    ) -> ParsedMessage:
+        values, rejected = [], []
+        command_topics = {}
+        for template, path, options, channel in self._values:
+            text = _filled(template, wildcards)
+            if options.command:
+                topic = _filled(options.command, wildcards)
+                command_topics[text] = CommandTopic(topic, options.on, options.off, options.template)
             try:
-                leaf = paths.follow(path, document) if path else payloads.text(payload)
-                members.append(Member(channel_name, _value(leaf, wanted), about))
+                leaf = json_paths.follow(path, document) if path else payloads.text(payload)
+                values.append(ChannelValue(text, _value(leaf, options), channel))
             except LookupError:
                 continue
             except NotUnderstood as error:
-                refused.append(f"{channel_name}: {error}")
-        return Heard(device, tuple(members), switches=switches, refused=tuple(refused))
-
-    def _all(self, device: str, document: object, topic: str) -> Heard:
-        members, refused = [], []
-        for path, leaf in payloads.leaves(document):
-            try:
-                name = naming.channel("_".join(path) or topic.rpartition("/")[2])
-                members.append(Member(name, payloads.plain(leaf)))
-            except NotUnderstood as error:
-                refused.append(f"{'.'.join(path)[:80]}: {error}")
-        return Heard(device, tuple(members), refused=tuple(refused))
+                rejected.append(f"{text[:80]}: {error}")
+        return ParsedMessage(device, tuple(values), command_topics=command_topics, rejected=tuple(rejected))
 
 
-class Maps:
-    """Reads the messages of a source that lists its own maps; the first one that fits is taken."""
+class TopicMaps:
+    """Parses the messages of a source that lists its own maps; the first map that matches the topic takes a message."""
 
-    def __init__(self, maps: tuple[Map, ...]) -> None:
-        self._mappings = tuple(Mapping(described) for described in maps)
-        self.default_model = next((described.model for described in maps if described.model), "MQTT")
-        self.filters: tuple[str, ...] = tuple(described.topic for described in maps)
+    def __init__(self, maps: tuple[TopicMap, ...]) -> None:
+        self._parsers = tuple(TopicMapParser(options) for options in maps)
+        self.default_model = next((options.model for options in maps if options.model), "MQTT")
+        self.filters = tuple(options.topic for options in maps)
+        self.command_filters = tuple(
+            _INDEX.sub("+", value.command) for options in maps for value in options.values.values() if value.command
+        )
 
-    def read(self, topic: str, payload: bytes) -> Said:
-        """Return what a message says; see heard.Family."""
-        for mapping in self._mappings:
-            if (heard := mapping.read(topic, payload)) is not None:
-                return heard._replace(model=mapping.described.model)
+    def parse(self, topic: str, payload: bytes) -> ParseResult:
+        """Return what a message says; see parsed.Family."""
+        for parser in self._parsers:
+            if (parsed := parser.parse(topic, payload)) is not None:
+                return parsed._replace(model=parser.options.model)
         return None
 
 
-def _prepared(name: str, wanted: Wanted) -> _Value:
-    about = channel(wanted.unit, wanted.kind) if wanted.unit or wanted.kind else None
-    return _Value(name, paths.parse(wanted.path), wanted, about)
+def _all_values(device: str, document: object, topic: str) -> ParsedMessage:
+    values, rejected = [], []
+    for path, leaf in payloads.leaves(document):
+        try:
+            text = ".".join(path) or topic.rpartition("/")[2]
+            values.append(ChannelValue(text, payloads.value_or_number(leaf)))
+        except NotUnderstood as error:
+            rejected.append(f"{'.'.join(path)[:80]}: {error}")
+    return ParsedMessage(device, tuple(values), rejected=tuple(rejected))
 
 
-def _value(leaf: object, wanted: Wanted) -> Value | None:
-    if wanted.on and leaf == wanted.on:
+def _prepared(name: str, options: MappedValue) -> _PreparedValue:
+    channel = measured_in(options.unit, options.kind) if options.unit or options.kind else None
+    return _PreparedValue(name, json_paths.parse(options.path), options, channel)
+
+
+def _value(leaf: object, options: MappedValue) -> Value | None:
+    if options.on and leaf == options.on:
         return True
-    if wanted.off and leaf == wanted.off:
+    if options.off and leaf == options.off:
         return False
-    if wanted.kind == "text":
-        return payloads.short(leaf) if isinstance(leaf, str) else payloads.value(leaf)
-    return payloads.plain(leaf)
+    if options.kind == "text":
+        return payloads.short_text(leaf) if isinstance(leaf, str) else payloads.value(leaf)
+    return payloads.value_or_number(leaf)
 
 
-def _filled(text: str, found: tuple[str, ...]) -> str:
-    """Return a text with {1}, {2}, … replaced by what the wildcards stand for."""
-    return _PLACE.sub(lambda place: found[int(place[1]) - 1] if int(place[1]) <= len(found) else place[0], text)
+def _filled(template: str, wildcards: tuple[str, ...]) -> str:
+    """Return a template with {1}, {2}, … replaced by what the wildcards matched."""
+    return _INDEX.sub(
+        lambda match: wildcards[int(match[1]) - 1] if int(match[1]) <= len(wildcards) else match[0], template
+    )
 
 
-def family(source: Source) -> Family:
-    """Return what reads the messages of a source; raise ValueError if its maps are wrong."""
+def family(source: MqttSource) -> Family:
+    """Return the parser of a source's messages; raise ValueError if its maps are wrong."""
     if not source.maps:
         raise ValueError("maps: a source of the family map needs some")
-    for described in source.maps:
-        if not filters.is_filter(described.topic):
-            raise ValueError(f"maps: topic: {described.topic!r} is not a topic filter")
-    return Maps(source.maps)
+    for options in source.maps:
+        if not topic_filters.is_filter(options.topic):
+            raise ValueError(f"maps: topic: {options.topic!r} is not a topic filter")
+        _check_names(options)
+    return TopicMaps(source.maps)
+
+
+def _check_names(options: TopicMap) -> None:
+    """Raise ValueError if two values of a map would be one channel, whatever the wildcards match."""
+    called: dict[str, str] = {}
+    for text in options.values:
+        if not _INDEX.search(text):
+            name = names.channel(text)
+            if name in called:
+                raise ValueError(f"maps: values: {text!r} would be called {name}, as {called[name]!r} is")
+            called[name] = text

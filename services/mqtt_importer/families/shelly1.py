@@ -9,21 +9,29 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from heliograph.messages import Channel, Value
-from services.mqtt_importer import payloads
-from services.mqtt_importer.channels import channel
-from services.mqtt_importer.heard import SILENCE, Family, Heard, Member, NotUnderstood, Said, Switch
-from services.mqtt_importer.options import Source
+from services.mqtt_importer.parsing import payloads
+from services.mqtt_importer.parsing.channels import measured_in
+from services.mqtt_importer.parsing.parsed import (
+    IGNORED,
+    ChannelValue,
+    CommandTopic,
+    Family,
+    NotUnderstood,
+    ParsedMessage,
+    ParseResult,
+)
+from services.mqtt_importer.source import MqttSource
 
 ROOT = "shellies"
 STATE = Channel(kind="state")
 
 
-class Meaning(NamedTuple):
-    """What a topic says: the name of its channel, how the payload is read, what the channel is."""
+class Quantity(NamedTuple):
+    """What a topic has: the name of its channel, how the payload is parsed, the channel."""
 
     name: str
-    read: Callable[[str], Value | None]
-    about: Channel
+    parse: Callable[[str], Value | None]
+    channel: Channel
 
 
 def _watt_hours(written: str) -> float | None:
@@ -31,16 +39,16 @@ def _watt_hours(written: str) -> float | None:
     return None if minutes is None else round(minutes / 60, 3)
 
 
-def _number(name: str, unit: str) -> Meaning:
-    return Meaning(name, payloads.number, channel(unit))
+def _number(name: str, unit: str) -> Quantity:
+    return Quantity(name, payloads.number, measured_in(unit))
 
 
-def _state(name: str) -> Meaning:
-    return Meaning(name, payloads.switched, STATE)
+def _state(name: str) -> Quantity:
+    return Quantity(name, payloads.on_or_off, STATE)
 
 
 POWER = _number("power", "W")
-ENERGY = Meaning("energy", _watt_hours, channel("Wh"))
+ENERGY = Quantity("energy", _watt_hours, measured_in("Wh"))
 METER = {
     "power": POWER,
     "voltage": _number("voltage", "V"),
@@ -83,53 +91,54 @@ KNOWN = frozenset(
 
 
 class Shelly1:
-    """Reads the messages of all devices below one topic."""
+    """Parses the messages of all devices below one topic."""
 
     default_model = "Shelly"
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._levels = root.count("/") + 1
-        self.filters: tuple[str, ...] = (f"{root}/#",)
+        self.filters = (f"{root}/#",)
+        self.command_filters = (f"{root}/+/command", f"{root}/+/relay/+/command", f"{root}/+/light/+/command")
 
-    def read(self, topic: str, payload: bytes) -> Said:
-        """Return what a message says; see heard.Family."""
+    def parse(self, topic: str, payload: bytes) -> ParseResult:
+        """Return what a message says; see parsed.Family."""
         levels = topic.split("/")
         if levels[: self._levels] != self._root.split("/"):
             return None
-        device, *what = levels[self._levels :] or [""]
-        match what:
+        device, *below = levels[self._levels :] or [""]
+        match below:
             case [] if device in ("announce", "command"):
-                return SILENCE
+                return IGNORED
             case ["announce"]:
-                return _announced(device, payloads.members(payload))
+                return _announcement(device, payloads.json_object(payload))
             case ["online"]:
-                online = payloads.switched(payloads.text(payload))
-                ask = ((f"{self._root}/{device}/command", "update"),) if online else ()
-                return Heard(device, availability="online" if online else "offline", asks=ask)
+                online = payloads.on_or_off(payloads.text(payload))
+                requests = ((f"{self._root}/{device}/command", "update"),) if online else ()
+                return ParsedMessage(device, availability="online" if online else "offline", requests=requests)
             case ["relay" | "light" as kind, number] if number.isdigit():
                 return self._switch(device, kind, number, payloads.text(payload))
-            case [kind, number, quantity] if number.isdigit() and kind in NUMBERED:
-                meaning = NUMBERED[kind].get(quantity)
-                return _heard(device, meaning, number, payload) if meaning else SILENCE
+            case [kind, number, what] if number.isdigit() and kind in NUMBERED:
+                quantity = NUMBERED[kind].get(what)
+                return _measured(device, quantity, number, payload) if quantity else IGNORED
             case [kind, number] if number.isdigit() and kind in NUMBERED_SINGLE:
-                return _heard(device, NUMBERED_SINGLE[kind], number, payload)
+                return _measured(device, NUMBERED_SINGLE[kind], number, payload)
             case ["sensor", name] if name in SENSORS:
-                return _heard(device, SENSORS[name], "0", payload)
+                return _measured(device, SENSORS[name], "0", payload)
             case [name] if name in SINGLE:
-                return _heard(device, SINGLE[name], "0", payload)
-        return SILENCE if what and what[0] in KNOWN else None
+                return _measured(device, SINGLE[name], "0", payload)
+        return IGNORED if below and below[0] in KNOWN else None
 
-    def _switch(self, device: str, kind: str, number: str, said: str) -> Heard:
+    def _switch(self, device: str, kind: str, number: str, written: str) -> ParsedMessage:
         name = _numbered(kind, number)
-        on = False if said == "overpower" else payloads.switched(said)
-        switch = Switch(f"{self._root}/{device}/{kind}/{number}/command", "on", "off")
-        return Heard(device, (Member(name, on, STATE),), switches={name: switch})
+        on = False if written == "overpower" else payloads.on_or_off(written)
+        command_topic = CommandTopic(f"{self._root}/{device}/{kind}/{number}/command", "on", "off")
+        return ParsedMessage(device, (ChannelValue(name, on, STATE),), command_topics={name: command_topic})
 
 
-def _heard(device: str, meaning: Meaning, number: str, payload: bytes) -> Heard:
-    value = meaning.read(payloads.text(payload))
-    return Heard(device, (Member(_numbered(meaning.name, number), value, meaning.about),))
+def _measured(device: str, quantity: Quantity, number: str, payload: bytes) -> ParsedMessage:
+    value = quantity.parse(payloads.text(payload))
+    return ParsedMessage(device, (ChannelValue(_numbered(quantity.name, number), value, quantity.channel),))
 
 
 def _numbered(name: str, number: str) -> str:
@@ -139,11 +148,11 @@ def _numbered(name: str, number: str) -> str:
     return name if number == "0" else f"{name}_{number}"
 
 
-def _announced(device: str, found: dict[str, object]) -> Said:
-    model = found.get("model")
-    return Heard(device, model=f"Shelly {model}"[:80]) if isinstance(model, str) and model else SILENCE
+def _announcement(device: str, document: dict[str, object]) -> ParseResult:
+    model = document.get("model")
+    return ParsedMessage(device, model=f"Shelly {model}"[:80]) if isinstance(model, str) and model else IGNORED
 
 
-def family(source: Source) -> Family:
-    """Return what reads the messages of a source."""
+def family(source: MqttSource) -> Family:
+    """Return the parser of a source's messages."""
     return Shelly1(source.topic or ROOT)

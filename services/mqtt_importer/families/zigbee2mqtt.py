@@ -9,22 +9,30 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from heliograph.messages import Availability, Channel
-from services.mqtt_importer import naming, payloads
-from services.mqtt_importer.channels import channel
-from services.mqtt_importer.heard import SILENCE, Family, Heard, Member, NotUnderstood, Said, Switch
-from services.mqtt_importer.options import Source
+from services.mqtt_importer.parsing import payloads
+from services.mqtt_importer.parsing.channels import measured_in
+from services.mqtt_importer.parsing.parsed import (
+    IGNORED,
+    ChannelValue,
+    CommandTopic,
+    Family,
+    NotUnderstood,
+    ParsedMessage,
+    ParseResult,
+)
+from services.mqtt_importer.source import MqttSource
 
 ROOT = "zigbee2mqtt"
 SETTABLE = 2  # of the bit mask `access`
 NOT_MEASURED = frozenset({"last_seen", "update", "update_available", "device", "elapsed", "action_transaction_time"})
 COUNTED = frozenset({"consumed_energy", "produced_energy", "energy"})
-LONGEST_LIST = 2_000  # devices of one bridge
+MAX_DEVICES = 2_000  # of one bridge
 
 
-class Exposed(NamedTuple):
-    """What a device says a property of its messages is; `on` and `off` are how it writes true and false."""
+class ExposedProperty(NamedTuple):
+    """A property of a device's messages as `exposes` describes it; `on` and `off` are its JSON for true and false."""
 
-    about: Channel
+    channel: Channel
     on: object = None
     off: object = None
     settable: bool = False
@@ -32,128 +40,127 @@ class Exposed(NamedTuple):
 
 
 class Zigbee2Mqtt:
-    """Reads the messages of all devices of one bridge."""
+    """Parses the messages of all devices of one bridge."""
 
     default_model = "Zigbee"
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._exposed: dict[str, dict[str, Exposed]] = {}
+        self._exposed: dict[str, dict[str, ExposedProperty]] = {}
         self._models: dict[str, str] = {}
-        self.filters: tuple[str, ...] = (f"{root}/#",)
+        self.filters = (f"{root}/#",)
+        self.command_filters = (f"{root}/+/set", f"{root}/+/+/set")  # a friendly name may have a slash
 
-    def read(self, topic: str, payload: bytes) -> Said:
-        """Return what a message says; see heard.Family."""
+    def parse(self, topic: str, payload: bytes) -> ParseResult:
+        """Return what a message says; see parsed.Family."""
         if not topic.startswith(f"{self._root}/"):
             return None
-        what = topic.removeprefix(f"{self._root}/")
-        first, _, rest = what.partition("/")
+        below = topic.removeprefix(f"{self._root}/")
+        first, _, rest = below.partition("/")
         if first == "bridge":
             return self._bridge(rest, payload)
-        if what.endswith("/availability"):
-            return Heard(what.removesuffix("/availability"), availability=_available(payload))
-        if not {"set", "get"}.isdisjoint(what.split("/")[1:]):
-            return SILENCE
-        if not what:
+        if below.endswith("/availability"):
+            return ParsedMessage(below.removesuffix("/availability"), availability=_availability(payload))
+        if not {"set", "get"}.isdisjoint(below.split("/")[1:]):
+            return IGNORED
+        if not below:
             return None
-        return self._heard(what, payload) if payload else SILENCE
+        return self._state(below, payload) if payload else IGNORED
 
-    def _bridge(self, what: str, payload: bytes) -> Said:
+    def _bridge(self, what: str, payload: bytes) -> ParseResult:
         if what == "state":
-            return Heard("", availability=_available(payload), everyone=True)
+            return ParsedMessage("", availability=_availability(payload), all_devices=True)
         if what == "devices":
-            found = payloads.document(payload)
-            if not isinstance(found, list) or len(found) > LONGEST_LIST:
+            document = payloads.json_document(payload)
+            if not isinstance(document, list) or len(document) > MAX_DEVICES:
                 raise NotUnderstood("not a list of devices")
-            devices = [item for item in found if isinstance(item, dict)]
-            self._exposed = {str(item.get("friendly_name")): dict(_exposes(item)) for item in devices}
+            devices = [item for item in document if isinstance(item, dict)]
+            self._exposed = {str(item.get("friendly_name")): dict(_exposed(item)) for item in devices}
             self._models = {str(item.get("friendly_name")): _model(item) for item in devices}
-        return SILENCE
+        return IGNORED
 
-    def _heard(self, device: str, payload: bytes) -> Heard:
-        found = payloads.members(payload)
+    def _state(self, device: str, payload: bytes) -> ParsedMessage:
+        document = payloads.json_object(payload)
         exposed = self._exposed.get(device, {})
-        members, refused = [], []
-        switches = {}
-        for path, leaf in payloads.leaves(found):
+        values, rejected = [], []
+        command_topics = {}
+        for path, leaf in payloads.leaves(document):
             key = ".".join(path)
             if not path or path[0] in NOT_MEASURED:
                 continue
             try:
-                name = naming.channel("_".join(path))
                 known = exposed.get(key)
-                members.append(_member(name, leaf, known))
+                values.append(_value(key, leaf, known))
             except NotUnderstood as error:
-                refused.append(f"{key[:80]}: {error}")
+                rejected.append(f"{key[:80]}: {error}")
                 continue
             if known and known.settable and len(path) == 1:
-                switches[name] = self._switch(device, key, known)
-        time = found.get("last_seen")
+                command_topics[key] = self._command_topic(device, key, known)
+        time = document.get("last_seen")
         model = self._models.get(device, "")
-        return Heard(device, tuple(members), time, None, model, switches, refused=tuple(refused))
+        return ParsedMessage(device, tuple(values), time, None, model, command_topics, rejected=tuple(rejected))
 
-    def _switch(self, device: str, key: str, known: Exposed) -> Switch:
+    def _command_topic(self, device: str, key: str, known: ExposedProperty) -> CommandTopic:
         topic = f"{self._root}/{device}/set"
-        quoted = payloads.written(key)
-        if known.about.kind == "state":
-            on, off = payloads.written(known.on), payloads.written(known.off)
-            return Switch(topic, f"{{{quoted}:{on}}}", f"{{{quoted}:{off}}}")
-        return Switch(topic, template=f"{{{quoted}:{{value}}}}", limits=known.limits)
+        quoted = payloads.compact_json(key)
+        if known.channel.kind == "state":
+            on, off = payloads.compact_json(known.on), payloads.compact_json(known.off)
+            return CommandTopic(topic, f"{{{quoted}:{on}}}", f"{{{quoted}:{off}}}")
+        return CommandTopic(topic, template=f"{{{quoted}:{{value}}}}", limits=known.limits)
 
 
-def _member(name: str, leaf: object, known: Exposed | None) -> Member:
+def _value(key: str, leaf: object, known: ExposedProperty | None) -> ChannelValue:
     if known is None:
-        return Member(name, payloads.value(leaf))
-    if known.about.kind == "state":
+        return ChannelValue(key, payloads.value(leaf))
+    if known.channel.kind == "state":
         if leaf is None:
-            return Member(name, None, known.about)
+            return ChannelValue(key, None, known.channel)
         if leaf not in (known.on, known.off):
             raise NotUnderstood("neither its on nor its off")
-        return Member(name, leaf == known.on, known.about)
-    if known.about.kind == "text":
-        return Member(name, payloads.short(leaf) if isinstance(leaf, str) else None, known.about)
-    return Member(name, payloads.value(leaf), known.about)
+        return ChannelValue(key, leaf == known.on, known.channel)
+    if known.channel.kind == "text":
+        return ChannelValue(key, payloads.short_text(leaf) if isinstance(leaf, str) else None, known.channel)
+    return ChannelValue(key, payloads.value(leaf), known.channel)
 
 
-def _available(payload: bytes) -> Availability:
-    said: object = payloads.text(payload)
-    if isinstance(said, str) and said.startswith("{"):
-        said = payloads.members(payload).get("state")
-    return payloads.availability(said)
+def _availability(payload: bytes) -> Availability:
+    state: object = payloads.text(payload)
+    if isinstance(state, str) and state.startswith("{"):
+        state = payloads.json_object(payload).get("state")
+    return payloads.availability(state)
 
 
-def _exposes(device: Mapping[str, object]) -> Iterator[tuple[str, Exposed]]:
+def _exposed(device: Mapping[str, object]) -> Iterator[tuple[str, ExposedProperty]]:
     definition = device.get("definition")
     exposes = definition.get("exposes") if isinstance(definition, dict) else None
-    yield from _features(exposes, "", payloads.DEEPEST)
+    yield from _features(exposes, "", payloads.MAX_DEPTH)
 
 
-def _features(features: object, prefix: str, deepest: int) -> Iterator[tuple[str, Exposed]]:
-    for feature in features if isinstance(features, list) and deepest else ():
+def _features(features: object, prefix: str, max_depth: int) -> Iterator[tuple[str, ExposedProperty]]:
+    for feature in features if isinstance(features, list) and max_depth else ():
         if not isinstance(feature, dict):
             continue
         name = feature.get("property")
         inner = feature.get("features")
         if isinstance(inner, list):
             below = f"{prefix}{name}." if feature.get("type") == "composite" and isinstance(name, str) else prefix
-            yield from _features(inner, below, deepest - 1)
+            yield from _features(inner, below, max_depth - 1)
         elif isinstance(name, str):
             access = feature.get("access")
             settable = isinstance(access, int) and bool(access & SETTABLE)
-            if about := _about(name, feature):
+            if channel := _channel(name, feature):
                 on, off = feature.get("value_on"), feature.get("value_off")
                 limits = payloads.limits(feature.get("value_min"), feature.get("value_max"))
-                yield f"{prefix}{name}", Exposed(about, on, off, settable, limits)
+                yield f"{prefix}{name}", ExposedProperty(channel, on, off, settable, limits)
 
 
-def _about(name: str, feature: Mapping[str, object]) -> Channel | None:
+def _channel(name: str, feature: Mapping[str, object]) -> Channel | None:
     unit = feature.get("unit")
     match feature.get("type"):
         case "binary":
             return Channel(kind="state")
         case "numeric":
-            given = unit if isinstance(unit, str) else ""
-            return channel(given, None if name in COUNTED else "gauge")
+            return measured_in(unit if isinstance(unit, str) else "", None if name in COUNTED else "gauge")
         case "enum" | "text":
             return Channel(kind="text")
     return None
@@ -166,6 +173,6 @@ def _model(device: Mapping[str, object]) -> str:
     return " ".join(part for key in ("vendor", "model") if isinstance(part := definition.get(key), str))[:80]
 
 
-def family(source: Source) -> Family:
-    """Return what reads the messages of a source."""
+def family(source: MqttSource) -> Family:
+    """Return the parser of a source's messages."""
     return Zigbee2Mqtt(source.topic or ROOT)

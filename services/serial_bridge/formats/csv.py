@@ -6,27 +6,24 @@ understood where it is another character.
 """
 
 import re
-from collections.abc import Mapping
 
-from services.serial_bridge import names, sources
-from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Source
+from services.serial_bridge import named_values
+from services.serial_bridge.channels import named
 from services.serial_bridge.readings import About, Format, NotAReading, Reading
+from services.serial_bridge.source import Context, Source
 
 BAUD = 9600
 _DECIMAL_COMMA = re.compile(r"([+-]?[0-9]+),([0-9]+)")
 
 
-def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
+def parser(source: Source, context: Context) -> Format:
     """Return what reads the lines of a port with these columns."""
-    sources.only_lines_have(source, "pattern", "node_offset")
+    source.refuse("pattern", "node_offset")
     columns = source.columns
     if not any(columns):
         raise ValueError("columns: csv needs the names of the values")
-    made = [names.channel(column) for column in columns if column]
-    if len(set(made)) < len(made):
-        raise ValueError("columns: two have the same name")
-    about = sources.about(source)
+    named("columns", filter(None, columns), context.rule)
+    about = context.about(source)
 
     def read(line: str) -> Reading:
         cells = [cell.strip().strip('"') for cell in line.strip(" ").split(source.separator)]
@@ -37,16 +34,16 @@ def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
             raise NotAReading("the header")
         if source.separator != ",":
             row = {column: _DECIMAL_COMMA.sub(r"\1.\2", cell) for column, cell in row.items()}
-        return row_reading(row, source, about)
+        return row_reading(row, source, context, about)
 
     return read
 
 
-def row_reading(row: dict[str, str], source: Source, about: About) -> Reading:
+def row_reading(row: dict[str, str], source: Source, context: Context, about: About) -> Reading:
     """Return what named texts say, `device` and `time` among them; raise NotAReading if they make no reading."""
-    device = sources.device(row.pop("device", None) or None, source)
-    at = sources.written_moment(row.pop("time")) if "time" in row else None
-    reading = sources.named(row.items(), device, about, at)
+    device_text = row.pop("device", "")
+    at = named_values.written_moment(row.pop("time")) if "time" in row else None
+    reading = named_values.reading(row.items(), context.device(device_text or None, source), about, context.rule)
     if not (reading.values or reading.no_sensor):
         raise NotAReading("none of the values is a number")
-    return reading
+    return reading._replace(at=at, device_text=device_text)

@@ -7,18 +7,18 @@ Facts: "DSMR P1 Companion Standard" 5.0.2, chapters 5.2 and 6.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 from heliograph.messages import Value
-from services.serial_bridge import checksums, obis, sources
+from services.serial_bridge import checksums, named_values, obis
 from services.serial_bridge.channels import channel
-from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Source
-from services.serial_bridge.readings import About, BlockFormat, Cutter, NotAReading, Piece, Reading
+from services.serial_bridge.readings import About, BlockFormat, Cutter, NotAReading, Piece, Reading, Recognition
+from services.serial_bridge.source import Context, Source
 from services.serial_bridge.values import number
 
 BAUD = 115_200
+RECOGNITION = Recognition(readings=1, specificity=3)
 LONGEST_BYTES = 8192
 MOST_METERS = 9
 _END = re.compile(rb"!([0-9A-Fa-f]{4})?[ \t]*\r?\n")
@@ -68,11 +68,11 @@ def _checked(telegram: bytes, digits: bytes | None) -> Piece:
     return Piece(covered)
 
 
-def parser(source: Source, _nodes: Mapping[str, Node]) -> BlockFormat:
+def parser(source: Source, context: Context) -> BlockFormat:
     """Return what reads the telegrams of a meter."""
-    sources.only_lines_have(source, "columns", "pattern", "node_offset")
-    device = sources.device(None, source)
-    shown = obis.Shown(sources.about(source, "smart meter (P1)"))
+    source.refuse("columns", "pattern", "node_offset")
+    device = source.called
+    shown = obis.Shown(context.about(source, "smart meter (P1)"))
     told: dict[str, float] = {}
 
     def read(block: bytes) -> list[Reading]:
@@ -154,4 +154,4 @@ def _time(text: str) -> float | None:
         at = datetime.strptime(found[1], "%y%m%d%H%M%S").replace(tzinfo=zone).astimezone(UTC).timestamp()
     except ValueError:
         return None
-    return at if sources.EARLIEST <= at <= sources.LATEST else None
+    return at if named_values.EARLIEST <= at <= named_values.LATEST else None

@@ -5,16 +5,14 @@ what the firmware says while it starts. The channels are those of emonLibCM's fi
 """
 
 import re
-from collections.abc import Mapping
 
 from heliograph.messages import Channel
-from services.serial_bridge import sources
 from services.serial_bridge.formats.key_value import pairs
-from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Source
-from services.serial_bridge.readings import Format, NotAReading, Reading, Remark
+from services.serial_bridge.readings import Format, NotAReading, Reading, Recognition, Remark
+from services.serial_bridge.source import Context, Source
 
 BAUD = 115_200
+RECOGNITION = Recognition(specificity=2)
 _LINE = re.compile(r"MSG:[0-9]+(?:,[\w-]+:[^\s,=:]*)*,?", re.ASCII)
 _TEXT = re.compile(r"[\x20-\x7e\t]+")
 TEXT = Remark("text_lines")
@@ -29,16 +27,15 @@ CHANNELS = {
 }
 
 
-def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
+def parser(source: Source, context: Context) -> Format:
     """Return what reads the lines of an emonTx."""
-    sources.only_lines_have(source, "columns", "pattern", "node_offset")
-    about = sources.about(source, "emonTx", CHANNELS)
-    device = sources.device(None, source)
+    source.refuse("columns", "pattern", "node_offset")
+    about = context.about(source, "emonTx", CHANNELS)
 
     def read(line: str) -> Reading | Remark:
         line = line.strip()
         if _LINE.fullmatch(line):
-            return pairs(line.rstrip(","), device, about)
+            return pairs(line.rstrip(","), source.called, about, context.rule)
         if _TEXT.fullmatch(line) and not line.startswith("MSG:"):
             return TEXT
         raise NotAReading("not a line of an emonTx")

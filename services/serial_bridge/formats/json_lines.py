@@ -5,21 +5,21 @@ object become channels of their own: `{"battery": {"voltage": 13.1}}` is `batter
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from heliograph.messages import Value, finite, one_line
-from services.serial_bridge import names, sources
-from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Source
-from services.serial_bridge.readings import Format, NotAReading, Reading
+from services.serial_bridge import named_values
+from services.serial_bridge.readings import Format, NotAReading, Reading, Recognition
+from services.serial_bridge.source import Context, Source
 
+RECOGNITION = Recognition(specificity=2)
 DEEPEST = 8
 
 
-def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
+def parser(source: Source, context: Context) -> Format:
     """Return what reads the lines of a port."""
-    sources.only_lines_have(source, "columns", "pattern", "node_offset")
-    about = sources.about(source)
+    source.refuse("columns", "pattern", "node_offset")
+    about = context.about(source)
 
     def read(line: str) -> Reading:
         found = members(line)
@@ -27,8 +27,9 @@ def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
         if not isinstance(name, str | None):
             raise NotAReading("the device is not a text")
         given = found.pop("time", None)
-        at = None if given is None else sources.moment(given)
+        at = None if given is None else named_values.moment(given)
         values: dict[str, Value] = {}
+        texts: dict[str, str] = {}
         refused = []
         no_sensor = 0
         for key, item in _flat(found, DEEPEST):
@@ -36,14 +37,14 @@ def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
                 no_sensor += 1
                 continue
             try:
-                channel = names.channel(key)
+                channel = context.rule.channel(key)
                 if channel in values:
                     raise ValueError(f"{channel} is there already")
-                values[channel] = _value(item)
+                values[channel], texts[channel] = _value(item), key
             except ValueError as error:
                 refused.append(f"{key[:80]!r}: {error}")
-        device = sources.device(name, source)
-        return Reading(device, values, about, at, no_sensor, tuple(refused))
+        device = context.device(name, source)
+        return Reading(device, values, about, at, no_sensor, tuple(refused), texts, name or "")
 
     return read
 
@@ -63,7 +64,7 @@ def _flat(found: dict[str, object], deepest: int) -> Iterator[tuple[str, object]
     for key, item in found.items():
         if isinstance(item, dict) and deepest:
             for inner, value in _flat(item, deepest - 1):
-                yield f"{key}_{inner}", value
+                yield f"{key}.{inner}", value
         else:
             yield key, item
 

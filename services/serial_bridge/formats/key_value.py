@@ -6,42 +6,44 @@ the pairs. A line with anything else in it is noise as a whole: there is no chec
 """
 
 import re
-from collections.abc import Mapping
 
+from heliograph import names
 from heliograph.messages import Value
-from services.serial_bridge import names, sources
+from services.serial_bridge import named_values
 from services.serial_bridge.channels import NO_SENSOR_C
-from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Source
-from services.serial_bridge.readings import About, Format, NotAReading, Reading
+from services.serial_bridge.readings import About, Format, NotAReading, Reading, Recognition
+from services.serial_bridge.source import Context, Source
 from services.serial_bridge.values import number
 
+RECOGNITION = Recognition(specificity=1)
 _LINE = re.compile(
     r"(?:([A-Za-z][\w.-]*)\s+)?([\w.-]+[=:][^\s,=:]*(?:[\s,]+[\w.-]+[=:][^\s,=:]*)*),?",
     re.ASCII,
 )
 _BETWEEN = re.compile(r"[\s,]+", re.ASCII)
 _WITHIN = re.compile("[=:]")
-_NOT_FINITE = {*sources.NOT_FINITE, ""}
+_NOT_FINITE = {*named_values.NOT_FINITE, ""}
 
 
-def parser(source: Source, _nodes: Mapping[str, Node]) -> Format:
+def parser(source: Source, context: Context) -> Format:
     """Return what reads the lines of a port."""
-    sources.only_lines_have(source, "columns", "pattern", "node_offset")
-    about = sources.about(source)
+    source.refuse("columns", "pattern", "node_offset")
+    about = context.about(source)
 
     def read(line: str) -> Reading:
         found = _LINE.fullmatch(line.strip())
         if not found:
             raise NotAReading("not names and numbers")
-        return pairs(found[2], sources.device(found[1], source), about)
+        reading = pairs(found[2], context.device(found[1], source), about, context.rule)
+        return reading._replace(device_text=found[1] or "")
 
     return read
 
 
-def pairs(text: str, device: str, about: About) -> Reading:
+def pairs(text: str, device: str, about: About, rule: names.Rule) -> Reading:
     """Return what pairs of names and numbers say; raise NotAReading if one of them is none."""
     values: dict[str, Value] = {}
+    texts: dict[str, str] = {}
     refused = []
     no_sensor = 0
     for pair in _BETWEEN.split(text):
@@ -50,13 +52,13 @@ def pairs(text: str, device: str, about: About) -> Reading:
             refused.append(f"{key}: {written!r} is not a finite number")
             continue
         try:
-            name, value = names.channel(key), number(written)
+            name, value = rule.channel(key), number(written)
         except ValueError as error:
             raise NotAReading(str(error)) from None
         if name in values:
             refused.append(f"{key}: {name} is there already")
-        elif value in NO_SENSOR_C and sources.is_celsius(about, name):
+        elif value in NO_SENSOR_C and named_values.is_celsius(about, name):
             no_sensor += 1
         else:
-            values[name] = value
-    return Reading(device, values, about, no_sensor=no_sensor, refused=tuple(refused))
+            values[name], texts[name] = value, key
+    return Reading(device, values, about, None, no_sensor, tuple(refused), texts)

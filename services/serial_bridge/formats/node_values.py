@@ -6,24 +6,22 @@ not matter here. Any other node is the device `node15`, with channels 1, 2, 3 â€
 """
 
 import re
-from collections.abc import Mapping
 
-from services.serial_bridge import sources
-from services.serial_bridge.nodes import LARGEST_NODE, Node, layouts
-from services.serial_bridge.options import Source
-from services.serial_bridge.readings import Format, NotAReading, Reading
+from services.serial_bridge.nodes import LARGEST_NODE
+from services.serial_bridge.readings import Format, NotAReading, Reading, Recognition
+from services.serial_bridge.source import Context, Source
 from services.serial_bridge.values import number
 
 BAUD = 9600
+RECOGNITION = Recognition()
 MOST_VALUES = 255
 _LINE = re.compile(r"[0-9]{1,4}(?:\.0+)?(?:\s+\S+)+")
 
 
-def parser(source: Source, nodes: Mapping[str, Node]) -> Format:
+def parser(source: Source, context: Context) -> Format:
     """Return what reads the lines of a port; `15` and OemGateway's `15.0` are the same node."""
-    sources.only_lines_have(source, "columns", "pattern", "device")
-    decoders = layouts(nodes)
-    about = sources.about(source)
+    source.refuse("columns", "pattern", "device")
+    about = context.about(source)
 
     def read(line: str) -> Reading:
         line = line.strip()
@@ -37,8 +35,8 @@ def parser(source: Source, nodes: Mapping[str, Node]) -> Format:
             values = [number(text) for text in texts]
         except ValueError as error:
             raise NotAReading(str(error)) from None
-        if node in decoders:
-            return decoders[node].named(values)
+        if node in context.layouts:
+            return context.layouts[node].named(values)
         return Reading(f"node{node}", {str(place): value for place, value in enumerate(values, 1)}, about)
 
     return read

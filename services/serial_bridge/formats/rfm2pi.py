@@ -7,25 +7,26 @@ EmonHubJeeInterfacer: packets with a bad checksum begin with `?`, acknowledgemen
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from services.serial_bridge.nodes import LARGEST_NODE, Node, layouts
-from services.serial_bridge.options import Source
+from services.serial_bridge.nodes import LARGEST_NODE
 from services.serial_bridge.radio import tells_settings
-from services.serial_bridge.readings import Format, NotAReading, Reading, Remark, UnknownNode
+from services.serial_bridge.readings import Format, NotAReading, Reading, Recognition, Remark, UnknownNode
+from services.serial_bridge.source import Context, Source
 
+RECOGNITION = Recognition(specificity=2)
 _PACKET = re.compile(r"(?:OK\s+)?([0-9]{1,4})((?:\s+[0-9]{1,3}){1,255})(?:\s+\((-?[0-9]{1,3})\))?")
 BAD_CHECKSUM = Remark("bad_checksums")
 ACKNOWLEDGEMENT = Remark("acknowledgements")
 FIRMWARE = Remark("firmware_lines")
 
 
-def parser(source: Source, nodes: Mapping[str, Node]) -> Format:
+def parser(source: Source, context: Context) -> Format:
     """Return what reads the lines of a receiver of these nodes."""
     for option in ("device", "model", "units", "kinds", "interval", "columns", "pattern"):
         if source.format == "rfm2pi" and getattr(source, option):
             raise ValueError(f"{option}: with rfm2pi, the nodes have it")
-    decode = packets(source, nodes)
+    decode = packets(source, context)
 
     def read(line: str) -> Reading | Remark:
         line = line.strip()
@@ -34,9 +35,8 @@ def parser(source: Source, nodes: Mapping[str, Node]) -> Format:
     return read
 
 
-def packets(source: Source, nodes: Mapping[str, Node]) -> Callable[[str], Reading | None]:
+def packets(source: Source, context: Context) -> Callable[[str], Reading | None]:
     """Return what decodes the packets of these nodes, and returns None for a line that is no packet."""
-    decoders = layouts(nodes)
 
     def decode(line: str) -> Reading | None:
         packet = _PACKET.fullmatch(line)
@@ -49,10 +49,10 @@ def packets(source: Source, nodes: Mapping[str, Node]) -> Callable[[str], Readin
         number = int(packet[1]) + source.node_offset
         if number > LARGEST_NODE:
             raise NotAReading(f"no radio node has the number {number}")
-        if number not in decoders:
+        if number not in context.layouts:
             raise UnknownNode(number, len(payload))
         rssi = None if packet[3] is None else int(packet[3])
-        return decoders[number].decode(payload, rssi)
+        return context.layouts[number].decode(payload, rssi)
 
     return decode
 

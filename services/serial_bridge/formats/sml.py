@@ -4,17 +4,17 @@ A transmission is `1b1b1b1b 01010101`, messages, `1b1b1b1b 1a`, the number of fi
 CRC-16/X-25; Holley's meters use CRC-16/KERMIT. `1b1b1b1b` within the messages is doubled.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from heliograph.messages import Value, finite
-from services.serial_bridge import checksums, obis, sources
-from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Source
-from services.serial_bridge.readings import BlockFormat, Cutter, NotAReading, Piece, Reading
+from services.serial_bridge import checksums, obis
+from services.serial_bridge.readings import BlockFormat, Cutter, NotAReading, Piece, Reading, Recognition
+from services.serial_bridge.source import Context, Source
 from services.serial_bridge.structure import Element, elements
 from services.serial_bridge.values import Scale
 
 BAUD = 9600
+RECOGNITION = Recognition(readings=1, specificity=3)
 LONGEST_BYTES = 8192
 ESCAPE = b"\x1b" * 4
 START = ESCAPE + b"\x01" * 4
@@ -101,11 +101,10 @@ def _checked(whole: bytes) -> Piece:
     return Piece(messages[: len(messages) - min(fill, 3)])
 
 
-def parser(source: Source, _nodes: Mapping[str, Node]) -> BlockFormat:
+def parser(source: Source, context: Context) -> BlockFormat:
     """Return what reads the transmissions of a meter."""
-    sources.only_lines_have(source, "columns", "pattern", "node_offset")
-    device = sources.device(None, source)
-    shown = obis.Shown(sources.about(source, "smart meter (SML)"))
+    source.refuse("columns", "pattern", "node_offset")
+    shown = obis.Shown(context.about(source, "smart meter (SML)"))
 
     def read(block: bytes) -> Reading:
         values: dict[str, Value] = {}
@@ -120,7 +119,7 @@ def parser(source: Source, _nodes: Mapping[str, Node]) -> BlockFormat:
                 refused.append(f"{name}: {error}")
         if not values and not refused:
             raise NotAReading("a transmission without values", "empty_transmissions")
-        return Reading(device, values, shown.about(), refused=tuple(refused))
+        return Reading(source.called, values, shown.about(), refused=tuple(refused))
 
     return read
 

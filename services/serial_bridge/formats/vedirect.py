@@ -6,16 +6,16 @@ do not count ("VE.Direct Protocol" 3.33). A battery monitor spreads its fields o
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from heliograph.messages import LARGEST_INTEGER, Channel, Value
-from services.serial_bridge import sources, victron
-from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Source
-from services.serial_bridge.readings import BlockFormat, Cutter, NotAReading, Piece, Reading
+from services.serial_bridge import victron
+from services.serial_bridge.readings import BlockFormat, Cutter, NotAReading, Piece, Reading, Recognition
+from services.serial_bridge.source import Context, Source
 from services.serial_bridge.values import Scale
 
 BAUD = 19_200
+RECOGNITION = Recognition(readings=1, specificity=3)
 LONGEST_BYTES = 2048  # 22 fields of 43 bytes are 946
 LONGEST_HEX = 256
 _LAST_LABEL = b"\r\nChecksum\t"
@@ -123,11 +123,10 @@ class Blocks:
                 self._late = False
 
 
-def parser(source: Source, _nodes: Mapping[str, Node]) -> BlockFormat:
+def parser(source: Source, context: Context) -> BlockFormat:
     """Return what reads the blocks of a device; its model is the one of the last product id."""
-    sources.only_lines_have(source, "columns", "pattern", "node_offset")
-    device = sources.device(None, source)
-    about = sources.about(source, "Victron device", CHANNELS)
+    source.refuse("columns", "pattern", "node_offset")
+    about = context.about(source, "Victron device", CHANNELS)
 
     def read(block: bytes) -> Reading:
         nonlocal about
@@ -147,7 +146,7 @@ def parser(source: Source, _nodes: Mapping[str, Node]) -> BlockFormat:
             no_sensor += text in _ABSENT and label in _NUMBERS
         if not values and not refused and not no_sensor and number is None:
             raise NotAReading("a block without values")
-        return Reading(device, values, about, no_sensor=no_sensor, refused=tuple(refused))
+        return Reading(source.called, values, about, no_sensor=no_sensor, refused=tuple(refused))
 
     return read
 

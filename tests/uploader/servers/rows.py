@@ -4,22 +4,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from heliograph.messages import Kind, Value
-from services.uploader.kinds import Home
-from services.uploader.outgoing import Outlet, Refused, Row, Target, TryLater
+from services.uploader.target import MappedChannel, Refused, Row, Target, TargetContext, TryLater
 
 START = 1_763_632_800.0  # 2025-11-20 10:00 UTC
 
 
-def outlet(name: str, unit: str = "W", device: str = "meter", kind: Kind = "gauge", channel: str = "") -> Outlet:
-    return Outlet("house", device, channel or name, unit, kind, name)
+def outlet(name: str, unit: str = "W", device: str = "meter", kind: Kind = "gauge", channel: str = "") -> MappedChannel:
+    return MappedChannel("house", device, channel or name, unit, kind, name)
 
 
-def row(time: float, outlets: Sequence[Outlet], *values: Value) -> Row:
+def row(time: float, outlets: Sequence[MappedChannel], *values: Value) -> Row:
     return Row(time, tuple(outlets), values)
 
 
-def home(*outlets: Outlet, folder: Path = Path("/nonexistent")) -> Home:
-    return Home("house", folder, lambda: outlets)
+def context(*outlets: MappedChannel, folder: Path = Path("/nonexistent")) -> TargetContext:
+    return TargetContext("house", folder, lambda: outlets)
 
 
 def delivered(target: Target, rows: Sequence[Row], patience: int = 20) -> dict[float, str]:

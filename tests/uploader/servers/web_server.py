@@ -60,7 +60,7 @@ class WebServer:
                 if response.lost:
                     self.close_connection = True
                     return
-                told = response.body.encode()
+                told = response.body.encode("utf-8", "surrogateescape")
                 self.send_response(response.status)
                 for name, value in response.headers.items():
                     self.send_header(name, value)

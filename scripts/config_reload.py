@@ -1,0 +1,43 @@
+"""Carries the user's changes of the configuration over into the effective file, which the services read."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import tomli_w
+
+from heliograph.changes import Changes
+from heliograph.errors import ConfigError
+
+POLL_SECONDS = 1.0
+
+
+def watch(
+    path: Path, effective: Path, complete: Callable[[], dict[str, Any]], check: Callable[[Path], None]
+) -> NoReturn:
+    """Watch `path` forever; after each change write what `complete` returns to `effective`, if `check` accepts it.
+
+    `check` raises ConfigError. A mistake is logged once, and the previous configuration stays in force.
+    """
+    changes = Changes(path, taken=False)
+    while True:
+        if changes.settled():
+            try:
+                if _apply(effective, complete(), check):
+                    click.echo(f"{path} has changed: serial_bridge reloads it; restart for everything else")
+            except (ConfigError, OSError) as error:
+                click.echo(f"keeping the previous configuration: {error}", err=True)
+        time.sleep(POLL_SECONDS)
+
+
+def _apply(effective: Path, file: dict[str, Any], check: Callable[[Path], None]) -> bool:
+    text = tomli_w.dumps(file)
+    if text == effective.read_text():
+        return False
+    partial = effective.with_suffix(".partial")
+    partial.write_text(text)
+    check(partial)
+    partial.replace(effective)
+    return True

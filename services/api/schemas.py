@@ -1,0 +1,164 @@
+"""The shapes of the answers: encoded from here, and described from here in openapi.json."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+from starlette.responses import Response
+
+from heliograph.messages import Value
+
+
+class Problem(Struct):
+    """What is wrong and what would be right."""
+
+    detail: str
+
+
+class ServiceHealth(Struct):
+    """One service: `state` is online or offline; `time` is when it said so, UTC seconds."""
+
+    state: str
+    version: str
+    time: float
+    started: float
+    clock: str
+    counters: dict[str, int]
+    facts: dict[str, Any]
+    set_aside: list[dict[str, Any]]
+
+
+class Health(Struct):
+    """Whether this node's bus and store answer, and how its services say they are.
+
+    `problems` are parts of the store that cannot be read; `status` is ok or degraded.
+    """
+
+    status: str
+    detail: str
+    node: str
+    time: float
+    bus: bool
+    store: bool
+    problems: list[str]
+    services: dict[str, ServiceHealth]
+
+
+class NodeAnswer(Struct):
+    """One node that was seen on the bus or in the store."""
+
+    node: str
+    devices: int
+    services: dict[str, ServiceHealth]
+
+
+class ChannelAnswer(Struct):
+    """One channel with its newest value; both are null before the first one."""
+
+    name: str
+    label: str
+    unit: str
+    kind: str
+    time: float | None
+    value: Value | None
+
+
+class DeviceAnswer(Struct):
+    """One device; `interval` is how many seconds are expected between readings, 0 when irregular."""
+
+    node: str
+    device: str
+    model: str
+    availability: str
+    interval: float
+    channels: list[ChannelAnswer]
+
+
+class LatestAnswer(Struct):
+    """The newest value of one series; both are null before the first one."""
+
+    time: float | None
+    value: Value | None
+    unit: str
+
+
+class Accepted(Struct):
+    """How many readings were accepted: they are in the outbox and will be stored."""
+
+    accepted: int
+
+
+class RawSeries(Struct):
+    """The points of one series, oldest first."""
+
+    unit: str
+    time: list[float]
+    value: list[Value]
+
+
+class RawAnswer(Struct):
+    """A page of points; `next` goes into the next request and is null on the last page."""
+
+    series: dict[str, RawSeries]
+    next: str | None
+
+
+class BucketAnswer(Struct):
+    """Values per bucket; `time` holds the starts of the buckets; a bucket without readings is null.
+
+    Each series has `unit`, `n` and one list per function.
+    """
+
+    bucket: str
+    tz: str
+    time: list[float]
+    series: dict[str, dict[str, str | list[Value | None]]]
+
+
+def answer(content: object, status: int = 200) -> Response:
+    """Return an answer as JSON that is never kept by a cache."""
+    return Response(msgspec.json.encode(content), status, {"cache-control": "no-store"}, media_type="application/json")
+
+
+def kept(body: bytes, headers: dict[str, str]) -> Response:
+    """Return an answer in JSON that a client may keep as the headers say."""
+    return Response(body, 200, headers, media_type="application/json")
+
+
+def components(*more: type[Struct]) -> dict[str, Any]:
+    """Return the JSON schemas of all answers and of what else there is, by name."""
+    kinds = (Problem, Health, NodeAnswer, DeviceAnswer, LatestAnswer, RawAnswer, BucketAnswer, Accepted, *more)
+    _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
+    return schemas
+
+
+def described(kind: type[Struct], description: str, shape: str = "one") -> dict[int | str, dict[str, Any]]:
+    """Return what openapi.json says of an answer: `one` of a kind, a `list`, or a `map` by name."""
+    reference: dict[str, Any] = {"$ref": f"#/components/schemas/{kind.__name__}"}
+    schema = {
+        "one": reference,
+        "list": {"type": "array", "items": reference},
+        "map": {"type": "object", "additionalProperties": reference},
+    }[shape]
+    return {200: {"description": description, "content": {"application/json": {"schema": schema}}}, **_PROBLEMS}
+
+
+def described_file(description: str, *media_types: str) -> dict[int | str, dict[str, Any]]:
+    """Return what openapi.json says of an answer that is a text file of one of several kinds."""
+    return {
+        200: {"description": description, "content": {kind: {"schema": {"type": "string"}} for kind in media_types}},
+        **_PROBLEMS,
+    }
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }
+
+
+_PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": _problem("The question is wrong."),
+    503: _problem("The store is away."),
+}

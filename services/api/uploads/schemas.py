@@ -1,0 +1,87 @@
+"""The shapes of what is asked and answered about uploads: docs/uploads.md describes them."""
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Struct, field
+
+from heliograph.messages import Count, Value
+from services.api.live import LATEST
+
+
+class UploadTarget(Struct):
+    """One target and how it stands; times are UTC seconds, null before there is one. Secrets are `…`."""
+
+    name: str
+    kind: str
+    configured: bool
+    state: str
+    options: dict[str, Any]
+    backlog: int | None = None
+    oldest: float | None = None
+    rate: float | None = None
+    eta: float | None = None
+    sent: int | None = None
+    last_response: str | None = None
+    last_success: float | None = None
+    last_error: str | None = None
+    error_time: float | None = None
+    next_try: float | None = None
+    dead_letters: int | None = None
+    dropped: int | None = None
+    skipped: int | None = None
+
+
+class Uploads(Struct):
+    """All targets of a node by name, and the kinds that there can be."""
+
+    targets: list[UploadTarget]
+    kinds: list[str]
+
+
+class TestResult(Struct):
+    """Whether the target accepted the reading, and its response."""
+
+    ok: bool
+    response: str
+
+
+class DeadLetter(Struct):
+    """A row that a target rejected: when (`added`) and why (`reason`); `retry`: it will be sent again. Values by series."""
+
+    id: int
+    added: float
+    reason: str
+    retry: bool
+    time: float
+    values: dict[str, Value]
+
+
+class DeadLetters(Struct):
+    """A page of dead letters; `count` is how many there are, `next` the `after` of the next page, null on the last."""
+
+    count: int
+    dead_letters: list[DeadLetter]
+    next: int | None
+
+
+class Affected(Struct):
+    """How many dead letters it was."""
+
+    count: int
+
+
+class DeadLetterSelection(Struct, forbid_unknown_fields=True):
+    """The ids of dead letters; null, or left out: all of them."""
+
+    ids: list[Count] | None = None
+
+
+class DeadLetterChange(Struct, forbid_unknown_fields=True):
+    """Other values by series, null leaves one out; and another time, UTC seconds."""
+
+    values: dict[str, Value | None] = field(default_factory=dict)
+    time: Annotated[float, msgspec.Meta(ge=0, le=LATEST)] | None = None
+
+
+SCHEMAS = (UploadTarget, Uploads, TestResult, DeadLetter, DeadLetters, Affected, DeadLetterSelection, DeadLetterChange)

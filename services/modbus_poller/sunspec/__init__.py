@@ -1,0 +1,1 @@
+"""SunSpec: devices that list their own registers."""

@@ -1,0 +1,1 @@
+"""Pulse counters on GPIO lines."""

@@ -1,0 +1,79 @@
+"""GPIO lines: the only module that knows gpiod."""
+
+import errno
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+import gpiod
+from gpiod.line import Bias, Direction
+from gpiod.line import Edge as Edges
+
+from services.sensor_reader.options import Counter
+from services.sensor_reader.pulses.edges import Edge
+
+BUFFERED = 1024  # edges that the kernel keeps while nobody reads
+_EDGES = {"rising": Edges.RISING, "falling": Edges.FALLING, "both": Edges.BOTH}
+_BIAS = {
+    "as-is": Bias.AS_IS,
+    "disabled": Bias.DISABLED,
+    "pull-up": Bias.PULL_UP,
+    "pull-down": Bias.PULL_DOWN,
+}
+
+
+class Line(Protocol):
+    """A line whose edges are told; every method raises OSError when the line goes away."""
+
+    def edges(self, seconds: float) -> list[Edge]:
+        """Wait at most so long for an edge; return those that came."""
+
+    def close(self) -> None:
+        """Let go of the line."""
+
+
+class GpioLine:
+    """A line of a GPIO chip, debounced by the kernel; raises OSError if it is not there or in use."""
+
+    def __init__(self, counter: Counter, root: Path) -> None:
+        chip, line = locate(counter, root)
+        settings = gpiod.LineSettings(
+            direction=Direction.INPUT,
+            edge_detection=_EDGES[counter.edge],
+            bias=_BIAS[counter.bias],
+            debounce_period=timedelta(seconds=counter.debounce),
+        )
+        self._request = gpiod.request_lines(
+            str(chip), consumer="heliograph", config={line: settings}, event_buffer_size=BUFFERED
+        )
+
+    def edges(self, seconds: float) -> list[Edge]:
+        """Wait at most so long for an edge; return those that came."""
+        if not self._request.wait_edge_events(seconds):
+            return []
+        return [Edge(event.timestamp_ns, event.line_seqno) for event in self._request.read_edge_events()]
+
+    def close(self) -> None:
+        """Let go of the line."""
+        self._request.release()
+
+
+def locate(counter: Counter, root: Path) -> tuple[Path, int | str]:
+    """Return the chip with a counter's line, and the line on it; raise OSError if there is none.
+
+    Without a chip, 17 is the line called GPIO17, as on the header of every Raspberry Pi:
+    which chip has it differs between models and kernels.
+    """
+    if counter.chip:
+        return root / "dev" / counter.chip.removeprefix("/dev/"), counter.line
+    name = f"GPIO{counter.line}" if isinstance(counter.line, int) else counter.line
+    trouble = OSError(errno.ENODEV, f"no GPIO chip has a line {name}")
+    for path in sorted((root / "dev").glob("gpiochip*")):
+        try:
+            with gpiod.Chip(str(path)) as chip:
+                return path, chip.line_offset_from_id(name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            trouble = error
+    raise trouble

@@ -1,0 +1,44 @@
+"""When the next request may begin: a distance between requests, so many in an hour, and pauses. Pure; told what time it is."""
+
+from collections import deque
+
+from services.uploader.target import RESERVED_REQUESTS
+
+HOUR = 3600.0
+MOST_KEPT = 100_000
+
+
+class RateLimit:
+    """Counts requests; times are seconds of a clock that only rises."""
+
+    def __init__(self) -> None:
+        self._begun: deque[float] = deque(maxlen=MOST_KEPT)
+        self._until = float("-inf")
+
+    def began(self, now: float) -> None:
+        """Note that a request begins."""
+        self._begun.append(now)
+
+    def pause(self, now: float, seconds: float) -> None:
+        """Let no request begin for so many seconds."""
+        self._until = max(self._until, now + seconds)
+
+    def resume(self) -> None:
+        """Forget pauses: somebody wants to see at once whether it works."""
+        self._until = float("-inf")
+
+    def wait(self, now: float, distance: float, per_hour: int, kept: int = 0) -> float:
+        """Return for how many seconds no request may begin; 0 for a distance or a number of requests is no limit.
+
+        `kept` requests of the hour are not for this one.
+        """
+        free = self._until
+        if distance and self._begun:
+            free = max(free, self._begun[-1] + distance)
+        if per_hour:
+            allowed = max(1, per_hour - min(RESERVED_REQUESTS, per_hour // 4) - kept)
+            while self._begun and self._begun[0] <= now - HOUR:
+                self._begun.popleft()
+            if len(self._begun) >= allowed:
+                free = max(free, self._begun[-allowed] + HOUR)
+        return max(0.0, free - now)

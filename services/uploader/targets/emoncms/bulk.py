@@ -1,0 +1,64 @@
+"""The items of Emoncms' bulk: [time, node, value 1, value 2, …] or [time, node, {name: value}]."""
+
+from collections.abc import Iterator
+
+from services.uploader import templates
+from services.uploader.target import MappedChannel, Row
+from services.uploader.targets.shared.numbers import Number, number
+
+MOST_POSITIONS = 99  # IoTaWatt's names of inputs are 1 to 99
+
+
+def position(name: str) -> int:
+    """Return which value of an item a name is, counted from 1; 0 if it is not that kind of name."""
+    return int(name) if name.isascii() and name.isdigit() and 1 <= int(name) <= MOST_POSITIONS else 0
+
+
+class BulkItems:
+    """Makes items; keeps which value of a row goes where, for rows with the same outlets."""
+
+    def __init__(self, template: str) -> None:
+        """`template` is the name of the node, with $node, $device, $channel and $unit."""
+        self._template = template
+        self._plans: dict[tuple[MappedChannel, ...], dict[str, list[tuple[int, str]]]] = {}
+
+    def node(self, outlet: MappedChannel) -> str:
+        """Return what the node of an outlet is called at Emoncms."""
+        return templates.filled(self._template, outlet._asdict())
+
+    def mistake(self, row: Row) -> str:
+        """Return why Emoncms would not take a row: a bad number there ends the whole bulk; "" if it would."""
+        for outlet, value in zip(row.outlets, row.values, strict=True):
+            try:
+                number(value)
+            except ValueError as error:
+                return f"{outlet.name}: {error}"
+        return ""
+
+    def of(self, row: Row, base: int) -> Iterator[list[object]]:
+        """Yield one item for each node that a row has values of; times in whole seconds since `base`; no texts."""
+        plan = self._plans.get(row.outlets)
+        if plan is None:
+            plan = self._plans[row.outlets] = {}
+            for index, outlet in enumerate(row.outlets):
+                plan.setdefault(self.node(outlet), []).append((index, outlet.name))
+        for node, places in plan.items():
+            named = {name: found for index, name in places if (found := number(row.values[index])) is not None}
+            if not named:
+                continue
+            if all(map(position, named)):
+                yield [int(row.time) - base, _told(node), *_positional(named)]
+            else:
+                yield [int(row.time) - base, _told(node), named]
+
+
+def _told(node: str) -> int | str:
+    """Return a node as emonHub tells it: one that is a number as a number."""
+    return int(node) if node.isascii() and node.isdigit() and not node.startswith("0") else node
+
+
+def _positional(named: dict[str, Number]) -> list[Number | None]:
+    values: list[Number | None] = [None] * max(map(position, named))
+    for name, value in named.items():
+        values[position(name) - 1] = value
+    return values

@@ -1,0 +1,157 @@
+"""Emoncms, as emonHub and IoTaWatt send to it: input/bulk, oldest first.
+
+Facts: emoncms Modules/input (input_methods.php, docs/input_encrypted.md), emonHub's
+EmonHubEmoncmsHTTPInterfacer, IoTaWatt's Emoncms_uploader.
+"""
+
+import re
+import zlib
+from collections.abc import Sequence
+from time import time
+from typing import Literal
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from services.uploader import templates
+from services.uploader.options import PLACE, Secret, TargetOptions, check_url
+from services.uploader.target import Answer, Limits, Refused, Row, TargetContext, TryLater
+from services.uploader.targets.emoncms.bulk import BulkItems
+from services.uploader.targets.shared import http_status
+from services.uploader.targets.shared.http_client import FORM, HttpClient, HttpResponse
+
+MOST_ROWS = 1_000  # in a bulk, as emonHub sends them
+READABLE = '[]{}",:'  # what a form need not escape
+ABOUT_THE_KEY = re.compile(r"api ?key|authent|authoris|authoriz|signature|hmac|permission|user", re.IGNORECASE)
+
+
+class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
+    """A target of kind "emoncms"; `userid` turns on IoTaWatt's encryption for servers without TLS."""
+
+    url: str = "https://emoncms.org"
+    key: Secret
+    userid: str = ""
+    node: str = "${device}"
+    times: Literal["absolute", "sentat"] = "absolute"
+    compress: bool = False
+    ca: str = ""
+
+    LIVE_FIRST = False
+
+    def __post_init__(self) -> None:
+        """Refuse what no Emoncms takes."""
+        super().__post_init__()
+        check_url("url", self.url)
+        if not re.fullmatch(r"[0-9A-Za-z]{32}", self.key):
+            raise ValueError("key: a write key of Emoncms has 32 letters and digits; see My Account there")
+        if self.userid and not re.fullmatch(r"[0-9]+", self.userid):
+            raise ValueError(f"userid: expected a number, found {self.userid!r}")
+        if self.userid and not re.fullmatch(r"[0-9A-Fa-f]{32}", self.key):
+            raise ValueError("userid: without TLS the key has to be hexadecimal, as Emoncms makes it")
+        if self.userid and (self.compress or self.times == "sentat"):
+            raise ValueError("userid: compress and sentat are not possible together with encryption")
+        if not self.node:
+            raise ValueError("node: it is empty")
+        templates.check("node", self.node, PLACE)
+
+    def open(self, context: TargetContext) -> "Emoncms":
+        """Return the target."""
+        return Emoncms(self, context)
+
+
+class Emoncms:
+    """Posts rows to input/bulk; every answer but `ok`, whatever its status, is an error."""
+
+    def __init__(self, options: Options, context: TargetContext) -> None:
+        """Import the library for encryption only if it is needed."""
+        self.limits = Limits(rows=MOST_ROWS, ordered=True)
+        self._options = options
+        self._context = context
+        self._url = options.url.rstrip("/")
+        self._web = HttpClient(options.timeout, options.ca, context.while_waiting)
+        self._items = BulkItems(options.node)
+        self._sent = 0
+        if options.userid:
+            from services.uploader.targets.emoncms.encryption import (
+                Encryption,
+            )  # its library takes memory that few need
+
+            self._envelope: Encryption | None = Encryption(options.key, options.userid)
+        else:
+            self._envelope = None
+
+    def upload(self, rows: Sequence[Row]) -> Answer:
+        """Send all rows in one bulk. Those that are no numbers are refused, the others of the batch are stored."""
+        wrong: dict[int, str] = {}
+        good: list[Row] = []
+        for index, row in enumerate(rows):
+            if why := self._items.mistake(row):
+                wrong[index] = why
+            else:
+                good.append(row)
+        first = int(good[0].time) if good else 0
+        base = 0 if self._options.times == "sentat" else min(self._sent or first, first)
+        items = [item for row in good for item in self._items.of(row, base)]
+        if items:
+            self._send(items, base)
+            self._sent = int(good[-1].time)
+        if wrong:
+            raise Refused(next(iter(wrong.values())), wrong)
+        return Answer("ok")
+
+    def newest(self) -> float | None:
+        """Return the latest time among the inputs of the nodes that this target writes to."""
+        if self._envelope and self._url.startswith("http:"):
+            return None  # the question would show the key to everyone on the way
+        nodes = dict.fromkeys(self._items.node(outlet) for outlet in self._context.channels())
+        if "$" not in self._options.node:
+            nodes = {self._options.node: None}
+        times = [moment for node in nodes if (moment := self._newest_of(node)) is not None]
+        self._sent = max(times, default=self._sent)
+        return float(max(times)) if times else None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._web.close()
+
+    def _newest_of(self, node: str) -> int | None:
+        bearer = {"Authorization": f"Bearer {self._options.key}"}
+        reply = self._web.request("GET", f"{self._url}/input/get?{urlencode({'node': node})}", b"", bearer)
+        http_status.check_answered(reply)
+        text = reply.body.decode("utf-8", "replace")
+        times = [int(found) for found in re.findall(r'"time"\s*:\s*"?(\d+)', text)]
+        if not times and "Node does not exist" not in text and text.strip() not in ("[]", "{}"):
+            raise TryLater(f"it did not tell its inputs: {reply.said()}")
+        return max(times, default=None)
+
+    def _send(self, items: list[list[object]], base: int) -> None:
+        data = msgspec.json.encode(items)
+        query = {"time": str(base)} if self._options.times == "absolute" else {"sentat": str(int(time()))}
+        form = f"{urlencode(query)}&data={quote(data, safe=READABLE)}".encode()
+        bulk = f"{self._url}/input/bulk"
+        if self._envelope:
+            sealed = self._envelope.seal(form)
+            self._judge(self._web.request("POST", bulk, sealed.body, sealed.headers), sealed.expected)
+            return
+        headers = {"Authorization": f"Bearer {self._options.key}"}
+        packed = zlib.compress(data) if self._options.compress else data
+        if len(packed) < len(data):
+            reply = self._web.request("POST", f"{bulk}?{urlencode({**query, 'cb': '1'})}", packed, headers)
+        else:
+            reply = self._web.request("POST", bulk, form, {**headers, "Content-Type": FORM})
+        self._judge(reply, b"ok")
+
+    def _judge(self, reply: HttpResponse, expected: bytes) -> None:
+        """Accept the expected answer only: Emoncms reports errors with status 200.
+
+        A bulk stops at its first error, having stored what came before it: nobody knows which row it was.
+        """
+        http_status.check(reply)
+        if reply.body == expected:
+            return
+        text = reply.body.decode("utf-8", "replace")
+        if re.search(r'"success"\s*:\s*false', text) and not ABOUT_THE_KEY.search(text):
+            raise Refused(reply.said())
+        if not reply.body:
+            raise TryLater("an empty answer: check the key and url", after=reply.after)
+        raise TryLater(f"not ok: {reply.said()}", after=reply.after)

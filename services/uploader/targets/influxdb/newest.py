@@ -1,0 +1,86 @@
+"""Asks an InfluxDB of version 1 or 3 for the time of the newest point of some fields; None where it cannot say."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+
+from services.uploader.target import TryLater
+from services.uploader.targets.influxdb.connection import Database
+from services.uploader.targets.influxdb.responses import decoded
+from services.uploader.targets.shared.http_client import FORM, HttpClient, HttpResponse
+from services.uploader.targets.shared.line_writer import LineField
+
+STATEMENTS = 50  # in one question
+
+
+def version_1(
+    http: HttpClient, database: Database, authorization: Mapping[str, str], fields: Sequence[LineField]
+) -> float | None:
+    """Ask for the last value of each field in InfluxQL."""
+    newest: list[float] = []
+    for begin in range(0, len(fields), STATEMENTS):
+        query = {
+            "db": database.database,
+            "epoch": "ms",
+            "q": ";".join(map(_influxql, fields[begin : begin + STATEMENTS])),
+        }
+        if database.retention_policy:
+            query["rp"] = database.retention_policy
+        body = urlencode(query, quote_via=quote).encode()
+        reply = http.request("POST", f"{database.url.rstrip('/')}/query", body, {"Content-Type": FORM, **authorization})
+        _raise_unless_answered(reply)
+        answer = decoded(reply)
+        for result in answer.get("results", []) if isinstance(answer, dict) else []:
+            for series in result.get("series", []):
+                newest += [row[0] / 1000 for row in series.get("values", []) if isinstance(row[0], int | float)]
+    return max(newest, default=None)
+
+
+def version_3(
+    http: HttpClient, database: Database, authorization: Mapping[str, str], fields: Sequence[LineField]
+) -> float | None:
+    """Ask in SQL, a table after the other: a measurement that there is not yet is an error."""
+    newest: list[float] = []
+    for measurement in sorted({field.measurement for field in fields}):
+        table = measurement.replace('"', '""')
+        query = {"db": database.database, "format": "json", "q": f'SELECT max(time) AS newest FROM "{table}"'}
+        reply = http.request(
+            "GET",
+            f"{database.url.rstrip('/')}/api/v3/query_sql?{urlencode(query, quote_via=quote)}",
+            b"",
+            authorization,
+        )
+        _raise_unless_answered(reply)
+        rows = decoded(reply) if reply.ok else None
+        if isinstance(rows, list) and rows and isinstance(rows[0], dict) and isinstance(rows[0].get("newest"), str):
+            moment = _moment(rows[0]["newest"])
+            newest += [] if moment is None else [moment]
+    return max(newest, default=None)
+
+
+def _influxql(field: LineField) -> str:
+    where = " AND ".join(f"{_name(key)} = {_literal(value)}" for key, value in field.tags)
+    return f"SELECT LAST({_name(field.name)}) FROM {_name(field.measurement)}" + (f" WHERE {where}" if where else "")
+
+
+def _name(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _moment(text: str) -> float | None:
+    """Return a time as RFC 3339 or SQL have it, UTC where it does not say otherwise."""
+    try:
+        moment = datetime.fromisoformat(text[:26].rstrip("Z") if len(text) > 26 else text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _raise_unless_answered(reply: HttpResponse) -> None:
+    """Raise TryLater if another time the answer may be another one; what it does not know is none."""
+    if reply.status in (401, 403, 408, 429) or reply.status >= 500:
+        raise TryLater(reply.said(), after=reply.after)

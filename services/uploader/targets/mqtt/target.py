@@ -1,0 +1,166 @@
+"""Another MQTT broker: a row is taken when the broker has acknowledged all its messages (QoS 1).
+
+MQTT 5 tells why it refuses a message; a 3.1.1 broker acknowledges what it throws away.
+"""
+
+import re
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal, NamedTuple
+
+import msgspec
+
+from heliograph import tls
+from heliograph.messages import Value
+from services.uploader import templates
+from services.uploader.options import Secret, TargetOptions
+from services.uploader.target import Answer, Limits, MappedChannel, Refused, Row, TargetContext, TryLater
+from services.uploader.targets.mqtt.session import BrokerSession, Verdict
+from services.uploader.targets.shared.numbers import number
+
+MOST_ROWS = 500
+PLACE = ("node", "device", "channel", "name", "unit")
+TOPIC_BYTES = 65_535
+WILDCARDS = re.compile(r"[+#\x00]")
+
+
+class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only=True):
+    """A target of kind "mqtt"; with the formats "json" and "values" all values of a row with the same topic are one message."""
+
+    host: str
+    port: int = 0
+    version: Literal["3.1.1", "5"] = "5"
+    user: str = ""
+    password: Secret = ""
+    client_id: str = ""
+    tls: bool = False
+    ca: str = ""
+    certificate: str = ""
+    certificate_key: str = ""
+    topic: str = "$node/$device/$name"
+    format: Literal["value", "values", "json"] = "value"
+    payload: str = "${value}"
+    retain: bool = False
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"client": "client_id"}
+
+    def __post_init__(self) -> None:
+        """Refuse what no broker has, and certificates that cannot be read."""
+        super().__post_init__()
+        if not self.host or "/" in self.host or "@" in self.host:
+            raise ValueError("host: expected a name or an address alone")
+        if not 0 <= self.port < 65_536:
+            raise ValueError(f"port: {self.port} is not between 1 and 65535")
+        if self.password and not self.user:
+            raise ValueError("user: it is empty, and there is a password")
+        if self.certificate_key and not self.certificate:
+            raise ValueError("certificate: it is empty, and there is a key for it")
+        templates.check("topic", self.topic, PLACE if self.format == "value" else PLACE[:2])
+        if not self.topic or WILDCARDS.search(self.topic):
+            raise ValueError(f"topic: {self.topic!r} is not a topic to publish to")
+        templates.check("payload", self.payload, (*PLACE, "value", "time"))
+        self.context()
+
+    def context(self) -> ssl.SSLContext | None:
+        """Return how the connection is encrypted, None if it is not; raise ValueError if a file is unusable."""
+        return tls.context(self.ca, self.certificate, self.certificate_key) if self.encrypted else None
+
+    def open(self, context: TargetContext) -> "Broker":
+        """Return the target."""
+        return Broker(self, context)
+
+
+class Message(NamedTuple):
+    """What is published."""
+
+    topic: str
+    payload: bytes
+
+
+class Broker:
+    """Publishes rows; a message may come twice when a connection breaks, none is left out."""
+
+    def __init__(self, options: Options, context: TargetContext) -> None:
+        """Remember where to; the first upload connects."""
+        self.limits = Limits(rows=MOST_ROWS, overwrites=False)
+        self._options = options
+        self._client = options.client_id or f"heliograph-{context.node}-{options.name}"
+        self._session: BrokerSession | None = None
+
+    def upload(self, rows: Sequence[Row]) -> Answer:
+        """Publish all rows and wait until each message is acknowledged."""
+        wrong: dict[int, str] = {}
+        owners: list[int] = []
+        messages: list[Message] = []
+        for index, row in enumerate(rows):
+            try:
+                made = list(self._messages(row))
+            except ValueError as error:
+                wrong[index] = str(error)
+                continue
+            messages += made
+            owners += [index] * len(made)
+        result = self._connected().publish(messages, retain=self._options.retain) if messages else None
+        if result is not None:
+            wrong.update({owners[at]: why for at, (verdict, why) in result.bad.items() if verdict is Verdict.NEVER})
+            later = [owners[at] for at, (verdict, _) in result.bad.items() if verdict is Verdict.LATER]
+            if result.broken:
+                self.close()
+            if later:
+                # what the broker refused for good is refused again next time
+                why = result.broken or next(why for verdict, why in result.bad.values() if verdict is Verdict.LATER)
+                raise TryLater(why, done=min([*later, *wrong]))
+        if wrong:
+            raise Refused(next(iter(wrong.values())), wrong)
+        return Answer(f"{len(messages)} messages acknowledged")
+
+    def newest(self) -> float | None:
+        """Return None: a broker forgets."""
+        return None
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+    def _connected(self) -> BrokerSession:
+        if self._session is not None and not self._session.is_up():
+            self.close()
+        if self._session is None:
+            options = self._options
+            self._session = BrokerSession(
+                options.address, self._client, options.version, options.timeout, options.context()
+            ).entered(options.user, options.password)
+        return self._session
+
+    def _messages(self, row: Row) -> Iterator[Message]:
+        """Yield what is published for a row; raise ValueError for what is no number or no topic."""
+        if self._options.format != "value":
+            bodies: dict[str, dict[str, Value]] = {}
+            for outlet, value in zip(row.outlets, row.values, strict=True):
+                bodies.setdefault(self._topic(outlet), {})[outlet.name] = (
+                    value if isinstance(value, str | bool) else number(value) or 0
+                )
+            for topic, body in bodies.items():
+                if self._options.format == "json":
+                    yield Message(topic, msgspec.json.encode({"time": number(row.time), **body}))
+                else:
+                    texts = (told if isinstance(told, str) else f"{number(told)}" for told in body.values())
+                    yield Message(topic, ",".join(texts).encode())
+            return
+        for outlet, value in zip(row.outlets, row.values, strict=True):
+            told = value if isinstance(value, str) else number(value)
+            values = {**_place(outlet), "value": told, "time": number(row.time)}
+            yield Message(self._topic(outlet), templates.filled(self._options.payload, values).encode())
+
+    def _topic(self, outlet: MappedChannel) -> str:
+        topic = templates.filled(self._options.topic, _place(outlet))
+        if not topic or WILDCARDS.search(topic) or len(topic.encode()) > TOPIC_BYTES:
+            raise ValueError(f"{topic[:100]!r} is not a topic to publish to")
+        return topic
+
+
+def _place(outlet: MappedChannel) -> dict[str, str]:
+    node, device, channel, unit, _, name = outlet
+    return {"node": node, "device": device, "channel": channel, "name": name, "unit": unit}

@@ -1,0 +1,5 @@
+"""PVOutput."""
+
+from services.uploader.targets.pvoutput.target import Options, PVOutput
+
+__all__ = ["Options", "PVOutput"]

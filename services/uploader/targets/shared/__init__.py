@@ -1,0 +1,1 @@
+"""What several targets need: HTTP, line protocol, numbers, fields with fixed names."""

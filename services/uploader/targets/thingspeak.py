@@ -1,0 +1,197 @@
+"""ThingSpeak: bulk updates of one channel with fields 1 to 8.
+
+Facts: MathWorks' pages "Bulk-Write JSON Data", "Write Data", "Error Codes". A channel has one entry
+per second and no way to change one, so rows are averages of an interval.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from services.uploader.options import Secret, TargetOptions, check_url
+from services.uploader.target import Answer, Limits, MappedChannel, Refused, Row, TargetContext, TryLater
+from services.uploader.targets.shared import fields, http_status
+from services.uploader.targets.shared.http_client import HttpClient, HttpResponse
+from services.uploader.targets.shared.numbers import number
+
+FIELDS = tuple(f"field{count}" for count in range(1, 9))
+FREE_ROWS, PAID_ROWS = 960, 14_400  # of a bulk update
+FREE_PACE, PAID_PACE, BULK_PACE = 15.0, 1.0, 15.0  # seconds between updates
+UNKNOWN_PAUSE = 15.0
+MOST_READ = 8_000  # entries of an answer
+
+T = TypeVar("T")
+
+
+class Options(TargetOptions, frozen=True, tag="thingspeak", kw_only=True):
+    """A target of kind "thingspeak"; `paid` is the kind of account, `bulk = false` is for servers that only have update.json."""
+
+    key: Secret
+    channel: int
+    read_key: Secret = ""
+    url: str = "https://api.thingspeak.com"
+    paid: bool = False
+    bulk: bool = True
+    interval: float = 60.0
+    name_template: str = ""
+    ca: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what no channel has."""
+        super().__post_init__()
+        check_url("url", self.url)
+        if not self.key:
+            raise ValueError("key: it is empty; see API Keys, Write API Key of the channel")
+        if self.channel < 1:
+            raise ValueError(f"channel: {self.channel} is not the number of a channel")
+        if not self.interval:
+            raise ValueError("interval: an entry is made of averages; 60 is one a minute")
+        fields.select(self, FIELDS)
+
+    def open(self, context: TargetContext) -> "ThingSpeak":
+        """Return the target."""
+        return ThingSpeak(self)
+
+
+class ThingSpeak:
+    """Sends entries, each with a second of its own."""
+
+    def __init__(self, options: Options) -> None:
+        """Take limits from the kind of account."""
+        rows = (PAID_ROWS if options.paid else FREE_ROWS) if options.bulk else 1
+        pace = BULK_PACE if options.bulk else PAID_PACE if options.paid else FREE_PACE
+        self.limits = Limits(rows=rows, seconds=pace, interval=options.interval, overwrites=False)
+        self._options = options
+        self._url = options.url.rstrip("/")
+        self._web = HttpClient(options.timeout, options.ca)
+        self._uncertain = True
+
+    def upload(self, rows: Sequence[Row]) -> Answer:
+        """Send all rows in one request; raise Refused with those that hold what is no number or come twice.
+
+        At the start, and after a request whose answer got lost, the channel is asked what is there already.
+        """
+        wrong: dict[int, str] = {}
+        entries: dict[int, dict[str, object]] = {}
+        for index, row in enumerate(rows):
+            second = int(row.time)
+            try:
+                stamp = _stamp(second)
+                entry = _entry(row)
+            except (ValueError, OverflowError, OSError) as error:
+                wrong[index] = str(error)
+                continue
+            if second in entries:
+                wrong[index] = f"{stamp}: there is an entry of this second"
+            elif entry:
+                entries[second] = entry
+        if self._uncertain:
+            there = self._there(list(entries))
+            entries = {second: entry for second, entry in entries.items() if second not in there}
+            self._uncertain = False
+        said = self._send(entries) if entries else "nothing to send"
+        if wrong:
+            raise Refused(next(iter(wrong.values())), wrong)
+        return Answer(said)
+
+    def newest(self) -> float | None:
+        """Return the time of the last entry of the channel; None if a private channel does not tell."""
+        reply = self._read("feeds/last.json", {})
+        if reply is None or reply.body.strip() in (b'"-1"', b"-1", b"", b"{}"):
+            return None  # there is no entry yet
+        return _told(reply, _time)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._web.close()
+
+    def _there(self, seconds: Sequence[int]) -> set[int]:
+        """Return which of these seconds, in rising order, have an entry; none if the channel does not tell."""
+        found: set[int] = set()
+        for at in range(0, len(seconds), MOST_READ):
+            part = seconds[at : at + MOST_READ]
+            reply = self._read(
+                "feeds.json", {"start": _stamp(part[0]), "end": _stamp(part[-1]), "results": str(MOST_READ)}
+            )
+            if reply is None:
+                break
+            found |= _told(reply, lambda told: {int(_time(entry)) for entry in told["feeds"]})
+        return found
+
+    def _read(self, path: str, query: Mapping[str, str]) -> HttpResponse | None:
+        key = {"api_key": self._options.read_key} if self._options.read_key else {}
+        where = f"{self._url}/channels/{self._options.channel}/{path}"
+        reply = self._web.request("GET", f"{where}?{urlencode({**query, **key})}")
+        if reply.status in (400, 401, 403, 404) and not key:
+            return None
+        http_status.check_answered(reply)
+        return reply
+
+    def _send(self, entries: dict[int, dict[str, object]]) -> str:
+        updates = [{"created_at": _stamp(second), **entry} for second, entry in entries.items()]
+        if self._options.bulk:
+            path = f"channels/{self._options.channel}/bulk_update.json"
+            body: dict[str, object] = {"write_api_key": self._options.key, "updates": updates}
+        else:
+            path = "update.json"
+            body = {"api_key": self._options.key, **updates[0]}
+        try:
+            reply = self._web.request(
+                "POST", f"{self._url}/{path}", msgspec.json.encode(body), {"Content-Type": "application/json"}
+            )
+        except TryLater:
+            self._uncertain = True
+            raise
+        self._judge(reply)
+        return reply.said()
+
+    def _judge(self, reply: HttpResponse) -> None:
+        """Return if the entries were taken; ThingSpeak answers 0 with status 200 to what comes too fast."""
+        if reply.status == 429:
+            raise TryLater(reply.said(), after=reply.after if reply.after is not None else UNKNOWN_PAUSE)
+        if reply.status == 409:
+            raise TryLater(reply.said(), after=reply.after)
+        if reply.status >= 500:
+            self._uncertain = True
+        http_status.check(reply)
+        if reply.body.strip() in (b"0", b'"0"'):
+            raise TryLater("0: not taken; it came too fast, or is the same entry again", after=UNKNOWN_PAUSE)
+        if self._options.bulk and not re.search(rb'"success"\s*:\s*true', reply.body):
+            raise TryLater(f"not a success: {reply.said()}")
+        if not self._options.bulk and not re.search(rb"\d", reply.body):
+            raise TryLater(f"not the number of an entry: {reply.said()}")
+
+
+def _entry(row: Row) -> dict[str, object]:
+    """Return the fields of a row; raise ValueError for what is no number, or for two channels in one field."""
+    found: dict[str, MappedChannel] = {}
+    entry: dict[str, object] = {}
+    for outlet, value in zip(row.outlets, row.values, strict=True):
+        if outlet.name not in FIELDS:
+            continue
+        if outlet.name in found:
+            other = found[outlet.name]
+            raise ValueError(f"{other.series} and {outlet.series} are both {outlet.name}: name one otherwise")
+        found[outlet.name] = outlet
+        entry[outlet.name] = value if isinstance(value, str) else number(value)
+    return entry
+
+
+def _time(entry: Any) -> float:
+    return datetime.fromisoformat(entry["created_at"]).timestamp()
+
+
+def _told(reply: HttpResponse, find: Callable[[Any], T]) -> T:
+    """Return what is found in an answer; raise TryLater if it is not there."""
+    try:
+        return find(msgspec.json.decode(reply.body))
+    except (msgspec.DecodeError, ValueError, TypeError, KeyError):
+        raise TryLater(f"not an entry: {reply.said()}") from None
+
+
+def _stamp(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,161 @@
+"""A store in memory and a target that answers as it is told, for the tests of the engine."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from heliograph.errors import StoreAway
+from heliograph.messages import Kind, Value
+from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
+from services.uploader.engine.pipeline import Pipeline
+from services.uploader.engine.selection import Selection
+from services.uploader.engine.source import ChannelMap
+from services.uploader.engine.state import State
+from services.uploader.options import TargetOptions
+from services.uploader.target import Answer, Limits, MappedChannel, Row
+
+NOON = 1_763_640_000.0
+
+
+class Options(TargetOptions, frozen=True, kw_only=True, tag="fake"):
+    """A target of kind "fake"."""
+
+    token: str = ""
+
+
+def fake_options(**told: object) -> Options:
+    """Return options of a target that begins with the beginning, unless they say otherwise; `start` is `from`."""
+    start = told.pop("start", "beginning")
+    return msgspec.convert({"kind": "fake", "name": "fake", "from": start, **told}, Options)
+
+
+class MemoryStore:
+    """What arrived, in order; only what readings as they are need of a Reader."""
+
+    def __init__(self) -> None:
+        self.arrived: list[Arrival] = []
+        self.away = False
+        self._series: dict[tuple[str, str, str], Series] = {}
+
+    def arrive(self, moment: float, values: dict[str, Value], device: str = "meter", kind: Kind = "gauge") -> None:
+        for channel in values:
+            key = ("pi", device, channel)
+            self._series.setdefault(key, Series(len(self._series) + 1, *key, "W", kind))
+        self.arrived.append(Arrival(len(self.arrived) + 1, "pi", device, moment, tuple(values), tuple(values.values())))
+
+    def series(self) -> list[Series]:
+        return list(self._series.values())
+
+    def since(self, cursor: int, limit: int) -> list[Arrival]:
+        if self.away:
+            raise StoreAway("no store")
+        return self.arrived[cursor : cursor + limit]
+
+    def latest(self, ids: Sequence[int]) -> dict[int, Point]:
+        found: dict[int, Point] = {}
+        for arrival in sorted(self.arrived, key=lambda one: one.time):
+            for channel, value in arrival.values.items():
+                series = self._series[(arrival.node, arrival.device, channel)]
+                if series.id in ids:
+                    found[series.id] = Point(arrival.time, value)
+        return found
+
+    def extent(self) -> tuple[float, float] | None:
+        times = [arrival.time for arrival in self.arrived]
+        return (min(times), max(times)) if times else None
+
+    def raw(self, series: int, start: float, end: float, *, limit: int, after: float | None = None) -> RawPage:
+        raise NotImplementedError
+
+    def aggregate(
+        self, series: int, edges: Sequence[float], functions: Sequence[Function]
+    ) -> dict[str, list[Value | None]]:
+        raise NotImplementedError
+
+    def export(self, ids: Sequence[int], start: float, end: float) -> Iterator[tuple[float, int, Value]]:
+        raise NotImplementedError
+
+    def version(self, start: float, end: float) -> str:
+        raise NotImplementedError
+
+    def problems(self) -> list[str]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+class FakeTarget:
+    """Takes rows; before that it does what stands next in `script`: raises it, or calls it with the rows."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits(rows=10)
+        self.script: list[object] = []
+        self.requests: list[list[Row]] = []
+        self.taken: list[Row] = []
+        self.known_newest: float | None = None
+        self.asked = 0
+
+    def upload(self, rows: Sequence[Row]) -> Answer:
+        self.requests.append(list(rows))
+        step = self.script.pop(0) if self.script else None
+        if callable(step):
+            step = step(rows)
+        if isinstance(step, Exception):
+            raise step
+        self.taken += rows
+        return step if isinstance(step, Answer) else Answer("thank you")
+
+    def newest(self) -> float | None:
+        self.asked += 1
+        return self.known_newest
+
+    def close(self) -> None:
+        pass
+
+    def times(self) -> list[float]:
+        return [row.time for row in self.taken]
+
+
+class Engine:
+    """A course with a state file of its own, which survives `restart`."""
+
+    def __init__(self, folder: Path, store: MemoryStore, target: FakeTarget, **options: object) -> None:
+        self.store = store
+        self.target = target
+        self.now = NOON + 100
+        self.state = State(folder / "uploader.db")
+        self._options = fake_options(**options)
+        self.course = self._course()
+
+    def restart(self, **options: object) -> None:
+        """Begin again as after a crash: only what is in the file is known."""
+        if options:
+            self._options = fake_options(**options)
+        self.course = self._course()
+
+    def run(self, steps: int = 200) -> None:
+        """Step until there is nothing to do, whatever is to be waited for."""
+        for _ in range(steps):
+            if self.course.step() > 0 and self.course._work is None:
+                return
+            self.course.pause(paused=False)
+
+    def close(self) -> None:
+        self.course.close()
+        self.state.close()
+
+    def reasons(self) -> list[str]:
+        return [letter.reason for letter in self.state.dead_letters("fake", limit=10_000)]
+
+    def lost_times(self) -> list[float]:
+        return [letter.row.time for letter in self.state.dead_letters("fake", limit=10_000)]
+
+    def _course(self) -> Pipeline:
+        channels = ChannelMap(self.store, Selection(self._options))
+        return Pipeline(self._options, self.store, channels, self.state, lambda _: self.target, lambda: self.now)
+
+
+def outlet(channel: str = "power", kind: Kind = "gauge") -> MappedChannel:
+    return MappedChannel("pi", "meter", channel, "W", kind, channel)

@@ -1,0 +1,505 @@
+import math
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from services.uploader.target import Answer, Limits, Refused, Row, TryLater
+from tests.uploader.engine.fakes import NOON, Engine, FakeTarget, MemoryStore
+
+Begin = Callable[..., Engine]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def begin(tmp_path: Path, store: MemoryStore) -> Iterator[Begin]:
+    engines: list[Engine] = []
+
+    def make(target: FakeTarget | None = None, **options: object) -> Engine:
+        engine = Engine(tmp_path, store, target or FakeTarget(), **options)
+        engines.append(engine)
+        return engine
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+def fill(store: MemoryStore, count: int, first: float = NOON) -> list[float]:
+    times = [first + place for place in range(count)]
+    for moment in times:
+        store.arrive(moment, {"power": moment % 100})
+    return times
+
+
+def crash(engine: Engine) -> None:
+    """End as a process does in the middle of a request whose rows the target has got."""
+    target = engine.target
+
+    def end(rows: Sequence[Row]) -> Exception:
+        target.taken += rows
+        target.known_newest = rows[-1].time
+        return RuntimeError("the process ends here")
+
+    target.script = [end]
+    with pytest.raises(RuntimeError):
+        engine.run()
+
+
+def refuses(*bad: float) -> Callable[[Sequence[Row]], Exception | None]:
+    return lambda rows: Refused("bad", None) if {row.time for row in rows} & set(bad) else None
+
+
+def test_a_backlog_arrives_once_in_order_and_in_batches_of_the_size_the_target_takes(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 35)
+    engine = begin()
+    engine.run()
+    assert engine.target.times() == times
+    assert [len(request) for request in engine.target.requests] == [10, 10, 10, 5]
+
+
+def test_a_target_that_is_told_to_begin_now_gets_only_what_arrives_from_then_on(
+    begin: Begin, store: MemoryStore
+) -> None:
+    fill(store, 5)
+    engine = begin(start="now")
+    engine.run()
+    late = fill(store, 2, NOON - 1000)
+    engine.run()
+    assert engine.target.times() == late
+
+
+def test_a_disabled_target_holds_what_arrives_from_the_first_time_it_is_seen(begin: Begin, store: MemoryStore) -> None:
+    engine = begin(start="now", enabled=False)
+    engine.run()
+    times = fill(store, 3)
+    engine.run()
+    assert engine.target.requests == []
+    engine.restart(start="now", enabled=True)
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_what_was_measured_before_the_date_is_passed_over(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 3, NOON - 86_400 * 30)
+    times = fill(store, 3)
+    engine = begin(start="2025-11-20")
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_a_target_that_has_data_and_is_not_known_yet_is_brought_what_is_newer(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 10)
+    target = FakeTarget(Limits(rows=10, overwrites=False))
+    target.known_newest = times[5]
+    engine = begin(target)
+    engine.run()
+    assert target.times() == times[6:]
+
+
+def test_the_rows_are_sent_again_until_they_are_taken_and_what_was_taken_is_not(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 10)
+    engine = begin()
+    engine.target.script = [TryLater("busy"), TryLater("half", done=4), TryLater("busy")]
+    engine.run()
+    assert [len(request) for request in engine.target.requests] == [10, 10, 6, 6]
+    assert engine.target.times() == times[4:]
+    assert engine.course.facts()["last_error"] == "busy"
+
+
+def test_a_request_that_is_too_large_is_made_smaller_until_it_fits(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 20)
+    engine = begin()
+    engine.target.script = [TryLater("too large", smaller=True), TryLater("too large", smaller=True)]
+    engine.run()
+    assert engine.target.times() == times
+    assert [len(request) for request in engine.target.requests][:4] == [10, 5, 2, 2]
+
+
+def test_a_row_that_is_too_large_by_itself_is_set_aside(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 3)
+    engine = begin()
+
+    def large(rows: Sequence[Row]) -> Exception | None:
+        return TryLater("413", smaller=True) if times[1] in [row.time for row in rows] else None
+
+    engine.target.script = [large] * 100
+    engine.run()
+    assert engine.target.times() == [times[0], times[2]]
+    assert engine.lost_times() == [times[1]]
+
+
+def test_a_refused_batch_is_bisected_and_only_its_bad_rows_are_set_aside(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 20)
+    engine = begin()
+    engine.target.script = [refuses(times[3], times[4], times[17])] * 1000
+    engine.run()
+    assert sorted(set(engine.target.times())) == [time for time in times if time not in (times[3], times[4], times[17])]
+    assert engine.lost_times() == [times[3], times[4], times[17]]
+
+
+def test_rows_that_the_target_names_are_set_aside_without_trying_again(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 10)
+    engine = begin()
+    engine.target.script = [Refused("partial", {2: "type conflict", 7: "too old"})]
+    engine.run()
+    assert len(engine.target.requests) == 1
+    assert engine.reasons() == ["type conflict", "too old"]
+    assert engine.lost_times() == [times[2], times[7]]
+
+
+def test_of_a_row_only_the_refused_values_are_set_aside(begin: Begin, store: MemoryStore) -> None:
+    store.arrive(NOON, {"power": 1.0, "voltage": 2.0})
+    engine = begin()
+    engine.target.script = [Refused("partial", {0: "type conflict"}, {0: (1,)})]
+    engine.run()
+    (letter,) = engine.state.dead_letters("fake")
+    assert [outlet.channel for outlet in letter.row.outlets] == ["voltage"]
+    assert letter.row.values == (2.0,)
+
+
+def test_a_target_that_refuses_everything_loses_nothing(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(Limits(rows=64)))
+    engine.target.script = [Refused("unknown field")] * 300
+    for _ in range(150):
+        engine.course.step()
+    assert engine.lost_times() == []
+    assert "refuses everything" in engine.course.facts()["last_error"]
+    assert engine.course.step() > 0
+    engine.target.script = []
+    engine.course.pause(paused=False)
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_many_bad_rows_are_set_aside_when_the_newest_one_is_taken(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(Limits(rows=32)))
+    engine.target.script = [refuses(*times[:32])] * 1000
+    engine.run()
+    assert set(engine.target.times()) == set(times[32:])
+    assert engine.lost_times() == times[:32]
+
+
+def test_a_row_over_which_the_target_stumbles_every_time_is_found_and_set_aside(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(Limits(rows=32)))
+
+    def stumbles(rows: Sequence[Row]) -> Exception | None:
+        return TryLater("HTTP 500: panic") if times[20] in [row.time for row in rows] else None
+
+    engine.target.script = [stumbles] * 1000
+    engine.run()
+    assert set(engine.target.times()) == {time for time in times if time != times[20]}
+    assert (engine.lost_times(), engine.reasons()) == ([times[20]], ["HTTP 500: panic"])
+
+
+def test_a_row_is_not_suspected_of_what_is_over_when_it_is_tried_again(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 4)
+    engine = begin(FakeTarget(Limits(rows=1)))
+    engine.target.script = [TryLater("connection refused")] * 6
+    engine.run()
+    assert (sorted(set(engine.target.times())), engine.lost_times()) == (times, [])
+
+
+def test_a_target_that_is_away_for_long_loses_nothing(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(Limits(rows=32)))
+    engine.target.script = [TryLater("connection refused")] * 100
+    engine.run()
+    assert (engine.target.times(), engine.lost_times()) == (times, [])
+
+
+def test_values_that_are_no_numbers_are_set_aside_and_their_neighbours_sent(begin: Begin, store: MemoryStore) -> None:
+    store.arrive(NOON, {"power": math.nan, "voltage": 230.0})
+    store.arrive(NOON + 1, {"power": math.inf, "voltage": 231.0})
+    store.arrive(NOON + 2, {"power": -math.inf})
+    engine = begin()
+    engine.run()
+    assert [row.values for row in engine.target.taken] == [(230.0,), (231.0,)]
+    assert engine.reasons() == ["not a finite number"] * 3
+
+
+def test_a_dead_letter_is_repaired_and_replayed(begin: Begin, store: MemoryStore) -> None:
+    store.arrive(NOON, {"power": math.nan})
+    engine = begin()
+    engine.run()
+    (letter,) = engine.state.dead_letters("fake")
+    engine.state.edit("fake", letter._replace(row=letter.row._replace(values=(5.0,))))
+    engine.state.retry("fake", None)
+    engine.course.resend()
+    engine.run()
+    assert [(row.time, row.values) for row in engine.target.taken] == [(NOON, (5.0,))]
+    assert engine.state.dead_letters("fake") == []
+
+
+def test_a_dead_letter_that_is_refused_again_stays_with_its_new_reason(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 1)
+    engine = begin()
+    engine.target.script = [Refused("bad"), Refused("still bad")]
+    engine.run()
+    engine.state.retry("fake", None)
+    engine.course.resend()
+    engine.run()
+    (letter,) = engine.state.dead_letters("fake")
+    assert (letter.id, letter.reason, letter.retry) == (1, "still bad", False)
+
+
+def test_dead_letters_that_are_marked_are_sent_after_a_restart_as_well(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 1)
+    engine = begin()
+    engine.target.script = [Refused("bad")]
+    engine.run()
+    engine.state.retry("fake", None)
+    engine.restart()
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_live_rows_go_before_the_backlog_and_every_row_goes_once(begin: Begin, store: MemoryStore) -> None:
+    old = fill(store, 3000, NOON - 10_000)
+    engine = begin(FakeTarget(Limits(rows=500)), order="live")
+    engine.course.step()
+    first = engine.target.times()
+    assert first[0] == old[2000]
+    engine.run()
+    new = fill(store, 5)
+    engine.run()
+    assert sorted(engine.target.times()) == sorted(old + new)
+
+
+def test_new_rows_overtake_a_backlog_with_live_first(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 5000, NOON - 10_000)
+    engine = begin(FakeTarget(Limits(rows=100)), order="live")
+    for _ in range(15):
+        engine.course.step()
+    new = fill(store, 1)
+    engine.course.step()
+    assert engine.target.taken[-1].time == new[0]
+    engine.run()
+    assert len(engine.target.taken) == len(set(engine.target.times())) == 5001
+
+
+def test_what_comes_late_for_a_target_that_needs_order_is_set_aside(begin: Begin, store: MemoryStore) -> None:
+    engine = begin(FakeTarget(Limits(rows=10, ordered=True)))
+    fill(store, 3)
+    engine.run()
+    fill(store, 2, NOON - 100)
+    store.arrive(NOON - 50, {"power": 1.0}, device="other")
+    engine.run()
+    assert engine.lost_times() == [NOON - 100, NOON - 99]
+    assert engine.target.times() == [NOON, NOON + 1, NOON + 2, NOON - 50]
+
+
+def test_rows_that_are_too_old_for_the_target_are_skipped_and_counted(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 4, NOON - 200)
+    times = fill(store, 2, NOON - 50)
+    engine = begin(FakeTarget(Limits(rows=10, age=200)))
+    engine.run()
+    assert engine.target.times() == times
+    engine.course._looked = -math.inf
+    engine.course.step()
+    assert engine.course.facts()["skipped"] == 4
+
+
+def test_a_request_of_unknown_end_is_not_repeated_for_rows_the_target_says_it_has(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 10)
+    target = FakeTarget(Limits(rows=10, overwrites=False))
+    engine = begin(target)
+
+    def lost_answer(rows: Sequence[Row]) -> Exception:
+        target.taken += rows[:6]
+        target.known_newest = rows[5].time
+        return TryLater("the connection broke")
+
+    target.script = [lost_answer]
+    engine.run()
+    assert target.times() == times
+
+
+def test_what_was_sent_before_a_clean_stop_is_not_sent_again(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 35)
+    engine = begin()
+    for _ in range(3):
+        engine.course.step()
+    assert engine.target.times() == times[:30]
+    engine.course.close()
+    engine.restart()
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_after_a_crash_a_target_that_overwrites_may_get_rows_again_and_lacks_none(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 35)
+    engine = begin()
+    for _ in range(3):
+        engine.course.step()
+    engine.restart()
+    engine.run()
+    assert sorted(set(engine.target.times())) == times
+
+
+def test_a_crash_in_the_middle_of_a_request_does_not_double_rows_the_target_says_it_has(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 10)
+    target = FakeTarget(Limits(rows=10, overwrites=False))
+    engine = begin(target)
+    crash(engine)
+    engine.restart()
+    engine.run()
+    assert target.times() == times
+
+
+def test_a_crash_among_live_rows_does_not_cost_the_backlog(begin: Begin, store: MemoryStore) -> None:
+    old = fill(store, 3000, NOON - 10_000)
+    target = FakeTarget(Limits(rows=500, overwrites=False))
+    engine = begin(target, order="live")
+    crash(engine)
+    engine.restart()
+    engine.run()
+    assert sorted(target.times()) == old
+
+
+def test_a_crash_does_not_cost_the_dead_letters_that_are_to_be_sent_again(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 20)
+    target = FakeTarget(Limits(rows=10, overwrites=False))
+    engine = begin(target)
+
+    def refuse(rows: Sequence[Row]) -> Exception:
+        target.taken += rows[1:]
+        return Refused("one", {0: "not today"})
+
+    target.script = [refuse]
+    engine.run()
+    assert engine.lost_times() == times[:1]
+    more = fill(store, 3, NOON + 20)
+    crash(engine)
+    engine.state.retry("fake", None)
+    engine.restart()
+    engine.run()
+    assert sorted(target.times()) == times + more
+    assert engine.lost_times() == []
+
+
+def test_a_pause_that_the_target_asks_for_is_kept(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 20)
+    engine = begin()
+    engine.target.script = [Answer("slowly", 100.0)]
+    assert engine.course.step() == 0
+    assert engine.course.step() > 0
+    assert len(engine.target.requests) == 1
+
+
+def test_retry_after_is_kept(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 1)
+    engine = begin()
+    engine.target.script = [TryLater("too many", after=500.0)]
+    engine.course.step()
+    facts = engine.course.facts()
+    assert facts["next_try"] == NOON + 600
+    assert engine.course.step() > 0
+    assert len(engine.target.requests) == 1
+
+
+def test_the_budget_of_an_hour_is_kept(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 1000)
+    engine = begin(batch_size=10, max_requests_per_hour=20)
+    for _ in range(100):
+        engine.course.step()
+    assert len(engine.target.requests) == 15
+
+
+def test_a_paused_target_gets_nothing_and_goes_on_where_it_was(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 20)
+    engine = begin()
+    engine.course.step()
+    engine.course.pause(paused=True)
+    for _ in range(5):
+        assert engine.course.step() > 0
+    assert engine.course.facts()["state"] == "paused"
+    engine.course.pause(paused=False)
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_a_store_that_is_away_is_waited_for(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 3)
+    store.away = True
+    engine = begin()
+    assert engine.course.step() > 0
+    assert engine.course.facts()["last_error"] == "no store"
+    store.away = False
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_a_store_that_went_back_is_followed_from_the_newest_row_that_was_sent(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 10)
+    engine = begin()
+    engine.run()
+    del store.arrived[4:]
+    engine.restart()
+    engine.run()
+    more = fill(store, 2, NOON + 100)
+    engine.run()
+    assert engine.target.times()[-2:] == more
+    assert set(engine.target.times()) == {*times, *more}
+
+
+def test_only_the_chosen_channels_go_under_their_names(begin: Begin, store: MemoryStore) -> None:
+    store.arrive(NOON, {"pv_power": 1.0, "pv_voltage": 2.0, "load": 3.0}, device="inverter")
+    store.arrive(NOON, {"temperature": 4.0}, device="shed")
+    engine = begin(
+        channels=("*/inverter/*",),
+        exclude=("*/*/pv_voltage",),
+        names={"pi/inverter/load": "house"},
+        name_template="$node.$device.$channel.$unit",
+    )
+    engine.run()
+    (row,) = engine.target.taken
+    assert [outlet.name for outlet in row.outlets] == ["pi.inverter.pv_power.W", "house"]
+    assert row.values == (1.0, 3.0)
+
+
+def test_a_trial_sends_the_newest_reading_and_tells_the_answer(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 3)
+    engine = begin(enabled=False)
+    assert engine.course.try_out() == (True, "thank you")
+    assert engine.target.times() == [times[-1]]
+    engine.target.script = [Refused("bad key", {0: "no such channel"})]
+    assert engine.course.try_out() == (False, "no such channel")
+
+
+def test_a_trial_of_a_target_that_needs_order_sends_the_next_row(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 3)
+    engine = begin(FakeTarget(Limits(rows=10, ordered=True)), enabled=False)
+    assert engine.course.try_out().ok
+    assert engine.target.times() == times[:1]
+
+
+def test_the_report_says_how_much_is_left_and_since_when(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 30)
+    engine = begin()
+    engine.course.step()
+    engine.course._looked = -math.inf
+    engine.course.pause(paused=True)
+    engine.course.step()
+    facts = engine.course.facts()
+    assert (facts["backlog"], facts["oldest"], facts["sent"]) == (20, times[10], 10)
+    assert facts["eta"] > NOON

@@ -1,0 +1,89 @@
+from collections.abc import Sequence
+
+import pytest
+
+from heliograph.errors import StoreAway
+from services.uploader.engine.prefetch import Prefetch
+from services.uploader.engine.source import Parcel
+from services.uploader.target import MappedChannel, Row
+
+POWER = (MappedChannel("pi", "meter", "power", "W", "gauge", "power"),)
+
+
+class Numbers:
+    """A source whose rows are numbered."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+        self.asked: list[tuple[float, float, int]] = []
+        self.away = False
+        self.live = 1.0
+
+    def parcel(self, after: float, upto: float, limit: int) -> Parcel:
+        self.asked.append((after, upto, limit))
+        if self.away:
+            raise StoreAway("no store")
+        end = min(after + limit, upto, self.last)
+        return Parcel(after, end, [Row(at, POWER, (1.0,), at) for at in range(int(after) + 1, int(end) + 1)])
+
+    def head(self, now: float) -> float:
+        return self.last
+
+    def newest(self) -> Row | None:
+        return None
+
+
+def times(rows: Sequence[Row]) -> list[float]:
+    return [row.time for row in rows]
+
+
+def test_what_was_read_while_the_target_was_busy_is_not_read_again() -> None:
+    source, prepared = Numbers(100), list[list[float]]()
+    ahead = Prefetch(source, lambda rows: prepared.append(times(rows)))
+    ahead.wish(10, 100, 3)
+    ahead.read()
+    ahead.read()
+    assert times(ahead.take(10, 100, 3).batch(9)) == [11, 12, 13]
+    assert prepared == [[11, 12, 13]]
+    assert source.asked == [(10, 100, 3)]
+    assert times(ahead.take(13, 100, 3).batch(9)) == [14, 15, 16]
+
+
+@pytest.mark.parametrize(("after", "upto", "rows"), [(9, 100, 3), (10, 50, 3), (10, 100, 2)])
+def test_what_was_read_ahead_but_is_not_what_comes_next_is_forgotten(after: float, upto: float, rows: int) -> None:
+    ahead = Prefetch(Numbers(100), None)
+    ahead.wish(10, 100, 3)
+    ahead.read()
+    work = ahead.take(after, upto, rows)
+    assert (work.after, work.left()) == (after, rows)
+    assert times(ahead.take(10, 100, 3).batch(9)) == [11, 12, 13]
+
+
+def test_more_that_has_arrived_since_does_not_make_what_was_read_useless() -> None:
+    source = Numbers(200)
+    ahead = Prefetch(source, None)
+    ahead.wish(10, 100, 3)
+    ahead.read()
+    ahead.take(10, 200, 3)
+    assert source.asked == [(10, 100, 3)]
+
+
+def test_a_wish_that_nobody_had_time_for_costs_nothing() -> None:
+    source = Numbers(100)
+    ahead = Prefetch(source, None)
+    ahead.wish(10, 100, 3)
+    assert times(ahead.take(10, 100, 3).batch(9)) == [11, 12, 13]
+    ahead.read()
+    assert source.asked == [(10, 100, 3)]
+
+
+def test_a_store_that_is_away_while_the_target_is_busy_is_asked_again() -> None:
+    source = Numbers(100)
+    ahead = Prefetch(source, None)
+    source.away = True
+    ahead.wish(10, 100, 3)
+    ahead.read()
+    with pytest.raises(StoreAway):
+        ahead.take(10, 100, 3)
+    source.away = False
+    assert times(ahead.take(10, 100, 3).batch(9)) == [11, 12, 13]
