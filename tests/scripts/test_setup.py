@@ -39,7 +39,7 @@ class Machine:
         # A Python whose virtual environment has a pip that has nothing to do.
         self.command(
             "python3",
-            'case "$1 $2" in "-c "*) ;; "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;; *) exit "${PIP:-0}" ;; esac',
+            'case "$1 $2" in "-c "*|"--version ") ;; "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;; *) exit "${PIP:-0}" ;; esac',
         )
 
     def command(self, name: str, script: str, folder: Path | None = None) -> None:
