@@ -21,8 +21,8 @@ ROOT = Path(__file__).parents[1]
 SERVICES = sorted(folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").exists())
 PACKAGES = ["heliograph", "simulator", "scripts", *(f"services/{name}" for name in SERVICES)]
 LONGEST_MODULE = 300
-MOST_EXCUSES = 5
-EXCUSE = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
+MOST_SUPPRESSIONS = 5
+SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
 DISTRIBUTIONS = packages_distributions()
 
 
@@ -42,18 +42,18 @@ def is_python(path: Path) -> bool:
 
 def requirements(package: str) -> list[str]:
     """What a package needs, with all its extras."""
-    found = project(package)["project"]
+    table = project(package)["project"]
     return [
-        *found["dependencies"],
-        *(one for extra in found.get("optional-dependencies", {}).values() for one in extra),
+        *table["dependencies"],
+        *(one for extra in table.get("optional-dependencies", {}).values() for one in extra),
     ]
 
 
 def modules(package: str) -> list[Path]:
-    found = (
+    files = (
         path for path in (ROOT / package).rglob("*") if "node_modules" not in path.parts and "vendor" not in path.parts
     )
-    return sorted(path for path in found if is_python(path))
+    return sorted(path for path in files if is_python(path))
 
 
 def tree(path: Path) -> ast.Module:
@@ -185,9 +185,9 @@ def test_a_service_has_all_that_a_service_has(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_has_one_name_everywhere(service: str) -> None:
-    found = project(f"services/{service}")
-    assert found["project"]["name"] == f"heliograph-{service.replace('_', '-')}"
-    wheel = found["tool"]["hatch"]["build"]["targets"]["wheel"]
+    table = project(f"services/{service}")
+    assert table["project"]["name"] == f"heliograph-{service.replace('_', '-')}"
+    wheel = table["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["sources"] == {"": f"services/{service}"}
     main = (ROOT / "services" / service / "__main__.py").read_text()
     assert f'run("{service}"' in main or f'"{service}"' in main
@@ -257,12 +257,12 @@ def test_no_handler_catches_everything(package: str) -> None:
                 assert not caught & {"Exception", "BaseException"}, f"{path}:{node.lineno}"
 
 
-def test_the_tools_are_hardly_ever_told_to_look_away() -> None:
-    excuses = [
+def test_tools_are_hardly_ever_silenced() -> None:
+    suppressions = [
         f"{path.relative_to(ROOT)}:{number}"
         for package in [*PACKAGES, "benchmarks", "tests"]
         for path in modules(package)
         for number, line in enumerate(path.read_text().splitlines(), 1)
-        if EXCUSE.search(line)
+        if SUPPRESSION.search(line)
     ]
-    assert len(excuses) <= MOST_EXCUSES, excuses
+    assert len(suppressions) <= MOST_SUPPRESSIONS, suppressions
