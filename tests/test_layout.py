@@ -20,7 +20,21 @@ from heliograph import topics
 ROOT = Path(__file__).parents[1]
 SERVICES = sorted(folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").exists())
 PACKAGES = ["heliograph", "simulator", "scripts", *(f"services/{name}" for name in SERVICES)]
-LONGEST_MODULE = 300
+LONGEST_MODULE = 400
+LONGEST_CLASS = 200
+# Classes that were longer when the limit was set: none may be added, and each is to be cut where a seam is.
+LONG_CLASSES = {
+    "heliograph/bus.py: Bus",
+    "heliograph/producer.py: Producer",
+    "heliograph/store/archive.py: Archive",
+    "heliograph/store/housekeeping.py: Housekeeping",
+    "heliograph/store/postgres/reader.py: PostgresReader",
+    "heliograph/store/postgres/writer.py: PostgresWriter",
+    "heliograph/store/questions.py: Questions",
+    "heliograph/store/reader.py: SqliteReader",
+    "services/uploader/engine/delivery.py: Delivery",
+    "services/uploader/engine/pipeline.py: Pipeline",
+}
 MOST_SUPPRESSIONS = 5
 SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
 DISTRIBUTIONS = packages_distributions()
@@ -245,6 +259,17 @@ def test_no_module_is_long(package: str) -> None:
     pages = [path for path in (ROOT / package).rglob("*.js") if not {"vendor", "node_modules"} & set(path.parts)]
     lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in [*modules(package), *pages]}
     assert {path: length for path, length in lengths.items() if length >= LONGEST_MODULE} == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_class_is_long(package: str) -> None:
+    lengths = {
+        f"{path.relative_to(ROOT)}: {node.name}": int(node.end_lineno or 0) - node.lineno + 1
+        for path in modules(package)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name for name, length in lengths.items() if length > LONGEST_CLASS} <= LONG_CLASSES
 
 
 @pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
