@@ -84,10 +84,10 @@ def bodies(data: Path, folder: Path) -> tuple[int, int]:
     readings = RawSource(reader, ChannelMap(reader, Selection(parse_options({"kind": "file", "name": "bench"}))), 0.0)
     writer = LineWriter(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
     cursor, rows, values = 0.0, 0, 0
-    while (batch := readings.parcel(cursor, readings.head(0.0), ROWS)).upto > cursor:
-        some = batch.rows
+    while (page := readings.read(cursor, readings.head(0.0), ROWS)).upto > cursor:
+        some = page.rows
         (folder / f"{rows:010}").write_bytes(writer.body(some))
-        cursor, rows, values = batch.upto, rows + len(some), values + sum(len(row.values) for row in some)
+        cursor, rows, values = page.upto, rows + len(some), values + sum(len(row.values) for row in some)
     reader.close()
     return rows, values
 
