@@ -132,7 +132,10 @@ def test_two_texts_with_one_name_are_one_channel_and_one_that_is_set_aside(
     recorder.publish("zigbee2mqtt/plug", '{"power_2":5,"pvPower":6}')
     eventually(lambda: recorder.known("plug").get("pv_power") == 6)
     status = reported(recorder, importers, eventually)
-    assert [values for _, values in sorted(recorder.stored_of("plug"))] == [
+    stored = dict(
+        sorted(recorder.stored_of("plug"), key=lambda row: row[0])
+    )  # with the broker's restart some come twice
+    assert list(stored.values()) == [
         {"pv_power": 1},
         {"power": 4},
         {"pv_power": 6},
