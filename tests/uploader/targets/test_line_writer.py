@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heliograph.line_protocol import Point, parse
 from heliograph.messages import Kind, Value
 from services.uploader.target import MappedChannel, Row
 from services.uploader.targets.shared.line_writer import LineWriter, Names
@@ -41,6 +42,19 @@ def test_a_body_is_the_lines_of_its_rows_one_after_another(
 ) -> None:
     writer = LineWriter(Names(measurement, "${name}", {"node": "${node}"}, integers), 1000)
     assert parts(writer.body(some)) == parts(b"".join(line for lines in writer.write(some) for line in lines))
+
+
+@given(rows())
+def test_every_line_is_read_as_what_was_written(some: list[Row]) -> None:
+    writer = LineWriter(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
+    for row, [line] in zip(some, writer.write(some), strict=True):
+        device = row.outlets[0].device
+        values: dict[str, Value] = {
+            outlet.name: str(value) if outlet.kind == "text" else float(value)
+            for outlet, value in zip(row.outlets, row.values, strict=True)
+        }
+        measurement = f"{device}_" if device.endswith("\\") else device
+        assert parse(line.decode()) == Point(measurement, {"node": "pi"}, values, round(row.time * 1000))
 
 
 def test_numbers_are_written_with_all_their_digits() -> None:

@@ -1,4 +1,4 @@
-"""Line protocol (docs.influxdata.com, "Line protocol reference"): rows as lines, types fixed per channel.
+"""Rows as lines of the line protocol (heliograph/line_protocol.py), types fixed per channel.
 
 Gauges, counters and states are floats, whatever a value looks like; channels that are declared as
 integers are integers; texts are strings. So no value can conflict with the one before it.
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from heliograph import line_protocol
 from heliograph.messages import Value
 from heliograph.series_patterns import matches
 from services.uploader import templates
@@ -21,9 +22,6 @@ from services.uploader.target import MappedChannel, Row
 TEMPLATE_NAMES = (*PLACE, "name")
 MOST_LAYOUTS = 10_000
 _encode = msgspec.json.Encoder().encode
-_KEY = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ ", "\n": r"\ ", "\r": r"\ "})
-_MEASUREMENT = str.maketrans({",": r"\,", " ": r"\ ", "\n": r"\ ", "\r": r"\ "})
-_TEXT = str.maketrans({'"': r"\"", "\\": r"\\"})
 
 
 class LineField(NamedTuple):
@@ -142,11 +140,10 @@ class LineWriter:
                 special[place] = _integer
             elif outlet.kind == "state":
                 special[place] = _float
-            parts.append(f"{_escaped(field.name, _KEY)}=%b")
-        key = _escaped(measurement, _MEASUREMENT)
-        key += "".join(f",{_escaped(name, _KEY)}={_escaped(value, _KEY)}" for name, value in tags)
+            parts.append(f"{_literal(line_protocol.name(field.name))}=%b")
+        head = _literal(line_protocol.head(measurement, dict(tags)))
         fields = tuple(field for _, field in group)
-        form = f"{key} {','.join(parts)} %b\n".encode()
+        form = f"{head} {','.join(parts)} %b\n".encode()
         return LineTemplate(form, fields, tuple(place for place, _ in group), special)
 
 
@@ -156,7 +153,7 @@ def _written(line: LineTemplate, values: Sequence[Value]) -> list[bytes]:
 
 
 def _string(value: Value) -> bytes:
-    return f'"{str(value).translate(_TEXT)}"'.encode()
+    return line_protocol.string(str(value)).encode()
 
 
 def _integer(value: Value) -> bytes:
@@ -164,8 +161,8 @@ def _integer(value: Value) -> bytes:
 
 
 def _float(value: Value) -> bytes:
-    return repr(float(value)).encode()
+    return line_protocol.number(float(value)).encode()
 
 
-def _escaped(text: str, how: dict[int, str]) -> str:
-    return text.translate(how).replace("%", "%%")
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
