@@ -12,16 +12,16 @@ PAUSE_SECONDS = 0.02  # between polls that come back early, which only faked one
 
 
 class Stopped(Exception):  # not an error: how a worker's work ends
-    """The worker was told to stop while it waited."""
+    """The worker was stopped while it waited."""
 
 
-class Worker:
+class StoppableThread:
     """Runs `work(worker)` in a thread between `start` and `stop`; use it as a context.
 
     It blocks in poll(2) without waking up for nothing. A pipe ends every wait at once.
     """
 
-    def __init__(self, name: str, work: Callable[["Worker"], None]) -> None:
+    def __init__(self, name: str, work: Callable[["StoppableThread"], None]) -> None:
         self._work = work
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._wake_reader, self._wake_writer = os.pipe()
@@ -74,7 +74,7 @@ class Worker:
                 self._pause.wait(min(left, PAUSE_SECONDS))
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless told to stop."""
+        """Wait; raise Stopped if the worker is stopped meanwhile."""
         if seconds > 0:
             self.readable(-1, seconds)
 

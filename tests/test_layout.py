@@ -20,9 +20,23 @@ from heliograph import topics
 ROOT = Path(__file__).parents[1]
 SERVICES = sorted(folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").exists())
 PACKAGES = ["heliograph", "simulator", "scripts", *(f"services/{name}" for name in SERVICES)]
-LONGEST_MODULE = 300
-MOST_EXCUSES = 5
-EXCUSE = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
+LONGEST_MODULE = 400
+LONGEST_CLASS = 200
+# Classes that were longer when the limit was set: none may be added, and each is to be cut where a seam is.
+LONG_CLASSES = {
+    "heliograph/bus.py: Bus",
+    "heliograph/producer.py: Producer",
+    "heliograph/store/archive.py: Archive",
+    "heliograph/store/housekeeping.py: Housekeeping",
+    "heliograph/store/postgres/reader.py: PostgresReader",
+    "heliograph/store/postgres/writer.py: PostgresWriter",
+    "heliograph/store/questions.py: Questions",
+    "heliograph/store/reader.py: SqliteReader",
+    "services/uploader/engine/delivery.py: Delivery",
+    "services/uploader/engine/pipeline.py: Pipeline",
+}
+MOST_SUPPRESSIONS = 5
+SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
 DISTRIBUTIONS = packages_distributions()
 
 
@@ -42,18 +56,18 @@ def is_python(path: Path) -> bool:
 
 def requirements(package: str) -> list[str]:
     """What a package needs, with all its extras."""
-    found = project(package)["project"]
+    table = project(package)["project"]
     return [
-        *found["dependencies"],
-        *(one for extra in found.get("optional-dependencies", {}).values() for one in extra),
+        *table["dependencies"],
+        *(one for extra in table.get("optional-dependencies", {}).values() for one in extra),
     ]
 
 
 def modules(package: str) -> list[Path]:
-    found = (
+    files = (
         path for path in (ROOT / package).rglob("*") if "node_modules" not in path.parts and "vendor" not in path.parts
     )
-    return sorted(path for path in found if is_python(path))
+    return sorted(path for path in files if is_python(path))
 
 
 def tree(path: Path) -> ast.Module:
@@ -185,9 +199,9 @@ def test_a_service_has_all_that_a_service_has(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_has_one_name_everywhere(service: str) -> None:
-    found = project(f"services/{service}")
-    assert found["project"]["name"] == f"heliograph-{service.replace('_', '-')}"
-    wheel = found["tool"]["hatch"]["build"]["targets"]["wheel"]
+    table = project(f"services/{service}")
+    assert table["project"]["name"] == f"heliograph-{service.replace('_', '-')}"
+    wheel = table["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["sources"] == {"": f"services/{service}"}
     main = (ROOT / "services" / service / "__main__.py").read_text()
     assert f'run("{service}"' in main or f'"{service}"' in main
@@ -247,6 +261,17 @@ def test_no_module_is_long(package: str) -> None:
     assert {path: length for path, length in lengths.items() if length >= LONGEST_MODULE} == {}
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_class_is_long(package: str) -> None:
+    lengths = {
+        f"{path.relative_to(ROOT)}: {node.name}": int(node.end_lineno or 0) - node.lineno + 1
+        for path in modules(package)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name for name, length in lengths.items() if length > LONGEST_CLASS} <= LONG_CLASSES
+
+
 @pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
 def test_no_handler_catches_everything(package: str) -> None:
     for path in modules(package):
@@ -257,12 +282,12 @@ def test_no_handler_catches_everything(package: str) -> None:
                 assert not caught & {"Exception", "BaseException"}, f"{path}:{node.lineno}"
 
 
-def test_the_tools_are_hardly_ever_told_to_look_away() -> None:
-    excuses = [
+def test_tools_are_hardly_ever_silenced() -> None:
+    suppressions = [
         f"{path.relative_to(ROOT)}:{number}"
         for package in [*PACKAGES, "benchmarks", "tests"]
         for path in modules(package)
         for number, line in enumerate(path.read_text().splitlines(), 1)
-        if EXCUSE.search(line)
+        if SUPPRESSION.search(line)
     ]
-    assert len(excuses) <= MOST_EXCUSES, excuses
+    assert len(suppressions) <= MOST_SUPPRESSIONS, suppressions

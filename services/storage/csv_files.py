@@ -1,23 +1,23 @@
 """CSV files of any origin: what their columns are, and their rows as readings.
 
-Wide: a time and a column per channel. Long: a time, a name and a value per row. A line is a row; a quoted cell
-that goes on in the next line is not understood.
+Wide: a time and a column per channel. Long: a time, a name and a value per row. A series that is called by its full name,
+node/device/channel, is one that Heliograph has exported: texts are in quotes there, and only texts.
 """
 
-import csv
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from heliograph import topics, units
+from heliograph import export_formats, topics, units
 from heliograph.messages import Value
+from services.storage.csv_cells import Quoted, Splitter, Unfinished, is_unfinished
 from services.storage.importing import Blocks, Mistake, Part
-from services.storage.text_lines import Line, TextFile
+from services.storage.text_lines import TextFile, records
 from services.storage.times import Times
 
-LINES = 1_000  # of one part
+RECORDS = 1_000  # of one part
 TIME_NAMES = ("time", "timestamp", "datetime", "date", "date_time", "utc", "zeit")
 SERIES_NAMES = ("series", "name", "entity_id", "channel", "sensor")
 VALUE_NAMES = ("value", "state", "wert")
@@ -25,7 +25,7 @@ MISSING = frozenset(("", "nan", "null", "none", "na", "n/a", "-", "unavailable",
 BOOLEANS = {"true": True, "false": False, "on": True, "off": False}
 UNIT = re.compile(r"(.*?)\s*[\[(]([^\])]*)[\])]\s*")
 
-IsText = Callable[[str, str, str], bool]
+IsText = Callable[[str, str, str], bool | None]
 Name = tuple[str, str, str]  # node, device, channel
 
 
@@ -50,19 +50,26 @@ class Options(NamedTuple):
 
 
 class Column:
-    """One channel of a file, which remembers whether its values are texts."""
+    """One channel of a file, which remembers whether its values are texts; `is_text` is None if that is unknown.
 
-    def __init__(self, name: Name, *, text: bool, decimal_comma: bool) -> None:
+    In an `exact` column whatever is in quotes is a text, unless the values are known not to be texts.
+    """
+
+    def __init__(self, name: Name, *, is_text: bool | None, exact: bool, decimal_comma: bool) -> None:
         self.name = name
-        self._text = text
+        self._text = bool(is_text)
+        self._exact = exact
+        self._exact_texts = exact and is_text is not False
         self._number = False
         self._comma = decimal_comma
 
     def value(self, cell: str) -> Value | None:
         """Return what a cell means; None if it is empty."""
+        if self._exact_texts and cell.__class__ is Quoted:
+            return export_formats.unguarded(str(cell))
         cell = cell.strip()
         if self._text:
-            return cell or None
+            return (export_formats.unguarded(cell) if self._exact else cell) or None
         try:
             number = float(cell.replace(",", ".") if self._comma else cell)
         except ValueError:
@@ -84,24 +91,22 @@ def read(path: Path, options: Options, is_text: IsText, found_units: dict[str, s
 
     Raises OSError if it cannot be opened, CsvError if its header says nothing.
     """
-    file = TextFile(path)
+    file, splitter = TextFile(path), Splitter(options.delimiter)
     table: _Table | None = None
     blocks, mistakes, done = Blocks(), list[Mistake](), 0
-    delimiter = options.delimiter
-    for line in file:
-        if not line.text.strip() and not line.wrong:
-            continue
-        if table is None and not line.wrong:
-            delimiter = delimiter or max(",;\t|", key=line.text.count)
-            table = _table(path, _cells(line, delimiter), options, is_text, found_units)
+    for count, record in enumerate(records(file, splitter.split, Unfinished, is_unfinished), 1):
+        if table is None and record.value:
+            table = _table(path, record.value, options, is_text, found_units)
+            splitter.width = len(record.value)
             continue
         try:
-            if line.wrong or table is None:
-                raise ValueError(line.wrong)
-            table.take(_cells(line, delimiter), blocks)
-        except (ValueError, csv.Error) as error:
-            mistakes.append(Mistake(f"{path}:{line.number}", str(error), line.text[:200]))
-        if line.number % LINES == 0:
+            if record.wrong:
+                raise ValueError(record.wrong)
+            if table and record.value:
+                table.take(record.value, blocks)
+        except ValueError as error:
+            mistakes.append(Mistake(f"{path}:{record.number}", str(error), record.text[:200]))
+        if count % RECORDS == 0:
             yield Part(blocks.take(), mistakes, file.position - done)
             mistakes, done = [], file.position
     if table is None:
@@ -113,16 +118,13 @@ class _Table:
     """The rows below one header."""
 
     def __init__(self, path: Path, header: Sequence[str], options: Options, is_text: IsText) -> None:
-        self._width = len(header)
         self._options = options
         self._is_text = is_text
         self._time = _place(path, header, options.time, TIME_NAMES, "--time")
         self._times = Times(options.form, options.zone)
 
     def take(self, cells: list[str], blocks: Blocks) -> None:
-        """Add the readings of a row; raise ValueError for what is no row."""
-        if len(cells) != self._width:
-            raise ValueError("not as many cells as the header has")
+        """Add the readings of a row with as many cells as the header; raise ValueError for one without a time or a name."""
         try:
             time = self._times.seconds(cells[self._time])
         except ValueError:
@@ -132,8 +134,8 @@ class _Table:
     def _add(self, time: float, cells: list[str], blocks: Blocks) -> None:
         raise NotImplementedError
 
-    def _column(self, name: Name) -> Column:
-        return Column(name, text=self._is_text(*name), decimal_comma=self._options.decimal_comma)
+    def _column(self, name: Name, *, exact: bool) -> Column:
+        return Column(name, is_text=self._is_text(*name), exact=exact, decimal_comma=self._options.decimal_comma)
 
 
 class _Wide(_Table):
@@ -154,7 +156,7 @@ class _Wide(_Table):
                 raise CsvError(f"{path}: two columns are called {'/'.join(name)}; rename one: --column '{cell}=…'")
             if unit:
                 found_units.setdefault(name[2], unit)
-            devices.setdefault(name[:2], {})[place] = self._column(name)
+            devices.setdefault(name[:2], {})[place] = self._column(name, exact=_is_exact(cell))
         if not devices:
             raise CsvError(f"{path}: the header names a time and nothing else")
         self._devices = [
@@ -179,10 +181,11 @@ class _Long(_Table):
         self._columns: dict[str, Column | None] = {}
 
     def _add(self, time: float, cells: list[str], blocks: Blocks) -> None:
-        key = cells[self._series].strip()
+        cell = cells[self._series]
+        key = cell.strip()
         if key not in self._columns:
             told = self._options.names.get(key, key)
-            self._columns[key] = self._column(full_name(told, self._options)) if told else None
+            self._columns[key] = self._column(full_name(told, self._options), exact=_is_exact(cell)) if told else None
         column = self._columns[key]
         if column is None:
             return
@@ -206,8 +209,9 @@ def _table(
     return _Wide(path, header, options, is_text, found_units)
 
 
-def _cells(line: Line, delimiter: str) -> list[str]:
-    return next(csv.reader([line.text], delimiter=delimiter), [])
+def _is_exact(name: str) -> bool:
+    """Whether a name is written as Heliograph writes those of series."""
+    return name.count("/") == 2 and name.__class__ is not Quoted
 
 
 def _place(path: Path, header: Sequence[str], told: str, usual: Sequence[str], option: str) -> int:
@@ -235,13 +239,13 @@ def unit_apart(header: str) -> tuple[str, str]:
 
 
 def full_name(text: str, options: Options) -> Name:
-    """Return node, device and channel: the three parts of a series' name, else a channel of the device that is told.
+    """Return node, device and channel: the three parts of a series' name, else a channel of the device in the options.
 
-    Raises CsvError if nobody said which device.
+    A bucket's function becomes part of the channel: `power.min` is `power_min`. Raises CsvError if the device is unknown.
     """
     parts = text.split("/")
-    if len(parts) == 3 and topics.is_name(parts[0]) and topics.is_name(parts[1]) and topics.is_channel(parts[2]):
-        return parts[0], parts[1], parts[2]
+    if len(parts) == 3 and topics.is_name(parts[0]) and topics.is_name(parts[1]):
+        return parts[0], parts[1], channel_name(parts[2])
     if not options.node or not options.device:
         raise CsvError(f"{text[:80]!r} is no series (node/device/channel): say --node and --device")
     return options.node, options.device, channel_name(text)

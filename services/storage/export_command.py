@@ -1,30 +1,33 @@
 """`heliograph-store export`: what is asked for, and where it goes."""
 
 import gzip
-import io
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, cast
 
 import click
 
-from heliograph.store.buckets import edges, zone
+from heliograph import export_formats, series_patterns
+from heliograph.export_formats import Format, Row
+from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import FUNCTIONS, Function, Reader, Series
-from services.storage import exporting
 from services.storage.bars import bar
 from services.storage.place import Place, store_options
 from services.storage.times import Times
 
 AFTER_LAST = 0.001  # the times of a store are whole milliseconds, and the end of a range is outside of it
-SLACK = 60  # steps of the progress bar are minutes
+STEP_SECONDS = 60  # of the progress bar
+ROWS = 1_000  # written at a time
+BUCKETS = 1_000  # asked for at a time
 
 
 @click.command("export")
 @store_options
 @click.argument("patterns", nargs=-1)
-@click.option("--format", "form", type=click.Choice(["csv", "jsonl", "line"]), default="csv", show_default=True)
+@click.option("--format", "form", type=click.Choice(export_formats.NAMES), default="csv", show_default=True)
 @click.option(
     "--output",
     "-o",
@@ -52,15 +55,14 @@ SLACK = 60  # steps of the progress bar are minutes
 )
 @click.option(
     "--layout",
-    type=click.Choice(["wide", "long"]),
-    default="wide",
-    show_default=True,
-    help="CSV: a column per series, or a row per value.",
+    type=click.Choice(tuple(export_formats.CSV_LAYOUTS)),
+    help="CSV: a column per series, or a line per value.  [default: wide]",
 )
 def export_command(place: Place, patterns: tuple[str, ...], **options: Any) -> None:
     """Write series out: roof/meter/power, or patterns like 'roof/*/power' and 'roof/*/*'; all without a pattern.
 
-    Storage may run meanwhile. What it writes, `heliograph-store import csv` and `import line` read again.
+    A name without * must exist. Storage may run meanwhile. The files are those of the API's /export, and
+    `heliograph-store import csv`, `jsonl` and `line` read them again: nothing is changed by that.
     """
     reader = place.reader()
     try:
@@ -73,17 +75,19 @@ def _export(
     reader: Reader,
     patterns: tuple[str, ...],
     *,
-    form: str,
+    form: export_formats.Name,
     output: Path,
     start: str,
     end: str,
     tz: str,
     bucket: str,
     functions: tuple[Function, ...],
-    layout: str,
+    layout: str | None,
 ) -> None:
     if functions and not bucket:
         raise click.UsageError("--function says what becomes of a bucket: say --bucket too")
+    if layout and form != "csv":
+        raise click.UsageError("--layout goes with --format csv")
     chosen = _chosen(reader, patterns)
     extent = reader.extent()
     if not chosen or extent is None:
@@ -93,47 +97,57 @@ def _export(
     last = _time(times, end, "--to") if end else extent[1] + AFTER_LAST
     if first >= last:
         raise click.BadParameter("it is not before --to", param_hint="--from")
+    if bucket == "auto":
+        bucket = automatic(first, last)
+    asked = [name for name in FUNCTIONS if name in (functions or ("mean",))] if bucket else []
     if bucket:
-        asked: tuple[Function, ...] = functions or ("mean",)
-        moments = exporting.buckets(reader, chosen, edges(first, last, bucket, tz), asked)
+        rows = _bucket_rows(reader, chosen, asked, bucket, tz, first, last)
     else:
-        asked = ()
-        moments = exporting.raw(reader, chosen, first, last)
-    with _opened(output) as file, bar("exporting", int((last - first) // SLACK) + 1) as advance:
-        for text in _lines(_format(form, layout, chosen, asked, tz), _advancing(moments, first, advance)):
-            file.write(text)
-            file.write("\n")
+        rows = export_formats.raw_rows(reader.export([one.id for one in chosen], first, last), chosen)
+    kind: type[Format] = export_formats.CSV_LAYOUTS[layout] if layout else export_formats.FORMATS[form]
+    file_format = kind(export_formats.columns(chosen, asked), zone(tz))
+    with _opened(output) as file, bar("exporting", int((last - first) // STEP_SECONDS) + 1) as advance:
+        file.write(file_format.head())
+        reached = 0
+        while part := list(islice(rows, ROWS)):
+            file.write(file_format.rows(part))
+            step = max(reached, int((part[-1][0] - first) // STEP_SECONDS))
+            advance(step - reached)
+            reached = step
+
+
+def _bucket_rows(
+    reader: Reader,
+    chosen: Sequence[Series],
+    functions: Sequence[Function],
+    bucket: str,
+    tz: str,
+    start: float,
+    end: float,
+) -> Iterator[Row]:
+    first, second = edges(start, start + AFTER_LAST, bucket, tz)[:2]
+    while start < end:
+        bounds = edges(start, min(start + BUCKETS * (second - first), end), bucket, tz)
+        yield from export_formats.bucket_rows(reader, chosen, bounds, functions)
+        start = bounds[-1]
+
+
+def matching(series: Sequence[Series], patterns: Sequence[str]) -> list[Series]:
+    """Return the series that the patterns match, in order of their names.
+
+    Raises ValueError for anything that is not a pattern, KeyError for a full name that does not exist.
+    """
+    known = {one.name: one for one in series}
+    return [known[name] for name in series_patterns.select(map(series_patterns.check, patterns), known)]
 
 
 def _chosen(reader: Reader, patterns: tuple[str, ...]) -> list[Series]:
     try:
-        return exporting.matching(reader.series(), patterns or ("*/*/*",))
+        return matching(reader.series(), patterns or ("*/*/*",))
     except KeyError as error:
         raise click.ClickException(f"no series {error.args[0]}; `heliograph-store info` lists them") from None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="PATTERNS") from None
-
-
-def _format(form: str, layout: str, chosen: list[Series], asked: tuple[Function, ...], tz: str) -> exporting.Format:
-    if form == "csv":
-        return (exporting.LongCsv if layout == "long" else exporting.Csv)(chosen, asked, zone(tz))
-    return exporting.FORMATS[form](chosen, asked)
-
-
-def _lines(form: exporting.Format, moments: Iterable[exporting.Moment]) -> Iterator[str]:
-    yield from form.head()
-    for moment in moments:
-        yield from form.lines(moment)
-
-
-def _advancing(moments: Iterable[exporting.Moment], start: float, advance: Any) -> Iterator[exporting.Moment]:
-    said = 0
-    for moment in moments:
-        yield moment
-        reached = int((moment.time - start) // SLACK)
-        if reached > said:
-            advance(reached - said)
-            said = reached
 
 
 def _time(times: Times, text: str, option: str) -> float:
@@ -144,10 +158,10 @@ def _time(times: Times, text: str, option: str) -> float:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     """Open where it goes; a file gets its name when it is complete."""
     if str(path) == "-":
-        yield sys.stdout
+        yield sys.stdout.buffer
         return
     partial = path.with_name(path.name + ".partial")
     try:
@@ -155,8 +169,7 @@ def _opened(path: Path) -> Iterator[IO[str]]:
             file: IO[bytes] = opened.enter_context(partial.open("wb"))
             if path.suffix == ".gz":
                 file = cast("IO[bytes]", opened.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0)))
-            text = opened.enter_context(io.TextIOWrapper(file, encoding="utf-8", newline="\n"))
-            yield text
+            yield file
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import click
 from heliograph import topics
 from heliograph.store.buckets import zone
 from heliograph.store.interface import Series
-from services.storage import csv_files, line_points, phpfina, phptimeseries, tracer_files
+from services.storage import csv_files, json_lines, line_points, phpfina, phptimeseries, tracer_files
 from services.storage.import_options import (
     checked_name,
     device_options,
@@ -169,14 +169,25 @@ def csv_command(
     chosen = csv_files.Options(zone=zone(tz), names=names, **options)
 
     def read(number: int, known: list[Series]) -> Iterable[Part]:
-        texts = {(series.node, series.device, series.channel) for series in known if series.kind == "text"}
+        kinds = {(series.node, series.device, series.channel): series.kind for series in known}
 
-        def is_text(node: str, device: str, channel: str) -> bool:
-            return told.kinds.get(channel) == "text" or (node, device, channel) in texts
+        def is_text(node: str, device: str, channel: str) -> bool | None:
+            kind = told.kinds.get(channel) or kinds.get((node, device, channel))
+            return kind == "text" if kind else None
 
         return csv_files.read(paths[number], chosen, is_text, found_units)
 
     run(place, Source(paths, read), Meaning(found_units, told.kinds), dry_run=dry_run)
+
+
+@import_group.command("jsonl")
+@store_options
+@paths_argument
+@meaning_options
+@dry_run_option
+def jsonl_command(place: Place, paths: tuple[Path, ...], dry_run: bool, **options: Any) -> None:
+    """JSON lines, plain or gzip, as `heliograph-store export --format jsonl` and the API's /export write them."""
+    run(place, Source(paths, lambda number, known: json_lines.read(paths[number])), said(options), dry_run=dry_run)
 
 
 @import_group.command("line")

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heliograph import topics
+from heliograph import line_protocol, topics
+from heliograph.line_protocol import Point
 from services.storage.csv_files import channel_name
 from services.storage.importing import Blocks, Mistake, Part
-from services.storage.line_protocol import Point, parse
-from services.storage.text_lines import TextFile
+from services.storage.text_lines import ZEROS, TextFile, records
 from services.storage.times import PER_SECOND
 
-LINES = 1_000  # of one part
+RECORDS = 1_000  # of one part
 PREAMBLE = "CREATE DATABASE "  # of `influx_inspect export`, below "# DDL"
 
 
@@ -31,21 +31,32 @@ def read(path: Path, naming: Naming) -> Iterator[Part]:
     """Yield the readings of one file; raise OSError if it cannot be opened."""
     file = TextFile(path)
     blocks, mistakes, done = Blocks(), list[Mistake](), 0
-    for line in file:
+    points = records(file, _point, line_protocol.Unfinished, line_protocol.is_unfinished)
+    for count, record in enumerate(points, 1):
         try:
-            if line.wrong:
-                raise ValueError(line.wrong)
-            point = None if line.text.startswith(PREAMBLE) else parse(line.text)
-            if point:
-                node, device, channels, row = reading(point, naming)
+            if record.wrong:
+                raise ValueError(record.wrong)
+            if record.value:
+                node, device, channels, row = reading(record.value, naming)
                 if channels:
                     blocks.add(node, device, channels, row)
         except ValueError as error:
-            mistakes.append(Mistake(f"{path}:{line.number}", str(error), line.text[:200]))
-        if line.number % LINES == 0:
+            mistakes.append(Mistake(f"{path}:{record.number}", str(error), record.text[:200]))
+        if count % RECORDS == 0:
             yield Part(blocks.take(), mistakes, file.position - done)
             mistakes, done = [], file.position
     yield Part(blocks.take(), mistakes, file.position - done)
+
+
+def _point(text: str) -> Point | None:
+    point = None if text.startswith(PREAMBLE) else line_protocol.parse(text)
+    if (
+        point
+        and "\0" in text
+        and "\0" in "".join((point.measurement, *point.fields, *point.tags, *point.tags.values()))
+    ):
+        raise ValueError(ZEROS)
+    return point
 
 
 def reading(point: Point, naming: Naming) -> tuple[str, str, tuple[str, ...], list[Any]]:

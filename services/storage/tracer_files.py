@@ -13,7 +13,7 @@ from typing import Any
 
 from heliograph.messages import Value
 from services.storage.importing import Blocks, Meaning, Mistake, Part
-from services.storage.text_lines import Line, TextFile
+from services.storage.text_lines import ZEROS, Line, TextFile
 from services.storage.times import Times
 
 # Channel → columns (low word, high word), by their names without spaces, signs and capitals.
@@ -80,13 +80,13 @@ def _row(
     line: Line, cells: list[str], width: int, layout: list[tuple[str, list[int]]], times: Times
 ) -> tuple[tuple[str, ...], list[Any]]:
     """Return channels and row of a line; raise ValueError for one that is torn or holds what no register does."""
-    if line.wrong:
-        raise ValueError(line.wrong)
+    if line.wrong or "\0" in line.text:
+        raise ValueError(line.wrong or ZEROS)
     if not layout:
         raise ValueError("a row without a header of Solar Protocol's logger before it")
     if len(cells) != width:
         raise ValueError("not as many cells as the header has")
-    if not line.ended:
+    if not line.end:
         raise ValueError("the last line has no end: its last number may be torn")
     row: list[Any] = [_time(times, cells[0])]
     row += (_value(channel, [_word(cells[place]) for place in places]) for channel, places in layout)

@@ -14,12 +14,12 @@ from services.modbus_poller.options import ModbusPoller
 from services.modbus_poller.reads import ReadRequest
 from services.modbus_poller.scan import adapters, cli, identify, scanner
 from services.modbus_poller.scan.scanner import FoundDevice, ScanResult
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.readings import Meter
 from simulator.registers import Registers
 from simulator.sdm120 import sdm120, sdm630
 from simulator.serial_line import SerialLine
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 from simulator.tcp_server import TcpServer
 from simulator.tracer import tracer
 from tests.conftest import ROOT, free_port
@@ -44,8 +44,8 @@ UNIT_IDS = [1, 2, 3, 7]
 TIMEOUT = 0.3
 
 
-def site() -> dict[int, Device]:
-    reading = Site(Plan(), 1_782_000_000.0).controller()
+def site() -> dict[int, SimulatedDevice]:
+    reading = Site(SitePlan(), 1_782_000_000.0).controller()
     return {
         1: tracer("tracer", lambda: reading),
         2: sdm120("grid", lambda: METER, unit=2),
@@ -150,7 +150,7 @@ def test_a_host_that_ignores_the_unit_id_is_one_device() -> None:
 def test_a_device_that_matches_no_model_is_in_a_comment() -> None:
     registers = Registers()
     registers.holdings.update({9000: 1})
-    with TcpServer({7: Device("other", registers)}) as server:
+    with TcpServer({7: SimulatedDevice("other", registers)}) as server:
         finding = scanned(f"tcp://127.0.0.1:{server.port}")
     assert finding.devices == [FoundDevice(7, "")]
     printed = cli.configuration([finding])

@@ -17,7 +17,7 @@ UNIT_IDS = ("--unit-id=1", "--unit-id=2", "--unit-id=3")  # of the simulated sit
 def test_scripts_start_accepts_the_configuration_of_a_scan(
     node: Node, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
-    with simulator.run(simulator.Options(three_phase=True)) as site:
+    with simulator.run(simulator.SimulatorOptions(three_phase=True)) as site:
         hosts = [f"127.0.0.1:{site.tcp.port}"]
         command = [
             str(ROOT / "scripts/heliograph-scan"),

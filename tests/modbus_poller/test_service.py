@@ -4,13 +4,13 @@ from collections import Counter
 from functools import partial
 from pathlib import Path
 
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.faults import Fault
 from simulator.readings import Meter
 from simulator.registers import Registers
 from simulator.sdm120 import floats, sdm120
 from simulator.serial_line import SerialLine
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 from simulator.tcp_server import TcpServer
 from simulator.tracer import encode, tracer
 from tests.conftest import ROOT, LocalBroker, Starter
@@ -29,7 +29,7 @@ METER = Meter(
 
 
 def test_a_simulated_tracer_is_read_exactly(pollers: Starter, recorder: Recorder) -> None:
-    reading = Site(Plan(), 1_782_000_000.0).controller()
+    reading = Site(SitePlan(), 1_782_000_000.0).controller()
     unit = tracer("tracer", lambda: reading)
     with SerialLine({1: unit}) as serial:
         process = pollers.start(line(serial.path) + device("tracer", "epever_tracer"))
@@ -82,7 +82,7 @@ def test_registers_that_a_device_does_not_have_are_read_once(pollers: Starter, r
     registers = Registers(largest=60)
     words = floats({0x00: 230.0, 0x06: 4.5, 0x46: 50.0, 0x48: 12.5})
     registers.inputs.update(words)
-    unit = Device("clone", registers)
+    unit = SimulatedDevice("clone", registers)
     with TcpServer({1: unit}) as server:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("clone", "eastron_sdm120"))
         wait_for(lambda: len(recorder.of("clone")) >= 6)
@@ -102,7 +102,7 @@ def test_a_float_that_is_nan_is_in_the_status(pollers: Starter, recorder: Record
     registers = Registers()
     registers.inputs.update(dict.fromkeys(range(0x15A), 0))
     registers.inputs.update({0x0C: 0x7FC0, 0x0D: 0})
-    with TcpServer({1: Device("nan", registers)}) as server:
+    with TcpServer({1: SimulatedDevice("nan", registers)}) as server:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("meter", "eastron_sdm120"))
         wait_for(lambda: recorder.of("meter"))
         assert "power" not in recorder.newest("meter")

@@ -10,10 +10,10 @@ from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
 from services.modbus_poller import writing
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.faults import Fault
 from simulator.registers import Registers
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 from simulator.tcp_server import TcpServer
 from simulator.tracer import tracer
 from tests.conftest import LocalBroker, Starter
@@ -51,8 +51,8 @@ class Commander:
         return {"values": response.get("values", {}), "refused": response.get("refused", {})}
 
 
-def site() -> Device:
-    reading = Site(Plan(), 1_782_000_000.0).controller()
+def site() -> SimulatedDevice:
+    reading = Site(SitePlan(), 1_782_000_000.0).controller()
     return tracer("tracer", lambda: reading)
 
 
@@ -91,7 +91,7 @@ def test_values_outside_the_limits_and_exceptions_are_refused(
     )
     registers = Registers()
     registers.holdings.update({5: 100})
-    unit = Device("battery", registers)
+    unit = SimulatedDevice("battery", registers)
     with TcpServer({1: unit}) as server, Commander(broker.port) as commander:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("battery", str(model)))
         wait_for(lambda: recorder.of("battery"))
@@ -148,7 +148,7 @@ def test_a_sunspec_inverter_is_polled_and_has_the_name_in_its_map(pollers: Start
     there = Map(40000, [103, 203])
     registers = Registers()
     registers.holdings.update(there.registers)
-    with TcpServer({1: Device("fronius", registers)}) as server:
+    with TcpServer({1: SimulatedDevice("fronius", registers)}) as server:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("roof", "sunspec"))
         wait_for(lambda: recorder.of("roof"))
         wait_for(lambda: recorder.infos.get("roof", {}).get("model") == "Fronius Symo 8.2-3-M")

@@ -34,8 +34,8 @@ class Machine:
         (self.repository / "requirements.lock").write_text("click==8.5.1\n")
         self.command("scripts/frontend", "exit 0", self.repository)
         for tool in HOST_TOOLS:
-            if found := shutil.which(tool):
-                (self.path / tool).symlink_to(found)
+            if program := shutil.which(tool):
+                (self.path / tool).symlink_to(program)
         # A Python whose virtual environment has a pip that has nothing to do.
         self.command(
             "python3",

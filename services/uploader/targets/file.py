@@ -128,8 +128,8 @@ class Files:
             writer.writerow(HEADING)
         for row in rows:
             time = datetime.fromtimestamp(row.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            for outlet, value in zip(row.outlets, row.values, strict=True):
-                writer.writerow((time, outlet.node, outlet.device, outlet.name, value, outlet.unit))
+            for mapped, value in zip(row.channels, row.values, strict=True):
+                writer.writerow((time, mapped.node, mapped.device, mapped.name, value, mapped.unit))
         return text.getvalue().encode()
 
     def _last_time(self, path: Path) -> float | None:
