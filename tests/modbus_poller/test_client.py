@@ -24,7 +24,7 @@ from services.modbus_poller.errors import (
     UnexpectedResponse,
 )
 from services.modbus_poller.options import DeviceOptions, LineOptions
-from simulator.device import Device as Simulated
+from simulator.device import SimulatedDevice
 from simulator.faults import Fault, Kind
 from simulator.registers import Registers
 from simulator.serial_line import SerialLine
@@ -37,19 +37,19 @@ PATIENCE = 1.0  # of a client whose devices are threads of a loaded machine
 DEVICES = (DeviceOptions(name="it", model="eastron_sdm120"),)
 
 
-def simulated(name: str, offset: int) -> Simulated:
+def simulated(name: str, offset: int) -> SimulatedDevice:
     registers = Registers()
     registers.inputs.update({at: at + offset for at in range(100)})
     registers.holdings.update({at: at + offset + 1000 for at in range(100)})
     registers.coils.update({at: at % 3 == 0 for at in range(20)})
     registers.discretes.update({at: at % 3 == 1 for at in range(20)})
-    return Simulated(name, registers)
+    return SimulatedDevice(name, registers)
 
 
 class Wire:
     """Two simulated units, and a client of their line."""
 
-    def __init__(self, units: dict[int, Simulated], line: LineOptions) -> None:
+    def __init__(self, units: dict[int, SimulatedDevice], line: LineOptions) -> None:
         self.units = units
         self.line = line
 

@@ -14,12 +14,12 @@ from services.modbus_poller.options import ModbusPoller
 from services.modbus_poller.reads import ReadRequest
 from services.modbus_poller.scan import adapters, cli, identify, scanner
 from services.modbus_poller.scan.scanner import FoundDevice, ScanResult
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.readings import Meter
 from simulator.registers import Registers
 from simulator.sdm120 import sdm120, sdm630
 from simulator.serial_line import SerialLine
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 from simulator.tcp_server import TcpServer
 from simulator.tracer import tracer
 from tests.conftest import ROOT, free_port
@@ -43,8 +43,8 @@ TYPICAL = {
 UNITS = [1, 2, 3, 7]
 
 
-def site() -> dict[int, Device]:
-    reading = Site(Plan(), 1_782_000_000.0).controller()
+def site() -> dict[int, SimulatedDevice]:
+    reading = Site(SitePlan(), 1_782_000_000.0).controller()
     return {
         1: tracer("tracer", lambda: reading),
         2: sdm120("grid", lambda: METER, unit=2),
@@ -149,7 +149,7 @@ def test_a_host_that_answers_to_any_address_is_one_device() -> None:
 def test_a_device_that_is_none_of_the_models_is_told() -> None:
     registers = Registers()
     registers.holdings.update({9000: 1})
-    with TcpServer({7: Device("other", registers)}) as server:
+    with TcpServer({7: SimulatedDevice("other", registers)}) as server:
         finding = scanned(f"tcp://127.0.0.1:{server.port}")
     assert finding.devices == [FoundDevice(7, "")]
     printed = cli.configuration([finding])

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 def test_what_a_scan_prints_is_a_configuration_that_start_accepts_unchanged(
     node: Node, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
-    with simulator.run(simulator.Options(three_phase=True)) as site:
+    with simulator.run(simulator.SimulatorOptions(three_phase=True)) as site:
         hosts = [f"127.0.0.1:{site.tcp.port}"]
         command = [str(ROOT / "scripts/heliograph-scan"), "--timeout", "0.5", "--port", site.line.path, *hosts]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

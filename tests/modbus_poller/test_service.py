@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.faults import Fault
 from simulator.readings import Meter
 from simulator.registers import Registers
 from simulator.sdm120 import floats, sdm120
 from simulator.serial_line import SerialLine
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 from simulator.tcp_server import TcpServer
 from simulator.tracer import encode, tracer
 from tests.conftest import ROOT, LocalBroker, Starter
@@ -32,7 +32,7 @@ METER = Meter(
 
 
 def test_a_simulated_tracer_comes_out_as_it_is(pollers: Starter, recorder: Recorder) -> None:
-    reading = Site(Plan(), 1_782_000_000.0).controller()
+    reading = Site(SitePlan(), 1_782_000_000.0).controller()
     unit = tracer("tracer", lambda: reading)
     with SerialLine({1: unit}) as serial:
         process = pollers.start(line(serial.path) + device("tracer", "epever_tracer"))
@@ -111,7 +111,7 @@ def test_what_a_device_does_not_have_is_found_out_once(pollers: Starter, recorde
     registers = Registers(largest=60)
     words = floats({0x00: 230.0, 0x06: 4.5, 0x46: 50.0, 0x48: 12.5})
     registers.inputs.update(words)
-    unit = Device("clone", registers)
+    unit = SimulatedDevice("clone", registers)
     with TcpServer({1: unit}) as server:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("clone", "eastron_sdm120"))
         wait_for(lambda: len(recorder.of("clone")) >= 6)
@@ -133,7 +133,7 @@ def test_a_float_that_is_nan_is_set_aside_where_all_can_see(
     registers = Registers()
     registers.inputs.update(dict.fromkeys(range(0x15A), 0))
     registers.inputs.update({0x0C: 0x7FC0, 0x0D: 0})
-    with TcpServer({1: Device("nan", registers)}) as server:
+    with TcpServer({1: SimulatedDevice("nan", registers)}) as server:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("meter", "eastron_sdm120"))
         wait_for(lambda: recorder.of("meter"))
         assert "power" not in recorder.newest("meter")

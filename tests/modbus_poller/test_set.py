@@ -9,10 +9,10 @@ import pytest
 from heliograph import topics
 from heliograph.bus import Bus
 from heliograph.config import Broker
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.faults import Fault
 from simulator.registers import Registers
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 from simulator.tcp_server import TcpServer
 from simulator.tracer import tracer
 from tests.conftest import LocalBroker, Starter
@@ -50,8 +50,8 @@ class Somebody:
         return {"values": answer.get("values", {}), "refused": answer.get("refused", {})}
 
 
-def site() -> Device:
-    reading = Site(Plan(), 1_782_000_000.0).controller()
+def site() -> SimulatedDevice:
+    reading = Site(SitePlan(), 1_782_000_000.0).controller()
     return tracer("tracer", lambda: reading)
 
 
@@ -90,7 +90,7 @@ def test_a_limit_holds_and_a_no_of_the_device_is_told(
     )
     registers = Registers()
     registers.holdings.update({5: 100})
-    unit = Device("battery", registers)
+    unit = SimulatedDevice("battery", registers)
     with TcpServer({1: unit}) as server, Somebody(broker.port) as somebody:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("battery", str(model)))
         wait_for(lambda: recorder.of("battery"))
@@ -142,7 +142,7 @@ def test_a_sunspec_inverter_is_polled_and_tells_its_own_name(pollers: Starter, r
     there = Map(40000, [103, 203])
     registers = Registers()
     registers.holdings.update(there.registers)
-    with TcpServer({1: Device("fronius", registers)}) as server:
+    with TcpServer({1: SimulatedDevice("fronius", registers)}) as server:
         pollers.start(line(f"tcp://127.0.0.1:{server.port}") + device("roof", "sunspec"))
         wait_for(lambda: recorder.of("roof"))
         wait_for(lambda: recorder.infos.get("roof", {}).get("model") == "Fronius Symo 8.2-3-M")
