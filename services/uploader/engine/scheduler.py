@@ -95,8 +95,8 @@ class Scheduler:
     def next(self, rows: int, now: float, *, backlog: bool) -> Batch | None:
         """Return the batch to send at a moment, None if there is none; without `backlog` only what should not wait."""
         if self.retry_dead_letters:
-            if letters := self._file.dead_letters(self._options.name, retry=True, limit=rows):
-                return Batch.of("dead_letters", 0, 0, [one.row._replace(position=one.id) for one in letters])
+            if marked := self._file.dead_letters(self._options.name, retry=True, limit=rows):
+                return Batch.of("dead_letters", 0, 0, [one.row._replace(position=one.id) for one in marked])
             self.retry_dead_letters = False
         limits, progress = self._target.limits, self._state.progress
         if self._intervals is not None and limits.overwrites and (late := self._late(self._intervals, rows)):

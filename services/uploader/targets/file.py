@@ -103,7 +103,7 @@ class Files:
             raise TryLater(f"{self._folder}: {error.strerror or error}") from None
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: no file stays open."""
 
     def _check(self) -> None:
         """Cut files to what they were before a batch that was never finished."""

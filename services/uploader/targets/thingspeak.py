@@ -119,17 +119,17 @@ class ThingSpeak:
             there = self._there(list(entries))
             entries = {second: entry for second, entry in entries.items() if second not in there}
             self._uncertain = False
-        said = self._send(entries) if entries else "nothing to send"
+        summary = self._send(entries) if entries else "nothing to send"
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
-        return Answer(said)
+        return Answer(summary)
 
     def newest(self) -> float | None:
         """Return the time of the last entry of the channel; None if a private channel does not tell."""
         response = self._read("feeds/last.json", {})
         if response is None or response.body.strip() in (b'"-1"', b"-1", b"", b"{}"):
             return None  # there is no entry yet
-        return _told(response, _time)
+        return _parsed(response, _time)
 
     def close(self) -> None:
         """Close the connection."""
@@ -137,7 +137,7 @@ class ThingSpeak:
 
     def _there(self, seconds: Sequence[int]) -> set[int]:
         """Return which of these seconds, in rising order, have an entry; none if the channel does not tell."""
-        found: set[int] = set()
+        seconds_there: set[int] = set()
         for at in range(0, len(seconds), MOST_READ):
             part = seconds[at : at + MOST_READ]
             response = self._read(
@@ -145,8 +145,8 @@ class ThingSpeak:
             )
             if response is None:
                 break
-            found |= _told(response, lambda told: {int(_time(entry)) for entry in told["feeds"]})
-        return found
+            seconds_there |= _parsed(response, lambda content: {int(_time(entry)) for entry in content["feeds"]})
+        return seconds_there
 
     def _read(self, path: str, query: Mapping[str, str]) -> HttpResponse | None:
         key = {"api_key": self._options.read_key} if self._options.read_key else {}
@@ -194,15 +194,15 @@ class ThingSpeak:
 
 def _entry(row: Row) -> dict[str, object]:
     """Return the fields of a row; raise ValueError for what is no number, or for two channels in one field."""
-    found: dict[str, MappedChannel] = {}
+    by_field: dict[str, MappedChannel] = {}
     entry: dict[str, object] = {}
     for mapped, value in zip(row.channels, row.values, strict=True):
         if mapped.name not in FIELDS:
             continue
-        if mapped.name in found:
-            other = found[mapped.name]
+        if mapped.name in by_field:
+            other = by_field[mapped.name]
             raise ValueError(f"{other.series} and {mapped.series} are both {mapped.name}: name one otherwise")
-        found[mapped.name] = mapped
+        by_field[mapped.name] = mapped
         entry[mapped.name] = value if isinstance(value, str) else number(value)
     return entry
 
@@ -211,7 +211,7 @@ def _time(entry: Any) -> float:
     return datetime.fromisoformat(entry["created_at"]).timestamp()
 
 
-def _told(response: HttpResponse, find: Callable[[Any], T]) -> T:
+def _parsed(response: HttpResponse, find: Callable[[Any], T]) -> T:
     """Return what is found in an answer; raise TryLater if it is not there."""
     try:
         return find(msgspec.json.decode(response.body))

@@ -51,8 +51,8 @@ def test_only_its_owner_can_read_the_file(kept: StateFile, tmp_path: Path) -> No
 def test_dead_letters_beyond_the_most_go_and_are_counted(kept: StateFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "MAX_DEAD_LETTERS", 5)
     known = DeliveryState()
-    for place in range(8):
-        kept.save("influx", known, [RejectedRow(ROW._replace(time=float(place)), "bad")])
+    for index in range(8):
+        kept.save("influx", known, [RejectedRow(ROW._replace(time=float(index)), "bad")])
     assert [letter.row.time for letter in kept.dead_letters("influx")] == [3.0, 4.0, 5.0, 6.0, 7.0]
     assert known.dropped == 3
     assert kept.delivery_state("influx") == known
@@ -74,7 +74,7 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         StateFile(tmp_path / "uploader.db")
 
 
-def test_a_file_that_is_none_of_ours_says_which(tmp_path: Path) -> None:
+def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     (tmp_path / "uploader.db").write_text("this is not a database, it only looks like one from far away")
     with pytest.raises(ConfigError, match=r"uploader\.db cannot be opened"):
         StateFile(tmp_path / "uploader.db")
@@ -94,11 +94,11 @@ def test_a_disk_that_refuses_changes_nothing(kept: StateFile, tmp_path: Path) ->
     assert kept.dead_letters("influx") == []
 
 
-def test_numbers_that_are_none_survive_being_kept() -> None:
+def test_numbers_that_are_not_finite_survive_being_kept() -> None:
     row = Row(1.0, (POWER, MODE), (float("-inf"), "nan"))
     assert dead_letters.unpacked(dead_letters.packed(row)) == row
-    told = dead_letters.as_json(DeadLetter(1, 2.0, "bad", row, retry=False))
-    assert told["values"] == {"pi/meter/power": "-inf", "pi/meter/mode": "nan"}
+    as_json = dead_letters.as_json(DeadLetter(1, 2.0, "bad", row, retry=False))
+    assert as_json["values"] == {"pi/meter/power": "-inf", "pi/meter/mode": "nan"}
 
 
 def test_values_of_a_letter_are_changed_by_either_name_or_left_out() -> None:
@@ -123,7 +123,7 @@ def test_a_change_that_makes_no_sense_is_refused(
         edited(ROW, values, moment)
 
 
-def test_a_page_of_letters_is_as_long_as_a_message_may_be() -> None:
+def test_a_page_of_dead_letters_is_as_long_as_a_message_may_be() -> None:
     long = [{"id": number, "why": "x" * 300_000} for number in range(3)]
     assert [letter["id"] for letter in page(long)] == [0]
     assert [letter["id"] for letter in page([{"id": 5, "why": "x" * 2_000_000}])] == [5]

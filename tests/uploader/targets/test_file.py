@@ -118,8 +118,8 @@ class Forgetful(FakeTarget):
 
 def test_after_crashes_every_reading_is_there_once(open_files: Open, tmp_path: Path) -> None:
     store = MemoryStore()
-    for place in range(60):
-        store.arrive(NOON + place, {"power": float(place)})
+    for index in range(60):
+        store.arrive(NOON + index, {"power": float(index)})
     engine = Engine(tmp_path, store, Forgetful(open_files()))
     try:
         for _ in range(100):
@@ -130,4 +130,4 @@ def test_after_crashes_every_reading_is_there_once(open_files: Open, tmp_path: P
     finally:
         engine.close()
     lines = (tmp_path / "files/out-2025-11-20.csv").read_text().splitlines()[1:]
-    assert [line.split(",")[4] for line in lines] == [str(float(place)) for place in range(60)]
+    assert [line.split(",")[4] for line in lines] == [str(float(index)) for index in range(60)]

@@ -23,7 +23,7 @@ def devices(draw: st.DrawFn) -> tuple[MappedChannel, ...]:
     device = draw(st.text("m,= \\%", min_size=1, max_size=3))
     kinds = draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, max_size=4))
     return tuple(
-        MappedChannel("pi", device, f"{kind}{place}", "%", kind, f"n{place}") for place, kind in enumerate(kinds)
+        MappedChannel("pi", device, f"{kind}{index}", "%", kind, f"n{index}") for index, kind in enumerate(kinds)
     )
 
 

@@ -84,9 +84,9 @@ class Composer:
             return
         for index, row in enumerate(rows):
             if self._is_good(index, row, wrong):
-                for places in self._groups(row):
-                    if {row.channels[place].name for place in places}.issuperset(self._recipe.needs):
-                        yield self._request(index + 1, self._names(row, places))
+                for indexes in self._groups(row):
+                    if {row.channels[column].name for column in indexes}.issuperset(self._recipe.needs):
+                        yield self._request(index + 1, self._names(row, indexes))
 
     def _is_good(self, index: int, row: Row, wrong: dict[int, str]) -> bool:
         try:
@@ -100,23 +100,25 @@ class Composer:
 
     def _groups(self, row: Row) -> list[Sequence[int]]:
         if self._recipe.send == "channel":
-            return [[place] for place in range(len(row.channels))]
+            return [[column] for column in range(len(row.channels))]
         if self._recipe.send == "row":
             return [range(len(row.channels))]
         devices: dict[tuple[str, str], list[int]] = {}
-        for place, mapped in enumerate(row.channels):
-            devices.setdefault(mapped[:2], []).append(place)
+        for column, mapped in enumerate(row.channels):
+            devices.setdefault(mapped[:2], []).append(column)
         return list(devices.values())
 
-    def _names(self, row: Row, places: Sequence[int]) -> Names:
+    def _names(self, row: Row, indexes: Sequence[int]) -> Names:
         names = Names(self._variables)
         moment = datetime.fromtimestamp(row.time, UTC)
         names["time"] = number(round(row.time, 3))
         names["iso"] = moment.isoformat().replace("+00:00", "Z")
         names["local"] = moment.astimezone(self._zone).strftime(self._recipe.local)
-        first: MappedChannel = row.channels[places[0]]
+        first: MappedChannel = row.channels[indexes[0]]
         names["node"], names["device"] = first.node, first.device
-        values = {row.channels[place].name: self._told(row.channels[place], row.values[place]) for place in places}
+        values = {
+            row.channels[column].name: self._converted(row.channels[column], row.values[column]) for column in indexes
+        }
         names["values"] = values
         names["pairs"] = "{" + ",".join(f"{name}:{_text(value)}" for name, value in values.items()) + "}"
         names.update({VALUE + name: value for name, value in values.items()})
@@ -124,7 +126,7 @@ class Composer:
             names.update(channel=first.channel, name=first.name, unit=first.unit, value=values[first.name])
         return names
 
-    def _told(self, mapped: MappedChannel, value: Value) -> Value:
+    def _converted(self, mapped: MappedChannel, value: Value) -> Value:
         if isinstance(value, str | bool):
             return value
         if self._recipe.fahrenheit:
@@ -152,7 +154,7 @@ class Composer:
 
 
 def check(recipe: Recipe, variables: Sequence[str]) -> None:
-    """Raise ValueError, beginning with the option, if a template has names that nobody knows."""
+    """Raise ValueError, beginning with the option, if a template has unknown names."""
     by_row = (*BY_ROW, *variables)
     known = (*by_row, *(("items",) if recipe.send == "batch" else BY_CHANNEL if recipe.send == "channel" else ()))
     for option, template in recipe._asdict().items():
@@ -173,25 +175,25 @@ def _safe_header(text: str) -> str:
 
 def _fields(template: Mapping[str, str], names: Names) -> dict[str, str]:
     """Fill each field; those that need a channel without a value are left out."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for key, text in template.items():
         try:
-            found[key] = templates.filled(text, names)
+            fields[key] = templates.filled(text, names)
         except Missing:
             continue
-    return found
+    return fields
 
 
 def _tree(template: Any, names: Names) -> Any:
     """Build JSON; members that need a channel without a value are left out."""
     if isinstance(template, dict):
-        found = {}
+        tree = {}
         for key, value in template.items():
             try:
-                found[key] = _tree(value, names)
+                tree[key] = _tree(value, names)
             except Missing:
                 continue
-        return found
+        return tree
     if isinstance(template, list):
         return [_tree(value, names) for value in template]
     if isinstance(template, str):

@@ -19,7 +19,7 @@ MOST_ROWS, MOST_ROWS_OF_A_BATCH = 100, 500
 class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     """A target of kind "http".
 
-    `variables` are names for templates that nobody is shown. An answer is a success if its
+    `variables` are names for templates; their values are never shown. An answer is a success if its
     status is among `success_codes` (any 2xx if that is empty) and `success_pattern` is found in its body; if
     `reject_pattern` is found there, the rows are set aside.
     """
@@ -120,7 +120,7 @@ class Http:
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Send requests until one fails for now; rows that are refused are noted on the way."""
         wrong: dict[int, str] = {}
-        said = "nothing to send"
+        summary = "nothing to send"
         for request in self._composer.requests(rows, wrong):
             done = 0 if self._whole else request.rows - 1
             try:
@@ -128,7 +128,7 @@ class Http:
                     request.method, request.url, request.body, {**self._basic, **request.headers}
                 )
                 self._judge(response)
-                said = response.summary()
+                summary = response.summary()
             except TryLater as error:
                 error.done = min([done, *wrong])
                 raise
@@ -138,7 +138,7 @@ class Http:
                 wrong[request.rows - 1] = str(error)
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
-        return Answer(said)
+        return Answer(summary)
 
     def close(self) -> None:
         """Close the connection."""

@@ -39,11 +39,19 @@ class BrokerSession:
     """A connection that is never renewed: paho would send on its own what the engine sends again."""
 
     def __init__(
-        self, address: tuple[str, int], client: str, version: str, timeout: float, context: ssl.SSLContext | None
+        self,
+        address: tuple[str, int],
+        client: str,
+        version: str,
+        context: ssl.SSLContext | None,
+        *,
+        timeout: float,
+        acknowledgement_timeout: float,
     ) -> None:
-        """`timeout` is in seconds for the connection, and then for every acknowledgement after the one before."""
+        """`timeout` is in seconds for the connection, the other one for every acknowledgement after the one before."""
         self._address = address
         self._timeout = timeout
+        self._acknowledgement_timeout = acknowledgement_timeout
         self._changed = threading.Condition()
         self._answer: ReasonCode | None = None
         self._lost = ""
@@ -65,7 +73,7 @@ class BrokerSession:
         self._client.on_publish = self._on_publish
 
     def entered(self, user: str, password: str) -> "BrokerSession":
-        """Connect and return this session; raise TryLater if the broker is away or lets nobody in."""
+        """Connect and return this session; raise TryLater if the broker is away or refuses the user."""
         host, port = self._address
         if user:
             self._client.username_pw_set(user, password or None)
@@ -99,7 +107,7 @@ class BrokerSession:
     def _publish(
         self, messages: Sequence[tuple[str, bytes]], part: range, bad: dict[int, tuple[Verdict, str]], *, retain: bool
     ) -> None:
-        places: dict[int, int] = {}
+        indexes: dict[int, int] = {}
         with self._changed:
             self._acknowledged.clear()
         for at in part:
@@ -113,10 +121,10 @@ class BrokerSession:
             sent = self._client.publish(topic, payload, 1, retain)
             if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose(f"the connection broke: {error_string(sent.rc)}")
-            places[sent.mid] = at
-        self._wait(set(places))
+            indexes[sent.mid] = at
+        self._wait(set(indexes))
         with self._changed:
-            reasons = {places[mid]: reason for mid, reason in self._acknowledged.items() if mid in places}
+            reasons = {indexes[mid]: reason for mid, reason in self._acknowledged.items() if mid in indexes}
         for at in part:
             if at in bad:
                 continue
@@ -140,7 +148,7 @@ class BrokerSession:
             while not self._lost and not wanted <= self._acknowledged.keys():
                 if len(self._acknowledged) != count:
                     count = len(self._acknowledged)
-                    end = monotonic() + self._timeout
+                    end = monotonic() + self._acknowledgement_timeout
                 left = end - monotonic()
                 if left <= 0:
                     self._lost = "no acknowledgement in time"

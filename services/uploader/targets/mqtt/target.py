@@ -16,7 +16,7 @@ from services.uploader.targets.mqtt.session import BrokerSession, Verdict
 from services.uploader.targets.shared.numbers import number
 
 MOST_ROWS = 500
-PLACE = ("node", "device", "channel", "name", "unit")
+TOPIC_FIELDS = ("node", "device", "channel", "name", "unit")
 TOPIC_BYTES = 65_535
 WILDCARDS = re.compile(r"[+#\x00]")
 
@@ -52,10 +52,10 @@ class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only
             raise ValueError("user: it is empty, and there is a password")
         if self.certificate_key and not self.certificate:
             raise ValueError("certificate: it is empty, and there is a key for it")
-        templates.check("topic", self.topic, PLACE if self.format == "value" else PLACE[:2])
+        templates.check("topic", self.topic, TOPIC_FIELDS if self.format == "value" else TOPIC_FIELDS[:2])
         if not self.topic or WILDCARDS.search(self.topic):
             raise ValueError(f"topic: {self.topic!r} is not a topic to publish to")
-        templates.check("payload", self.payload, (*PLACE, "value", "time"))
+        templates.check("payload", self.payload, (*TOPIC_FIELDS, "value", "time"))
         self.context()
 
     def context(self) -> ssl.SSLContext | None:
@@ -123,7 +123,12 @@ class Broker:
         if self._session is None:
             options = self._options
             self._session = BrokerSession(
-                options.address, self._client, options.version, options.timeout, options.context()
+                options.address,
+                self._client,
+                options.version,
+                options.context(),
+                timeout=options.timeout,
+                acknowledgement_timeout=options.timeout,
             ).entered(options.user, options.password)
         return self._session
 
@@ -139,21 +144,21 @@ class Broker:
                 if self._options.format == "json":
                     yield Message(topic, msgspec.json.encode({"time": number(row.time), **body}))
                 else:
-                    texts = (told if isinstance(told, str) else f"{number(told)}" for told in body.values())
+                    texts = (one if isinstance(one, str) else f"{number(one)}" for one in body.values())
                     yield Message(topic, ",".join(texts).encode())
             return
         for mapped, value in zip(row.channels, row.values, strict=True):
-            told = value if isinstance(value, str) else number(value)
-            values = {**_place(mapped), "value": told, "time": number(row.time)}
+            converted = value if isinstance(value, str) else number(value)
+            values = {**_fields_of(mapped), "value": converted, "time": number(row.time)}
             yield Message(self._topic(mapped), templates.filled(self._options.payload, values).encode())
 
     def _topic(self, mapped: MappedChannel) -> str:
-        topic = templates.filled(self._options.topic, _place(mapped))
+        topic = templates.filled(self._options.topic, _fields_of(mapped))
         if not topic or WILDCARDS.search(topic) or len(topic.encode()) > TOPIC_BYTES:
             raise ValueError(f"{topic[:100]!r} is not a topic to publish to")
         return topic
 
 
-def _place(mapped: MappedChannel) -> dict[str, str]:
+def _fields_of(mapped: MappedChannel) -> dict[str, str]:
     node, device, channel, unit, _, name = mapped
     return {"node": node, "device": device, "channel": channel, "name": name, "unit": unit}

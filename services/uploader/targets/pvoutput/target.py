@@ -35,7 +35,7 @@ class Options(TargetOptions, frozen=True, tag="pvoutput", kw_only=True):
     ca: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what PVOutput cannot be told."""
+        """Refuse what PVOutput does not take."""
         super().__post_init__()
         check_url("url", self.url)
         if not re.fullmatch(r"[!-~]+", self.key):
@@ -82,16 +82,16 @@ class PVOutput:
                 entries.append(self._fields.entry(index, row))
             except (ValueError, OverflowError, OSError) as error:
                 wrong[index] = str(error)
-        said = "no row with energy or power"
+        summary = "no row with energy or power"
         for part in self._parts([entry for entry in entries if entry.is_complete()]):
             try:
-                said = self._send(part, wrong)
+                summary = self._send(part, wrong)
             except TryLater as error:
-                error.done = min([part[0].place, *wrong])
+                error.done = min([part[0].row, *wrong])
                 raise
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
-        return Answer(said, self._pause())
+        return Answer(summary, self._pause())
 
     def newest(self) -> float | None:
         """Return the time of the last status of the system."""
@@ -163,11 +163,11 @@ class PVOutput:
             raise TryLater(f"not an answer to a batch: {response.summary()}")
         for entry in part:
             if not added.get(entry.key):
-                wrong[entry.place] = f"{entry.key}: not added" if entry.key in added else f"{entry.key}: not confirmed"
+                wrong[entry.row] = f"{entry.key}: not added" if entry.key in added else f"{entry.key}: not confirmed"
         return response.summary()
 
     def _mended(self, part: list[Entry], text: str, response: HttpResponse, wrong: dict[int, str]) -> str:
-        """Take out what PVOutput does not like in a batch, and send the rest; raise Refused if nobody knows what it is."""
+        """Take out what PVOutput does not like in a batch, and send the rest; raise Refused if it is unknown what that is."""
         if "Load in progress" in text:
             raise TryLater(response.summary(), after=BUSY)
         now = datetime.fromtimestamp(time(), self._zone)
@@ -189,21 +189,23 @@ class PVOutput:
             bad = part
         elif not bad:
             raise Refused(response.summary())
-        wrong.update({entry.place: f"{entry.key}: {response.summary()}" for entry in bad})
-        rest = [entry for entry in part if entry.place not in wrong]
+        wrong.update({entry.row: f"{entry.key}: {response.summary()}" for entry in bad})
+        rest = [entry for entry in part if entry.row not in wrong]
         return self._send(rest, wrong) if rest else response.summary()
 
     def _night(self, part: list[Entry]) -> set[int]:
         """Return which rows have generation while the sun is down, as far as PVOutput knows where the system is."""
-        if self._system is None or self._system.place is None:
+        if self._system is None or self._system.location is None:
             return set()
-        place = self._system.place
-        return {entry.place for entry in part if entry.values.get(2) and elevation(entry.local.timestamp(), *place) < 0}
+        location = self._system.location
+        return {
+            entry.row for entry in part if entry.values.get(2) and elevation(entry.local.timestamp(), *location) < 0
+        }
 
     def _darkened(self, part: list[Entry], night: set[int], response: HttpResponse, wrong: dict[int, str]) -> str:
         """Send a batch again, without generation at night; set aside the rows of which nothing is left."""
-        dark = [entry.without(1, 2) if entry.place in night else entry for entry in part]
-        wrong.update({entry.place: f"{entry.key}: {response.summary()}" for entry in dark if not entry.is_complete()})
+        dark = [entry.without(1, 2) if entry.row in night else entry for entry in part]
+        wrong.update({entry.row: f"{entry.key}: {response.summary()}" for entry in dark if not entry.is_complete()})
         rest = [entry for entry in dark if entry.is_complete()]
         return self._send(rest, wrong) if rest else response.summary()
 
@@ -232,7 +234,7 @@ class PVOutput:
         return max(0.0, self._rate.reset - time())
 
     def _check(self, response: HttpResponse) -> None:
-        """Return if a request was carried out; raise TryLater, for nothing is said about rows."""
+        """Return if a request was carried out; raise TryLater, for the response is not about rows."""
         if response.status == 403 and "Exceeded" in response.summary():
             raise TryLater(response.summary(), after=self._pause() or RESET_UNKNOWN)
         if "Load in progress" in response.summary():

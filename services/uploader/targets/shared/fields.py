@@ -16,7 +16,7 @@ def select(options: TargetOptions, fields: Collection[str]) -> None:
     """
     for name in options.names.values():
         if name not in fields:
-            raise ValueError(f"names: {name!r} is none of {', '.join(fields)}")
+            raise ValueError(f"names: {name!r} is not one of {', '.join(fields)}")
     if options.name_template:
         return
     if not options.names:

@@ -78,7 +78,7 @@ class HttpClient:
     ) -> HttpResponse:
         """Send one request and return the answer, whatever its status; raise TryLater if none comes.
 
-        Redirections are answers as well: whoever follows them sends its password somewhere else.
+        Redirections are answers as well: a client that follows them sends its password elsewhere.
         """
         parts = urlsplit(url)
         path = parts.path or "/"
@@ -101,7 +101,7 @@ class HttpClient:
         return response
 
     def close(self) -> None:
-        """Let go of the connection; the next request makes a new one."""
+        """Close the connection; the next request makes a new one."""
         if self._connection is not None:
             self._connection.close()
         self._connection = self._server = None
@@ -118,7 +118,7 @@ class HttpClient:
         return self._connection
 
     def _is_stale(self) -> bool:
-        """Whether the server closed the connection: a request on it would fail, and nobody would know whether it arrived."""
+        """Whether the server closed the connection: a request on it would fail, and might have arrived or not."""
         if self._connection is None or self._connection.sock is None:
             return False
         with suppress(OSError, ValueError):

@@ -16,10 +16,10 @@ from heliograph import line_protocol
 from heliograph.messages import Value
 from heliograph.series_patterns import matches
 from services.uploader import templates
-from services.uploader.options import PLACE
+from services.uploader.options import CHANNEL_FIELDS
 from services.uploader.target import MappedChannel, Row
 
-TEMPLATE_NAMES = (*PLACE, "name")
+TEMPLATE_NAMES = (*CHANNEL_FIELDS, "name")
 MOST_LAYOUTS = 10_000
 _encode = msgspec.json.Encoder().encode
 
@@ -37,8 +37,8 @@ class LineTemplate(NamedTuple):
 
     form: bytes
     fields: tuple[LineField, ...]
-    places: tuple[int, ...]
-    special: dict[int, Callable[[Value], bytes]]  # how to write the value at a place
+    indexes: tuple[int, ...]
+    special: dict[int, Callable[[Value], bytes]]  # how to write the value at a index
 
 
 class Names:
@@ -78,7 +78,7 @@ class LineWriter:
     def body(self, rows: Iterable[Row]) -> bytes:
         """Return all lines of many rows, each with its end."""
         scale = self._scale
-        found: list[bytes] = []
+        parts: list[bytes] = []
         for channels, alike in groupby(rows, itemgetter(1)):
             lines = self.lines(channels)
             if len(lines) == 1 and not lines[0].special:
@@ -88,27 +88,27 @@ class LineWriter:
                     numbers.append(round(time * scale))
                 # far faster than repr(), with the same digits
                 texts = _encode(numbers)[1:-1].split(b",")
-                found.append(lines[0].form * (len(texts) // (len(channels) + 1)) % tuple(texts))
+                parts.append(lines[0].form * (len(texts) // (len(channels) + 1)) % tuple(texts))
             else:
-                found += (line for row in alike for line in self._row(row, ()))
-        return b"".join(found)
+                parts += (line for row in alike for line in self._row(row, ()))
+        return b"".join(parts)
 
     def lines(self, channels: tuple[MappedChannel, ...]) -> list[LineTemplate]:
         """Return what the lines of rows with these channels have in common."""
         if self._last[0] is channels:
             return self._last[1]
-        found = self._layouts.get(channels)
-        if found is None:
+        lines = self._layouts.get(channels)
+        if lines is None:
             groups: dict[tuple[object, ...], list[tuple[int, LineField]]] = {}
-            for place, mapped in enumerate(channels):
+            for index, mapped in enumerate(channels):
                 field = self._names.field(mapped)
-                groups.setdefault((field.measurement, field.tags), []).append((place, field))
-            found = [self._line(group, channels) for group in groups.values()]
+                groups.setdefault((field.measurement, field.tags), []).append((index, field))
+            lines = [self._line(group, channels) for group in groups.values()]
             if len(self._layouts) >= MOST_LAYOUTS:
                 self._layouts.clear()
-            self._layouts[channels] = found
-        self._last = (channels, found)
-        return found
+            self._layouts[channels] = lines
+        self._last = (channels, lines)
+        return lines
 
     def _row(self, row: Row, without: Collection[tuple[str, str]]) -> list[bytes]:
         at = b"%d" % round(row.time * self._scale)
@@ -122,8 +122,8 @@ class LineWriter:
     ) -> LineTemplate | None:
         """Return a line without some fields, None if there are no others."""
         group = [
-            (place, field)
-            for place, field in zip(line.places, line.fields, strict=True)
+            (index, field)
+            for index, field in zip(line.indexes, line.fields, strict=True)
             if (field.measurement, field.name) not in without
         ]
         return self._line(group, channels) if group else None
@@ -132,24 +132,24 @@ class LineWriter:
         measurement, tags, _ = group[0][1]
         special: dict[int, Callable[[Value], bytes]] = {}
         parts: list[str] = []
-        for place, field in group:
-            mapped = channels[place]
+        for index, field in group:
+            mapped = channels[index]
             if mapped.kind == "text":
-                special[place] = _string
+                special[index] = _string
             elif self._names.is_integer(mapped):
-                special[place] = _integer
+                special[index] = _integer
             elif mapped.kind == "state":
-                special[place] = _float
+                special[index] = _float
             parts.append(f"{_literal(line_protocol.name(field.name))}=%b")
         head = _literal(line_protocol.head(measurement, dict(tags)))
         fields = tuple(field for _, field in group)
         form = f"{head} {','.join(parts)} %b\n".encode()
-        return LineTemplate(form, fields, tuple(place for place, _ in group), special)
+        return LineTemplate(form, fields, tuple(index for index, _ in group), special)
 
 
 def _written(line: LineTemplate, values: Sequence[Value]) -> list[bytes]:
     special = line.special
-    return [special.get(place, _float)(values[place]) for place in line.places]
+    return [special.get(index, _float)(values[index]) for index in line.indexes]
 
 
 def _string(value: Value) -> bytes:
