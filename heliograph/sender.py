@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from heliograph.backoff import Backoff, steady
 from heliograph.messages import Block, Watermark
 from heliograph.outbox import Outbox, OutboxReader
 from heliograph.segment import Record
@@ -85,7 +86,8 @@ class Sender:
         self._progress = now()
         self._rewound = -math.inf
         self._commit_seconds = 0.0
-        self._timeout = SHORTEST_TIMEOUT_SECONDS
+        self._timeouts = Backoff(SHORTEST_TIMEOUT_SECONDS, LONGEST_TIMEOUT_SECONDS, steady)
+        self._timeout = self._timeouts.next()
         self._window = WINDOW
         self.resent = 0
         self.unstamped = 0
@@ -138,7 +140,8 @@ class Sender:
         self._commit_seconds = mark.seconds
         self._window = WINDOW
         if mark.committed > self.committed or restarted:
-            self._timeout = self._shortest_timeout()
+            self._timeouts = Backoff(self._shortest_timeout(), LONGEST_TIMEOUT_SECONDS, steady)
+            self._timeout = self._timeouts.next()
             self._progress = now
             self.committed = mark.committed
             self._outbox.trim(self.epoch, mark.committed)
@@ -157,7 +160,7 @@ class Sender:
         if now < self._wait_until:
             return self._wait_until - now
         if self.sent > self.committed and now - self._progress > self._timeout:
-            self._timeout = min(self._timeout * 2, LONGEST_TIMEOUT_SECONDS)
+            self._timeout = self._timeouts.next()
             self._progress = now
             self._window = 1
             self._rewind(self.committed + 1)
