@@ -142,7 +142,7 @@ def test_a_float_that_is_nan_is_set_aside_where_all_can_see(
         broker.start()
         wait_for(lambda: recorder.status.get("set_aside"))
     bad = recorder.status["set_aside"][-1]
-    assert (bad["where"], bad["why"]) == ("meter", "nan is not a value")
+    assert (bad["where"], bad["why"]) == ("meter", "not a finite number")
     assert bad["what"].startswith("power")
 
 
