@@ -9,7 +9,7 @@ STABLE_SECONDS = 1.0  # a connection that lives longer than this, and than the w
 
 
 class Backoff:
-    """How long to wait before the next attempt: twice as long as the last time, or as short as at first after a good connection."""
+    """How long to wait before the next attempt: twice as long as the last time, and short again after a good connection."""
 
     def __init__(self, jitter: Callable[[float, float], float] = random.uniform) -> None:
         self._jitter = jitter

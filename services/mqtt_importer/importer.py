@@ -10,8 +10,8 @@ from heliograph.bus import Message
 from heliograph.service import Service
 from services.mqtt_importer.commands import CommandForwarder
 from services.mqtt_importer.connection import BrokerConnection
+from services.mqtt_importer.device_names import DeviceNames
 from services.mqtt_importer.message_queue import OWN_BROKER, MessageQueue, ReceivedMessage
-from services.mqtt_importer.naming import DeviceNames
 from services.mqtt_importer.options import MqttImporter
 from services.mqtt_importer.parsing import topic_filters
 from services.mqtt_importer.reader import MqttReader

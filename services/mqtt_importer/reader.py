@@ -6,9 +6,9 @@ from heliograph.names import Rule
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.mqtt_importer.commands import CommandForwarder
+from services.mqtt_importer.device_names import DeviceNames
 from services.mqtt_importer.devices import ImportedDevice
 from services.mqtt_importer.message_queue import OWN_BROKER, ReceivedMessage
-from services.mqtt_importer.naming import DeviceNames
 from services.mqtt_importer.parsing import payloads, timestamps
 from services.mqtt_importer.parsing.parsed import Ignored, NotUnderstood, ParsedMessage
 from services.mqtt_importer.routing import Route, Router, UnknownTopics

@@ -17,7 +17,7 @@ from heliograph.config import Broker
 from heliograph.errors import ConfigError
 from heliograph.filters import Deadband, Spikes, Stuck
 from heliograph.messages import Block, Channel, Info, Kind, Value
-from heliograph.outbox import Outbox, Reader
+from heliograph.outbox import Outbox, OutboxReader
 from heliograph.pending import Pending
 from heliograph.producer import Producer
 from heliograph.quality import Quality
@@ -392,7 +392,7 @@ class Rig:
 
     def kept(self) -> list[tuple[float, dict[str, Value]]]:
         outbox = Outbox(self.folder, self.clock.boot)
-        reader = Reader(outbox)
+        reader = OutboxReader(outbox)
         found = []
         while record := reader.peek():
             for block in msgspec.json.decode(record.payload, type=list[Block]):

@@ -178,7 +178,7 @@ def test_a_mistake_in_the_changed_file_is_said_and_the_old_settings_stay(
 
 
 def test_the_simulated_board_is_set_and_heard(start: Start, watcher: Watcher, eventually: Wait) -> None:
-    with simulator.run(simulator.Options(radio_seconds=0.2)) as site:
+    with simulator.run(simulator.SimulatorOptions(radio_seconds=0.2)) as site:
         wanted = "[serial_bridge.ports.radio]\ngroup = 100\nbase_id = 7\nfrequency = 868\nquiet = 'off'\n"
         node = (
             '[serial_bridge.nodes.10]\nname = "emontx"\ndatacodes = ["h","h","h","h","h","h","h","h","h","h","h","L"]\n'

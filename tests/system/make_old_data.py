@@ -20,7 +20,7 @@ from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.messages import Block
 from heliograph.segment import Segment
-from heliograph.sender import Held, _stamped
+from heliograph.sender import UnstampedFrame, stamped
 from tests.conftest import ROOT, LocalBroker, Processes, free_port
 from tests.stored import contents, points, yearly
 from tests.system.old_site import BAD, PRODUCERS, OldSite, Receiver, receiving
@@ -200,9 +200,9 @@ def waiting(data: Path) -> dict[str, list[list[Any]]]:
             with segment.open() as file:
                 while record := segment.record(file):
                     if record.payload.startswith(b"{"):
-                        held = msgspec.json.decode(record.payload, type=Held)
+                        held = msgspec.json.decode(record.payload, type=UnstampedFrame)
                         booted = json.loads(boots.read_text())[held.boot]
-                        blocks = [_stamped(block, booted) for block in held.blocks]
+                        blocks = [stamped(block, booted) for block in held.blocks]
                     else:
                         blocks = msgspec.json.decode(record.payload, type=list[Block])
                     for block in blocks:
