@@ -35,11 +35,11 @@ def with_port(port: str, folder: Path) -> LineOptions:
     ],
 )
 def test_a_port_is_a_path_or_a_host(tmp_path: Path, port: str, framing: str, host: tuple[str, int]) -> None:
-    found = with_port(port, tmp_path)
-    assert (found.framing, found.host) == (framing, host)
+    options = with_port(port, tmp_path)
+    assert (options.framing, options.host) == (framing, host)
 
 
-def test_a_line_runs_at_the_speed_its_devices_are_delivered_with(
+def test_a_line_has_the_baud_rate_of_the_factory_settings(
     tmp_path: Path,
 ) -> None:
     tracer = DEVICE.replace("eastron_sdm120", "epever_tracer")
