@@ -100,7 +100,7 @@ def test_a_dead_device_of_five_costs_the_others_nothing(pollers: Starter, record
         units[3].fault = Fault()
         wait_for(lambda: recorder.last("m3") == "online")
         wait_for(lambda: recorder.of("m3"))
-    lines = [text for text in pollers.said().splitlines() if " m3: " in text]
+    lines = [text for text in pollers.output().splitlines() if " m3: " in text]
     assert [text.split("m3: ")[1].split(";")[0] for text in lines] == [
         "no response within 1.5 s",
         "answers again",
@@ -124,7 +124,7 @@ def test_what_a_device_does_not_have_is_found_out_once(pollers: Starter, recorde
     assert (0x00, 32) in once
     assert (0x156, 4) in once
     assert again == {(0x00, 2), (0x06, 2), (0x46, 4)}
-    assert pollers.said().count("does not support") == 1
+    assert pollers.output().count("does not support") == 1
 
 
 def test_a_float_that_is_nan_is_set_aside_where_all_can_see(
@@ -158,7 +158,7 @@ def test_a_line_that_comes_back_is_polled_again(pollers: Starter, recorder: Reco
             wait_for(lambda: recorder.of("meter"))
         wait_for(lambda: recorder.last("meter") == "offline")
     assert process.poll() is None
-    assert pollers.said().count("open again") == 2
+    assert pollers.output().count("open again") == 2
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -174,7 +174,7 @@ def test_a_signal_ends_it_cleanly_even_while_a_device_is_silent(
         process.send_signal(number)
         assert process.wait(timeout=30) == 0
     wait_for(lambda: recorder.status.get("state") == "offline")
-    assert "Traceback" not in pollers.said()
+    assert "Traceback" not in pollers.output()
 
 
 @pytest.mark.parametrize(
