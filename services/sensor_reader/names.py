@@ -1,11 +1,6 @@
-"""Names that stay the same: after what a sensor is and where it is connected, never after the order it was found in."""
+"""Names that stay the same: after what a sensor is and where it is connected, never after the order in which it was found."""
 
-import re
-
-_OTHERS = re.compile(r"[^a-z0-9_-]+")
-_OTHERS_IN_CHANNELS = re.compile(r"[^a-z0-9]+")
-LONGEST = 63
-LONGEST_CHANNEL = 64
+from heliograph import names
 
 
 def device(product: str, place: str) -> str:
@@ -15,13 +10,11 @@ def device(product: str, place: str) -> str:
         return what or "sensor"
     if not what or where.startswith((f"{what}_", f"{what}-")):
         return where
-    return f"{what}_{where}"[:LONGEST]
-
-
-def channel(text: str) -> str:
-    """Return a text as the name of a channel: `pm2.5` is `pm2_5`."""
-    return _OTHERS_IN_CHANNELS.sub("_", text.lower()).strip("_")[:LONGEST_CHANNEL]
+    return names.device(f"{what}_{where}")
 
 
 def _plain(text: str) -> str:
-    return _OTHERS.sub("_", text.lower()).strip("_-")[:LONGEST]
+    try:
+        return names.device(text)
+    except ValueError:  # nothing is left of it
+        return ""
