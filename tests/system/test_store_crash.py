@@ -210,9 +210,9 @@ def test_nothing_acknowledged_is_lost_when_the_power_is_cut(
             target = tmp_path / f"cut{cut}-{image}.img"
             device.copy(target)
             if image < images - 1:
-                device = devices.mounted(target)
-                written.check_opened(device.mount)
-                device.close()
+                copy = devices.mounted(target)
+                written.check_opened(copy.mount)
+                copy.close()
                 target.unlink()
                 written.go_on()
         assert written.end() == -signal.SIGKILL
