@@ -35,6 +35,7 @@ class ImportedDevice:
     ) -> None:
         self.source = source
         self.original_name = original_name
+        self.name = name
         self.info = Info(model, {}, source.interval, service)
         self.command_topics: dict[str, CommandTopic] = {}
         self.availability: Availability | None = None

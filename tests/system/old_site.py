@@ -244,7 +244,7 @@ class OldSite:
         """Run heliograph-store; storage has to be stopped."""
         command, *rest = arguments
         options = ("--data", str(self.data))
-        process = self._processes.start("services.storage.command", command, *rest, *options, **self.environment)
+        process = self._processes.start("services.storage.cli.main", command, *rest, *options, **self.environment)
         assert process.wait(timeout=60) == 0, arguments
 
     def import_files(self, times: Callable[[list[list[float]]], list[list[float]]]) -> None:

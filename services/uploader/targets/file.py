@@ -1,7 +1,22 @@
-"""Files: CSV, a value per line, or line protocol; a new one each day, month or year. The target to copy when writing a new one.
+"""Files of CSV, a value per line, or of line protocol; a new file each day, month or year.
 
-A batch is in the files as a whole or not at all, whatever happens: before it is written, their
-sizes are noted in a file of their own, to which they are cut after a crash.
+```toml
+[[uploader.targets]]
+name = "card"
+kind = "file"
+# folder = ""                             # data/uploader/NAME of the node; a target that is added while it runs has no other
+# format = "csv"                          # a value per line; "lines": line protocol
+# rotate = "day"                          # a file for each, in UTC; "month", "year"; "never": one for all
+# max_files = 0                           # so many of the newest files are kept; 0: all
+```
+
+Written: `NAME-2026-01-31.csv` (`.lp`), each batch as a whole or not at all: before it begins, the sizes of the files are noted in
+a file of their own, to which they are cut after a crash.
+
+| answer | rows |
+| --- | --- |
+| everything is on the disk | taken |
+| the disk refuses | kept |
 """
 
 import csv

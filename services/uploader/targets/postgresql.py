@@ -1,7 +1,27 @@
-"""PostgreSQL: one row of a table for each value, in one transaction for each batch.
+"""PostgreSQL: a row of a table for each value, in one transaction for each batch.
 
-The table is made if it is not there; one that is there needs a unique index over its columns
-for time, node, device, name and channel, as far as it has them.
+```toml
+[[uploader.targets]]
+name = "warehouse"
+kind = "postgresql"
+url = "postgresql://db.example:5432/energy?sslmode=require"
+user = "house"
+password = "file:/run/secrets/warehouse"
+# table = "readings"                      # or schema.table
+# create_table = true                     # if it is not there
+# times = "timestamp"                     # "seconds": since 1970, for a table that has numbers
+# columns = { node = "node", device = "device", name = "channel", time = "time", value = "value", text = "text" }
+```
+
+Sent: up to 5000 readings in one transaction (`COPY`, then `INSERT … ON CONFLICT DO UPDATE`): all or none, and sending them
+again changes nothing. An existing table needs a unique index over those of its columns that `columns` has for time, node,
+device, name and channel. Without a column for `text` texts are not sent; true is 1.
+
+| answer | rows |
+| --- | --- |
+| COMMIT | taken |
+| no connection, wrong password, no such database, table or column, missing rights or index, timeout, deadlock, full disk | kept |
+| SQLSTATE 22… (data), 23… (constraints), 54… (too large), a text with a NUL | halved until the row is found, which is set aside |
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,7 +1,33 @@
-"""ThingSpeak: bulk updates of one channel with fields 1 to 8.
+"""ThingSpeak, with bulk updates of one channel that has the fields 1 to 8.
 
-Facts: MathWorks' pages "Bulk-Write JSON Data", "Write Data", "Error Codes". A channel has one entry
-per second and no way to change one, so rows are averages of an interval.
+```toml
+[[uploader.targets]]
+name = "channel"
+kind = "thingspeak"
+channel = 990
+key = "WRITEKEY12345678"
+read_key = "READKEY123456789"             # of a private channel: to see which entries it has
+# url = "https://api.thingspeak.com"
+# interval = 60.0                         # seconds of an entry
+# paid = false
+# bulk = true                             # false: update.json, an entry at a time
+names = { "*/meter/power" = "field1", "*/meter/voltage" = "field2" }
+```
+
+Sent: averages, to `bulk_update.json` with up to 960 entries (14,400 paid) every 15 s, or to `update.json` every 15 s (1 s
+paid). An entry can be neither changed nor written twice, so before the first request, and after one whose answer was lost,
+`feeds.json` is asked which entries are there; without a key to a private channel they are sent again and become dead letters. So
+do points that arrive late for an entry that is written.
+
+| answer | rows |
+| --- | --- |
+| 202 `{"success":true}`; `update.json`: the entry | taken |
+| 429; `0` with status 200 | kept, again after 15 s |
+| 400 (a time that exists already) | halved until the row is found, which is set aside |
+| 401, 402 (allowance used up), 404, 409, 5xx | kept |
+| 413 | sent again in smaller batches |
+
+Facts: MathWorks' pages "Bulk-Write JSON Data", "Write Data", "Error Codes".
 """
 
 import re

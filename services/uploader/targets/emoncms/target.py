@@ -1,8 +1,4 @@
-"""Emoncms, as emonHub and IoTaWatt send to it: input/bulk, oldest first.
-
-Facts: emoncms Modules/input (input_methods.php, docs/input_encrypted.md), emonHub's
-EmonHubEmoncmsHTTPInterfacer, IoTaWatt's Emoncms_uploader.
-"""
+"""The target: bulks of inputs, and what the answers mean for rows."""
 
 import re
 import zlib

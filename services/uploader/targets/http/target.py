@@ -1,4 +1,4 @@
-"""Any HTTP server: what is sent is described by templates, or by a preset for a known kind of server."""
+"""The target: requests made by a recipe, and what the answers mean for rows."""
 
 import re
 from collections.abc import Mapping, Sequence

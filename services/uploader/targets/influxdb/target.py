@@ -1,7 +1,4 @@
-"""InfluxDB, versions 1 to 3, and whatever takes the same requests, such as VictoriaMetrics.
-
-Facts: docs.influxdata.com, "Write data with the InfluxDB API" of v1 and v2, "Use the v3 write_lp API".
-"""
+"""The target: line protocol for a database or bucket, and what its answers mean for rows."""
 
 import gzip
 import ipaddress

@@ -1,7 +1,4 @@
-"""Another MQTT broker: a row is taken when the broker has acknowledged all its messages (QoS 1).
-
-MQTT 5 tells why it refuses a message; a 3.1.1 broker acknowledges what it throws away.
-"""
+"""The target: messages for rows; MQTT 5 reports why a broker refuses one."""
 
 import re
 import ssl

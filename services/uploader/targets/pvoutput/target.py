@@ -1,8 +1,4 @@
-"""PVOutput (service/r2), in batches of statuses.
-
-Facts: PVOutput's API specification, IoTaWatt's PVoutput_uploader. The stamp of a row is the start of
-its interval, its energies are those at the end of it.
-"""
+"""The target: batches that stay within a local day, and what the answers mean for rows."""
 
 import re
 from collections.abc import Mapping, Sequence
