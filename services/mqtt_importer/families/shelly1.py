@@ -2,7 +2,7 @@
 
 Topics: shelly-api-docs.shelly.cloud/gen1 (MQTT, and the MQTT section of every device):
 relay and roller energy is in watt-minutes, that of an emeter in Wh (`total`).
-`topic` of the source stands in the place of `shellies`.
+`topic` of the source replaces `shellies`.
 """
 
 from collections.abc import Callable
