@@ -13,7 +13,7 @@ from heliograph.store.interface import Series
 from services.api import queries
 from services.api.errors import Refused
 from services.api.live import Feed, Newest
-from services.storage.export_command import matching
+from services.storage.cli.export import matching
 from services.uploader.engine.selection import Selection
 from services.uploader.options import TargetOptions
 

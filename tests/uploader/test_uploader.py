@@ -47,7 +47,7 @@ class Node:
         return self._processes.start("services.uploader", str(self.folder / "config.toml"))
 
     def log(self) -> str:
-        return self._processes.said()
+        return self._processes.output()
 
     def write(self, count: int) -> None:
         """Have so many more readings arrive, a second apart."""
@@ -264,13 +264,13 @@ def test_a_poisoned_value_is_shown_repaired_and_replayed(node: Node, influx: Inf
 def test_a_wrong_target_is_one_line_and_exit_code_1(node: Node, processes: Processes) -> None:
     node.configure('kind = "influxdb"\nname = "influx"\nurl = "http://h"\nbucket = "b"\nrow = 5\n')
     assert node.start().wait(60) == 1
-    assert "[uploader]: targets.influx: no such option: row" in processes.said()
+    assert "[uploader]: targets.influx: no such option: row" in processes.output()
 
 
 def test_the_former_name_of_an_option_is_an_error_that_says_the_present_one(node: Node, processes: Processes) -> None:
     node.configure('kind = "file"\nname = "card"\nkeep = 5\n')
     assert node.start().wait(60) == 1
-    assert "[uploader]: targets.card: no such option: keep; it is now max_files" in processes.said()
+    assert "[uploader]: targets.card: no such option: keep; it is now max_files" in processes.output()
 
 
 def test_the_same_from_the_command_line(node: Node, influx: Influx, eventually: Eventually) -> None:

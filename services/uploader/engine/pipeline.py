@@ -142,13 +142,13 @@ class Pipeline:
         if result.pause:
             session.rate_limit.pause(time.monotonic(), result.pause)
         if not result.retry:
-            self._backoff = Backoff()
+            self._backoff.reset()
         return result
 
     def _wait(self, error: TryLater) -> float:
         """Let no request begin for as long as the target asks, or longer each time; never for good."""
         now = self._now()
-        wait = max(self._backoff.after(0.0), error.after or 0.0)
+        wait = max(self._backoff.next(), error.after or 0.0)
         self._status.failed(now, self._redact(str(error)), now + wait)
         self._opened().rate_limit.pause(time.monotonic(), wait)
         return min(wait, IDLE_SECONDS)
