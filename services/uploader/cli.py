@@ -197,7 +197,7 @@ def _formatted(time: float) -> str:
 
 @contextmanager
 def _asking(path: Path | None) -> Iterator[Ask]:
-    """Connect to the node's broker, and yield what asks the uploader; every mistake ends the command in one sentence."""
+    """Connect to the node's broker, and yield a function that sends requests to the uploader; every error ends the command with one sentence."""
     path = path or next((choice for choice in CONFIGS if choice.exists()), None)
     if path is None:
         raise click.UsageError("no config.toml in this folder: name it with --config")

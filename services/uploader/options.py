@@ -16,7 +16,7 @@ from services.uploader import templates
 from services.uploader.target import Target, TargetContext
 
 Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]  # never shown again: see secrets()
-CHANNEL_FIELDS = ("node", "device", "channel", "unit")  # what the names of channels can be made of
+CHANNEL_FIELDS = ("node", "device", "channel", "unit")  # the names in templates for the names of channels
 
 
 class TargetOptions(Config, frozen=True, tag_field="kind"):
@@ -59,7 +59,7 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
     LIVE_FIRST: ClassVar[bool] = True  # whether order = "live" is possible with this kind
 
     def __post_init__(self) -> None:
-        """Refuse what no target can be; a subclass calls `super().__post_init__()` first."""
+        """Refuse impossible options; a subclass calls `super().__post_init__()` first."""
         topics.name(self.name)
         for option, patterns in (("channels", self.channels), ("exclude", self.exclude), ("names", tuple(self.names))):
             for pattern in patterns:
@@ -94,7 +94,7 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
         raise NotImplementedError
 
     def zone(self) -> ZoneInfo:
-        """Return the time zone of days and of `from`; raise ValueError if there is none such."""
+        """Return the time zone of days and of `from`; raise ValueError if it is unknown."""
         try:
             return ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):

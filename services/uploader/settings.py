@@ -9,7 +9,7 @@ from services.uploader.targets import parse_options
 
 
 class Uploader(Config, frozen=True):
-    """The [uploader] section: what a target is made of depends on its kind, see `parsed`."""
+    """The [uploader] section: the options of a target depend on its type, see `parsed`."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {"store": "[node] store"}
 

@@ -17,8 +17,8 @@ from services.uploader.engine.source import ChannelMap, RowPage
 from services.uploader.options import TargetOptions
 from services.uploader.target import MappedChannel, Row
 
-MOST_INTERVALS = 720  # looked at together
-LIVE_INTERVALS = 10  # so many behind the newest one, a backlog begins
+MOST_INTERVALS = 720  # read together
+LIVE_INTERVALS = 10  # so many behind the newest one, the backlog ends
 PAGE_POINTS = 20_000
 ARRIVALS = 5_000
 GAP_SECONDS = GAP / 1000
@@ -63,7 +63,7 @@ class IntervalSource:
         return RowPage(after, edges[-1], rows)
 
     def beginning(self, start: float) -> float:
-        """Return where the first interval begins that holds what was measured since a time."""
+        """Return where the first interval begins that has readings since a time."""
         extent = self._reader.extent()
         return self._floor(max(start, extent[0]) if extent else start)
 

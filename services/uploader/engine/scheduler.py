@@ -6,7 +6,7 @@ from services.uploader.engine.batch import Batch
 from services.uploader.engine.delivery_state import DeliveryState
 from services.uploader.engine.interval_source import IntervalSource
 from services.uploader.engine.prefetch import Prefetch
-from services.uploader.engine.progress import Progress
+from services.uploader.engine.progress import TargetProgress
 from services.uploader.engine.raw_source import RawSource
 from services.uploader.engine.source import ChannelMap, NewestCursor, RowSource
 from services.uploader.engine.state import StateFile
@@ -87,7 +87,7 @@ class Scheduler:
         else:
             floor = 0.0 if is_given else state.seen_cursor
             state.start_time = start
-        state.progress, state.late_intervals = Progress(floor), []
+        state.progress, state.late_intervals = TargetProgress(floor), []
         state.started, state.interval = True, self.interval
         self._has_begun = True
         self._open()

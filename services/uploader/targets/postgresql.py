@@ -69,7 +69,7 @@ class Options(TargetOptions, frozen=True, tag="postgresql", kw_only=True):
     RENAMED: ClassVar[Mapping[str, str]] = {"create": "create_table"}
 
     def __post_init__(self) -> None:
-        """Refuse what is no address of a database, and columns that do not make sense."""
+        """Refuse what is not the address of a database, and impossible columns."""
         super().__post_init__()
         check_url("url", self.url, ("postgresql", "postgres"))
         if not self.user:
@@ -107,7 +107,7 @@ class PostgreSQL:
         self._table = sql.Identifier(*options.table.split("."))
 
     def upload(self, rows: Sequence[Row]) -> Answer:
-        """Write all rows or none; a row that comes twice in a batch is what it was the last time."""
+        """Write all rows or none; of a row that is twice in a batch the last one counts."""
         wrong: dict[int, str] = {}
         lines: dict[tuple[object, ...], tuple[object, ...]] = {}
         for index, row in enumerate(rows):
@@ -174,7 +174,7 @@ class PostgreSQL:
         return lines
 
     def _plan(self, mapped: MappedChannel) -> tuple[tuple[str, ...], list[object]]:
-        """Return what a channel is known by, and its row with what is always the same in it."""
+        """Return the key of a channel, and its row with what is always the same in it."""
         fixed = mapped._asdict()
         return self._known_by(mapped), [fixed.get(field) for field in self._fields]
 
@@ -225,7 +225,7 @@ class PostgreSQL:
             )
 
     def _definition(self) -> sql.Composable:
-        """Return columns and key of a table that is to be made: what is asked for is a channel at a time."""
+        """Return columns and key of a new table: its queries are for a channel and a range of time."""
         times: LiteralString = "timestamptz" if self._options.times == "timestamp" else "double precision"
         columns = [
             sql.SQL("{} {}").format(
@@ -238,7 +238,7 @@ class PostgreSQL:
         return sql.SQL(", ").join([*columns, sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(key))])
 
     def _verdict(self, error: psycopg.Error) -> TryLater | Refused:
-        """Return what to raise for an error: only what the data are to blame for is refused."""
+        """Return what to raise for an error: Refused only for what the data cause."""
         state = error.sqlstate or ""
         message = " ".join((error.diag.message_primary or str(error)).split())
         if self._connection is not None and self._connection.broken:

@@ -67,7 +67,7 @@ class Options(TargetOptions, frozen=True, tag="thingspeak", kw_only=True):
     ca: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no channel has."""
+        """Refuse options that no channel has."""
         super().__post_init__()
         check_url("url", self.url)
         if not self.key:
@@ -87,7 +87,7 @@ class ThingSpeak:
     """Sends entries, each with a second of its own."""
 
     def __init__(self, options: Options) -> None:
-        """Take limits from the kind of account."""
+        """Take the limits of the account."""
         rows = (PAID_ROWS if options.paid else FREE_ROWS) if options.bulk else 1
         pace = BULK_PACE if options.bulk else PAID_PACE if options.paid else FREE_PACE
         self.limits = Limits(rows=rows, seconds=pace, interval=options.interval, overwrites=False)
@@ -97,9 +97,9 @@ class ThingSpeak:
         self._uncertain = True
 
     def upload(self, rows: Sequence[Row]) -> Answer:
-        """Send all rows in one request; raise Refused with those that hold what is no number or come twice.
+        """Send all rows in one request; raise Refused with those that are twice or hold what is not a number.
 
-        At the start, and after a request whose answer got lost, the channel is asked what is there already.
+        At the start, and after a request whose answer got lost, the channel is asked which entries it has.
         """
         wrong: dict[int, str] = {}
         entries: dict[int, dict[str, object]] = {}
@@ -125,7 +125,7 @@ class ThingSpeak:
         return Answer(summary)
 
     def newest(self) -> float | None:
-        """Return the time of the last entry of the channel; None if a private channel does not tell."""
+        """Return the time of the last entry of the channel; None if the channel is private."""
         response = self._read("feeds/last.json", {})
         if response is None or response.body.strip() in (b'"-1"', b"-1", b"", b"{}"):
             return None  # there is no entry yet
@@ -136,7 +136,7 @@ class ThingSpeak:
         self._web.close()
 
     def _there(self, seconds: Sequence[int]) -> set[int]:
-        """Return which of these seconds, in rising order, have an entry; none if the channel does not tell."""
+        """Return which of these seconds, in rising order, have an entry; an empty set if the channel is private."""
         seconds_there: set[int] = set()
         for at in range(0, len(seconds), MOST_READ):
             part = seconds[at : at + MOST_READ]
@@ -176,7 +176,7 @@ class ThingSpeak:
         return response.summary()
 
     def _judge(self, response: HttpResponse) -> None:
-        """Return if the entries were taken; ThingSpeak answers 0 with status 200 to what comes too fast."""
+        """Return if the entries were taken; ThingSpeak answers 0 with status 200 to requests that come too fast."""
         if response.status == 429:
             raise TryLater(response.summary(), after=response.after if response.after is not None else UNKNOWN_PAUSE)
         if response.status == 409:
@@ -193,7 +193,7 @@ class ThingSpeak:
 
 
 def _entry(row: Row) -> dict[str, object]:
-    """Return the fields of a row; raise ValueError for what is no number, or for two channels in one field."""
+    """Return the fields of a row; raise ValueError for a value that is not a number, or for two channels in one field."""
     by_field: dict[str, MappedChannel] = {}
     entry: dict[str, object] = {}
     for mapped, value in zip(row.channels, row.values, strict=True):
@@ -212,7 +212,7 @@ def _time(entry: Any) -> float:
 
 
 def _parsed(response: HttpResponse, find: Callable[[Any], T]) -> T:
-    """Return what is found in an answer; raise TryLater if it is not there."""
+    """Return what `find` makes of an answer's JSON; raise TryLater if that fails."""
     try:
         return find(msgspec.json.decode(response.body))
     except (msgspec.DecodeError, ValueError, TypeError, KeyError):

@@ -8,7 +8,7 @@ from heliograph.errors import ConfigError
 from services.uploader.engine import dead_letters, state
 from services.uploader.engine.dead_letters import DeadLetter, RejectedRow, edited
 from services.uploader.engine.delivery_state import DeliveryState
-from services.uploader.engine.progress import Progress
+from services.uploader.engine.progress import TargetProgress
 from services.uploader.engine.state import StateAway, StateFile
 from services.uploader.management import page
 from services.uploader.target import MappedChannel, Row
@@ -27,7 +27,11 @@ def kept(tmp_path: Path) -> Iterator[StateFile]:
 
 def test_what_is_known_of_a_target_is_there_after_a_restart(kept: StateFile, tmp_path: Path) -> None:
     known = DeliveryState(
-        started=True, progress=Progress(5, [(7, 9)]), late_intervals=[60.0], newest_by_device={"pi/meter": 3.0}, sent=4
+        started=True,
+        progress=TargetProgress(5, [(7, 9)]),
+        late_intervals=[60.0],
+        newest_by_device={"pi/meter": 3.0},
+        sent=4,
     )
     kept.save("influx", known, [RejectedRow(ROW, "bad")])
     kept.put("influx", {"kind": "influxdb", "token": "t"})

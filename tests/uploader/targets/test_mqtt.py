@@ -17,15 +17,15 @@ from scripts import tools
 from services.uploader.options import secrets
 from services.uploader.redacted_options import shown
 from services.uploader.target import Refused, Row, TryLater, newest_of
-from services.uploader.targets.mqtt.session import BrokerSession, Verdict
-from services.uploader.targets.mqtt.target import Broker, Options
+from services.uploader.targets.mqtt.session import BrokerSession, RetryVerdict
+from services.uploader.targets.mqtt.target import MqttTarget, Options
 from tests.conftest import LocalBroker
 from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.rows import START, mapped, row
 
 PASSWORD = "a-word-hard-to-guess"
 POWER, MODE = mapped("power"), mapped("mode", "", kind="text")
-Opened = Callable[..., Broker]
+Opened = Callable[..., MqttTarget]
 Eventually = Callable[[Callable[[], object]], Any]
 
 
@@ -72,8 +72,8 @@ def subscribers() -> Iterator[Callable[..., Subscriber]]:
 
 @pytest.fixture
 def opened(open_targets: OpenTargets) -> Opened:
-    def make(port: int, **options: object) -> Broker:
-        return open_targets.add(Broker, {"kind": "mqtt", "name": "m", "host": "127.0.0.1", "port": port, **options})
+    def make(port: int, **options: object) -> MqttTarget:
+        return open_targets.add(MqttTarget, {"kind": "mqtt", "name": "m", "host": "127.0.0.1", "port": port, **options})
 
     return make
 
@@ -175,7 +175,7 @@ def test_the_broker_may_come_back(
 def test_a_user_a_password_and_a_right_are_needed(
     guarded: LocalBroker, opened: Opened, subscribers: Callable[..., Subscriber], eventually: Eventually
 ) -> None:
-    with pytest.raises(TryLater, match="refuses us") as caught:
+    with pytest.raises(TryLater, match="refuses the client") as caught:
         opened(guarded.port, user="writer", password="wrong-password", topic="site/$name").upload(rows(1))
     assert "wrong-password" not in str(caught.value)
     subscriber = subscribers(guarded.port, "writer", PASSWORD)
@@ -283,7 +283,7 @@ def test_a_broker_that_falls_silent_has_not_accepted_the_rest() -> None:
         result = session.entered("", "").publish([("a", b"1")] * 10, retain=False)
         assert result.broken == "no acknowledgement in time"
         assert set(result.bad) >= set(range(3, 10))
-        assert {verdict for verdict, _ in result.bad.values()} == {Verdict.LATER}
+        assert {verdict for verdict, _ in result.bad.values()} == {RetryVerdict.LATER}
     finally:
         session.close()
         server.close()

@@ -23,7 +23,7 @@ class BulkItems:
         self._plans: dict[tuple[MappedChannel, ...], dict[str, list[tuple[int, str]]]] = {}
 
     def node(self, mapped: MappedChannel) -> str:
-        """Return what the node of an mapped is called at Emoncms."""
+        """Return the name that the node of a channel has at Emoncms."""
         return templates.filled(self._template, mapped._asdict())
 
     def mistake(self, row: Row) -> str:
@@ -55,7 +55,7 @@ class BulkItems:
 
 
 def _node(node: str) -> int | str:
-    """Return a node as emonHub tells it: one that is a number as a number."""
+    """Return a node as emonHub sends it: one that is a number as a number."""
     return int(node) if node.isascii() and node.isdigit() and not node.startswith("0") else node
 
 

@@ -35,7 +35,7 @@ class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
     LIVE_FIRST = False
 
     def __post_init__(self) -> None:
-        """Refuse what no Emoncms takes."""
+        """Refuse options that no Emoncms takes."""
         super().__post_init__()
         check_url("url", self.url)
         if not re.fullmatch(r"[0-9A-Za-z]{32}", self.key):
@@ -70,14 +70,14 @@ class Emoncms:
         if options.userid:
             from services.uploader.targets.emoncms.encryption import (
                 Encryption,
-            )  # its library takes memory that few need
+            )  # its library takes memory that few targets need
 
             self._envelope: Encryption | None = Encryption(options.key, options.userid)
         else:
             self._envelope = None
 
     def upload(self, rows: Sequence[Row]) -> Answer:
-        """Send all rows in one bulk. Those that are no numbers are refused, the others of the batch are stored."""
+        """Send all rows in one bulk. Rows with values that are not numbers are refused, the others are stored."""
         wrong: dict[int, str] = {}
         good: list[Row] = []
         for index, row in enumerate(rows):
@@ -98,7 +98,7 @@ class Emoncms:
     def newest(self) -> float | None:
         """Return the latest time among the inputs of the nodes that this target writes to."""
         if self._envelope and self._url.startswith("http:"):
-            return None  # the question would show the key to everyone on the way
+            return None  # the query would show the key on the network
         nodes = dict.fromkeys(self._items.node(mapped) for mapped in self._context.channels())
         if "$" not in self._options.node:
             nodes = {self._options.node: None}

@@ -18,8 +18,8 @@ from services.uploader.targets.shared.numbers import number
 JSON = "application/json"
 BY_ROW = ("time", "iso", "local", "node", "device", "values", "pairs")
 BY_CHANNEL = ("channel", "name", "unit", "value")
-WRITTEN = "%:/?#[]@!$&'()*+,;=~{}"  # what stands in an address for itself
-VALUE = "value_"  # $value_pv_power is the value of the channel that is called pv_power there
+WRITTEN = "%:/?#[]@!$&'()*+,;=~{}"  # characters of an address that are not escaped
+VALUE = "value_"  # $value_pv_power is the value of the channel whose name there is pv_power
 
 Send = Literal["row", "device", "channel", "batch"]
 
@@ -42,8 +42,8 @@ class Recipe(NamedTuple):
     fahrenheit: bool = False  # temperatures are sent in °F, with two digits after the point as all values
 
 
-class Request(NamedTuple):
-    """What is sent, and for how many rows from the beginning of the batch it is the last thing."""
+class HttpRequest(NamedTuple):
+    """One request; `rows`: it is the last one for so many rows from the beginning of the batch."""
 
     rows: int
     method: str
@@ -56,8 +56,8 @@ class Missing(Exception):
     """A channel that a template needs has no value in this row."""
 
 
-class Names(dict[str, Any]):
-    """What the names in templates mean; a value that is not there is Missing."""
+class TemplateValues(dict[str, Any]):
+    """The values of the names in templates; one that is not there is Missing."""
 
     def __missing__(self, name: str) -> Any:
         """Raise Missing for a channel's value."""
@@ -73,8 +73,8 @@ class Composer:
         self._zone = zone
         self._variables = variables
 
-    def requests(self, rows: Sequence[Row], wrong: dict[int, str]) -> Iterator[Request]:
-        """Yield requests in the order of the rows; note in `wrong` rows that hold what is no number."""
+    def requests(self, rows: Sequence[Row], wrong: dict[int, str]) -> Iterator[HttpRequest]:
+        """Yield requests in the order of the rows; note in `wrong` the rows with values that are not numbers."""
         if self._recipe.send == "batch":
             good = [row for index, row in enumerate(rows) if self._is_good(index, row, wrong)]
             if good:
@@ -108,8 +108,8 @@ class Composer:
             devices.setdefault(mapped[:2], []).append(column)
         return list(devices.values())
 
-    def _names(self, row: Row, indexes: Sequence[int]) -> Names:
-        names = Names(self._variables)
+    def _names(self, row: Row, indexes: Sequence[int]) -> TemplateValues:
+        names = TemplateValues(self._variables)
         moment = datetime.fromtimestamp(row.time, UTC)
         names["time"] = number(round(row.time, 3))
         names["iso"] = moment.isoformat().replace("+00:00", "Z")
@@ -133,10 +133,10 @@ class Composer:
             value = round(value * 9 / 5 + 32 if mapped.unit == "°C" else value, 2)
         return number(value) or 0
 
-    def _request(self, rows: int, names: Names) -> Request:
+    def _request(self, rows: int, names: TemplateValues) -> HttpRequest:
         recipe = self._recipe
         texts = _texts(names)
-        url = _filled(recipe.url, Names({name: quote(text, safe="") for name, text in texts.items()}))
+        url = _filled(recipe.url, TemplateValues({name: quote(text, safe="") for name, text in texts.items()}))
         if query := _fields(recipe.query, texts):
             url += ("&" if urlsplit(url).query else "?") + urlencode(query, safe=recipe.safe, quote_via=quote)
         headers = _fields(recipe.headers, texts)
@@ -150,7 +150,7 @@ class Composer:
         headers = {name: _safe_header(text) for name, text in headers.items()}
         if kind and not any(name.lower() == "content-type" for name in headers):
             headers["Content-Type"] = kind
-        return Request(rows, recipe.method, quote(url, safe=WRITTEN), headers, body)
+        return HttpRequest(rows, recipe.method, quote(url, safe=WRITTEN), headers, body)
 
 
 def check(recipe: Recipe, variables: Sequence[str]) -> None:
@@ -169,11 +169,11 @@ def _text(value: Any) -> str:
 
 
 def _safe_header(text: str) -> str:
-    """Return what can stand in a header: one line, UTF-8 in the clothes of Latin-1."""
+    """Return what can stand in a header: one line, UTF-8 bytes as Latin-1."""
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text).strip().encode().decode("latin-1")
 
 
-def _fields(template: Mapping[str, str], names: Names) -> dict[str, str]:
+def _fields(template: Mapping[str, str], names: TemplateValues) -> dict[str, str]:
     """Fill each field; those that need a channel without a value are left out."""
     fields: dict[str, str] = {}
     for key, text in template.items():
@@ -184,7 +184,7 @@ def _fields(template: Mapping[str, str], names: Names) -> dict[str, str]:
     return fields
 
 
-def _tree(template: Any, names: Names) -> Any:
+def _tree(template: Any, names: TemplateValues) -> Any:
     """Build JSON; members that need a channel without a value are left out."""
     if isinstance(template, dict):
         tree = {}
@@ -202,13 +202,13 @@ def _tree(template: Any, names: Names) -> Any:
     return template
 
 
-def _texts(names: Names) -> Names:
-    return Names({name: _text(value) for name, value in names.items()})
+def _texts(names: TemplateValues) -> TemplateValues:
+    return TemplateValues({name: _text(value) for name, value in names.items()})
 
 
-def _filled(template: str, names: Names) -> str:
+def _filled(template: str, names: TemplateValues) -> str:
     """Fill a text; a channel without a value leaves nothing behind."""
     try:
         return templates.filled(template, names)
     except Missing as missing:
-        return _filled(template, Names({**names, str(missing): ""}))
+        return _filled(template, TemplateValues({**names, str(missing): ""}))

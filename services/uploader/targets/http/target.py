@@ -49,7 +49,7 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     }
 
     def __post_init__(self) -> None:
-        """Refuse templates with unknown names, and what a preset does not know."""
+        """Refuse templates with unknown names, and options that the preset does not have."""
         super().__post_init__()
         check_url("url", self.url)
         if sum(map(bool, (self.form, self.json is not None, self.body))) > 1:
@@ -91,12 +91,12 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
             send=self.send,
         )
 
-    def open(self, context: TargetContext) -> "Http":
+    def open(self, context: TargetContext) -> "HttpTarget":
         """Return the target."""
-        return Http(self, context)
+        return HttpTarget(self, context)
 
 
-class Http:
+class HttpTarget:
     """Sends requests one after the other; a row is taken when all its requests were."""
 
     def __init__(self, options: Options, context: TargetContext) -> None:

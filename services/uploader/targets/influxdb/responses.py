@@ -14,7 +14,7 @@ MISSING_SECONDS = 60.0
 _CONFLICT = re.compile(
     r'field type conflict: input field "(?P<field>.*?)" on measurement "(?P<measurement>.*?)" is type'
 )
-_TAKEN = ("hinted handoff queue not empty", "points beyond retention policy")  # it will not change its mind
+_TAKEN = ("hinted handoff queue not empty", "points beyond retention policy")  # the answer would be the same next time
 
 
 def conflict(response: HttpResponse) -> tuple[str, str] | None:
@@ -26,7 +26,7 @@ def conflict(response: HttpResponse) -> tuple[str, str] | None:
 
 
 def named(response: HttpResponse, lines: Sequence[int]) -> dict[int, dict[int, str]]:
-    """Return why which lines of which rows were refused, as version 3 lists them; `lines` says how many each row has."""
+    """Return the reasons why lines were refused, by row and line, as version 3 lists them; `lines` has the number of each row's lines."""
     if response.status != 400:
         return {}
     data = _json(response).get("data")

@@ -16,7 +16,7 @@ from services.uploader.targets.influxdb import responses
 from services.uploader.targets.influxdb.connection import Connection, Database
 from services.uploader.targets.influxdb.http_api import HttpConnection
 from services.uploader.targets.shared.http_client import HttpResponse
-from services.uploader.targets.shared.line_writer import TEMPLATE_NAMES, LineWriter, Names
+from services.uploader.targets.shared.line_writer import TEMPLATE_NAMES, LineNames, LineWriter
 
 ROWS = 2000
 MOST_CONFLICTS = 20  # of one batch that are looked for one by one
@@ -45,7 +45,7 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="influxdb"):
     ca: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no InfluxDB can be."""
+        """Refuse options that no InfluxDB has."""
         super().__post_init__()
         check_url("url", self.url)
         if self.version == 2 and not self.bucket:
@@ -73,7 +73,7 @@ class Influxdb:
         self.limits = Limits(rows=ROWS)
         self._options = options
         self._context = context
-        self._names = Names(options.measurement, options.field, options.tags, options.integers)
+        self._names = LineNames(options.measurement, options.field, options.tags, options.integers)
         self._lines = LineWriter(self._names, UNITS_PER_SECOND[options.precision])
         # two, so that rows are released, too, while the database is busy
         self._prepared: deque[tuple[Sequence[Row], bytes]] = deque(maxlen=2)
@@ -177,7 +177,7 @@ def _connection(options: Options, context: TargetContext, *, compressed: bool) -
 
 
 def _is_here(address: str) -> bool:
-    """Whether a URL is of this machine: what it would save there is less than it costs."""
+    """Whether a URL is of this machine: compression would cost more than it saves."""
     host = urlsplit(address).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

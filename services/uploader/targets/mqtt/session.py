@@ -21,17 +21,17 @@ MOST_AT_ONCE = 10_000  # messages under way: a packet has an identifier of 16 bi
 HEADER_BYTES = 16  # of a PUBLISH packet, at most, beside topic and payload
 
 
-class Verdict(Enum):
-    """What to do with a message that was not taken."""
+class RetryVerdict(Enum):
+    """What to do with a message that was not accepted."""
 
     LATER = "later"
     NEVER = "never"
 
 
-class Result(NamedTuple):
-    """What became of messages: those that were not taken, by their place, and why the connection broke, if it did."""
+class PublishResult(NamedTuple):
+    """What became of messages: those that were not accepted, by their index, and why the connection broke, if it did."""
 
-    bad: dict[int, tuple[Verdict, str]]
+    bad: dict[int, tuple[RetryVerdict, str]]
     broken: str = ""
 
 
@@ -90,22 +90,29 @@ class BrokerSession:
             answer, lost = self._answer, self._lost
         if answer is None or answer.is_failure:
             self.close()
-            raise TryLater(f"{host}:{port}: {f'refuses us: {answer}' if answer else lost or 'no answer in time'}")
+            raise TryLater(
+                f"{host}:{port}: {f'refuses the client: {answer}' if answer else lost or 'no answer in time'}"
+            )
         return self
 
     def is_up(self) -> bool:
-        """Whether the connection stands, as far as anyone can know."""
+        """Whether the connection is up, as far as is known."""
         return not self._lost
 
-    def publish(self, messages: Sequence[tuple[str, bytes]], *, retain: bool) -> Result:
+    def publish(self, messages: Sequence[tuple[str, bytes]], *, retain: bool) -> PublishResult:
         """Publish all messages and wait for their acknowledgements, or until the connection breaks or falls silent."""
-        bad: dict[int, tuple[Verdict, str]] = {}
+        bad: dict[int, tuple[RetryVerdict, str]] = {}
         for begin in range(0, len(messages), MOST_AT_ONCE):
             self._publish(messages, range(begin, min(begin + MOST_AT_ONCE, len(messages))), bad, retain=retain)
-        return Result(bad, self._lost)
+        return PublishResult(bad, self._lost)
 
     def _publish(
-        self, messages: Sequence[tuple[str, bytes]], part: range, bad: dict[int, tuple[Verdict, str]], *, retain: bool
+        self,
+        messages: Sequence[tuple[str, bytes]],
+        part: range,
+        bad: dict[int, tuple[RetryVerdict, str]],
+        *,
+        retain: bool,
     ) -> None:
         indexes: dict[int, int] = {}
         with self._changed:
@@ -114,7 +121,7 @@ class BrokerSession:
             topic, payload = messages[at]
             size = len(topic.encode()) + len(payload) + HEADER_BYTES
             if self._largest and size > self._largest:
-                bad[at] = (Verdict.NEVER, f"{topic}: {size} bytes, the broker takes {self._largest}")
+                bad[at] = (RetryVerdict.NEVER, f"{topic}: {size} bytes, the broker takes {self._largest}")
                 continue
             if self._lost:
                 break
@@ -129,9 +136,9 @@ class BrokerSession:
             if at in bad:
                 continue
             if at not in reasons:
-                bad[at] = (Verdict.LATER, self._lost)
+                bad[at] = (RetryVerdict.LATER, self._lost)
             elif reasons[at].is_failure:
-                verdict = Verdict.NEVER if reasons[at].value in FOR_GOOD else Verdict.LATER
+                verdict = RetryVerdict.NEVER if reasons[at].value in FOR_GOOD else RetryVerdict.LATER
                 bad[at] = (verdict, f"{messages[at][0]}: {reasons[at]}")
 
     def close(self) -> None:
@@ -178,7 +185,7 @@ class BrokerSession:
 
 
 class _Socket(ssl.SSLSocket):
-    """Closes itself when the other side is not who it should be, which paho leaves to chance."""
+    """Closes itself if the handshake fails: paho leaves it open."""
 
     def do_handshake(self, block: bool = False) -> None:
         try:

@@ -12,7 +12,7 @@ from heliograph.messages import Value
 from services.uploader import templates
 from services.uploader.options import Secret, TargetOptions
 from services.uploader.target import Answer, Limits, MappedChannel, Refused, Row, TargetContext, TryLater
-from services.uploader.targets.mqtt.session import BrokerSession, Verdict
+from services.uploader.targets.mqtt.session import BrokerSession, RetryVerdict
 from services.uploader.targets.shared.numbers import number
 
 MOST_ROWS = 500
@@ -42,7 +42,7 @@ class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only
     RENAMED: ClassVar[Mapping[str, str]] = {"client": "client_id"}
 
     def __post_init__(self) -> None:
-        """Refuse what no broker has, and certificates that cannot be read."""
+        """Refuse impossible brokers and topics, and certificates that cannot be read."""
         super().__post_init__()
         if not self.host or "/" in self.host or "@" in self.host:
             raise ValueError("host: expected a name or an address alone")
@@ -62,19 +62,19 @@ class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only
         """Return how the connection is encrypted, None if it is not; raise ValueError if a file is unusable."""
         return tls.context(self.ca, self.certificate, self.certificate_key) if self.encrypted else None
 
-    def open(self, context: TargetContext) -> "Broker":
+    def open(self, context: TargetContext) -> "MqttTarget":
         """Return the target."""
-        return Broker(self, context)
+        return MqttTarget(self, context)
 
 
-class Message(NamedTuple):
+class Publication(NamedTuple):
     """What is published."""
 
     topic: str
     payload: bytes
 
 
-class Broker:
+class MqttTarget:
     """Publishes rows; a message may come twice when a connection breaks, none is left out."""
 
     def __init__(self, options: Options, context: TargetContext) -> None:
@@ -88,7 +88,7 @@ class Broker:
         """Publish all rows and wait until each message is acknowledged."""
         wrong: dict[int, str] = {}
         owners: list[int] = []
-        messages: list[Message] = []
+        messages: list[Publication] = []
         for index, row in enumerate(rows):
             try:
                 made = list(self._messages(row))
@@ -99,13 +99,17 @@ class Broker:
             owners += [index] * len(made)
         result = self._connected().publish(messages, retain=self._options.retain) if messages else None
         if result is not None:
-            wrong.update({owners[at]: why for at, (verdict, why) in result.bad.items() if verdict is Verdict.NEVER})
-            later = [owners[at] for at, (verdict, _) in result.bad.items() if verdict is Verdict.LATER]
+            wrong.update(
+                {owners[at]: why for at, (verdict, why) in result.bad.items() if verdict is RetryVerdict.NEVER}
+            )
+            later = [owners[at] for at, (verdict, _) in result.bad.items() if verdict is RetryVerdict.LATER]
             if result.broken:
                 self.close()
             if later:
                 # what the broker refused for good is refused again next time
-                why = result.broken or next(why for verdict, why in result.bad.values() if verdict is Verdict.LATER)
+                why = result.broken or next(
+                    why for verdict, why in result.bad.values() if verdict is RetryVerdict.LATER
+                )
                 raise TryLater(why, done=min([*later, *wrong]))
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
@@ -132,7 +136,7 @@ class Broker:
             ).entered(options.user, options.password)
         return self._session
 
-    def _messages(self, row: Row) -> Iterator[Message]:
+    def _messages(self, row: Row) -> Iterator[Publication]:
         """Yield what is published for a row; raise ValueError for what is no number or no topic."""
         if self._options.format != "value":
             bodies: dict[str, dict[str, Value]] = {}
@@ -142,15 +146,15 @@ class Broker:
                 )
             for topic, body in bodies.items():
                 if self._options.format == "json":
-                    yield Message(topic, msgspec.json.encode({"time": number(row.time), **body}))
+                    yield Publication(topic, msgspec.json.encode({"time": number(row.time), **body}))
                 else:
                     texts = (one if isinstance(one, str) else f"{number(one)}" for one in body.values())
-                    yield Message(topic, ",".join(texts).encode())
+                    yield Publication(topic, ",".join(texts).encode())
             return
         for mapped, value in zip(row.channels, row.values, strict=True):
             converted = value if isinstance(value, str) else number(value)
             values = {**_fields_of(mapped), "value": converted, "time": number(row.time)}
-            yield Message(self._topic(mapped), templates.filled(self._options.payload, values).encode())
+            yield Publication(self._topic(mapped), templates.filled(self._options.payload, values).encode())
 
     def _topic(self, mapped: MappedChannel) -> str:
         topic = templates.filled(self._options.topic, _fields_of(mapped))

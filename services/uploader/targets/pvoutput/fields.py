@@ -1,4 +1,4 @@
-"""What PVOutput calls v1 to v12, and how a row of them is written. Pure."""
+"""PVOutput's fields v1 to v12, and how a row of them is written. Pure."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
         return self._replace(values={number: value for number, value in self.values.items() if number not in fields})
 
     def is_complete(self) -> bool:
-        """Whether there is one of v1 … v4: PVOutput takes no row without."""
+        """Whether there is one of v1 … v4: PVOutput takes no row without one."""
         return any(number in self.values for number in (*ENERGIES, *POWERS))
 
 

@@ -24,7 +24,7 @@ RESET_UNKNOWN = 600.0
 
 
 class Options(TargetOptions, frozen=True, tag="pvoutput", kw_only=True):
-    """A target of kind "pvoutput"; `timezone` is that of the system there, the interval is asked of it."""
+    """A target of kind "pvoutput"; `timezone` is that of the system there, PVOutput reports its interval."""
 
     key: Secret
     system: str
@@ -48,7 +48,7 @@ class Options(TargetOptions, frozen=True, tag="pvoutput", kw_only=True):
         if self.timestamp != "start":
             raise ValueError('timestamp: PVOutput stamps intervals at their "start"')
         if self.counters == "delta":
-            raise ValueError('counters: PVOutput takes "today" (since local midnight) or "last" (since ever)')
+            raise ValueError('counters: PVOutput takes "today" (since local midnight) or "last" (lifetime)')
 
     def open(self, context: TargetContext) -> "PVOutput":
         """Return the target."""
@@ -59,7 +59,7 @@ class PVOutput:
     """Sends batches that stay within a local day, and looks at the flag of every row."""
 
     def __init__(self, options: Options) -> None:
-        """Begin with the limits of a free account and an interval of 5 minutes, until the system is asked."""
+        """Begin with the limits of a free account and an interval of 5 minutes, until PVOutput has reported the system's own."""
         self.limits = FREE
         self._options = options
         self._zone = options.zone()
@@ -111,7 +111,7 @@ class PVOutput:
         self._web.close()
 
     def _ask_system(self) -> None:
-        """Learn interval and limits once; raise TryLater if PVOutput does not tell."""
+        """Learn interval and limits once; raise TryLater if PVOutput does not report them."""
         if self._system is not None:
             return
         response = self._request("getsystem.jsp", {"donations": "1"})
@@ -167,7 +167,7 @@ class PVOutput:
         return response.summary()
 
     def _mended(self, part: list[Entry], text: str, response: HttpResponse, wrong: dict[int, str]) -> str:
-        """Take out what PVOutput does not like in a batch, and send the rest; raise Refused if it is unknown what that is."""
+        """Take the rows that PVOutput refuses out of a batch, and send the rest; raise Refused if it is unknown which."""
         if "Load in progress" in text:
             raise TryLater(response.summary(), after=BUSY)
         now = datetime.fromtimestamp(time(), self._zone)
@@ -228,7 +228,7 @@ class PVOutput:
         return response
 
     def _pause(self) -> float:
-        """Return for how long to leave PVOutput alone, so that a few requests of the hour are left."""
+        """Return for how long to send no request, so that a few of the hour are left."""
         if self._rate is None or self._rate.remaining > RESERVED_REQUESTS:
             return 0.0
         return max(0.0, self._rate.reset - time())
@@ -243,6 +243,6 @@ class PVOutput:
 
 
 def _cumulative(part: Sequence[Entry]) -> str:
-    """Return c1: which energies are counted since ever: 1 both, 2 that of generation, 3 that of consumption."""
+    """Return c1: which energies are lifetime energies: 1 both, 2 that of generation, 3 that of consumption."""
     generated, consumed = (any(field in entry.values for entry in part) for field in ENERGIES)
     return "1" if generated and consumed else "2" if generated else "3" if consumed else ""

@@ -1,4 +1,4 @@
-"""For targets with a few fields of their own: only what `names` names is selected."""
+"""Options of targets with a few fields of their own: only the channels in `names` are selected."""
 
 from collections.abc import Collection
 
@@ -10,7 +10,7 @@ EVERYTHING = ("*/*/*",)
 
 
 def select(options: TargetOptions, fields: Collection[str]) -> None:
-    """Reduce `channels` to the patterns of `names`, unless they are chosen; raise ValueError for a name that is no field.
+    """Reduce `channels` to the patterns of `names`, unless they are chosen; raise ValueError for a name that is not a field.
 
     For `__post_init__`: the options of others stay as they are.
     """

@@ -25,7 +25,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class LineField(NamedTuple):
-    """Where the value of one mapped goes."""
+    """Where the value of one channel goes."""
 
     measurement: str
     tags: tuple[tuple[str, str], ...]
@@ -33,15 +33,15 @@ class LineField(NamedTuple):
 
 
 class LineTemplate(NamedTuple):
-    """One line of rows with the same channels: a format for its values, of which `special` ones are converted first, and its time."""
+    """The format of one line of rows with the same channels: its values, of which `special` ones are converted first, and its time."""
 
     form: bytes
     fields: tuple[LineField, ...]
     indexes: tuple[int, ...]
-    special: dict[int, Callable[[Value], bytes]]  # how to write the value at a index
+    special: dict[int, Callable[[Value], bytes]]  # how to write the value at an index
 
 
-class Names:
+class LineNames:
     """Templates for the three names a value has: `$node $device $channel $unit` and `$name`."""
 
     def __init__(self, measurement: str, field: str, tags: Mapping[str, str], integers: Sequence[str]) -> None:
@@ -51,7 +51,7 @@ class Names:
         self._integers = integers
 
     def field(self, mapped: MappedChannel) -> LineField:
-        """Return where the value of an mapped goes; tags that would be empty are left out, others are in order of their keys."""
+        """Return where the value of a channel goes; tags that would be empty are left out, others are in order of their keys."""
         fill = partial(templates.filled, values=mapped._asdict())
         tags = tuple((key, value) for key, text in sorted(self._tags.items()) if (value := fill(text)))
         return LineField(fill(self._measurement), tags, fill(self._field))
@@ -64,8 +64,8 @@ class Names:
 class LineWriter:
     """Writes rows as lines; remembers what lines of the same channels have in common."""
 
-    def __init__(self, names: Names, scale: int) -> None:
-        """`scale` is how many units of time, as the lines have it, a second has."""
+    def __init__(self, names: LineNames, scale: int) -> None:
+        """`scale` is the number of units of the lines' times in a second."""
         self._names = names
         self._scale = scale
         self._layouts: dict[tuple[MappedChannel, ...], list[LineTemplate]] = {}
@@ -94,7 +94,7 @@ class LineWriter:
         return b"".join(parts)
 
     def lines(self, channels: tuple[MappedChannel, ...]) -> list[LineTemplate]:
-        """Return what the lines of rows with these channels have in common."""
+        """Return the formats of the lines of rows with these channels."""
         if self._last[0] is channels:
             return self._last[1]
         lines = self._layouts.get(channels)
@@ -120,7 +120,7 @@ class LineWriter:
     def _kept(
         self, line: LineTemplate, channels: tuple[MappedChannel, ...], without: Collection[tuple[str, str]]
     ) -> LineTemplate | None:
-        """Return a line without some fields, None if there are no others."""
+        """Return a line without some fields, None if no other is left."""
         group = [
             (index, field)
             for index, field in zip(line.indexes, line.fields, strict=True)
