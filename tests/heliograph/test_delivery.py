@@ -17,7 +17,7 @@ from heliograph.outbox import Outbox
 from heliograph.segment import Segment
 from heliograph.sender import Sender, UnstampedFrame
 from heliograph.store.interface import Progress
-from services.storage.intake import Intake, Verdict
+from services.storage.journal_intake import Intake, Verdict
 
 PRODUCER = "pi/meter"
 EPOCH_ZERO = 1_700_000_000.0

@@ -13,7 +13,7 @@ from heliograph.store.interface import Series
 from services.api import queries
 from services.api.errors import Refused
 from services.api.live import Feed, Newest
-from services.storage.export_command import matching
+from services.storage.cli.export import matching
 from services.uploader.engine.selection import Selection
 from services.uploader.options import TargetOptions
 
@@ -60,7 +60,7 @@ def test_every_user_matches_alike(pattern: str, names: list[str]) -> None:
         feed.offer(name, Newest(0, 0))
     assert sorted(feed._pending) == expected
     selection = Selection(TargetOptions(name="x", channels=(pattern,)))
-    assert sorted(one.name for one in series if selection.outlet(one)) == expected
+    assert sorted(one.name for one in series if selection.mapped(one)) == expected
     known = rules.Rules({pattern.partition("/")[2]: rules.Rule(scale=2)})
     for name in names:
         device, channel = name.split("/")[1:]

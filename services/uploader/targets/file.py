@@ -1,7 +1,22 @@
-"""Files: CSV, a value per line, or line protocol; a new one each day, month or year. The target to copy when writing a new one.
+"""Files of CSV, a value per line, or of line protocol; a new file each day, month or year.
 
-A batch is in the files as a whole or not at all, whatever happens: before it is written, their
-sizes are noted in a file of their own, to which they are cut after a crash.
+```toml
+[[uploader.targets]]
+name = "card"
+kind = "file"
+# folder = ""                             # data/uploader/NAME of the node; a target that is added while it runs has no other
+# format = "csv"                          # a value per line; "lines": line protocol
+# rotate = "day"                          # a file for each, in UTC; "month", "year"; "never": one for all
+# max_files = 0                           # so many of the newest files are kept; 0: all
+```
+
+Written: `NAME-2026-01-31.csv` (`.lp`), each batch as a whole or not at all: before it begins, the sizes of the files are noted in
+a file of their own, to which they are cut after a crash.
+
+| answer | rows |
+| --- | --- |
+| everything is on the disk | taken |
+| the disk refuses | kept |
 """
 
 import csv
@@ -17,7 +32,7 @@ import msgspec
 from heliograph import durable
 from services.uploader.options import TargetOptions
 from services.uploader.target import Answer, Limits, Row, TargetContext, TryLater
-from services.uploader.targets.shared.line_writer import LineWriter, Names
+from services.uploader.targets.shared.line_writer import LineNames, LineWriter
 
 HEADING = ("time", "node", "device", "name", "value", "unit")
 TAIL_BYTES = 100_000
@@ -36,18 +51,18 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="file"):
     RENAMED: ClassVar[Mapping[str, str]] = {"keep": "max_files"}
 
     def __post_init__(self) -> None:
-        """Refuse to keep less than nothing."""
+        """Refuse a negative number of files."""
         super().__post_init__()
         if self.max_files < 0:
             raise ValueError(f"max_files: {self.max_files} is not a number of files; 0 keeps all")
 
-    def open(self, context: TargetContext) -> "Files":
+    def open(self, context: TargetContext) -> "FileTarget":
         """Return the target."""
-        return Files(self, context)
+        return FileTarget(self, context)
 
 
-class Files:
-    """A folder of files, named after their part of the time in UTC."""
+class FileTarget:
+    """A folder of files, each named after its day, month or year in UTC."""
 
     limits = Limits(overwrites=False)
 
@@ -55,11 +70,11 @@ class Files:
         self._folder = Path(options.folder) if options.folder else context.folder
         self._options = options
         self._sizes = self._folder / f".{options.name}.sizes"
-        self._lines = LineWriter(Names("$device", "$name", {"node": "$node"}, ()), 1000)
+        self._lines = LineWriter(LineNames("$device", "$name", {"node": "$node"}, ()), 1000)
         self._checked = False
 
     def upload(self, rows: Sequence[Row]) -> Answer:
-        """Append rows to the files of their days."""
+        """Append rows to their files."""
         texts: dict[Path, list[Row]] = {}
         for row in rows:
             texts.setdefault(self._path(row.time), []).append(row)
@@ -88,10 +103,10 @@ class Files:
             raise TryLater(f"{self._folder}: {error.strerror or error}") from None
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: no file stays open."""
 
     def _check(self) -> None:
-        """Cut files to what they were before a batch that was never finished."""
+        """Cut files to their sizes before a batch that was not finished."""
         if self._checked:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -128,8 +143,8 @@ class Files:
             writer.writerow(HEADING)
         for row in rows:
             time = datetime.fromtimestamp(row.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            for outlet, value in zip(row.outlets, row.values, strict=True):
-                writer.writerow((time, outlet.node, outlet.device, outlet.name, value, outlet.unit))
+            for mapped, value in zip(row.channels, row.values, strict=True):
+                writer.writerow((time, mapped.node, mapped.device, mapped.name, value, mapped.unit))
         return text.getvalue().encode()
 
     def _last_time(self, path: Path) -> float | None:
@@ -147,7 +162,7 @@ class Files:
 
 
 def _sizes(text: bytes) -> dict[str, int]:
-    """Return the sizes that were noted; a note that is torn was never finished, and nothing was written after it."""
+    """Return the sizes that were noted; nothing was written after a note that is incomplete."""
     try:
         return msgspec.json.decode(text, type=dict[str, int])
     except msgspec.DecodeError:

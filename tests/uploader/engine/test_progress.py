@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.uploader.engine.progress import Progress
+from services.uploader.engine.progress import TargetProgress
 from services.uploader.engine.rate_limit import RateLimit
 
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12)
@@ -9,7 +9,7 @@ RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12
 
 @given(RANGES)
 def test_exactly_what_was_finished_is_done(ranges: list[tuple[int, int]]) -> None:
-    progress = Progress()
+    progress = TargetProgress()
     done: set[int] = set()
     for after, upto in ranges:
         progress.finish(after, upto)
@@ -32,7 +32,7 @@ def test_requests_keep_their_distance_and_their_number_in_an_hour() -> None:
         pace.began(float(second))
     assert pace.wait(20.0, 0.0, 20) == 3580.0
     assert pace.wait(20.0, 0.0, 100) == 0.0
-    assert pace.wait(20.0, 0.0, 100, kept=85) > 0.0
+    assert pace.wait(20.0, 0.0, 100, reserved=85) > 0.0
     assert pace.wait(3600.0, 0.0, 20) == 0.0
 
 

@@ -15,50 +15,52 @@ def position(name: str) -> int:
 
 
 class BulkItems:
-    """Makes items; keeps which value of a row goes where, for rows with the same outlets."""
+    """Makes items; keeps which value of a row goes where, for rows with the same channels."""
 
     def __init__(self, template: str) -> None:
         """`template` is the name of the node, with $node, $device, $channel and $unit."""
         self._template = template
         self._plans: dict[tuple[MappedChannel, ...], dict[str, list[tuple[int, str]]]] = {}
 
-    def node(self, outlet: MappedChannel) -> str:
-        """Return what the node of an outlet is called at Emoncms."""
-        return templates.filled(self._template, outlet._asdict())
+    def node(self, mapped: MappedChannel) -> str:
+        """Return the name that the node of a channel has at Emoncms."""
+        return templates.filled(self._template, mapped._asdict())
 
     def mistake(self, row: Row) -> str:
         """Return why Emoncms would not take a row: a bad number there ends the whole bulk; "" if it would."""
-        for outlet, value in zip(row.outlets, row.values, strict=True):
+        for mapped, value in zip(row.channels, row.values, strict=True):
             try:
                 number(value)
             except ValueError as error:
-                return f"{outlet.name}: {error}"
+                return f"{mapped.name}: {error}"
         return ""
 
     def of(self, row: Row, base: int) -> Iterator[list[object]]:
         """Yield one item for each node that a row has values of; times in whole seconds since `base`; no texts."""
-        plan = self._plans.get(row.outlets)
+        plan = self._plans.get(row.channels)
         if plan is None:
-            plan = self._plans[row.outlets] = {}
-            for index, outlet in enumerate(row.outlets):
-                plan.setdefault(self.node(outlet), []).append((index, outlet.name))
-        for node, places in plan.items():
-            named = {name: found for index, name in places if (found := number(row.values[index])) is not None}
-            if not named:
+            plan = self._plans[row.channels] = {}
+            for index, mapped in enumerate(row.channels):
+                plan.setdefault(self.node(mapped), []).append((index, mapped.name))
+        for node, members in plan.items():
+            values_by_name = {
+                name: converted for index, name in members if (converted := number(row.values[index])) is not None
+            }
+            if not values_by_name:
                 continue
-            if all(map(position, named)):
-                yield [int(row.time) - base, _told(node), *_positional(named)]
+            if all(map(position, values_by_name)):
+                yield [int(row.time) - base, _node(node), *_positional(values_by_name)]
             else:
-                yield [int(row.time) - base, _told(node), named]
+                yield [int(row.time) - base, _node(node), values_by_name]
 
 
-def _told(node: str) -> int | str:
-    """Return a node as emonHub tells it: one that is a number as a number."""
+def _node(node: str) -> int | str:
+    """Return a node as emonHub sends it: one that is a number as a number."""
     return int(node) if node.isascii() and node.isdigit() and not node.startswith("0") else node
 
 
-def _positional(named: dict[str, Number]) -> list[Number | None]:
-    values: list[Number | None] = [None] * max(map(position, named))
-    for name, value in named.items():
+def _positional(values_by_name: dict[str, Number]) -> list[Number | None]:
+    values: list[Number | None] = [None] * max(map(position, values_by_name))
+    for name, value in values_by_name.items():
         values[position(name) - 1] = value
     return values

@@ -1,8 +1,4 @@
-"""Emoncms, as emonHub and IoTaWatt send to it: input/bulk, oldest first.
-
-Facts: emoncms Modules/input (input_methods.php, docs/input_encrypted.md), emonHub's
-EmonHubEmoncmsHTTPInterfacer, IoTaWatt's Emoncms_uploader.
-"""
+"""The target: bulks of inputs, and what the answers mean for rows."""
 
 import re
 import zlib
@@ -14,7 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from services.uploader import templates
-from services.uploader.options import PLACE, Secret, TargetOptions, check_url
+from services.uploader.options import CHANNEL_FIELDS, Secret, TargetOptions, check_url
 from services.uploader.target import Answer, Limits, Refused, Row, TargetContext, TryLater
 from services.uploader.targets.emoncms.bulk import BulkItems
 from services.uploader.targets.shared import http_status
@@ -39,11 +35,11 @@ class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
     LIVE_FIRST = False
 
     def __post_init__(self) -> None:
-        """Refuse what no Emoncms takes."""
+        """Refuse options that no Emoncms takes."""
         super().__post_init__()
         check_url("url", self.url)
         if not re.fullmatch(r"[0-9A-Za-z]{32}", self.key):
-            raise ValueError("key: a write key of Emoncms has 32 letters and digits; see My Account there")
+            raise ValueError("key: a write key of Emoncms has 32 letters and digits; see My Account at Emoncms")
         if self.userid and not re.fullmatch(r"[0-9]+", self.userid):
             raise ValueError(f"userid: expected a number, found {self.userid!r}")
         if self.userid and not re.fullmatch(r"[0-9A-Fa-f]{32}", self.key):
@@ -52,7 +48,7 @@ class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
             raise ValueError("userid: compress and sentat are not possible together with encryption")
         if not self.node:
             raise ValueError("node: it is empty")
-        templates.check("node", self.node, PLACE)
+        templates.check("node", self.node, CHANNEL_FIELDS)
 
     def open(self, context: TargetContext) -> "Emoncms":
         """Return the target."""
@@ -74,14 +70,14 @@ class Emoncms:
         if options.userid:
             from services.uploader.targets.emoncms.encryption import (
                 Encryption,
-            )  # its library takes memory that few need
+            )  # its library takes memory that few targets need
 
             self._envelope: Encryption | None = Encryption(options.key, options.userid)
         else:
             self._envelope = None
 
     def upload(self, rows: Sequence[Row]) -> Answer:
-        """Send all rows in one bulk. Those that are no numbers are refused, the others of the batch are stored."""
+        """Send all rows in one bulk. Rows with values that are not numbers are refused, the others are stored."""
         wrong: dict[int, str] = {}
         good: list[Row] = []
         for index, row in enumerate(rows):
@@ -102,8 +98,8 @@ class Emoncms:
     def newest(self) -> float | None:
         """Return the latest time among the inputs of the nodes that this target writes to."""
         if self._envelope and self._url.startswith("http:"):
-            return None  # the question would show the key to everyone on the way
-        nodes = dict.fromkeys(self._items.node(outlet) for outlet in self._context.channels())
+            return None  # the query would show the key on the network
+        nodes = dict.fromkeys(self._items.node(mapped) for mapped in self._context.channels())
         if "$" not in self._options.node:
             nodes = {self._options.node: None}
         times = [moment for node in nodes if (moment := self._newest_of(node)) is not None]
@@ -116,12 +112,12 @@ class Emoncms:
 
     def _newest_of(self, node: str) -> int | None:
         bearer = {"Authorization": f"Bearer {self._options.key}"}
-        reply = self._web.request("GET", f"{self._url}/input/get?{urlencode({'node': node})}", b"", bearer)
-        http_status.check_answered(reply)
-        text = reply.body.decode("utf-8", "replace")
-        times = [int(found) for found in re.findall(r'"time"\s*:\s*"?(\d+)', text)]
+        response = self._web.request("GET", f"{self._url}/input/get?{urlencode({'node': node})}", b"", bearer)
+        http_status.check_answered(response)
+        text = response.body.decode("utf-8", "replace")
+        times = [int(digits) for digits in re.findall(r'"time"\s*:\s*"?(\d+)', text)]
         if not times and "Node does not exist" not in text and text.strip() not in ("[]", "{}"):
-            raise TryLater(f"it did not tell its inputs: {reply.said()}")
+            raise TryLater(f"it did not tell its inputs: {response.summary()}")
         return max(times, default=None)
 
     def _send(self, items: list[list[object]], base: int) -> None:
@@ -136,22 +132,22 @@ class Emoncms:
         headers = {"Authorization": f"Bearer {self._options.key}"}
         packed = zlib.compress(data) if self._options.compress else data
         if len(packed) < len(data):
-            reply = self._web.request("POST", f"{bulk}?{urlencode({**query, 'cb': '1'})}", packed, headers)
+            response = self._web.request("POST", f"{bulk}?{urlencode({**query, 'cb': '1'})}", packed, headers)
         else:
-            reply = self._web.request("POST", bulk, form, {**headers, "Content-Type": FORM})
-        self._judge(reply, b"ok")
+            response = self._web.request("POST", bulk, form, {**headers, "Content-Type": FORM})
+        self._judge(response, b"ok")
 
-    def _judge(self, reply: HttpResponse, expected: bytes) -> None:
+    def _judge(self, response: HttpResponse, expected: bytes) -> None:
         """Accept the expected answer only: Emoncms reports errors with status 200.
 
-        A bulk stops at its first error, having stored what came before it: nobody knows which row it was.
+        A bulk stops at its first error, having stored what came before it, without saying which row it was.
         """
-        http_status.check(reply)
-        if reply.body == expected:
+        http_status.check(response)
+        if response.body == expected:
             return
-        text = reply.body.decode("utf-8", "replace")
+        text = response.body.decode("utf-8", "replace")
         if re.search(r'"success"\s*:\s*false', text) and not ABOUT_THE_KEY.search(text):
-            raise Refused(reply.said())
-        if not reply.body:
-            raise TryLater("an empty answer: check the key and url", after=reply.after)
-        raise TryLater(f"not ok: {reply.said()}", after=reply.after)
+            raise Refused(response.summary())
+        if not response.body:
+            raise TryLater("an empty answer: check the key and url", after=response.after)
+        raise TryLater(f"not ok: {response.summary()}", after=response.after)

@@ -1,4 +1,4 @@
-"""Any HTTP server: what is sent is described by templates, or by a preset for a known kind of server."""
+"""The target: requests made by a recipe, and what the answers mean for rows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ MOST_ROWS, MOST_ROWS_OF_A_BATCH = 100, 500
 class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     """A target of kind "http".
 
-    `variables` are names for templates that nobody is shown. An answer is a success if its
+    `variables` are names for templates; their values are never shown. An answer is a success if its
     status is among `success_codes` (any 2xx if that is empty) and `success_pattern` is found in its body; if
     `reject_pattern` is found there, the rows are set aside.
     """
@@ -49,7 +49,7 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     }
 
     def __post_init__(self) -> None:
-        """Refuse templates with unknown names, and what a preset does not know."""
+        """Refuse templates with unknown names, and options that the preset does not have."""
         super().__post_init__()
         check_url("url", self.url)
         if sum(map(bool, (self.form, self.json is not None, self.body))) > 1:
@@ -91,12 +91,12 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
             send=self.send,
         )
 
-    def open(self, context: TargetContext) -> "Http":
+    def open(self, context: TargetContext) -> "HttpTarget":
         """Return the target."""
-        return Http(self, context)
+        return HttpTarget(self, context)
 
 
-class Http:
+class HttpTarget:
     """Sends requests one after the other; a row is taken when all its requests were."""
 
     def __init__(self, options: Options, context: TargetContext) -> None:
@@ -120,13 +120,15 @@ class Http:
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Send requests until one fails for now; rows that are refused are noted on the way."""
         wrong: dict[int, str] = {}
-        said = "nothing to send"
+        summary = "nothing to send"
         for request in self._composer.requests(rows, wrong):
             done = 0 if self._whole else request.rows - 1
             try:
-                reply = self._web.request(request.method, request.url, request.body, {**self._basic, **request.headers})
-                self._judge(reply)
-                said = reply.said()
+                response = self._web.request(
+                    request.method, request.url, request.body, {**self._basic, **request.headers}
+                )
+                self._judge(response)
+                summary = response.summary()
             except TryLater as error:
                 error.done = min([done, *wrong])
                 raise
@@ -136,23 +138,21 @@ class Http:
                 wrong[request.rows - 1] = str(error)
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
-        return Answer(said)
-
-    def newest(self) -> float | None:
-        """Return None: nobody knows how to ask."""
-        return None
+        return Answer(summary)
 
     def close(self) -> None:
         """Close the connection."""
         self._web.close()
 
-    def _judge(self, reply: HttpResponse) -> None:
-        text = reply.body.decode("utf-8", "replace")
+    def _judge(self, response: HttpResponse) -> None:
+        text = response.body.decode("utf-8", "replace")
         if self._reject_pattern and re.search(self._reject_pattern, text):
-            raise Refused(reply.said())
-        if reply.status not in self._success_codes:
-            http_status.check(reply)
+            raise Refused(response.summary())
+        if response.status not in self._success_codes:
+            http_status.check(response)
             if self._success_codes:
-                raise TryLater(f"{reply.said()}: none of {', '.join(map(str, self._success_codes))}", after=reply.after)
+                raise TryLater(
+                    f"{response.summary()}: none of {', '.join(map(str, self._success_codes))}", after=response.after
+                )
         if not self._success_pattern.search(text):
-            raise TryLater(f"not the answer of a success: {reply.said()}", after=reply.after)
+            raise TryLater(f"not the answer of a success: {response.summary()}", after=response.after)

@@ -1,7 +1,4 @@
-"""InfluxDB, versions 1 to 3, and whatever takes the same requests, such as VictoriaMetrics.
-
-Facts: docs.influxdata.com, "Write data with the InfluxDB API" of v1 and v2, "Use the v3 write_lp API".
-"""
+"""The target: line protocol for a database or bucket, and what its answers mean for rows."""
 
 import gzip
 import ipaddress
@@ -19,7 +16,7 @@ from services.uploader.targets.influxdb import responses
 from services.uploader.targets.influxdb.connection import Connection, Database
 from services.uploader.targets.influxdb.http_api import HttpConnection
 from services.uploader.targets.shared.http_client import HttpResponse
-from services.uploader.targets.shared.line_writer import TEMPLATE_NAMES, LineWriter, Names
+from services.uploader.targets.shared.line_writer import TEMPLATE_NAMES, LineNames, LineWriter
 
 ROWS = 2000
 MOST_CONFLICTS = 20  # of one batch that are looked for one by one
@@ -48,7 +45,7 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="influxdb"):
     ca: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no InfluxDB can be."""
+        """Refuse options that no InfluxDB has."""
         super().__post_init__()
         check_url("url", self.url)
         if self.version == 2 and not self.bucket:
@@ -76,9 +73,9 @@ class Influxdb:
         self.limits = Limits(rows=ROWS)
         self._options = options
         self._context = context
-        self._names = Names(options.measurement, options.field, options.tags, options.integers)
+        self._names = LineNames(options.measurement, options.field, options.tags, options.integers)
         self._lines = LineWriter(self._names, UNITS_PER_SECOND[options.precision])
-        # two, so that rows are let go, too, while the database is busy
+        # two, so that rows are released, too, while the database is busy
         self._prepared: deque[tuple[Sequence[Row], bytes]] = deque(maxlen=2)
         self._compress = options.gzip == "always" or (options.gzip == "auto" and not _is_here(options.url))
         self._connection = _connection(options, context, compressed=self._compress)
@@ -86,25 +83,25 @@ class Influxdb:
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Write rows; values whose field has another type there are refused, and the rest of their rows is written."""
         prepared = next((body for known, body in self._prepared if known == rows), None)
-        reply = self._connection.write(prepared or self._body(self._lines.body(rows)))
+        response = self._connection.write(prepared or self._body(self._lines.body(rows)))
         conflicts: dict[tuple[str, str], str] = {}
-        while conflict := responses.conflict(reply):
+        while conflict := responses.conflict(response):
             if conflict in conflicts or len(conflicts) >= MOST_CONFLICTS:
                 break
-            conflicts[conflict] = reply.said()
+            conflicts[conflict] = response.summary()
             lines = [line for row in self._lines.write(rows, conflicts) for line in row]
-            reply = self._connection.write(self._body(b"".join(lines))) if lines else HttpResponse(204, {}, b"")
-        if not reply.ok:
-            if named := responses.named(reply, [len(self._lines.lines(row.outlets)) for row in rows]):
-                raise self._refused(rows, reply, named)
-            responses.check(reply, self._options.version)
+            response = self._connection.write(self._body(b"".join(lines))) if lines else HttpResponse(204, {}, b"")
+        if not response.ok:
+            if named := responses.named(response, [len(self._lines.lines(row.channels)) for row in rows]):
+                raise self._refused(rows, response, named)
+            responses.check(response, self._options.version)
         if conflicts:
             raise self._conflicting(rows, conflicts)
-        return Answer(reply.said())
+        return Answer(response.summary())
 
     def newest(self) -> float | None:
         """Ask for the newest point of the selected channels."""
-        fields = [self._names.field(outlet) for outlet in self._context.channels()]
+        fields = [self._names.field(mapped) for mapped in self._context.channels()]
         if not fields:
             return None
         return self._connection.newest(fields)
@@ -124,33 +121,33 @@ class Influxdb:
     def _body(self, lines: bytes) -> bytes:
         return gzip.compress(lines, COMPRESSION) if self._compress else lines
 
-    def _refused(self, rows: Sequence[Row], reply: HttpResponse, named: dict[int, dict[int, str]]) -> Refused:
+    def _refused(self, rows: Sequence[Row], response: HttpResponse, named: dict[int, dict[int, str]]) -> Refused:
         """Return what was refused of rows, by row and line."""
         values = {
             index: tuple(
-                place
-                for at, line in enumerate(self._lines.lines(rows[index].outlets))
+                column
+                for at, line in enumerate(self._lines.lines(rows[index].channels))
                 if at in lines
-                for place in line.places
+                for column in line.indexes
             )
             for index, lines in named.items()
         }
         return Refused(
-            reply.said(),
+            response.summary(),
             {index: next(iter(lines.values())) for index, lines in named.items()},
-            {index: places for index, places in values.items() if len(places) < len(rows[index].values)},
+            {index: indexes for index, indexes in values.items() if len(indexes) < len(rows[index].values)},
         )
 
     def _conflicting(self, rows: Sequence[Row], conflicts: dict[tuple[str, str], str]) -> Refused:
         refused: dict[int, str] = {}
         values: dict[int, tuple[int, ...]] = {}
         for index, row in enumerate(rows):
-            fields = [self._names.field(outlet) for outlet in row.outlets]
+            fields = [self._names.field(mapped) for mapped in row.channels]
             keys = [(field.measurement, field.name) for field in fields]
-            if places := tuple(place for place, key in enumerate(keys) if key in conflicts):
-                refused[index] = conflicts[keys[places[0]]]
-                if len(places) < len(keys):
-                    values[index] = places
+            if indexes := tuple(column for column, key in enumerate(keys) if key in conflicts):
+                refused[index] = conflicts[keys[indexes[0]]]
+                if len(indexes) < len(keys):
+                    values[index] = indexes
         return Refused(next(iter(conflicts.values())), refused, values)
 
 
@@ -180,7 +177,7 @@ def _connection(options: Options, context: TargetContext, *, compressed: bool) -
 
 
 def _is_here(address: str) -> bool:
-    """Whether a URL is of this machine: what it would save there is less than it costs."""
+    """Whether a URL is of this machine: compression would cost more than it saves."""
     host = urlsplit(address).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -7,17 +7,17 @@ import click
 import msgspec
 
 import heliograph
-from services.storage import inspection
-from services.storage.export_command import export_command
-from services.storage.import_commands import import_group
-from services.storage.place import Place, store_options
-from services.storage.store_commands import (
+from services.storage.cli.export import export_command
+from services.storage.cli.imports import import_group
+from services.storage.cli.store import (
     backup_command,
     copy_command,
     replaced_command,
     restore_command,
     salvage_command,
 )
+from services.storage.location import Place, store_options
+from services.storage.maintenance import check as inspection
 
 DAMAGED = 1
 

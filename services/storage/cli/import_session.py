@@ -1,46 +1,38 @@
-"""One run of an import: the store opened, every file read, and what is said about it at the end."""
+"""One run of an import: the store opened, every file read, and what is reported at the end."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 
 from heliograph.errors import StoreAway
 from heliograph.store.interface import Series
-from services.storage.bars import bar
-from services.storage.importing import Importer, Meaning, Mistake, Part
-from services.storage.place import Place
-from services.storage.rehearsal import Rehearsal
+from services.storage.importers.shared.dry_run import Rehearsal
+from services.storage.importers.shared.importer import Importer
+from services.storage.importers.shared.names import SeriesNames
+from services.storage.importers.shared.parts import ImportPlan, Mistake, Part
+from services.storage.location import Place
+from services.storage.progress_bar import bar
 
 SERIES_SHOWN = 20
 
 
-class Source(NamedTuple):
-    """What is to be read: the files, and how one of them is, given the series that the store has already.
-
-    Reading raises OSError or ValueError for a file that cannot be read at all.
-    """
-
-    files: Iterable[Path]
-    parts: Callable[[int, list[Series]], Iterable[Part]]  # of the file at this place
-
-
-def run(place: Place, source: Source, said: Meaning, *, dry_run: bool) -> None:
+def run(place: Place, plan: ImportPlan, *, dry_run: bool) -> None:
     """Import everything; raises click.ClickException if there was nothing, or if the disk refuses."""
     began = time.monotonic()
-    files = list(source.files)
     with ExitStack() as opened:
         writer = None if dry_run else opened.enter_context(closing(place.writer()))
         known = _known(place)
-        importer = Importer(writer or opened.enter_context(closing(Rehearsal(known))), known, said)
+        importer = Importer(writer or opened.enter_context(closing(Rehearsal(known))), known, plan.metadata)
         try:
-            with bar("importing", sum(file.stat().st_size for file in files if file.exists())) as advance:
-                for number, file in enumerate(files):
-                    for part in _readable(file, source.parts(number, known)):
+            names = SeriesNames(known)
+            size = sum(file.path.stat().st_size for file in plan.files if file.path.exists())
+            with bar("importing", size) as advance:
+                for file in plan.files:
+                    for part in _readable(file.path, file.read(names)):
                         importer.take(part)
                         advance(part.size)
             importer.finish()

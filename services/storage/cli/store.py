@@ -12,11 +12,11 @@ from heliograph.lock import Lock, Taken
 from heliograph.store import salvage, schema
 from heliograph.store.buckets import zone
 from heliograph.store.interface import Reader, Writer
-from services.storage import backup, files
-from services.storage.bars import bar
-from services.storage.copying import Copy
-from services.storage.place import Place, place, store_options
-from services.storage.times import Times
+from services.storage.importers.shared.times import Times
+from services.storage.location import Place, place, store_options
+from services.storage.maintenance import backup, files
+from services.storage.maintenance.copy import Copy
+from services.storage.progress_bar import bar
 
 FAR = 1 << 62  # behind every cursor there will be
 

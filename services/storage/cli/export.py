@@ -14,9 +14,9 @@ from heliograph import export_formats, series_patterns
 from heliograph.export_formats import Format, Row
 from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import FUNCTIONS, Function, Reader, Series
-from services.storage.bars import bar
-from services.storage.place import Place, store_options
-from services.storage.times import Times
+from services.storage.importers.shared.times import Times
+from services.storage.location import Place, store_options
+from services.storage.progress_bar import bar
 
 AFTER_LAST = 0.001  # the times of a store are whole milliseconds, and the end of a range is outside of it
 STEP_SECONDS = 60  # of the progress bar

@@ -18,7 +18,7 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.lock import Lock
 from heliograph.store.hot import JUMP
 from heliograph.store.years import newest_arrival
-from services.storage import files
+from services.storage.maintenance import files
 
 LIST = "backup.json"
 PAGES = 2_000  # copied at a time: storage can write in between

@@ -8,14 +8,14 @@ torn by a power cut, and written on from the next multiple).
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from heliograph.messages import Block
 from heliograph.store.readings import EARLIEST, LATEST
-from services.storage.importing import Mistake, Part
-from services.storage.phpfina import Feed
+from services.storage.importers.shared.feeds import Feed, feed_options, plan_feeds
+from services.storage.importers.shared.parts import ImportPlan, Mistake, Part
 
 RECORD = struct.Struct("<BIf")
 MARK = 249
@@ -24,7 +24,13 @@ RECORDS = 16_384  # of one part
 AHEAD = 4 * RECORD.size  # what has to be known behind a record to judge it
 
 
-def feeds(paths: list[Path]) -> list[Feed]:
+@feed_options
+def plan(paths: Sequence[Path], **options: Any) -> ImportPlan:
+    """Feeds of emoncms with times of their own (PHPTimeSeries): feed_ID.MYD, or folders of them."""
+    return plan_feeds(feeds(paths), read, **options)
+
+
+def feeds(paths: Iterable[Path]) -> list[Feed]:
     """Return the feeds that files (`feed_12.MYD`) and folders of them name, by number."""
     files = {file for path in paths for file in (path.glob("feed_*.MYD") if path.is_dir() else [path])}
     named = ((NAME.fullmatch(file.stem), file) for file in files)

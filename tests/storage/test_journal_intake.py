@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from heliograph.messages import Frame, decode, encode
 from heliograph.messages import Watermark as Mark
 from heliograph.store.interface import Progress
-from services.storage.intake import Intake, Verdict
+from services.storage.journal_intake import Intake, Verdict
 
 METER = "pi/meter"
 

@@ -9,25 +9,25 @@ its size says. Source: emoncms, docs/timeseries/Fixed-interval.md and get_meta()
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from heliograph.messages import Block
-from services.storage.importing import Mistake, Part
+from services.storage.importers.shared.feeds import Feed, feed_options, plan_feeds
+from services.storage.importers.shared.parts import ImportPlan, Mistake, Part
 
 META = struct.Struct("<4I")
 POINTS = 16_384  # of one part
 
 
-class Feed(NamedTuple):
-    """A feed's number, and where its values are."""
+@feed_options
+def plan(paths: Sequence[Path], **options: Any) -> ImportPlan:
+    """Feeds of emoncms with a fixed interval (PHPFina): ID.dat with ID.meta beside it, or folders of them."""
+    return plan_feeds(feeds(paths), read, **options)
 
-    id: int
-    path: Path
 
-
-def feeds(paths: list[Path]) -> list[Feed]:
+def feeds(paths: Iterable[Path]) -> list[Feed]:
     """Return the feeds that files (`12.dat` or `12.meta`) and folders of them name, each once, by number."""
     found: set[Path] = set()
     for path in paths:

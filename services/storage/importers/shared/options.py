@@ -1,16 +1,16 @@
-"""What the commands that import have in common: their arguments and options."""
+"""Options that several importers have."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
 
-from heliograph import topics
-from services.storage.importing import Meaning, meaning
+from heliograph import topics, units
+from heliograph.messages import Kind
+from services.storage.importers.shared.parts import ChannelMetadata
 
 Command = Callable[..., Any]
-MEANING = ("units_given", "counters", "states", "texts")
+METADATA = ("units_given", "counters", "states", "texts")
 
 
 def checked_name(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -21,15 +21,13 @@ def checked_name(context: click.Context, option: click.Parameter, value: str) ->
         raise click.BadParameter(str(error), context, option) from None
 
 
-paths_argument = click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-dry_run_option = click.option("--dry-run", is_flag=True, help="Read and judge everything, store nothing.")
 tz_option = click.option(
     "--tz", default="UTC", show_default=True, help="Time zone of times without an offset: Europe/Berlin"
 )
 
 
-def meaning_options(command: Command) -> Command:
-    """Give a command the options that say what channels mean."""
+def metadata_options(command: Command) -> Command:
+    """Give a command the options that state units and kinds of channels."""
     for option in (
         click.option("--text", "texts", multiple=True, metavar="CHANNEL", help="A channel of texts."),
         click.option(
@@ -43,16 +41,26 @@ def meaning_options(command: Command) -> Command:
 
 
 def device_options(command: Command) -> Command:
-    """Give a command the options that say whose readings these are."""
+    """Give a command the options that name node and device of the readings."""
     command = click.option("--device", required=True, callback=checked_name, help="The device the readings belong to.")(
         command
     )
     return click.option("--node", required=True, callback=checked_name, help="The node the device belongs to.")(command)
 
 
-def said(options: dict[str, Any]) -> Meaning:
-    """Take what `meaning_options` gave out of the options and return what it says; raise click.BadParameter for no unit."""
-    try:
-        return meaning(**{key: options.pop(key) for key in MEANING})
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--unit") from None
+def channel_metadata(options: dict[str, Any]) -> ChannelMetadata:
+    """Take what `metadata_options` gave out of the options and return it; raise click.BadParameter for a bad --unit."""
+    units_given, counters, states, texts = (options.pop(key) for key in METADATA)
+    by_name = {}
+    for given in units_given:
+        channel, equals, unit = given.partition("=")
+        try:
+            if not equals:
+                raise ValueError(f"{given!r} is not channel=unit")
+            by_name[channel] = units.spelled(unit)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--unit") from None
+    kinds: dict[str, Kind] = dict.fromkeys(counters, "counter")
+    kinds.update(dict.fromkeys(states, "state"))
+    kinds.update(dict.fromkeys(texts, "text"))
+    return ChannelMetadata(by_name, kinds)

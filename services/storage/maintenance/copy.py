@@ -13,7 +13,7 @@ import msgspec
 from heliograph import durable
 from heliograph.messages import Channel, Info
 from heliograph.store.interface import Arrival, Progress, Reader, Refusal, Writer
-from services.storage.importing import Blocks
+from services.storage.blocks import BlockBuilder
 
 READINGS = 5_000  # of one commit
 
@@ -68,7 +68,7 @@ class Copy:
         self._target.settle()
 
     def _write(self, arrivals: list[Arrival]) -> None:
-        blocks = Blocks()
+        blocks = BlockBuilder()
         for _, node, device, time, channels, row in arrivals:
             if any((node, device, channel) not in self._declared for channel in channels):
                 self._declare()

@@ -2,63 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
-from heliograph import units
 from heliograph.messages import Block, Channel, Info, Kind, Value
 from heliograph.store.interface import Progress, Refusal, Series
 from heliograph.store.readings import EARLIEST, LATEST
+from services.storage.importers.shared.parts import ChannelMetadata, Mistake, Part
 
 BLOCK = 5_000  # readings in one commit
 SHOWN = 5  # mistakes of one kind that are shown
 REASONS = 50  # kinds of mistakes that are told apart
-
-
-class Mistake(NamedTuple):
-    """What could not be imported: where it stood, why, and what it was."""
-
-    where: str
-    why: str
-    what: str = ""
-
-
-class Part(NamedTuple):
-    """What one stretch of a file held: readings by node, what was no reading, and how many bytes it was."""
-
-    readings: list[tuple[str, Block]]
-    mistakes: list[Mistake]
-    size: int
-
-
-class Blocks:
-    """Collects readings into blocks; for one device their order stays, so that the last arrival of a time still wins."""
-
-    def __init__(self) -> None:
-        self._blocks: list[tuple[str, Block]] = []
-        self._open: dict[tuple[str, str], tuple[tuple[str, ...], list[list[Any]]]] = {}
-
-    def add(self, node: str, device: str, channels: tuple[str, ...], row: list[Any]) -> None:
-        """Take one row: time, and a value for each channel."""
-        found = self._open.get((node, device))
-        if found is None or found[0] != channels:
-            rows: list[list[Any]] = []
-            found = self._open[node, device] = (channels, rows)
-            self._blocks.append((node, Block(device, channels, rows)))
-        found[1].append(row)
-
-    def take(self) -> list[tuple[str, Block]]:
-        """Return the blocks so far, and begin anew."""
-        blocks = self._blocks
-        self._blocks = []
-        self._open.clear()
-        return blocks
-
-
-class Meaning(NamedTuple):
-    """What the user, or the format, says about channels: units and kinds by name of the channel."""
-
-    units: Mapping[str, str] = {}
-    kinds: Mapping[str, Kind] = {}
 
 
 class Target(Protocol):
@@ -93,9 +46,9 @@ class Target(Protocol):
 class Importer:
     """Writes parts into a store, a commit every `BLOCK` readings."""
 
-    def __init__(self, writer: Target, known: Iterable[Series], meaning: Meaning) -> None:
+    def __init__(self, writer: Target, known: Iterable[Series], metadata: ChannelMetadata) -> None:
         self._writer = writer
-        self._meaning = meaning
+        self._metadata = metadata
         self._known = {
             (series.node, series.device, series.channel): Channel(series.unit, series.kind, rollover=series.rollover)
             for series in known
@@ -162,8 +115,8 @@ class Importer:
                 continue
             self._declared.add(key)
             known = self._known.get(key)
-            kind = self._meaning.kinds.get(name) or (known.kind if known else _kind(block.rows, place))
-            unit = self._meaning.units.get(name, known.unit if known else "")
+            kind = self._metadata.kinds.get(name) or (known.kind if known else _kind(block.rows, place))
+            unit = self._metadata.units.get(name, known.unit if known else "")
             channel = Channel(unit, kind, rollover=known.rollover if known else 0.0)
             if channel != known:
                 told[name] = channel
@@ -184,22 +137,3 @@ def _kind(rows: Sequence[Sequence[Value | None]], place: int) -> Kind:
     if isinstance(value, str):
         return "text"
     return "state" if isinstance(value, bool) else "gauge"
-
-
-def meaning(
-    units_given: Sequence[str],
-    counters: Sequence[str] = (),
-    states: Sequence[str] = (),
-    texts: Sequence[str] = (),
-) -> Meaning:
-    """Return what options like `--unit pv_power=W --counter energy` say; raise ValueError for what is no unit."""
-    by_name = {}
-    for given in units_given:
-        channel, equals, unit = given.partition("=")
-        if not equals:
-            raise ValueError(f"{given!r} is not channel=unit")
-        by_name[channel] = units.spelled(unit)
-    kinds: dict[str, Kind] = dict.fromkeys(counters, "counter")
-    kinds.update(dict.fromkeys(states, "state"))
-    kinds.update(dict.fromkeys(texts, "text"))
-    return Meaning(by_name, kinds)

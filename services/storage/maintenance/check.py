@@ -8,9 +8,9 @@ import msgspec
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.store import buckets, integrity
 from heliograph.store.interface import Reader, Series
-from services.storage import files
-from services.storage.bars import bar
-from services.storage.place import Place
+from services.storage.location import Place
+from services.storage.maintenance import files
+from services.storage.progress_bar import bar
 
 MINUTE = 60
 HOUR = 3600

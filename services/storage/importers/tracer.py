@@ -6,15 +6,19 @@ as a fraction. Files of August 2020 have names like solarVoltage, or spaces befo
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import tzinfo
 from pathlib import Path
 from typing import Any
 
+import click
+
 from heliograph.messages import Value
-from services.storage.importing import Blocks, Meaning, Mistake, Part
-from services.storage.text_lines import ZEROS, Line, TextFile
-from services.storage.times import Times
+from heliograph.store.buckets import zone
+from services.storage.importers.shared.options import device_options
+from services.storage.importers.shared.parts import ChannelMetadata, ImportFile, ImportPlan, Part, PartBuilder
+from services.storage.importers.shared.text_lines import ZEROS, Line, TextFile
+from services.storage.importers.shared.times import Times
 
 # Channel → columns (low word, high word), by their names without spaces, signs and capitals.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -41,24 +45,37 @@ UNITS = {
     "load_power": "W",
     "battery_soc": "%",
 }
-MEANING = Meaning(UNITS)
 HUNDREDTHS = frozenset(COLUMNS) - {"battery_soc"}
-LINES = 1_000  # of one part
 
 
-def files(paths: list[Path]) -> list[Path]:
+def files(paths: Iterable[Path]) -> list[Path]:
     """Return the daily files that paths and folders name, in order of their days."""
     found = {file for path in paths for file in (path.glob("tracerData*.csv*") if path.is_dir() else [path])}
     return sorted(found, key=lambda path: (path.name, path))
 
 
-def read(path: Path, node: str, device: str, zone: tzinfo) -> Iterator[Part]:
+@device_options
+@click.option("--tz", required=True, help="Time zone in which the files were written: America/New_York")
+def plan(paths: Sequence[Path], *, node: str, device: str, tz: str) -> ImportPlan:
+    """Solar Protocol's tracerDataYYYY-MM-DD.csv: files, or folders of them.
+
+    The channels are called as modbus_poller calls those of an EPEVER Tracer.
+    """
+    local = zone(tz)
+
+    def file(path: Path) -> ImportFile:
+        return ImportFile(path, lambda names: read(path, node, device, local))
+
+    return ImportPlan([file(path) for path in files(paths)], ChannelMetadata(UNITS))
+
+
+def read(path: Path, node: str, device: str, local: tzinfo) -> Iterator[Part]:
     """Yield the readings of one file; raise OSError if it cannot be opened."""
     file = TextFile(path)
-    times = Times("iso", zone)
+    times = Times("iso", local)
     layout: list[tuple[str, list[int]]] = []
     width = 0
-    blocks, mistakes, done = Blocks(), list[Mistake](), 0
+    parts = PartBuilder(path, file)
     for line in file:
         if not line.text.strip() and not line.wrong:
             continue
@@ -67,13 +84,11 @@ def read(path: Path, node: str, device: str, zone: tzinfo) -> Iterator[Part]:
             if not line.wrong and _column(cells[0]) == "datetime":
                 layout, width = _layout(cells), len(cells)
             else:
-                blocks.add(node, device, *_row(line, cells, width, layout, times))
+                parts.add(node, device, *_row(line, cells, width, layout, times))
         except ValueError as error:
-            mistakes.append(Mistake(f"{path}:{line.number}", str(error), line.text[:200]))
-        if line.number % LINES == 0:
-            yield Part(blocks.take(), mistakes, file.position - done)
-            mistakes, done = [], file.position
-    yield Part(blocks.take(), mistakes, file.position - done)
+            parts.set_aside(line.number, str(error), line.text)
+        yield from parts.next_record()
+    yield parts.rest()
 
 
 def _row(
