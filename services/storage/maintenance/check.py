@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.store import buckets, checking
+from heliograph.store import buckets, integrity
 from heliograph.store.interface import Reader, Series
 from services.storage.location import Place
 from services.storage.maintenance import files
@@ -128,7 +128,7 @@ def unsound(place: Place, *, quick: bool) -> list[str]:
             try:
                 found = files.mistakes(path, quick=quick)
                 if not found and not quick and path.match(files.HISTORY):
-                    found = [sentence for some in checking.year(path) for sentence in some]
+                    found = [sentence for some in integrity.year(path) for sentence in some]
                 wrong += found
                 advance(files.size(path))
             except (OSError, StoreDamaged) as error:
