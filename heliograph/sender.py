@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from heliograph.backoff import Backoff, steady
 from heliograph.messages import Block, Watermark
 from heliograph.outbox import Outbox, OutboxReader
 from heliograph.segment import Record
@@ -85,7 +86,7 @@ class Sender:
         self._progress = now()
         self._rewound = -math.inf
         self._commit_seconds = 0.0
-        self._timeout = SHORTEST_TIMEOUT_SECONDS
+        self._timeout = _timeout(self._commit_seconds)
         self._window = WINDOW
         self.resent = 0
         self.unstamped = 0
@@ -138,7 +139,7 @@ class Sender:
         self._commit_seconds = mark.seconds
         self._window = WINDOW
         if mark.committed > self.committed or restarted:
-            self._timeout = self._shortest_timeout()
+            self._timeout = _timeout(self._commit_seconds)
             self._progress = now
             self.committed = mark.committed
             self._outbox.trim(self.epoch, mark.committed)
@@ -156,8 +157,8 @@ class Sender:
             return IDLE_SECONDS
         if now < self._wait_until:
             return self._wait_until - now
-        if self.sent > self.committed and now - self._progress > self._timeout:
-            self._timeout = min(self._timeout * 2, LONGEST_TIMEOUT_SECONDS)
+        if self.sent > self.committed and now - self._progress > self._timeout.delay:
+            self._timeout.next()
             self._progress = now
             self._window = 1
             self._rewind(self.committed + 1)
@@ -231,9 +232,6 @@ class Sender:
     def _note_sent(self, sequence: int) -> None:
         self._highest[self.epoch] = max(self._highest.get(self.epoch, 0), sequence)
 
-    def _shortest_timeout(self) -> float:
-        return min(max(SHORTEST_TIMEOUT_SECONDS, 2 * self._commit_seconds + 1), LONGEST_TIMEOUT_SECONDS)
-
     def _frame(self, record: Record) -> tuple[bytes, int] | None:
         """Return a frame as it is sent, and how many readings it lost because their time was never known.
 
@@ -257,6 +255,14 @@ class Sender:
                 payload = msgspec.json.encode([stamped(block, booted) for block in frame.blocks])
         head = f'{{"e":"{record.epoch}","q":{record.sequence},"b":{self._base},"x":{unstamped},"i":'
         return head.encode() + payload + b"}", unstamped
+
+
+def _timeout(commit_seconds: float) -> Backoff:
+    """Return how long storage may make no progress before frames go out again: `delay`, longer with every time."""
+    first = min(max(SHORTEST_TIMEOUT_SECONDS, 2 * commit_seconds + 1), LONGEST_TIMEOUT_SECONDS)
+    timeout = Backoff(first, LONGEST_TIMEOUT_SECONDS, steady)
+    timeout.next()
+    return timeout
 
 
 def stamped(block: Block, booted: float) -> Block:

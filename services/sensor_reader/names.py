@@ -1,20 +1,20 @@
-"""Names that stay the same: after what a sensor is and where it is connected, never after the order in which it was found."""
+"""Stable names: from the product and where it is connected, never from the order in which sensors are found."""
 
 from heliograph import names
 
 
-def device(product: str, place: str) -> str:
+def device(product: str, location: str) -> str:
     """Return the automatic name of a sensor: `bme280` at `1-0076` is `bme280_1-0076`, `dht11@4` is `dht11_4`."""
-    what, where = _plain(product), _plain(place)
-    if not where or what == where:
-        return what or "sensor"
-    if not what or where.startswith((f"{what}_", f"{what}-")):
-        return where
-    return names.device(f"{what}_{where}")
+    name, suffix = _plain(product), _plain(location)
+    if not suffix or name == suffix:
+        return name or "sensor"
+    if not name or suffix.startswith((f"{name}_", f"{name}-")):
+        return suffix
+    return names.device(f"{name}_{suffix}")
 
 
 def _plain(text: str) -> str:
     try:
         return names.device(text)
-    except ValueError:  # nothing is left of it
+    except ValueError:  # no character of it can be in a name
         return ""

@@ -250,6 +250,6 @@ def test_a_wrong_option_of_what_takes_readings_is_one_line(
     file = tmp_path / "config.toml"
     file.write_text(lines + "\n")
     assert processes.start("services.api", "--check", str(file)).wait(30) == 1
-    assert words in processes.said()
-    assert "hunter2" not in processes.said()
-    assert processes.said().count("\n") == 1
+    assert words in processes.output()
+    assert "hunter2" not in processes.output()
+    assert processes.output().count("\n") == 1

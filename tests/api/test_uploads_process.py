@@ -187,7 +187,7 @@ def test_the_examples_of_the_documentation_work(node: Node, server: Server, even
     assert node.status("GET", "/uploads/cloud") == 404
     assert {token for token, _ in server.heard} == {SECRET}
     assert {"power": 0} in [values for _, values in server.heard]
-    assert SECRET not in node.processes.said()
+    assert SECRET not in node.processes.output()
 
 
 def test_what_stands_in_the_configuration_is_shown_and_not_changed(node: Node) -> None:
@@ -244,7 +244,7 @@ def test_a_secret_is_never_told_again_and_stays_unless_it_is_given(
     eventually(lambda: node.send("POST", "/uploads/cloud/test").json()["ok"])
     assert [token for token, _ in server.heard] == [SECRET]
     assert SECRET not in httpx.get(f"{node.url}/metrics").text
-    assert SECRET not in node.processes.said()
+    assert SECRET not in node.processes.output()
 
 
 def test_without_an_uploader_it_says_so_until_there_is_one_again(node: Node, eventually: Eventually) -> None:
@@ -291,4 +291,4 @@ def test_it_stops_when_told_though_a_target_lets_a_test_wait(node: Node, eventua
             assert node.api.wait(30) == 0
             tester.join()
     assert ended[0] in ("503", "broken off")
-    assert "Traceback" not in node.processes.said()
+    assert "Traceback" not in node.processes.output()

@@ -64,6 +64,8 @@ def test_a_line_has_the_baud_rate_of_the_factory_settings(
         (LINE + "stopbits = 3\n" + DEVICE, ["lines[0].stopbits"]),
         (LINE + "timeout = 0\n" + DEVICE, ["lines[0]", "timeout"]),
         (LINE + "timeout = nan\n" + DEVICE, ["lines[0]", "timeout"]),
+        (LINE + "pause = 1\n" + DEVICE, ["lines[0]", "no such option: pause; it is now request_delay"]),
+        (LINE + DEVICE + "unit = 2\n", ["devices[0]", "no such option: unit; it is now unit_id"]),
         (LINE + "request_delay = 11\n" + DEVICE, ["lines[0]", "request_delay"]),
         (LINE + DEVICE + 'colour = "red"\n', ["devices[0]", "no such option: colour"]),
         (LINE + DEVICE + "unit_id = 256\n", ["devices[0]", "unit_id: 256"]),

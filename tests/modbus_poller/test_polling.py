@@ -171,7 +171,7 @@ def test_a_float_that_is_nan_is_set_aside_and_the_rest_is_kept(polled: PolledDev
     memory.words[5] = 0x7FC0
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"a", "b", "c", "e", "rated"}
-    assert [tuple(bad) for bad in result.invalid] == [("nan is not a value", "d: ['7fc0', '0000']")]
+    assert [tuple(bad) for bad in result.invalid] == [("not a finite number", "d: ['7fc0', '0000']")]
 
 
 @pytest.mark.parametrize(

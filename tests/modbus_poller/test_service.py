@@ -95,7 +95,7 @@ def test_registers_that_a_device_does_not_have_are_read_once(pollers: Starter, r
     assert (0x00, 32) in once
     assert (0x156, 4) in once
     assert again == {(0x00, 2), (0x06, 2), (0x46, 4)}
-    assert pollers.said().count("does not support") == 1
+    assert pollers.output().count("does not support") == 1
 
 
 def test_a_float_that_is_nan_is_in_the_status(pollers: Starter, recorder: Recorder, broker: LocalBroker) -> None:
@@ -111,7 +111,7 @@ def test_a_float_that_is_nan_is_in_the_status(pollers: Starter, recorder: Record
         broker.start()
         wait_for(lambda: recorder.status.get("set_aside"))
     bad = recorder.status["set_aside"][-1]
-    assert (bad["where"], bad["why"]) == ("meter", "nan is not a value")
+    assert (bad["where"], bad["why"]) == ("meter", "not a finite number")
     assert bad["what"].startswith("power")
 
 
@@ -127,7 +127,7 @@ def test_a_line_that_comes_back_is_polled_again(pollers: Starter, recorder: Reco
             wait_for(lambda: recorder.of("meter"))
         wait_for(lambda: recorder.last("meter") == "offline")
     assert process.poll() is None
-    assert pollers.said().count("open again") == 2
+    assert pollers.output().count("open again") == 2
 
 
 def test_it_ends_cleanly_even_while_a_device_does_not_respond(pollers: Starter, recorder: Recorder) -> None:
@@ -140,7 +140,7 @@ def test_it_ends_cleanly_even_while_a_device_does_not_respond(pollers: Starter, 
         process.terminate()
         assert process.wait(timeout=30) == 0
     wait_for(lambda: recorder.status.get("state") == "offline")
-    assert "Traceback" not in pollers.said()
+    assert "Traceback" not in pollers.output()
 
 
 def test_a_wrong_configuration_is_one_line_and_exit_code_1(tmp_path: Path) -> None:

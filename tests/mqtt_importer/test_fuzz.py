@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from heliograph import topics
 from heliograph.messages import Reading, encode, is_value
 from services.mqtt_importer import families
-from services.mqtt_importer.device_names import DeviceNames
+from services.mqtt_importer.device_registry import DeviceNames
 from services.mqtt_importer.devices import ImportedDevice
 from services.mqtt_importer.parsing import json_paths, timestamps, topic_filters
 from services.mqtt_importer.parsing.parsed import Family, Ignored, NotUnderstood, ParsedMessage

@@ -11,7 +11,7 @@ from heliograph.backoff import Backoff
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.redaction import redactor
 from heliograph.store.interface import Reader
-from services.uploader.engine.result import Result
+from services.uploader.engine.result import BatchResult
 from services.uploader.engine.session import TargetSession, open_session
 from services.uploader.engine.source import ChannelMap
 from services.uploader.engine.state import StateAway, StateFile
@@ -131,7 +131,7 @@ class Pipeline:
         if self._session is not None:
             self._session.prefetch()
 
-    def _send(self, session: TargetSession, *, rows: int = 0) -> Result | None:
+    def _send(self, session: TargetSession, *, rows: int = 0) -> BatchResult | None:
         """Send a request, and return what became of it."""
         self._looked = min(self._looked, time.monotonic() - LOOK_SECONDS / 2)
         result = session.send(self._now, rows=rows)
@@ -142,13 +142,13 @@ class Pipeline:
         if result.pause:
             session.rate_limit.pause(time.monotonic(), result.pause)
         if not result.retry:
-            self._backoff = Backoff()
+            self._backoff.reset()
         return result
 
     def _wait(self, error: TryLater) -> float:
         """Let no request begin for as long as the target asks, or longer each time; never for good."""
         now = self._now()
-        wait = max(self._backoff.after(0.0), error.after or 0.0)
+        wait = max(self._backoff.next(), error.after or 0.0)
         self._status.failed(now, self._redact(str(error)), now + wait)
         self._opened().rate_limit.pause(time.monotonic(), wait)
         return min(wait, IDLE_SECONDS)
