@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.store import buckets, checking
+from heliograph.store import buckets, integrity
 from heliograph.store.interface import Reader, Series
 from services.storage.location import StoreAccess
 from services.storage.maintenance import files
@@ -131,7 +131,7 @@ def damage(store: StoreAccess, *, quick: bool) -> list[str]:
             try:
                 errors = files.integrity_errors(path, quick=quick)
                 if not errors and not quick and path.match(files.HISTORY):
-                    errors = [sentence for some in checking.year(path) for sentence in some]
+                    errors = [sentence for some in integrity.year(path) for sentence in some]
                 damages += errors
                 advance(files.size(path))
             except (OSError, StoreDamaged) as error:
