@@ -41,7 +41,7 @@ def test_csv_names_the_function_of_a_column() -> None:
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "'=1", "'"])
-def test_no_text_is_a_formula_to_a_spreadsheet_and_every_text_can_be_told_again(text: str) -> None:
+def test_no_text_is_a_formula_to_a_spreadsheet_and_every_text_can_be_restored(text: str) -> None:
     [_, row] = csv.reader(io.StringIO(written(Csv, [Column(MODE)], (TIME, [text])), newline=""))
     assert row[1] == "'" + text
 
