@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 
-class Device(asyncio.Protocol):
+class ModbusDevice(asyncio.Protocol):
     """Answers every request for registers with 230.4 V and the like; notes when each came."""
 
     def __init__(self, times: list[float]) -> None:
@@ -43,7 +43,7 @@ async def serve(count: int, ports: Path, result: Path) -> None:
     stop = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     times: list[list[float]] = [[] for _ in range(count)]
-    servers = [await loop.create_server(partial(Device, mine), "127.0.0.1", 0) for mine in times]
+    servers = [await loop.create_server(partial(ModbusDevice, mine), "127.0.0.1", 0) for mine in times]
     unfinished = ports.with_suffix(".partial")
     unfinished.write_text(json.dumps([server.sockets[0].getsockname()[1] for server in servers]))
     unfinished.replace(ports)

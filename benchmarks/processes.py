@@ -14,7 +14,7 @@ from scripts import tools
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody uses."""
+    """Return a loopback port that is free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

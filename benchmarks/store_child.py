@@ -33,7 +33,7 @@ def write(folder: Path) -> None:
 
 
 def read(folder: Path) -> None:
-    """Ask everything."""
+    """Ask all questions."""
     reader = open_reader(folder)
     for question in 2 * questions(reader.series(), *extent(reader)):
         begun = time.process_time()

@@ -1,4 +1,4 @@
-"""What the block codec of the store makes of typical channels: `python -m benchmarks.store_codec`.
+"""Size and speed of the store's block codec on typical channels: `python -m benchmarks.store_codec`.
 
 Bytes per value beside zlib of the same numbers as float64, and CPU nanoseconds per value with either kernel.
 It needs numpy. The channels are deterministic: the tests of the codec hold their sizes.
@@ -24,19 +24,19 @@ POWERS = (0.2, 0.3, 0.3, 0.5, 0.5, 0.8, 1.0, 1.5, 2.0)  # W, what the noise of a
 
 
 def wandering(chance: random.Random, start: float, step: float, noise: float, digits: int) -> list[float]:
-    """Return a day of something that wanders, seen through a sensor's noise."""
+    """Return a day of a random walk with a sensor's noise."""
     path = accumulate((chance.gauss(0, step) for _ in range(DAY - 1)), initial=start)
     return [round(value + chance.gauss(0, noise), digits) for value in path]
 
 
 def load(chance: random.Random, noise: float) -> list[float]:
     """Return a day of power in W: a base load, and a device that is switched a few times an hour."""
-    found, level = [], 0.0
+    volts, level = [], 0.0
     for _ in range(DAY):
         if chance.random() < 0.005:
             level = chance.choice((0.0, 0.0, 60.0, 800.0, 2000.0))
-        found.append(round(chance.gauss(120 + level, noise * (1 + level / 500)), 1))
-    return found
+        volts.append(round(chance.gauss(120 + level, noise * (1 + level / 500)), 1))
+    return volts
 
 
 def sun(chance: random.Random) -> list[float]:
@@ -67,7 +67,7 @@ def meter(seed: int) -> dict[str, list[float]]:
 
 
 def harder(seed: int) -> dict[str, list[float]]:
-    """Return a day of each kind of values that are hard to make small."""
+    """Return a day of each kind of values that compress badly."""
     chance = random.Random(seed)
     single = array("f", [chance.gauss(230, 5) for _ in range(DAY)])
     tenths = [round(chance.gauss(230, 5), 1) for _ in range(DAY)]
@@ -98,13 +98,13 @@ def times(seed: int) -> dict[str, list[int]]:
 
 def nanoseconds(work: Callable[[Any], object], items: list[Any], count: int, runs: int) -> float:
     """Return the CPU time per value of some work on every item, as the median of several runs."""
-    found = []
+    seconds = []
     for _ in range(runs):
         begun = time.process_time()
         for item in items:
             work(item)
-        found.append(time.process_time() - begun)
-    return statistics.median(found) * 1e9 / count
+        seconds.append(time.process_time() - begun)
+    return statistics.median(seconds) * 1e9 / count
 
 
 def row(title: str, columns: "list[array[Any]]", runs: int) -> None:

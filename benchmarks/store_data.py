@@ -1,4 +1,4 @@
-"""What the store's benchmarks store: made from a seed, a UTC day at a time, the same on every machine.
+"""Data of the store's benchmarks: made from a seed, a UTC day at a time, the same on every machine.
 
 A is an energy meter, 14 channels every 5 s on the grid, 0.05 % of the readings missing. B is ten devices of ten channels
 every 10 s, 0..59 ms late, 0.2 % missing. The harder values are 3-decimal noise and what was a float32 once.
@@ -66,7 +66,7 @@ class Day(NamedTuple):
         return len(self.times) * len(self.columns)
 
     def info(self) -> Info:
-        """Return what the device says it is."""
+        """Return the info message of the device."""
         return Info("benchmark", self.channels)
 
     def rows(self) -> list[list[Any]]:
@@ -82,13 +82,13 @@ class Day(NamedTuple):
 
 def journal(days: Sequence[Day], sequence: int) -> tuple[list[bytes], int]:
     """Return what storage receives of a backlog of these devices, in order of time: the payloads, and the next sequence."""
-    readings = sorted(((row[0], place, row) for place, day in enumerate(days) for row in day.rows()), key=itemgetter(0))
+    readings = sorted(((row[0], index, row) for index, day in enumerate(days) for row in day.rows()), key=itemgetter(0))
     frames: list[Frame] = []
     for at in range(0, len(readings), FRAME_READINGS):
         rows: dict[int, list[list[Any]]] = {}
-        for _, place, row in readings[at : at + FRAME_READINGS]:
-            rows.setdefault(place, []).append(row)
-        blocks = [Block(days[place].device, tuple(days[place].channels), found) for place, found in rows.items()]
+        for _, index, row in readings[at : at + FRAME_READINGS]:
+            rows.setdefault(index, []).append(row)
+        blocks = [Block(days[index].device, tuple(days[index].channels), chosen) for index, chosen in rows.items()]
         frames.append(Frame(blocks, EPOCH, sequence + len(frames)))
     parts = range(0, len(frames), FRAMES_IN_A_MESSAGE)
     return [msgspec.json.encode(frames[at : at + FRAMES_IN_A_MESSAGE]) for at in parts], sequence + len(frames)
@@ -135,7 +135,7 @@ def rooms(first: int, count: int, devices: int = 10, seed: int = 2) -> Iterator[
     """Yield set B: of each day, all devices."""
     seconds = np.arange(0, DAY_SECONDS, 10, dtype=np.float64)
     for day in range(first, first + count):
-        found = []
+        rooms = []
         for number in range(devices):
             chance = np.random.default_rng([seed, day, number])
             people = _switched(chance, seconds, 5)
@@ -157,8 +157,8 @@ def rooms(first: int, count: int, devices: int = 10, seed: int = 2) -> Iterator[
             kept = chance.random(len(seconds)) >= 0.002
             late = chance.integers(0, 60, len(seconds))
             times = day * DAY_SECONDS * 1000 + (seconds * 1000).astype(np.int64) + late
-            found.append(Day(f"room{number}", ROOM, times[kept], [column[kept] for column in columns]))
-        yield found
+            rooms.append(Day(f"room{number}", ROOM, times[kept], [column[kept] for column in columns]))
+        yield rooms
 
 
 def harder(kind: str, first: int, count: int, seed: int = 3) -> Iterator[Day]:
@@ -190,14 +190,14 @@ def _noise(chance: np.random.Generator, seconds: Numbers, sigma: float) -> Numbe
     return chance.standard_normal(len(seconds)) * sigma
 
 
-def _wander(chance: np.random.Generator, seconds: Numbers, pace: float) -> Numbers:
-    """Return what goes between 0 and 1, another way every `pace` seconds."""
-    knots = np.arange(0, DAY_SECONDS + pace, pace)
+def _wander(chance: np.random.Generator, seconds: Numbers, period: float) -> Numbers:
+    """Return values between 0 and 1 that change direction every `period` seconds."""
+    knots = np.arange(0, DAY_SECONDS + period, period)
     return np.interp(seconds, knots, chance.random(len(knots)))
 
 
 def _switched(chance: np.random.Generator, seconds: Numbers, times: int) -> NDArray[np.bool_]:
-    """Return what is on for a while, some times a day."""
+    """Return whether a device is on that is switched on so many times a day."""
     edges = np.sort(chance.random(2 * times)) * DAY_SECONDS
     switched: NDArray[np.bool_] = np.searchsorted(edges, seconds) % 2 == 1
     return switched

@@ -1,4 +1,4 @@
-"""The table that the store's benchmarks print: a figure, what is demanded of it, and whether that holds."""
+"""The table that the store's benchmarks print: a figure, the limit for it, and whether it is kept."""
 
 import argparse
 import calendar
@@ -18,7 +18,7 @@ def day_number(year: int) -> int:
 
 
 def row(what: str, figure: float, unit: str, *, at_most: float | None = None, at_least: float | None = None) -> None:
-    """Print one figure with its demand."""
+    """Print one figure with its limit."""
     if at_most is not None:
         demand, holds = f"<= {at_most:g}", figure <= at_most
     elif at_least is not None:
@@ -30,13 +30,13 @@ def row(what: str, figure: float, unit: str, *, at_most: float | None = None, at
 
 
 def ratio(what: str, ours: float, theirs: float, unit: str, *, at_most: float | None = None) -> None:
-    """Print a rival's figure and ours as a part of it, with the demand on that."""
+    """Print a rival's figure and ours as a part of it, with the limit for that."""
     row(what, theirs, unit)
     row("  ours as a part of it", ours / theirs if theirs else float("nan"), "", at_most=at_most)
 
 
 def shown(figure: float) -> str:
-    """Return a figure with three digits that count, large ones whole."""
+    """Return a figure with three significant digits, or as a whole number from 100 on."""
     return f"{figure:,.0f}" if abs(figure) >= 100 else f"{figure:.3g}"
 
 
@@ -49,24 +49,24 @@ def arguments(module: str, description: str | None) -> argparse.ArgumentParser:
 
 @contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder that goes when the benchmark does; a server that is not root can work in it, too."""
+    """Yield a temporary folder; a server that is not root can work in it, too."""
     with tempfile.TemporaryDirectory(prefix="heliograph-", dir=folder) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
 
 def tree_bytes(folder: Path) -> int:
-    """Return how many bytes of the disk the files below a folder take; some servers make large files full of holes."""
+    """Return how many bytes of the disk the files below a folder take; some servers make large sparse files."""
     return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 def median(values: Sequence[float]) -> float:
-    """Return the middle one."""
+    """Return the median."""
     return sorted(values)[len(values) // 2]
 
 
 def peak_rss(process: int | str = "self") -> float:
-    """Return the most resident memory a process ever had, in MB (Linux)."""
+    """Return the peak resident memory of a process, in MB (Linux)."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024 / 1e6

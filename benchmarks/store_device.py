@@ -3,7 +3,7 @@
 Accelerated: a day of data as fast as it goes, the store's clock being the data's; the same for a table of rows in SQLite;
 with blocks of 1 KiB, as mkfs.ext4 gives an image below 512 MB, and of 4 KiB, as a card has them.
 This undercounts what ext4's journal adds in real time. --real-time SECONDS counts that too, beside servers, and
-extrapolates to a day; the hour before it is given to everyone first, so that nobody is measured while files still grow.
+extrapolates to a day; all get the hour before it first, so that none is measured while its files still grow.
 Needs root: every store is on a private loop ext4.
 """
 
@@ -31,7 +31,7 @@ REAL_TIME_DEMANDS = {"InfluxDB": 0.5, "PostgreSQL": 0.25}
 
 
 class Own:
-    """The store, committed when it is told to; `Rival.live` of our own."""
+    """The store, committed on request; `Rival.live` of our own."""
 
     def __init__(self, folder: Path) -> None:
         self.name = "Heliograph"
@@ -54,7 +54,7 @@ class Own:
             pass
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._writer.close()
 
 

@@ -1,7 +1,7 @@
 """`/series` over HTTP, page cache warm: the api as a process, with a broker, on a store that store_make made.
 
 Milliseconds from the request to the last byte of the answer. The first answer of each kind, which finds nothing in the
-api's own cache, is told apart from the others.
+api's own cache, is listed apart from the others.
 """
 
 import time

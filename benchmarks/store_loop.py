@@ -14,7 +14,7 @@ SMALL = 1024
 
 
 class NoLoop(RuntimeError):
-    """This machine gives no loop device; the message says why."""
+    """This machine has no loop device for us; the message says why."""
 
 
 class Disk:
@@ -25,21 +25,21 @@ class Disk:
         self._stat = Path("/sys/block", Path(device).name, "stat")
 
     def sync(self) -> None:
-        """Have everything written that waits to be."""
+        """Write everything that the kernel has buffered."""
         subprocess.run(["sync", "-f", str(self.folder)], check=True)
 
     def written(self) -> int:
-        """Return how many bytes the device was given to write, all that waits included."""
+        """Return how many bytes were written to the device, after writing what was buffered."""
         self.sync()
         return self._counters()[6] * SECTOR
 
     def read(self) -> tuple[int, int]:
-        """Return how many requests to read the device was given, and how many bytes they were."""
+        """Return how many read requests the device got, and of how many bytes."""
         counters = self._counters()
         return counters[0], counters[2] * SECTOR
 
     def forget(self) -> None:
-        """Have nothing of the files in the page cache."""
+        """Drop the files from the page cache."""
         self.sync()
         for path in self.folder.rglob("*"):
             if path.is_file():
@@ -74,7 +74,7 @@ def disk(folder: Path, name: str, megabytes: int, block: int = CARD, options: st
             mount.chmod(0o755)
             yield Disk(device, mount)
         finally:
-            _do("umount", "--lazy", str(mount))  # whoever failed may have left files open
+            _do("umount", "--lazy", str(mount))  # a run that failed may have left files open
     finally:
         _do("losetup", "--detach", device)
 

@@ -17,13 +17,13 @@ def make(folder: Path, days: int, *, quiet: bool = False) -> Filling:
     filling = Filling(folder)
     begun = time.monotonic()
     try:
-        for place, day in enumerate(store_data.meter(day_number(YEAR + 1) - days, days), 1):
+        for number, day in enumerate(store_data.meter(day_number(YEAR + 1) - days, days), 1):
             filling.day(day)
-            if not quiet and (place % 50 == 0 or place == days):
+            if not quiet and (number % 50 == 0 or number == days):
                 took = time.monotonic() - begun
-                left = took / place * (days - place)
+                left = took / number * (days - number)
                 print(
-                    f"  {place} of {days} days, {filling.values / 1e6:.0f} M values, {took:.0f} s, {left:.0f} s to go",
+                    f"  {number} of {days} days, {filling.values / 1e6:.0f} M values, {took:.0f} s, {left:.0f} s to go",
                     flush=True,
                 )
         filling.settle()
@@ -33,7 +33,7 @@ def make(folder: Path, days: int, *, quiet: bool = False) -> Filling:
 
 
 def main() -> None:
-    """Make it, and say what it cost."""
+    """Make the store and print what it cost."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.store_make", description=__doc__)
     parser.add_argument("store", type=Path, help="a folder that is not there yet")
     parser.add_argument("--years", type=int, default=10, help="how many (default: 10)")

@@ -24,8 +24,8 @@ def payloads(first: int, count: int) -> Iterator[bytes]:
     sequence = 1
     for number in range(first, first + count):
         devices = [*data.meter(number, 1), *next(data.rooms(number, 1))]
-        found, sequence = data.journal(devices, sequence)
-        yield from found
+        frames, sequence = data.journal(devices, sequence)
+        yield from frames
 
 
 def writing(how: list[str], folder: Path, first: int, count: int) -> float:
@@ -37,17 +37,17 @@ def writing(how: list[str], folder: Path, first: int, count: int) -> float:
         for payload in payloads(first, count):
             child.stdin.write(len(payload).to_bytes(4, "little") + payload)
         child.stdin.close()
-        return _told(child.stdout.read())
+        return _reported_number(child.stdout.read())
 
 
 def reading(how: list[str], store: Path, *, details: bool) -> float:
     """Return the peak of a reader over the whole set of questions."""
     command = [sys.executable, *how, "read", str(store)]
     aside = None if details else subprocess.DEVNULL
-    return _told(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=aside).stdout)
+    return _reported_number(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, stderr=aside).stdout)
 
 
-def _told(output: bytes) -> float:
+def _reported_number(output: bytes) -> float:
     return float(output.decode().split()[-1])
 
 

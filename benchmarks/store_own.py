@@ -42,7 +42,7 @@ class Filling:
         self.cpu += time.process_time() - begun
 
     def day(self, day: Day) -> None:
-        """Take a day without its journey as JSON."""
+        """Take a day without encoding it as JSON."""
         self._declare(day)
         blocks = day.blocks(COMMIT_READINGS)
         begun = time.process_time()
@@ -53,7 +53,7 @@ class Filling:
         self.values += day.values
 
     def message(self, payload: bytes, *, maintained: bool = True) -> None:
-        """Take one message as storage does; commit when it is time to."""
+        """Take one message as storage does; commit when the interval is over."""
         for frame in frames(payload):
             self._write(frame.blocks)
             self._frames += 1
@@ -61,7 +61,7 @@ class Filling:
                 self.commit(maintained=maintained)
 
     def commit(self, *, maintained: bool = True) -> None:
-        """Make it durable, and do the housekeeping that is due."""
+        """Commit, and do the housekeeping that is due."""
         self._commits += 1
         self.writer.commit({PRODUCER: Progress(self._commits, 0)})
         self._frames = 0
@@ -75,7 +75,7 @@ class Filling:
         self.cpu += time.process_time() - begun
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self.writer.close()
 
     def bytes(self) -> int:
@@ -88,11 +88,11 @@ class Filling:
 
     def chunk_bytes(self) -> int:
         """Return how many bytes the blocks of the values have, without times, tiers and SQLite's own."""
-        found = 0
+        size = 0
         for path in folder(self._data).glob("history-*.db"):
             with closing(sqlite3.connect(path)) as database:
-                found += database.execute("SELECT coalesce(sum(length(v)), 0) FROM chunk").fetchone()[0]
-        return found
+                size += database.execute("SELECT coalesce(sum(length(v)), 0) FROM chunk").fetchone()[0]
+        return size
 
     def _declare(self, day: Day) -> None:
         if day.device not in self._declared:

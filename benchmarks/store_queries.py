@@ -66,7 +66,7 @@ def beside(store: Path, names: str, days: int, runs: int, folder: Path) -> None:
                 begun, asked = rival.cpu, 0
                 while asked < runs or (
                     rival.cpu - begun < 0.3 and asked < 50
-                ):  # a server's CPU is told in steps of 10 ms
+                ):  # the kernel counts a server's CPU in steps of 10 ms
                     rival.bucketed("load_power", start, end, seconds)
                     asked += 1
                 theirs = (rival.cpu - begun) * 1000 / asked

@@ -28,11 +28,13 @@ def questions(series: Sequence[Series], start: float, end: float) -> list[Questi
     def bucketed(
         name: str, days: float, bucket: str, zone: str = "UTC", limits: tuple[float, ...] = ()
     ) -> list[Question]:
-        found = []
-        for place, ids in enumerate(([one], meter)):
-            limit = limits[place] if place < len(limits) else None
-            found.append(Question(f"{name}, {len(ids)} series", days, limit, _aggregate(ids, end, days, bucket, zone)))
-        return found
+        questions = []
+        for index, ids in enumerate(([one], meter)):
+            limit = limits[index] if index < len(limits) else None
+            questions.append(
+                Question(f"{name}, {len(ids)} series", days, limit, _aggregate(ids, end, days, bucket, zone))
+            )
+        return questions
 
     raw = end - 31 * DAY if end - start > 31 * DAY else start
     asked = [
@@ -53,19 +55,19 @@ def questions(series: Sequence[Series], start: float, end: float) -> list[Questi
 
 def extent(reader: Reader) -> tuple[float, float]:
     """Return the whole UTC days that a store has; raise ValueError if it is empty."""
-    found = reader.extent()
-    if found is None:
+    first_and_last = reader.extent()
+    if first_and_last is None:
         raise ValueError("the store is empty")
-    return found[0] // DAY * DAY, -(-found[1] // DAY) * DAY
+    return first_and_last[0] // DAY * DAY, -(-first_and_last[1] // DAY) * DAY
 
 
 def cpu_ms(reader: Reader, question: Question) -> float:
     """Return the CPU milliseconds of this process that an answer took; raise ValueError if there was none."""
     begun = time.process_time()
-    found = question.ask(reader)
+    rows = question.ask(reader)
     used = time.process_time() - begun
-    if not found:
-        raise ValueError(f"{question.name}: nothing came back")
+    if not rows:
+        raise ValueError(f"{question.name}: no rows came back")
     return used * 1000
 
 
@@ -73,11 +75,11 @@ def _aggregate(ids: Sequence[int], end: float, days: float, bucket: str, zone: s
     edges = buckets.edges(end - days * DAY, end, bucket, zone)
 
     def ask(reader: Reader) -> int:
-        found = 0
+        filled = 0
         for number in ids:
             counts = reader.aggregate(number, edges, FUNCTIONS)["n"]
-            found += len(counts) - counts.count(0)
-        return found
+            filled += len(counts) - counts.count(0)
+        return filled
 
     return ask
 

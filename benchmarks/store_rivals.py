@@ -1,17 +1,10 @@
-"""What the store is compared with, on the same data; started here, stopped here.
+"""Other databases that the store is compared with on the same data: started and stopped here.
 
-Unpack them where no root is needed:
-
-    mkdir -p .tools/rivals && cd .tools/rivals
-    apt-get download influxdb victoria-metrics postgresql-15
-    for package in *.deb; do dpkg -x $package root; done
-    ../../.venv/bin/pip install --target python duckdb
+`scripts/setup --dev` unpacks the servers. DuckDB takes `.venv/bin/pip install --target .tools/duckdb duckdb`.
 """
 
 import argparse
 import importlib
-import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,7 +18,7 @@ from benchmarks.processes import Measured
 from benchmarks.store_data import Day
 from scripts.tools import ROOT
 
-UNPACKED = ROOT / ".tools" / "rivals"
+PACKAGES = ROOT / ".tools/duckdb"
 MODULES = {
     "sqlite": "benchmarks.store_rivals_sqlite",
     "duckdb": "benchmarks.store_rivals_duckdb",
@@ -33,7 +26,7 @@ MODULES = {
     "victoria": "benchmarks.store_rivals_victoria",
     "postgres": "benchmarks.store_rivals_postgres",
 }
-NOBODY = 65534
+UNPRIVILEGED = 65534
 
 
 class Rival(Protocol):
@@ -81,11 +74,11 @@ def started(names: str, folder: Path) -> Iterator[list[Rival]]:
     with ExitStack() as running:
         rivals = []
         for name in [name for name in names.split(",") if name and name != "none"]:
-            place = folder / name
-            place.mkdir(parents=True)
+            data = folder / name
+            data.mkdir(parents=True)
             try:
                 module = importlib.import_module(MODULES[name])
-                rival: Rival = module.start(place)
+                rival: Rival = module.start(data)
             except (FileNotFoundError, ModuleNotFoundError) as error:
                 print(f"  without {name}: {error}; benchmarks/store_rivals.py says how to install it", flush=True)
                 continue
@@ -94,20 +87,10 @@ def started(names: str, folder: Path) -> Iterator[list[Rival]]:
         yield rivals
 
 
-def program(name: str) -> str:
-    """Return where a server is, unpacked, installed or on the PATH; raise FileNotFoundError."""
-    folders = [UNPACKED / "root/usr/bin", *sorted(UNPACKED.glob("root/usr/lib/postgresql/*/bin"))]
-    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    path = shutil.which(name, path=os.pathsep.join([*map(str, folders), os.environ.get("PATH", "")]))
-    if path is None:
-        raise FileNotFoundError(f"there is no {name}")
-    return path
-
-
 def library(name: str) -> object:
-    """Return a Python package, unpacked or installed; raise ModuleNotFoundError."""
-    if str(UNPACKED / "python") not in sys.path:
-        sys.path.append(str(UNPACKED / "python"))
+    """Import a Python package, also from PACKAGES; raise ModuleNotFoundError."""
+    if str(PACKAGES) not in sys.path:
+        sys.path.append(str(PACKAGES))
     return importlib.import_module(name)
 
 

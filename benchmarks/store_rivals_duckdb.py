@@ -31,7 +31,7 @@ class Duckdb:
         self.cpu += time.process_time() - begun
 
     def live(self, days: Sequence[Day]) -> None:
-        """Insert as it comes, in one transaction."""
+        """Insert readings in order of time, in one transaction."""
         self._database.execute("BEGIN")
         for day in days:
             self.load(day)
@@ -63,5 +63,5 @@ class Duckdb:
 
 
 def start(folder: Path) -> Duckdb:
-    """Return it, empty; raise ModuleNotFoundError if there is none."""
+    """Return the database, empty; raise ModuleNotFoundError if there is none."""
     return Duckdb(folder)

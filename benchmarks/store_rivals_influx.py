@@ -1,4 +1,4 @@
-"""InfluxDB 1.x and VictoriaMetrics, both told by line protocol over HTTP."""
+"""InfluxDB 1.x and VictoriaMetrics, both written to with line protocol over HTTP."""
 
 import time
 from collections.abc import Sequence
@@ -9,7 +9,8 @@ import httpx
 from benchmarks.processes import free_port
 from benchmarks.store_data import Day
 from benchmarks.store_demands import tree_bytes
-from benchmarks.store_rivals import Server, program
+from benchmarks.store_rivals import Server
+from scripts import tools
 
 LINES = 5000  # in a request
 
@@ -53,7 +54,7 @@ class Influx:
         port = free_port()
         settings = folder / "influxdb.conf"
         settings.write_text(SETTINGS.format(folder=folder, port=port, rpc=free_port()))
-        self._server = Server("influxd", program("influxd"), "-config", str(settings))
+        self._server = Server("influxd", tools.find("influxd"), "-config", str(settings))
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600)
         _wait_for(self._http, "/ping")
         self._http.post("/query", params={"q": "CREATE DATABASE bench"}).raise_for_status()
@@ -70,7 +71,7 @@ class Influx:
             self._write("\n".join(text[at : at + LINES]))
 
     def live(self, days: Sequence[Day]) -> None:
-        """Send what came, in one request."""
+        """Send readings in one request."""
         self._write("\n".join(line for day in days for line in lines(day)))
 
     def settle(self) -> None:
@@ -115,5 +116,5 @@ def _wait_for(http: httpx.Client, path: str, seconds: float = 30) -> None:
 
 
 def start(folder: Path) -> Influx:
-    """Return it, empty; raise FileNotFoundError if there is none."""
+    """Return the database, empty; raise FileNotFoundError if there is none."""
     return Influx(folder)

@@ -13,7 +13,8 @@ import psycopg
 from benchmarks.processes import free_port
 from benchmarks.store_data import Day
 from benchmarks.store_demands import is_root
-from benchmarks.store_rivals import NOBODY, Server, program
+from benchmarks.store_rivals import UNPRIVILEGED, Server
+from scripts import tools
 
 HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 END = b"\xff\xff"
@@ -30,13 +31,27 @@ class Postgres:
         self.name = "PostgreSQL"
         self._ids: dict[tuple[str, str], int] = {}
         data, port = folder / "data", free_port()
-        nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if is_root() else []
+        as_unprivileged = (
+            ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups"] if is_root() else []
+        )
         if is_root():  # PostgreSQL refuses to run as root
-            os.chown(folder, NOBODY, NOBODY)
-        initdb = [*nobody, program("initdb"), "-D", str(data), "-U", "bench", "-A", "trust", "-E", "UTF8", "--locale=C"]
+            os.chown(folder, UNPRIVILEGED, UNPRIVILEGED)
+        initdb = [
+            *as_unprivileged,
+            tools.find("initdb"),
+            "-D",
+            str(data),
+            "-U",
+            "bench",
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+        ]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder)
         options = ["-D", str(data), "-k", str(folder), "-h", "127.0.0.1", "-p", str(port)]
-        self._server = Server("postgres", *nobody, program("postgres"), *options)
+        self._server = Server("postgres", *as_unprivileged, tools.find("postgres"), *options)
         self._database = _connected(f"host=127.0.0.1 port={port} user=bench dbname=postgres")
         self._database.execute("CREATE TABLE reading(series int4, ts timestamptz, v float8, PRIMARY KEY(series, ts))")
 
@@ -58,7 +73,7 @@ class Postgres:
             copy.write(END)
 
     def live(self, days: Sequence[Day]) -> None:
-        """Insert what came, in one transaction."""
+        """Insert readings in one transaction."""
         with self._database.transaction(), self._database.cursor() as cursor:
             for day in days:
                 for name, column in zip(day.channels, day.columns, strict=True):
@@ -78,8 +93,8 @@ class Postgres:
 
     def bytes(self) -> int:
         """Return the bytes of the table and its index, without PostgreSQL's own 7 MB and its write-ahead log."""
-        found = self._database.execute("SELECT pg_total_relation_size('reading')").fetchone()
-        return int(found[0]) if found else 0
+        size = self._database.execute("SELECT pg_total_relation_size('reading')").fetchone()
+        return int(size[0]) if size else 0
 
     def bucketed(self, channel: str, start: float, end: float, seconds: int) -> int:
         """Group by date_bin."""
@@ -111,5 +126,5 @@ def _connected(address: str, seconds: float = 30) -> "psycopg.Connection[tuple[A
 
 
 def start(folder: Path) -> Postgres:
-    """Return it, empty; raise FileNotFoundError if there is none."""
+    """Return the database, empty; raise FileNotFoundError if there is none."""
     return Postgres(folder)

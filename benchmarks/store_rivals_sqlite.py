@@ -36,7 +36,7 @@ class Sqlite:
         self.cpu += time.process_time() - begun
 
     def live(self, days: Sequence[Day]) -> None:
-        """Insert as it comes, in one transaction."""
+        """Insert readings in order of time, in one transaction."""
         self._database.execute("BEGIN")
         for day in days:
             for name, column in zip(day.channels, day.columns, strict=True):
@@ -72,5 +72,5 @@ class Sqlite:
 
 
 def start(folder: Path) -> Sqlite:
-    """Return it, empty."""
+    """Return the database, empty."""
     return Sqlite(folder)

@@ -1,4 +1,4 @@
-"""VictoriaMetrics, told by the same line protocol."""
+"""VictoriaMetrics, written to with the same line protocol."""
 
 import time
 from collections.abc import Sequence
@@ -9,8 +9,9 @@ import httpx
 from benchmarks.processes import free_port, wait_for
 from benchmarks.store_data import Day
 from benchmarks.store_demands import tree_bytes
-from benchmarks.store_rivals import Server, program
+from benchmarks.store_rivals import Server
 from benchmarks.store_rivals_influx import LINES, lines
+from scripts import tools
 
 
 class Victoria:
@@ -22,7 +23,7 @@ class Victoria:
         address = f"127.0.0.1:{free_port()}"
         self._server = Server(
             "victoria-metrics",
-            program("victoria-metrics"),
+            tools.find("victoria-metrics"),
             f"-storageDataPath={folder / 'data'}",
             f"-httpListenAddr={address}",
             "-retentionPeriod=100y",
@@ -50,7 +51,7 @@ class Victoria:
             self._write("\n".join(text[at : at + LINES]))
 
     def live(self, days: Sequence[Day]) -> None:
-        """Send what came, in one request."""
+        """Send readings in one request."""
         self._write("\n".join(line for day in days for line in lines(day)))
 
     def settle(self) -> None:
@@ -87,5 +88,5 @@ class Victoria:
 
 
 def start(folder: Path) -> Victoria:
-    """Return it, empty; raise FileNotFoundError if there is none."""
+    """Return the database, empty; raise FileNotFoundError if there is none."""
     return Victoria(folder)

@@ -30,8 +30,8 @@ START_SECONDS = 60.0
 LOOK_SECONDS = 0.1  # between two looks at how far it has come
 
 
-class Server:
-    """One of the databases, empty."""
+class Database:
+    """An empty database in a process of its own."""
 
     def __init__(self, name: str, folder: Path) -> None:
         self.name = name
@@ -56,18 +56,18 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Where it is."""
+        """The address of the database."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def target(self) -> str:
-        """The options of the target that it is."""
-        place = 'version = 1\ndatabase = "bench"' if self.name == "influxdb" else 'bucket = "bench"'
-        return f'name = "bench"\nkind = "influxdb"\nurl = "{self.url}"\nfrom = "beginning"\n{place}\n'
+        """The options of a target that uploads to it."""
+        database = 'version = 1\ndatabase = "bench"' if self.name == "influxdb" else 'bucket = "bench"'
+        return f'name = "bench"\nkind = "influxdb"\nurl = "{self.url}"\nfrom = "beginning"\n{database}\n'
 
     @property
     def write(self) -> str:
-        """Where a body goes."""
+        """The address that takes a body."""
         return f"{self.url}/" + (
             "write?db=bench&precision=ms" if self.name == "influxdb" else "api/v2/write?bucket=bench&precision=ms"
         )
@@ -84,15 +84,15 @@ def bodies(data: Path, folder: Path) -> tuple[int, int]:
     readings = RawSource(reader, ChannelMap(reader, Selection(parse_options({"kind": "file", "name": "bench"}))), 0.0)
     writer = LineWriter(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
     cursor, rows, values = 0.0, 0, 0
-    while (parcel := readings.parcel(cursor, readings.head(0.0), ROWS)).upto > cursor:
-        some = parcel.rows
+    while (batch := readings.parcel(cursor, readings.head(0.0), ROWS)).upto > cursor:
+        some = batch.rows
         (folder / f"{rows:010}").write_bytes(writer.body(some))
-        cursor, rows, values = parcel.upto, rows + len(some), values + sum(len(row.values) for row in some)
+        cursor, rows, values = batch.upto, rows + len(some), values + sum(len(row.values) for row in some)
     reader.close()
     return rows, values
 
 
-def upload(server: Server, data: Path, folder: Path, rows: int) -> tuple[float, float, float]:
+def upload(server: Database, data: Path, folder: Path, rows: int) -> tuple[float, float, float]:
     """Run the uploader until all rows are there; return seconds from its first request on, CPU seconds, and MB."""
     folder.mkdir()
     shutil.copytree(data / "store", folder / "store")
@@ -124,7 +124,7 @@ def _sent(state: Path) -> int | None:
     return int(json.loads(row[0])["sent"]) if row and row[0] else None
 
 
-def curl(server: Server, folder: Path) -> float:
+def curl(server: Database, folder: Path) -> float:
     """Send all bodies with one curl, over one connection; return seconds."""
     script = folder.parent / "curl.conf"
     entries = [
@@ -138,16 +138,16 @@ def curl(server: Server, folder: Path) -> float:
 
 
 def measure(name: str, data: Path, rounds: int, rows: int, values: int, folder: Path) -> None:
-    """Print what was found for one database."""
+    """Print the results for one database."""
     ours: list[float] = []
     theirs: list[float] = []
     cpus: list[float] = []
     peaks: list[float] = []
     for number in range(rounds):
-        for who in ("uploader", "curl"):
-            server = Server(name, folder / f"{name}-{number}-{who}")
+        for client in ("uploader", "curl"):
+            server = Database(name, folder / f"{name}-{number}-{client}")
             try:
-                if who == "curl":
+                if client == "curl":
                     theirs.append(values / curl(server, folder / "bodies"))
                 else:
                     seconds, cpu, peak = upload(server, data, folder / f"node-{name}-{number}", rows)
@@ -156,9 +156,8 @@ def measure(name: str, data: Path, rounds: int, rows: int, values: int, folder: 
                     peaks.append(peak)
             finally:
                 server.process.stop()
-    ratio = statistics.median(
-        one / other for one, other in zip(ours, theirs, strict=True)
-    )  # of a round: machines drift
+    # The median of each round's ratio: machines drift.
+    ratio = statistics.median(one / other for one, other in zip(ours, theirs, strict=True))
     print(
         f"{name:18} uploader {statistics.median(ours) / 1000:7.0f} k values/s   "
         f"curl {statistics.median(theirs) / 1000:7.0f} k   {ratio:6.1%}   "
@@ -172,11 +171,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.uploader", description=__doc__)
     parser.add_argument("--days", type=int, default=30, help="of data (default: 30, which are 7.3 M values)")
     parser.add_argument("--store", type=Path, help="a folder with a store of store_make, in place of making one")
-    parser.add_argument("--rounds", type=int, default=3, help="of which the median is told (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, help="the median of which is printed (default: 3)")
     parser.add_argument("--only", choices=("influxdb", "victoria-metrics"), help="one of the databases")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         data = options.store
         if data is None:
             data = folder / "data"
@@ -184,9 +183,9 @@ def main() -> None:
             store_make.make(data, options.days, quiet=True)
         rows, values = bodies(data, folder / "bodies")
         print(f"{rows} readings, {values / 1e6:.1f} M values", flush=True)
-        for name in ("influxdb", "victoria-metrics"):
-            if options.only in (None, name):
-                measure(name, data, options.rounds, rows, values, folder)
+        for database in ("influxdb", "victoria-metrics"):
+            if options.only in (None, database):
+                measure(database, data, options.rounds, rows, values, folder)
 
 
 if __name__ == "__main__":

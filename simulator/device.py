@@ -1,4 +1,4 @@
-"""One Modbus unit: its registers, what is wrong with it, and who asked it what."""
+"""One Modbus unit: its registers, its fault, and the requests it has got."""
 
 import threading
 import time

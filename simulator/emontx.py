@@ -56,7 +56,7 @@ EMONTX_CM = Coding("LhhhhhLLLLhhhLLh", (1, 0.01, *[1] * 8, 0.01, 0.01, 0.01, 1, 
 
 
 class Node(msgspec.Struct, frozen=True):
-    """A radio node: its number, how it packs, how often it sends, how well it is heard."""
+    """A radio node: its number, how it packs, how often it sends, how strong its signal is."""
 
     number: int
     coding: Coding

@@ -9,14 +9,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-STALE_BYTES = 2048  # more than this unread means that nobody listens
+STALE_BYTES = 2048  # more than this unread means that no client listens
 
 
 class PseudoTerminal:
     """A raw pseudo-terminal whose `path` is for a service to open, as often as it likes.
 
     The simulator keeps that end open, too, so that the port outlives the service. What is
-    written while nobody reads is lost, as on a wire. With `link`, that path is a symbolic
+    written while no client reads is lost, as on a wire. With `link`, that path is a symbolic
     link to the port while it is open.
     """
 

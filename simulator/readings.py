@@ -18,7 +18,7 @@ class Energy(msgspec.Struct, frozen=True):
     total: float = 0.0
 
     def plus(self, kwh: float, before: date, now: date) -> Self:
-        """Return the counter after `kwh` more, begun anew where a day, month or year ended."""
+        """Return the counter after `kwh` more, from 0 again where a day, month or year ended."""
         same_year = before.year == now.year
         same_month = same_year and before.month == now.month
         return type(self)(

@@ -12,7 +12,7 @@ PAUSE_SECONDS = 0.02  # between polls that come back early, which only faked one
 
 
 class Stopped(Exception):  # not an error: how a worker's work ends
-    """The worker was told to stop while it waited."""
+    """The worker was stopped while it waited."""
 
 
 class Worker:
@@ -74,7 +74,7 @@ class Worker:
                 self._pause.wait(min(left, PAUSE_SECONDS))
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless told to stop."""
+        """Wait; raise Stopped if the worker is stopped meanwhile."""
         if seconds > 0:
             self.readable(-1, seconds)
 

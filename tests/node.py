@@ -53,8 +53,8 @@ class Node:
 
     def stored(self, series: str) -> list[float]:
         answer = self.ask(f"/api/v1/series?series={series}&from=0&to=4000000000") or {"series": {}}
-        found: list[float] = answer["series"].get(series, {"time": []})["time"]
-        return found
+        times: list[float] = answer["series"].get(series, {"time": []})["time"]
+        return times
 
     def children(self) -> list[psutil.Process]:
         assert self.process

@@ -1,14 +1,17 @@
 """The layout guards itself: what may import what, and what every service must have."""
 
 import ast
+import pkgutil
 import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
+import grimp
 import pytest
 
 import heliograph
@@ -17,9 +20,23 @@ from heliograph import topics
 ROOT = Path(__file__).parents[1]
 SERVICES = sorted(folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").exists())
 PACKAGES = ["heliograph", "simulator", "scripts", *(f"services/{name}" for name in SERVICES)]
-LONGEST_MODULE = 300
-MOST_EXCUSES = 5
-EXCUSE = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
+LONGEST_MODULE = 400
+LONGEST_CLASS = 200
+# Classes that were longer when the limit was set: none may be added, and each is to be cut where a seam is.
+LONG_CLASSES = {
+    "heliograph/bus.py: Bus",
+    "heliograph/producer.py: Producer",
+    "heliograph/store/archive.py: Archive",
+    "heliograph/store/housekeeping.py: Housekeeping",
+    "heliograph/store/postgres/reader.py: PostgresReader",
+    "heliograph/store/postgres/writer.py: PostgresWriter",
+    "heliograph/store/questions.py: Questions",
+    "heliograph/store/reader.py: SqliteReader",
+    "services/uploader/engine/delivery.py: Delivery",
+    "services/uploader/engine/pipeline.py: Pipeline",
+}
+MOST_SUPPRESSIONS = 5
+SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
 DISTRIBUTIONS = packages_distributions()
 
 
@@ -39,18 +56,18 @@ def is_python(path: Path) -> bool:
 
 def requirements(package: str) -> list[str]:
     """What a package needs, with all its extras."""
-    found = project(package)["project"]
+    table = project(package)["project"]
     return [
-        *found["dependencies"],
-        *(one for extra in found.get("optional-dependencies", {}).values() for one in extra),
+        *table["dependencies"],
+        *(one for extra in table.get("optional-dependencies", {}).values() for one in extra),
     ]
 
 
 def modules(package: str) -> list[Path]:
-    found = (
+    files = (
         path for path in (ROOT / package).rglob("*") if "node_modules" not in path.parts and "vendor" not in path.parts
     )
-    return sorted(path for path in found if is_python(path))
+    return sorted(path for path in files if is_python(path))
 
 
 def tree(path: Path) -> ast.Module:
@@ -82,6 +99,30 @@ def is_allowed(module: str, package: str, declared: set[str]) -> bool:
     return bool(declared & {plain(name) for name in DISTRIBUTIONS.get(top, [])})
 
 
+def compose_section(name: str) -> dict[str, str]:
+    """The entries of a section of compose.yaml, each with its lines."""
+    text = re.split(
+        r"^\S", (ROOT / "compose.yaml").read_text().partition(f"\n{name}:\n")[2], maxsplit=1, flags=re.MULTILINE
+    )[0]
+    _, *parts = re.split(r"^  ([a-z_]+):(?: #.*)?$", text, flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def access_rules() -> dict[str, list[str]]:
+    """The topic lines of each user of the broker."""
+    rules: dict[str, list[str]] = {}
+    user = ""
+    for line in (ROOT / "mosquitto/acl").read_text().splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "user":
+            user = rest
+            assert user not in rules, f"mosquitto/acl: user {user} has two blocks"
+            rules[user] = []
+        elif word == "topic":
+            rules[user].append(rest)
+    return rules
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_the_standard_library_itself_and_what_it_declares(package: str) -> None:
     declared = {plain(requirement) for requirement in requirements(package)}
@@ -102,14 +143,33 @@ def test_nothing_is_declared_that_is_not_imported(package: str) -> None:
     assert declared - used_distributions <= hidden
 
 
-@pytest.mark.parametrize("package", ["heliograph", *(f"services/{name}" for name in SERVICES)])
-def test_neither_the_library_nor_a_service_knows_the_simulator_the_tests_or_another_service(package: str) -> None:
-    own = package.replace("/", ".")
-    for path in modules(package):
-        for module in imports(path):
-            top = module.split(".")[0]
-            assert top not in ("simulator", "tests", "scripts", "benchmarks"), f"{path} reaches into {module}"
-            assert top != "services" or f"{module}.".startswith(f"{own}."), f"{path} reaches into {module}"
+def loaded(path: Path) -> Iterator[tuple[str, str]]:
+    """What a module loads by name: (module, what it loads), for `import_module` with a text or with one of its folder."""
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    for node in ast.walk(tree(path)):
+        if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith("import_module"):
+            continue
+        match node.args:
+            case [ast.Constant(value=str(module))]:
+                yield name, module
+            case [ast.JoinedStr(values=[ast.FormattedValue(value=ast.Name("__name__")), ast.Constant(value="."), _])]:
+                yield from ((name, f"{name}.{plugin.name}") for plugin in pkgutil.iter_modules([str(path.parent)]))
+            case _:
+                pytest.fail(f"{path}:{node.lineno}: cannot tell what this loads")
+
+
+def test_no_import_cycle_hides_behind_import_module() -> None:
+    graph = grimp.build_graph("heliograph", "services", "simulator", "scripts")
+    for package in PACKAGES:
+        for path in modules(package):
+            for importer, imported in loaded(path):
+                if imported in graph.modules:
+                    graph.add_import(importer=importer, imported=imported)
+    order = TopologicalSorter({name: graph.find_modules_directly_imported_by(name) for name in graph.modules})
+    try:
+        order.prepare()
+    except CycleError as error:
+        pytest.fail(" is imported by ".join(error.args[1]))
 
 
 def test_the_services_are_there() -> None:
@@ -139,15 +199,46 @@ def test_a_service_has_all_that_a_service_has(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_has_one_name_everywhere(service: str) -> None:
-    found = project(f"services/{service}")
-    assert found["project"]["name"] == f"heliograph-{service.replace('_', '-')}"
-    wheel = found["tool"]["hatch"]["build"]["targets"]["wheel"]
+    table = project(f"services/{service}")
+    assert table["project"]["name"] == f"heliograph-{service.replace('_', '-')}"
+    wheel = table["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert wheel["sources"] == {"": f"services/{service}"}
     main = (ROOT / "services" / service / "__main__.py").read_text()
     assert f'run("{service}"' in main or f'"{service}"' in main
-    services = (ROOT / "compose.yaml").read_text().partition("\nservices:\n")[2].partition("\nnetworks:\n")[0]
-    assert re.search(rf"^  {service}:$", services, re.MULTILINE), f"compose.yaml has no {service}"
-    assert f"SERVICE: {service} " in services
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_compose_runs_every_service_with_its_password(service: str) -> None:
+    block = compose_section("services").get(service)
+    assert block, f"compose.yaml: services: has no {service}"
+    assert f"SERVICE: {service} " in block, f"compose.yaml: services: {service}: does not build this service"
+    assert re.search(rf"secrets: \[(.*, )?{service}[,\]]", block), (
+        f"compose.yaml: services: {service}: secrets: lacks it"
+    )
+    secret = compose_section("secrets").get(service)
+    assert secret, f"compose.yaml: secrets: has no {service}"
+    assert secret.strip() == f"file: ${{HELIOGRAPH_SECRETS:-./secrets}}/{service}"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_compose_keeps_what_a_service_writes_to_a_volume_that_is_declared(service: str) -> None:
+    used = set(re.findall(r"\"([a-z_]+):/data", compose_section("services")[service]))
+    assert used <= compose_section("volumes").keys(), "compose.yaml: volumes: lacks one"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_broker_has_rules_for_every_service(service: str) -> None:
+    rules = access_rules()
+    assert service in rules, f"mosquitto/acl has no user {service}: see mosquitto/README.md, Adding a user"
+    assert rules[service], f"mosquitto/acl: user {service} has no topic line"
+
+
+def test_the_broker_has_no_rules_for_a_service_that_there_is_not() -> None:
+    assert set(access_rules()) - set(SERVICES) == {
+        "homeassistant",
+        "viewer",
+        "health",
+    }  # OTHER_USERS of scripts/secrets
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -170,6 +261,17 @@ def test_no_module_is_long(package: str) -> None:
     assert {path: length for path, length in lengths.items() if length >= LONGEST_MODULE} == {}
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_class_is_long(package: str) -> None:
+    lengths = {
+        f"{path.relative_to(ROOT)}: {node.name}": int(node.end_lineno or 0) - node.lineno + 1
+        for path in modules(package)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name for name, length in lengths.items() if length > LONGEST_CLASS} <= LONG_CLASSES
+
+
 @pytest.mark.parametrize("package", [*PACKAGES, "benchmarks"])
 def test_no_handler_catches_everything(package: str) -> None:
     for path in modules(package):
@@ -180,12 +282,12 @@ def test_no_handler_catches_everything(package: str) -> None:
                 assert not caught & {"Exception", "BaseException"}, f"{path}:{node.lineno}"
 
 
-def test_the_tools_are_hardly_ever_told_to_look_away() -> None:
-    excuses = [
+def test_tools_are_hardly_ever_silenced() -> None:
+    suppressions = [
         f"{path.relative_to(ROOT)}:{number}"
         for package in [*PACKAGES, "benchmarks", "tests"]
         for path in modules(package)
         for number, line in enumerate(path.read_text().splitlines(), 1)
-        if EXCUSE.search(line)
+        if SUPPRESSION.search(line)
     ]
-    assert len(excuses) <= MOST_EXCUSES, excuses
+    assert len(suppressions) <= MOST_SUPPRESSIONS, suppressions

@@ -1,4 +1,4 @@
-"""From the journals to derived devices: take, calculate, keep, acknowledge. In that order."""
+"""From the journals to calculated devices: receive, calculate, save, acknowledge. In that order."""
 
 import logging
 import math
@@ -17,10 +17,10 @@ from heliograph.messages import Block, Channel, Info, frames, is_value
 from heliograph.producer import Producer
 from heliograph.service import Service
 from heliograph.write_loop import until_stopped
-from services.calculator.checkpoint import File
-from services.calculator.grid import Grid, Source
-from services.calculator.history import History
-from services.calculator.options import Calculator, Device
+from services.calculator.checkpoint import CheckpointFile
+from services.calculator.grid import Grid, InputChannel
+from services.calculator.history import InputHistory
+from services.calculator.options import CalculatedDevice, Calculator
 
 log = logging.getLogger(__name__)
 
@@ -29,67 +29,67 @@ SAVE_MESSAGES = 1_000  # well below what the broker sends without an acknowledge
 WAIT_SECONDS = 1.0
 FACTS_SECONDS = 2.0
 AHEAD_SECONDS = 86_400.0  # a time further ahead of the clock is wrong
-FAR_FUTURE = float(1 << 40)  # as far as a producer goes
+FAR_FUTURE = float(1 << 40)  # the latest time that a producer accepts
 
 Inbox: TypeAlias = "queue.SimpleQueue[Message]"
 
 
 class Calculations:
-    """Takes messages in the order they came, publishes what comes out, and acknowledges them once that is safe."""
+    """Handles messages in the order they came, publishes the results, and acknowledges the messages once that is safe."""
 
     def __init__(self, options: Calculator, service: Service, producer: Producer) -> None:
         self._service = service
         self._producer = producer
-        self._histories: dict[Source, History] = {}
-        self._file = File(service.data / "calculator" / "checkpoint.json")
+        self._histories: dict[InputChannel, InputHistory] = {}
+        self._file = CheckpointFile(service.data / "calculator" / "checkpoint.json")
         self._grids = {
             name: Grid(name, device, service.node, self._histories) for name, device in options.devices.items()
         }
-        self._wanted: dict[tuple[str, str], dict[str, Source]] = {}
-        self._users: dict[Source, list[Grid]] = {}
+        self._inputs: dict[tuple[str, str], dict[str, InputChannel]] = {}  # by node and device, then by channel
+        self._dependents: dict[InputChannel, list[Grid]] = {}
         for grid in self._grids.values():
-            for source in set(grid.inputs.values()):
-                self._wanted.setdefault((source.node, source.device), {})[source.channel] = source
-                self._users.setdefault(source, []).append(grid)
-        self._patience = {
+            for channel in set(grid.inputs.values()):
+                self._inputs.setdefault((channel.node, channel.device), {})[channel.channel] = channel
+                self._dependents.setdefault(channel, []).append(grid)
+        self._online_seconds = {
             name: device.max_age + device.wait + device.interval for name, device in options.devices.items()
         }
-        self._heard: dict[str, float] = {}
+        self._last_input: dict[str, float] = {}  # by calculated device, in seconds of the monotonic clock
         self._acks: list[Callable[[], object]] = []
         self._saved = time.monotonic()
         self._busy = False
-        self.readings = self.forgotten = 0
+        self.readings = self.too_late = 0
 
     def load(self) -> None:
-        """Go on where the last process was; what cannot be read is told, and forgotten."""
+        """Continue from the checkpoint; one that cannot be read is logged, and ignored."""
         try:
             self._file.load(self._histories, list(self._grids.values()))
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("the checkpoint cannot be read (%s): results around the restart may be missing", error)
 
-    def take(self, message: Message) -> None:
-        """Take one message and publish what follows from it; its acknowledgement waits for `save`."""
+    def handle(self, message: Message) -> None:
+        """Publish the results that follow from one message; its acknowledgement waits for `save`."""
         self._busy = True
         try:
             parsed = topics.parse(message.topic)
             own = (parsed.node, parsed.owner) == (self._service.node, self._service.name)
             for frame in () if own else frames(message.payload):
                 for block in frame.blocks:
-                    if wanted := self._wanted.get((parsed.node, block.device)):
-                        self._block(block, wanted, message.topic)
+                    if inputs := self._inputs.get((parsed.node, block.device)):
+                        self._add_block(block, inputs, message.topic)
         except (MessageError, ValueError) as error:
             self._service.set_aside(str(error), message.payload[:1000], message.topic)
         self._publish()
         self._acks.append(message.ack)
         self._busy = False
 
-    def due(self) -> bool:
+    def is_save_due(self) -> bool:
         """Whether it is time to save."""
         waited = time.monotonic() - self._saved
         return bool(self._acks) and (len(self._acks) >= SAVE_MESSAGES or waited >= SAVE_SECONDS)
 
     def save(self) -> None:
-        """Make everything durable that was taken and calculated, and acknowledge it; raise OSError if the disk refuses."""
+        """Make inputs and results durable, and acknowledge the messages; raise OSError if the disk refuses."""
         if not self._producer.flush():
             raise OSError("the outbox cannot be written")
         self._file.save(self._histories, list(self._grids.values()))
@@ -101,41 +101,42 @@ class Calculations:
         self._busy = False
 
     def finish(self) -> None:
-        """Save a last time, unless a signal came in the middle of something: then it comes again."""
+        """Save a last time, unless the signal interrupted a message: then the broker sends that one again."""
         if self._acks and not self._busy:
             self.save()
 
-    def watch(self) -> None:
-        """Say which devices are there: those of which something came out lately."""
+    def publish_availability(self) -> None:
+        """Publish as online the devices that had a result lately, and the others as offline."""
         now = time.monotonic()
         for name, grid in self._grids.items():
-            is_online = grid.is_fresh and now - self._heard.get(name, -math.inf) < self._patience[name]
+            waited = now - self._last_input.get(name, -math.inf)
+            is_online = grid.is_fresh and waited < self._online_seconds[name]
             self._producer.availability(name, "online" if is_online else "offline")
 
     def counters(self) -> dict[str, int]:
-        """Return what the status counts."""
+        """Return the counters for the status."""
         grids = self._grids.values()
         return {
             "inputs": self.readings,
             "calculated": sum(grid.calculated for grid in grids),
             "revised": sum(grid.revised for grid in grids),
             "without_value": sum(grid.without_value for grid in grids),
-            "too_late": self.forgotten,
+            "too_late": self.too_late,
             "unacknowledged": len(self._acks),
         }
 
     def facts(self) -> dict[str, object]:
-        """Return of each device up to when it is calculated, and which inputs had no value then."""
+        """Return until when each device is calculated, in seconds since 1970 UTC, and which inputs had no value then."""
         return {
             name: {
-                "until": grid.next * grid.interval / 1000 if grid.next is not None else None,
-                "missing": grid.missing,
+                "calculated_until": grid.next_step * grid.interval / 1000 if grid.next_step is not None else None,
+                "missing_inputs": grid.missing_inputs,
             }
             for name, grid in self._grids.items()
         }
 
-    def _block(self, block: Block, wanted: dict[str, Source], where: str) -> None:
-        columns = [(place, wanted[name]) for place, name in enumerate(block.channels, 1) if name in wanted]
+    def _add_block(self, block: Block, inputs: dict[str, InputChannel], topic: str) -> None:
+        columns = [(index, inputs[name]) for index, name in enumerate(block.channels, 1) if name in inputs]
         if not columns:
             return
         clock = self._service.clock
@@ -143,22 +144,22 @@ class Calculations:
         for row in block.rows:
             at = row[0] if len(row) == len(block.channels) + 1 else None
             if isinstance(at, bool) or not isinstance(at, int | float) or not 0 <= at <= latest:
-                self._service.set_aside("not a reading, or of the future", repr(row)[:200], where)
+                self._service.set_aside("not a reading, or of the future", repr(row)[:200], topic)
                 continue
             self.readings += 1
             moment = round(at * 1000)
-            for place, source in columns:
-                if not isinstance(row[place], str) and is_value(row[place]):
-                    self._value(source, moment, float(row[place]))
+            for index, channel in columns:
+                if not isinstance(row[index], str) and is_value(row[index]):
+                    self._add_value(channel, moment, float(row[index]))
 
-    def _value(self, source: Source, at: int, value: float) -> None:
-        history = self._histories[source]
-        if history.is_forgotten(at):
-            self.forgotten += 1
-        elif history.take(at, value):
-            for grid in self._users[source]:
-                grid.changed(source, at)
-                self._heard[grid.name] = time.monotonic()
+    def _add_value(self, channel: InputChannel, at: int, value: float) -> None:
+        history = self._histories[channel]
+        if history.is_too_old(at):
+            self.too_late += 1
+        elif history.add(at, value):
+            for grid in self._dependents[channel]:
+                grid.input_changed(channel, at)
+                self._last_input[grid.name] = time.monotonic()
 
     def _publish(self) -> None:
         for name, grid in self._grids.items():
@@ -167,18 +168,21 @@ class Calculations:
 
 
 def listen(options: Calculator, service: Service, inbox: Inbox) -> None:
-    """Subscribe to what the formulas need; raise ConfigError if one asks for what is calculated here by the node's name."""
-    _refuse_circles(options, service.node)
-    asked = [
-        name for device in options.devices.values() for one in device.channels.values() for name in one.parsed.names
+    """Subscribe to the inputs of the formulas; raise ConfigError if one names a calculated device with the node's own name."""
+    _refuse_own_results(options, service.node)
+    names = [
+        name
+        for device in options.devices.values()
+        for calculated in device.channels.values()
+        for name in calculated.parsed.names
     ]
-    for node in sorted({name.node or service.node for name in asked}):
+    for node in sorted({name.node or service.node for name in names}):
         service.bus.subscribe(topics.every_service("journal", node), inbox.put)
         service.bus.subscribe(topics.every_service("replay", node), inbox.put)
 
 
 def main(options: Calculator, service: Service, inbox: Inbox) -> None:
-    """Calculate until the process is told to stop."""
+    """Calculate until the process is stopped."""
     if not options.devices:
         log.warning("no [calculator.devices.NAME] in the configuration: nothing to calculate")
     producer = service.producer()
@@ -190,38 +194,38 @@ def main(options: Calculator, service: Service, inbox: Inbox) -> None:
     until_stopped(service, partial(_work, calculations, inbox, service), calculations.finish)
 
 
-def info(device: Device, service: str) -> Info:
-    """Return what a calculated device is."""
+def info(device: CalculatedDevice, service: str) -> Info:
+    """Return the description of a calculated device."""
     channels = {
-        name: Channel(units.spelled(derived.unit), derived.kind, derived.label)
-        for name, derived in device.channels.items()
+        name: Channel(units.spelled(calculated.unit), calculated.kind, calculated.label)
+        for name, calculated in device.channels.items()
     }
     return Info(device.model, channels, device.interval, service)
 
 
-def _refuse_circles(options: Calculator, node: str) -> None:
-    """Raise ConfigError if a formula asks, by way of the node's own name, for what is calculated here."""
+def _refuse_own_results(options: Calculator, node: str) -> None:
+    """Raise ConfigError if a formula uses a calculated device by way of the node's own name."""
     for name, device in options.devices.items():
-        for channel, derived in device.channels.items():
-            for asked in derived.parsed.names:
-                if asked.node == node and asked.device in options.devices:
+        for channel, calculated in device.channels.items():
+            for used in calculated.parsed.names:
+                if used.node == node and used.device in options.devices:
                     raise ConfigError(
-                        f"[calculator] devices.{name}.channels.{channel}: formula: {asked} is calculated here;"
+                        f"[calculator] devices.{name}.channels.{channel}: formula: {used} is calculated here;"
                         f" leave {node}/ out if it is of the same device, else write its formula out"
                     )
 
 
 def _work(calculations: Calculations, inbox: Inbox, service: Service) -> None:
-    """Take what comes until it is time to save, and save; raise OSError if the disk refuses."""
-    shown = 0.0
-    while not calculations.due():
+    """Handle messages until it is time to save, and save; raise OSError if the disk refuses."""
+    reported_at = 0.0
+    while not calculations.is_save_due():
         service.alive()
         try:
-            calculations.take(inbox.get(timeout=WAIT_SECONDS))
+            calculations.handle(inbox.get(timeout=WAIT_SECONDS))
         except queue.Empty:
-            shown = 0.0
-        if time.monotonic() - shown >= FACTS_SECONDS:
-            shown = time.monotonic()
-            calculations.watch()
+            reported_at = 0.0
+        if time.monotonic() - reported_at >= FACTS_SECONDS:
+            reported_at = time.monotonic()
+            calculations.publish_availability()
             service.fact("devices", calculations.facts())
     calculations.save()

@@ -1,18 +1,18 @@
-"""What must survive a restart, so that nothing that was acknowledged is asked for again."""
+"""The state that survives a restart, so that nothing that was acknowledged is needed again."""
 
 from pathlib import Path
 
 import msgspec
 
 from heliograph import durable
-from services.calculator.grid import Grid, Source
-from services.calculator.history import History
+from services.calculator.grid import Grid, InputChannel
+from services.calculator.history import InputHistory
 
 KEPT = 120_000  # ms behind the newest value of all: what can still be corrected after a restart
 
 
-class Input(msgspec.Struct, frozen=True):
-    """One source: its last points, and what is forgotten before them."""
+class InputState(msgspec.Struct, frozen=True):
+    """One input: its last points, and the time before which values were discarded."""
 
     node: str
     device: str
@@ -24,56 +24,56 @@ class Input(msgspec.Struct, frozen=True):
 class Checkpoint(msgspec.Struct, frozen=True):
     """The content of the file."""
 
-    inputs: list[Input] = msgspec.field(default_factory=list)
-    next: dict[str, int] = msgspec.field(default_factory=dict)
+    inputs: list[InputState] = msgspec.field(default_factory=list)
+    next: dict[str, int] = msgspec.field(default_factory=dict)  # the first open step of each device
     intervals: dict[str, int] = msgspec.field(default_factory=dict)  # ms; `next` counts in them
 
 
-class File:
+class CheckpointFile:
     """Keeps a checkpoint in a file that is replaced as a whole."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._newest: dict[Source, int | None] = {}
+        self._newest: dict[InputChannel, int | None] = {}
 
-    def load(self, histories: dict[Source, History], grids: list[Grid]) -> None:
-        """Go on where the file says; raise OSError if it cannot be read, ValueError if it is no checkpoint."""
+    def load(self, histories: dict[InputChannel, InputHistory], grids: list[Grid]) -> None:
+        """Restore what the file has; raise OSError if it cannot be read, ValueError if it is not a checkpoint."""
         try:
-            found = msgspec.json.decode(self._path.read_bytes(), type=Checkpoint)
+            checkpoint = msgspec.json.decode(self._path.read_bytes(), type=Checkpoint)
         except FileNotFoundError:
             return
-        for one in found.inputs:
-            source = Source(one.node, one.device, one.channel)
-            if source in histories:
-                histories[source].restore(one.points, one.floor)
+        for state in checkpoint.inputs:
+            channel = InputChannel(state.node, state.device, state.channel)
+            if channel in histories:
+                histories[channel].restore(state.points, state.floor)
         for grid in grids:
-            if found.intervals.get(grid.name) == grid.interval and grid.name in found.next:
-                grid.next = found.next[grid.name]
+            if checkpoint.intervals.get(grid.name) == grid.interval and grid.name in checkpoint.next:
+                grid.next_step = checkpoint.next[grid.name]
         self._remember(histories)
 
-    def save(self, histories: dict[Source, History], grids: list[Grid]) -> None:
-        """Write what it takes to go on from here; raise OSError if the disk refuses."""
+    def save(self, histories: dict[InputChannel, InputHistory], grids: list[Grid]) -> None:
+        """Write what is needed to continue from here; raise OSError if the disk refuses."""
         starts = [(grid, self._start(histories, grid)) for grid in grids]
         inputs = []
-        for source, history in histories.items():
-            points = history.since(min(start for grid, start in starts if source in grid.inputs.values()))
+        for channel, history in histories.items():
+            points = history.since(min(start for grid, start in starts if channel in grid.inputs.values()))
             kept_all = not points or history.since(0)[0] == points[0]
-            inputs.append(Input(*source, points, history.floor if kept_all else points[0][0]))
-        content = Checkpoint(
+            inputs.append(InputState(*channel, points, history.floor if kept_all else points[0][0]))
+        checkpoint = Checkpoint(
             inputs,
-            {grid.name: grid.open for grid in grids if grid.open is not None},
+            {grid.name: grid.first_open_step for grid in grids if grid.first_open_step is not None},
             {grid.name: grid.interval for grid in grids},
         )
-        durable.write(self._path, msgspec.json.encode(content))
+        durable.write(self._path, msgspec.json.encode(checkpoint))
         self._remember(histories)
 
-    def _remember(self, histories: dict[Source, History]) -> None:
-        self._newest = {source: history.newest for source, history in histories.items()}
+    def _remember(self, histories: dict[InputChannel, InputHistory]) -> None:
+        self._newest = {channel: history.newest for channel, history in histories.items()}
 
-    def _start(self, histories: dict[Source, History], grid: Grid) -> int:
-        """Return from when on a grid needs its inputs: what is not calculated yet, and what those that are behind will ask for."""
-        newest = {source: at for source in grid.inputs.values() if (at := histories[source].newest) is not None}
-        moving = [at for source, at in newest.items() if at != self._newest.get(source)]
-        if grid.open is None or not newest:
+    def _start(self, histories: dict[InputChannel, InputHistory], grid: Grid) -> int:
+        """Return the time from which a grid needs its inputs: for its open steps, and for inputs that are behind the others."""
+        newest = {channel: at for channel in grid.inputs.values() if (at := histories[channel].newest) is not None}
+        moving = [at for channel, at in newest.items() if at != self._newest.get(channel)]
+        if grid.first_open_step is None or not newest:
             return 0
-        return max(0, min(max(newest.values()) - KEPT, grid.open * grid.interval, *moving))
+        return max(0, min(max(newest.values()) - KEPT, grid.first_open_step * grid.interval, *moving))

@@ -1,14 +1,14 @@
-"""The newest values of one input, in order of time: pure. Times are whole milliseconds since 1970 UTC."""
+"""The newest values of one input, in order of time. Pure. Times are whole milliseconds since 1970 UTC."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-MOST = 4_096  # points of an input
-CUT = 256  # of them that go at once
+MAX_POINTS = 4_096
+DISCARDED_POINTS = 256  # at once
 
 
-class History:
-    """Values by time. What is older than `floor` is not known any more, and not taken again."""
+class InputHistory:
+    """Values by time. What is older than `floor` was discarded, and is not accepted again."""
 
     def __init__(self) -> None:
         self._times: list[int] = []
@@ -20,48 +20,48 @@ class History:
         """The time of the newest value; None if there is none."""
         return self._times[-1] if self._times else None
 
-    def take(self, at: int, value: float) -> bool:
-        """Take a value, in place of another of the same time; return False if that changes nothing, or is too old."""
+    def add(self, at: int, value: float) -> bool:
+        """Add a value, or replace the one of the same time; return False if that changes nothing, or is too old."""
         times, values = self._times, self._values
         if not times or at > times[-1]:
             times.append(at)
             values.append(value)
-            if len(times) > MOST:
-                del times[:CUT], values[:CUT]
+            if len(times) > MAX_POINTS:
+                del times[:DISCARDED_POINTS], values[:DISCARDED_POINTS]
                 self.floor = times[0]
             return True
-        if self.is_forgotten(at):
+        if self.is_too_old(at):
             return False
-        place = bisect_left(times, at)
-        if times[place] == at:
-            if values[place] == value:
+        index = bisect_left(times, at)
+        if times[index] == at:
+            if values[index] == value:
                 return False
-            values[place] = value
+            values[index] = value
         else:
-            times.insert(place, at)
-            values.insert(place, value)
+            times.insert(index, at)
+            values.insert(index, value)
         return True
 
-    def is_forgotten(self, at: int) -> bool:
-        """Whether what was known around a time has been forgotten."""
+    def is_too_old(self, at: int) -> bool:
+        """Whether the values around a time were discarded."""
         return self.floor is not None and at < self.floor
 
     def as_of(self, at: int, max_age: int) -> float | None:
-        """Return the newest value of a time or before; None if it is older than `max_age`, or there is none."""
-        place = bisect_right(self._times, at) - 1
-        return self._values[place] if place >= 0 and at - self._times[place] <= max_age else None
+        """Return the newest value at a time or before; None if it is older than `max_age`, or there is none."""
+        index = bisect_right(self._times, at) - 1
+        return self._values[index] if index >= 0 and at - self._times[index] <= max_age else None
 
     def after(self, at: int) -> int | None:
         """Return the time of the first value after a time; None if there is none."""
-        place = bisect_right(self._times, at)
-        return self._times[place] if place < len(self._times) else None
+        index = bisect_right(self._times, at)
+        return self._times[index] if index < len(self._times) else None
 
     def restore(self, points: Sequence[tuple[int, float]], floor: int | None) -> None:
-        """Become what `since` returned, in order of time."""
+        """Replace all values by those that `since` returned."""
         self._times, self._values = [at for at, _ in points], [value for _, value in points]
         self.floor = floor
 
     def since(self, at: int) -> list[tuple[int, float]]:
-        """Return the value that holds at a time, and all after it: what it takes to go on from there."""
-        place = max(0, bisect_right(self._times, at) - 1)
-        return list(zip(self._times[place:], self._values[place:], strict=True))
+        """Return the value that holds at a time, and all after it: enough to continue from there."""
+        index = max(0, bisect_right(self._times, at) - 1)
+        return list(zip(self._times[index:], self._values[index:], strict=True))

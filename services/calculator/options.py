@@ -11,11 +11,11 @@ from heliograph import topics, units
 from heliograph.config import Config
 from heliograph.formula import Formula
 
-LONGEST_SECONDS = 86_400.0
-_formula = cache(Formula)  # the same is asked for several times, and says the same
+MAX_SECONDS = 86_400.0
+_formula = cache(Formula)  # each formula is parsed several times, with the same result
 
 
-class Derived(Config, frozen=True):
+class CalculatedChannel(Config, frozen=True):
     """One [calculator.devices.DEVICE.channels.CHANNEL] section."""
 
     formula: str
@@ -24,7 +24,7 @@ class Derived(Config, frozen=True):
     label: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse a formula that is none, and a unit that nobody knows."""
+        """Refuse a malformed formula, and an unknown unit."""
         try:
             _formula(self.formula)
         except ValueError as error:
@@ -33,27 +33,27 @@ class Derived(Config, frozen=True):
 
     @property
     def parsed(self) -> Formula:
-        """The formula, read."""
+        """The parsed formula."""
         return _formula(self.formula)
 
 
-class Device(Config, frozen=True):
+class CalculatedDevice(Config, frozen=True):
     """One [calculator.devices.DEVICE] section."""
 
-    channels: dict[str, Derived]
+    channels: dict[str, CalculatedChannel]
     interval: float = 10.0
     max_age: float = 60.0
     wait: float = 5.0
     model: str = "Calculated"
 
     def __post_init__(self) -> None:
-        """Refuse times that are none, and names that no channel can have."""
+        """Refuse impossible times, and names that a channel cannot have."""
         for option, least in (("interval", 0.1), ("max_age", 0.1), ("wait", 0.0)):
             seconds = getattr(self, option)
-            if not least <= seconds <= LONGEST_SECONDS:
-                raise ValueError(f"{option}: {seconds:g} is not between {least:g} and {LONGEST_SECONDS:g} seconds")
+            if not least <= seconds <= MAX_SECONDS:
+                raise ValueError(f"{option}: {seconds:g} is not between {least:g} and {MAX_SECONDS:g} seconds")
         if not math.isclose(self.interval * 1000, round(self.interval * 1000), abs_tol=1e-6):
-            raise ValueError(f"interval: {self.interval} is no whole number of milliseconds")
+            raise ValueError(f"interval: {self.interval} is not a whole number of milliseconds")
         if not self.channels:
             raise ValueError("channels: there are none")
         for name in self.channels:
@@ -66,37 +66,37 @@ class Device(Config, frozen=True):
 class Calculator(Config, frozen=True):
     """The [calculator] section."""
 
-    devices: dict[str, Device] = msgspec.field(default_factory=dict)
+    devices: dict[str, CalculatedDevice] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse formulas that ask for each other, and for channels that another calculated device has."""
+        """Refuse formulas that use each other, and those that use a channel of another calculated device."""
         for name, device in self.devices.items():
             topics.name(name)
-            order(name, device)
-            for channel, derived in device.channels.items():
-                for asked in derived.parsed.names:
-                    if asked.device != name and not asked.node and asked.device in self.devices:
+            evaluation_order(name, device)
+            for channel, calculated in device.channels.items():
+                for used in calculated.parsed.names:
+                    if used.device != name and not used.node and used.device in self.devices:
                         raise ValueError(
-                            f"devices.{name}.channels.{channel}: formula: {asked} is calculated itself, by another device:"
+                            f"devices.{name}.channels.{channel}: formula: {used} is calculated itself, by another device:"
                             " only channels of the same one can be used; write its formula out"
                         )
 
 
-def order(name: str, device: Device) -> list[str]:
-    """Return the channels of a device so that each comes after those it asks for; raise ValueError if that cannot be."""
-    asked: dict[str, set[str]] = {}
-    for channel, derived in device.channels.items():
-        own = {one.channel for one in derived.parsed.names if (one.node, one.device) == ("", name)}
-        if strange := own - device.channels.keys():
+def evaluation_order(name: str, device: CalculatedDevice) -> list[str]:
+    """Return the channels of a device so that each comes after those it uses; raise ValueError for a cycle or an unknown channel."""
+    uses: dict[str, set[str]] = {}
+    for channel, calculated in device.channels.items():
+        own = {one.channel for one in calculated.parsed.names if (one.node, one.device) == ("", name)}
+        if unknown := own - device.channels.keys():
             raise ValueError(
-                f"devices.{name}.channels.{channel}: formula: {name} has no channel {min(strange)};"
+                f"devices.{name}.channels.{channel}: formula: {name} has no channel {min(unknown)};"
                 f" it has {', '.join(device.channels)}"
             )
-        asked[channel] = own
-    if not any(derived.parsed.names for derived in device.channels.values()):
-        raise ValueError(f"devices.{name}: none of its formulas asks for a channel")
+        uses[channel] = own
+    if not any(calculated.parsed.names for calculated in device.channels.values()):
+        raise ValueError(f"devices.{name}: none of its formulas uses a channel")
     try:
-        return list(TopologicalSorter(asked).static_order())
+        return list(TopologicalSorter(uses).static_order())
     except CycleError as error:
-        circle = " -> ".join(reversed(error.args[1]))
-        raise ValueError(f"devices.{name}: formulas that ask for each other: {circle}") from None
+        cycle = " -> ".join(reversed(error.args[1]))
+        raise ValueError(f"devices.{name}: formulas that use each other: {cycle}") from None

@@ -1,1 +1,1 @@
-"""Show devices to Home Assistant, by its MQTT discovery."""
+"""Show devices in Home Assistant, through its MQTT discovery."""

@@ -1,4 +1,4 @@
-"""What Home Assistant is told of a device: one discovery message with all its entities.
+"""The discovery message of a device, with all its entities.
 
 Topics and keys: home-assistant.io/integrations/mqtt ("Device discovery payload"); what Core
 refuses: components/mqtt/schemas.py, sensor.py, number.py of 2026.11.
@@ -11,21 +11,21 @@ from typing import Any
 
 from heliograph import __version__, topics
 from heliograph.messages import Channel, Info
-from services.home_assistant import values
-from services.home_assistant.identifiers import joined
-from services.home_assistant.meanings import Meaning, meaning
+from services.home_assistant import templates
+from services.home_assistant.entity_description import EntityDescription, describe
+from services.home_assistant.identifiers import join
 
 ORIGIN = "Heliograph"
-EXPIRY_INTERVALS = 3  # a sensor without news for as many intervals is unavailable
-SHORTEST_EXPIRY = 60
-FINEST_DIGITS = 3  # Home Assistant has no smaller steps than 0.001
-MOST_CHANNELS = 256
+EXPIRY_INTERVALS = 3  # a sensor without a new value for as many intervals is unavailable
+MIN_EXPIRY = 60  # seconds
+MAX_STEP_DIGITS = 3  # Home Assistant has no smaller steps than 0.001
+MAX_CHANNELS = 256
 
-_CAPITALS = {
+_ACRONYMS = {
     word: word.upper()
     for word in ("ac", "co2", "cpu", "dc", "lqi", "pf", "ph", "pv", "rssi", "snr", "soc", "soh", "tvoc", "voc")
 }
-_MAKERS = (
+_MANUFACTURERS = (
     "ABB", "Carlo Gavazzi", "Chint", "Deye", "EPEVER", "Eastron", "Fronius", "GoodWe", "Growatt", "Huawei", "Janitza",
     "ORNO", "Renogy", "SMA", "Schneider", "Shelly", "SolarEdge", "Solis", "Sunsynk", "Tasmota", "Victron",
 )  # fmt: skip
@@ -36,103 +36,103 @@ def is_shown(channel: str) -> bool:
     return topics.is_channel(channel)
 
 
-def payload(node: str, device: str, info: Info, *, mirror: str = "", announced: bool = True) -> dict[str, Any]:
+def message(node: str, device: str, info: Info, *, mirror: str = "", has_availability: bool = True) -> dict[str, Any]:
     """Return the discovery message of a device, as JSON has it.
 
-    `mirror` is the topic where its states are repeated and retained, if they are. `announced` says that the
-    device has an availability: who never says that it is online would be unavailable for ever.
+    `mirror` is the topic of its retained states, if there is one. `has_availability` is whether the
+    device publishes its availability: one that never reports "online" would always be unavailable.
     """
     components: dict[str, Any] = {}
-    for name, channel in list(info.channels.items())[:MOST_CHANNELS]:
+    for name, channel in list(info.channels.items())[:MAX_CHANNELS]:
         if is_shown(name):
-            platform, about = _component(node, device, name, channel, info, mirrored=bool(mirror))
-            components[f"{platform}_{name}"] = {"p": platform, **about}
-    maker = next((maker for maker in _MAKERS if info.model.lower().startswith(maker.lower())), "")
+            platform, config = _component(node, device, name, channel, info, mirrored=bool(mirror))
+            components[f"{platform}_{name}"] = {"p": platform, **config}
+    manufacturer = next((name for name in _MANUFACTURERS if info.model.lower().startswith(name.lower())), "")
     return {
         "dev": {
-            "ids": [joined(node, device)],
-            "name": _words(device),
+            "ids": [join(node, device)],
+            "name": _title(device),
             **({"mdl": info.model} if info.model else {}),
-            **({"mf": maker} if maker else {}),
+            **({"mf": manufacturer} if manufacturer else {}),
         },
         "o": {"name": ORIGIN, "sw": __version__},
-        **_availability(node, device, info, announced),
+        **_availability(node, device, info, has_availability),
         "stat_t": mirror or topics.device(node, device, "state"),
         "cmps": components,
     }
 
 
-def refusals(info: Info) -> int:
-    """Return how many channels of a device go without the class that Home Assistant would refuse."""
+def rejected_classes(info: Info) -> int:
+    """Return how many channels of a device have no class because Home Assistant would refuse it."""
     return sum(
-        bool(meaning(name, channel).refused)
+        bool(describe(name, channel).rejected_class)
         for name, channel in info.channels.items()
         if channel.kind in ("gauge", "counter")
     )
 
 
-def _availability(node: str, device: str, info: Info, announced: bool) -> dict[str, Any]:
-    needed = []
-    if announced:
-        needed.append({"t": topics.device(node, device, "availability"), "val_tpl": values.AVAILABLE})
+def _availability(node: str, device: str, info: Info, has_availability: bool) -> dict[str, Any]:
+    sources = []
+    if has_availability:
+        sources.append({"t": topics.device(node, device, "availability"), "val_tpl": templates.AVAILABLE})
     if topics.is_name(info.service):
-        needed.append({"t": topics.service(node, info.service, "status"), "val_tpl": values.SERVICE_AVAILABLE})
-    return {"avty": needed, "avty_mode": "all"} if needed else {}
+        sources.append({"t": topics.service(node, info.service, "status"), "val_tpl": templates.SERVICE_AVAILABLE})
+    return {"avty": sources, "avty_mode": "all"} if sources else {}
 
 
 def _component(
     node: str, device: str, name: str, channel: Channel, info: Info, *, mirrored: bool
 ) -> tuple[str, dict[str, Any]]:
-    """Return the platform of an entity, and what there is to say about it."""
-    about: dict[str, Any] = {"uniq_id": joined(node, device, name), "name": _words(name)}
+    """Return the platform of an entity, and its configuration."""
+    config: dict[str, Any] = {"uniq_id": join(node, device, name), "name": _title(name)}
     command = {"cmd_t": topics.device(node, device, "set"), "qos": 1}
     limits = _limits(channel)
     if channel.kind == "state":
-        about["val_tpl"] = values.state(name)
+        config["val_tpl"] = templates.state(name)
         if limits == (0, 1):
-            on, off = values.switching(name, True), values.switching(name, False)
+            on, off = templates.switch_payload(name, True), templates.switch_payload(name, False)
             return "switch", {
-                **about,
+                **config,
                 **command,
                 "pl_on": on,
                 "pl_off": off,
-                "stat_on": values.ON,
-                "stat_off": values.OFF,
+                "stat_on": templates.ON,
+                "stat_off": templates.OFF,
             }
-        return "binary_sensor", {**about, **_expiry(info, mirrored)}
+        return "binary_sensor", {**config, **_expiry(info, mirrored)}
     if channel.kind == "text":
-        return "sensor", {**about, "val_tpl": values.text(name), **_expiry(info, mirrored)}
-    what = meaning(name, channel)
+        return "sensor", {**config, "val_tpl": templates.text(name), **_expiry(info, mirrored)}
+    description = describe(name, channel)
     if limits:
         low, high = limits
-        numbers = {"min": low, "max": high, "step": _step(low, high), "mode": "box", "cmd_tpl": values.command(name)}
-        about |= {"val_tpl": values.limited(name, low, high), **numbers, **command, **_named(what)}
-        return "number", about
-    about |= {"val_tpl": values.number(name), **_named(what), **_expiry(info, mirrored)}
-    if what.state_class:
-        about["stat_cla"] = what.state_class
-    if what.precision is not None:
-        about["sug_dsp_prc"] = what.precision
-    if what.diagnostic:
-        about["ent_cat"] = "diagnostic"
-    return "sensor", about
+        numbers = {"min": low, "max": high, "step": _step(low, high), "mode": "box", "cmd_tpl": templates.command(name)}
+        config |= {"val_tpl": templates.limited(name, low, high), **numbers, **command, **_unit_and_class(description)}
+        return "number", config
+    config |= {"val_tpl": templates.number(name), **_unit_and_class(description), **_expiry(info, mirrored)}
+    if description.state_class:
+        config["stat_cla"] = description.state_class
+    if description.precision is not None:
+        config["sug_dsp_prc"] = description.precision
+    if description.diagnostic:
+        config["ent_cat"] = "diagnostic"
+    return "sensor", config
 
 
-def _named(what: Meaning) -> dict[str, str]:
-    """Return unit and device class, those that there are."""
-    named = {"unit_of_meas": what.unit, "dev_cla": what.device_class}
-    return {key: value for key, value in named.items() if value}
+def _unit_and_class(description: EntityDescription) -> dict[str, str]:
+    """Return unit and device class, without empty ones."""
+    config = {"unit_of_meas": description.unit, "dev_cla": description.device_class}
+    return {key: value for key, value in config.items() if value}
 
 
 def _expiry(info: Info, mirrored: bool) -> dict[str, int]:
-    """Return when a value is too old to be shown. One that is retained would be young again with each connection."""
+    """Return after how many seconds a value expires; never if it is mirrored, as each connection would renew a retained value."""
     if mirrored or not 0 < info.interval < 1e6:
         return {}
-    return {"exp_aft": max(SHORTEST_EXPIRY, math.ceil(EXPIRY_INTERVALS * info.interval))}
+    return {"exp_aft": max(MIN_EXPIRY, math.ceil(EXPIRY_INTERVALS * info.interval))}
 
 
 def _limits(channel: Channel) -> tuple[float, float] | None:
-    """Return what `set` takes, None if that is nothing that Home Assistant could offer."""
+    """Return the limits of `set`, None unless Home Assistant can offer them."""
     if channel.writable is None or not all(map(math.isfinite, channel.writable)):
         return None
     low, high = channel.writable
@@ -140,37 +140,37 @@ def _limits(channel: Channel) -> tuple[float, float] | None:
 
 
 def _step(low: float, high: float) -> float:
-    """Return the steps in which a number is set: as fine as its limits are written, and a hundredth of their distance."""
+    """Return the step of a number: as fine as its limits are written, and at most a hundredth of their distance."""
     digits = max(_digits(low), _digits(high))
-    while digits < FINEST_DIGITS and high - low < 100 / 10**digits:
+    while digits < MAX_STEP_DIGITS and high - low < 100 / 10**digits:
         digits += 1
     return float(1 / 10**digits)
 
 
 def _digits(limit: float) -> int:
-    """Return how many digits a limit has behind its point, at most those of the finest step."""
+    """Return how many decimal digits a limit has, at most those of the finest step."""
     exponent = Decimal(repr(limit)).normalize().as_tuple().exponent
-    return min(max(-exponent if isinstance(exponent, int) else 0, 0), FINEST_DIGITS)
+    return min(max(-exponent if isinstance(exponent, int) else 0, 0), MAX_STEP_DIGITS)
 
 
-def _words(name: str) -> str:
-    words = [_CAPITALS.get(word, word) for word in name.replace("_", " ").split()]
+def _title(name: str) -> str:
+    words = [_ACRONYMS.get(word, word) for word in name.replace("_", " ").split()]
     text = " ".join(words) or name
     return text[0].upper() + text[1:]
 
 
-def gone(before: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """Return what to add to a message so that entities go which it no longer has.
+def removals(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """Return the components to add to a message so that Home Assistant removes the entities that it no longer has.
 
-    Home Assistant removes a component that is nothing but its platform; one that is only left out stays.
+    Home Assistant removes a component with only its platform; one that is left out stays.
     """
-    there = before.get("cmps")
-    if not isinstance(there, dict):
+    components = before.get("cmps")
+    if not isinstance(components, dict):
         return {}
     return {
         key: {"p": component["p"]}
-        for key, component in there.items()
-        if key not in wanted["cmps"] and isinstance(component, dict) and len(component) > 1 and _is_platform(component)
+        for key, component in components.items()
+        if key not in after["cmps"] and isinstance(component, dict) and len(component) > 1 and _is_platform(component)
     }
 
 
@@ -179,6 +179,6 @@ def _is_platform(component: Mapping[str, Any]) -> bool:
 
 
 def is_ours(message: Mapping[str, Any]) -> bool:
-    """Whether a discovery message is of this program."""
+    """Whether a discovery message is from this program."""
     origin = message.get("o", message.get("origin"))
     return isinstance(origin, dict) and origin.get("name") == ORIGIN

@@ -1,24 +1,24 @@
-"""What devices and channels are called in Home Assistant: letters, digits, _ and -, and never two the same.
+"""Identifiers of devices and channels in Home Assistant, unique, from the alphabet that it takes: A-Z a-z 0-9 _ and -.
 
-Home Assistant takes only these in a discovery topic (components/mqtt/discovery.py, TOPIC_MATCHER).
+They stand in discovery topics (components/mqtt/discovery.py, TOPIC_MATCHER).
 """
 
 import re
 
 from heliograph import topics
 
-# Names of ours have no capitals, so _U stands for nothing else than the _ within a name.
-_JOINT = re.compile(r"_(?!U)")
+# Names of ours have no capitals, so _U can only stand for the _ within a name.
+_SEPARATOR = re.compile(r"_(?!U)")
 
 
-def joined(*names: str) -> str:
-    """Return several names as one, from which they can be told again."""
+def join(*names: str) -> str:
+    """Return one identifier for several names, from which `split` gets them back."""
     return "_".join(name.replace("_", "_U") for name in names)
 
 
-def taken_apart(identifier: str) -> tuple[str, ...]:
-    """Return the names that were joined; raise ValueError if it was not ours who joined them."""
-    names = tuple(part.replace("_U", "_") for part in _JOINT.split(identifier))
-    if joined(*names) != identifier or not all(map(topics.is_name, names)):
-        raise ValueError(f"{identifier[:120]!r} is none of ours")
+def split(identifier: str) -> tuple[str, ...]:
+    """Return the names that were joined; raise ValueError if `join` does not make this identifier."""
+    names = tuple(part.replace("_U", "_") for part in _SEPARATOR.split(identifier))
+    if join(*names) != identifier or not all(map(topics.is_name, names)):
+        raise ValueError(f"{identifier[:120]!r} is not one of our identifiers")
     return names

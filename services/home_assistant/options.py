@@ -1,6 +1,7 @@
 """The [home_assistant] section of the configuration."""
 
 import re
+from typing import ClassVar
 
 from heliograph import topics
 from heliograph.config import Config
@@ -9,16 +10,18 @@ _PREFIX = re.compile(r"[^/+#\x00]+(?:/[^/+#\x00]+)*")
 
 
 class HomeAssistant(Config, frozen=True):
-    """Whose devices Home Assistant shall see, and where it looks for them; no nodes: the one of this service."""
+    """The nodes whose devices to show, this one if there are none, and the prefix of the discovery topics."""
+
+    RENAMED: ClassVar = {"prefix": "discovery_prefix"}
 
     nodes: tuple[str, ...] = ()
-    prefix: str = "homeassistant"
+    discovery_prefix: str = "homeassistant"
 
     def __post_init__(self) -> None:
-        """Refuse names that no node has, and a prefix that is no topic."""
+        """Refuse impossible and repeated names of nodes, and a prefix that cannot begin a topic."""
         for node in self.nodes:
             topics.name(node)
             if self.nodes.count(node) > 1:
-                raise ValueError(f"nodes: {node!r} stands there twice")
-        if not _PREFIX.fullmatch(self.prefix) or len(self.prefix) > 200:
-            raise ValueError(f"prefix: {self.prefix[:80]!r} cannot begin a topic")
+                raise ValueError(f"nodes: {node!r} is listed twice")
+        if not _PREFIX.fullmatch(self.discovery_prefix) or len(self.discovery_prefix) > 200:
+            raise ValueError(f"discovery_prefix: {self.discovery_prefix[:80]!r} cannot begin a topic")

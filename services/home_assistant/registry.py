@@ -1,4 +1,4 @@
-"""Which devices there are, what Home Assistant was told of them, and what it is still to be told."""
+"""The discovery messages that Home Assistant has, and those that it should have."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -7,161 +7,168 @@ import msgspec
 
 from heliograph.messages import Info
 from services.home_assistant import discovery
-from services.home_assistant.identifiers import joined
+from services.home_assistant.identifiers import join
 
-SETTLE_SECONDS = 1.0  # a device that is just being learnt is told in one message, not in ten
-LONGEST_SETTLE_SECONDS = 10.0
-DROP_SECONDS = 15.0  # after a removal, Home Assistant is done with it
+SETTLE_SECONDS = 1.0  # a device whose channels are just being learnt gets one message, not ten
+MAX_SETTLE_SECONDS = 10.0
+REMOVAL_SECONDS = 15.0  # after which Home Assistant has removed an entity
 
-Tell = Callable[[str, bytes], object]
-Device = tuple[str, str]  # node and name
+PublishDiscovery = Callable[[str, bytes], object]
+DeviceKey = tuple[str, str]  # node and name
 
 
-class _Due(NamedTuple):
+class _Change(NamedTuple):
     first: float
     last: float
 
 
 class Registry:
-    """Keeps Home Assistant's idea of our devices right, by as few messages as possible.
+    """Keeps Home Assistant's devices as ours are, with as few messages as possible.
 
-    `tell` publishes the retained discovery message of an identifier. `mirror` returns the topic on which an
-    irregular device is repeated. Until `complete` only notes are taken. Not thread-safe; times are seconds
-    of a clock that no one sets.
+    `publish` publishes the retained discovery message of an identifier. `mirror` returns the topic of an irregular
+    device's retained states. Nothing is published before `reconcile`. Not thread-safe; times are seconds
+    of a monotonic clock.
     """
 
-    def __init__(self, tell: Tell, mirror: Callable[[str], str]) -> None:
-        self._tell = tell
+    def __init__(
+        self, publish: PublishDiscovery, mirror: Callable[[str], str], *, removal_seconds: float = REMOVAL_SECONDS
+    ) -> None:
+        self._publish = publish
         self._mirror = mirror
-        self._told: dict[str, dict[str, Any]] = {}
-        self._infos: dict[Device, Info] = {}
-        self._announced: set[Device] = set()
-        self._unreadable: set[Device] = set()
-        self._due: dict[Device, _Due] = {}
-        self._drops: dict[Device, float] = {}
-        self._complete = False
+        self._removal_seconds = removal_seconds
+        self._messages: dict[str, dict[str, Any]] = {}
+        self._infos: dict[DeviceKey, Info] = {}
+        self._with_availability: set[DeviceKey] = set()
+        self._unreadable: set[DeviceKey] = set()
+        self._changes: dict[DeviceKey, _Change] = {}
+        self._removals: dict[DeviceKey, float] = {}
+        self._reconciled = False
         self.published = 0
         self.orphans = 0
 
     def restart(self) -> None:
-        """Begin anew: the broker is there, and tells what it has kept."""
-        for notes in (self._told, self._infos, self._announced, self._unreadable, self._due, self._drops):
+        """Forget everything: a new connection to the broker begins with what it has retained."""
+        for notes in (
+            self._messages, self._infos, self._with_availability, self._unreadable, self._changes, self._removals
+        ):  # fmt: skip
             notes.clear()
-        self._complete = False
+        self._reconciled = False
 
-    def found(self, identifier: str, message: Mapping[str, Any]) -> None:
-        """Take note of a discovery message of ours that the broker has kept."""
-        self._told[identifier] = dict(message)
+    def restore(self, identifier: str, message: Mapping[str, Any]) -> None:
+        """Note a discovery message of ours that the broker has retained."""
+        self._messages[identifier] = dict(message)
 
-    def described(self, device: Device, info: Info, now: float) -> None:
-        """Take note of what a device is."""
+    def describe(self, device: DeviceKey, info: Info, now: float) -> None:
+        """Note the description of a device."""
         self._unreadable.discard(device)
         if self._infos.get(device) != info:
             self._infos[device] = info
-            self._touch(device, now)
+            self._schedule(device, now)
 
-    def unreadable(self, device: Device) -> None:
-        """Take note of a device that is there, and of which nothing else is known."""
+    def note_unreadable(self, device: DeviceKey) -> None:
+        """Note that a device has a description that cannot be read: its entities stay as they are."""
         self._unreadable.add(device)
 
-    def announced(self, device: Device, now: float) -> None:
-        """Take note that a device says whether it is there."""
-        if device not in self._announced:
-            self._announced.add(device)
+    def note_availability(self, device: DeviceKey, now: float) -> None:
+        """Note that a device publishes its availability."""
+        if device not in self._with_availability:
+            self._with_availability.add(device)
             if device in self._infos:
-                self._touch(device, now)
+                self._schedule(device, now)
 
-    def forgotten(self, device: Device) -> None:
-        """Take a device away that nobody describes any more."""
+    def forget(self, device: DeviceKey) -> None:
+        """Remove a device whose description is gone."""
         self._infos.pop(device, None)
-        self._announced.discard(device)
+        self._with_availability.discard(device)
         self._unreadable.discard(device)
-        self._due.pop(device, None)
-        self._drops.pop(device, None)
-        if self._complete:
-            self._remove(joined(*device))
+        self._changes.pop(device, None)
+        self._removals.pop(device, None)
+        if self._reconciled:
+            self._remove(join(*device))
 
-    def complete(self, now: float) -> list[str]:
-        """Say everything that is not said yet, and take away what nobody describes; return what was taken away.
+    def reconcile(self, now: float) -> list[str]:
+        """Publish all messages that Home Assistant lacks, and remove devices without a description; return their identifiers.
 
-        Called when the broker has told all that it kept.
+        Called once everything that the broker has retained was received.
         """
-        self._complete = True
-        known = {joined(*device) for device in (*self._infos, *self._unreadable)}
-        orphans = [identifier for identifier in self._told if identifier not in known]
+        self._reconciled = True
+        known = {join(*device) for device in (*self._infos, *self._unreadable)}
+        orphans = [identifier for identifier in self._messages if identifier not in known]
         for identifier in orphans:
             self.orphans += 1
             self._remove(identifier)
         for device in list(self._infos):
-            self._say(device, now)
+            self._update(device, now)
         return orphans
 
     def tick(self, now: float) -> None:
-        """Say what has settled."""
-        if not self._complete:
+        """Publish the devices that have settled, and those whose removed entities are gone."""
+        if not self._reconciled:
             return
-        for device, due in list(self._due.items()):
-            if now - due.last >= SETTLE_SECONDS or now - due.first >= LONGEST_SETTLE_SECONDS:
-                self._say(device, now)
-        for device, when in list(self._drops.items()):
-            if now >= when:
-                self._say(device, now)
+        for device, change in list(self._changes.items()):
+            if now - change.last >= SETTLE_SECONDS or now - change.first >= MAX_SETTLE_SECONDS:
+                self._update(device, now)
+        for device, due in list(self._removals.items()):
+            if now >= due:
+                self._update(device, now)
 
-    def repeat(self) -> None:
-        """Say again all that was said."""
-        for identifier, message in self._told.items():
-            self._tell(identifier, msgspec.json.encode(message))
+    def republish(self) -> None:
+        """Publish all messages again."""
+        for identifier, message in self._messages.items():
+            self._publish(identifier, msgspec.json.encode(message))
             self.published += 1
 
-    def is_irregular(self, device: Device) -> bool:
-        """Whether nobody knows when a device speaks again."""
+    def is_irregular(self, device: DeviceKey) -> bool:
+        """Whether a device publishes without an interval."""
         info = self._infos.get(device)
         return info is not None and info.interval <= 0
 
-    def is_known(self, device: Device) -> bool:
-        """Whether a device is described at all, however badly."""
+    def is_known(self, device: DeviceKey) -> bool:
+        """Whether a device has a description, readable or not."""
         return device in self._infos or device in self._unreadable
 
     def counters(self) -> dict[str, int]:
-        """Return what the status shows."""
+        """Return the counters for the status."""
         infos = list(self._infos.values())
         return {
             "devices": len(infos),
             "entities": sum(len(info.channels) for info in infos),
-            "without_class": sum(map(discovery.refusals, infos)),
+            "without_class": sum(map(discovery.rejected_classes, infos)),
             "published": self.published,
             "orphans_removed": self.orphans,
         }
 
-    def _touch(self, device: Device, now: float) -> None:
-        due = self._due.get(device)
-        self._due[device] = _Due(due.first if due else now, now)
+    def _schedule(self, device: DeviceKey, now: float) -> None:
+        change = self._changes.get(device)
+        self._changes[device] = _Change(change.first if change else now, now)
 
-    def _say(self, device: Device, now: float) -> None:
-        self._due.pop(device, None)
-        self._drops.pop(device, None)
-        identifier = joined(*device)
+    def _update(self, device: DeviceKey, now: float) -> None:
+        """Publish the message of a device if it differs from the one that Home Assistant has."""
+        self._changes.pop(device, None)
+        self._removals.pop(device, None)
+        identifier = join(*device)
         mirror = self._mirror(identifier) if self.is_irregular(device) else ""
-        wanted = discovery.payload(*device, self._infos[device], mirror=mirror, announced=device in self._announced)
-        told = self._told.get(identifier, {})
-        if gone := discovery.gone(told, wanted):
-            wanted["cmps"] |= gone
-            self._drops[device] = now + DROP_SECONDS
-        if not wanted["cmps"]:
-            if told:
+        has_availability = device in self._with_availability
+        message = discovery.message(*device, self._infos[device], mirror=mirror, has_availability=has_availability)
+        before = self._messages.get(identifier, {})
+        if removals := discovery.removals(before, message):
+            message["cmps"] |= removals
+            self._removals[device] = now + self._removal_seconds
+        if not message["cmps"]:
+            if before:
                 self._remove(identifier)
             return
-        if _as_json(wanted) != _as_json(told):
-            self._told[identifier] = wanted
-            self._tell(identifier, msgspec.json.encode(wanted))
+        if _as_json(message) != _as_json(before):
+            self._messages[identifier] = message
+            self._publish(identifier, msgspec.json.encode(message))
             self.published += 1
 
     def _remove(self, identifier: str) -> None:
-        if self._told.pop(identifier, None) is not None:
-            self._tell(identifier, b"")
+        if self._messages.pop(identifier, None) is not None:
+            self._publish(identifier, b"")
             self.published += 1
 
 
 def _as_json(message: Mapping[str, Any]) -> object:
-    """Return a message as whoever reads it has it: 1.0 and 1 are the same, lists and tuples are."""
+    """Return a message as its receiver decodes it: 1.0 equals 1, and a tuple a list."""
     return msgspec.json.decode(msgspec.json.encode(message))

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import msgspec
 
+from heliograph import names
 from heliograph.messages import Availability, Channel, Info, Value
 from services.mqtt_importer.parsing import payloads
 from services.mqtt_importer.parsing.channels import converted, guessed, measured_in
@@ -23,7 +24,15 @@ class ImportedDevice:
     declared as writable if the source takes commands.
     """
 
-    def __init__(self, source: MqttSource, original_name: str, name: str, model: str, service: str) -> None:
+    def __init__(
+        self,
+        source: MqttSource,
+        original_name: str,
+        name: str,
+        model: str,
+        service: str,
+        rule: names.Rule = names.PRESENT,
+    ) -> None:
         self.source = source
         self.original_name = original_name
         self.info = Info(model, {}, source.interval, service)
@@ -31,6 +40,8 @@ class ImportedDevice:
         self.availability: Availability | None = None
         self.last_reading: float | None = None
         self._overrides = source.overrides(original_name, name)
+        self._rule = rule
+        self._owners = names.NameOwners(MAX_CHANNELS)
 
     def update(self, parsed: ParsedMessage) -> tuple[dict[str, Value], list[str]]:
         """Learn from a message; return its values by channel, and why its other values are rejected."""
@@ -38,28 +49,35 @@ class ImportedDevice:
         rejected = list(parsed.rejected)
         channels = dict(self.info.channels)
         for item in parsed.values:
-            override = self._overrides.get(item.name, NO_OVERRIDE)
-            if override.skip:
-                continue
-            name = override.name or item.name
             try:
+                name = self._rule.channel(item.text)
+                override = self._overrides.get(name, NO_OVERRIDE)
+                if override.skip:
+                    continue
+                name = override.name or name
                 if name in values:
                     raise ValueError(f"{name} is there already")
-                channel = _channel(item, override, channels.get(name))
+                channel = _channel(name, item, override, channels.get(name))
                 if item.value is None or channel is None:
                     continue
                 if name not in channels and len(channels) >= MAX_CHANNELS:
                     raise ValueError("more channels than a device can have")
-                values[name] = converted(_scaled(item.value, override.scale), channel)
+                value = converted(_scaled(item.value, override.scale), channel)
+                self._owners.claim(name, item.text)
+                values[name] = value
                 channels[name] = channel
             except ValueError as error:
-                rejected.append(f"{item.name[:80]}: {error}")
+                rejected.append(f"{item.text[:80]}: {error}")
         self._update_command_topics(parsed.command_topics)
         self._update_info(parsed.model, channels)
         return values, rejected
 
     def _update_command_topics(self, command_topics: Mapping[str, CommandTopic]) -> None:
-        for name, command_topic in command_topics.items():
+        for text, command_topic in command_topics.items():
+            try:
+                name = self._rule.channel(text)
+            except ValueError:
+                continue  # its value is rejected
             override = self._overrides.get(name, NO_OVERRIDE)
             if not override.skip and len(self.command_topics) < MAX_CHANNELS:
                 self.command_topics[override.name or name] = command_topic
@@ -81,12 +99,12 @@ class ImportedDevice:
         return msgspec.structs.replace(channel, writable=limits)
 
 
-def _channel(item: ChannelValue, override: ChannelOverride, known: Channel | None) -> Channel | None:
+def _channel(name: str, item: ChannelValue, override: ChannelOverride, known: Channel | None) -> Channel | None:
     """Return the channel of a value, None if neither the family nor an earlier nor this value tells it."""
     if item.channel is not None:
         return _overridden(item.channel, override)
     if known is None and item.value is not None:
-        return _overridden(guessed(override.name or item.name, item.value), override)
+        return _overridden(guessed(name, item.value), override)
     return known
 
 

@@ -5,13 +5,13 @@ import time
 from contextlib import ExitStack
 from functools import partial
 
-from heliograph import topics
+from heliograph import names, names_before, topics
 from heliograph.bus import Message
 from heliograph.service import Service
 from services.mqtt_importer.commands import CommandForwarder
 from services.mqtt_importer.connection import BrokerConnection
 from services.mqtt_importer.message_queue import OWN_BROKER, MessageQueue, ReceivedMessage
-from services.mqtt_importer.naming import Names
+from services.mqtt_importer.naming import DeviceNames
 from services.mqtt_importer.options import MqttImporter
 from services.mqtt_importer.parsing import topic_filters
 from services.mqtt_importer.reader import MqttReader
@@ -27,10 +27,11 @@ def main(options: MqttImporter, service: Service) -> None:
     """Import until the process is stopped."""
     if not options.sources:
         log.warning("no [[mqtt_importer.sources]] in the configuration: nothing to import")
+    rule = names.rule_of(service.data, service.name, names_before.HUMPED)
     producer = service.producer()
     messages = MessageQueue()
     chosen = {(source.label, original): name for source in options.sources for original, name in source.devices.items()}
-    names = Names(service.data / "mqtt_importer" / "devices.json", chosen)
+    device_names = DeviceNames(service.data / "mqtt_importer" / "devices.json", chosen)
     service.watch(lambda: {"dropped_messages": messages.dropped, "oversized_messages": messages.oversized})
     subscribed = {name: subscriptions(options, name) for name in (OWN_BROKER, *options.brokers)}
     with ExitStack() as stack:
@@ -49,7 +50,7 @@ def main(options: MqttImporter, service: Service) -> None:
         }
         commands = CommandForwarder(service, connections)
         router = Router(options.sources, subscribed)
-        reader = MqttReader(router, service, producer, names, commands, options.max_devices)
+        reader = MqttReader(router, service, producer, device_names, commands, options.max_devices, rule)
         _subscribe(subscribed[OWN_BROKER], service, messages)
         losses = dict.fromkeys(connections, 0)
         reported_at = 0.0

@@ -1,46 +1,17 @@
-"""What other makers call things, as names that the topic tree takes."""
+"""What other makers call their devices, as names that the topic tree takes, for ever the same."""
 
 import logging
-import re
-import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from heliograph import durable, topics
-from services.mqtt_importer.parsing.parsed import NotUnderstood
+from heliograph import durable, names
 
 log = logging.getLogger(__name__)
 
-_OTHERS = re.compile(r"[^a-z0-9]+")
-_OTHERS_IN_DEVICES = re.compile(r"[^a-z0-9_-]+")
-_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-LONGEST_DEVICE = 56  # leaves room for a number that makes it another
 
-
-def channel(text: str) -> str:
-    """Return `ApparentPower` as `apparent_power`; raise NotUnderstood if nothing is left of it, or too much."""
-    name = _OTHERS.sub("_", _plain(_HUMP.sub("_", text))).strip("_")
-    if not topics.is_channel(name):
-        raise NotUnderstood(f"{text[:80]!r} is not the name of a channel")
-    return name
-
-
-def device(text: str) -> str:
-    """Return `Küche/Plug 1` as `kuche_plug_1`; raise ValueError if nothing is left of it."""
-    name = _OTHERS_IN_DEVICES.sub("_", _plain(text)).strip("_-")[:LONGEST_DEVICE]
-    if not topics.is_name(name):
-        raise ValueError(f"{text[:80]!r} is not the name of a device")
-    return name
-
-
-def _plain(text: str) -> str:
-    decomposed = unicodedata.normalize("NFKD", text[:1000])
-    return "".join(letter for letter in decomposed if not unicodedata.combining(letter)).lower()
-
-
-class Names:
+class DeviceNames:
     """Remembers which device has which name, so that it keeps its series over restarts.
 
     Two that would be called the same are told apart by a number, in the order in which
@@ -65,11 +36,11 @@ class Names:
         key = f"{source}/{foreign}"
         if key in self._known:
             return self._known[key]
-        wanted = device(foreign)
+        first = name = names.device(foreign)
         taken = {*self._known.values(), *self._chosen.values()}
-        name, number = wanted, 2
+        number = 2
         while name in taken:
-            name, number = f"{wanted}_{number}", number + 1
+            name, number = names.device(f"{first}_{number}"), number + 1
         self._known[key] = name
         self._save()
         return name

@@ -2,12 +2,13 @@
 
 from heliograph import topics
 from heliograph.messages import Value
+from heliograph.names import Rule
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.mqtt_importer.commands import CommandForwarder
 from services.mqtt_importer.devices import ImportedDevice
 from services.mqtt_importer.message_queue import OWN_BROKER, ReceivedMessage
-from services.mqtt_importer.naming import Names
+from services.mqtt_importer.naming import DeviceNames
 from services.mqtt_importer.parsing import payloads, timestamps
 from services.mqtt_importer.parsing.parsed import Ignored, NotUnderstood, ParsedMessage
 from services.mqtt_importer.routing import Route, Router, UnknownTopics
@@ -26,16 +27,18 @@ class MqttReader:
         router: Router,
         service: Service,
         producer: Producer,
-        names: Names,
+        device_names: DeviceNames,
         commands: CommandForwarder,
         max_devices: int,
+        rule: Rule,
     ) -> None:
         self._router = router
         self._service = service
         self._producer = producer
-        self._names = names
+        self._device_names = device_names
         self._commands = commands
         self._max_devices = max_devices
+        self._rule = rule
         self._devices: dict[str, ImportedDevice] = {}
         self._our_names: dict[tuple[str, str], str] = {}  # by source and original name
         self._announced: dict[tuple[str, str], ParsedMessage] = {}  # devices without a value so far
@@ -187,7 +190,8 @@ class MqttReader:
         except ValueError as error:
             self._reject(str(error), message.payload, message.topic)
             return None
-        device = ImportedDevice(route.source, original_name, name, route.family.default_model, self._service.name)
+        model = route.family.default_model
+        device = ImportedDevice(route.source, original_name, name, model, self._service.name, self._rule)
         if announced := self._announced.pop(key, None):
             device.availability = announced.availability
             device.update(announced)
@@ -198,7 +202,7 @@ class MqttReader:
     def _new_name(self, source: str, original_name: str) -> str:
         if len(self._devices) >= self._max_devices:
             raise ValueError("more devices than max_devices")
-        name = self._names.name(source, original_name)
+        name = self._device_names.name(source, original_name)
         if name in self._devices:
             raise ValueError(f"another device is called {name}")
         return name

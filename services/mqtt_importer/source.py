@@ -88,6 +88,8 @@ class MqttSource(Config, frozen=True):
         topics.name(self.label)
         for name in self.devices.values():
             topics.name(name)
+        if len(set(self.devices.values())) < len(self.devices):
+            raise ValueError("devices: two of them have the same name")
         if self.topic and (
             self.topic[0] == "$" or not topic_filters.is_filter(self.topic) or {"+", "#"} & set(self.topic)
         ):

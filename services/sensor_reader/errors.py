@@ -1,25 +1,25 @@
-"""What can come in place of a value, named after what to do next.
+"""What can come instead of a value, and how the caller reacts.
 
-* Disturbed  the driver could not measure this time: ask again
-* Gone       there is no such sensor now: wait until it is plugged in again
-* NotAValue  an answer that cannot be what was measured: set it aside
+* ReadFailed     the driver could not measure this time: read again
+* SensorRemoved  the kernel has no such sensor: wait until it is plugged in again
+* InvalidValue   the sensor cannot have measured this: set it aside
 """
 
 
-class Disturbed(Exception):
-    """The driver did not get a good answer; `what` is the bad one, if there is one to show."""
+class ReadFailed(Exception):
+    """The driver did not deliver a valid reading; `what` is what it delivered, if anything."""
 
     def __init__(self, why: str, what: str = "") -> None:
         super().__init__(why)
         self.what = what
 
 
-class Gone(Exception):
-    """The kernel has no such sensor any more."""
+class SensorRemoved(Exception):
+    """The kernel no longer has the sensor."""
 
 
-class NotAValue(Exception):
-    """An answer came that is none; `what` shows it."""
+class InvalidValue(Exception):
+    """A reading that is not a possible value; `what` shows it."""
 
     def __init__(self, why: str, what: str) -> None:
         super().__init__(why)

@@ -8,30 +8,30 @@ import msgspec
 from heliograph import topics
 from heliograph.config import Config
 
-SHORTEST, LONGEST = 0.1, 86_400.0
+MIN_SECONDS, MAX_SECONDS = 0.1, 86_400.0
 
 
 def _check_interval(name: str, seconds: float) -> None:
-    if not SHORTEST <= seconds <= LONGEST:
-        raise ValueError(f"{name}: {seconds} is not between {SHORTEST} and {LONGEST:.0f} seconds")
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+        raise ValueError(f"{name}: {seconds} is not between {MIN_SECONDS} and {MAX_SECONDS:.0f} seconds")
 
 
-class Choice(Config, frozen=True):
-    """What to do with one sensor, by its automatic name; "" and 0 leave things as they are."""
+class SensorOptions(Config, frozen=True):
+    """Name and interval of one sensor, by its automatic name; "" and 0 keep the automatic name and the common interval."""
 
     name: str = ""
     interval: float = 0.0
 
     def __post_init__(self) -> None:
-        """Refuse a name that no device can have."""
+        """Refuse an invalid name or interval."""
         if self.name:
             topics.name(self.name)
         if self.interval:
             _check_interval("interval", self.interval)
 
 
-class Counter(Config, frozen=True):
-    """Something that gives pulses on a GPIO line: a meter's LED or S0 output, a rain gauge."""
+class CounterOptions(Config, frozen=True):
+    """A pulse counter on a GPIO line: the LED or S0 output of a meter, a rain gauge."""
 
     RENAMED: ClassVar = {"start": "initial_count"}
 
@@ -45,7 +45,7 @@ class Counter(Config, frozen=True):
     interval: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse a counter that could not count."""
+        """Refuse a line that cannot exist, and values out of range."""
         topics.name(self.name)
         if isinstance(self.line, int) and not 0 <= self.line < 1 << 16:
             raise ValueError(f"line: {self.line} is not the number of a line")
@@ -64,16 +64,16 @@ class SensorReader(Config, frozen=True):
     interval: float = 10.0
     system_interval: float = 60.0
     ignore: tuple[str, ...] = ()
-    sensors: dict[str, Choice] = msgspec.field(default_factory=dict)
-    counters: tuple[Counter, ...] = ()
+    sensors: dict[str, SensorOptions] = msgspec.field(default_factory=dict)
+    counters: tuple[CounterOptions, ...] = ()
     root: str = "/"
 
     def __post_init__(self) -> None:
-        """Refuse two devices of one name, two counters on one line, and a root that is not there."""
+        """Refuse two devices with one name, two counters on one line, and a missing root."""
         _check_interval("interval", self.interval)
         _check_interval("system_interval", self.system_interval)
         names = [counter.name for counter in self.counters]
-        names += [choice.name for choice in self.sensors.values() if choice.name]
+        names += [sensor.name for sensor in self.sensors.values() if sensor.name]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two devices are named {name!r}")

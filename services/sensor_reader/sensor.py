@@ -1,4 +1,4 @@
-"""What a sensor is, and one reading of it."""
+"""A sensor, and one reading of it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -7,76 +7,78 @@ from typing import NamedTuple
 import msgspec
 
 from heliograph.messages import Channel, Info, Value
-from services.sensor_reader.errors import Disturbed, Gone, NotAValue
+from services.sensor_reader.errors import InvalidValue, ReadFailed, SensorRemoved
 
 ATTEMPTS = 3
 
-Ask = Callable[[], Mapping[str, Value]]  # raises what errors.py lists
+ReadValues = Callable[[], Mapping[str, Value]]  # channels and values; raises what errors.py lists
 
 
 @dataclass(frozen=True, eq=False)
 class Sensor:
-    """A sensor that was found: its automatic name, what it is, and how to ask it.
+    """A sensor: its automatic name, its description, and the functions that read it.
 
-    Sensors with the same `lane` are asked one after the other, because their bus takes
-    one at a time. `pause` is the seconds it wants before it is asked again.
+    Sensors with the same `bus` are read in turn. `retry_delay` is the seconds before a failed read is repeated.
     """
 
     name: str
     model: str
-    place: str
-    lane: str
+    path: str
+    bus: str
     channels: dict[str, Channel]
-    asks: tuple[Ask, ...]
-    pause: float = 0.0
+    reads: tuple[ReadValues, ...]
+    retry_delay: float = 0.0
 
     def same(self, other: "Sensor") -> bool:
-        """Whether this is the same sensor in the same place, with the same channels."""
-        mine = (self.name, self.model, self.place, self.lane, self.channels)
-        return mine == (other.name, other.model, other.place, other.lane, other.channels)
+        """Return whether this is the same sensor at the same path, with the same channels."""
+        mine = (self.name, self.model, self.path, self.bus, self.channels)
+        return mine == (other.name, other.model, other.path, other.bus, other.channels)
 
     def info(self, interval: float, service: str) -> Info:
-        """Return what others are told about it."""
+        """Return the description that is published."""
         return Info(self.model, self.channels, interval, service)
 
 
-class Bad(NamedTuple):
-    """Something that was set aside: why, and what it was."""
+class InvalidInput(NamedTuple):
+    """Something to set aside: why, and what it was."""
 
     why: str
     what: str
 
 
-class Result(msgspec.Struct):
-    """What asking brought: values, what was set aside, what was asked again, and why something is missing."""
+class ReadResult(msgspec.Struct):
+    """The result of a reading: values, what is to be set aside, the retries, and why a value is missing."""
 
     values: dict[str, Value] = msgspec.field(default_factory=dict)
-    bad: list[Bad] = msgspec.field(default_factory=list)
-    repeats: int = 0
+    invalid: list[InvalidInput] = msgspec.field(default_factory=list)
+    retries: int = 0
     failure: str = ""
 
 
-def read(sensor: Sensor, pause: Callable[[float], object], attempts: int = ATTEMPTS) -> Result:
-    """Ask a sensor for everything; what it does not tell does not keep the rest from being told."""
-    result = Result()
-    for ask in sensor.asks:
+def read(sensor: Sensor, pause: Callable[[float], object], attempts: int = ATTEMPTS) -> ReadResult:
+    """Read every channel of a sensor; a channel that fails does not affect the others.
+
+    `pause` waits for the seconds before a retry; a failed read is tried at most `attempts` times.
+    """
+    result = ReadResult()
+    for read_values in sensor.reads:
         for left in range(attempts - 1, -1, -1):
             try:
-                result.values.update(ask())
+                result.values.update(read_values())
                 break
-            except Disturbed as error:
+            except ReadFailed as error:
                 if left:
-                    result.repeats += 1
-                    pause(sensor.pause)
+                    result.retries += 1
+                    pause(sensor.retry_delay)
                     continue
                 result.failure = str(error)
                 if error.what:
-                    result.bad.append(Bad(str(error), error.what))
-            except Gone as error:
+                    result.invalid.append(InvalidInput(str(error), error.what))
+            except SensorRemoved as error:
                 result.failure = str(error)
                 break
-            except NotAValue as error:
+            except InvalidValue as error:
                 result.failure = str(error)
-                result.bad.append(Bad(str(error), error.what))
+                result.invalid.append(InvalidInput(str(error), error.what))
                 break
     return result

@@ -1,8 +1,6 @@
 """The [serial_bridge] section of the configuration."""
 
 import ipaddress
-import math
-from typing import Literal
 
 import msgspec
 import serial
@@ -11,6 +9,7 @@ from heliograph import names
 from heliograph.config import Config
 from services.serial_bridge import formats, usb
 from services.serial_bridge.nodes import Node, layouts
+from services.serial_bridge.radio import Radio
 from services.serial_bridge.source import Context, Source
 
 BITS = {"5": serial.FIVEBITS, "6": serial.SIXBITS, "7": serial.SEVENBITS, "8": serial.EIGHTBITS}
@@ -23,32 +22,6 @@ NODE_FORMATS = ("rfm2pi", "node_values")  # whose devices are nodes, never the p
 def _check_port(port: int, lowest: int) -> None:
     if not lowest <= port < 65536:
         raise ValueError(f"port: {port} is not between {lowest} and 65535")
-
-
-class Radio(Config, frozen=True):
-    """The [serial_bridge.ports.radio] section: how the receiver is to be set; what is not said stays as it is."""
-
-    group: int = -1
-    frequency: Literal[0, 433, 868, 915] = 0
-    base_id: int = 0
-    quiet: Literal["", "on", "off"] = ""
-    calibration: Literal["", "110V", "230V"] = ""
-    period: float = 0.0
-    vcal: float = 0.0
-    ical: tuple[tuple[float, float], ...] = ()
-    send_time: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse what no radio can be set to."""
-        if not -1 <= self.group <= 250:
-            raise ValueError(f"group: {self.group} is not between 0 and 250")
-        if not 0 <= self.base_id <= 26:
-            raise ValueError(f"base_id: {self.base_id} is not between 1 and 26")
-        for name in ("period", "vcal", "send_time"):
-            if not 0 <= getattr(self, name) < 1e6:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not a positive number")
-        if len(self.ical) > 12 or not all(math.isfinite(number) for pair in self.ical for number in pair):
-            raise ValueError("ical: one pair of numbers for each current input, at most 12")
 
 
 class Repeater(Config, frozen=True):

@@ -5,11 +5,13 @@ OpenEnergyMonitor takes the letter first (`g210`), each command on a line of its
 emonHub: EmonHubJeeInterfacer, EmonHubOEMInterfacer.
 """
 
+import math
 import re
 import time
 from collections.abc import Mapping
+from typing import Literal
 
-from services.serial_bridge.options import Radio
+from heliograph.config import Config
 
 BANDS = {433: "4", 868: "8", 915: "9"}
 ASK_FIRMWARE = b"v"
@@ -19,6 +21,32 @@ _SETTINGS = {
     "g": re.compile(r"\sg([0-9]+)"),
     "b": re.compile(r"@\s*([0-9]+)\s*MHz"),
 }
+
+
+class Radio(Config, frozen=True):
+    """The [serial_bridge.ports.radio] section: how the receiver is to be set; what is not said stays as it is."""
+
+    group: int = -1
+    frequency: Literal[0, 433, 868, 915] = 0
+    base_id: int = 0
+    quiet: Literal["", "on", "off"] = ""
+    calibration: Literal["", "110V", "230V"] = ""
+    period: float = 0.0
+    vcal: float = 0.0
+    ical: tuple[tuple[float, float], ...] = ()
+    send_time: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what no radio can be set to."""
+        if not -1 <= self.group <= 250:
+            raise ValueError(f"group: {self.group} is not between 0 and 250")
+        if not 0 <= self.base_id <= 26:
+            raise ValueError(f"base_id: {self.base_id} is not between 1 and 26")
+        for name in ("period", "vcal", "send_time"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not a positive number")
+        if len(self.ical) > 12 or not all(math.isfinite(number) for pair in self.ical for number in pair):
+            raise ValueError("ical: one pair of numbers for each current input, at most 12")
 
 
 def tells_settings(line: str) -> bool:

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable
 
 from services.serial_bridge import radio
-from services.serial_bridge.options import Port, Radio
+from services.serial_bridge.options import Port
+from services.serial_bridge.radio import Radio
 
 log = logging.getLogger(__name__)
 

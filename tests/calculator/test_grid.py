@@ -10,70 +10,72 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph.messages import Value
-from services.calculator.checkpoint import File
-from services.calculator.grid import Grid, Source
-from services.calculator.history import CUT, MOST, History
-from services.calculator.options import Derived, Device
+from services.calculator.checkpoint import CheckpointFile
+from services.calculator.grid import Grid, InputChannel
+from services.calculator.history import DISCARDED_POINTS, MAX_POINTS, InputHistory
+from services.calculator.options import CalculatedChannel, CalculatedDevice
 
-GRID, SUN = Source("pi", "grid", "power"), Source("pi", "sun", "power")
+GRID, SUN = InputChannel("pi", "grid", "power"), InputChannel("pi", "sun", "power")
 SUM = "grid.power + sun.power"
 
 
 class Arrival(NamedTuple):
-    source: Source
+    channel: InputChannel
     at: int
     value: float
 
 
-def options(formula: str = SUM, *, interval: float = 10, max_age: float = 25, wait: float = 5) -> Device:
-    return Device(channels={"sum": Derived(formula=formula)}, interval=interval, max_age=max_age, wait=wait)
+def options(formula: str = SUM, *, interval: float = 10, max_age: float = 25, wait: float = 5) -> CalculatedDevice:
+    return CalculatedDevice(
+        channels={"sum": CalculatedChannel(formula=formula)}, interval=interval, max_age=max_age, wait=wait
+    )
 
 
 class Site:
-    """A grid, what it is fed with, and what stands in the store in the end."""
+    """A grid, its inputs, and what the store has in the end."""
 
-    def __init__(self, device: Device, stored: dict[int, dict[str, Value]] | None = None) -> None:
-        self.histories: dict[Source, History] = {}
+    def __init__(self, device: CalculatedDevice, stored: dict[int, dict[str, Value]] | None = None) -> None:
+        self.histories: dict[InputChannel, InputHistory] = {}
         self.grid = Grid("house", device, "pi", self.histories)
         self.stored = {} if stored is None else stored
 
     def feed(self, arrivals: Iterable[Arrival]) -> list[int]:
-        """Take readings together; return the times of the results."""
-        for source, at, value in arrivals:
-            history = self.histories[source]
-            if not history.is_forgotten(at) and history.take(at, value):
-                self.grid.changed(source, at)
-        found = list(self.grid.results())
-        for result in found:
+        """Add readings together; return the times of the results."""
+        for channel, at, value in arrivals:
+            history = self.histories[channel]
+            if not history.is_too_old(at) and history.add(at, value):
+                self.grid.input_changed(channel, at)
+        results = list(self.grid.results())
+        for result in results:
             self.stored.setdefault(result.at, {}).update(result.values)
-        return [result.at for result in found]
+        return [result.at for result in results]
 
 
-def expected(arrivals: list[Arrival], device: Device) -> dict[int, dict[str, Value]]:
-    """The sums at all times of the grid that are ripe, by definition."""
+def expected(arrivals: list[Arrival], device: CalculatedDevice) -> dict[int, dict[str, Value]]:
+    """The sums at all grid times that are complete, by definition."""
     interval, age, wait = (round(seconds * 1000) for seconds in (device.interval, device.max_age, device.wait))
-    known: dict[Source, dict[int, float]] = {GRID: {}, SUN: {}}
-    for source, at, value in arrivals:
-        known[source][at] = value
+    known: dict[InputChannel, dict[int, float]] = {GRID: {}, SUN: {}}
+    for channel, at, value in arrivals:
+        known[channel][at] = value
     newest = [max(points) for points in known.values() if points]
-    ripe = max(max(newest) - wait, min(newest) if len(newest) == 2 else 0)
-    found: dict[int, dict[str, Value]] = {}
-    for at in range(0, ripe + 1, interval):
+    complete = max(max(newest) - wait, min(newest) if len(newest) == 2 else 0)
+    sums: dict[int, dict[str, Value]] = {}
+    for at in range(0, complete + 1, interval):
         values = []
         for points in known.values():
             before = [then for then in points if then <= at]
             if before and at - max(before) <= age:
                 values.append(points[max(before)])
         if len(values) == 2:
-            found[at] = {"sum": float(f"{sum(values):.12g}")}
-    return found
+            sums[at] = {"sum": float(f"{sum(values):.12g}")}
+    return sums
 
 
-def line(source: Source, start: int, end: int, step: int, first: float = 0.0) -> list[Arrival]:
-    return [Arrival(source, at, first + at / 1000) for at in range(start, end, step)]
+def line(channel: InputChannel, start: int, end: int, step: int, first: float = 0.0) -> list[Arrival]:
+    return [Arrival(channel, at, first + at / 1000) for at in range(start, end, step)]
 
 
-def test_every_input_has_its_newest_value_at_a_time_of_the_grid() -> None:
+def test_every_input_has_its_newest_value_at_a_grid_time() -> None:
     site = Site(options())
     site.feed([Arrival(GRID, 1_000, 100), Arrival(SUN, 2_000, 5), Arrival(GRID, 9_999, 200), Arrival(SUN, 10_001, 7)])
     assert site.stored == {}
@@ -111,11 +113,11 @@ def test_an_input_that_is_too_old_has_no_value() -> None:
     site.feed([Arrival(SUN, 0, 1), *line(GRID, 0, 200_000, 5_000)])
     assert sorted(site.stored) == [0, 10_000, 20_000]
     assert not site.grid.is_fresh
-    assert site.grid.missing == ["sun.power"]
+    assert site.grid.missing_inputs == ["sun.power"]
     assert site.grid.without_value > 10
 
 
-def test_an_outage_of_years_is_leapt_over() -> None:
+def test_an_outage_of_years_is_skipped() -> None:
     site = Site(options())
     year = 365 * 86_400_000
     site.feed([*line(GRID, 0, 30_000, 5_000), *line(SUN, 0, 30_000, 5_000)])
@@ -126,11 +128,11 @@ def test_an_outage_of_years_is_leapt_over() -> None:
 
 
 def test_a_channel_can_use_another_of_its_device() -> None:
-    device = Device(
+    device = CalculatedDevice(
         channels={
-            "share": Derived(formula="100 * sun.power / house.total", unit="%"),
-            "total": Derived(formula=SUM, unit="W"),
-            "exports": Derived(formula="grid.power < 0", kind="state"),
+            "share": CalculatedChannel(formula="100 * sun.power / house.total", unit="%"),
+            "total": CalculatedChannel(formula=SUM, unit="W"),
+            "exports": CalculatedChannel(formula="grid.power < 0", kind="state"),
         },
         interval=10,
     )
@@ -140,8 +142,12 @@ def test_a_channel_can_use_another_of_its_device() -> None:
 
 
 def test_a_channel_without_a_result_does_not_keep_the_others_from_theirs() -> None:
-    device = Device(
-        channels={"ratio": Derived(formula="grid.power / sun.power"), "total": Derived(formula=SUM)}, interval=10
+    device = CalculatedDevice(
+        channels={
+            "ratio": CalculatedChannel(formula="grid.power / sun.power"),
+            "total": CalculatedChannel(formula=SUM),
+        },
+        interval=10,
     )
     site = Site(device)
     site.feed([Arrival(GRID, 0, 300), Arrival(SUN, 0, 0)])
@@ -184,7 +190,7 @@ def unique(arrivals: list[Arrival]) -> list[Arrival]:
 
 @given(st.lists(MOMENTS, min_size=1, max_size=40).map(unique), DEVICES, st.data())
 def test_results_do_not_depend_on_order_batches_and_repetition(
-    arrivals: list[Arrival], device: Device, data: st.DataObject
+    arrivals: list[Arrival], device: CalculatedDevice, data: st.DataObject
 ) -> None:
     site = Site(device)
     again = data.draw(st.lists(st.sampled_from(arrivals), max_size=10))
@@ -203,14 +209,14 @@ def test_results_do_not_depend_on_order_batches_and_repetition(
     st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=4),
 )
 def test_a_crash_at_any_moment_changes_no_result(
-    arrivals: list[Arrival], random: random.Random, device: Device, lives: list[tuple[int, int]]
+    arrivals: list[Arrival], random: random.Random, device: CalculatedDevice, lives: list[tuple[int, int]]
 ) -> None:
     random.shuffle(arrivals)
     stored: dict[int, dict[str, Value]] = {}
     begin = 0  # what was acknowledged
     with tempfile.TemporaryDirectory() as folder:
         for safe, lost in [*lives, (len(arrivals), 0)]:
-            site, file = Site(device, stored), File(Path(folder) / "checkpoint.json")
+            site, file = Site(device, stored), CheckpointFile(Path(folder) / "checkpoint.json")
             file.load(site.histories, [site.grid])
             for arrival in arrivals[begin : begin + safe]:
                 site.feed([arrival])
@@ -224,10 +230,10 @@ def test_a_crash_at_any_moment_changes_no_result(
 def test_inputs_of_which_one_is_half_an_hour_ahead_lose_nothing_by_restarts(tmp_path: Path) -> None:
     device = options(max_age=25)
     ahead, behind = line(GRID, 0, 3_000_000, 5_000), line(SUN, 0, 3_000_000, 5_000)
-    together = [[*ahead[2 * place : 2 * place + 2], behind[place]] for place in range(600)]
+    together = [[*ahead[2 * index : 2 * index + 2], behind[index]] for index in range(600)]
     stored: dict[int, dict[str, Value]] = {}
     for begin in range(0, 600, 20):
-        site, file = Site(device, stored), File(tmp_path / "checkpoint.json")
+        site, file = Site(device, stored), CheckpointFile(tmp_path / "checkpoint.json")
         file.load(site.histories, [site.grid])
         for arrivals in together[begin : begin + 20]:
             site.feed(arrivals)
@@ -236,7 +242,7 @@ def test_inputs_of_which_one_is_half_an_hour_ahead_lose_nothing_by_restarts(tmp_
 
 
 def test_a_checkpoint_stays_small_when_an_input_is_gone(tmp_path: Path) -> None:
-    site, file = Site(options()), File(tmp_path / "checkpoint.json")
+    site, file = Site(options()), CheckpointFile(tmp_path / "checkpoint.json")
     site.feed([Arrival(SUN, 0, 1), Arrival(GRID, 0, 1)])
     file.save(site.histories, [site.grid])
     for begin in range(5_000, 5_000_000, 500_000):
@@ -246,14 +252,14 @@ def test_a_checkpoint_stays_small_when_an_input_is_gone(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoint.json").stat().st_size < 2_000
 
 
-def test_memory_is_bounded_and_what_is_older_is_refused() -> None:
-    history = History()
-    for at in range(3 * MOST):
-        assert history.take(at, at)
-    assert MOST - CUT <= len(history.since(0)) <= MOST
+def test_memory_is_bounded_and_older_values_are_refused() -> None:
+    history = InputHistory()
+    for at in range(3 * MAX_POINTS):
+        assert history.add(at, at)
+    assert MAX_POINTS - DISCARDED_POINTS <= len(history.since(0)) <= MAX_POINTS
     oldest = history.since(0)[0][0]
     assert history.floor == oldest
-    assert history.is_forgotten(oldest - 1)
-    assert not history.take(oldest - 1, 5)
+    assert history.is_too_old(oldest - 1)
+    assert not history.add(oldest - 1, 5)
     assert history.as_of(oldest - 1, 10) is None
     assert history.as_of(oldest, 10) == oldest

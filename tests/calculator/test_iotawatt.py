@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph.formula import Formula
-from services.calculator.iotawatt import translated
+from services.calculator.iotawatt import translate
 
 INPUTS = {0: "a.v", 1: "a.x", 2: "a.y", 13: "'my-plug.power'"}
 VALUES = {"a.v": 230.0, "a.x": 300.0, "a.y": -100.0, "my-plug.power": 7.0}
@@ -26,12 +26,12 @@ VALUES = {"a.v": 230.0, "a.x": 300.0, "a.y": -100.0, "my-plug.power": 7.0}
     ],
 )
 def test_a_script_becomes_a_formula_that_computes_from_left_to_right(script: str, formula: str, value: float) -> None:
-    assert translated(script, INPUTS) == formula
+    assert translate(script, INPUTS) == formula
     assert Formula(formula).evaluate(VALUES) == value
 
 
 @pytest.mark.parametrize(
-    ("script", "why"),
+    ("script", "reason"),
     [
         ("@5", "column 1: which channel is @5"),
         ("@1+!energy", "column 4: integrators cannot be translated"),
@@ -42,15 +42,15 @@ def test_a_script_becomes_a_formula_that_computes_from_left_to_right(script: str
         ("@1^2", "column 3"),
     ],
 )
-def test_what_cannot_be_translated_is_told(script: str, why: str) -> None:
-    with pytest.raises(ValueError, match=why):
-        translated(script, INPUTS)
+def test_what_cannot_be_translated_is_refused_with_its_column(script: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        translate(script, INPUTS)
 
 
 @given(st.lists(st.sampled_from([*"@12#.+-*/<>|()! ~", "@1", "@2", "#2.5"]), max_size=30).map("".join))
-def test_whatever_the_script_there_is_a_formula_or_a_mistake(script: str) -> None:
+def test_any_script_is_translated_or_refused(script: str) -> None:
     try:
-        formula = translated(script, INPUTS)
+        formula = translate(script, INPUTS)
     except ValueError:
         return
     Formula(formula)
@@ -68,4 +68,4 @@ def test_a_chain_is_computed_as_iotawatt_does(steps: list[tuple[str, int]]) -> N
             ">": max(result, number),
         }[sign]
     script = "@1" + "".join(f"{sign}#{number}" for sign, number in steps)
-    assert Formula(translated(script, INPUTS)).evaluate(VALUES) == result
+    assert Formula(translate(script, INPUTS)).evaluate(VALUES) == result

@@ -8,7 +8,7 @@ import pytest
 from heliograph import config
 from heliograph.errors import ConfigError
 from services.calculator.calculator import info
-from services.calculator.options import Calculator, Derived, Device, order
+from services.calculator.options import CalculatedChannel, CalculatedDevice, Calculator, evaluation_order
 from tests.conftest import ROOT, Processes
 from tests.samples import sections
 
@@ -29,30 +29,30 @@ def names(kind: type[msgspec.Struct]) -> set[str]:
     return {field.name for field in msgspec.structs.fields(kind)}
 
 
-def test_the_sample_tells_the_truth_about_every_option() -> None:
+def test_the_sample_documents_every_option_with_its_true_default() -> None:
     assert SHIPPED != SPELLED_OUT
     assert read(SHIPPED) == read(SPELLED_OUT)
     spelled: dict[str, Any] = tomllib.loads(SPELLED_OUT)["calculator"]
     assert set(spelled) == names(Calculator)
-    assert set(spelled["devices"]["house"]) == names(Device)
-    assert set(spelled["devices"]["house"]["channels"]["consumption"]) == names(Derived)
+    assert set(spelled["devices"]["house"]) == names(CalculatedDevice)
+    assert set(spelled["devices"]["house"]["channels"]["consumption"]) == names(CalculatedChannel)
 
 
 def test_without_a_section_there_is_nothing_to_calculate() -> None:
     assert read("") == Calculator()
 
 
-def test_a_device_says_what_its_channels_are() -> None:
+def test_the_description_of_a_device_has_its_channels() -> None:
     device = read(SHIPPED).devices["house"]
-    found = info(device, "calculator")
-    assert (found.model, found.interval, found.service) == ("Calculated", 10.0, "calculator")
-    assert found.channels["consumption"].unit == "W"
-    assert found.channels["self_sufficiency"].unit == "%"
+    description = info(device, "calculator")
+    assert (description.model, description.interval, description.service) == ("Calculated", 10.0, "calculator")
+    assert description.channels["consumption"].unit == "W"
+    assert description.channels["self_sufficiency"].unit == "%"
 
 
-def test_channels_come_after_those_that_they_ask_for() -> None:
+def test_channels_are_evaluated_after_those_that_they_use() -> None:
     device = read(house(a="house.b + house.c", b="house.c * 2", c="grid.power")).devices["house"]
-    assert order("house", device) == ["c", "b", "a"]
+    assert evaluation_order("house", device) == ["c", "b", "a"]
 
 
 @pytest.mark.parametrize(
@@ -63,10 +63,10 @@ def test_channels_come_after_those_that_they_ask_for() -> None:
             "devices.house.channels.x: formula: column 12: '^' is not known; a power is written **",
         ),
         (house(x="gird"), "column 1: gird is no name"),
-        (house(x="house.x + grid.power"), "devices.house: formulas that ask for each other: x -> x"),
-        (house(x="house.y", y="house.x + grid.power"), "formulas that ask for each other"),
+        (house(x="house.x + grid.power"), "devices.house: formulas that use each other: x -> x"),
+        (house(x="house.y", y="house.x + grid.power"), "formulas that use each other"),
         (house(x="house.y + grid.power"), "house has no channel y; it has x"),
-        (house(x="1 + 1"), "devices.house: none of its formulas asks for a channel"),
+        (house(x="1 + 1"), "devices.house: none of its formulas uses a channel"),
         (house(x="garage.y") + house(y="grid.power").replace("house", "garage"), "garage.y is calculated itself"),
         (house(x="a.b") + 'unit = "Watt"', "devices.house.channels.x: unknown unit 'Watt'"),
         (house(x="a.b") + 'kind = "text"', "channels.x.kind: expected"),
@@ -81,7 +81,7 @@ def test_channels_come_after_those_that_they_ask_for() -> None:
         ("[calculator]\nformula = 1", "no such option: formula; there are devices"),
     ],
 )
-def test_a_mistake_is_told_in_one_line_with_its_place(text: str, message: str) -> None:
+def test_a_mistake_is_one_line_with_its_location(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         read(text)
     assert str(error.value).startswith("config.toml: [calculator]")

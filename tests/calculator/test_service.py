@@ -44,7 +44,7 @@ formula = "tracer.pv_power / house.consumption"
 
 
 class Node:
-    """A broker, storage (without which producers fall silent), the calculator, and a producer each for grid and tracer."""
+    """A broker, storage (without which producers stop sending), the calculator, and a producer each for grid and tracer."""
 
     def __init__(self, folder: Path, broker: LocalBroker, processes: Processes, eventually: Eventually) -> None:
         self.data = folder / "data"
@@ -61,7 +61,7 @@ class Node:
         self.write(SECTION)
         self.producers = {"grid": self._producer(folder, "poller"), "tracer": self._producer(folder, "bridge")}
         recorder = self._stack.enter_context(Bus(Broker(port=broker.port), NODE, "recorder"))
-        recorder.subscribe("heliograph/#", self._heard)
+        recorder.subscribe("heliograph/#", self._received)
 
     def write(self, section: str) -> None:
         self.config.write_text(
@@ -76,7 +76,7 @@ class Node:
         return self._processes.start(f"services.{service}", str(self.config))
 
     def store(self) -> None:
-        """Start storage and wait until it is there: producers that it does not answer ask more and more rarely."""
+        """Start storage and wait until it is there: producers without its answer ask less and less often."""
         self.start("storage")
         self.eventually(lambda: "storage" in self.statuses)
 
@@ -86,13 +86,13 @@ class Node:
         made = Producer(bus, NODE, name, folder / name / "outbox", clock, lambda *_: None)
         return self._stack.enter_context(made)
 
-    def _heard(self, message: Message) -> None:
+    def _received(self, message: Message) -> None:
         parsed = topics.parse(message.topic)
         with self._lock:
             match parsed.kind:
                 case "state":
-                    found = json.loads(message.payload)
-                    self.states.setdefault(parsed.owner, []).append((found["time"], found["values"]))
+                    reading = json.loads(message.payload)
+                    self.states.setdefault(parsed.owner, []).append((reading["time"], reading["values"]))
                 case "info":
                     self.infos[parsed.owner] = json.loads(message.payload)
                 case "availability":
@@ -100,16 +100,16 @@ class Node:
                 case "status":
                     self.statuses[parsed.owner] = json.loads(message.payload)
 
-    def say(self, number: int) -> None:
+    def publish(self, number: int) -> None:
         """Publish the readings of one moment: grid a little after the full second, tracer a little before it."""
         self.producers["grid"].publish("grid", {"power": power(number)}, START + number * STEP)
         self.producers["tracer"].publish("tracer", {"pv_power": sun(number)}, START + number * STEP)
 
-    def listens(self, calculator: "subprocess.Popen[bytes]") -> None:
-        """Wait until a result proves that the calculator hears both producers."""
+    def wait_until_subscribed(self, calculator: "subprocess.Popen[bytes]") -> None:
+        """Wait until a result proves that the calculator receives the readings of both producers."""
         number = -100_000
         while "house" not in self.states:
-            self.say(number)
+            self.publish(number)
             number += 1
             threading.Event().wait(0.05)
             assert calculator.poll() is None
@@ -119,10 +119,10 @@ class Node:
         """The points of a calculated channel since START, as the store has them."""
         reader = open_reader(self.data)
         try:
-            found = [one.id for one in reader.series() if (one.device, one.channel) == ("house", channel)]
-            if not found:
+            ids = [one.id for one in reader.series() if (one.device, one.channel) == ("house", channel)]
+            if not ids:
                 return []
-            page = reader.raw(found[0], START, START + 10**7, limit=10**6)
+            page = reader.raw(ids[0], START, START + 10**7, limit=10**6)
             return list(zip(page.times, page.values, strict=True))
         except StoreAway:
             return []
@@ -146,21 +146,21 @@ def expected(count: int) -> list[tuple[float, float]]:
 
 @pytest.fixture
 def node(tmp_path: Path, broker: LocalBroker, processes: Processes, eventually: Eventually) -> Iterator[Node]:
-    found = Node(tmp_path, broker, processes, eventually)
-    yield found
-    found.close()
+    made = Node(tmp_path, broker, processes, eventually)
+    yield made
+    made.close()
 
 
-def test_start_is_a_time_of_the_grid() -> None:
+def test_start_is_a_grid_time() -> None:
     assert START % INTERVAL == 0
 
 
 def test_a_calculated_device_is_like_any_other(node: Node) -> None:
     node.store()
     calculator = node.start("calculator")
-    node.listens(calculator)
+    node.wait_until_subscribed(calculator)
     for number in range(9):
-        node.say(number)
+        node.publish(number)
     node.eventually(lambda: node.stored("consumption") == expected(9))
     assert [value for _, value in node.stored("exports")] == [True] * 5
     assert all(0 < float(value) < 10 for _, value in node.stored("share"))
@@ -178,11 +178,11 @@ def test_killed_in_a_flood_the_calculator_stores_every_result_once(node: Node) -
     chunk, chunks = 600, 5
     node.store()
     calculator = node.start("calculator")
-    node.listens(calculator)
+    node.wait_until_subscribed(calculator)
     for part in range(chunks):
         before = len(node.stored("consumption"))
         for number in range(part * chunk, (part + 1) * chunk):
-            node.say(number)
+            node.publish(number)
         node.eventually(lambda before=before: len(node.stored("consumption")) > before, 60)
         calculator.kill()
         calculator.wait()
@@ -193,32 +193,32 @@ def test_killed_in_a_flood_the_calculator_stores_every_result_once(node: Node) -
     assert len(node.stored("exports")) == len(expected(count))
 
 
-def test_what_comes_while_the_calculator_is_away_is_calculated_when_it_is_back(node: Node) -> None:
+def test_readings_that_come_while_the_calculator_is_away_are_calculated_when_it_is_back(node: Node) -> None:
     node.store()
     calculator = node.start("calculator")
-    node.listens(calculator)
+    node.wait_until_subscribed(calculator)
     calculator.terminate()
     assert calculator.wait(20) == 0
     for number in range(500):
-        node.say(number)
+        node.publish(number)
     assert all(producer.flush() for producer in node.producers.values())
     node.start("calculator")
     node.eventually(lambda: len(node.stored("consumption")) >= len(expected(500)), 60)
     assert node.stored("consumption") == expected(500)
 
 
-def test_a_device_is_online_while_its_inputs_speak(node: Node) -> None:
+def test_a_device_is_online_while_its_inputs_have_readings(node: Node) -> None:
     node.write(
         "[calculator.devices.house]\ninterval = 0.1\nmax_age = 0.5\nwait = 0\n"
         '[calculator.devices.house.channels.both]\nformula = "grid.power + nowhere.power"\n'
         '[calculator.devices.house.channels.one]\nformula = "grid.power"\n'
     )
     node.store()
-    node.listens(node.start("calculator"))
+    node.wait_until_subscribed(node.start("calculator"))
     numbers = itertools.count()
 
     def is_online() -> bool:
-        node.say(next(numbers))
+        node.publish(next(numbers))
         return node.availability.get("house") == "online"
 
     node.eventually(is_online)
@@ -226,9 +226,9 @@ def test_a_device_is_online_while_its_inputs_speak(node: Node) -> None:
     assert all(set(values) == {"one"} for _, values in node.states["house"])
 
 
-def test_bad_frames_are_set_aside_and_the_good_ones_are_used(node: Node) -> None:
+def test_bad_frames_are_set_aside_and_good_ones_are_used(node: Node) -> None:
     node.store()
-    node.listens(node.start("calculator"))
+    node.wait_until_subscribed(node.start("calculator"))
     journal = topics.service(NODE, "stranger", "journal")
     with Bus(Broker(port=node.broker.port), NODE, "stranger") as bus:
         assert bus.wait_connected(30)
@@ -245,7 +245,7 @@ def test_bad_frames_are_set_aside_and_the_good_ones_are_used(node: Node) -> None
         ):
             assert bus.publish(journal, payload, qos=1)
     for number in range(3):
-        node.say(number)
+        node.publish(number)
     node.eventually(lambda: (START + 10, {"consumption": power(2) + sun(2)}) in consumptions(node))
 
 
@@ -255,7 +255,7 @@ def consumptions(node: Node) -> list[tuple[float, dict[str, Value]]]:
     ]
 
 
-def test_the_own_node_may_not_be_named_for_what_is_calculated_here(node: Node, processes: Processes) -> None:
+def test_a_formula_may_not_name_the_own_node_for_a_calculated_device(node: Node, processes: Processes) -> None:
     node.write(
         "[calculator.devices.house]\n[calculator.devices.house.channels.a]\nformula = \"grid.power + 'pi1/house.a'\"\n"
     )

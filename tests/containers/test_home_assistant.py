@@ -20,8 +20,8 @@ from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
 from heliograph.messages import Channel, Info, Reading, decode, encode
-from services.home_assistant import classes
-from services.home_assistant.meanings import meaning
+from services.home_assistant import device_classes
+from services.home_assistant.entity_description import describe
 from tests.conftest import ROOT, free_port
 from tests.containers import core
 from tests.containers.compose import Project
@@ -124,7 +124,7 @@ class House:
             said = state
         else:
             said = float(state)
-            what = meaning(name, channel)
+            what = describe(name, channel)
             given = (what.unit, what.device_class, "" if channel.writable else what.state_class)
             found = tuple(attributes.get(key, "") for key in ("unit_of_measurement", "device_class", "state_class"))
             if found != given:
@@ -220,7 +220,7 @@ def test_every_device_is_shown_with_unit_class_and_values(house: House) -> None:
 
 def test_home_assistant_takes_what_our_table_says(house: House) -> None:
     units, states = json.loads(house.project.execute("homeassistant", "python", "-c", core.TABLES))
-    for name, rule in classes.RULES.items():
+    for name, rule in device_classes.RULES.items():
         assert rule.units <= set(units[name]), name
         assert rule.states <= set(states[name]), name
 

@@ -11,7 +11,7 @@ import psycopg
 
 from tests.conftest import free_port, optional_program
 
-NOBODY = 65534  # PostgreSQL refuses to run as root
+UNPRIVILEGED = 65534  # PostgreSQL refuses to run as root
 START_SECONDS = 60.0
 # what dies with the machine may be lost in a test; what dies with the server may not
 SETTINGS = (
@@ -34,9 +34,9 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._user: int | None = None
         if os.getuid() == 0:
-            self._user = NOBODY
+            self._user = UNPRIVILEGED
             for path in (folder, self._data):
-                os.chown(path, NOBODY, NOBODY)
+                os.chown(path, UNPRIVILEGED, UNPRIVILEGED)
         self._port = free_port()
         made = subprocess.run(
             [

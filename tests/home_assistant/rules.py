@@ -1,13 +1,13 @@
 """What Home Assistant refuses, as a check of finished discovery messages.
 
 From components/mqtt/discovery.py, schemas.py, sensor.py and number.py of Core 2026.11; the table
-of classes is services/home_assistant/classes.py, which the container test compares with the real one.
+of classes is services/home_assistant/device_classes.py, which the container test compares with the real one.
 """
 
 import re
 from typing import Any
 
-from services.home_assistant import classes
+from services.home_assistant import device_classes
 
 IDENTIFIER = re.compile(r"[a-zA-Z0-9_-]+")
 KEYS = {
@@ -20,31 +20,31 @@ ALWAYS = {"p", "uniq_id", "name", "val_tpl"}
 
 
 def refusals(identifier: str, message: dict[str, Any]) -> list[str]:
-    found = [] if IDENTIFIER.fullmatch(identifier) else [f"topic: {identifier}"]
+    reasons = [] if IDENTIFIER.fullmatch(identifier) else [f"topic: {identifier}"]
     if not message["dev"]["ids"] or message["o"].get("name") != "Heliograph" or not message["cmps"]:
-        found.append("dev, o or cmps")
+        reasons.append("dev, o or cmps")
     if message.get("avty") == []:
-        found.append("avty")
+        reasons.append("avty")
     identifiers = [component.get("uniq_id") for component in message["cmps"].values()]
     if len(set(identifiers)) < len(identifiers):
-        found.append("uniq_id twice")
+        reasons.append("uniq_id twice")
     for key, component in message["cmps"].items():
         if not IDENTIFIER.fullmatch(key) or not IDENTIFIER.fullmatch(component["uniq_id"]):
-            found.append(f"id: {key}")
-        found += [f"{key}: {why}" for why in _component(component)]
-    return found
+            reasons.append(f"id: {key}")
+        reasons += [f"{key}: {reason}" for reason in _component(component)]
+    return reasons
 
 
 def _component(component: dict[str, Any]) -> list[str]:
     platform = component["p"]
-    found = [f"key {key}" for key in set(component) - KEYS[platform] - ALWAYS]
-    found += [f"no {key}" for key in ALWAYS - set(component)]
+    reasons = [f"key {key}" for key in set(component) - KEYS[platform] - ALWAYS]
+    reasons += [f"no {key}" for key in ALWAYS - set(component)]
     device_class, unit = component.get("dev_cla", ""), component.get("unit_of_meas", "")
-    if not classes.takes(device_class, unit, component.get("stat_cla", "")):
-        found.append(f"{device_class} in {unit!r} as {component.get('stat_cla')}")
+    if not device_classes.accepts(device_class, unit, component.get("stat_cla", "")):
+        reasons.append(f"{device_class} in {unit!r} as {component.get('stat_cla')}")
     if platform == "number" and not (component["min"] < component["max"] and 0.001 <= component["step"] <= 1):
-        found.append("limits")
+        reasons.append("limits")
     expiry = component.get("exp_aft", 60)
     if not isinstance(expiry, int) or expiry < 60:
-        found.append("exp_aft")
-    return found
+        reasons.append("exp_aft")
+    return reasons

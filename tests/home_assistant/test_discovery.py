@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 
 from heliograph import units
 from heliograph.messages import Channel, Info
-from services.home_assistant import classes, discovery
-from services.home_assistant.identifiers import joined
-from services.home_assistant.meanings import meaning
+from services.home_assistant import device_classes, discovery, identifiers
+from services.home_assistant.entity_description import describe
 from tests.home_assistant.rules import refusals
 
 NAMES = st.from_regex(r"[a-z0-9_][a-z0-9_-]{0,8}", fullmatch=True)
@@ -56,25 +55,24 @@ INFOS = st.builds(
 
 
 @given(NAMES, NAMES, INFOS, st.booleans(), st.sampled_from(["", "homeassistant/heliograph/x/state"]))
-def test_whatever_a_producer_declares_home_assistant_refuses_nothing(
-    node: str, device: str, info: Info, announced: bool, mirror: str
+def test_home_assistant_accepts_any_device_that_a_producer_declares(
+    node: str, device: str, info: Info, has_availability: bool, mirror: str
 ) -> None:
-    message = discovery.payload(node, device, info, mirror=mirror, announced=announced)
+    message = discovery.message(node, device, info, mirror=mirror, has_availability=has_availability)
     if not message["cmps"]:
         assert not any(map(discovery.is_shown, info.channels))
         return
-    assert refusals(joined(node, device), msgspec.json.decode(msgspec.json.encode(message))) == []
+    assert refusals(identifiers.join(node, device), msgspec.json.decode(msgspec.json.encode(message))) == []
     assert len(message["cmps"]) == sum(map(discovery.is_shown, info.channels))
 
 
-@pytest.mark.parametrize("unit", units.DEVICE_CLASSES)
-@pytest.mark.parametrize("kind", ["gauge", "counter"])
-def test_every_unit_of_ours_is_shown_with_the_class_that_it_measures(unit: str, kind: str) -> None:
-    found = meaning("value", Channel(unit, "counter" if kind == "counter" else "gauge"))
-    assert found.unit == classes.spelled(unit)
-    assert classes.takes(found.device_class, found.unit, found.state_class)
-    if kind == "gauge":
-        assert found.refused == ""
+def test_every_unit_of_ours_is_shown_with_the_class_that_it_measures() -> None:
+    for unit in units.DEVICE_CLASSES:
+        gauge, counter = describe("value", Channel(unit)), describe("value", Channel(unit, "counter"))
+        for description in (gauge, counter):
+            assert description.unit == device_classes.spelled(unit)
+            assert device_classes.accepts(description.device_class, description.unit, description.state_class), unit
+        assert gauge.rejected_class == "", unit
 
 
 @pytest.mark.parametrize(
@@ -108,20 +106,25 @@ def test_every_unit_of_ours_is_shown_with_the_class_that_it_measures(unit: str, 
     ],
 )
 def test_classes_come_from_unit_kind_and_name(name: str, channel: Channel, device_class: str, state_class: str) -> None:
-    found = meaning(name, channel)
-    assert (found.device_class, found.state_class, found.refused) == (device_class, state_class, "")
+    description = describe(name, channel)
+    assert (description.device_class, description.state_class, description.rejected_class) == (
+        device_class,
+        state_class,
+        "",
+    )
 
 
-def test_what_home_assistant_would_refuse_goes_without_its_class_and_is_counted() -> None:
-    found = meaning("power_sum", Channel("W", "counter"))
-    assert (found.unit, found.device_class, found.state_class, found.refused) == ("W", "", "total_increasing", "power")
+def test_a_class_that_home_assistant_would_refuse_is_left_out_and_counted() -> None:
+    description = describe("power_sum", Channel("W", "counter"))
+    assert description[:3] == ("W", "", "total_increasing")
+    assert description.rejected_class == "power"
     info = Info("x", {"power_sum": Channel("W", "counter"), "power": Channel("W"), "mode": Channel(kind="text")})
-    assert discovery.refusals(info) == 1
+    assert discovery.rejected_classes(info) == 1
 
 
-def test_a_sensor_says_all_that_is_known_of_it() -> None:
+def test_a_sensor_has_all_that_is_known_of_it() -> None:
     info = Info("EPEVER Tracer", {"pv_power": Channel("W")}, 30.0, "modbus_poller")
-    message = discovery.payload("pi-a", "tracer", info)
+    message = discovery.message("pi-a", "tracer", info)
     assert message["dev"] == {"ids": ["pi-a_tracer"], "name": "Tracer", "mdl": "EPEVER Tracer", "mf": "EPEVER"}
     assert message["stat_t"] == "heliograph/pi-a/devices/tracer/state"
     assert [one["t"] for one in message["avty"]] == [
@@ -144,7 +147,7 @@ def test_a_sensor_says_all_that_is_known_of_it() -> None:
 
 def test_a_state_that_can_be_set_is_a_switch_and_one_that_cannot_is_not() -> None:
     channels = {"load": Channel(kind="state", writable=(0, 1)), "door": Channel(kind="state")}
-    parts = discovery.payload("pi", "plug", Info("x", channels))["cmps"]
+    parts = discovery.message("pi", "plug", Info("x", channels))["cmps"]
     assert {key: part["p"] for key, part in parts.items()} == {
         "switch_load": "switch",
         "binary_sensor_door": "binary_sensor",
@@ -159,7 +162,7 @@ def test_a_state_that_can_be_set_is_a_switch_and_one_that_cannot_is_not() -> Non
 )
 def test_a_number_has_limits_and_steps_that_fit_them(limits: tuple[float, float], step: float) -> None:
     info = Info("x", {"level": Channel("V", writable=limits)})
-    number = discovery.payload("pi", "charger", info)["cmps"]["number_level"]
+    number = discovery.message("pi", "charger", info)["cmps"]["number_level"]
     assert (number["min"], number["max"], number["step"]) == (*limits, step)
     assert json.loads(number["cmd_tpl"].replace("{{ value }}", "12.5")) == {"level": 12.5}
 
@@ -171,4 +174,4 @@ def test_values_expire_after_three_intervals_unless_they_are_irregular_or_retain
     interval: float, mirror: str, expiry: int | None
 ) -> None:
     info = Info("x", {"power": Channel("W")}, interval)
-    assert discovery.payload("pi", "x", info, mirror=mirror)["cmps"]["sensor_power"].get("exp_aft") == expiry
+    assert discovery.message("pi", "x", info, mirror=mirror)["cmps"]["sensor_power"].get("exp_aft") == expiry

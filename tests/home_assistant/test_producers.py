@@ -1,4 +1,4 @@
-"""What the producers declare, as Home Assistant is told it."""
+"""The channels that the producers declare, as entities of Home Assistant."""
 
 import json
 
@@ -25,20 +25,20 @@ def modbus(name: str) -> Info:
 @pytest.mark.parametrize("name", models.names())
 def test_every_modbus_device_is_shown_with_all_its_classes(name: str) -> None:
     info = modbus(name)
-    message = discovery.payload("pi", name, info)
+    message = discovery.message("pi", name, info)
     assert refusals(f"pi_{name}", message) == []
     assert len(message["cmps"]) == len(info.channels)
-    assert discovery.refusals(info) == 0
+    assert discovery.rejected_classes(info) == 0
 
 
 def test_registers_that_can_be_written_are_switches_and_numbers() -> None:
-    parts = discovery.payload("pi", "tracer", modbus("epever_tracer"))["cmps"]
+    parts = discovery.message("pi", "tracer", modbus("epever_tracer"))["cmps"]
     assert parts["switch_load_switch"]["p"] == "switch"
-    number = discovery.payload("pi", "gx", modbus("victron_gx"))["cmps"]["number_minimum_soc"]
+    number = discovery.message("pi", "gx", modbus("victron_gx"))["cmps"]["number_minimum_soc"]
     assert (number["min"], number["max"], number["step"], number["unit_of_meas"]) == (0, 100, 1, "%")
 
 
-def test_a_register_of_texts_is_none_of_them() -> None:
+def test_a_register_with_texts_is_neither_a_switch_nor_a_number() -> None:
     assert modbus("victron_gx").channels["relay_1"].writable is None
 
 
@@ -91,4 +91,4 @@ def test_a_number_of_esphome_has_the_limits_of_its_discovery_message() -> None:
 
 def test_the_health_of_the_machine_is_shown_with_all_its_classes() -> None:
     channels = {**system.LOAD, **system.DISK, **system.UPTIME}
-    assert discovery.refusals(Info("x", channels)) == 0
+    assert discovery.rejected_classes(Info("x", channels)) == 0

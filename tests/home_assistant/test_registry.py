@@ -2,20 +2,20 @@ import json
 from typing import Any
 
 from heliograph.messages import Channel, Info
-from services.home_assistant.registry import DROP_SECONDS, LONGEST_SETTLE_SECONDS, SETTLE_SECONDS, Registry
+from services.home_assistant.registry import MAX_SETTLE_SECONDS, REMOVAL_SECONDS, SETTLE_SECONDS, Registry
 
 METER = ("pi", "meter")
 POWER = {"power": Channel("W")}
 
 
-class Told:
-    """Remembers what Home Assistant is told."""
+class Published:
+    """A registry, and the discovery messages that it has published."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[str, dict[str, Any] | None]] = []
-        self.registry = Registry(self._tell, lambda identifier: f"mirror/{identifier}")
+        self.registry = Registry(self._publish, lambda identifier: f"mirror/{identifier}")
 
-    def _tell(self, identifier: str, payload: bytes) -> None:
+    def _publish(self, identifier: str, payload: bytes) -> None:
         self.messages.append((identifier, json.loads(payload) if payload else None))
 
     def components(self) -> list[dict[str, Any]]:
@@ -26,118 +26,118 @@ def info(*channels: str, interval: float = 5.0) -> Info:
     return Info("Meter", {name: Channel("W") for name in channels}, interval, "modbus_poller")
 
 
-def started(*channels: str) -> Told:
-    told = Told()
-    told.registry.described(METER, info(*channels), 0.0)
-    told.registry.announced(METER, 0.0)
-    told.registry.complete(0.0)
-    return told
+def started(*channels: str) -> Published:
+    published = Published()
+    published.registry.describe(METER, info(*channels), 0.0)
+    published.registry.note_availability(METER, 0.0)
+    published.registry.reconcile(0.0)
+    return published
 
 
-def test_nothing_is_said_before_the_broker_has_told_what_it_keeps() -> None:
-    told = Told()
-    told.registry.described(METER, info("power"), 0.0)
-    told.registry.tick(100.0)
-    assert told.messages == []
-    told.registry.complete(100.0)
-    assert [identifier for identifier, _ in told.messages] == ["pi_meter"]
+def test_nothing_is_published_before_all_retained_messages_were_received() -> None:
+    published = Published()
+    published.registry.describe(METER, info("power"), 0.0)
+    published.registry.tick(100.0)
+    assert published.messages == []
+    published.registry.reconcile(100.0)
+    assert [identifier for identifier, _ in published.messages] == ["pi_meter"]
 
 
-def test_what_the_broker_keeps_already_is_not_said_again() -> None:
+def test_a_retained_message_is_not_published_again() -> None:
     first = started("power")
-    again = Told()
+    again = Published()
     message = first.messages[0][1]
     assert message
-    again.registry.found("pi_meter", message)
-    again.registry.described(METER, info("power"), 0.0)
-    again.registry.announced(METER, 0.0)
-    assert again.registry.complete(0.0) == []
+    again.registry.restore("pi_meter", message)
+    again.registry.describe(METER, info("power"), 0.0)
+    again.registry.note_availability(METER, 0.0)
+    assert again.registry.reconcile(0.0) == []
     again.registry.tick(100.0)
     assert again.messages == []
 
 
-def test_a_device_that_is_being_learnt_is_said_once_when_it_has_settled() -> None:
-    told = started("power")
+def test_a_device_that_is_being_learnt_is_published_once_it_has_settled() -> None:
+    published = started("power")
     for second in range(3):
-        told.registry.described(METER, info("power", *(f"power_{n}" for n in range(second + 1))), second * 0.5)
-        told.registry.tick(second * 0.5)
-    assert len(told.messages) == 1
-    told.registry.tick(1.0 + SETTLE_SECONDS)
-    assert len(told.components()[1]) == 4
+        published.registry.describe(METER, info("power", *(f"power_{n}" for n in range(second + 1))), second * 0.5)
+        published.registry.tick(second * 0.5)
+    assert len(published.messages) == 1
+    published.registry.tick(1.0 + SETTLE_SECONDS)
+    assert len(published.components()[1]) == 4
 
 
-def test_a_device_that_never_settles_is_said_at_last() -> None:
-    told = started("power")
+def test_a_device_that_never_settles_is_published_after_a_while() -> None:
+    published = started("power")
     now = 0.0
-    while now < LONGEST_SETTLE_SECONDS + 1:
-        told.registry.described(METER, info("power", f"at_{int(now * 2)}"), now)
-        told.registry.tick(now)
+    while now < MAX_SETTLE_SECONDS + 1:
+        published.registry.describe(METER, info("power", f"at_{int(now * 2)}"), now)
+        published.registry.tick(now)
         now += 0.5
-    assert len(told.messages) == 2
+    assert len(published.messages) == 2
 
 
-def test_a_channel_that_is_gone_is_taken_away_and_then_left_out() -> None:
-    told = started("power", "voltage")
-    told.registry.described(METER, info("power"), 10.0)
-    told.registry.tick(20.0)
-    assert told.components()[-1]["sensor_voltage"] == {"p": "sensor"}
-    told.registry.tick(20.0 + DROP_SECONDS / 2)
-    assert len(told.messages) == 2
-    told.registry.tick(20.0 + DROP_SECONDS)
-    assert list(told.components()[-1]) == ["sensor_power"]
-    assert len(told.messages) == 3
+def test_a_channel_that_is_gone_is_removed_and_then_left_out() -> None:
+    published = started("power", "voltage")
+    published.registry.describe(METER, info("power"), 10.0)
+    published.registry.tick(20.0)
+    assert published.components()[-1]["sensor_voltage"] == {"p": "sensor"}
+    published.registry.tick(20.0 + REMOVAL_SECONDS / 2)
+    assert len(published.messages) == 2
+    published.registry.tick(20.0 + REMOVAL_SECONDS)
+    assert list(published.components()[-1]) == ["sensor_power"]
+    assert len(published.messages) == 3
 
 
 def test_a_channel_that_becomes_a_switch_is_another_entity() -> None:
-    told = Told()
-    told.registry.described(METER, Info("x", {"load": Channel(kind="state")}, 5.0), 0.0)
-    told.registry.complete(0.0)
-    told.registry.described(METER, Info("x", {"load": Channel(kind="state", writable=(0, 1))}, 5.0), 1.0)
-    told.registry.tick(10.0)
-    parts = told.components()[-1]
+    published = Published()
+    published.registry.describe(METER, Info("x", {"load": Channel(kind="state")}, 5.0), 0.0)
+    published.registry.reconcile(0.0)
+    published.registry.describe(METER, Info("x", {"load": Channel(kind="state", writable=(0, 1))}, 5.0), 1.0)
+    published.registry.tick(10.0)
+    parts = published.components()[-1]
     assert parts["switch_load"]["p"] == "switch"
     assert parts["binary_sensor_load"] == {"p": "binary_sensor"}
 
 
-def test_a_device_that_nobody_describes_any_more_is_taken_away() -> None:
-    told = started("power")
-    told.registry.forgotten(METER)
-    assert told.messages[-1] == ("pi_meter", None)
+def test_a_device_without_a_description_is_removed() -> None:
+    published = started("power")
+    published.registry.forget(METER)
+    assert published.messages[-1] == ("pi_meter", None)
 
 
-def test_orphans_are_taken_away_and_others_stay() -> None:
-    told = Told()
-    told.registry.found("pi_old", {"cmps": {"x": {"p": "sensor", "uniq_id": "x"}}})
-    told.registry.found("pi_odd", {"cmps": "broken"})
-    told.registry.unreadable(("pi", "odd"))
-    told.registry.described(METER, info("power"), 0.0)
-    assert told.registry.complete(0.0) == ["pi_old"]
-    assert told.messages[0] == ("pi_old", None)
-    assert {identifier for identifier, _ in told.messages} == {"pi_old", "pi_meter"}
-    assert told.registry.counters()["orphans_removed"] == 1
+def test_orphans_are_removed_and_others_stay() -> None:
+    published = Published()
+    published.registry.restore("pi_old", {"cmps": {"x": {"p": "sensor", "uniq_id": "x"}}})
+    published.registry.restore("pi_odd", {"cmps": "broken"})
+    published.registry.note_unreadable(("pi", "odd"))
+    published.registry.describe(METER, info("power"), 0.0)
+    assert published.registry.reconcile(0.0) == ["pi_old"]
+    assert published.messages[0] == ("pi_old", None)
+    assert {identifier for identifier, _ in published.messages} == {"pi_old", "pi_meter"}
+    assert published.registry.counters()["orphans_removed"] == 1
 
 
 def test_irregular_devices_are_read_from_their_mirror() -> None:
-    told = Told()
-    told.registry.described(METER, info("power", interval=0.0), 0.0)
-    told.registry.complete(0.0)
-    message = told.messages[0][1]
+    published = Published()
+    published.registry.describe(METER, info("power", interval=0.0), 0.0)
+    published.registry.reconcile(0.0)
+    message = published.messages[0][1]
     assert message
     assert message["stat_t"] == "mirror/pi_meter"
 
 
-def test_everything_is_said_again_when_home_assistant_was_born() -> None:
-    told = started("power")
-    told.registry.repeat()
-    assert told.messages[0] == told.messages[1]
+def test_everything_is_published_again_when_home_assistant_starts() -> None:
+    published = started("power")
+    published.registry.republish()
+    assert published.messages[0] == published.messages[1]
 
 
-def test_a_new_connection_begins_anew() -> None:
-    told = started("power")
-    told.registry.restart()
-    told.registry.tick(100.0)
-    assert len(told.messages) == 1
-    told.registry.described(METER, info("power"), 100.0)
-    told.registry.announced(METER, 100.0)
-    told.registry.complete(100.0)
-    assert told.messages[0] == told.messages[1]
+def test_a_new_connection_begins_from_scratch() -> None:
+    published = started("power")
+    published.registry.restart()
+    published.registry.tick(100.0)
+    assert len(published.messages) == 1
+    published.registry.describe(METER, info("power"), 100.0)
+    published.registry.note_availability(METER, 100.0)
+    published.registry.reconcile(100.0)
+    assert published.messages[0] == published.messages[1]

@@ -21,6 +21,7 @@ from tests.home_assistant.rules import refusals
 
 Eventually = Callable[[Callable[[], object]], object]
 NODE = "pi_1"
+QUICK = "tests.home_assistant.quick"
 METER = "homeassistant/device/pi_U1_meter/config"
 MIRROR = "homeassistant/heliograph/pi_U1_door/state"
 POWER = Info("SDM120", {"power": Channel("W")}, 5.0, "modbus_poller")
@@ -28,7 +29,7 @@ DOOR = Info("door", {"open": Channel(kind="state"), "battery": Channel("%")}, 0.
 
 
 class House:
-    """A broker with the project's users and rules, a producer, and whoever looks on."""
+    """A broker with the project's users and rules, a producer, Home Assistant, and an observer who sees everything."""
 
     def __init__(self, folder: Path, processes: Processes) -> None:
         self.port = free_port()
@@ -39,7 +40,7 @@ class House:
             [sys.executable, str(ROOT / "scripts/secrets"), str(self.secrets)], check=True, capture_output=True
         )
         acl = folder / "acl"
-        everything = "\nuser plug\ntopic readwrite #\n"  # somebody else, who may see and spoil everything
+        everything = "\nuser plug\ntopic readwrite #\n"  # another program, which may read and write everything
         acl.write_text((ROOT / "mosquitto/acl").read_text() + everything)
         add = [sys.executable, str(ROOT / "scripts/secrets"), str(self.secrets), "--user", "plug"]
         subprocess.run(add, check=True, capture_output=True)
@@ -49,12 +50,12 @@ class House:
             f"password_file {self.secrets}/broker/passwords\nuser {getpass.getuser()}\nlog_dest stderr\nlog_type error\n"
         )
         self.newest: dict[str, bytes] = {}
-        self.counts: dict[str, int] = {}
+        self.payloads: dict[str, list[bytes]] = {}  # not the retained ones
         self._lock = threading.Lock()
         self.mosquitto: subprocess.Popen[bytes] | None = None
         self.start_broker()
-        self.eye = self.enter("plug")
-        self.eye.subscribe("#", self._seen)
+        self.observer = self.enter("plug")
+        self.observer.subscribe("#", self._seen)
         self.producer = self.enter("modbus_poller")
         self.home = self.enter("homeassistant")
 
@@ -69,26 +70,26 @@ class House:
     def enter(self, user: str) -> Bus:
         return Bus(Broker(port=self.port, password=(self.secrets / user).read_text().strip()), "visitor", user)
 
-    def start(self, options: str = "") -> "subprocess.Popen[bytes]":
+    def start(self, options: str = "", module: str = "services.home_assistant") -> "subprocess.Popen[bytes]":
         file = self.folder / "config.toml"
         file.write_text(
             f'[node]\nname = "{NODE}"\ndata = "{self.folder}/data"\nclock = "trust"\n'
             f'[broker]\nport = {self.port}\npassword = "file:{self.secrets}/{{service}}"\n[home_assistant]\n{options}'
         )
-        return self._processes.start("services.home_assistant", str(file))
+        return self._processes.start(module, str(file))
 
     def _seen(self, message: Message) -> None:
         with self._lock:
             self.newest[message.topic] = message.payload
             if not message.retained:
-                self.counts[message.topic] = self.counts.get(message.topic, 0) + 1
+                self.payloads.setdefault(message.topic, []).append(message.payload)
 
     def json(self, topic: str) -> Any:
         payload = self.newest.get(topic)
         return json.loads(payload) if payload else None
 
     def count(self, topic: str) -> int:
-        return self.counts.get(topic, 0)
+        return len(self.payloads.get(topic, []))
 
     def counter(self, name: str) -> int:
         status = self.json(topics.service(NODE, "home_assistant", "status")) or {}
@@ -113,15 +114,15 @@ class House:
 @pytest.fixture
 def house(tmp_path: Path, processes: Processes, eventually: Eventually) -> Iterator[House]:
     made = House(tmp_path, processes)
-    with made.eye, made.producer, made.home:
-        assert all(bus.wait_connected(30) for bus in (made.eye, made.producer, made.home))
-        assert made.eye.publish("eye", b"sees", qos=1)  # behind its own subscription
-        eventually(lambda: "eye" in made.newest)
+    with made.observer, made.producer, made.home:
+        assert all(bus.wait_connected(30) for bus in (made.observer, made.producer, made.home))
+        assert made.observer.publish("observer", b"ready", qos=1)  # behind its own subscription
+        eventually(lambda: "observer" in made.newest)
         yield made
     made.stop_broker()
 
 
-def test_a_device_is_told_once_and_taken_away_with_its_description(house: House, eventually: Eventually) -> None:
+def test_a_device_is_announced_once_and_removed_with_its_description(house: House, eventually: Eventually) -> None:
     house.declare("meter", POWER)
     house.start()
     eventually(lambda: house.shows(METER, "sensor_power"))
@@ -139,7 +140,7 @@ def test_a_device_is_told_once_and_taken_away_with_its_description(house: House,
     eventually(lambda: house.newest[METER] == b"")
 
 
-def test_orphans_of_ours_go_and_what_is_not_ours_stays(house: House, eventually: Eventually) -> None:
+def test_our_orphans_are_removed_and_other_programs_devices_stay(house: House, eventually: Eventually) -> None:
     ours = {"dev": {"ids": ["x"]}, "o": {"name": "Heliograph"}, "cmps": {"sensor_x": {"p": "sensor", "uniq_id": "x"}}}
     theirs = {**ours, "o": {"name": "Zigbee2MQTT"}}
     kept = {
@@ -150,8 +151,8 @@ def test_orphans_of_ours_go_and_what_is_not_ours_stays(house: House, eventually:
         "homeassistant/device/pi_U1_odd/config": (ours, True),  # its description cannot be read
     }
     for topic, (message, _) in kept.items():
-        assert house.eye.publish(topic, json.dumps(message).encode(), qos=1, retain=True)
-    assert house.eye.publish("homeassistant/device/pi_U1_broken/config", b"{", qos=1, retain=True)
+        assert house.observer.publish(topic, json.dumps(message).encode(), qos=1, retain=True)
+    assert house.observer.publish("homeassistant/device/pi_U1_broken/config", b"{", qos=1, retain=True)
     assert house.producer.publish(topics.device(NODE, "odd", "info"), b"{", qos=1, retain=True)
     eventually(lambda: set(kept) <= set(house.newest))
     house.start()
@@ -161,7 +162,7 @@ def test_orphans_of_ours_go_and_what_is_not_ours_stays(house: House, eventually:
     assert house.counter("set_aside") == 1
 
 
-def test_a_service_that_starts_again_says_nothing_twice(house: House, eventually: Eventually) -> None:
+def test_a_service_that_restarts_publishes_nothing_twice(house: House, eventually: Eventually) -> None:
     house.declare("meter", POWER)
     first = house.start()
     eventually(lambda: house.shows(METER, "sensor_power"))
@@ -173,37 +174,39 @@ def test_a_service_that_starts_again_says_nothing_twice(house: House, eventually
     assert house.count(METER) == 1
 
 
-def test_a_channel_that_went_while_the_service_was_away_is_taken_away(house: House, eventually: Eventually) -> None:
+def test_a_channel_that_went_while_the_service_was_away_is_removed(house: House, eventually: Eventually) -> None:
     house.declare("meter", Info("SDM120", {"power": Channel("W"), "voltage": Channel("V")}, 5.0, "modbus_poller"))
     first = house.start()
     eventually(lambda: house.shows(METER, "sensor_power", "sensor_voltage"))
     first.send_signal(signal.SIGTERM)
     assert first.wait(10) == 0
     house.declare("meter", POWER)
-    house.start()
-    eventually(lambda: (house.json(METER) or {"cmps": {}})["cmps"].get("sensor_voltage") == {"p": "sensor"})
+    house.start(module=QUICK)
     eventually(lambda: house.shows(METER, "sensor_power"))
+    *_, removing, removed = [json.loads(payload)["cmps"] for payload in house.payloads[METER]]
+    assert removing["sensor_voltage"] == {"p": "sensor"}
+    assert set(removed) == {"sensor_power"}
 
 
-def test_discovery_is_said_again_when_home_assistant_is_born(house: House, eventually: Eventually) -> None:
+def test_discovery_is_published_again_when_home_assistant_starts(house: House, eventually: Eventually) -> None:
     house.declare("meter", POWER)
-    house.start()
+    house.start(module=QUICK)
     eventually(lambda: house.shows(METER, "sensor_power"))
     assert house.home.publish("homeassistant/status", b"online")
     eventually(lambda: house.count(METER) == 2)
 
 
-def test_what_irregular_devices_say_is_put_together_and_kept(house: House, eventually: Eventually) -> None:
+def test_the_states_of_irregular_devices_are_merged_and_retained(house: House, eventually: Eventually) -> None:
     service = house.start()
     house.declare("other", POWER)
     eventually(lambda: house.shows("homeassistant/device/pi_U1_other/config", "sensor_power"))
 
     def mirrored(**values: float | bool) -> bool:
-        found = house.json(MIRROR)
-        return found is not None and found["values"] == values
+        state = house.json(MIRROR)
+        return state is not None and state["values"] == values
 
     house.declare("door", DOOR)
-    house.state("door", open=True)  # its first words
+    house.state("door", open=True)  # its first message
     eventually(lambda: mirrored(open=True))
     house.state("door", battery=80)
     eventually(lambda: mirrored(open=True, battery=80))
@@ -212,7 +215,7 @@ def test_what_irregular_devices_say_is_put_together_and_kept(house: House, event
 
     service.send_signal(signal.SIGTERM)
     assert service.wait(10) == 0
-    eventually(lambda: house.counter("devices") == 0)  # its goodbye
+    eventually(lambda: house.counter("devices") == 0)  # its last will
     house.start()
     eventually(lambda: house.counter("devices") == 2)
     house.state("door", open=False)
@@ -230,7 +233,7 @@ def test_devices_come_back_with_a_broker_that_has_forgotten_everything(house: Ho
     house.stop_broker()
     house.newest.clear()
     house.start_broker()
-    eventually(lambda: house.producer.connects > connects and house.producer.connected and house.eye.connected)
+    eventually(lambda: house.producer.connects > connects and house.producer.connected and house.observer.connected)
     house.declare("meter", POWER)
     eventually(lambda: house.shows(METER, "sensor_power"))
 
@@ -239,7 +242,7 @@ def test_other_nodes_are_shown_if_they_are_named(house: House, eventually: Event
     topic = topics.device("barn", "meter", "info")
     assert house.producer.publish(topic, encode(POWER), qos=1, retain=True)
     house.declare("meter", POWER)
-    house.start('nodes = ["barn"]\nprefix = "homeassistant"')
+    house.start('nodes = ["barn"]\ndiscovery_prefix = "homeassistant"')
     eventually(lambda: house.shows("homeassistant/device/barn_meter/config", "sensor_power"))
     assert METER not in house.newest
 
@@ -256,7 +259,7 @@ def test_a_device_is_forgotten_for_good(house: House, eventually: Eventually) ->
     assert house.newest[topics.device(NODE, "meter", "availability")] == b""
 
 
-def test_a_name_that_no_device_has_is_refused_in_one_line(house: House) -> None:
+def test_a_name_that_a_device_cannot_have_is_refused_in_one_line(house: House) -> None:
     house.start()
     command = [
         sys.executable,

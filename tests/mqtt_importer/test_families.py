@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from heliograph import names
 from services.mqtt_importer import families
 from services.mqtt_importer.devices import ImportedDevice
 from services.mqtt_importer.parsing import topic_filters
@@ -23,9 +24,10 @@ def outcome(family: Family, message: Message, devices: dict[str, ImportedDevice]
         return {"result": "ignored" if isinstance(parsed, Ignored) else "unknown"}
     device = devices.setdefault(parsed.device, family_cases.new_device())
     values, rejected = device.update(parsed)
+    command_topics = {names.channel(text): topic for text, topic in parsed.command_topics.items()}
     commands = {}
     for command in message.commands:
-        if command_topic := parsed.command_topics.get(command.channel):
+        if command_topic := command_topics.get(command.channel):
             commands[command.channel] = (command_topic.topic, command_topic.payload(command.value))
     return {
         "device": parsed.device,
@@ -41,7 +43,7 @@ def outcome(family: Family, message: Message, devices: dict[str, ImportedDevice]
         "all_devices": parsed.all_devices,
         "requests": list(parsed.requests),
         "rejected": rejected,
-        "commands": dict.fromkeys(parsed.command_topics) | commands,
+        "commands": dict.fromkeys(command_topics) | commands,
     }
 
 

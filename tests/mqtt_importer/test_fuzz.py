@@ -127,15 +127,6 @@ def test_a_path_can_be_followed_or_is_refused(path: str, document: Any) -> None:
         return
 
 
-@given(text=st.text())
-def test_every_text_becomes_a_name_or_is_refused(text: str) -> None:
-    for made, is_one in ((naming.device, topics.is_name), (naming.channel, topics.is_channel)):
-        try:
-            assert is_one(made(text))
-        except ValueError:
-            continue
-
-
 @given(timestamp=VALUES, now=st.floats(1.6e9, 4e9), max_age=st.floats(0, 1e9))
 def test_a_timestamp_is_near_or_not_used(timestamp: Any, now: float, max_age: float) -> None:
     at = timestamps.credible(timestamp, None, now, max_age)
@@ -159,6 +150,6 @@ def test_a_filter_that_covers_another_matches_all_that_it_matches(one: str, othe
 def test_names_that_cannot_be_read_back_are_made_again(tmp_path: Path) -> None:
     file = tmp_path / "devices.json"
     file.write_text("{")
-    names = naming.Names(file, {("z", "b"): "a_2"})
-    assert [names.name("z", foreign) for foreign in ("A", "a", "b", "A")] == ["a", "a_3", "a_2", "a"]
-    assert naming.Names(file, {}).name("z", "a") == "a_3"
+    device_names = naming.DeviceNames(file, {("z", "b"): "a_2"})
+    assert [device_names.name("z", foreign) for foreign in ("A", "a", "b", "A")] == ["a", "a_3", "a_2", "a"]
+    assert naming.DeviceNames(file, {}).name("z", "a") == "a_3"

@@ -34,6 +34,7 @@ def load(text: str) -> MqttImporter:
         (SOURCE + 'timezone = "../../etc/passwd"', "there is no"),
         (SOURCE + "max_timestamp_age = nan", "max_timestamp_age: nan"),
         (SOURCE + 'devices = { a = "A/B" }', "'A/B' is not a name"),
+        (SOURCE + 'devices = { a = "b", c = "b" }', "devices: two of them have the same name"),
         (SOURCE + 'channels = { a = { name = "A" } }', "'A' is not the name of a channel"),
         (SOURCE + "channels = { a = { scale = 0.0 } }", "not a factor"),
         (SOURCE + 'maps = [{ topic = "a", device = "b" }]', "only sources of the family map"),
@@ -48,6 +49,11 @@ def load(text: str) -> MqttImporter:
             '[[mqtt_importer.sources]]\nfamily = "map"\n'
             'maps = [{ topic = "a", device = "b", values = { c = { path = "a..b" } } }]',
             "'a..b' is not a path",
+        ),
+        (
+            '[[mqtt_importer.sources]]\nfamily = "map"\n'
+            'maps = [{ topic = "a", device = "b", values = { "Power 1" = {}, power_1 = {} } }]',
+            "maps: values: 'power_1' would be called power_1, as 'Power 1' is",
         ),
         ('[mqtt_importer]\nwatch = ["a/#/b"]', "not a topic filter"),
         ("[mqtt_importer]\nmax_devices = 0", "max_devices"),

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import tomli_w
 
-from heliograph import topics
-from services.mqtt_importer import families, naming
+from heliograph import names, topics
+from services.mqtt_importer import families
 from tests.conftest import ROOT, LocalBroker, Processes, Starter, free_port, mosquitto_command
 from tests.mqtt_importer import family_cases
 from tests.mqtt_recorder import NODE, Recorder
@@ -68,7 +68,7 @@ def test_every_family_comes_out_as_readings_and_takes_commands(
     for message in (message for case in FIRST.values() for message in case.message):
         recorder.publish(message.topic, message.payload)
         if message.device:
-            device = naming.device(message.device)
+            device = names.device(message.device)
             devices.setdefault(device, {}).update(message.values)
             commands |= {(device, command.channel): command for command in message.commands}
     for name, expected in devices.items():
@@ -120,6 +120,40 @@ def test_commands_that_cannot_be_carried_out_are_set_aside(
     assert "not JSON" in reasons
     assert "source shelly1 does not have commands = true" in reasons
     assert not [topic for topic, _ in recorder.others if topic.endswith("/command")]
+
+
+def test_two_texts_with_one_name_are_one_channel_and_one_that_is_set_aside(
+    importers: Starter, recorder: Recorder, eventually: Eventually
+) -> None:
+    importers.start(PROBE + source("zigbee2mqtt", 'channels = { power_2 = { name = "power" } }'))
+    ready(recorder, eventually)
+    recorder.publish("zigbee2mqtt/plug", '{"pvPower":1}')
+    recorder.publish("zigbee2mqtt/plug", '{"pv_power":2,"pv":{"power":3},"power":4}')
+    recorder.publish("zigbee2mqtt/plug", '{"power_2":5,"pvPower":6}')
+    eventually(lambda: recorder.known("plug").get("pv_power") == 6)
+    status = reported(recorder, importers, eventually)
+    assert [values for _, values in sorted(recorder.stored_of("plug"))] == [
+        {"pv_power": 1},
+        {"power": 4},
+        {"pv_power": 6},
+    ]
+    assert [item["what"] for item in status["set_aside"]] == [
+        "pv_power: 'pv_power' would be called pv_power, which is the name of 'pvPower'",
+        "pv.power: 'pv.power' would be called pv_power, which is the name of 'pvPower'",
+        "power_2: 'power_2' would be called power, which is the name of 'power'",
+    ]
+
+
+@pytest.mark.parametrize(("is_old", "channel"), [(False, "kwh"), (True, "k_wh")])
+def test_a_data_folder_from_before_keeps_the_former_spelling_of_channels(
+    importers: Starter, recorder: Recorder, tmp_path: Path, eventually: Eventually, *, is_old: bool, channel: str
+) -> None:
+    if is_old:
+        (tmp_path / "data" / "outbox" / "mqtt_importer").mkdir(parents=True)
+    importers.start(PROBE + source("zigbee2mqtt"))
+    ready(recorder, eventually)
+    recorder.publish("zigbee2mqtt/Küche", '{"kWh":1}')
+    eventually(lambda: recorder.known("kuche") == {channel: 1})
 
 
 def reported(recorder: Recorder, importers: Starter, eventually: Eventually) -> dict[str, Any]:
@@ -191,7 +225,7 @@ def test_devices_of_like_names_stay_apart_over_restarts(
     recorder.publish("zigbee2mqtt/Küche/Plug 1", '{"power":1}')
     recorder.publish("zigbee2mqtt/küche plug_1", '{"power":2}')
     recorder.publish("zigbee2mqtt/Wohnzimmer (alt)", '{"power":3}')
-    recorder.publish("zigbee2mqtt/日本", '{"power":4}')
+    recorder.publish("zigbee2mqtt/%%", '{"power":4}')
     expected = {"kuche_plug_1": {"power": 1}, "kuche_plug_1_2": {"power": 2}, "old": {"power": 3}}
     eventually(lambda: {name: recorder.known(name) for name in expected} == expected)
     process.terminate()
@@ -204,7 +238,7 @@ def test_devices_of_like_names_stay_apart_over_restarts(
     eventually(
         lambda: recorder.known("kuche_plug_1") == {"power": 1} and recorder.known("kuche_plug_1_2") == {"power": 2}
     )
-    assert importers.said().count("'日本' is not the name of a device") == 1
+    assert importers.said().count("'%%' is not the name of a device") == 1
 
 
 def test_a_device_keeps_its_own_timestamp_if_it_is_credible(

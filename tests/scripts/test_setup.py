@@ -34,12 +34,12 @@ class Machine:
         (self.repository / "requirements.lock").write_text("click==8.5.1\n")
         self.command("scripts/frontend", "exit 0", self.repository)
         for tool in HOST_TOOLS:
-            if found := shutil.which(tool):
-                (self.path / tool).symlink_to(found)
+            if program := shutil.which(tool):
+                (self.path / tool).symlink_to(program)
         # A Python whose virtual environment has a pip that has nothing to do.
         self.command(
             "python3",
-            'case "$1 $2" in "-c "*) ;; "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;; *) exit "${PIP:-0}" ;; esac',
+            'case "$1 $2" in "-c "*|"--version ") ;; "-m venv") mkdir -p "$3/bin"; cp "$0" "$3/bin/python" ;; *) exit "${PIP:-0}" ;; esac',
         )
 
     def command(self, name: str, script: str, folder: Path | None = None) -> None:

@@ -41,8 +41,8 @@ def test_every_stage_runs_also_after_one_that_fails(
 @pytest.mark.parametrize(("strict", "is_well"), [(False, True), (True, False)])
 def test_only_ci_takes_a_stage_that_was_left_out_for_a_failure(strict: bool, is_well: bool) -> None:
     results = [Result("fast", 0, 1.0, passed=5), Result("containers", 0, 1.0, skipped=3, reasons=("no engine",))]
-    text, found = summary(results, strict=strict)
-    assert found is is_well
+    text, verdict = summary(results, strict=strict)
+    assert verdict is is_well
     assert "left out" in text
     assert "no engine" in text
 

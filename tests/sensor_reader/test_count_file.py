@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sensor_reader.pulses.count_file import SLOT_BYTES, Copy, CountFile, copies, slot
+from services.sensor_reader.pulses.count_file import SLOT_BYTES, CountFile, SavedCount, copies, slot
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def test_an_empty_file_is_a_new_one(path: Path) -> None:
 
 @given(st.integers(0, 1 << 60), st.integers(0, 1 << 60))
 def test_a_copy_is_read_as_it_was_written(turn: int, pulses: int) -> None:
-    content = slot(Copy(turn, pulses)).ljust(SLOT_BYTES, b"\0") + b"noise"
-    assert copies(content) == [Copy(turn, pulses)]
+    content = slot(SavedCount(turn, pulses)).ljust(SLOT_BYTES, b"\0") + b"noise"
+    assert copies(content) == [SavedCount(turn, pulses)]
 
 
 @given(st.binary(max_size=100), st.binary(max_size=100))
@@ -77,6 +77,6 @@ def test_noise_holds_no_copy(first: bytes, second: bytes) -> None:
 
 @given(st.integers(0, 1 << 60), st.integers(0, 50), st.integers(1, 255))
 def test_a_changed_byte_is_noticed(pulses: int, where: int, change: int) -> None:
-    content = bytearray(slot(Copy(7, pulses)))
+    content = bytearray(slot(SavedCount(7, pulses)))
     content[where] ^= change
     assert copies(bytes(content)) == []

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from services.sensor_reader.options import Counter
-from services.sensor_reader.pulses import counter
-from services.sensor_reader.pulses.counter import Watch
+from services.sensor_reader.options import CounterOptions
+from services.sensor_reader.pulses import counter as counter_module
+from services.sensor_reader.pulses.counter import PulseCounter
 from services.sensor_reader.pulses.edges import Edge
-from services.sensor_reader.pulses.gpio import Line
-from tests.sensor_reader.bus import Desk
+from services.sensor_reader.pulses.gpio import RequestedLine
+from tests.sensor_reader.stubs import ServiceStub
 
-GAS = Counter(name="gas", line=17, interval=0.1, debounce=0.005, initial_count=100)
+GAS = CounterOptions(name="gas", line=17, interval=0.1, debounce=0.005, initial_count=100)
 Eventually = Callable[[Callable[[], object]], object]
 
 
@@ -63,7 +63,7 @@ class Wire:
         self._ms = moments[-1]
         self._request.add(moments)
 
-    def open(self, _counter: Counter, _root: Path) -> Line:
+    def open(self, _options: CounterOptions, _root: Path) -> RequestedLine:
         if not self.there:
             raise OSError("no such line")
         self._request = Request(self)
@@ -77,103 +77,103 @@ class Wire:
 
 
 class Meter:
-    """Starts a watch on a wire, as often as the service would be started."""
+    """Counts the pulses of a wire; can be started and stopped, as the service is."""
 
     def __init__(self, data: Path) -> None:
         self.data = data
         self.wire = Wire()
-        self.desk = Desk(data)
-        self.watches: list[Watch] = []
+        self.stub = ServiceStub(data)
+        self.counters: list[PulseCounter] = []
 
     def start(self) -> None:
-        self.desk = Desk(self.data)
-        self.watches.append(Watch(GAS, "/", self.desk.service, self.desk.producer, self.wire.open))
+        self.stub = ServiceStub(self.data)
+        self.counters.append(PulseCounter(GAS, "/", self.stub.service, self.stub.producer, self.wire.open))
 
     def stop(self) -> None:
-        for watch in self.watches:
-            watch.stop()
-            watch.join(30)
+        for counter in self.counters:
+            counter.stop()
+            counter.join(30)
 
-    def told(self) -> int:
-        readings = self.desk.of("gas")
+    def published(self) -> int:
+        readings = self.stub.of("gas")
         return int(readings[-1]["pulses"]) if readings else -1
 
 
 @pytest.fixture
 def meter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Meter]:
-    monkeypatch.setattr(counter, "RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(counter_module, "RETRY_SECONDS", 0.01)
     meter = Meter(tmp_path)
     meter.start()
     yield meter
     meter.stop()
 
 
-def test_pulses_are_counted_and_told(meter: Meter, eventually: Eventually) -> None:
-    eventually(lambda: meter.told() == 100)
+def test_pulses_are_counted_and_published(meter: Meter, eventually: Eventually) -> None:
+    eventually(lambda: meter.published() == 100)
     meter.wire.pulse(3)
-    eventually(lambda: meter.told() == 103)
-    assert meter.desk.infos["gas"].channels["pulses"].kind == "counter"
-    assert meter.desk.states["gas"] == ["online"]
+    eventually(lambda: meter.published() == 103)
+    assert meter.stub.infos["gas"].channels["pulses"].kind == "counter"
+    assert meter.stub.states["gas"] == ["online"]
 
 
-def test_a_bouncing_contact_is_told_in_the_status(meter: Meter, eventually: Eventually) -> None:
+def test_bounces_are_counted_in_the_status(meter: Meter, eventually: Eventually) -> None:
     meter.wire.pulse()
     meter.wire.pulse(4, apart=1)
-    eventually(lambda: meter.desk.counters["bounced"] == 4)
-    eventually(lambda: meter.told() == 101)
+    eventually(lambda: meter.stub.counters["bounced"] == 4)
+    eventually(lambda: meter.published() == 101)
 
 
-def test_the_count_goes_on_after_a_restart(meter: Meter, eventually: Eventually) -> None:
+def test_the_count_continues_after_a_restart(meter: Meter, eventually: Eventually) -> None:
     meter.wire.pulse(7)
-    eventually(lambda: meter.told() == 107)
+    eventually(lambda: meter.published() == 107)
     meter.stop()
     meter.start()
     meter.wire.pulse()
-    eventually(lambda: meter.told() == 108)
+    eventually(lambda: meter.published() == 108)
 
 
 def test_a_pulse_between_the_last_read_and_the_end_is_counted(meter: Meter, eventually: Eventually) -> None:
-    eventually(lambda: meter.told() == 100)
+    eventually(lambda: meter.published() == 100)
 
     def stop() -> None:
         meter.wire.after_read = lambda: None
-        meter.watches[-1].stop()
+        meter.counters[-1].stop()
         meter.wire.pulse()
 
     meter.wire.after_read = stop
-    meter.watches[-1].join(30)
+    meter.counters[-1].join(30)
     meter.start()
-    eventually(lambda: meter.told() == 101)
+    eventually(lambda: meter.published() == 101)
 
 
 def test_a_line_that_goes_away_is_offline_until_it_is_back(meter: Meter, eventually: Eventually) -> None:
     meter.wire.pulse(2)
-    eventually(lambda: meter.told() == 102)
+    eventually(lambda: meter.published() == 102)
     meter.wire.there = False
-    eventually(lambda: meter.desk.states["gas"][-1] == "offline")
-    assert meter.desk.facts["counter:gas"]["why"] in ("the line is gone", "no such line")
+    eventually(lambda: meter.stub.states["gas"][-1] == "offline")
+    assert meter.stub.facts["counter:gas"]["why"] in ("the line is gone", "no such line")
     meter.wire.there = True
-    eventually(lambda: meter.desk.states["gas"] == ["online", "offline", "online"])
+    eventually(lambda: meter.stub.states["gas"] == ["online", "offline", "online"])
     meter.wire.pulse()
-    eventually(lambda: meter.told() == 103)
+    eventually(lambda: meter.published() == 103)
 
 
-def test_a_count_that_cannot_be_kept_is_not_told_until_it_can(tmp_path: Path, eventually: Eventually) -> None:
-    (tmp_path / "data").write_text("a file in the place of the folder")
+def test_a_count_that_cannot_be_saved_is_not_published(tmp_path: Path, eventually: Eventually) -> None:
+    (tmp_path / "data").write_text("a file, not a folder")
     meter = Meter(tmp_path / "data")
     meter.start()
     try:
-        eventually(lambda: meter.desk.states.get("gas") == ["offline"])
-        assert "cannot open the file" in meter.desk.facts["counter:gas"]["why"]
-        assert meter.told() == -1
+        eventually(lambda: meter.stub.states.get("gas") == ["offline"])
+        assert "cannot open the file" in meter.stub.facts["counter:gas"]["why"]
+        assert meter.published() == -1
     finally:
         meter.stop()
 
 
 def test_a_damaged_file_is_set_aside(meter: Meter, eventually: Eventually) -> None:
-    eventually(lambda: meter.told() == 100)
+    eventually(lambda: meter.published() == 100)
     meter.stop()
     (meter.data / "sensor_reader/gas.count").write_bytes(b"rubbish")
     meter.start()
-    eventually(lambda: meter.told() == 100)
-    assert [why for why, _, _ in meter.desk.bad] == ["the file with the count is damaged"]
+    eventually(lambda: meter.published() == 100)
+    assert [why for why, _, _ in meter.stub.invalid] == ["the file with the count is damaged"]

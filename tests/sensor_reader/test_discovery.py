@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from services.sensor_reader import discovery
-from services.sensor_reader.options import Choice, SensorReader
+from services.sensor_reader.options import SensorOptions, SensorReader
 from services.sensor_reader.sensor import Sensor
 from services.sensor_reader.sources import iio
 from tests.sensor_reader.tree import Tree
@@ -37,19 +37,19 @@ def test_what_is_ignored_is_left_out(tree: Tree) -> None:
 
 
 def test_a_user_gives_names_and_intervals(tree: Tree) -> None:
-    chosen = {"bme280_1-0076": Choice(name="attic"), "dht11_4": Choice(interval=60.0)}
-    found = discovery.find(options(tree, sensors=chosen), tree.root).sensors
-    assert found["attic"].automatic == "bme280_1-0076"
-    assert found["attic"].interval == 10.0
-    assert found["dht11_4"].interval == 60.0
-    assert found["system"].interval == 60.0
+    chosen = {"bme280_1-0076": SensorOptions(name="attic"), "dht11_4": SensorOptions(interval=60.0)}
+    discovered = discovery.find(options(tree, sensors=chosen), tree.root).sensors
+    assert discovered["attic"].automatic_name == "bme280_1-0076"
+    assert discovered["attic"].interval == 10.0
+    assert discovered["dht11_4"].interval == 60.0
+    assert discovered["system"].interval == 60.0
 
 
 def test_a_chosen_name_is_not_taken_away_by_an_automatic_one(tree: Tree) -> None:
-    found = discovery.find(options(tree, sensors={"system": Choice(name="dht11_4")}), tree.root)
-    assert found.sensors["dht11_4"].automatic == "system"
-    assert len(found.troubles) == 1
-    assert "another device is named dht11_4" in found.troubles[0]
+    discovered = discovery.find(options(tree, sensors={"system": SensorOptions(name="dht11_4")}), tree.root)
+    assert discovered.sensors["dht11_4"].automatic_name == "system"
+    assert len(discovered.errors) == 1
+    assert "another device is named dht11_4" in discovered.errors[0]
 
 
 def test_two_sensors_that_would_be_called_the_same_are_numbered(tree: Tree) -> None:
@@ -66,13 +66,13 @@ def test_what_is_plugged_in_later_is_found_and_what_is_gone_is_not(tree: Tree) -
 
 
 def test_a_sensor_is_the_same_until_its_place_or_its_channels_change(tree: Tree) -> None:
-    def found() -> list[Sensor]:
+    def sensors() -> list[Sensor]:
         return list(iio.discover(tree.root))
 
-    before = found()
-    assert all(one.same(other) for one, other in zip(before, found(), strict=True))
+    before = sensors()
+    assert all(one.same(other) for one, other in zip(before, sensors(), strict=True))
     tree.write(tree.root / "sys/bus/iio/devices/iio:device0/in_pressure_input", "1\n")
-    assert [one.same(other) for one, other in zip(before, found(), strict=True)] == [False, True]
+    assert [one.same(other) for one, other in zip(before, sensors(), strict=True)] == [False, True]
 
 
 def test_a_family_that_cannot_be_listed_does_not_hide_the_others(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,6 +80,6 @@ def test_a_family_that_cannot_be_listed_does_not_hide_the_others(tree: Tree, mon
         raise PermissionError("no")
 
     monkeypatch.setattr(iio, "_files", fail)
-    found = discovery.find(options(tree), tree.root)
-    assert set(found.sensors) == {"ds18b20_0316a2794bff", "system"}
-    assert found.troubles == ["cannot list sensors: no"]
+    discovered = discovery.find(options(tree), tree.root)
+    assert set(discovered.sensors) == {"ds18b20_0316a2794bff", "system"}
+    assert discovered.errors == ["cannot list sensors: no"]

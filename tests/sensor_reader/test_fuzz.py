@@ -9,9 +9,9 @@ import pytest
 from heliograph import topics
 from heliograph.messages import encode, is_value
 from services.sensor_reader import discovery
-from services.sensor_reader.errors import NotAValue
+from services.sensor_reader.errors import InvalidValue
 from services.sensor_reader.options import SensorReader
-from services.sensor_reader.pulses.count_file import SLOT_BYTES, Copy, copies, slot
+from services.sensor_reader.pulses.count_file import SLOT_BYTES, SavedCount, copies, slot
 from services.sensor_reader.sensor import read
 from services.sensor_reader.sources import throttling
 from tests import fuzzing
@@ -52,13 +52,13 @@ def test_whatever_is_in_the_files_of_the_kernel_sensors_have_values_that_can_be_
         if chance.random() < 0.1:
             for path, content in files.items():
                 path.write_bytes(content)
-        for name, found in kept.items():
+        for name, named in kept.items():
             assert topics.is_name(name)
-            result = read(found.sensor, lambda _: None)
+            result = read(named.sensor, lambda _: None)
             assert all(topics.is_channel(channel) and is_value(value) for channel, value in result.values.items())
-            assert set(result.values) <= set(found.sensor.channels)
-            assert bool(result.failure) or not result.bad
-            encode(found.sensor.info(10.0, "sensor_reader"))
+            assert set(result.values) <= set(named.sensor.channels)
+            assert bool(result.failure) or not result.invalid
+            encode(named.sensor.info(10.0, "sensor_reader"))
 
     assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
 
@@ -68,13 +68,13 @@ def test_whatever_is_in_the_file_of_a_counter_and_in_an_answer_of_the_firmware_a
     request: pytest.FixtureRequest,
 ) -> None:
     chance = random.Random(4)
-    whole = {Copy(turn, turn * 7) for turn in range(8)}
+    whole = {SavedCount(turn, turn * 7) for turn in range(8)}
     seeds = [slot(copy).ljust(SLOT_BYTES, b"\0") for copy in whole]
 
     def turn() -> None:
         content = b"".join(fuzzing.mutated(chance, chance.choice(seeds), MARKS)[:SLOT_BYTES] for _ in range(2))
         assert set(copies(content)) <= whole
-        with suppress(NotAValue):
+        with suppress(InvalidValue):
             flags = throttling.flags(fuzzing.mutated(chance, b"throttled=0x50005\n", MARKS).decode("latin-1"))
             assert set(flags) == set(throttling.BITS)
 

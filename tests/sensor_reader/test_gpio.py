@@ -9,7 +9,7 @@ import pytest
 from gpiod.line import Bias, Direction
 from gpiod.line import Edge as Edges
 
-from services.sensor_reader.options import Counter
+from services.sensor_reader.options import CounterOptions
 from services.sensor_reader.pulses import gpio
 from services.sensor_reader.pulses.edges import Edge
 
@@ -49,24 +49,24 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_line_is_found_on_whatever_chip_has_it(root: Path) -> None:
     expected = (root / "dev/gpiochip4", 17)
-    assert gpio.locate(Counter(name="gas", line=17), root) == expected
-    assert gpio.locate(Counter(name="gas", line="GPIO17"), root) == expected
+    assert gpio.locate(CounterOptions(name="gas", line=17), root) == expected
+    assert gpio.locate(CounterOptions(name="gas", line="GPIO17"), root) == expected
 
 
 def test_on_a_chip_that_is_named_a_number_is_that_of_the_line(root: Path) -> None:
-    counter = Counter(name="gas", line=17, chip="/dev/gpiochip0")
+    counter = CounterOptions(name="gas", line=17, chip="/dev/gpiochip0")
     assert gpio.locate(counter, root) == (root / "dev/gpiochip0", 17)
 
 
-def test_a_line_that_no_chip_has_is_away(root: Path) -> None:
+def test_a_line_that_no_chip_has_is_an_error(root: Path) -> None:
     with pytest.raises(OSError, match="no GPIO chip has a line GPIO99"):
-        gpio.locate(Counter(name="gas", line=99), root)
+        gpio.locate(CounterOptions(name="gas", line=99), root)
 
 
-def test_a_chip_that_may_not_be_opened_is_what_is_wrong(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_chip_that_may_not_be_opened_is_the_reason(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Chip, "refused", ("gpiochip4",))
     with pytest.raises(PermissionError):
-        gpio.locate(Counter(name="gas", line=17), root)
+        gpio.locate(CounterOptions(name="gas", line=17), root)
 
 
 class Request:
@@ -92,23 +92,23 @@ class Request:
         self.released = True
 
 
-def test_a_line_is_requested_as_configured_and_tells_its_edges(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
+def test_a_line_is_requested_as_configured_and_reports_its_edges(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    requested: dict[str, Any] = {}
     request = Request()
 
     def request_lines(path: str, **options: Any) -> Request:
-        asked.update(options, path=path)
+        requested.update(options, path=path)
         return request
 
     monkeypatch.setattr(gpiod, "request_lines", request_lines)
-    counter = Counter(name="gas", line=17, edge="rising", bias="pull-down", debounce=0.01)
+    counter = CounterOptions(name="gas", line=17, edge="rising", bias="pull-down", debounce=0.01)
     line = gpio.GpioLine(counter, root)
     assert line.edges(0.1) == [Edge(1000, 1), Edge(2000, 2)]
     assert line.edges(0.1) == []
     line.close()
     assert request.released
-    assert asked["path"] == str(root / "dev/gpiochip4")
-    settings = asked["config"][17]
+    assert requested["path"] == str(root / "dev/gpiochip4")
+    settings = requested["config"][17]
     assert settings.direction is Direction.INPUT
     assert settings.edge_detection is Edges.RISING
     assert settings.bias is Bias.PULL_DOWN
@@ -116,10 +116,10 @@ def test_a_line_is_requested_as_configured_and_tells_its_edges(root: Path, monke
 
 
 @pytest.mark.parametrize("make", [Path.touch, lambda path: None])
-def test_the_real_library_says_that_a_chip_is_none(tmp_path: Path, make: Callable[[Path], None]) -> None:
+def test_the_real_library_refuses_a_file_that_is_not_a_chip(tmp_path: Path, make: Callable[[Path], None]) -> None:
     (tmp_path / "dev").mkdir()
     make(tmp_path / "dev/gpiochip0")
     with pytest.raises(OSError, match=r"."):
-        gpio.GpioLine(Counter(name="gas", line=17, chip="gpiochip0"), tmp_path)
+        gpio.GpioLine(CounterOptions(name="gas", line=17, chip="gpiochip0"), tmp_path)
     with pytest.raises(OSError, match=r"."):
-        gpio.GpioLine(Counter(name="gas", line=17), tmp_path)
+        gpio.GpioLine(CounterOptions(name="gas", line=17), tmp_path)

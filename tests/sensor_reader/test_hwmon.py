@@ -13,7 +13,7 @@ def no_pause(_: float) -> None:
 def test_an_sht31_has_temperature_and_humidity_and_its_address_in_its_name(tree: Tree) -> None:
     tree.hwmon(0, "platform/soc/i2c-1/1-0044", "sht3x", temp1_input="21870", humidity1_input="51234", temp1_max="1")
     (sensor,) = hwmon.discover(tree.root)
-    assert (sensor.name, sensor.lane) == ("sht3x_1-0044", "i2c-1")
+    assert (sensor.name, sensor.bus) == ("sht3x_1-0044", "i2c-1")
     assert read(sensor, no_pause).values == {"temperature": 21.87, "humidity": 51.234}
 
 
@@ -44,29 +44,29 @@ def test_an_average_stands_in_for_a_value_that_is_not_there(tree: Tree) -> None:
     assert [read(sensor, no_pause).values["power"] for sensor in hwmon.discover(tree.root)] == [9.0, 8.0]
 
 
-def test_what_other_modules_read_at_its_source_is_left_out(tree: Tree) -> None:
+def test_sensors_that_other_modules_read_directly_are_left_out(tree: Tree) -> None:
     tree.hwmon(0, "w1_bus_master1/28-0316a2794bff", "w1_slave_temp", temp1_input="21000")
     tree.hwmon(1, "virtual/thermal/thermal_zone0", "cpu_thermal", temp1_input="48000")
     tree.hwmon(2, f"{SOC}/x", "rpi_volt", in0_lcrit_alarm="0")
     assert list(hwmon.discover(tree.root)) == []
 
 
-def test_a_socket_without_a_sensor_in_it_is_told_by_its_chip(tree: Tree) -> None:
+def test_a_socket_without_a_sensor_is_reported_by_its_chip(tree: Tree) -> None:
     tree.hwmon(0, "platform/x", "max6675", temp1_input="9000", temp2_input="21000", temp1_fault="1", temp2_fault="0")
     (sensor,) = hwmon.discover(tree.root)
     result = read(sensor, no_pause)
     assert result.values == {"temperature2": 21.0}
-    assert "nothing is connected" in result.bad[0].why
+    assert "nothing is connected" in result.invalid[0].why
 
 
 @given(content=st.binary(max_size=60))
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_content_is_a_number_or_set_aside(tree: Tree, content: bytes) -> None:
-    place = "sys/devices/platform/z/hwmon/hwmon0"
-    if not (tree.root / place).exists():
+    device = "sys/devices/platform/z/hwmon/hwmon0"
+    if not (tree.root / device).exists():
         tree.hwmon(0, "platform/z", "chip", temp1_input="1", temp1_fault="0")
     for name in ("temp1_input", "temp1_fault", "name"):
-        tree.write(f"{place}/{name}", content)
+        tree.write(f"{device}/{name}", content)
     for sensor in hwmon.discover(tree.root):
         result = read(sensor, no_pause)
         assert result.values or result.failure

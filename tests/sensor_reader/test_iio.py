@@ -22,7 +22,7 @@ def no_pause(_: float) -> None:
 def test_a_dht22_is_called_after_its_pin(tree: Tree) -> None:
     tree.dht()
     sensor = only(tree)
-    assert (sensor.name, sensor.lane, sensor.pause) == ("dht11_4", "dht11_4", 2.0)
+    assert (sensor.name, sensor.bus, sensor.retry_delay) == ("dht11_4", "dht11_4", 2.0)
     assert read(sensor, no_pause).values == {"temperature": 21.5, "humidity": 48.3}
     assert sensor.channels["humidity"].unit == "%"
 
@@ -30,7 +30,7 @@ def test_a_dht22_is_called_after_its_pin(tree: Tree) -> None:
 def test_a_bme280_is_called_after_its_address_and_waits_for_its_bus(tree: Tree) -> None:
     tree.bme280()
     sensor = only(tree)
-    assert (sensor.name, sensor.model, sensor.lane) == ("bme280_1-0076", "bme280", "i2c-1")
+    assert (sensor.name, sensor.model, sensor.bus) == ("bme280_1-0076", "bme280", "i2c-1")
     assert read(sensor, no_pause).values == {"temperature": 23.45, "humidity": 45.123, "pressure": 987.34121093}
 
 
@@ -89,8 +89,8 @@ def test_one_channel_that_fails_does_not_take_the_others_with_it(tree: Tree) -> 
     (folder / "in_pressure_input").mkdir()  # reading it fails, as a driver does
     result = read(only(tree), no_pause)
     assert result.values == {"humidity": 45.123}
-    assert result.repeats == 2
-    assert [bad.why for bad in result.bad] == ["in_temp_input: not a number"]
+    assert result.retries == 2
+    assert [bad.why for bad in result.invalid] == ["in_temp_input: not a number"]
     assert result.failure
 
 
@@ -105,7 +105,7 @@ def test_a_read_that_fails_in_passing_is_made_again_after_a_pause(tree: Tree) ->
     result = read(only(tree), pause)
     assert result.values["temperature"] == 19.0
     assert pauses == [2.0]
-    assert (result.repeats, result.failure, result.bad) == (1, "", [])
+    assert (result.retries, result.failure, result.invalid) == (1, "", [])
 
 
 def test_a_device_without_channels_or_without_a_name_stops_nothing(tree: Tree) -> None:

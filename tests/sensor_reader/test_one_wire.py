@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.sensor_reader.errors import Disturbed, NotAValue
+from services.sensor_reader.errors import InvalidValue, ReadFailed
 from services.sensor_reader.sensor import Sensor, read
 from services.sensor_reader.sources import one_wire
 from services.sensor_reader.sources.one_wire import Thermometer, checksum, slave
@@ -14,8 +14,8 @@ from tests.sensor_reader.tree import Tree
 GOOD = "72 01 4b 46 7f ff 0e 10 57"
 
 
-def said(scratchpad: str, verdict: str = "YES") -> str:
-    """Return what the kernel writes for nine bytes in hexadecimal."""
+def w1_slave(scratchpad: str, verdict: str = "YES") -> str:
+    """Return the content of a w1_slave file with nine bytes in hexadecimal."""
     content = bytes.fromhex(scratchpad)
     celsius = int.from_bytes(content[:2], "little", signed=True) * 1000 // 16
     return f"{scratchpad} : crc={content[8]:02x} {verdict}\n{scratchpad} t={celsius}\n"
@@ -32,7 +32,7 @@ FILE = "73 01 4b 46 7f ff 0d 10 41 : crc=41 {}\n73 01 4b 46 7f ff 0d 10 41 t=231
 
 @pytest.fixture
 def thermometer(tree: Tree) -> tuple[Thermometer, Callable[[str], object]]:
-    folder = tree.ds18b20("0316a2794bff", said(GOOD))
+    folder = tree.ds18b20("0316a2794bff", w1_slave(GOOD))
     return Thermometer(folder), lambda content: tree.write(folder / "w1_slave", content)
 
 
@@ -45,39 +45,39 @@ def only(tree: Tree) -> Sensor:
 
 
 def test_a_ds18b20_is_found_under_its_serial_number(tree: Tree) -> None:
-    tree.ds18b20("0316a2794bff", said(GOOD))
+    tree.ds18b20("0316a2794bff", w1_slave(GOOD))
     (tree.root / "sys/bus/w1/devices/w1_bus_master1").mkdir()
     sensor = only(tree)
-    assert (sensor.name, sensor.model, sensor.lane) == ("ds18b20_0316a2794bff", "DS18B20", "w1_bus_master1")
+    assert (sensor.name, sensor.model, sensor.bus) == ("ds18b20_0316a2794bff", "DS18B20", "w1_bus_master1")
     assert read(sensor, lambda _: None).values == {"temperature": 23.125}
 
 
 def test_every_family_of_thermometers_is_found_and_nothing_else(tree: Tree) -> None:
     for name in ("10-000802b4ba0e", "3b-000000183ca2", "1d-000000000001", "28-short", "00-800000000000"):
-        tree.device(f"sys/devices/w1_bus_master1/{name}", f"sys/bus/w1/devices/{name}", {"w1_slave": said(GOOD)})
+        tree.device(f"sys/devices/w1_bus_master1/{name}", f"sys/bus/w1/devices/{name}", {"w1_slave": w1_slave(GOOD)})
     assert [sensor.model for sensor in one_wire.discover(tree.root)] == ["DS18S20", "DS1825"]
 
 
-def test_sensors_of_one_bus_wait_for_each_other_and_those_of_two_do_not(tree: Tree) -> None:
-    tree.ds18b20("000000000001", said(GOOD))
-    tree.ds18b20("000000000002", said(GOOD))
-    tree.ds18b20("000000000003", said(GOOD), bus=2)
-    lanes = [sensor.lane for sensor in one_wire.discover(tree.root)]
-    assert lanes == ["w1_bus_master1", "w1_bus_master1", "w1_bus_master2"]
+def test_sensors_of_one_bus_share_a_worker_and_those_of_two_do_not(tree: Tree) -> None:
+    tree.ds18b20("000000000001", w1_slave(GOOD))
+    tree.ds18b20("000000000002", w1_slave(GOOD))
+    tree.ds18b20("000000000003", w1_slave(GOOD), bus=2)
+    buses = [sensor.bus for sensor in one_wire.discover(tree.root)]
+    assert buses == ["w1_bus_master1", "w1_bus_master1", "w1_bus_master2"]
 
 
 @pytest.mark.parametrize(
     ("sixteenths", "celsius"), [(-20, -1.25), (0, 0.0), (-880, -55.0), (2000, 125.0), (371, 23.1875)]
 )
 def test_temperatures_above_and_below_zero_are_read(thermometer: Subject, sixteenths: int, celsius: float) -> None:
-    ask, write = thermometer
-    content = said(pad(sixteenths))
+    read_values, write = thermometer
+    content = w1_slave(pad(sixteenths))
     write(content)
-    assert ask()["temperature"] == pytest.approx(celsius, abs=0.001)
+    assert read_values()["temperature"] == pytest.approx(celsius, abs=0.001)
 
 
 def test_the_attribute_of_newer_kernels_is_read_where_there_is_no_other(tree: Tree) -> None:
-    folder = tree.ds18b20("0316a2794bff", said(GOOD))
+    folder = tree.ds18b20("0316a2794bff", w1_slave(GOOD))
     (folder / "w1_slave").unlink()
     tree.write(folder / "temperature", "-1250\n")
     assert read(only(tree), lambda _: None).values == {"temperature": -1.25}
@@ -86,56 +86,56 @@ def test_the_attribute_of_newer_kernels_is_read_where_there_is_no_other(tree: Tr
 @pytest.mark.parametrize(
     ("content", "why"),
     [
-        (said(GOOD, "NO"), "wrong checksum"),
-        (said(GOOD).replace("72 01", "73 01"), "wrong checksum"),
-        (said("00 00 00 00 00 00 00 00 00"), "shorted"),
-        (said("ff ff ff ff ff ff ff ff ff", "NO"), "wrong checksum"),
-        (said(GOOD).splitlines(keepends=True)[0], "not as the kernel writes it"),
-        (said(GOOD)[:-4], "only a part"),
-        ("", "only a part"),
-        ("garbage\n", "not as the kernel writes it"),
+        (w1_slave(GOOD, "NO"), "wrong checksum"),
+        (w1_slave(GOOD).replace("72 01", "73 01"), "wrong checksum"),
+        (w1_slave("00 00 00 00 00 00 00 00 00"), "short circuit"),
+        (w1_slave("ff ff ff ff ff ff ff ff ff", "NO"), "wrong checksum"),
+        (w1_slave(GOOD).splitlines(keepends=True)[0], "unknown format"),
+        (w1_slave(GOOD)[:-4], "incomplete"),
+        ("", "incomplete"),
+        ("garbage\n", "unknown format"),
     ],
 )
-def test_a_disturbed_answer_is_asked_for_again_and_then_set_aside(tree: Tree, content: str, why: str) -> None:
+def test_an_invalid_reading_is_repeated_and_then_set_aside(tree: Tree, content: str, why: str) -> None:
     tree.ds18b20("0316a2794bff", content)
     result = read(only(tree), lambda _: None)
     assert result.values == {}
-    assert result.repeats == 2
-    assert [why in bad.why for bad in result.bad] == [True]
+    assert result.retries == 2
+    assert [why in bad.why for bad in result.invalid] == [True]
 
 
-def test_an_answer_that_is_whole_the_second_time_counts(tree: Tree) -> None:
-    folder = tree.ds18b20("0316a2794bff", said(GOOD, "NO"))
-    result = read(only(tree), lambda _: tree.write(folder / "w1_slave", said(GOOD)))
-    assert (result.values, result.repeats, result.bad) == ({"temperature": 23.125}, 1, [])
+def test_a_reading_that_is_valid_the_second_time_counts(tree: Tree) -> None:
+    folder = tree.ds18b20("0316a2794bff", w1_slave(GOOD, "NO"))
+    result = read(only(tree), lambda _: tree.write(folder / "w1_slave", w1_slave(GOOD)))
+    assert (result.values, result.retries, result.invalid) == ({"temperature": 23.125}, 1, [])
 
 
-def test_85_degrees_before_anything_else_are_not_believed(thermometer: Subject) -> None:
-    ask, write = thermometer
-    write(said(pad(85 * 16)))
+def test_85_degrees_before_any_other_reading_are_rejected(thermometer: Subject) -> None:
+    read_values, write = thermometer
+    write(w1_slave(pad(85 * 16)))
     for _ in range(3):
-        with pytest.raises(NotAValue, match="85 °C"):
-            ask()
+        with pytest.raises(InvalidValue, match="85 °C"):
+            read_values()
 
 
-def test_85_degrees_out_of_nowhere_are_not_believed(thermometer: Subject) -> None:
-    ask, write = thermometer
-    ask()
-    write(said(pad(85 * 16)))
-    with pytest.raises(NotAValue, match="85 °C"):
-        ask()
+def test_85_degrees_far_from_the_last_reading_are_rejected(thermometer: Subject) -> None:
+    read_values, write = thermometer
+    read_values()
+    write(w1_slave(pad(85 * 16)))
+    with pytest.raises(InvalidValue, match="85 °C"):
+        read_values()
 
 
-def test_85_degrees_of_a_boiler_that_gets_there_are_believed(thermometer: Subject) -> None:
-    ask, write = thermometer
+def test_85_degrees_of_a_boiler_that_gets_there_are_accepted(thermometer: Subject) -> None:
+    read_values, write = thermometer
     for sixteenths in (84 * 16, 85 * 16, 85 * 16, 86 * 16):
-        write(said(pad(sixteenths)))
-        assert ask() == {"temperature": sixteenths / 16}
+        write(w1_slave(pad(sixteenths)))
+        assert read_values() == {"temperature": sixteenths / 16}
 
 
-def test_the_file_that_emonhub_reads_is_a_temperature_and_with_a_wrong_checksum_none() -> None:
+def test_the_file_that_emonhub_reads_is_a_temperature_unless_its_checksum_is_wrong() -> None:
     assert slave(FILE.format("YES"))[0] == Decimal("23.187")
-    with pytest.raises(Disturbed, match="wrong checksum"):
+    with pytest.raises(ReadFailed, match="wrong checksum"):
         slave(FILE.format("NO"))
     below_zero = f"{pad(-20)} : crc={pad(-20)[-2:]} YES\n{pad(-20)} t=-1250\n"
     assert slave(below_zero)[0] == Decimal("-1.25")
@@ -144,26 +144,26 @@ def test_the_file_that_emonhub_reads_is_a_temperature_and_with_a_wrong_checksum_
 def test_a_sensor_that_lost_its_supply_beside_85_degrees_is_found_out_by_its_reserved_byte(
     thermometer: Subject,
 ) -> None:
-    ask, write = thermometer
-    write(said(pad(84 * 16)))
-    ask()
-    write(said(pad(85 * 16, reserved=0x0C)))
-    with pytest.raises(NotAValue, match="85 °C"):
-        ask()
+    read_values, write = thermometer
+    write(w1_slave(pad(84 * 16)))
+    read_values()
+    write(w1_slave(pad(85 * 16, reserved=0x0C)))
+    with pytest.raises(InvalidValue, match="85 °C"):
+        read_values()
 
 
-def test_the_reserved_byte_of_a_copy_that_never_changes_it_says_nothing(thermometer: Subject) -> None:
-    ask, write = thermometer
+def test_the_reserved_byte_of_a_clone_that_never_changes_it_is_ignored(thermometer: Subject) -> None:
+    read_values, write = thermometer
     for sixteenths in (84 * 16, 85 * 16):
-        write(said(pad(sixteenths, reserved=0x0C)))
-        assert ask() == {"temperature": sixteenths / 16}
+        write(w1_slave(pad(sixteenths, reserved=0x0C)))
+        assert read_values() == {"temperature": sixteenths / 16}
 
 
-def test_what_the_sensor_cannot_measure_is_set_aside(thermometer: Subject) -> None:
-    ask, write = thermometer
-    write(said(pad(127 * 16)))
-    with pytest.raises(NotAValue, match="no temperature"):
-        ask()
+def test_a_temperature_outside_the_range_of_the_sensor_is_set_aside(thermometer: Subject) -> None:
+    read_values, write = thermometer
+    write(w1_slave(pad(127 * 16)))
+    with pytest.raises(InvalidValue, match="outside the range"):
+        read_values()
 
 
 def test_the_checksum_is_that_of_the_data_sheet() -> None:
@@ -171,8 +171,8 @@ def test_the_checksum_is_that_of_the_data_sheet() -> None:
 
 
 @given(st.one_of(st.text(max_size=200), st.binary(max_size=200).map(lambda b: b.decode("latin-1"))))
-def test_any_text_is_a_temperature_or_disturbed(content: str) -> None:
-    with pytest.raises(Disturbed):
+def test_any_other_text_is_a_failed_read(content: str) -> None:
+    with pytest.raises(ReadFailed):
         slave(content)
 
 
@@ -180,5 +180,5 @@ def test_any_text_is_a_temperature_or_disturbed(content: str) -> None:
 def test_a_changed_byte_is_always_noticed(where: int, change: int) -> None:
     content = bytearray.fromhex(GOOD)
     content[where] ^= change
-    with pytest.raises(Disturbed, match="wrong checksum"):
+    with pytest.raises(ReadFailed, match="wrong checksum"):
         slave(f"{content.hex(' ')} : crc={content[8]:02x} YES\n{content.hex(' ')} t=1000\n")

@@ -6,35 +6,35 @@ from typing import Any
 import msgspec
 import pytest
 
-from services.sensor_reader import reader as readers
-from services.sensor_reader.options import Choice, SensorReader
-from services.sensor_reader.reader import Reader
-from tests.sensor_reader.bus import Desk
-from tests.sensor_reader.test_one_wire import GOOD, said
+from services.sensor_reader import reader as reader_module
+from services.sensor_reader.options import SensorOptions, SensorReader
+from services.sensor_reader.reader import Dispatcher
+from tests.sensor_reader.stubs import ServiceStub
+from tests.sensor_reader.test_one_wire import GOOD, w1_slave
 from tests.sensor_reader.tree import Tree
 
 Eventually = Callable[[Callable[[], object]], object]
 
 
 class Bench:
-    """A reader of a tree, whose service is a stand-in."""
+    """Dispatchers of a tree, with a stub for the service."""
 
     def __init__(self, folder: Path) -> None:
         self.tree = Tree(folder / "root")
-        self.desk = Desk(folder)
-        self._readers: list[Reader] = []
+        self.stub = ServiceStub(folder)
+        self._dispatchers: list[Dispatcher] = []
 
-    def reader(self, **given: Any) -> Reader:
+    def dispatcher(self, **given: Any) -> Dispatcher:
         options = msgspec.structs.replace(SensorReader(root=str(self.tree.root), interval=0.1), **given)
-        made = Reader(options, self.desk.service, self.desk.producer)
-        self._readers.append(made)
+        made = Dispatcher(options, self.stub.service, self.stub.producer)
+        self._dispatchers.append(made)
         return made
 
     def stop(self) -> None:
-        for reader in self._readers:
-            reader.stop()
-            for lane in reader.lanes.values():
-                lane.join(30)
+        for dispatcher in self._dispatchers:
+            dispatcher.stop()
+            for worker in dispatcher.workers.values():
+                worker.join(30)
 
 
 @pytest.fixture
@@ -45,69 +45,69 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 
 def test_many_buses_share_few_threads(bench: Bench, eventually: Eventually, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "MOST_LANES", 3)
+    monkeypatch.setattr(reader_module, "MAX_WORKERS", 3)
     for pin in range(20):
         bench.tree.dht(number=pin, pin=pin)
-    reader = bench.reader()
-    reader.look()
-    assert len(reader.lanes) == 3
-    eventually(lambda: len({name for name, _ in bench.desk.readings}) == 21)
+    dispatcher = bench.dispatcher()
+    dispatcher.update()
+    assert len(dispatcher.workers) == 3
+    eventually(lambda: len({name for name, _ in bench.stub.readings}) == 21)
 
 
 def test_a_bus_that_is_empty_needs_no_thread(bench: Bench, eventually: Eventually) -> None:
-    bench.tree.ds18b20("000000000001", said(GOOD))
-    bench.tree.ds18b20("000000000002", said(GOOD))
-    reader = bench.reader(ignore=("system",))
-    reader.look()
-    assert list(reader.lanes) == ["w1_bus_master1"]
+    bench.tree.ds18b20("000000000001", w1_slave(GOOD))
+    bench.tree.ds18b20("000000000002", w1_slave(GOOD))
+    dispatcher = bench.dispatcher(ignore=("system",))
+    dispatcher.update()
+    assert list(dispatcher.workers) == ["w1_bus_master1"]
     bench.tree.unplug("sys/bus/w1/devices/28-000000000001")
-    reader.look()
-    assert bench.desk.states["ds18b20_000000000001"][-1] == "offline"
-    assert list(reader.lanes) == ["w1_bus_master1"]
-    eventually(lambda: bench.desk.of("ds18b20_000000000002"))
+    dispatcher.update()
+    assert bench.stub.states["ds18b20_000000000001"][-1] == "offline"
+    assert list(dispatcher.workers) == ["w1_bus_master1"]
+    eventually(lambda: bench.stub.of("ds18b20_000000000002"))
     bench.tree.unplug("sys/bus/w1/devices/28-000000000002")
-    reader.look()
-    assert reader.lanes == {}
+    dispatcher.update()
+    assert dispatcher.workers == {}
 
 
-def test_a_sensor_that_gets_another_channel_is_declared_anew(bench: Bench, eventually: Eventually) -> None:
+def test_a_sensor_that_gets_another_channel_is_declared_again(bench: Bench, eventually: Eventually) -> None:
     folder = bench.tree.dht()
-    reader = bench.reader()
-    reader.look()
+    dispatcher = bench.dispatcher()
+    dispatcher.update()
     bench.tree.write(folder / "in_pressure_input", "100\n")
-    reader.look()
-    assert "pressure" in bench.desk.infos["dht11_4"].channels
-    eventually(lambda: any("pressure" in values for values in bench.desk.of("dht11_4")))
-    assert bench.desk.states["dht11_4"][-1] == "online"
+    dispatcher.update()
+    assert "pressure" in bench.stub.infos["dht11_4"].channels
+    eventually(lambda: any("pressure" in values for values in bench.stub.of("dht11_4")))
+    assert bench.stub.states["dht11_4"][-1] == "online"
 
 
 def test_a_driver_that_hangs_is_noticed(bench: Bench, eventually: Eventually, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(reader_module, "STUCK_SECONDS", 0.0)
     folder = bench.tree.dht()
     (folder / "in_temp_input").unlink()
     os.mkfifo(folder / "in_temp_input")
-    reader = bench.reader()
+    dispatcher = bench.dispatcher()
 
     def noticed() -> bool:
-        reader.look()
-        return bench.desk.states.get("dht11_4") == ["offline"]
+        dispatcher.update()
+        return bench.stub.states.get("dht11_4") == ["offline"]
 
     eventually(noticed)
-    assert bench.desk.facts["sensor:dht11_4"]["why"] == "its driver does not respond"
+    assert bench.stub.facts["sensor:dht11_4"]["why"] == "its driver does not respond"
     writing = os.open(folder / "in_temp_input", os.O_RDWR | os.O_NONBLOCK)
     bench.tree.write(folder / "in_temp_input", "20000\n")
-    os.close(writing)  # it returns after all
-    eventually(lambda: bench.desk.states["dht11_4"][-1] == "online")
+    os.close(writing)  # it returns at last
+    eventually(lambda: bench.stub.states["dht11_4"][-1] == "online")
 
 
-def test_a_sensor_that_the_user_named_and_that_is_not_there_is_in_the_status(bench: Bench) -> None:
-    bench.reader(sensors={"bme280_1-0076": Choice(name="attic")}).look()
-    assert bench.desk.facts["absent"] == ["bme280_1-0076"]
+def test_a_sensor_in_the_configuration_that_does_not_exist_is_in_the_status(bench: Bench) -> None:
+    bench.dispatcher(sensors={"bme280_1-0076": SensorOptions(name="attic")}).update()
+    assert bench.stub.facts["absent"] == ["bme280_1-0076"]
 
 
-def test_what_cannot_have_its_name_is_said_once(bench: Bench) -> None:
+def test_a_name_that_is_taken_is_reported_once(bench: Bench) -> None:
     bench.tree.dht()
-    reader = bench.reader(sensors={"system": Choice(name="dht11_4")})
+    dispatcher = bench.dispatcher(sensors={"system": SensorOptions(name="dht11_4")})
     for _ in range(3):
-        reader.look()
-    assert len(bench.desk.bad) == 1
+        dispatcher.update()
+    assert len(bench.stub.invalid) == 1

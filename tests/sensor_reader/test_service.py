@@ -9,12 +9,12 @@ import pytest
 
 from tests.conftest import LocalBroker, Processes, Starter
 from tests.mqtt_recorder import Recorder
-from tests.sensor_reader.test_one_wire import GOOD, said
+from tests.sensor_reader.test_one_wire import GOOD, w1_slave
 from tests.sensor_reader.tree import Tree
 
 Eventually = Callable[[Callable[[], object]], object]
 
-# In the place of gpiod: a line whose edges are told by a number in a file.
+# Instead of gpiod: a line whose number of edges is in a file.
 GPIOD = """
 import os, time
 from functools import partial
@@ -81,8 +81,8 @@ def test_readings_of_every_family_arrive_and_come_and_go_with_their_sensors(
     tree = reader.tree
     tree.machine()
     tree.dht()
-    tree.ds18b20("0316a2794bff", said(GOOD))
-    tree.ds18b20("0000000000ba", said(GOOD, "NO"))
+    tree.ds18b20("0316a2794bff", w1_slave(GOOD))
+    tree.ds18b20("0000000000ba", w1_slave(GOOD, "NO"))
     tree.hwmon(0, "platform/soc/i2c-1/1-0044", "sht3x", temp1_input="21870", humidity1_input="51234")
     process = reader.start('[sensor_reader.sensors.dht11_4]\nname = "cellar"\n')
     good = ("cellar", "ds18b20_0316a2794bff", "sht3x_1-0044", "system")
@@ -110,12 +110,12 @@ def test_readings_of_every_family_arrive_and_come_and_go_with_their_sensors(
     eventually(lambda: all(recorder.last(name) == "offline" for name in good))
 
 
-def test_a_driver_that_never_returns_stops_nobody_else(
+def test_a_driver_that_never_returns_stops_no_other_sensor(
     reader: Reader, recorder: Recorder, eventually: Eventually
 ) -> None:
     folder = reader.tree.dht()
     (folder / "in_temp_input").unlink()
-    os.mkfifo(folder / "in_temp_input")  # opening it waits for ever, as a driver that hangs
+    os.mkfifo(folder / "in_temp_input")  # opening it never returns, as with a driver that hangs
     reader.tree.bme280()
     process = reader.start()
     eventually(lambda: len(recorder.of("bme280_1-0076")) >= 10)
@@ -137,7 +137,7 @@ def test_counted_pulses_survive_kill_9(
         partial.write_text(str(total))
         partial.replace(wire)
 
-    def told(count: int) -> bool:
+    def published(count: int) -> bool:
         return bool(recorder.newest("gas").get("pulses") == count)
 
     section = (
@@ -146,23 +146,23 @@ def test_counted_pulses_survive_kill_9(
     environment = {"PYTHONPATH": str(package.parent), "WIRE": str(wire)}
     pulse(0)
     process = reader.start(section, **environment)
-    eventually(lambda: told(1000))
+    eventually(lambda: published(1000))
     for total in range(1, 31):
         pulse(total)
-    eventually(lambda: told(1030))
+    eventually(lambda: published(1030))
     process.send_signal(signal.SIGKILL)
     process.wait()
     before = len(recorder.of("gas"))
     process = reader.start(section, **environment)
     eventually(lambda: len(recorder.of("gas")) > before)  # the line is open again
-    assert told(1030)
+    assert published(1030)
     pulse(35)
-    eventually(lambda: told(1035))
+    eventually(lambda: published(1035))
     process.terminate()
     assert process.wait(timeout=30) == 0
 
 
-def test_a_line_that_is_not_there_is_offline_and_said_once(
+def test_a_missing_line_is_offline_and_logged_once(
     reader: Reader, recorder: Recorder, eventually: Eventually, processes: Processes
 ) -> None:
     process = reader.start('[[sensor_reader.counters]]\nname = "gas"\nline = 17\n')

@@ -6,28 +6,28 @@ from pathlib import Path
 import pytest
 
 from heliograph.messages import Channel, Value
-from services.sensor_reader import worker as lanes
-from services.sensor_reader.discovery import Named
-from services.sensor_reader.errors import Disturbed, NotAValue
+from services.sensor_reader import worker as worker_module
+from services.sensor_reader.discovery import NamedSensor
+from services.sensor_reader.errors import InvalidValue, ReadFailed
 from services.sensor_reader.sensor import Sensor
-from services.sensor_reader.worker import Lane
-from tests.sensor_reader.bus import Desk
+from services.sensor_reader.worker import BusWorker
+from tests.sensor_reader.stubs import ServiceStub
 
 Eventually = Callable[[Callable[[], object]], object]
 
 
 class Probe:
-    """A sensor that a test disturbs."""
+    """A sensor whose driver a test controls."""
 
     def __init__(self) -> None:
         self.failure: Exception | None = None
-        self.asked = 0
+        self.reads = 0
         self.blocked = threading.Event()
         self.blocked.set()
         self.hangs = threading.Event()
 
     def __call__(self) -> Mapping[str, Value]:
-        self.asked += 1
+        self.reads += 1
         if not self.blocked.wait(0):
             self.hangs.set()
             self.blocked.wait(60)
@@ -35,100 +35,104 @@ class Probe:
             raise self.failure
         return {"temperature": 21.5}
 
-    def named(self, name: str, interval: float = 0.1) -> Named:
-        sensor = Sensor(name, "model", "place", "lane", {"temperature": Channel("°C")}, (self,))
-        return Named(name, name, interval, sensor)
+    def named(self, name: str, interval: float = 0.1) -> NamedSensor:
+        sensor = Sensor(name, "model", "path", "bus", {"temperature": Channel("°C")}, (self,))
+        return NamedSensor(name, name, interval, sensor)
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def stub(tmp_path: Path) -> ServiceStub:
+    return ServiceStub(tmp_path)
 
 
 @pytest.fixture
-def lane(desk: Desk) -> Iterator[Lane]:
-    lane = Lane("test", desk.service, desk.producer)
-    yield lane
-    lane.stop()
-    lane.join(30)
+def worker(stub: ServiceStub) -> Iterator[BusWorker]:
+    worker = BusWorker("test", stub.service, stub.producer)
+    yield worker
+    worker.stop()
+    worker.join(30)
 
 
-def test_sensors_are_asked_for_ever_and_told(lane: Lane, desk: Desk, eventually: Eventually) -> None:
+def test_sensors_are_read_again_and_again(worker: BusWorker, stub: ServiceStub, eventually: Eventually) -> None:
     for name in ("a", "b"):
-        lane.add(Probe().named(name))
+        worker.add(Probe().named(name))
     for name in ("a", "b"):
-        eventually(partial(desk.several, name))
-        assert desk.of(name)[0] == {"temperature": 21.5}
-        assert desk.states[name] == ["online"]
-        assert desk.infos[name].interval == 0.1
+        eventually(partial(stub.several, name))
+        assert stub.of(name)[0] == {"temperature": 21.5}
+        assert stub.states[name] == ["online"]
+        assert stub.infos[name].interval == 0.1
 
 
-def test_a_sensor_that_fails_is_offline_after_some_time_and_online_when_it_is_back(
-    lane: Lane, desk: Desk, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
+def test_a_sensor_that_fails_is_offline_after_some_readings_and_online_with_the_next_value(
+    worker: BusWorker, stub: ServiceStub, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(worker_module, "MAX_RETRY_SECONDS", 0.2)
     bad, good = Probe(), Probe()
-    bad.failure = Disturbed("Input/output error")
-    lane.add(bad.named("bad"))
-    lane.add(good.named("good"))
-    eventually(lambda: desk.states.get("bad") == ["offline"])
-    assert desk.counters["failures"] >= lanes.FAILURES
-    assert desk.facts["sensor:bad"]["why"] == "Input/output error"
-    assert desk.of("bad") == []
-    eventually(lambda: len(desk.of("good")) >= 3)
+    bad.failure = ReadFailed("Input/output error")
+    worker.add(bad.named("bad"))
+    worker.add(good.named("good"))
+    eventually(lambda: stub.states.get("bad") == ["offline"])
+    assert stub.counters["failures"] >= worker_module.FAILURES
+    assert stub.facts["sensor:bad"]["why"] == "Input/output error"
+    assert stub.of("bad") == []
+    eventually(lambda: len(stub.of("good")) >= 3)
     bad.failure = None
-    eventually(lambda: desk.states["bad"] == ["offline", "online"])
-    eventually(partial(desk.of, "bad"))
+    eventually(lambda: stub.states["bad"] == ["offline", "online"])
+    eventually(partial(stub.of, "bad"))
 
 
-def test_one_failure_is_no_loss(lane: Lane, desk: Desk, eventually: Eventually) -> None:
+def test_one_failure_does_not_make_a_sensor_offline(
+    worker: BusWorker, stub: ServiceStub, eventually: Eventually
+) -> None:
     probe = Probe()
-    lane.add(probe.named("dht"))
-    eventually(lambda: desk.of("dht"))
-    probe.failure = NotAValue("garbage", "x")
-    eventually(lambda: desk.counters["failures"])
+    worker.add(probe.named("dht"))
+    eventually(lambda: stub.of("dht"))
+    probe.failure = InvalidValue("garbage", "x")
+    eventually(lambda: stub.counters["failures"])
     probe.failure = None
-    before = len(desk.of("dht"))
-    eventually(lambda: len(desk.of("dht")) > before)
-    assert ("garbage", "x", "dht") in desk.bad
+    before = len(stub.of("dht"))
+    eventually(lambda: len(stub.of("dht")) > before)
+    assert ("garbage", "x", "dht") in stub.invalid
 
 
-def test_a_sensor_that_was_dropped_is_offline_and_not_asked(lane: Lane, desk: Desk, eventually: Eventually) -> None:
+def test_a_removed_sensor_is_offline_and_not_read(worker: BusWorker, stub: ServiceStub, eventually: Eventually) -> None:
     gone, stays = Probe(), Probe()
-    lane.add(gone.named("gone"))
-    lane.add(stays.named("stays"))
-    eventually(lambda: desk.of("gone"))
-    lane.drop("gone", "it is gone")
-    asked, before = gone.asked, stays.asked
-    eventually(lambda: stays.asked > before + 3)
-    assert gone.asked <= asked + 1
-    assert desk.states["gone"] == ["online", "offline"]
-    assert len(lane) == 1
+    worker.add(gone.named("gone"))
+    worker.add(stays.named("stays"))
+    eventually(lambda: stub.of("gone"))
+    worker.remove("gone", "it was removed")
+    reads, before = gone.reads, stays.reads
+    eventually(lambda: stays.reads > before + 3)
+    assert gone.reads <= reads + 1
+    assert stub.states["gone"] == ["online", "offline"]
+    assert len(worker) == 1
 
 
-def test_a_reading_that_comes_after_its_sensor_was_dropped_is_not_told(
-    lane: Lane, desk: Desk, eventually: Eventually
+def test_a_reading_of_a_removed_sensor_is_not_published(
+    worker: BusWorker, stub: ServiceStub, eventually: Eventually
 ) -> None:
     probe = Probe()
     probe.blocked.clear()
-    lane.add(probe.named("slow"))
-    eventually(lambda: probe.asked)
-    lane.drop("slow", "it is gone")
+    worker.add(probe.named("slow"))
+    eventually(lambda: probe.reads)
+    worker.remove("slow", "it was removed")
     probe.blocked.set()
     other = Probe()
-    lane.add(other.named("other"))
-    eventually(lambda: desk.of("other"))
-    assert desk.of("slow") == []
-    assert desk.states["slow"] == ["offline"]
+    worker.add(other.named("other"))
+    eventually(lambda: stub.of("other"))
+    assert stub.of("slow") == []
+    assert stub.states["slow"] == ["offline"]
 
 
-def test_a_driver_that_does_not_return_is_offline_until_it_does(lane: Lane, desk: Desk, eventually: Eventually) -> None:
+def test_a_driver_that_does_not_return_is_offline_until_it_does(
+    worker: BusWorker, stub: ServiceStub, eventually: Eventually
+) -> None:
     probe = Probe()
-    lane.add(probe.named("stuck"))
-    eventually(lambda: desk.of("stuck"))
+    worker.add(probe.named("stuck"))
+    eventually(lambda: stub.of("stuck"))
     probe.blocked.clear()
     assert probe.hangs.wait(60)
-    lane.stuck("its driver does not return")
-    assert desk.states["stuck"] == ["online", "offline"]
+    worker.stuck("its driver does not return")
+    assert stub.states["stuck"] == ["online", "offline"]
     probe.blocked.set()
-    eventually(lambda: desk.states["stuck"] == ["online", "offline", "online"])
+    eventually(lambda: stub.states["stuck"] == ["online", "offline", "online"])

@@ -26,8 +26,8 @@ class Tree:
         link.symlink_to(os.path.relpath(target, link.parent.resolve()))
         return link
 
-    def device(self, place: str, link: str, files: dict[str, str]) -> Path:
-        folder = self.root / place
+    def device(self, path: str, link: str, files: dict[str, str]) -> Path:
+        folder = self.root / path
         for name, content in files.items():
             self.write(folder / name, content)
         self.link(link, folder)
@@ -65,9 +65,9 @@ class Tree:
             f"sys/devices/w1_bus_master{bus}/{name}", f"sys/bus/w1/devices/{name}", {"w1_slave": content}
         )
 
-    def hwmon(self, number: int, place: str, name: str, **files: str) -> Path:
+    def hwmon(self, number: int, path: str, name: str, **files: str) -> Path:
         return self.device(
-            f"sys/devices/{place}/hwmon/hwmon{number}",
+            f"sys/devices/{path}/hwmon/hwmon{number}",
             f"sys/class/hwmon/hwmon{number}",
             {"name": f"{name}\n"} | {file: f"{content}\n" for file, content in files.items()},
         )

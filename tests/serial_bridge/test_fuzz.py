@@ -17,7 +17,8 @@ from heliograph.messages import encode, is_value
 from services.serial_bridge import checksums, formats
 from services.serial_bridge.decoding import Cut, Plan
 from services.serial_bridge.lines import LONGEST_BYTES, Lines
-from services.serial_bridge.options import Port, Radio, Socket
+from services.serial_bridge.options import Port, Socket
+from services.serial_bridge.radio import Radio
 from services.serial_bridge.readings import Decoder, Heard, NotAReading, Remark
 from services.serial_bridge.repeater import Sender
 from services.serial_bridge.socket_source import enveloped

@@ -8,7 +8,8 @@ import pytest
 from heliograph import config
 from services.serial_bridge import formats
 from services.serial_bridge.nodes import Node
-from services.serial_bridge.options import Port, Radio, Repeater, SerialBridge, Socket
+from services.serial_bridge.options import Port, Repeater, SerialBridge, Socket
+from services.serial_bridge.radio import Radio
 from services.serial_bridge.source import Source
 from services.serial_bridge.transmitting import Tx
 from tests.samples import fields, uncommented

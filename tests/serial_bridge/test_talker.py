@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from services.serial_bridge import radio
-from services.serial_bridge.options import Port, Radio
+from services.serial_bridge.options import Port
+from services.serial_bridge.radio import Radio
 from services.serial_bridge.talker import Talker
 
 

@@ -128,7 +128,7 @@ def test_half_lines_and_noise_reach_the_port() -> None:
         assert any(byte > 127 for byte in read)
 
 
-def test_a_late_reader_does_not_get_all_that_was_said() -> None:
+def test_a_late_reader_does_not_get_all_that_was_sent() -> None:
     receiver = Receiver([node(seconds=0.001)])
     with receiver:
         end = time.monotonic() + DEADLINE

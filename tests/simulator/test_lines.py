@@ -64,7 +64,7 @@ def test_a_client_reads_what_the_registers_hold(wire: tuple[Connect, Device]) ->
     assert unit.requests == 2
 
 
-def test_a_client_is_told_of_an_address_that_is_not_there(
+def test_a_missing_address_is_answered_with_exception_2(
     wire: tuple[Connect, Device],
 ) -> None:
     connect, _ = wire

@@ -52,16 +52,16 @@ def test_half_a_value_is_refused_where_values_are_pairs() -> None:
     assert ask(registers, 4, 2, 2) == bytes([4, 4, 0, 0, 0, 0])
 
 
-def test_what_is_written_is_read_back_and_heard_of() -> None:
+def test_what_is_written_is_read_back_and_reported() -> None:
     registers = some()
-    heard: list[tuple[int, list[int]]] = []
-    registers.written = lambda start, values: heard.append((start, values))
+    reported: list[tuple[int, list[int]]] = []
+    registers.written = lambda start, values: reported.append((start, values))
     assert ask(registers, 6, 20, 7) == bytes([6, 0, 20, 0, 7])
     block = struct.pack(">BHHBHH", 16, 20, 2, 4, 8, 9)
     assert registers.answer(block) == block[:5]
     assert ask(registers, 5, 3, 0xFF00) == bytes([5, 0, 3, 255, 0])
     assert registers.answer(bytes([15, 0, 0, 0, 9, 2, 0x01, 0x01])) == bytes([15, 0, 0, 0, 9])
-    assert heard == [
+    assert reported == [
         (20, [7]),
         (20, [8, 9]),
         (3, [1]),

@@ -45,13 +45,13 @@ def process(*arguments: str, env: dict[str, str] | None = None) -> Iterator[subp
 
 def ports(running: subprocess.Popen[str]) -> dict[str, str]:
     assert running.stderr is not None
-    found = {}
+    addresses = {}
     for line in running.stderr:
         what, _, where = line.removeprefix("INFO ").partition(" at ")
-        found[what.partition(" (")[0]] = where.strip()
+        addresses[what.partition(" (")[0]] = where.strip()
         if what == "control":
             break
-    return found
+    return addresses
 
 
 def test_a_site_shows_the_same_controller_on_every_wire() -> None:
@@ -69,7 +69,7 @@ def test_a_site_shows_the_same_controller_on_every_wire() -> None:
         assert meters[0].registers == meters[1].registers == meters[2].registers
 
 
-def test_time_goes_faster_when_told_to() -> None:
+def test_time_goes_as_fast_as_asked() -> None:
     with simulator.run(Options(start=NOON, speed=100_000)) as site:
         first = site.site.controller().time
         while (site.site.controller().time - first).total_seconds() < 86_400:
@@ -107,11 +107,11 @@ def test_faults_are_switched_through_the_control_port() -> None:
         socket.create_connection(("127.0.0.1", site.control.port), 30) as connection,
     ):
         lines = connection.makefile("rw")
-        lines.write("fault sdm120 slow 2.5\nfault nobody slow\nlist\n")
+        lines.write("fault sdm120 slow 2.5\nfault missing slow\nlist\n")
         lines.flush()
         assert lines.readline() == "ok\n"
         assert site["sdm120"].fault == Fault("slow", 2.5)
-        assert lines.readline().startswith("error: no device nobody")
+        assert lines.readline().startswith("error: no device missing")
         assert [lines.readline() for _ in range(4)] == [
             "tracer none 0\n",
             "sdm120 slow 0\n",
@@ -142,7 +142,7 @@ def test_any_command_is_answered(command: str) -> None:
     assert obey({"a": Device("a", Registers())}, command)
 
 
-def test_the_process_says_where_everything_is_and_stops_when_told(
+def test_the_process_prints_all_addresses_and_stops_on_sigterm(
     tmp_path: Path,
 ) -> None:
     links = tmp_path / "ports"

@@ -30,7 +30,7 @@ def test_counters_of_ten_days_never_fall() -> None:
         assert counter[-1] > 0
 
 
-def test_counters_of_today_and_the_month_begin_anew_at_local_midnight() -> None:
+def test_counters_of_today_and_the_month_begin_again_at_local_midnight() -> None:
     site = Site(
         Plan(timezone="Europe/Berlin"),
         datetime(2026, 6, 30, 21, 59, tzinfo=UTC).timestamp(),

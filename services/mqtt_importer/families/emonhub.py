@@ -7,7 +7,6 @@ As EmonHubMqttInterfacer of emonHub 2.7.19 publishes them (node, nodevar and JSO
 
 from itertools import islice
 
-from services.mqtt_importer import naming
 from services.mqtt_importer.parsing import payloads
 from services.mqtt_importer.parsing.channels import measured_in
 from services.mqtt_importer.parsing.parsed import (
@@ -87,8 +86,7 @@ def _named(node: str, document: dict[str, object]) -> ParsedMessage:
 
 
 def _value(key: str, value: float | None) -> ChannelValue:
-    name = naming.channel(key)
-    return ChannelValue(name, value, DBM if name == "rssi" else None)
+    return ChannelValue(key, value, DBM if key.lower() == "rssi" else None)
 
 
 def family(source: MqttSource) -> Family:

@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from heliograph.messages import Channel
-from services.mqtt_importer import naming
 from services.mqtt_importer.parsing import payloads
 from services.mqtt_importer.parsing.channels import measured_in
 from services.mqtt_importer.parsing.parsed import (
@@ -67,22 +66,21 @@ class Esphome:
         return None
 
     def _state(self, topic: str, device: str, component: str, thing: str, payload: bytes) -> ParsedMessage:
-        name = naming.channel(thing)
         command = f"{topic.removesuffix('/state')}/command"
         command_topics = {}
         if component == "switch":
-            command_topics[name] = CommandTopic(command, "ON", "OFF")
+            command_topics[thing] = CommandTopic(command, "ON", "OFF")
         elif component == "light":
-            command_topics[name] = CommandTopic(command, '{"state":"ON"}', '{"state":"OFF"}')
+            command_topics[thing] = CommandTopic(command, '{"state":"ON"}', '{"state":"OFF"}')
         elif component == "number":
-            command_topics[name] = CommandTopic(command, template="{value}", limits=self._limits.get(topic))
+            command_topics[thing] = CommandTopic(command, template="{value}", limits=self._limits.get(topic))
         written = _light(payload) if component == "light" else payloads.text(payload)
         if component in ON_OFF:
-            value = ChannelValue(name, payloads.on_or_off(written), STATE)
+            value = ChannelValue(thing, payloads.on_or_off(written), STATE)
         elif component in ("sensor", "number"):
-            value = ChannelValue(name, payloads.number(written), self._discovered.get(topic))
+            value = ChannelValue(thing, payloads.number(written), self._discovered.get(topic))
         else:
-            value = ChannelValue(name, None if payloads.value(written) is None else written, TEXT)
+            value = ChannelValue(thing, None if payloads.value(written) is None else written, TEXT)
         return ParsedMessage(device, (value,), command_topics=command_topics)
 
     def _discover(self, payload: bytes) -> ParseResult:

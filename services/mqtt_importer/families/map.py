@@ -3,8 +3,8 @@
 import re
 from typing import NamedTuple
 
+from heliograph import names
 from heliograph.messages import Channel, Value
-from services.mqtt_importer import naming
 from services.mqtt_importer.parsing import json_paths, payloads, topic_filters
 from services.mqtt_importer.parsing.channels import measured_in
 from services.mqtt_importer.parsing.parsed import (
@@ -72,17 +72,17 @@ class TopicMapParser:
         values, rejected = [], []
         command_topics = {}
         for template, path, options, channel in self._values:
-            name = naming.channel(_filled(template, wildcards))
+            text = _filled(template, wildcards)
             if options.command:
                 topic = _filled(options.command, wildcards)
-                command_topics[name] = CommandTopic(topic, options.on, options.off, options.template)
+                command_topics[text] = CommandTopic(topic, options.on, options.off, options.template)
             try:
                 leaf = json_paths.follow(path, document) if path else payloads.text(payload)
-                values.append(ChannelValue(name, _value(leaf, options), channel))
+                values.append(ChannelValue(text, _value(leaf, options), channel))
             except LookupError:
                 continue
             except NotUnderstood as error:
-                rejected.append(f"{name}: {error}")
+                rejected.append(f"{text[:80]}: {error}")
         return ParsedMessage(device, tuple(values), command_topics=command_topics, rejected=tuple(rejected))
 
 
@@ -109,8 +109,8 @@ def _all_values(device: str, document: object, topic: str) -> ParsedMessage:
     values, rejected = [], []
     for path, leaf in payloads.leaves(document):
         try:
-            name = naming.channel("_".join(path) or topic.rpartition("/")[2])
-            values.append(ChannelValue(name, payloads.value_or_number(leaf)))
+            text = ".".join(path) or topic.rpartition("/")[2]
+            values.append(ChannelValue(text, payloads.value_or_number(leaf)))
         except NotUnderstood as error:
             rejected.append(f"{'.'.join(path)[:80]}: {error}")
     return ParsedMessage(device, tuple(values), rejected=tuple(rejected))
@@ -145,4 +145,16 @@ def family(source: MqttSource) -> Family:
     for options in source.maps:
         if not topic_filters.is_filter(options.topic):
             raise ValueError(f"maps: topic: {options.topic!r} is not a topic filter")
+        _check_names(options)
     return TopicMaps(source.maps)
+
+
+def _check_names(options: TopicMap) -> None:
+    """Raise ValueError if two values of a map would be one channel, whatever the wildcards match."""
+    called: dict[str, str] = {}
+    for text in options.values:
+        if not _INDEX.search(text):
+            name = names.channel(text)
+            if name in called:
+                raise ValueError(f"maps: values: {text!r} would be called {name}, as {called[name]!r} is")
+            called[name] = text

@@ -8,9 +8,8 @@ import re
 from collections.abc import Iterator, Mapping
 
 from heliograph.messages import Channel
-from services.mqtt_importer import naming
 from services.mqtt_importer.parsing import payloads
-from services.mqtt_importer.parsing.channels import guessed, measured_in
+from services.mqtt_importer.parsing.channels import measured_in
 from services.mqtt_importer.parsing.parsed import (
     IGNORED,
     ChannelValue,
@@ -150,13 +149,9 @@ def _sensor_value(path: tuple[str, ...], leaf: object, units: Mapping[str, str])
     value = payloads.value(leaf)
     if isinstance(value, str) or (isinstance(value, bool) and not _SWITCH.fullmatch(path[0])):
         return  # addresses of sensors, names of modes
-    name = naming.channel("_".join(path))
-    if value is None:
-        yield ChannelValue(name, None)
-        return
-    channel = guessed(name, value)
-    word = name.rpartition("_")[2]
-    yield ChannelValue(name, value, measured_in(units[word], channel.kind) if word in units else channel)
+    text, word = ".".join(path), path[-1].lower()
+    known = value is not None and word in units
+    yield ChannelValue(text, value, measured_in(units[word], "gauge") if known else None)
 
 
 def family(source: MqttSource) -> Family:

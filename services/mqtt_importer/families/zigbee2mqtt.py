@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from heliograph.messages import Availability, Channel
-from services.mqtt_importer import naming
 from services.mqtt_importer.parsing import payloads
 from services.mqtt_importer.parsing.channels import measured_in
 from services.mqtt_importer.parsing.parsed import (
@@ -90,14 +89,13 @@ class Zigbee2Mqtt:
             if not path or path[0] in NOT_MEASURED:
                 continue
             try:
-                name = naming.channel("_".join(path))
                 known = exposed.get(key)
-                values.append(_value(name, leaf, known))
+                values.append(_value(key, leaf, known))
             except NotUnderstood as error:
                 rejected.append(f"{key[:80]}: {error}")
                 continue
             if known and known.settable and len(path) == 1:
-                command_topics[name] = self._command_topic(device, key, known)
+                command_topics[key] = self._command_topic(device, key, known)
         time = document.get("last_seen")
         model = self._models.get(device, "")
         return ParsedMessage(device, tuple(values), time, None, model, command_topics, rejected=tuple(rejected))
@@ -111,18 +109,18 @@ class Zigbee2Mqtt:
         return CommandTopic(topic, template=f"{{{quoted}:{{value}}}}", limits=known.limits)
 
 
-def _value(name: str, leaf: object, known: ExposedProperty | None) -> ChannelValue:
+def _value(key: str, leaf: object, known: ExposedProperty | None) -> ChannelValue:
     if known is None:
-        return ChannelValue(name, payloads.value(leaf))
+        return ChannelValue(key, payloads.value(leaf))
     if known.channel.kind == "state":
         if leaf is None:
-            return ChannelValue(name, None, known.channel)
+            return ChannelValue(key, None, known.channel)
         if leaf not in (known.on, known.off):
             raise NotUnderstood("neither its on nor its off")
-        return ChannelValue(name, leaf == known.on, known.channel)
+        return ChannelValue(key, leaf == known.on, known.channel)
     if known.channel.kind == "text":
-        return ChannelValue(name, payloads.short_text(leaf) if isinstance(leaf, str) else None, known.channel)
-    return ChannelValue(name, payloads.value(leaf), known.channel)
+        return ChannelValue(key, payloads.short_text(leaf) if isinstance(leaf, str) else None, known.channel)
+    return ChannelValue(key, payloads.value(leaf), known.channel)
 
 
 def _availability(payload: bytes) -> Availability:

@@ -17,6 +17,7 @@ _UNITS = {  # by the last word of a name, as sensors of all makers use it
     "illuminance": "lx",
     "lux": "lx",
     "co2": "ppm",
+    "eco2": "ppm",
     "rssi": "dBm",
     "linkquality": "",
 }

@@ -39,12 +39,13 @@ class CommandTopic(NamedTuple):
 
 
 class ChannelValue(NamedTuple):
-    """One value of a message: the name of its channel, the value (None: the device has none), the channel's description.
+    """One value of a message: what the device calls it, the value (None: the device has none), the channel's description.
 
-    `channel` is None where the family does not know it: then name and value decide.
+    `text` is a path with dots where values are nested; the channel is named after it. `channel` is None where the family
+    does not know it: then name and value decide.
     """
 
-    name: str
+    text: str
     value: Value | None
     channel: Channel | None = None
 
@@ -53,7 +54,7 @@ class ParsedMessage(NamedTuple):
     """What a message says of a device; `device` is its name as the maker's topics spell it.
 
     `time` is the device's own, a text or a number, as received. With `all_devices`, `availability` holds for all devices
-    of the source. `requests` are topics and payloads that make a newly found device report its state. `rejected` says
+    of the source. `command_topics` have the texts of values. `requests` are topics and payloads that make a newly found device report its state. `rejected` says
     which parts of the payload were not understood, and why.
     """
 

@@ -1,4 +1,4 @@
-"""A count that survives: two copies in a small file, written in turns, so that one is always whole."""
+"""A count on disk: two copies in a small file, written in turn, so that one is always intact."""
 
 import os
 import re
@@ -8,23 +8,22 @@ from typing import NamedTuple
 
 from heliograph import durable
 
-SLOT_BYTES = 4096  # each on a page and on sectors of its own: a torn write spoils one
+SLOT_BYTES = 4096  # each copy has a page and sectors of its own: a torn write damages one
 _SLOT = re.compile(rb"([0-9]{20} [0-9]{20}) ([0-9a-f]{8})\n")
 
 
-class Copy(NamedTuple):
-    """One copy: which writing it was, and the count."""
+class SavedCount(NamedTuple):
+    """One copy: the number of the write, and the count."""
 
-    turn: int
+    write: int
     pulses: int
 
 
 class CountFile:
-    """Keeps a count in a file.
+    """A count in a file.
 
-    What `save` was given survives the process; what `sync` has returned for survives a
-    power cut. `damaged` says that the file was there and no copy in it was whole: it is
-    kept under another name. Opening, saving and syncing raise OSError.
+    A saved count survives the process, a synced one a power cut. `damaged` means that the file held no intact copy;
+    it is kept with the suffix .damaged. Opening, saving and syncing raise OSError.
     """
 
     def __init__(self, path: Path, start: int = 0) -> None:
@@ -35,7 +34,7 @@ class CountFile:
         if self.damaged:
             path.replace(path.with_suffix(".damaged"))
         self.count = start if newest is None else newest.pulses
-        self._turn = 0 if newest is None else newest.turn
+        self._write = 0 if newest is None else newest.write
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._dirty = False
         if newest is None:
@@ -47,36 +46,36 @@ class CountFile:
 
     def save(self, count: int) -> None:
         """Write the count over the older copy."""
-        self._turn += 1
-        os.pwrite(self._file, slot(Copy(self._turn, count)), self._turn % 2 * SLOT_BYTES)
+        self._write += 1
+        os.pwrite(self._file, slot(SavedCount(self._write, count)), self._write % 2 * SLOT_BYTES)
         self.count = count
         self._dirty = True
 
     def sync(self) -> None:
-        """Have the disk keep what was saved."""
+        """Write the saved count to the disk."""
         if self._dirty:
             os.fdatasync(self._file)
             self._dirty = False
 
     def close(self) -> None:
-        """Keep everything, and close the file."""
+        """Sync, and close the file."""
         try:
             self.sync()
         finally:
             os.close(self._file)
 
 
-def slot(copy: Copy) -> bytes:
-    """Return a copy as it stands in the file."""
-    text = b"%020d %020d" % copy
+def slot(saved: SavedCount) -> bytes:
+    """Return the bytes of a copy in the file."""
+    text = b"%020d %020d" % saved
     return text + b" %08x\n" % zlib.crc32(text)
 
 
-def copies(content: bytes) -> list[Copy]:
-    """Return the whole copies in a file."""
-    found = []
+def copies(content: bytes) -> list[SavedCount]:
+    """Return the intact copies in the content of a file."""
+    intact = []
     for start in (0, SLOT_BYTES):
         match = _SLOT.match(content, start)
         if match and int(match[2], 16) == zlib.crc32(match[1]):
-            found.append(Copy(*map(int, match[1].split())))
-    return found
+            intact.append(SavedCount(*map(int, match[1].split())))
+    return intact

@@ -1,4 +1,4 @@
-"""GPIO lines: the only module that knows gpiod."""
+"""GPIO lines: the only module that imports gpiod."""
 
 import errno
 from datetime import timedelta
@@ -9,10 +9,10 @@ import gpiod
 from gpiod.line import Bias, Direction
 from gpiod.line import Edge as Edges
 
-from services.sensor_reader.options import Counter
+from services.sensor_reader.options import CounterOptions
 from services.sensor_reader.pulses.edges import Edge
 
-BUFFERED = 1024  # edges that the kernel keeps while nobody reads
+BUFFERED_EDGES = 1024  # that the kernel keeps until they are read
 _EDGES = {"rising": Edges.RISING, "falling": Edges.FALLING, "both": Edges.BOTH}
 _BIAS = {
     "as-is": Bias.AS_IS,
@@ -22,20 +22,20 @@ _BIAS = {
 }
 
 
-class Line(Protocol):
-    """A line whose edges are told; every method raises OSError when the line goes away."""
+class RequestedLine(Protocol):
+    """A line whose edges are reported; every method raises OSError once the line is unavailable."""
 
     def edges(self, seconds: float) -> list[Edge]:
-        """Wait at most so long for an edge; return those that came."""
+        """Wait at most `seconds` for an edge; return those that came."""
 
     def close(self) -> None:
-        """Let go of the line."""
+        """Release the line."""
 
 
 class GpioLine:
-    """A line of a GPIO chip, debounced by the kernel; raises OSError if it is not there or in use."""
+    """A line of a GPIO chip, debounced by the kernel; raises OSError if it does not exist or is in use."""
 
-    def __init__(self, counter: Counter, root: Path) -> None:
+    def __init__(self, counter: CounterOptions, root: Path) -> None:
         chip, line = locate(counter, root)
         settings = gpiod.LineSettings(
             direction=Direction.INPUT,
@@ -44,22 +44,22 @@ class GpioLine:
             debounce_period=timedelta(seconds=counter.debounce),
         )
         self._request = gpiod.request_lines(
-            str(chip), consumer="heliograph", config={line: settings}, event_buffer_size=BUFFERED
+            str(chip), consumer="heliograph", config={line: settings}, event_buffer_size=BUFFERED_EDGES
         )
 
     def edges(self, seconds: float) -> list[Edge]:
-        """Wait at most so long for an edge; return those that came."""
+        """Wait at most `seconds` for an edge; return those that came."""
         if not self._request.wait_edge_events(seconds):
             return []
         return [Edge(event.timestamp_ns, event.line_seqno) for event in self._request.read_edge_events()]
 
     def close(self) -> None:
-        """Let go of the line."""
+        """Release the line."""
         self._request.release()
 
 
-def locate(counter: Counter, root: Path) -> tuple[Path, int | str]:
-    """Return the chip with a counter's line, and the line on it; raise OSError if there is none.
+def locate(counter: CounterOptions, root: Path) -> tuple[Path, int | str]:
+    """Return the chip with the line of a counter, and the line on it; raise OSError if no chip has it.
 
     Without a chip, 17 is the line called GPIO17, as on the header of every Raspberry Pi:
     which chip has it differs between models and kernels.
@@ -67,7 +67,7 @@ def locate(counter: Counter, root: Path) -> tuple[Path, int | str]:
     if counter.chip:
         return root / "dev" / counter.chip.removeprefix("/dev/"), counter.line
     name = f"GPIO{counter.line}" if isinstance(counter.line, int) else counter.line
-    trouble = OSError(errno.ENODEV, f"no GPIO chip has a line {name}")
+    failure = OSError(errno.ENODEV, f"no GPIO chip has a line {name}")
     for path in sorted((root / "dev").glob("gpiochip*")):
         try:
             with gpiod.Chip(str(path)) as chip:
@@ -75,5 +75,5 @@ def locate(counter: Counter, root: Path) -> tuple[Path, int | str]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            trouble = error
-    raise trouble
+            failure = error
+    raise failure

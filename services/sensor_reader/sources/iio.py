@@ -10,12 +10,12 @@ from pathlib import Path
 
 from heliograph.messages import Channel, Value
 from services.sensor_reader import names
-from services.sensor_reader.sensor import Ask, Sensor
+from services.sensor_reader.sensor import ReadValues, Sensor
 from services.sensor_reader.sources import sysfs
-from services.sensor_reader.sources.quantities import PAUSE_SECONDS, Quantity, lane
+from services.sensor_reader.sources.quantities import RETRY_SECONDS, Quantity, bus
 
 FOLDER = "sys/bus/iio/devices"
-DHT_PAUSE_SECONDS = 2.0  # a DHT22 measures no more often (Aosong AM2302, 7.3)
+DHT_RETRY_SECONDS = 2.0  # a DHT22 does not measure more often (Aosong AM2302, 7.3)
 QUANTITIES = {
     "temp": Quantity("temperature", Decimal("0.001"), "°C"),
     "humidityrelative": Quantity("humidity", Decimal("0.001"), "%"),
@@ -30,23 +30,23 @@ QUANTITIES = {
     "uvindex": Quantity("uv_index"),
     "concentration": Quantity("concentration", Decimal(1), "%"),
     "massconcentration": Quantity("mass_concentration", Decimal(1), "µg/m³"),
-    "resistance": Quantity("resistance", shown="Ω"),
-    "capacitance": Quantity("capacitance", shown="nF"),
-    "distance": Quantity("distance", shown="m"),
+    "resistance": Quantity("resistance", label_unit="Ω"),
+    "capacitance": Quantity("capacitance", label_unit="nF"),
+    "distance": Quantity("distance", label_unit="m"),
     "proximity": Quantity("proximity"),
     "ph": Quantity("ph"),
-    "electricalconductivity": Quantity("conductivity", shown="S/m"),
+    "electricalconductivity": Quantity("conductivity", label_unit="S/m"),
     "velocity": Quantity("velocity", Decimal(1), "m/s"),
-    "accel": Quantity("acceleration", shown="m/s²"),
-    "gravity": Quantity("gravity", shown="m/s²"),
-    "anglvel": Quantity("angular_velocity", shown="rad/s"),
-    "angl": Quantity("angle", shown="rad"),
-    "incli": Quantity("inclination", shown="°"),
-    "magn": Quantity("magnetic_field", shown="G"),
+    "accel": Quantity("acceleration", label_unit="m/s²"),
+    "gravity": Quantity("gravity", label_unit="m/s²"),
+    "anglvel": Quantity("angular_velocity", label_unit="rad/s"),
+    "angl": Quantity("angle", label_unit="rad"),
+    "incli": Quantity("inclination", label_unit="°"),
+    "magn": Quantity("magnetic_field", label_unit="G"),
     "steps": Quantity("steps", kind="counter"),
     "count": Quantity("count"),
 }
-CO2 = Quantity("co2", Decimal(10000), "ppm")  # the kernel's is percent
+CO2 = Quantity("co2", Decimal(10000), "ppm")  # the kernel has it in percent
 _TYPES = "|".join(sorted(QUANTITIES, key=len, reverse=True))
 _FILE = re.compile(
     rf"(?P<base>in_(?P<type>{_TYPES})(?P<index>[0-9]*)(?P<other>-(?:{_TYPES})[0-9]+)?(?:_(?P<modifier>[a-z0-9_.]+))?)"
@@ -55,40 +55,40 @@ _FILE = re.compile(
 
 
 def discover(root: Path) -> Iterator[Sensor]:
-    """Yield the sensors of the IIO subsystem below a root folder; one that cannot be looked at is left out."""
+    """Yield the sensors of the IIO subsystem below a root folder; devices without readable channels are left out."""
     for folder in sysfs.entries(root / FOLDER, "iio:device*"):
         channels: dict[str, Channel] = {}
-        asks: list[Ask] = []
+        reads: list[ReadValues] = []
         for match in _files(folder):
-            name, channel, ask = _channel(folder, match)
+            name, channel, read = _channel(folder, match)
             if name not in channels:
                 channels[name] = channel
-                asks.append(ask)
+                reads.append(read)
         if not channels:
             continue
         product = sysfs.word(folder / "name")
-        place = folder.resolve()
-        where = "" if place.parent.name == "devices" else place.parent.name
+        device = folder.resolve()
+        where = "" if device.parent.name == "devices" else device.parent.name
         name = names.device(product, where)
         yield Sensor(
             name,
             product or "IIO sensor",
             str(folder),
-            lane(place, name),
+            bus(device, name),
             channels,
-            tuple(asks),
-            DHT_PAUSE_SECONDS if "dht" in product else PAUSE_SECONDS,
+            tuple(reads),
+            DHT_RETRY_SECONDS if "dht" in product else RETRY_SECONDS,
         )
 
 
 def _files(folder: Path) -> list[re.Match[str]]:
-    """Return the files that hold values, the driver's own arithmetic before ours."""
-    found = [match for path in sysfs.entries(folder, "in_*") if (match := _FILE.fullmatch(path.name))]
-    processed = {match["base"] for match in found if match["form"] == "input"}
-    return [match for match in found if match["form"] == "input" or match["base"] not in processed]
+    """Return the files with values; a value that the driver has scaled is preferred to the raw one."""
+    matches = [match for path in sysfs.entries(folder, "in_*") if (match := _FILE.fullmatch(path.name))]
+    processed = {match["base"] for match in matches if match["form"] == "input"}
+    return [match for match in matches if match["form"] == "input" or match["base"] not in processed]
 
 
-def _channel(folder: Path, match: re.Match[str]) -> tuple[str, Channel, Ask]:
+def _channel(folder: Path, match: re.Match[str]) -> tuple[str, Channel, ReadValues]:
     quantity = QUANTITIES[match["type"]]
     name = quantity.name + match["index"]
     if match["type"] == "concentration" and match["modifier"] == "co2":
@@ -104,10 +104,10 @@ def _channel(folder: Path, match: re.Match[str]) -> tuple[str, Channel, Ask]:
     scale = offset = None
     if match["form"] == "raw":
         scale, offset = _shared(folder, match, "scale"), _shared(folder, match, "offset")
-        if scale is None:  # what the converter counts, in no unit
+        if scale is None:  # the count of the converter has no unit
             quantity = Quantity(quantity.name)
 
-    def ask() -> dict[str, Value]:
+    def read() -> dict[str, Value]:
         value = sysfs.number(path)
         if offset is not None:
             value += sysfs.number(offset)
@@ -115,10 +115,10 @@ def _channel(folder: Path, match: re.Match[str]) -> tuple[str, Channel, Ask]:
             value *= sysfs.number(scale)
         return {name: float(value * quantity.factor)}
 
-    return name, quantity.channel(label), ask
+    return name, quantity.channel(label), read
 
 
-def _shared(folder: Path, match: re.Match[str], what: str) -> Path | None:
+def _shared(folder: Path, match: re.Match[str], attribute: str) -> Path | None:
     """Return the file with the scale or offset of a channel: its own, or that of all channels of its type."""
     kind = f"in_{match['type']}"
     bases = [match["base"]]
@@ -127,7 +127,7 @@ def _shared(folder: Path, match: re.Match[str], what: str) -> Path | None:
     if match["other"]:
         bases.append(f"{kind}-{match['type']}")
     for base in (*bases, kind, "in"):
-        path = folder / f"{base}_{what}"
+        path = folder / f"{base}_{attribute}"
         if path.exists():
             return path
     return None

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from heliograph.messages import Channel, Value
 from services.sensor_reader import names
-from services.sensor_reader.errors import Disturbed, Gone, NotAValue
+from services.sensor_reader.errors import InvalidValue, ReadFailed, SensorRemoved
 from services.sensor_reader.sensor import Sensor
 from services.sensor_reader.sources import sysfs
 
 FOLDER = "sys/bus/w1/devices"
 PRODUCTS = {"10": "DS18S20", "22": "DS1822", "28": "DS18B20", "3b": "DS1825", "42": "DS28EA00"}
-LOWEST, HIGHEST = Decimal(-55), Decimal(125)  # DS18B20 data sheet
-POWER_ON = Decimal(85)  # what the register holds until the first conversion is done
-NEAR = Decimal(10)
+MIN_CELSIUS, MAX_CELSIUS = Decimal(-55), Decimal(125)  # DS18B20 data sheet
+POWER_ON = Decimal(85)  # in the register until the first conversion is done
+NEAR = Decimal(10)  # °C
 RESERVED_AT_POWER_ON = 0x0C  # byte 6 of a DS18B20 before its first conversion; 0x10 after one that gave 85
 _ID = re.compile(r"([0-9a-f]{2})-([0-9a-f]{12})")
 _SLAVE = re.compile(r"((?:[0-9a-f]{2} ){9}): crc=([0-9a-f]{2}) (YES|NO)[^\n]*\n(?:[0-9a-f]{2} ){9}t=(-?[0-9]{1,6})\n")
@@ -41,23 +41,23 @@ def discover(root: Path) -> Iterator[Sensor]:
 
 
 class Thermometer:
-    """Asks one thermometer, and does not believe the 85 °C that it shows before it has measured."""
+    """Reads one thermometer, and rejects the 85 °C that it shows before it has measured."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._last: Decimal | None = None
-        self._reserved_is_fixed = False  # as in copies, where the byte tells nothing
+        self._reserved_is_fixed = False  # as in clones, where the byte has no meaning
 
     def __call__(self) -> dict[str, Value]:
         """Return the temperature in °C; raises what errors.py lists."""
         try:
-            said = sysfs.text(self._folder / "w1_slave")
-        except Gone:
+            content = sysfs.text(self._folder / "w1_slave")
+        except SensorRemoved:
             celsius, scratchpad = sysfs.number(self._folder / "temperature") / 1000, b""
         else:
-            celsius, scratchpad = slave(said)
-        if not LOWEST <= celsius <= HIGHEST:
-            raise NotAValue("no temperature that the sensor can have", str(celsius))
+            celsius, scratchpad = slave(content)
+        if not MIN_CELSIUS <= celsius <= MAX_CELSIUS:
+            raise InvalidValue("outside the range of the sensor", str(celsius))
         if celsius == POWER_ON:
             self._check_power_on(scratchpad)
         elif scratchpad and scratchpad[6] == RESERVED_AT_POWER_ON:
@@ -68,28 +68,28 @@ class Thermometer:
     def _check_power_on(self, scratchpad: bytes) -> None:
         reset = scratchpad[6:7] == bytes([RESERVED_AT_POWER_ON]) and not self._reserved_is_fixed
         if reset or self._last is None or abs(self._last - POWER_ON) > NEAR:
-            raise NotAValue("85 °C, as after power-on: it has not measured", scratchpad.hex(" ") or "85000")
+            raise InvalidValue("85 °C, as after power-on: it has not measured", scratchpad.hex(" ") or "85000")
 
 
-def slave(said: str) -> tuple[Decimal, bytes]:
-    """Return the temperature in °C and the nine bytes that a w1_slave file holds.
+def slave(content: str) -> tuple[Decimal, bytes]:
+    """Return the temperature in °C and the nine bytes in the content of a w1_slave file.
 
-    Raises Disturbed if the checksum is wrong or a line is missing, and if a shorted
+    Raises ReadFailed if the checksum is wrong or a line is missing, and if a shorted
     bus reads as zeros, whose checksum is right.
     """
-    match = _SLAVE.fullmatch(said)
+    match = _SLAVE.fullmatch(content)
     if not match:
-        raise Disturbed("w1_slave: not as the kernel writes it", said[:80])
+        raise ReadFailed("w1_slave: unknown format", content[:80])
     scratchpad = bytes.fromhex(match[1])
     if match[3] == "NO" or checksum(scratchpad):
-        raise Disturbed("wrong checksum", scratchpad.hex(" "))
+        raise ReadFailed("wrong checksum", scratchpad.hex(" "))
     if not any(scratchpad):
-        raise Disturbed("only zeros: the bus is shorted", scratchpad.hex(" "))
+        raise ReadFailed("only zeros: short circuit on the bus", scratchpad.hex(" "))
     return Decimal(match[4]) / 1000, scratchpad
 
 
 def checksum(content: bytes) -> int:
-    """Return the CRC of Maxim's application note 27 (x⁸ + x⁵ + x⁴ + 1): 0 over bytes that end with theirs."""
+    """Return the CRC of Maxim's application note 27 (x⁸ + x⁵ + x⁴ + 1): 0 for bytes that end with their own."""
     crc = 0
     for byte in content:
         crc ^= byte

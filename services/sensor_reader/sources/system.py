@@ -1,12 +1,12 @@
-"""The machine's own health, as a sensor: heat, supply, memory, disk, load, and what is written to its card."""
+"""The health of the machine as a sensor: temperature, supply, memory, disk, load, and writes to its disk."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from heliograph.messages import Channel, Value
-from services.sensor_reader.errors import Disturbed, NotAValue
-from services.sensor_reader.sensor import Ask, Sensor
+from services.sensor_reader.errors import InvalidValue, ReadFailed
+from services.sensor_reader.sensor import ReadValues, Sensor
 from services.sensor_reader.sources import disk_writes, sysfs, throttling
 
 NAME = "system"
@@ -17,7 +17,7 @@ MEMORY = {
     "swap_used": Channel("%"),
 }
 DISK = {"disk_used": Channel("%"), "disk_free": Channel("MB")}
-LOAD = {"load": Channel(label="processes that run or wait, last minute")}
+LOAD = {"load": Channel(label="load average of the last minute")}
 UPTIME = {"uptime": Channel("s")}
 WRITES = {
     "written": Channel("MB", "counter", "written to the disk with the data"),
@@ -26,19 +26,19 @@ WRITES = {
 
 
 def discover(root: Path, data: Path) -> Iterator[Sensor]:
-    """Yield the machine as a sensor; `data` is the folder whose disk is watched."""
+    """Yield the machine as a sensor; `data` is a folder on the disk to watch."""
     proc = root / "proc"
     channels: dict[str, Channel] = {}
-    asks: list[Ask] = []
+    reads: list[ReadValues] = []
 
-    def add(what: dict[str, Channel], ask: Ask) -> None:
-        channels.update(what)
-        asks.append(ask)
+    def add(more: dict[str, Channel], read: ReadValues) -> None:
+        channels.update(more)
+        reads.append(read)
 
     zone = _zone(root)
     if zone:
         add({"temperature": Channel("°C")}, lambda: {"temperature": float(sysfs.number(zone) / 1000)})
-    if firmware := throttling.found(root):
+    if firmware := throttling.source(root):
         add(*firmware)
     if (proc / "meminfo").exists():
         add(MEMORY, lambda: memory(sysfs.text(proc / "meminfo")))
@@ -49,31 +49,31 @@ def discover(root: Path, data: Path) -> Iterator[Sensor]:
     add(DISK, lambda: disk(data))
     stat = disk_writes.disk(root, data)
     if stat and (proc / "uptime").exists():
-        daily = disk_writes.Daily()
+        daily = disk_writes.DailyWrites()
         add(WRITES, lambda: _writes(daily, _first(proc / "uptime"), stat))
     model = _model(root)
-    yield Sensor(NAME, model, str(root), NAME, channels, tuple(asks))
+    yield Sensor(NAME, model, str(root), NAME, channels, tuple(reads))
 
 
 def _model(root: Path) -> str:
-    """Return what the machine calls itself: the device tree ends its text with a zero byte."""
+    """Return the model of the machine; the text in the device tree ends with a zero byte."""
     try:
-        said = (root / "proc/device-tree/model").read_bytes()[:80]
+        content = (root / "proc/device-tree/model").read_bytes()[:80]
     except OSError:
-        said = b""
-    return said.rstrip(b"\0\n").decode("ascii", "replace") or "this machine"
+        content = b""
+    return content.rstrip(b"\0\n").decode("ascii", "replace") or "this machine"
 
 
-def memory(said: str) -> dict[str, Value]:
-    """Return what /proc/meminfo says, in percent and megabytes; raise NotAValue if something is missing."""
+def memory(content: str) -> dict[str, Value]:
+    """Return the values in /proc/meminfo, in percent and megabytes; raise InvalidValue if one is missing."""
     kilobytes = {}
-    for line in said.splitlines():
+    for line in content.splitlines():
         name, _, rest = line.partition(":")
         if name in ("MemTotal", "MemAvailable", "SwapTotal", "SwapFree"):
             kilobytes[name] = float(sysfs.decimal(rest.removesuffix("kB"), f"meminfo {name}"))
     total, available = kilobytes.get("MemTotal", 0.0), kilobytes.get("MemAvailable", -1.0)
     if not 0 <= available <= total or not total:
-        raise NotAValue("meminfo: no MemTotal and MemAvailable", said[:80])
+        raise InvalidValue("meminfo: no MemTotal and MemAvailable", content[:80])
     swap = kilobytes.get("SwapTotal", 0.0)
     return {
         "memory_used": round(100 * (1 - available / total), 1),
@@ -83,16 +83,16 @@ def memory(said: str) -> dict[str, Value]:
 
 
 def disk(folder: Path) -> dict[str, Value]:
-    """Return how full a folder's disk is, as `df` counts it; raise Disturbed if it cannot be asked."""
+    """Return how full the disk of a folder is, as `df` counts; raise ReadFailed if it cannot be read."""
     try:
-        found = os.statvfs(folder)
+        stat = os.statvfs(folder)
     except OSError as error:
-        raise Disturbed(f"{folder}: {error.strerror}") from None
-    used = found.f_blocks - found.f_bfree
-    usable = used + found.f_bavail
+        raise ReadFailed(f"{folder}: {error.strerror}") from None
+    used = stat.f_blocks - stat.f_bfree
+    usable = used + stat.f_bavail
     if not usable:
-        raise Disturbed(f"{folder}: its disk has no size")
-    free = found.f_bavail * found.f_frsize / disk_writes.MEGABYTE
+        raise ReadFailed(f"{folder}: its disk has no size")
+    free = stat.f_bavail * stat.f_frsize / disk_writes.MEGABYTE
     return {"disk_used": round(100 * used / usable, 1), "disk_free": round(free, 1)}
 
 
@@ -113,7 +113,7 @@ def _first(path: Path) -> float:
     return float(sysfs.decimal(fields[0] if fields else "", path.name))
 
 
-def _writes(daily: disk_writes.Daily, uptime: float, stat: Path) -> dict[str, Value]:
+def _writes(daily: disk_writes.DailyWrites, uptime: float, stat: Path) -> dict[str, Value]:
     total = disk_writes.written(sysfs.text(stat))
     values: dict[str, Value] = {"written": round(total / disk_writes.MEGABYTE, 1)}
     per_day = daily.per_day(uptime, total)

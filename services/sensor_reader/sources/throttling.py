@@ -1,4 +1,4 @@
-"""What the firmware of a Raspberry Pi says about its supply and its heat.
+"""The flags of a Raspberry Pi's firmware: under-voltage, throttling, temperature limit.
 
 Bits as `vcgencmd get_throttled` documents them: 0 to 3 now, 16 to 19 since the start.
 """
@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from heliograph.messages import Channel, Value
-from services.sensor_reader.errors import Disturbed, NotAValue
-from services.sensor_reader.sensor import Ask
+from services.sensor_reader.errors import InvalidValue, ReadFailed
+from services.sensor_reader.sensor import ReadValues
 from services.sensor_reader.sources import sysfs
 
 FILES = "sys/devices/platform/soc*/soc*firmware/get_throttled"
-FIRMWARE = "dev/vcio"  # vcgencmd asks through it
+FIRMWARE = "dev/vcio"  # the device that vcgencmd needs
 BITS = {
     "under_voltage": 0,
     "frequency_capped": 1,
@@ -32,17 +32,17 @@ COMMAND_SECONDS = 5.0
 _FLAGS = re.compile(r"(?:throttled=)?(?:0x)?([0-9a-f]{1,8})\s*")
 
 
-def flags(said: str) -> dict[str, Value]:
-    """Return every flag in an answer such as `throttled=0x50005` or `50005`; raise NotAValue if it is none."""
-    match = _FLAGS.fullmatch(said.lower())
+def flags(content: str) -> dict[str, Value]:
+    """Return every flag in a text such as `throttled=0x50005` or `50005`; raise InvalidValue for any other text."""
+    match = _FLAGS.fullmatch(content.lower())
     if not match:
-        raise NotAValue("get_throttled: not a hexadecimal number", said[:80])
+        raise InvalidValue("get_throttled: not a hexadecimal number", content[:80])
     word = int(match[1], 16)
     return {name: bool(word >> bit & 1) for name, bit in BITS.items()}
 
 
-def found(root: Path) -> tuple[dict[str, Channel], Ask] | None:
-    """Return the channels and how to ask for them, None on a machine that has no such firmware.
+def source(root: Path) -> tuple[dict[str, Channel], ReadValues] | None:
+    """Return the channels and the function that reads them, None on a machine without such a firmware.
 
     The attribute first, then vcgencmd, then the alarm of the driver raspberrypi-hwmon.
     """
@@ -72,7 +72,7 @@ def _from_command(command: str) -> dict[str, Value]:
             [command, "get_throttled"], capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
-        raise Disturbed(f"vcgencmd: {error}") from None
+        raise ReadFailed(f"vcgencmd: {error}") from None
     if done.returncode:
-        raise Disturbed("vcgencmd failed", (done.stdout + done.stderr)[:80] or str(done.returncode))
+        raise ReadFailed("vcgencmd failed", (done.stdout + done.stderr)[:80] or str(done.returncode))
     return flags(done.stdout)

@@ -1,4 +1,4 @@
-"""What Home Assistant accepts together: device classes, units and state classes.
+"""Which units and state classes Home Assistant accepts with each device class.
 
 As in components/sensor/const.py of Core 2026.11: DEVICE_CLASS_UNITS, DEVICE_CLASS_STATE_CLASSES,
 STATE_CLASS_UNITS. Units with a micro sign are spelled with U+03BC there.
@@ -9,24 +9,24 @@ from typing import Literal, NamedTuple
 StateClass = Literal["measurement", "measurement_angle", "total_increasing"]
 
 
-class Rule(NamedTuple):
-    """Which units and state classes a device class takes; the unit "" is none."""
+class DeviceClassRule(NamedTuple):
+    """The units and state classes that a device class accepts; "" is no unit."""
 
     units: frozenset[str]
     states: frozenset[str]
 
 
-def _rule(units: str, *states: StateClass, unitless: bool = False) -> Rule:
-    return Rule(frozenset([*units.split(), *([""] if unitless else [])]), frozenset(states))
+def _rule(units: str, *states: StateClass, unitless: bool = False) -> DeviceClassRule:
+    return DeviceClassRule(frozenset([*units.split(), *([""] if unitless else [])]), frozenset(states))
 
 
-NOTHING = Rule(frozenset(), frozenset())
+NO_RULE = DeviceClassRule(frozenset(), frozenset())
 _PRESSURES = "mPa Pa hPa kPa bar cbar mbar mmHg inHg inH₂O psi atm"
 _ENERGIES = "J kJ MJ GJ mWh Wh kWh MWh GWh TWh cal kcal Mcal Gcal thm"
 _SPEEDS = "Beaufort ft/s in/s m/min m/s km/h kn mph mm/s"
 _FLUXES = "in/d in/h mm/d mm/h"
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, DeviceClassRule] = {
     "apparent_power": _rule("mVA VA kVA", "measurement"),
     "aqi": _rule("", "measurement", unitless=True),
     "atmospheric_pressure": _rule(_PRESSURES, "measurement"),
@@ -80,12 +80,12 @@ RULES: dict[str, Rule] = {
 
 
 def spelled(unit: str) -> str:
-    """Return a unit of ours as Home Assistant writes it."""
+    """Return one of our units in the spelling of Home Assistant."""
     return unit.replace("\u00b5", "\u03bc")
 
 
-def takes(device_class: str, unit: str, state_class: str) -> bool:
-    """Whether Home Assistant takes a sensor of this class; "" stands for no class, unit or state class."""
+def accepts(device_class: str, unit: str, state_class: str) -> bool:
+    """Whether Home Assistant accepts a sensor with this class; "" stands for no class, unit or state class."""
     if state_class == "measurement_angle" and unit != "°":
         return False
     if not device_class:

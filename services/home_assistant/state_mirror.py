@@ -1,8 +1,8 @@
-"""The newest values of devices that speak irregularly, retained.
+"""The newest values of devices that publish irregularly, retained.
 
-`state` is not retained, and Home Assistant forgets what sensors without an expiry said when it
-starts again: a door, a plug, a gas meter that speaks once an hour would be unknown until they speak.
-Devices with an interval do without: they speak soon.
+`state` is not retained, and Home Assistant forgets the values of sensors without an expiry when it
+restarts: a door, a plug, a gas meter that publishes once an hour would be unknown until its next message.
+Devices with an interval need no mirror: their next message comes soon.
 """
 
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from heliograph.messages import Reading, decode, encode
 Publish = Callable[[str, bytes], object]
 
 
-class Mirror:
-    """Puts together what devices say, and repeats it on topics of ours. Not thread-safe."""
+class StateMirror:
+    """Merges the readings of each device, and publishes them on topics of ours. Not thread-safe."""
 
     def __init__(self, publish: Publish) -> None:
         self._publish = publish
         self._newest: dict[str, Reading] = {}
 
-    def repeat(self, topic: str, reading: Reading) -> None:
-        """Publish a reading with the values that it does not have, as they were."""
+    def update(self, topic: str, reading: Reading) -> None:
+        """Publish a reading together with the last values of the channels that it does not have."""
         before = self._newest.get(topic)
         if before is None:
             merged = reading
@@ -32,8 +32,8 @@ class Mirror:
         self._newest[topic] = merged
         self._publish(topic, encode(merged))
 
-    def remember(self, topic: str, payload: bytes) -> None:
-        """Take up what an earlier life of this service has left with the broker."""
+    def restore(self, topic: str, payload: bytes) -> None:
+        """Continue from what this service published before its restart, as the broker has retained it."""
         if topic in self._newest:
             return
         try:

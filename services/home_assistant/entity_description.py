@@ -1,21 +1,21 @@
-"""What a channel is for Home Assistant: its classes, from unit, kind and name."""
+"""Device class, state class and precision of a channel in Home Assistant, from its unit, kind and name."""
 
 from typing import NamedTuple
 
 from heliograph import units
 from heliograph.messages import Channel
-from services.home_assistant import classes
+from services.home_assistant import device_classes
 
 
-class Meaning(NamedTuple):
-    """What a sensor is; "" and None: nothing. `refused` is the device class that Home Assistant would not have taken."""
+class EntityDescription(NamedTuple):
+    """A sensor as Home Assistant describes it; "" and None: not set. `rejected_class` is a device class that Home Assistant refuses here."""
 
     unit: str
     device_class: str
     state_class: str
     precision: int | None
     diagnostic: bool
-    refused: str = ""
+    rejected_class: str = ""
 
 
 DIAGNOSTIC = frozenset({"rssi", "lqi", "snr", "linkquality", "signal", "uptime", "missed", "throttled", "undervoltage"})
@@ -25,7 +25,7 @@ _PRECISIONS = {
     "hPa": 1, "%": 1, "lx": 0, "W/m²": 0, "dBm": 0, "dB": 0, "ppm": 0, "μg/m³": 0,
 }  # fmt: skip
 
-# Where a unit alone does not tell the class: the first of these whose words are all in the name, "" is any name.
+# Units that do not determine the class alone: the first of these whose words are all in the name counts.
 _BY_NAME: dict[str, tuple[tuple[str, str], ...]] = {
     "": (("power factor", "power_factor"), ("pf", "power_factor"), ("aqi", "aqi"), ("ph", "ph")),
     "%": (
@@ -75,8 +75,8 @@ _BY_NAME: dict[str, tuple[tuple[str, str], ...]] = {
 }  # fmt: skip
 _BY_NAME["ppb"] = tuple(item for item in _BY_NAME["ppm"] if item[1] != "carbon_dioxide")
 _RAIN = ("rain", "rainfall", "precipitation")
-# What a unit measures if the name does not say that it is the weather.
-_PLAINER = {"precipitation": "distance", "precipitation_intensity": "speed", "wind_speed": "speed"}
+# What a unit measures unless the name says that it is the weather.
+_NOT_WEATHER = {"precipitation": "distance", "precipitation_intensity": "speed", "wind_speed": "speed"}
 _BY_CLASS: dict[str, tuple[tuple[str, str], ...]] = {
     "pressure": tuple(
         (word, "atmospheric_pressure") for word in ("air", "atmospheric", "barometric", "barometer", "sea")
@@ -91,33 +91,33 @@ _BY_CLASS: dict[str, tuple[tuple[str, str], ...]] = {
 }
 
 
-def meaning(name: str, channel: Channel) -> Meaning:
-    """Return what a channel of numbers is; never what Home Assistant would refuse."""
-    unit = classes.spelled(channel.unit)
+def describe(name: str, channel: Channel) -> EntityDescription:
+    """Return the description of a channel of numbers, with nothing in it that Home Assistant would refuse."""
+    unit = device_classes.spelled(channel.unit)
     words = f" {name.replace('_', ' ')} "
     gauge = channel.kind != "counter"
-    wanted = _device_class(unit, words, gauge)
-    state = "measurement" if gauge else "total_increasing"
+    device_class = _device_class(unit, words, gauge)
+    state_class = "measurement" if gauge else "total_increasing"
     if gauge and unit == "°" and not _ANGLES.isdisjoint(words.split()):
-        state = "measurement_angle"
-    if classes.takes(wanted, unit, state):
-        refused = ""
-    elif gauge and classes.takes(wanted, unit, ""):
-        state, refused = "", ""  # an energy that may fall: shown, without statistics
+        state_class = "measurement_angle"
+    if device_classes.accepts(device_class, unit, state_class):
+        rejected = ""
+    elif gauge and device_classes.accepts(device_class, unit, ""):
+        state_class, rejected = "", ""  # an energy that may fall: shown, without statistics
     else:
-        wanted, refused = "", wanted
-    diagnostic = wanted == "signal_strength" or not DIAGNOSTIC.isdisjoint(words.split())
-    return Meaning(unit, wanted, state, _PRECISIONS.get(unit), diagnostic, refused)
+        device_class, rejected = "", device_class
+    diagnostic = device_class == "signal_strength" or not DIAGNOSTIC.isdisjoint(words.split())
+    return EntityDescription(unit, device_class, state_class, _PRECISIONS.get(unit), diagnostic, rejected)
 
 
 def _device_class(unit: str, words: str, gauge: bool) -> str:
     if unit in _BY_NAME:
-        return next((found for said, found in _BY_NAME[unit] if f" {said} " in words), "")
-    found = units.DEVICE_CLASSES.get(unit.replace("\u03bc", "\u00b5"), "")
-    found = _PLAINER.get(found, found)
-    if found == "volume" and gauge:
+        return next((measured for phrase, measured in _BY_NAME[unit] if f" {phrase} " in words), "")
+    measured = units.DEVICE_CLASSES.get(unit.replace("\u03bc", "\u00b5"), "")
+    measured = _NOT_WEATHER.get(measured, measured)
+    if measured == "volume" and gauge:
         return "volume_storage"
-    if found == "energy" and gauge and any(f" {word} " in words for word in ("stored", "storage", "remaining")):
+    if measured == "energy" and gauge and any(f" {word} " in words for word in ("stored", "storage", "remaining")):
         return "energy_storage"
-    other = next((other for word, other in _BY_CLASS.get(found, ()) if f" {word} " in words), found)
-    return other if unit in classes.RULES.get(other, classes.NOTHING).units else found
+    named = next((named for word, named in _BY_CLASS.get(measured, ()) if f" {word} " in words), measured)
+    return named if unit in device_classes.RULES.get(named, device_classes.NO_RULE).units else measured

@@ -1,4 +1,4 @@
-"""Stand-ins for a service and its producer, which remember what they are told."""
+"""A stub for a service and its producer that records what is published."""
 
 import threading
 from collections import Counter
@@ -17,8 +17,8 @@ class Clock:
         return 1_795_000_000.0
 
 
-class Desk:
-    """Both of them."""
+class ServiceStub:
+    """Service and producer in one."""
 
     def __init__(self, data: Path) -> None:
         self.name = "sensor_reader"
@@ -26,7 +26,7 @@ class Desk:
         self.clock = Clock()
         self.counters: Counter[str] = Counter()
         self.facts: dict[str, Any] = {}
-        self.bad: list[tuple[str, str, str]] = []
+        self.invalid: list[tuple[str, str, str]] = []
         self.infos: dict[str, Info] = {}
         self.states: dict[str, list[str]] = {}
         self.readings: list[tuple[str, dict[str, Any]]] = []
@@ -48,7 +48,7 @@ class Desk:
         self.facts[name] = value
 
     def set_aside(self, why: str, what: str, where: str = "") -> None:
-        self.bad.append((why, what, where))
+        self.invalid.append((why, what, where))
 
     def declare(self, device: str, info: Info) -> None:
         self.infos[device] = info
