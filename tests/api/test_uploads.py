@@ -340,7 +340,7 @@ def test_only_so_many_tests_wait_at_once_and_the_rest_goes_on(
     tester = threading.Thread(target=lambda: answered.append(site.send("POST", path).status_code))
     tester.start()
     eventually(lambda: "test" in site.commands())
-    assert "asked too much" in site.detail(503, "POST", path)
+    assert "too many commands" in site.detail(503, "POST", path)
     assert site.send("GET", "/uploads").status_code == 200
     site.may_answer.set()
     tester.join()
