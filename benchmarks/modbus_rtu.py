@@ -14,12 +14,12 @@ from pathlib import Path
 from benchmarks.processes import Measured, free_port
 from scripts import tools
 from services.modbus_poller import models
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.readings import Meter
 from simulator.registers import Registers
 from simulator.sdm120 import sdm120, sdm630
 from simulator.serial_line import SerialLine
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 from simulator.tracer import tracer
 
 WARM_UP_SECONDS = 4.0
@@ -42,20 +42,20 @@ def wire_seconds(count: int, function: int, baud: int, pause: float) -> float:
     return (8 + PAUSE_CHARACTERS + answer) * character + max(pause, PAUSE_CHARACTERS * character)
 
 
-def kinds() -> dict[str, list[Device]]:
+def kinds() -> dict[str, list[SimulatedDevice]]:
     """Return the devices of each line, by the model that reads them."""
     largest = Registers()
     largest.inputs.update(dict.fromkeys(range(125), 1))
-    reading = Site(Plan(), 1_782_000_000.0).controller()
+    reading = Site(SitePlan(), 1_782_000_000.0).controller()
     return {
         "eastron_sdm120": [sdm120(f"m{n}", lambda: METER, unit=n) for n in (1, 2, 3)],
         "eastron_sdm630": [sdm630(f"m{n}", lambda: METER, unit=n) for n in (1, 2, 3)],
         "epever_tracer": [tracer("t", lambda: reading)],
-        "largest": [Device("largest", largest)],
+        "largest": [SimulatedDevice("largest", largest)],
     }
 
 
-def run(model: str, devices: list[Device], baud: int, seconds: float) -> tuple[float, float]:
+def run(model: str, devices: list[SimulatedDevice], baud: int, seconds: float) -> tuple[float, float]:
     """Return which part of the time the line was busy, and registers per second."""
     with tempfile.TemporaryDirectory() as name, Wire(dict(enumerate(devices, 1)), baud=baud) as line:
         folder = Path(name)

@@ -25,7 +25,7 @@ document = "ten float32 values in one request"
 """
 
 
-class Outcome:
+class Measurement:
     """What one run brought: CPU seconds per second, memory in MB, seconds from poll to poll."""
 
     def __init__(self, cpu: float, rss: float, gaps: list[float], missed: int) -> None:
@@ -35,7 +35,7 @@ class Outcome:
         self.missed = missed
 
 
-def run(count: int, seconds: float, interval: float) -> Outcome:
+def run(count: int, seconds: float, interval: float) -> Measurement:
     """Poll `count` devices for some seconds after the start is over."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -75,7 +75,7 @@ def run(count: int, seconds: float, interval: float) -> Outcome:
         gaps = [later - sooner for of in times for sooner, later in itertools.pairwise(of)]
         expected = int((ended - begun) / interval)
         missed = sum(max(0, expected - len(of)) for of in times)
-        return Outcome(used / (ended - begun), rss, sorted(gaps), missed)
+        return Measurement(used / (ended - begun), rss, sorted(gaps), missed)
 
 
 def main() -> None:

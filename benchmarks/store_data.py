@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from heliograph.frame_writer import FRAME_READINGS
 from heliograph.messages import Block, Channel, Frame, Info
-from heliograph.producer import FRAME_READINGS
 
 NODE = "bench"
 EPOCH = "00000000benchmark"

@@ -94,7 +94,7 @@ def library(name: str) -> object:
     return importlib.import_module(name)
 
 
-class Server(Measured):
+class RivalServer(Measured):
     """A server and its children."""
 
     @property

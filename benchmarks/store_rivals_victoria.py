@@ -9,7 +9,7 @@ import httpx
 from benchmarks.processes import free_port, wait_for
 from benchmarks.store_data import Day
 from benchmarks.store_demands import tree_bytes
-from benchmarks.store_rivals import Server
+from benchmarks.store_rivals import RivalServer
 from benchmarks.store_rivals_influx import LINES, lines
 from scripts import tools
 
@@ -21,7 +21,7 @@ class Victoria:
         self.name = "VictoriaMetrics"
         self._folder = folder
         address = f"127.0.0.1:{free_port()}"
-        self._server = Server(
+        self._server = RivalServer(
             "victoria-metrics",
             tools.find("victoria-metrics"),
             f"-storageDataPath={folder / 'data'}",

@@ -30,7 +30,7 @@ START_SECONDS = 60.0
 LOOK_SECONDS = 0.1  # between two looks at how far it has come
 
 
-class Database:
+class DatabaseServer:
     """An empty database in a process of its own."""
 
     def __init__(self, name: str, folder: Path) -> None:
@@ -84,15 +84,15 @@ def bodies(data: Path, folder: Path) -> tuple[int, int]:
     readings = RawSource(reader, ChannelMap(reader, Selection(parse_options({"kind": "file", "name": "bench"}))), 0.0)
     writer = LineWriter(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
     cursor, rows, values = 0.0, 0, 0
-    while (batch := readings.parcel(cursor, readings.head(0.0), ROWS)).upto > cursor:
-        some = batch.rows
+    while (page := readings.read(cursor, readings.head(0.0), ROWS)).upto > cursor:
+        some = page.rows
         (folder / f"{rows:010}").write_bytes(writer.body(some))
-        cursor, rows, values = batch.upto, rows + len(some), values + sum(len(row.values) for row in some)
+        cursor, rows, values = page.upto, rows + len(some), values + sum(len(row.values) for row in some)
     reader.close()
     return rows, values
 
 
-def upload(server: Database, data: Path, folder: Path, rows: int) -> tuple[float, float, float]:
+def upload(server: DatabaseServer, data: Path, folder: Path, rows: int) -> tuple[float, float, float]:
     """Run the uploader until all rows are there; return seconds from its first request on, CPU seconds, and MB."""
     folder.mkdir()
     shutil.copytree(data / "store", folder / "store")
@@ -124,7 +124,7 @@ def _sent(state: Path) -> int | None:
     return int(json.loads(row[0])["sent"]) if row and row[0] else None
 
 
-def curl(server: Database, folder: Path) -> float:
+def curl(server: DatabaseServer, folder: Path) -> float:
     """Send all bodies with one curl, over one connection; return seconds."""
     script = folder.parent / "curl.conf"
     entries = [
@@ -145,7 +145,7 @@ def measure(name: str, data: Path, rounds: int, rows: int, values: int, folder: 
     peaks: list[float] = []
     for number in range(rounds):
         for client in ("uploader", "curl"):
-            server = Database(name, folder / f"{name}-{number}-{client}")
+            server = DatabaseServer(name, folder / f"{name}-{number}-{client}")
             try:
                 if client == "curl":
                     theirs.append(values / curl(server, folder / "bodies"))

@@ -1,24 +1,52 @@
-"""How long to leave the broker alone before the next attempt. Pure; knows no clock."""
+"""How long to wait before the next attempt. Pure; knows no clock."""
 
 import random
 from collections.abc import Callable
 
-FIRST_DELAY_SECONDS = 0.1
-LONGEST_DELAY_SECONDS = 30.0
+FIRST_SECONDS = 0.1
+LONGEST_SECONDS = 30.0
 STABLE_SECONDS = 1.0  # a connection that lives longer than this, and than the wait before it, is a good one
+
+Jitter = Callable[[], float]  # the factor that keeps many from coming back at the same moment
+
+
+def spread() -> float:
+    """Return a factor between a half and one."""
+    return random.uniform(0.5, 1.0)
+
+
+def steady() -> float:
+    """Return 1: for what is alone."""
+    return 1.0
 
 
 class Backoff:
-    """How long to wait before the next attempt: twice as long as the last time, or as short as at first after a good connection."""
+    """Waits before attempts: `first` seconds, then twice as long each time, up to `longest`, and `first` again after `reset`.
 
-    def __init__(self, jitter: Callable[[float, float], float] = random.uniform) -> None:
+    `delay` is the last wait without its jitter, 0 if there was none since the last `reset`.
+    """
+
+    def __init__(self, first: float = FIRST_SECONDS, longest: float = LONGEST_SECONDS, jitter: Jitter = spread) -> None:
+        self._first = first
+        self._longest = longest
         self._jitter = jitter
-        self._delay = FIRST_DELAY_SECONDS
+        self.delay = 0.0
+
+    def next(self) -> float:
+        """Return the seconds to wait before the next attempt."""
+        self.delay = self._following
+        return self.delay * self._jitter()
+
+    def reset(self) -> None:
+        """Begin again with the first wait: an attempt succeeded."""
+        self.delay = 0.0
 
     def after(self, lived: float) -> float:
-        """Return the seconds to wait after a connection that lived this long, 0 if there was none."""
-        if lived > max(STABLE_SECONDS, self._delay):
-            self._delay = FIRST_DELAY_SECONDS
-        delay = self._delay
-        self._delay = min(delay * 2, LONGEST_DELAY_SECONDS)
-        return delay * self._jitter(0.5, 1.0)
+        """Return the seconds to wait after a connection that lived so many, 0 if it never came about; a good one resets."""
+        if lived > max(STABLE_SECONDS, self._following):
+            self.reset()
+        return self.next()
+
+    @property
+    def _following(self) -> float:
+        return min(2 * self.delay, self._longest) if self.delay else self._first

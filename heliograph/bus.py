@@ -2,7 +2,6 @@
 
 import logging
 import math
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from functools import partial
 from typing import NamedTuple
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo, topic_matches_sub
-from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
@@ -19,14 +18,13 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from heliograph.backoff import Backoff
 from heliograph.config import Broker
+from heliograph.mqtt_client import connect_properties, new_client
 
 log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 15
 GOODBYE_SECONDS = 1.0
-SESSION_SECONDS = 7 * 86_400  # how long the broker queues for a persistent session
 KNOWN_TOPICS = 10_000
-RECEIVE_MAXIMUM = 5_000  # more than a commit interval of frames; the broker's default of 20 would starve storage
 
 
 class Message(NamedTuple):
@@ -51,12 +49,12 @@ class _Link(NamedTuple):
 
 
 class Bus:
-    """Publish and subscribe for ever, whether or not the broker is there.
+    """Publishes and subscribes, whether or not the broker is there; connects again until it is closed.
 
-    Nothing waits here for the broker: what is published while it is away is dropped, so
-    whoever wants more (outbox, retained facts) sends it again from an `on_connect` callback.
+    Nothing waits here for the broker: what is published while it is away is dropped. Code that
+    needs more (the outbox, retained facts) publishes it again from an `on_connect` callback.
     Subscriptions are renewed on every connect. Callbacks run on the network thread: they
-    pass things on and return. An exception in one ends the process, see service.py.
+    pass the message on and return. An exception in one ends the process, see service.py.
     """
 
     def __init__(
@@ -79,7 +77,9 @@ class Bus:
         self._callbacks: dict[str, list[Callback]] = {}  # by topic; matching filters costs more than the rest
         self._on_connect: list[Callable[[], None]] = []
         self._link: _Link | None = None
-        self._lock = threading.Lock()  # of the subscriptions: whoever comes while they are renewed must not be missed
+        self._lock = (
+            threading.Lock()
+        )  # of the subscriptions: one that is added while they are renewed must not be missed
         self._up = threading.Event()
         self._up_since = math.inf
         self._last: MQTTMessageInfo | None = None
@@ -89,12 +89,12 @@ class Bus:
         self.connects = 0
 
     def __enter__(self) -> "Bus":
-        """Start connecting in the background; this never waits and never fails."""
+        """Start to connect in the background; never waits and never fails."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Disconnect; the last will is sent by whoever sent it before."""
+        """Disconnect. The last will is not sent; service.py publishes the goodbye before."""
         self._stop.set()
         if link := self._link:
             # A socket that closes on unread acknowledgements is reset, and the broker drops what it has not read yet.
@@ -140,7 +140,10 @@ class Bus:
         return sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def subscribe(self, topic_filter: str, callback: Callback, *, qos: int = 1) -> None:
-        """Call back for every message that matches, now and after every reconnect; once, whichever of its filters do."""
+        """Call back for every message that matches the filter, also after every reconnect.
+
+        A callback that is subscribed with several filters is called once for a message that matches more than one.
+        """
         with self._lock:
             self._subscriptions.append((topic_filter, callback, qos))
             self._callbacks.clear()
@@ -164,7 +167,7 @@ class Bus:
                     self._broker.port,
                     KEEPALIVE_SECONDS,
                     clean_start=not self._persistent,
-                    properties=self._connect_properties(),
+                    properties=connect_properties(persistent=self._persistent),
                 )
             except (OSError, ValueError) as error:
                 self._warn_once("the broker at %s:%s is away: %s", self._broker.host, self._broker.port, error)
@@ -181,33 +184,11 @@ class Bus:
             self._stop.wait(backoff.after(time.monotonic() - self._up_since))
 
     def _client(self) -> Client:
-        client = Client(
-            CallbackAPIVersion.VERSION2,
-            f"{self._node}-{self._service}",
-            protocol=MQTTProtocolVersion.MQTTv5,
-            reconnect_on_failure=False,
-            manual_ack=self._manual_ack,
-        )
-        if self._broker.password:
-            client.username_pw_set(self._service, self._broker.password)
-        if self._broker.ca:
-            client.tls_set(self._broker.ca)
-        if self._will:
-            client.will_set(self._will[0], self._will[1], qos=1, retain=True)
-        client.max_inflight_messages_set(0)  # the outbox has a window of its own; paho's costs a scan per PUBACK
-        client.max_queued_messages_set(0)
-        client.on_socket_open = _without_delay
+        client = new_client(self._broker, self._node, self._service, will=self._will, manual_ack=self._manual_ack)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received
         return client
-
-    def _connect_properties(self) -> Properties:
-        properties = Properties(PacketTypes.CONNECT)
-        properties.ReceiveMaximum = RECEIVE_MAXIMUM
-        if self._persistent:
-            properties.SessionExpiryInterval = SESSION_SECONDS
-        return properties
 
     def _connected(
         self,
@@ -267,29 +248,27 @@ class Bus:
             callbacks = self._matching(taken.topic)
         for callback in callbacks:
             callback(taken)
-        if not callbacks:  # subscribed by an earlier life of this session: unacknowledged, it would block what follows
+        if (
+            not callbacks
+        ):  # a subscription of the session before: unacknowledged, the message would block those behind it
             taken.ack()
 
     def _matching(self, topic: str) -> list[Callback]:
         with self._lock:
-            found = list(
+            callbacks = list(
                 dict.fromkeys(
-                    callback for wanted, callback, _ in self._subscriptions if topic_matches_sub(wanted, topic)
+                    callback
+                    for topic_filter, callback, _ in self._subscriptions
+                    if topic_matches_sub(topic_filter, topic)
                 )
             )
             if len(self._callbacks) < KNOWN_TOPICS:
-                self._callbacks[topic] = found
-        return found
+                self._callbacks[topic] = callbacks
+        return callbacks
 
     def _warn_once(self, text: str, *args: object) -> None:
-        """One warning per loss and reason, not one per attempt."""
-        said = text % args
-        if said not in self._warned:
-            self._warned.add(said)
-            log.warning("%s; trying again until it is back", said)
-
-
-def _without_delay(_client: Client, _data: object, connection: object) -> None:
-    """Switch Nagle's algorithm off: it costs 40 ms per request (research/mqtt.md 1)."""
-    if isinstance(connection, socket.socket):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        """Log one warning per loss and reason, not one per attempt."""
+        warning = text % args
+        if warning not in self._warned:
+            self._warned.add(warning)
+            log.warning("%s; trying again until it is back", warning)

@@ -1,9 +1,9 @@
-"""What time it is, and whether that can be believed.
+"""What time it is, and whether the system clock can be trusted.
 
 A Raspberry Pi has no clock that runs without power: it starts with the time of its last
-shutdown, and is wrong until the network has told it better. Until then a reading is kept with the
-seconds since boot; once the clock is right, the moment of boot is known, and with it every time
-since.
+shutdown, and is wrong until it gets the time from the network. Until then a reading is kept with
+the seconds since boot; once the clock is set, the time of the boot is known, and with it the time
+of every reading since.
 """
 
 import ctypes
@@ -34,11 +34,11 @@ class _Timex(ctypes.Structure):
 
 
 class Clock:
-    """Tells the time, and knows since when it is right.
+    """The system clock, with the knowledge whether it has been set.
 
-    `mode` "trust" believes the system clock; "auto" waits until the kernel or the file
-    that the time service makes says that it has been set; "file" believes that file only.
-    `folder` keeps when the machine booted, so that readings of an earlier boot can still
+    `mode` "trust" takes the system clock as it is; "auto" waits until the kernel reports that
+    it has been set, or the file of the time service exists; "file" waits for that file only.
+    `folder` keeps the times of the last boots, so that readings of an earlier boot can still
     be stamped.
     """
 
@@ -58,11 +58,11 @@ class Clock:
         self._checked = float("-inf")
 
     def now(self) -> float:
-        """Return what the system clock says: seconds since 1970 UTC, right or wrong."""
+        """Return the time of the system clock, right or wrong, in seconds since 1970 UTC."""
         return time.time()
 
     def since_boot(self) -> float:
-        """Return seconds since boot, time asleep included; no one can set this clock."""
+        """Return the seconds since boot, time asleep included; nothing can set this clock."""
         return time.clock_gettime(time.CLOCK_BOOTTIME)
 
     @property
@@ -75,7 +75,7 @@ class Clock:
         return self._right
 
     def booted(self, boot: str) -> float | None:
-        """Return when a boot was, in seconds since 1970 UTC, or None while (or if never) known."""
+        """Return the time of a boot in seconds since 1970 UTC, None while it is not known."""
         if boot == self.boot:
             return self.now() - self.since_boot() if self.synchronised else None
         return self._boots.get(boot)

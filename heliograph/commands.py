@@ -15,11 +15,11 @@ Handler = Callable[[bytes], bytes]
 
 
 class NoAnswer(HeliographError):
-    """A command found nobody who answers in time: ask again later."""
+    """No service answered a command in time: ask again later."""
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What became of a `set` message: the values that the device was given, and why it was not given the others."""
+    """The result of a `set` message: the values that the device was given, and why the others were refused."""
 
     time: float
     values: dict[str, Value] = msgspec.field(default_factory=dict)
@@ -27,10 +27,10 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def serve(bus: Bus, node: str, service: str, command: str, handler: Handler) -> None:
-    """Answer every request for one command of a service.
+    """Answer every request for one command of a service with what `handler` returns for its payload.
 
-    The handler runs on the network thread: it is quick, and answers what it does not
-    understand instead of raising. A request that the broker retained is an old one.
+    The handler runs on the network thread: it has to be quick, and to answer a payload that it does not
+    understand instead of raising. Requests that the broker retained are ignored: they are old.
     """
 
     def answer(message: Message) -> None:
@@ -42,13 +42,13 @@ def serve(bus: Bus, node: str, service: str, command: str, handler: Handler) -> 
 
 
 def respond(bus: Bus, topic: str, correlation: bytes, response: bytes) -> None:
-    """Answer whoever sent a command, if an answer is wanted and may go there."""
+    """Send the response to a command, if the request named a topic for responses."""
     if is_response(topic):
         bus.publish(topic, response, qos=1, correlation=correlation)
 
 
 def is_response(topic: str) -> bool:
-    """Whether an answer may go there; anywhere else, a requester would write with the rights of who answers."""
+    """Whether a response may go to a topic; elsewhere a requester could write with the rights of the responder."""
     try:
         return topics.parse(topic).kind == "response"
     except ValueError:
@@ -56,7 +56,7 @@ def is_response(topic: str) -> bool:
 
 
 class Requests:
-    """What one service asks of others."""
+    """Sends commands of one service to others, and waits for the responses."""
 
     def __init__(self, bus: Bus, node: str, service: str) -> None:
         self._bus = bus
@@ -64,7 +64,7 @@ class Requests:
         self._service = service
         self._waiting: dict[bytes, Callable[[bytes], None]] = {}
         self._subscribed: set[str] = set()
-        self._lock = threading.Lock()  # nobody asks before the broker was told where answers go
+        self._lock = threading.Lock()  # no request goes out before the subscription to its responses
 
     def ask(
         self,

@@ -1,4 +1,4 @@
-"""Turn the node's TOML file into structs, or say exactly what is wrong."""
+"""The node's TOML file as structs; an error names file, key, what was expected and what was found."""
 
 import os
 import re
@@ -37,7 +37,7 @@ def _hostname() -> str:
 
 
 class Node(Config, frozen=True):
-    """The [node] section: what this machine is called, and where its services keep their state and the store.
+    """The [node] section: the name of this machine, and where its services keep their state and the store.
 
     `store_location.configured` resolves and checks `store`.
     """
@@ -64,7 +64,7 @@ class Broker(Config, frozen=True):
     ca: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no broker can have, and a certificate that cannot be read."""
+        """Refuse an empty host, an impossible port, and a certificate that cannot be read."""
         if not self.host:
             raise ValueError("host: expected a name or an address, found ''")
         if not 0 < self.port < 65536:
@@ -89,14 +89,14 @@ def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, servi
 
     `service` replaces "{service}" in values that name a file or a variable.
     """
-    found: C = _converted(kind, file, name, path, service)
-    return found
+    options: C = _converted(kind, file, name, path, service)
+    return options
 
 
 def tables(kind: type[C], file: Mapping[str, Any], name: str, path: Path) -> dict[str, C]:
     """Return a section that holds one struct under each of its keys; raise ConfigError as `section` does."""
-    found: dict[str, C] = _converted(GenericAlias(dict, (str, kind)), file, name, path, "")
-    return found
+    structs: dict[str, C] = _converted(GenericAlias(dict, (str, kind)), file, name, path, "")
+    return structs
 
 
 def _converted(kind: Any, file: Mapping[str, Any], name: str, path: Path, service: str) -> Any:
@@ -110,7 +110,7 @@ def _converted(kind: Any, file: Mapping[str, Any], name: str, path: Path, servic
 
 
 def _mistake(kind: type[C], written: Any) -> str:
-    """Say what is wrong, in terms of what stands in the file: what it refers to may be a secret."""
+    """Return what is wrong, with the values as they are written in the file: what they refer to may be a secret."""
     try:
         msgspec.convert(written, kind)
     except msgspec.ValidationError as error:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 
 def write(path: Path, content: bytes) -> None:
-    """Make a file of this content, in place of the one that is there; raise OSError if the disk refuses.
+    """Write a file in place of the one that is there, and its folder if need be; raise OSError if the disk refuses.
 
-    Its folder is made if need be. Whenever the power fails, the file is the old one or the new one, whole; once this has
-    returned, it is the new one. Not for two threads at the same file.
+    Whenever the power fails, the file is whole, the old one or the new one; after the return it is the new one.
+    Two threads must not write the same file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
@@ -21,7 +21,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the disk keep what a file holds, or which files a folder has; raise OSError if it refuses."""
+    """Force the content of a file, or the entries of a folder, to the disk; raise OSError if it refuses."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Everything that can go wrong, in one place.
+"""The errors that several modules share.
 
 * HeliographError
   + ConfigError      the configuration is wrong: a human has to edit it
@@ -9,11 +9,11 @@
 
 
 class HeliographError(Exception):
-    """Anything that Heliograph itself raises."""
+    """The base of all errors that Heliograph raises itself."""
 
 
 class ConfigError(HeliographError):
-    """The configuration is wrong; the message is one line that names the place."""
+    """The configuration is wrong; the message is one line that names file and key."""
 
 
 class MessageError(HeliographError):
@@ -21,7 +21,7 @@ class MessageError(HeliographError):
 
 
 class StoreAway(HeliographError):
-    """There is no store at this place, or it does not answer."""
+    """There is no store at this location, or it does not answer."""
 
 
 class StoreDamaged(HeliographError):

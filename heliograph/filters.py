@@ -1,4 +1,4 @@
-"""What is done to the values of one channel, one after the other: pure, but for what each remembers."""
+"""Filters for the values of one channel, in order of time: spikes, dead-band, stuck. Pure, apart from their memory."""
 
 import math
 from collections import deque
@@ -9,12 +9,12 @@ Timed = tuple[float, Value]
 
 
 class Spikes:
-    """Leaves out a lone jump; lets a step through as soon as later readings confirm it.
+    """Removes single jumps; passes a step as soon as later readings confirm it.
 
     A value further than `threshold` from the median of the last `count` readings, itself included, waits. As soon as
-    one is near the median again, what waited and is near it too goes out with its own time, and the rest was a spike.
-    At most count // 2 values wait, so whatever goes on for longer comes through: a step, or a ramp. The method is the
-    decision filter of Hampel with a fixed threshold in place of a multiple of the deviation, which is 0 for a sensor at rest.
+    a value is near the median again, the waiting values that are near it, too, pass with their own times; the others
+    were spikes. At most count // 2 values wait, so anything that lasts longer passes: a step, or a ramp. This is Hampel's
+    decision filter with a fixed threshold in place of a multiple of the deviation, which is 0 for a sensor at rest.
     """
 
     def __init__(self, threshold: float, count: int) -> None:
@@ -24,7 +24,7 @@ class Spikes:
         self.waiting: list[tuple[float, float]] = []
 
     def take(self, at: float, value: float) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-        """Take the next value; return what goes out now, and what was a spike."""
+        """Take the next value; return the values that pass now, and those that were spikes."""
         window = self._window
         window.append(value)
         median = sorted(window)[len(window) // 2] if len(window) > 2 else value
@@ -42,10 +42,10 @@ class Spikes:
 
 
 class Deadband:
-    """Leaves out what differs by at most `width` from what was published last, until `heartbeat` seconds have passed.
+    """Removes values that differ by at most `width` from the published one, until `heartbeat` seconds have passed.
 
-    Before a change the last value that was left out is published with its own time: a line from point to point stays
-    flat until the change, and a counter has the value it had before. Texts and booleans have no width: they change or not.
+    Before a change the last removed value is published with its own time: a line between the points stays flat until
+    the change, and a counter has the value it had before. Texts and booleans have no width: they change or not.
     """
 
     def __init__(self, width: float, heartbeat: float) -> None:
@@ -56,7 +56,7 @@ class Deadband:
         self.left_out = 0
 
     def take(self, at: float, value: Value) -> list[Timed]:
-        """Take the next value; return what is published now."""
+        """Take the next value; return the values to publish now."""
         left, published = self._left, self._published
         moved = published is None or self._differs(published[1], value)
         if not moved and published and at - published[0] < self._heartbeat:
@@ -69,7 +69,7 @@ class Deadband:
         return [left, (at, value)] if left and before else [(at, value)]
 
     def release(self) -> list[Timed]:
-        """Return the last value if it was left out: nothing comes after it."""
+        """Return the last value if it was removed: no value follows."""
         left, self._left = self._left, None
         return [left] if left else []
 
@@ -80,7 +80,7 @@ class Deadband:
 
 
 class Stuck:
-    """Notices a value that has been the same for so many seconds, while readings came."""
+    """Notices a value that has not changed for `seconds` while readings came."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -89,7 +89,7 @@ class Stuck:
         self.stuck = False
 
     def take(self, at: float, value: float) -> bool:
-        """Take the next value; return whether `stuck` is another than before."""
+        """Take the next value; return whether `stuck` has changed."""
         if value != self._value or at - self._last > self._seconds:
             self._value, self._since = value, at
         self._last = at

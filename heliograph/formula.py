@@ -1,7 +1,7 @@
 """Formulas over channels: `max(grid.power, 0) + tracer.pv_power`, with the precedence of mathematics.
 
-Python's own parser reads them; of what it understands only the nodes below are taken, and each becomes a function. So a
-formula can reach nothing but its values, and takes as long as it is long. Everything is computed in double precision.
+Python's own parser reads them. Only the nodes below are accepted, and each becomes a function, so a formula can access
+nothing but its values, and its run time grows with its length only. Everything is computed in double precision.
 """
 
 import ast
@@ -49,28 +49,28 @@ _HINTS = {
 
 
 class Name(NamedTuple):
-    """What a formula asks for: a channel of a device, of another node if one is given."""
+    """A channel that a formula uses: of a device of its own node, or of `node`."""
 
     node: str
     device: str
     channel: str
 
     def __str__(self) -> str:
-        """Return the name as it stands among the values: `device.channel` or `node/device.channel`."""
+        """Return the key of its value: `device.channel` or `node/device.channel`."""
         return f"{self.node}/{self.device}.{self.channel}" if self.node else f"{self.device}.{self.channel}"
 
 
 class Formula:
-    """A formula that has been read once, and can be evaluated often."""
+    """A formula: parsed once, evaluated often."""
 
     def __init__(self, text: str) -> None:
-        """Read a formula; raise ValueError that says in one line at which column it is wrong and what would be right."""
+        """Parse a formula; raise ValueError, whose one line names the column and what would be right."""
         self.text = text
         self.names: set[Name] = set()
-        self._step = _Reading(text, self.names).step()
+        self._step = _Parser(text, self.names).step()
 
     def evaluate(self, values: Values) -> float | None:
-        """Return what comes out, None if nothing does: a value is missing, a division by zero, too large a number.
+        """Return the result, None if there is no result: a value is missing, a division by zero, too large a number.
 
         `values` are finite, by `str(Name)`. Of `a if condition else b` only the branch that is taken needs its values.
         """
@@ -80,8 +80,8 @@ class Formula:
             return None
 
 
-class _Reading:
-    """One formula while it is read."""
+class _Parser:
+    """Turns one formula into a function."""
 
     def __init__(self, text: str, names: set[Name]) -> None:
         self._text = re.sub(r"\s", " ", text)
@@ -89,18 +89,18 @@ class _Reading:
         self._names = names
 
     def step(self) -> Step:
-        """Return what computes the formula."""
+        """Return the function that computes the formula."""
         if not self._text.strip():
             raise ValueError("the formula is empty")
         if len(self._text) > LONGEST:
             raise ValueError(f"the formula is longer than {LONGEST} characters")
-        for found in _TOKEN.finditer(self._text):
-            quoted, plain, stray = found.groups()
+        for match in _TOKEN.finditer(self._text):
+            quoted, plain, stray = match.groups()
             character = stray or (plain if plain == "//" else "")
             if character:
-                raise self._wrong(found.start(), f"{character!r} is not known; {_HINTS.get(character, _KNOWN)}")
+                raise self._wrong(match.start(), f"{character!r} is not known; {_HINTS.get(character, _KNOWN)}")
             if quoted and not quoted.isascii():
-                raise self._wrong(found.start(), f"{quoted} is not a name")
+                raise self._wrong(match.start(), f"{quoted} is not a name")
         return self._take(self._parsed(), 0)
 
     def _parsed(self) -> ast.expr:
@@ -117,12 +117,12 @@ class _Reading:
         raise self._wrong(*self._misread(at))
 
     def _misread(self, at: int) -> tuple[int, str]:
-        """Say where and why Python could not read the formula; Python itself noticed it at this place."""
+        """Return where and why Python could not parse the formula; Python noticed it at position `at`."""
         word = re.match(r"\w*", self._text[at:])
-        if found := _DIGIT_FIRST.search(self._text):
-            return found.start(), f"a name that begins with a digit stands in quotes, as {_IN_QUOTES}"
-        if found := _UNFINISHED.search(self._text):
-            return found.end() - 1, "something is missing at the end"
+        if match := _DIGIT_FIRST.search(self._text):
+            return match.start(), f"a name that begins with a digit stands in quotes, as {_IN_QUOTES}"
+        if match := _UNFINISHED.search(self._text):
+            return match.end() - 1, "something is missing at the end"
         if word and keyword.iskeyword(word[0]) and self._text[:at].endswith("."):
             return at, f"the name of this channel stands in quotes, as {_IN_QUOTES}"
         if self._text.count("(") > self._text.count(")"):
@@ -132,7 +132,7 @@ class _Reading:
         return at, f"{self._text[at : at + 20].strip()!r} is not expected here; {_KNOWN}"
 
     def _take(self, node: ast.expr, depth: int) -> Step:
-        """Return what computes one node of the tree; raise ValueError for what no formula has."""
+        """Return the function that computes one node of the tree; raise ValueError for a node that formulas do not have."""
         if depth > DEEPEST:
             raise ValueError("too many operators within each other")
         taker = _TAKERS.get(type(node))
@@ -188,8 +188,8 @@ class _Reading:
         steps = [self._take(one, depth) for one in (node.left, *node.comparators)]
 
         def compare(values: Values) -> bool:
-            found = [step(values) for step in steps]
-            return all(one(left, right) for one, left, right in zip(compares, found, found[1:], strict=False))
+            sides = [step(values) for step in steps]
+            return all(one(left, right) for one, left, right in zip(compares, sides, sides[1:], strict=False))
 
         return compare
 
@@ -221,11 +221,11 @@ class _Reading:
             raise self._wrong_node(node, f"is no number of decimals: 0 to {MOST_DECIMALS}")
 
     def _quoted(self, node: ast.Constant) -> Step:
-        if not (found := _QUOTED.fullmatch(str(node.value))):
+        if not (match := _QUOTED.fullmatch(str(node.value))):
             raise self._wrong_node(node, "is no name: that is 'device.channel' or 'node/device.channel'")
-        if found[1] is not None and not topics.is_name(found[1]):
-            raise self._wrong_node(node, f"is no name: no node can be called {found[1]!r}")
-        return self._named(node, found[1] or "", found[2], found[3])
+        if match[1] is not None and not topics.is_name(match[1]):
+            raise self._wrong_node(node, f"is no name: no node can be called {match[1]!r}")
+        return self._named(node, match[1] or "", match[2], match[3])
 
     def _named(self, node: ast.expr, of: str, device: str, channel: str) -> Step:
         if not topics.is_name(device) or not topics.is_channel(channel):
@@ -260,13 +260,13 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[float, float], bool]] = {
     ast.NotEq: operator.ne,
 }
 _TAKERS: dict[type[ast.expr], Callable[..., Step]] = {
-    ast.Constant: _Reading.constant,
-    ast.Attribute: _Reading.attribute,
-    ast.Name: _Reading.name,
-    ast.UnaryOp: _Reading.unary,
-    ast.BinOp: _Reading.binary,
-    ast.Compare: _Reading.comparison,
-    ast.BoolOp: _Reading.logic,
-    ast.IfExp: _Reading.choice,
-    ast.Call: _Reading.call,
+    ast.Constant: _Parser.constant,
+    ast.Attribute: _Parser.attribute,
+    ast.Name: _Parser.name,
+    ast.UnaryOp: _Parser.unary,
+    ast.BinOp: _Parser.binary,
+    ast.Compare: _Parser.comparison,
+    ast.BoolOp: _Parser.logic,
+    ast.IfExp: _Parser.choice,
+    ast.Call: _Parser.call,
 }

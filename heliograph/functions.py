@@ -1,4 +1,4 @@
-"""What a formula may call, see formula.py."""
+"""The functions that a formula can call, see formula.py."""
 
 import math
 from collections.abc import Callable
@@ -8,7 +8,7 @@ MANY = 1_000  # arguments
 
 
 class Function(NamedTuple):
-    """What a formula may call: how it is written, with how many arguments, and what it does."""
+    """One function: how it is written, how many arguments it takes, and what it computes."""
 
     use: str
     least: int

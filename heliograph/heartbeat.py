@@ -35,7 +35,7 @@ def fault(file: Path, now: float) -> str:
         age = now - file.stat().st_mtime
     except FileNotFoundError:
         return f"{file} is not there: the service has not started"
-    # a file from the future is as bad: the clock was set back, and nobody was there to touch it since
+    # a file from the future is as bad: the clock was set back, and the service has not touched the file since
     return f"the last sign of life is {age:.0f} s old" if abs(age) > STALE_SECONDS else ""
 
 
@@ -44,10 +44,10 @@ def main() -> int:
     if len(sys.argv) != 2:
         sys.stderr.write("usage: python -m heliograph.heartbeat SERVICE\n")
         return 2
-    what = fault(path(sys.argv[1]), time.time())
-    if what:
-        sys.stderr.write(what + "\n")
-    return 1 if what else 0
+    reason = fault(path(sys.argv[1]), time.time())
+    if reason:
+        sys.stderr.write(reason + "\n")
+    return 1 if reason else 0
 
 
 if __name__ == "__main__":

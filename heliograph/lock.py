@@ -1,4 +1,4 @@
-"""One process at a time: a lock that ends with whoever holds it, however it ends."""
+"""A lock for one process at a time; the kernel releases it however that process ends."""
 
 import fcntl
 import os
@@ -10,7 +10,7 @@ class Taken(OSError):
 
 
 class Lock:
-    """Holds a file's lock until `release` or the end of the process; raises Taken, or OSError if there can be no file."""
+    """The lock of a file, held until `release` or the end of the process; raises Taken, or OSError without the file."""
 
     def __init__(self, path: Path, what: str) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -21,5 +21,5 @@ class Lock:
             raise Taken(f"{path.parent}: another process uses this {what}; stop it first") from None
 
     def release(self) -> None:
-        """Let another process take it."""
+        """Release the lock."""
         os.close(self._file)

@@ -134,7 +134,7 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {}
 
 
 def decode(kind: type[T], payload: bytes) -> T:
-    """Return the message a payload holds; raise MessageError if it is none of this kind."""
+    """Return the message that a payload holds; raise MessageError if it is not of this kind."""
     decoder: msgspec.json.Decoder[T] | None = _DECODERS.get(kind)
     if decoder is None:
         decoder = _DECODERS[kind] = msgspec.json.Decoder(kind)
@@ -159,7 +159,7 @@ def finite(value: float) -> float:
 
 
 def one_line(text: str) -> str:
-    """Return a text that somebody else wrote; raise ValueError if no channel can have it."""
+    """Return a text as it is; raise ValueError if no channel can have it as a value."""
     if len(text) > TEXT_LIMIT or not text.isprintable():
         raise ValueError(f"not a text of one line and {TEXT_LIMIT} characters")
     return text

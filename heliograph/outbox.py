@@ -1,9 +1,9 @@
-"""What a producer has read and storage has not yet confirmed, on disk.
+"""The frames of a producer that storage has not committed yet, on disk.
 
 Sequences count up from 1 without a gap within an epoch. An epoch is a random name; a new
 one begins when the machine has booted, when the end of the last segment is damaged, and when
-storage knows more of it than is here: frames that storage already has may then be missing,
-and their sequences must not be used again.
+storage reports more of it than is in the outbox: frames that storage already has may then be
+missing, and their sequences must not be used again.
 """
 
 import errno
@@ -29,7 +29,7 @@ class Outbox:
 
     Not thread-safe. `dropped` counts frames lost to the cap, `damaged` the segments of
     which a part could not be read. The sender declares both to storage, except for the
-    damaged end of an epoch: nobody knows how many frames that was.
+    damaged end of an epoch: how many frames it held is not known.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Outbox:
             self._forget(last)
 
     def close(self) -> None:
-        """Let another process open the outbox."""
+        """Close the outbox, so that another process can open it."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -98,7 +98,7 @@ class Outbox:
         return self.next - 1
 
     def sync(self, older_than: float) -> None:
-        """Force frames to the disk that storage has not confirmed for so many seconds, against a power cut."""
+        """Force frames to the disk that storage has not committed for `older_than` seconds, against a power cut."""
         now = time.monotonic()
         if self._unsynced_since is not None and now - self._unsynced_since > older_than:
             try:
@@ -111,10 +111,10 @@ class Outbox:
                 self._unsynced_since = None
 
     def trim(self, epoch: str, committed: int) -> None:
-        """Forget what storage has committed: whole segments, but not the newest of them.
+        """Delete the segments that storage has committed, but for the newest of them.
 
-        That one stays so that a storage that was set back a little finds its frames again.
-        Epochs before this one are committed, or the sender would not have gone on to it.
+        That one stays so that a storage that was restored from a recent backup finds its frames again.
+        Epochs before this one are committed: the sender goes on to the next one only then.
         """
         mine = [index for index, segment in enumerate(self.segments) if segment.epoch == epoch]
         done: list[Segment] = []
@@ -137,7 +137,7 @@ class Outbox:
         )
 
     def renew(self) -> None:
-        """Begin a new epoch: storage knows frames of this one that are not here."""
+        """Begin a new epoch: storage has frames of this one that are missing here."""
         log.error("outbox: storage has frames of epoch %s that are lost here; a new one begins", self.epoch)
         self.epoch = uuid.uuid4().hex[:16]
         self.next = 1
@@ -150,7 +150,7 @@ class Outbox:
             log.error("outbox: %s is damaged: frames are lost", segment.path)
 
     def give_up(self, segment: Segment, sequence: int) -> None:
-        """Note that a segment cannot be read from a sequence on; what it holds beyond is lost."""
+        """Note that a segment cannot be read from a sequence on; the frames from there on are lost."""
         self.note_damage(segment)
         segment.next = sequence
 
@@ -159,7 +159,7 @@ class Outbox:
         if (
             last is None
             or last.epoch != self.epoch
-            or last.next != self.next  # it was given up
+            or last.next != self.next  # its end cannot be read
             or last.size >= self._segment_bytes
         ):
             self._start_segment()
@@ -185,7 +185,7 @@ class Outbox:
     def _load(self) -> bool:
         """Read all segments; return whether the newest one is whole, so that its epoch may go on.
 
-        Files are left as they are: were a damaged end cut off, the next start would not know of it.
+        Files are left as they are: if a damaged end were cut off, the next start would not notice it.
         """
         clean = True
         for path in sorted(self.folder.glob(f"{NUMBER}.*")):
@@ -216,8 +216,8 @@ class Outbox:
         return False
 
 
-class Reader:
-    """A place in an outbox: what is to be sent next."""
+class OutboxReader:
+    """A position in an outbox: the frame that is to be sent next."""
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
@@ -227,7 +227,7 @@ class Reader:
         self._peeked: Record | None = None
 
     def rewind(self, epoch: str, sequence: int) -> None:
-        """Go to a sequence of an epoch, or to the first frame behind it that is still held."""
+        """Go to a sequence of an epoch, or to the first frame behind it that is still there."""
         segments = self._outbox.segments
         mine = [index for index, segment in enumerate(segments) if segment.epoch == epoch]
         if not mine:
@@ -240,7 +240,7 @@ class Reader:
             self.advance()
 
     def start(self) -> None:
-        """Go to the oldest frame that is held."""
+        """Go to the oldest frame that is there."""
         self._leave()
 
     def peek(self) -> Record | None:

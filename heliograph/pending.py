@@ -1,12 +1,16 @@
-"""Readings on their way into a frame: pure."""
+"""Readings on their way into a frame: which values are good, and how readings are put together. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice, takewhile
 from typing import NamedTuple
 
 from heliograph import topics
 from heliograph.messages import Block, Value, is_value
+
+KNOWN_CHANNELS = 10_000
+
+SetAside = Callable[[str, str, str], None]  # why, what, where
 
 
 class Pending(NamedTuple):
@@ -16,7 +20,7 @@ class Pending(NamedTuple):
     boot: str  # of the boot whose seconds `time` counts; empty: time is UTC
     time: float
     values: dict[str, Value]
-    shown: float  # what the system clock said, right or wrong
+    shown: float  # the system clock's time, right or wrong
 
 
 def columnar(readings: list[Pending]) -> list[Block]:
@@ -31,7 +35,26 @@ def columnar(readings: list[Pending]) -> list[Block]:
     return list(blocks.values())
 
 
-def finite(values: Mapping[str, Value]) -> bool:
+class ValueCheck:
+    """Sorts out the values that no channel can have: NaN, infinity, long texts, names that would change the topic tree."""
+
+    def __init__(self, set_aside: SetAside) -> None:
+        self._set_aside = set_aside
+        self._channels: set[str] = set()  # names that are known to be good
+
+    def good(self, device: str, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the good values of a reading, and set the others aside one by one."""
+        if self._channels.issuperset(values) and are_finite(values):
+            return dict(values)
+        good = {channel: value for channel, value in values.items() if is_good(channel, value)}
+        for channel in [name for name in values if name not in good]:
+            self._set_aside("not a channel and value", f"{shown(channel)}={shown(values[channel])}", device)
+        if len(self._channels) < KNOWN_CHANNELS:
+            self._channels.update(good)
+        return good
+
+
+def are_finite(values: Mapping[str, Value]) -> bool:
     """Whether all values are finite numbers: at the price of one sum, for the case that is nearly all of them."""
     try:
         return math.isfinite(sum(values.values()))  # type: ignore[arg-type]
@@ -40,20 +63,20 @@ def finite(values: Mapping[str, Value]) -> bool:
 
 
 def same_boot(readings: Sequence[Pending], most: int) -> list[Pending]:
-    """Return the first readings, at most so many, whose times all count from the same moment."""
+    """Return the first readings, at most `most` of them, whose times all count from the same moment."""
     boot = readings[0].boot
     return list(takewhile(lambda reading: reading.boot == boot, islice(readings, most)))
 
 
 def is_good(channel: str, value: object) -> bool:
-    """Whether a channel may be called this and have this value; half a surrogate pair cannot be written as JSON."""
+    """Whether a channel may have this name and this value; half a surrogate pair cannot be written as JSON."""
     if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
         return False
     return topics.is_channel(channel) and is_value(value)
 
 
 def shown(value: object) -> str:
-    """Return how a bad value began, whatever it is."""
+    """Return the first 200 characters of a bad value of any type."""
     try:
         return repr(value)[:200]
     except ValueError:

@@ -1,22 +1,18 @@
 """How a service publishes readings: live for everyone, and durably for storage."""
 
 import logging
-import math
 import queue
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-import msgspec
-
 from heliograph import topics
-from heliograph.announcements import Announcements
 from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
 from heliograph.errors import MessageError
-from heliograph.live import Live
+from heliograph.frame_writer import FRAME_READINGS, LINGER_SECONDS, FrameWriter
+from heliograph.live import Announcements, StatePublisher
 from heliograph.messages import (
     Availability,
     Info,
@@ -26,28 +22,21 @@ from heliograph.messages import (
     decode,
 )
 from heliograph.outbox import CAP_BYTES, Outbox
-from heliograph.pending import Pending, columnar, finite, is_good, same_boot, shown
+from heliograph.pending import Pending, SetAside, ValueCheck, shown
 from heliograph.quality import Quality
-from heliograph.sender import Held, Sender
+from heliograph.sender import Sender
 
 log = logging.getLogger(__name__)
 
-FRAME_READINGS = 10
-LINGER_SECONDS = 0.1  # how long a reading waits for company in its frame
-DISK_RETRY_SECONDS = 1.0
-KNOWN_CHANNELS = 10_000
-MEMORY_READINGS = 10_000  # kept while the disk refuses them
 LATEST = 1 << 40  # seconds; what is absurd is for storage to decide, but this must be a number
 SYNC_SECONDS = 10.0  # as long as storage's commit interval: what a power cut may take
 
-SetAside = Callable[[str, str, str], None]  # why, what, where
-
 
 class Producer:
-    """Publishes what devices say; thread-safe.
+    """Publishes the readings of devices; thread-safe.
 
-    A reading that `flush` has returned for is in the outbox and will be stored exactly
-    once, whatever dies in between; others get there within LINGER_SECONDS.
+    When `flush` returns True, all earlier readings are in the outbox and will be stored exactly
+    once, whatever dies in between; without it they get there within LINGER_SECONDS.
     """
 
     def __init__(
@@ -69,13 +58,11 @@ class Producer:
         self._set_aside = set_aside
         self._outbox = Outbox(folder, clock.boot, cap_bytes=cap_bytes)
         self._sender = Sender(self._outbox, clock, self._publish_frame)
-        self._live = Live(self._publish_state)
-        self._channels: set[str] = set()
-        self._pending: deque[Pending] = deque()
-        self._pending_since = 0.0
-        self._disk_refused_until = -math.inf
+        self._writer = FrameWriter(self._outbox, set_aside)
+        self._states = StatePublisher(self._publish_state)
+        self._check = ValueCheck(set_aside)
         self._announcements = Announcements(bus, node)
-        self._quality = quality or None  # one without rules is none
+        self._quality = quality or None  # without rules there is nothing to apply
         self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
         self._lingers = False  # whether the thread looks into the inbox soon anyway
         self._wake = threading.Event()
@@ -84,7 +71,6 @@ class Producer:
         self._stopping = False
         self._connects = -1
         self.readings = 0
-        self.lost_in_memory = 0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def __enter__(self) -> "Producer":
@@ -95,14 +81,14 @@ class Producer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Put everything into the outbox and stop; devices are offline while nobody reads them."""
+        """Put everything into the outbox and stop; report all devices offline."""
         self._stopping = True
         self._wake.set()
         self._thread.join()
         self._announcements.goodbye()
 
     def declare(self, device: str, info: Info) -> None:
-        """Say what a device is, as the [quality] rules have it; raise ValueError if a name would change the topic tree."""
+        """Publish what a device is, with the [quality] rules applied; raise ValueError if a name would change the topic tree."""
         topics.name(device)
         for channel in info.channels:
             if not topics.is_channel(channel):
@@ -112,7 +98,7 @@ class Producer:
         )
 
     def availability(self, device: str, state: Availability) -> None:
-        """Say whether a device answers; said again on every connect."""
+        """Publish whether a device answers; repeated on every connect."""
         self._announcements.availability(device, state)
 
     def publish(self, device: str, values: Mapping[str, Value], at: float | None = None) -> None:
@@ -127,17 +113,15 @@ class Producer:
         if at is not None and not 0 <= at <= LATEST:
             self._set_aside("not a time", shown(at), device)
             return
-        good = dict(values)
-        if not (self._channels.issuperset(good) and finite(good)):
-            good = self._vetted(device, values)
+        good = self._check.good(device, values)
         if not good:
             return
-        said = round(self._clock.now() if at is None else at, 3)
+        time = round(self._clock.now() if at is None else at, 3)
         if at is not None or self._clock.synchronised:
-            self._inbox.append(Pending(device, "", said, good, said))
+            self._inbox.append(Pending(device, "", time, good, time))
         else:
             since_boot = round(self._clock.since_boot(), 3)
-            self._inbox.append(Pending(device, self._clock.boot, since_boot, good, said))
+            self._inbox.append(Pending(device, self._clock.boot, since_boot, good, time))
         waiting = len(self._inbox)
         if ((waiting == 1 and not self._lingers) or waiting >= FRAME_READINGS) and not self._wake.is_set():
             self._wake.set()
@@ -152,10 +136,10 @@ class Producer:
                 return answer.get(timeout=1)
             except queue.Empty:
                 continue
-        return not self._inbox and not self._pending
+        return not self._inbox and not self._writer.pending
 
     def counters(self) -> dict[str, int]:
-        """Return what the status shows of the outbox."""
+        """Return the counters of the outbox for the status."""
         with self._lock:
             return {
                 "readings": self.readings,
@@ -164,8 +148,8 @@ class Producer:
                 "frames_dropped": self._outbox.dropped,
                 "outbox_bytes": self._outbox.size,
                 "outbox_damaged": self._outbox.damaged,
-                "readings_in_memory": len(self._pending),
-                "readings_lost_in_memory": self.lost_in_memory,
+                "readings_in_memory": len(self._writer.pending),
+                "readings_lost_in_memory": self._writer.lost,
                 "readings_unstamped": self._sender.unstamped,
             }
 
@@ -189,47 +173,41 @@ class Producer:
             flushes = [self._flushes.popleft() for _ in range(len(self._flushes))]
             with self._lock:
                 self._drain(hurry=bool(flushes))
-                written = not self._pending
+                written = not self._writer.pending
                 wait = self._send()
             for answer in flushes:
                 answer.put(written)
         with self._lock:
             self._drain(hurry=True)
             for reading in self._quality.release() if self._quality is not None else ():
-                self._keep(reading)
+                self._take(reading)
             self._drain(hurry=True)
-            if self._pending:
-                log.error("%d readings are lost: the outbox cannot be written", len(self._pending))
+            if self._writer.pending:
+                log.error("%d readings are lost: the outbox cannot be written", len(self._writer.pending))
             self._outbox.sync(-1)
             self._sender.close()
             self._outbox.close()
 
     def _drain(self, *, hurry: bool) -> None:
-        """Show what was published, and write it if there is enough of it or it has waited long enough."""
+        """Show what was published, and write what is due."""
         while self._inbox:
             reading = self._inbox.popleft()
             if self._quality is None:
-                self._keep(reading)
+                self._take(reading)
             else:
                 for kept in self._quality.apply(reading):
-                    self._keep(kept)
-        if hurry:
-            self._disk_refused_until = -math.inf
-        age = time.monotonic() - self._pending_since
-        if self._pending and (hurry or len(self._pending) >= FRAME_READINGS or age >= LINGER_SECONDS):
-            self._write()
-        self._live.flush()
-        self._lingers = bool(self._pending) or self._live.waiting
+                    self._take(kept)
+        self._writer.write_if_due(hurry=hurry)
+        self._states.flush()
+        self._lingers = bool(self._writer.pending) or self._states.waiting
 
-    def _keep(self, reading: Pending) -> None:
-        if not self._pending:
-            self._pending_since = time.monotonic()
-        self._pending.append(reading)
+    def _take(self, reading: Pending) -> None:
+        self._writer.add(reading)
         self.readings += 1
-        self._live.show(reading.device, Reading(reading.shown, reading.values, "unsynced" if reading.boot else ""))
+        self._states.show(reading.device, Reading(reading.shown, reading.values, "unsynced" if reading.boot else ""))
 
     def _send(self) -> float:
-        """Send what may be sent; return how many seconds there is nothing to do unless something comes."""
+        """Send what may be sent; return for how many seconds there is nothing to do unless something comes."""
         if not self._bus.connected:
             self._sender.disconnect()
             self._connects = -1
@@ -239,42 +217,6 @@ class Producer:
         wait = self._sender.pump()
         self._outbox.sync(SYNC_SECONDS)
         return min(wait, LINGER_SECONDS) if self._lingers else wait
-
-    def _write(self) -> None:
-        """Move what is pending into the outbox, or leave it where it is while the disk refuses it."""
-        if time.monotonic() < self._disk_refused_until:
-            while len(self._pending) > MEMORY_READINGS:
-                self._pending.popleft()
-                self.lost_in_memory += 1
-            return
-        count = FRAME_READINGS
-        while self._pending:
-            boot = self._pending[0].boot
-            batch = same_boot(self._pending, count)
-            blocks = columnar(batch)
-            try:
-                self._outbox.append(msgspec.json.encode(Held(boot, blocks) if boot else blocks))
-            except OSError as error:
-                log.error("the outbox cannot be written (%s); readings wait in memory", error)
-                self._disk_refused_until = time.monotonic() + DISK_RETRY_SECONDS
-                return
-            except ValueError as error:
-                if len(batch) > 1:
-                    count = 1
-                    continue
-                self._set_aside(str(error), "", batch[0].device)
-            count = FRAME_READINGS
-            for _ in batch:
-                self._pending.popleft()
-
-    def _vetted(self, device: str, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Return the good values one by one, and set the others aside."""
-        good = {channel: value for channel, value in values.items() if is_good(channel, value)}
-        for channel in [name for name in values if name not in good]:
-            self._set_aside("not a channel and value", f"{shown(channel)}={shown(values[channel])}", device)
-        if len(self._channels) < KNOWN_CHANNELS:
-            self._channels.update(good)
-        return good
 
     def _publish_state(self, device: str, payload: bytes) -> None:
         self._bus.publish(topics.device(self._node, device, "state"), payload)

@@ -1,4 +1,4 @@
-"""Quality at the edge: what the [quality] rules do to readings before anybody sees or stores them (docs/quality.md)."""
+"""Quality at the edge: applies the [quality] rules to readings before they are published (docs/quality.md)."""
 
 import logging
 import math
@@ -19,16 +19,16 @@ SetAside = Callable[[str, str, str], None]  # why, what, where
 
 
 class Quality:
-    """Applies the rules, channel by channel; not thread-safe, but for `described`.
+    """Applies the rules, channel by channel; only `described` is thread-safe.
 
     A reading that is not newer than the last one of its channel, or whose time is not known yet, is scaled
-    and checked, and has no part in what needs an order: spikes, dead-band, stuck.
+    and checked, but passes by the filters that need an order: spikes, dead-band, stuck.
     """
 
     def __init__(self, rules: Mapping[str, Rule], set_aside: SetAside) -> None:
         self._rules = Rules(rules)
         self._set_aside = set_aside
-        self._channels: dict[str, dict[str, _Channel | None] | None] = {}  # None: no rule is about the device
+        self._channels: dict[str, dict[str, _ChannelFilters | None] | None] = {}  # None: no rule is about the device
         self._kinds: dict[str, dict[str, Kind]] = {}
         self._stuck: dict[str, None] = {}
         self.out_of_range = 0
@@ -39,8 +39,8 @@ class Quality:
         return bool(self._rules)
 
     def apply(self, reading: Pending) -> Sequence[Pending]:
-        """Return what becomes of a reading: values of earlier ones that were held back come before it."""
-        device, boot, time, said, clock = reading
+        """Return a reading with the rules applied, behind values of earlier readings that were held back."""
+        device, boot, time, received, clock = reading
         try:
             channels = self._channels[device]
         except KeyError:
@@ -49,7 +49,7 @@ class Quality:
             return (reading,)
         values: dict[str, Value] = {}
         before: dict[float, dict[str, Value]] = {}
-        for name, value in said.items():
+        for name, value in received.items():
             if name in channels:
                 channel = channels[name]
             else:
@@ -85,19 +85,19 @@ class Quality:
         )
 
     def release(self) -> list[Pending]:
-        """Return what the dead-bands hold back: nothing comes after it. Jumps that nothing has confirmed are spikes."""
-        found: dict[tuple[str, float], dict[str, Value]] = {}
+        """Return the values that the dead-bands hold back, at the end. Jumps that no reading has confirmed are spikes."""
+        held_back: dict[tuple[str, float], dict[str, Value]] = {}
         for device, channels in self._channels.items():
             for name, channel in (channels or {}).items():
                 if channel is None:
                     continue
                 self._count_spikes(channel, channel.spikes.waiting if channel.spikes else ())
                 for at, value in channel.deadband.release() if channel.deadband else ():
-                    found.setdefault((device, at), {})[name] = value
-        return [Pending(device, "", at, found[device, at], at) for device, at in sorted(found)]
+                    held_back.setdefault((device, at), {})[name] = value
+        return [Pending(device, "", at, held_back[device, at], at) for device, at in sorted(held_back)]
 
     def described(self, device: str, info: Info) -> Info:
-        """Return what a device is with the rules applied: units, labels, and how far readings may be apart."""
+        """Return the description of a device with the rules applied: units, labels, and the longest interval."""
         self._kinds[device] = {name: channel.kind for name, channel in info.channels.items()}
         rules = {name: rule for name in info.channels if (rule := self._rules.of(device, name))}
         if not rules:
@@ -111,7 +111,7 @@ class Quality:
         return msgspec.structs.replace(info, channels=channels, interval=interval)
 
     def counters(self) -> dict[str, int]:
-        """Return what the status counts; nothing if there are no rules."""
+        """Return the counters for the status; none without rules."""
         if not self:
             return {}
         bands = [
@@ -127,17 +127,17 @@ class Quality:
         }
 
     def facts(self) -> dict[str, object]:
-        """Return what the status shows: channels that are stuck, rules that nothing has matched."""
+        """Return the facts for the status: channels that are stuck, rules that no channel has matched."""
         return {"stuck": sorted(self._stuck), "quality_unmatched": self._rules.unmatched()} if self else {}
 
-    def _channel(self, device: str, name: str) -> "_Channel | None":
+    def _channel(self, device: str, name: str) -> "_ChannelFilters | None":
         rule = self._rules.of(device, name)
         if rule is None:
             return None
-        return _Channel(f"{device}/{name}", rule, self._kinds.get(device, {}).get(name, "gauge"))
+        return _ChannelFilters(f"{device}/{name}", rule, self._kinds.get(device, {}).get(name, "gauge"))
 
-    def _in_order(self, channel: "_Channel", at: float, value: float) -> Sequence[Timed]:
-        """Return what goes out of a channel now that this is its newest value."""
+    def _in_order(self, channel: "_ChannelFilters", at: float, value: float) -> Sequence[Timed]:
+        """Return the values of a channel to publish now, after its newest value."""
         channel.newest = at
         good: Sequence[tuple[float, float]] = ((at, value),)
         if channel.spikes:
@@ -152,16 +152,16 @@ class Quality:
             return [out for then, number in good for out in channel.deadband.take(then, number)]
         return good
 
-    def _refuse(self, channel: "_Channel", value: float) -> None:
+    def _refuse(self, channel: "_ChannelFilters", value: float) -> None:
         self.out_of_range += 1
         self._set_aside(channel.refusal, shown(value), channel.name)
 
-    def _count_spikes(self, channel: "_Channel", spikes: Iterable[tuple[float, float]]) -> None:
+    def _count_spikes(self, channel: "_ChannelFilters", spikes: Iterable[tuple[float, float]]) -> None:
         for _, value in spikes:
             self.spikes += 1
             self._set_aside("a spike", shown(value), channel.name)
 
-    def _tell_stuck(self, channel: "_Channel", stuck: bool) -> None:
+    def _tell_stuck(self, channel: "_ChannelFilters", stuck: bool) -> None:
         if stuck:
             self._stuck[channel.name] = None
             log.warning("%s is stuck: it has not changed for %g s, while readings came", channel.name, channel.patience)
@@ -170,8 +170,8 @@ class Quality:
             log.info("%s is not stuck any more", channel.name)
 
 
-class _Channel:
-    """What the rules make of one channel."""
+class _ChannelFilters:
+    """The rules of one channel, and its filters."""
 
     def __init__(self, name: str, rule: Rule, kind: Kind) -> None:
         self.name = name
@@ -207,11 +207,11 @@ def _scaled(value: float, factor: float, offset: float, decimals: int) -> float:
 
 
 def _described(channel: Channel, rule: Rule) -> Channel:
-    """Return a channel as the rule has it; one that is scaled cannot be written, for `set` is not scaled."""
-    found = channel
+    """Return the description of a channel with the rule applied; a scaled one is read-only, as `set` is not scaled."""
+    described = channel
     if rule.scales:
         factor = 1.0 if rule.scale is None else rule.scale
-        found = msgspec.structs.replace(found, rollover=abs(found.rollover * factor), writable=None)
+        described = msgspec.structs.replace(described, rollover=abs(described.rollover * factor), writable=None)
     if rule.unit is not None:
-        found = msgspec.structs.replace(found, unit=units.spelled(rule.unit))
-    return found if rule.label is None else msgspec.structs.replace(found, label=rule.label)
+        described = msgspec.structs.replace(described, unit=units.spelled(rule.unit))
+    return described if rule.label is None else msgspec.structs.replace(described, label=rule.label)

@@ -1,4 +1,4 @@
-"""The [quality."DEVICE/CHANNEL"] sections: what the owner of a node knows better about a channel than its device."""
+"""The [quality."DEVICE/CHANNEL"] sections: corrections and filters that the owner of a node sets for channels."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ _PARTS = ("device", "channel")
 
 
 class Rule(Config, frozen=True):
-    """One section; what is not given is left as it is. Numbers are in the channel's unit after scale and offset."""
+    """One section; an option that is not given changes nothing. Numbers are in the unit after scale and offset."""
 
     scale: float | None = None
     offset: float | None = None
@@ -52,7 +52,7 @@ class Rule(Config, frozen=True):
 
     @property
     def scales(self) -> bool:
-        """Whether values are others afterwards."""
+        """Whether the rule changes values."""
         return (self.scale, self.offset) not in ((None, None), (1.0, None), (None, 0.0), (1.0, 0.0))
 
     @property
@@ -62,12 +62,12 @@ class Rule(Config, frozen=True):
 
     @property
     def heartbeat_seconds(self) -> float:
-        """After how many seconds a value is published that has not changed."""
+        """The seconds after which a value is published that has not changed."""
         return self.heartbeat or HEARTBEAT_SECONDS
 
 
 def read(file: Mapping[str, Any], path: Path) -> dict[str, Rule]:
-    """Return the rules of a configuration by their patterns, in its order; raise ConfigError if one is wrong."""
+    """Return the rules of a configuration by their patterns, in the order of the file; raise ConfigError if one is wrong."""
     written = file.get("quality", {})
     for pattern in written if isinstance(written, Mapping) else ():
         try:
@@ -84,14 +84,14 @@ def read(file: Mapping[str, Any], path: Path) -> dict[str, Rule]:
 
 
 class Rules:
-    """Finds the rule of a channel; remembers which rules have never been asked for."""
+    """Finds the rule of a channel; remembers which rules no channel has matched."""
 
     def __init__(self, rules: Mapping[str, Rule]) -> None:
         self._rules = dict(rules)
         self._matched: set[str] = set()
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether there are any rules."""
         return bool(self._rules)
 
     def concern(self, device: str) -> bool:
@@ -99,7 +99,7 @@ class Rules:
         return any(series_patterns.matches(pattern.partition("/")[0], device) for pattern in self._rules)
 
     def of(self, device: str, channel: str) -> Rule | None:
-        """Return the options of all rules that match, of which later ones count more; None if none matches."""
+        """Return the options of all rules that match, the later ones over the earlier; None if no rule matches."""
         options: dict[str, object] = {}
         matching = [
             (pattern, rule)

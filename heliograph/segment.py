@@ -21,7 +21,7 @@ HIGH_HALF = b"\0\0\0\0"  # of a sequence; payloads are JSON, which has no such b
 
 
 def packed(sequence: int, payload: bytes) -> bytes:
-    """Return one record as it stands in a segment; raise ValueError if no segment takes one that long."""
+    """Return one record as a segment holds it; raise ValueError if the payload is too long."""
     if len(payload) > LONGEST_PAYLOAD:
         raise ValueError(f"a frame of {len(payload)} bytes is longer than {LONGEST_PAYLOAD}")
     crc = zlib.crc32(payload, zlib.crc32(sequence.to_bytes(8, "little")))
@@ -104,14 +104,14 @@ class Segment:
                     return record
             file.seek(start)
             rest = file.read()
-            place = rest.find(HIGH_HALF)
-            while place >= 0:
-                if place >= 12 and (record := self._whole(rest, place - 12)):
-                    file.seek(start + place - 12 + HEADER.size + len(record.payload))
+            position = rest.find(HIGH_HALF)
+            while position >= 0:
+                if position >= 12 and (record := self._whole(rest, position - 12)):
+                    file.seek(start + position - 12 + HEADER.size + len(record.payload))
                     return record
-                place = rest.find(HIGH_HALF, place + 1)
+                position = rest.find(HIGH_HALF, position + 1)
         except OSError:
-            pass  # a bad spot on the card: what is behind it is as good as damaged
+            pass  # a bad sector of the card: what is behind it counts as damaged
         return None
 
     def _whole(self, data: bytes, start: int) -> Record | None:

@@ -13,8 +13,9 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from heliograph.backoff import Backoff, steady
 from heliograph.messages import Block, Watermark
-from heliograph.outbox import Outbox, Reader
+from heliograph.outbox import Outbox, OutboxReader
 from heliograph.segment import Record
 
 log = logging.getLogger(__name__)
@@ -23,27 +24,25 @@ WINDOW = 2_000
 REWIND_SECONDS = 0.05  # a storage that misses a frame says so for every frame behind it
 SHORTEST_TIMEOUT_SECONDS = 1.0
 LONGEST_TIMEOUT_SECONDS = 60.0
-FIRST_WORD_SECONDS = (
-    1.0  # how long a fresh process waits for the retained watermark before it starts from its oldest frame
-)
+WATERMARK_SECONDS = 1.0  # how long a new process waits for the retained watermark before it sends its oldest frame
 LIVE_FRAMES = 50  # a frame this close to the end of the outbox is news; others go out as replay
 BATCH_FRAMES = 20  # a backlog goes out with several frames in a message: MQTT costs more than they do
 BATCH_BYTES = 65_536
 IDLE_SECONDS = 1.0
 
 
-class Boots(Protocol):
-    """Knows when a machine booted."""
+class BootTimes(Protocol):
+    """Knows when this machine booted."""
 
     boot: str
 
     def booted(self, boot: str) -> float | None:
-        """Return when a boot was, in seconds since 1970 UTC, or None while (or if never) known."""
+        """Return the time of a boot in seconds since 1970 UTC, None while it is not known."""
         ...
 
 
-class Held(msgspec.Struct):
-    """A frame that waits for the clock: row times are seconds since that boot."""
+class UnstampedFrame(msgspec.Struct):
+    """A frame in the outbox that waits for the clock: its row times are seconds since that boot."""
 
     boot: str
     blocks: list[Block]
@@ -57,16 +56,16 @@ class _Batch(NamedTuple):
     unstamped: int
 
 
-Publish = Callable[[bool, bytes], bool]  # (is it news?, a list of frames): False if the broker is away
+Publish = Callable[[bool, bytes], bool]  # (news, a list of frames): returns False if the broker is away
 
 
 class Sender:
-    """Decides which frame goes out next; whoever owns it calls `pump` and provides the lock."""
+    """Decides which frame goes out next. Not thread-safe: its owner calls `pump`, and holds a lock."""
 
     def __init__(
         self,
         outbox: Outbox,
-        clock: Boots,
+        clock: BootTimes,
         publish: Publish,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,20 +73,20 @@ class Sender:
         self._clock = clock
         self._publish = publish
         self._now = now
-        self._reader = Reader(outbox)
+        self._reader = OutboxReader(outbox)
         first = outbox.segments[0] if outbox.segments else None
         self.epoch = first.epoch if first else outbox.epoch
         self.committed = self.sent = (first.first if first else 1) - 1
         self._base = self.sent + 1
         self._highest: dict[str, int] = {}  # of each epoch, ever sent by this process
         self._storage = ""
-        self._heard = False
+        self._has_watermark = False
         self._connected = False
         self._wait_until = -math.inf
         self._progress = now()
         self._rewound = -math.inf
         self._commit_seconds = 0.0
-        self._timeout = SHORTEST_TIMEOUT_SECONDS
+        self._timeout = _timeout(self._commit_seconds)
         self._window = WINDOW
         self.resent = 0
         self.unstamped = 0
@@ -95,7 +94,7 @@ class Sender:
 
     @property
     def backlog(self) -> int:
-        """How many frames storage has not committed yet, as far as is known here."""
+        """How many frames storage has not committed yet, as far as it has reported."""
         segments = self._outbox.segments
         start = next((index for index, segment in enumerate(segments) if segment.epoch == self.epoch), 0)
         return sum(
@@ -108,24 +107,24 @@ class Sender:
         )
 
     def connect(self) -> None:
-        """Note a new connection: what was under way may be lost."""
+        """Note a new connection: frames in flight may be lost."""
         self._connected = True
         self._progress = self._now()
         self._window = WINDOW
         self._rewind(self.committed + 1)
-        if not self._heard and (self.sent + 1 < self._outbox.next or self.epoch != self._outbox.epoch):
-            self._wait_until = self._now() + FIRST_WORD_SECONDS
+        if not self._has_watermark and (self.sent + 1 < self._outbox.next or self.epoch != self._outbox.epoch):
+            self._wait_until = self._now() + WATERMARK_SECONDS
 
     def disconnect(self) -> None:
         """Note that the broker is away: nothing goes out until the next connect."""
         self._connected = False
 
     def close(self) -> None:
-        """Let go of the outbox's files."""
+        """Close the file of the outbox that is being read."""
         self._reader.start()
 
     def watermark(self, mark: Watermark) -> None:
-        """Obey what storage says of its progress."""
+        """Act on a report of storage's progress."""
         restarted = mark.storage != self._storage
         self._storage = mark.storage
         if restarted and self._outbox.segments and self._outbox.segments[0].epoch != self.epoch:
@@ -135,12 +134,12 @@ class Sender:
         if mark.epoch == self._outbox.epoch and mark.committed >= self._outbox.next:
             self._outbox.renew()
         now = self._now()
-        self._heard = True
+        self._has_watermark = True
         self._wait_until = -math.inf
         self._commit_seconds = mark.seconds
         self._window = WINDOW
         if mark.committed > self.committed or restarted:
-            self._timeout = self._shortest_timeout()
+            self._timeout = _timeout(self._commit_seconds)
             self._progress = now
             self.committed = mark.committed
             self._outbox.trim(self.epoch, mark.committed)
@@ -158,8 +157,8 @@ class Sender:
             return IDLE_SECONDS
         if now < self._wait_until:
             return self._wait_until - now
-        if self.sent > self.committed and now - self._progress > self._timeout:
-            self._timeout = min(self._timeout * 2, LONGEST_TIMEOUT_SECONDS)
+        if self.sent > self.committed and now - self._progress > self._timeout.delay:
+            self._timeout.next()
             self._progress = now
             self._window = 1
             self._rewind(self.committed + 1)
@@ -177,7 +176,7 @@ class Sender:
         return IDLE_SECONDS
 
     def _batch(self) -> "_Batch | None":
-        """Take the next frames that may go out together, or None if none may."""
+        """Return the next frames that may go out in one message, None if no frame may."""
         frames: list[bytes] = []
         last, size, resent, unstamped, news = self.sent, 0, 0, 0, False
         while last - self.committed < self._window and len(frames) < BATCH_FRAMES and size < BATCH_BYTES:
@@ -206,7 +205,7 @@ class Sender:
         return _Batch(news, b"[" + b",".join(frames) + b"]", last, resent, unstamped)
 
     def _in_order(self, record: Record) -> bool:
-        """Whether a frame may follow the one sent before; if it is behind a hole, only when all before is settled."""
+        """Whether a frame may follow the one sent before; behind a hole, only when everything before it is settled."""
         if record.epoch == self.epoch and record.sequence == self.sent + 1:
             return True
         settled = max(self.committed, min(self._outbox.first(self.epoch) - 1, self.sent))
@@ -223,7 +222,7 @@ class Sender:
         self._base = min(self._base, self._outbox.first(self.epoch))
 
     def _start_over(self) -> None:
-        """Go to the oldest frame that is held: a storage that was set back may miss the end of an earlier epoch."""
+        """Go to the oldest frame in the outbox: a storage that was restored may miss the end of an earlier epoch."""
         first = self._outbox.segments[0]
         self.epoch = first.epoch
         self.committed = self.sent = first.first - 1
@@ -233,19 +232,19 @@ class Sender:
     def _note_sent(self, sequence: int) -> None:
         self._highest[self.epoch] = max(self._highest.get(self.epoch, 0), sequence)
 
-    def _shortest_timeout(self) -> float:
-        return min(max(SHORTEST_TIMEOUT_SECONDS, 2 * self._commit_seconds + 1), LONGEST_TIMEOUT_SECONDS)
-
     def _frame(self, record: Record) -> tuple[bytes, int] | None:
-        """Return a frame as it travels and how many readings it lost for want of a time; None while that is not known yet."""
+        """Return a frame as it is sent, and how many readings it lost because their time was never known.
+
+        Returns None while the time may still become known.
+        """
         payload, unstamped = record.payload, 0
         if payload.startswith(b"{"):
-            held = msgspec.json.decode(payload, type=Held)
-            booted = self._clock.booted(held.boot)
-            if booted is None and held.boot == self._clock.boot:
+            frame = msgspec.json.decode(payload, type=UnstampedFrame)
+            booted = self._clock.booted(frame.boot)
+            if booted is None and frame.boot == self._clock.boot:
                 return None
             if booted is None:
-                unstamped = sum(len(block.rows) for block in held.blocks)
+                unstamped = sum(len(block.rows) for block in frame.blocks)
                 log.error(
                     "%d readings of a boot whose time was never known are lost: %s",
                     unstamped,
@@ -253,11 +252,20 @@ class Sender:
                 )
                 payload = b"[]"
             else:
-                payload = msgspec.json.encode([_stamped(block, booted) for block in held.blocks])
+                payload = msgspec.json.encode([stamped(block, booted) for block in frame.blocks])
         head = f'{{"e":"{record.epoch}","q":{record.sequence},"b":{self._base},"x":{unstamped},"i":'
         return head.encode() + payload + b"}", unstamped
 
 
-def _stamped(block: Block, booted: float) -> Block:
+def _timeout(commit_seconds: float) -> Backoff:
+    """Return how long storage may make no progress before frames go out again: `delay`, longer with every time."""
+    first = min(max(SHORTEST_TIMEOUT_SECONDS, 2 * commit_seconds + 1), LONGEST_TIMEOUT_SECONDS)
+    timeout = Backoff(first, LONGEST_TIMEOUT_SECONDS, steady)
+    timeout.next()
+    return timeout
+
+
+def stamped(block: Block, booted: float) -> Block:
+    """Return a block with times in seconds since 1970 UTC instead of seconds since a boot."""
     rows = [[round(row[0] + booted, 3), *row[1:]] for row in block.rows]
     return msgspec.structs.replace(block, rows=rows)

@@ -73,7 +73,7 @@ class Service:
         self._set_aside: deque[SetAside] = deque(maxlen=REMEMBERED_INPUTS)
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._saying = threading.Lock()  # a report on its way must not come after the goodbye
+        self._reporting = threading.Lock()  # a report must not follow the goodbye
         self._producer: Producer | None = None
         self._thread = threading.Thread(target=self._keep_reporting, name="status", daemon=True)
 
@@ -87,7 +87,7 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         """Keep what was published, say offline, disconnect."""
-        with self._saying:
+        with self._reporting:
             self._stopped.set()
         self._thread.join()
         if self._producer:
@@ -136,16 +136,16 @@ class Service:
             self._counters[what] += by
 
     def fact(self, name: str, value: object) -> None:
-        """Show something else in the status: whatever JSON can hold."""
+        """Show a fact in the status: any value that JSON can hold."""
         with self._lock:
             self._facts[name] = value
 
     def watch(self, counters: Callable[[], dict[str, int]]) -> None:
-        """Show counters that something else keeps; called from another thread at every report."""
+        """Show counters in the status; `counters` is called from another thread at every report."""
         self._sources.append(counters)
 
     def set_aside(self, why: str, what: bytes | str, where: str = "") -> None:
-        """Count a bad input, and show it among the last ones in the status."""
+        """Count a bad input, and show it in the status among the last ones."""
         shown = _printable(what)
         why, where = (_printable(text)[:SHOWN_CHARACTERS] for text in (why, where))
         with self._lock:
@@ -156,7 +156,7 @@ class Service:
             log.warning("%sset aside: %s: %.200r", f"{where}: " if where else "", why, shown)
 
     def alive(self) -> None:
-        """Leave a sign of life for the health check; a main loop calls this at least every ten seconds."""
+        """Leave a sign of life for the health check; the main loop has to call this at least every ten seconds."""
         self._heartbeat.beat()
 
     def wait(self, seconds: float) -> None:
@@ -191,9 +191,9 @@ class Service:
         )
 
     def report(self) -> None:
-        """Publish how the service is, now; nothing once it has begun to stop."""
+        """Publish the status now; do nothing once the service has begun to stop."""
         status = encode(self.status())
-        with self._saying:
+        with self._reporting:
             if not self._stopped.is_set():
                 self.bus.publish(self._topic, status, qos=1, retain=True)
 
@@ -213,8 +213,9 @@ def run(
     """Read the configuration, connect, and call main until a signal ends the process.
 
     A wrong configuration is one line on standard error and exit code 1, before anything connects. A service that must not
-    miss anything subscribes in `listen`, which is called before that, too. The broker keeps for it what comes while it is
-    away, and sends that with the connection: it would be lost for who subscribes later. It acknowledges every message itself.
+    miss a message subscribes in `listen`, which is called before it connects, and acknowledges every message itself: the
+    broker keeps its messages while it is away and sends them as soon as it connects, so it would miss them if it
+    subscribed later.
     """
     parser = argparse.ArgumentParser(prog=f"python -m services.{name}", description=sys.modules["__main__"].__doc__)
     parser.add_argument("config", nargs="?", default="config.toml", type=Path, help="the node's configuration file")
@@ -246,21 +247,21 @@ def run(
 
 
 def _printable(text: bytes | str) -> str:
-    """Return a text that can be sent, whatever it was: half a surrogate pair cannot."""
+    """Return a text that can be sent as UTF-8, with escapes for what cannot."""
     return (text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")).decode(
         "utf-8", "backslashreplace"
     )
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Interrupt whatever the main thread waits for; a second signal does not cut the cleaning up short."""
+    """Interrupt what the main thread waits for; a second signal does not interrupt the clean-up."""
     signal.signal(signal.SIGTERM, _already_stopping)
     signal.signal(signal.SIGINT, _already_stopping)
     raise SystemExit(0)
 
 
 def _already_stopping(_signal: int, _frame: FrameType | None) -> None:
-    """Do nothing; SIG_IGN in its place would race with a handler that is already due."""
+    """Do nothing; SIG_IGN instead would race with a handler that is already due."""
 
 
 def _end_the_process(failure: threading.ExceptHookArgs) -> None:

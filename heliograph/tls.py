@@ -26,7 +26,7 @@ class BrokerOptions:
 
 
 def context(ca: str = "", certificate: str = "", key: str = "") -> ssl.SSLContext:
-    """Return what verifies a server, by the authority in the file `ca` or the system's, and shows a certificate if one is given.
+    """Return a context that verifies servers by the authority in the file `ca`, or the system's, and shows a certificate if given.
 
     Raises ValueError, which names the option, if a file cannot be used.
     """

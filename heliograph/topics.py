@@ -56,12 +56,12 @@ def service(node: str, service: str, kind: ServiceTopic) -> str:
 
 
 def request(node: str, service_name: str, command: str) -> str:
-    """Return the topic on which a service takes a command."""
+    """Return the topic on which a service receives a command."""
     return f"{service(node, service_name, 'request')}/{name(command)}"
 
 
 def response(node: str, service_name: str, command: str) -> str:
-    """Return the topic on which a service wants the answers to the commands it sends."""
+    """Return the topic on which a service receives the responses to its commands."""
     return f"{service(node, service_name, 'response')}/{name(command)}"
 
 
@@ -85,7 +85,7 @@ class Parsed(NamedTuple):
 
 
 def parse(topic: str) -> Parsed:
-    """Take a topic of the tree apart; raise ValueError if it is not one."""
+    """Return the parts of a topic; raise ValueError if it is not a topic of the tree."""
     parts = topic.split("/")
     if len(parts) in (5, 6) and parts[0] == ROOT:
         _, node, family, owner, kind, *command = parts

@@ -5,7 +5,7 @@ The spellings are those of `homeassistant/const.py` and the device classes those
 U+00B5 here, as keyboards have it.
 """
 
-# What each measures, and the units it comes in; "" are units that alone do not tell.
+# Device classes and their units; those of "" do not tell what they measure.
 _MEASURED: dict[str, str] = {
     "voltage": "V mV µV kV",
     "current": "A mA µA",
@@ -121,7 +121,7 @@ _LOOK_ALIKES = str.maketrans({"\u03bc": "µ", "º": "°", "℃": "°C", "℉": "
 
 
 def spelled(unit: str) -> str:
-    """Return a unit as Home Assistant spells it; raise ValueError if nobody knows it."""
+    """Return a unit as Home Assistant spells it; raise ValueError if it is unknown."""
     unit = unit.translate(_LOOK_ALIKES)
     unit = _SPELLINGS.get(unit, unit)
     if unit not in DEVICE_CLASSES:

@@ -31,11 +31,12 @@ def until_stopped(service: Service, work: Callable[[], None], finish: Callable[[
                     log.warning("%s; nothing is acknowledged until it can be written", error)
                     failing = True
                     service.report()
-                service.wait(backoff.after(0))
+                service.wait(backoff.next())
             else:
                 if failing:
                     log.info("writing again")
-                    backoff, failing = Backoff(), False
+                    backoff.reset()
+                    failing = False
                     service.fact("write_error", "")
                     service.report()
     finally:

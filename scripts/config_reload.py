@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import click
 import tomli_w
 
-from heliograph.changes import Changes
 from heliograph.errors import ConfigError
+from heliograph.file_watch import FileWatch
 
 POLL_SECONDS = 1.0
 
@@ -21,9 +21,9 @@ def watch(
 
     `check` raises ConfigError. A mistake is logged once, and the previous configuration stays in force.
     """
-    changes = Changes(path, taken=False)
+    watch = FileWatch(path, known=False)
     while True:
-        if changes.settled():
+        if watch.has_changed():
             try:
                 if _apply(effective, complete(), check):
                     click.echo(f"{path} has changed: serial_bridge reloads it; restart for everything else")

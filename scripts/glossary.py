@@ -77,7 +77,7 @@ def _table(page: str, heading: str, columns: int) -> Iterator[Sequence[str]]:
 
 def _spelled(text: str) -> str:
     """Return a text with its identifiers as words: `lastHeard` and `last_heard` as `last heard`."""
-    return " ".join(_HUMP.sub(" ", text).replace("_", " ").split())
+    return " ".join(_HUMP.sub(" ", text).replace("_", " ").replace("-", " ").split())
 
 
 def _spelling(word: str) -> str:

@@ -9,7 +9,7 @@ from heliograph import __version__
 
 
 @dataclass(frozen=True)
-class Options:
+class StartOptions:
     """What to run, and where."""
 
     config: Path | None  # None: config.toml if there is one, else the simulated site alone
@@ -23,7 +23,7 @@ class Options:
 BROKER_PORT = 1883
 
 
-def parse(arguments: Sequence[str] | None = None) -> Options:
+def parse(arguments: Sequence[str] | None = None) -> StartOptions:
     """Return the options on the command line; raise SystemExit after printing help, the version or a mistake."""
     parser = argparse.ArgumentParser(
         prog="scripts/start",
@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         help="add the simulated site, or do not (default: add it if there is no configuration)",
     )
     parser.add_argument("--version", action="version", version=f"heliograph {__version__}")
-    return Options(**vars(parser.parse_args(arguments)))
+    return StartOptions(**vars(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Result:
+class StageResult:
     """What came of a stage. `reasons` says why tests were skipped, or why there are no counts."""
 
     stage: str
@@ -63,7 +63,7 @@ STAGES = (
 )
 
 
-def run(stage: Stage, folder: Path = ROOT) -> Result:
+def run(stage: Stage, folder: Path = ROOT) -> StageResult:
     """Run one stage in a folder and return what came of it; pytest prints to the terminal meanwhile."""
     with tempfile.TemporaryDirectory() as reports:
         report = Path(reports) / "report.xml"
@@ -78,14 +78,14 @@ def run(stage: Stage, folder: Path = ROOT) -> Result:
         return _result(stage.name, pytest.returncode, time.monotonic() - start, report)
 
 
-def _result(name: str, exit_status: int, seconds: float, report: Path) -> Result:
+def _result(name: str, exit_status: int, seconds: float, report: Path) -> StageResult:
     if not report.exists():
         reason = "it found no tests" if exit_status == NO_TESTS_COLLECTED else f"pytest ended with {exit_status}"
-        return Result(name, exit_status, seconds, reasons=(reason,))
+        return StageResult(name, exit_status, seconds, reasons=(reason,))
     cases = list(ElementTree.parse(report).iter("testcase"))
     skips = [skip for case in cases if (skip := case.find("skipped")) is not None]
     failed = sum(case.find("failure") is not None or case.find("error") is not None for case in cases)
-    return Result(
+    return StageResult(
         name,
         exit_status,
         seconds,
@@ -96,7 +96,7 @@ def _result(name: str, exit_status: int, seconds: float, report: Path) -> Result
     )
 
 
-def summary(results: Sequence[Result], *, strict: bool) -> tuple[str, bool]:
+def summary(results: Sequence[StageResult], *, strict: bool) -> tuple[str, bool]:
     """Return a table of the results, and whether all is well; if `strict` a stage that was left out is not."""
     lines = ["", "scripts/test:"]
     for result in results:
@@ -124,7 +124,7 @@ def _counts(passed: int, failed: int, skipped: int) -> str:
 
 def main() -> int:
     """Run every stage; return the exit status: 1 if a stage failed, in CI also if one was left out."""
-    results: list[Result] = []
+    results: list[StageResult] = []
     interrupted = False
     try:
         for stage in STAGES:

@@ -65,20 +65,20 @@ def main() -> None:
         lock = Lock(run_folder / "lock", "folder")
         path, file, simulate = _configuration(arguments.config, arguments.simulate)
         effective = run_folder / "config.toml"
-        broker_port = None if "host" in file.get("broker", {}) else _broker_port(arguments.broker_port)
+        own_port = None if "host" in file.get("broker", {}) else broker_port(arguments.broker_port)
         if not _is_free(arguments.port):
             raise ConfigError(f"port {arguments.port} is in use; choose another with --port")
 
         def complete(file: dict[str, Any]) -> dict[str, Any]:
-            effective_config.complete(file, data, arguments.host, arguments.port, broker_port, simulate=simulate)
+            effective_config.complete(file, data, arguments.host, arguments.port, own_port, simulate=simulate)
             return file
 
         effective.write_text(tomli_w.dumps(complete(file)))
         node = config.section(config.Node, file, "node", path or effective)
         services = [name for name in _services() if name in file or name in ALWAYS]
         commands: dict[str, list[str]] = {}
-        if broker_port is not None:
-            commands["broker"] = effective_config.broker_command(data, broker_port)
+        if own_port is not None:
+            commands["broker"] = effective_config.broker_command(data, own_port)
         if path:
             _check(services, effective, path)
     except (ConfigError, OSError) as error:
@@ -123,7 +123,7 @@ def _services() -> list[str]:
     return sorted(path.parent.name for path in tools.ROOT.glob("services/*/__main__.py"))
 
 
-def _broker_port(chosen: int | None) -> int:
+def broker_port(chosen: int | None) -> int:
     """Return the port that was chosen, else the first free one: Debian's mosquitto package starts a broker of its own."""
     if chosen is not None:
         if not _is_free(chosen):

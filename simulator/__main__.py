@@ -14,8 +14,8 @@ import click
 
 from simulator.faults import KINDS
 from simulator.replay import NoRowsError, record
-from simulator.running import Options, Running, run
-from simulator.site import Plan
+from simulator.running import Running, SimulatorOptions, run
+from simulator.site import SitePlan
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger("simulator")
@@ -129,7 +129,7 @@ def main(
         return
     if replay_clock == "wall" and speed != 1:
         raise click.UsageError("--replay-clock wall goes as fast as the wall clock")
-    options = Options(
+    options = SimulatorOptions(
         plan=_plan(latitude, longitude, timezone, seed),
         start=start.replace(tzinfo=timezone) if start else None,
         speed=speed,
@@ -204,8 +204,8 @@ def _crash(failure: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def _plan(latitude: float, longitude: float, timezone: tzinfo, seed: int) -> Plan:
-    return Plan(latitude=latitude, longitude=longitude, timezone=str(timezone), seed=seed)
+def _plan(latitude: float, longitude: float, timezone: tzinfo, seed: int) -> SitePlan:
+    return SitePlan(latitude=latitude, longitude=longitude, timezone=str(timezone), seed=seed)
 
 
 def _announce(running: Running) -> None:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 
 from simulator.readings import Controller, House, Meter
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 
 Clock = Callable[[], float]
 
@@ -24,7 +24,7 @@ def fast(start: float, speed: float) -> Clock:
 class LiveSite:
     """A site that is always at its clock's time; any thread may look at it."""
 
-    def __init__(self, plan: Plan, clock: Clock) -> None:
+    def __init__(self, plan: SitePlan, clock: Clock) -> None:
         self.clock = clock
         self._site = Site(plan, clock())
         self._lock = threading.Lock()

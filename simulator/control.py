@@ -3,13 +3,13 @@
 import socket
 from collections.abc import Mapping
 
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.emontx import Receiver
 from simulator.faults import KINDS, Fault, Kind
 from simulator.tcp_server import Listener
-from simulator.worker import Worker
+from simulator.worker import StoppableThread
 
-Things = Mapping[str, Device | Receiver]
+Things = Mapping[str, SimulatedDevice | Receiver]
 LONGEST = 1000
 
 
@@ -20,7 +20,7 @@ class Control(Listener):
         super().__init__("control", self._converse, port=port)
         self._things = things
 
-    def _converse(self, worker: Worker, connection: socket.socket) -> None:
+    def _converse(self, worker: StoppableThread, connection: socket.socket) -> None:
         rest = b""
         while worker.readable(connection.fileno()):
             data = connection.recv(4096)
@@ -50,9 +50,9 @@ def obey(things: Things, command: str) -> str:
             return "error: say `list` or `fault NAME KIND [SECONDS]`"
 
 
-def describe(name: str, thing: Device | Receiver) -> str:
+def describe(name: str, thing: SimulatedDevice | Receiver) -> str:
     """Return a line about a device: name, fault, and how many answers or packets it sent."""
-    count = thing.requests if isinstance(thing, Device) else thing.sent
+    count = thing.requests if isinstance(thing, SimulatedDevice) else thing.sent
     return f"{name} {thing.fault.kind} {count}"
 
 

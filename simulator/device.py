@@ -13,7 +13,7 @@ from simulator.registers import Registers
 REMEMBERED = 10_000
 
 
-class Request(msgspec.Struct, frozen=True):
+class ReceivedRequest(msgspec.Struct, frozen=True):
     """A request that reached the device; `time` is monotonic seconds."""
 
     time: float
@@ -22,7 +22,7 @@ class Request(msgspec.Struct, frozen=True):
     count: int  # or, for a single write, the value
 
 
-class Device:
+class SimulatedDevice:
     """A unit on a line. `refresh`, if any, brings the registers up to date before each answer.
 
     `registers` and `fault` may be changed from any thread while the device is served, on
@@ -40,7 +40,7 @@ class Device:
         self.refresh = refresh
         self.fault: Fault = HEALTHY
         self.requests = 0
-        self.seen: deque[Request] = deque(maxlen=REMEMBERED)
+        self.seen: deque[ReceivedRequest] = deque(maxlen=REMEMBERED)
         self._lock = threading.Lock()
 
     def answer(self, pdu: bytes) -> bytes:
@@ -48,7 +48,7 @@ class Device:
         with self._lock:
             self.requests += 1
             self.seen.append(
-                Request(
+                ReceivedRequest(
                     time.monotonic(),
                     pdu[0] if pdu else 0,
                     int.from_bytes(pdu[1:3], "big"),

@@ -13,9 +13,9 @@ from random import Random
 import msgspec
 
 from simulator.faults import HEALTHY, Fault, spoil
-from simulator.port import Port
+from simulator.port import SimulatedPort
 from simulator.readings import Controller, House, Meter
-from simulator.worker import Worker
+from simulator.worker import StoppableThread
 
 NO_SENSOR_C = 300.0  # what an emonTx sends for a temperature sensor that is not there
 WHITENING = 0x55
@@ -55,7 +55,7 @@ EMONTH = Coding("hhhh", (0.1, 0.1, 0.1, 0.1))
 EMONTX_CM = Coding("LhhhhhLLLLhhhLLh", (1, 0.01, *[1] * 8, 0.01, 0.01, 0.01, 1, 1, 1), whitened=True)
 
 
-class Node(msgspec.Struct, frozen=True):
+class RadioNode(msgspec.Struct, frozen=True):
     """A radio node: its number, how it packs, how often it sends, how strong its signal is."""
 
     number: int
@@ -76,7 +76,7 @@ def nodes(
     meter: Callable[[], Meter],
     house: Callable[[], House],
     seconds: float = 10.0,
-) -> list[Node]:
+) -> list[RadioNode]:
     """Return the site's nodes: emonTx 10, whitened emonTx 15, and emonTH 19."""
     sent = 0
 
@@ -100,16 +100,16 @@ def nodes(
         return [rooms.indoor_c, rooms.outdoor_c, rooms.humidity, 2.7]
 
     return [
-        Node(10, EMONTX, seconds, -43, emontx),
-        Node(15, EMONTX_CM, seconds, -61, emontx_cm),
-        Node(19, EMONTH, seconds * 6, -75, emonth),
+        RadioNode(10, EMONTX, seconds, -43, emontx),
+        RadioNode(15, EMONTX_CM, seconds, -61, emontx_cm),
+        RadioNode(19, EMONTH, seconds * 6, -75, emonth),
     ]
 
 
-class Receiver(Port):
+class Receiver(SimulatedPort):
     """Prints its nodes' packets at `path` while it is open, and answers JeeLib commands."""
 
-    def __init__(self, nodes: Sequence[Node], *, name: str = "emontx", link: Path | None = None) -> None:
+    def __init__(self, nodes: Sequence[RadioNode], *, name: str = "emontx", link: Path | None = None) -> None:
         self.name = name
         self.nodes = nodes
         self.fault: Fault = HEALTHY
@@ -134,7 +134,7 @@ class Receiver(Port):
         letter = chr(ord("@") + now["i"] % 32)
         return f"{FIRMWARE} {letter} i{now['i']}* g{now['g']} @ {band} MHz{' q1' if now['q'] else ''}"
 
-    def _work(self, worker: Worker) -> None:
+    def _work(self, worker: StoppableThread) -> None:
         for text in ("", self.settings(), *HELP):
             self.say(text)
         begun = time.monotonic()

@@ -9,9 +9,9 @@ from contextlib import closing
 
 import click
 
-from simulator.running import Options, run
+from simulator.running import SimulatorOptions, run
 from simulator.tcp_server import Listener, TcpServer
-from simulator.worker import Worker
+from simulator.worker import StoppableThread
 
 STOP = (signal.SIGTERM, signal.SIGINT)
 port = click.IntRange(0, 65535)
@@ -25,7 +25,7 @@ class SerialServer(Listener):
         super().__init__("serial server", self._converse, host=host, port=port)
         self._path = path
 
-    def _converse(self, worker: Worker, connection: socket.socket) -> None:
+    def _converse(self, worker: StoppableThread, connection: socket.socket) -> None:
         with (
             open(self._path, "r+b", buffering=0, opener=_without_control) as terminal,
             closing(select.epoll()) as both,
@@ -84,7 +84,7 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # before there are threads
     with (
-        run(Options(radio_seconds=radio_seconds, speed=speed)) as site,
+        run(SimulatorOptions(radio_seconds=radio_seconds, speed=speed)) as site,
         TcpServer(site.line.units, host=host, port=tcp_port) as tcp,
         TcpServer(site.line.units, framing="rtu", host=host, port=rtu_tcp_port) as rtu_tcp,
         SerialServer(site.emontx.path, host=host, port=emontx_port) as emontx,

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Self
 
 from simulator.pseudo_terminal import PseudoTerminal
-from simulator.worker import Worker
+from simulator.worker import StoppableThread
 
 
-class Port:
+class SimulatedPort:
     """What is there at `path` while its `with` block lasts; `work` runs in a thread meanwhile."""
 
-    def __init__(self, name: str, work: Callable[[Worker], None], link: Path | None) -> None:
+    def __init__(self, name: str, work: Callable[[StoppableThread], None], link: Path | None) -> None:
         self._terminal = PseudoTerminal(link)
-        self._worker = Worker(name, work)
+        self._worker = StoppableThread(name, work)
 
     @property
     def path(self) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from simulator.readings import Controller, Energy, Range
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 from simulator.tracer import encode
 
 log = logging.getLogger("simulator")
@@ -37,7 +37,7 @@ COLUMNS = {
 HEADER = ",".join(["datetime", *COLUMNS])
 
 
-class Row(msgspec.Struct, frozen=True):
+class LoggerRow(msgspec.Struct, frozen=True):
     """One line of a file: when it was logged, and the words of its registers."""
 
     time: datetime
@@ -48,12 +48,12 @@ class NoRowsError(Exception):
     """A file to replay holds nothing to replay."""
 
 
-def parse(line: str, zone: tzinfo) -> Row:
+def parse(line: str, zone: tzinfo) -> LoggerRow:
     """Read one line; raise ValueError if it is not a whole row of registers."""
     moment, *cells = line.strip().split(",")
     time = datetime.fromisoformat(moment)
     words = {address: _word(cell) for address, cell in zip(COLUMNS.values(), cells, strict=True)}
-    return Row(time if time.tzinfo else time.replace(tzinfo=zone), words)
+    return LoggerRow(time if time.tzinfo else time.replace(tzinfo=zone), words)
 
 
 def _word(cell: str) -> int:
@@ -63,12 +63,12 @@ def _word(cell: str) -> int:
     return round(value)
 
 
-def read(paths: Iterable[Path], zone: tzinfo) -> list[Row]:
+def read(paths: Iterable[Path], zone: tzinfo) -> list[LoggerRow]:
     """Return the rows of all files by time; lines that are no rows are reported and skipped.
 
     Raises NoRowsError if nothing is left, OSError if a file cannot be read.
     """
-    rows: list[Row] = []
+    rows: list[LoggerRow] = []
     for path in paths:
         with path.open(encoding="utf-8", errors="replace") as lines:
             for number, line in enumerate(lines, 1):
@@ -90,7 +90,7 @@ class Replay:
     (temperatures). The first row stands for the time before it, the last for all after.
     """
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[LoggerRow]) -> None:
         self._readings = list(_readings(rows))
         self._times = [reading.time.timestamp() for reading in self._readings]
 
@@ -104,7 +104,7 @@ class Replay:
         return self._readings[max(0, bisect_right(self._times, time) - 1)]
 
 
-def _readings(rows: Sequence[Row]) -> Iterator[Controller]:
+def _readings(rows: Sequence[LoggerRow]) -> Iterator[Controller]:
     first = _reading(rows[0])
     yield first
     last = first
@@ -126,7 +126,7 @@ def _readings(rows: Sequence[Row]) -> Iterator[Controller]:
         yield last
 
 
-def _reading(row: Row) -> Controller:
+def _reading(row: LoggerRow) -> Controller:
     words = row.words
     pv_v = words[0x3100] / 100
     battery_v = words[0x3104] / 100
@@ -157,17 +157,17 @@ def _reading(row: Row) -> Controller:
     )
 
 
-def record(plan: Plan, start: datetime, every: float, count: int) -> Iterator[str]:
+def record(plan: SitePlan, start: datetime, every: float, count: int) -> Iterator[str]:
     """Yield the lines of a file that a logger of the modelled site would write."""
     yield HEADER
     site = Site(plan, start.timestamp())
     for i in range(count):
         moment = start + timedelta(seconds=i * every)
         site.advance(moment.timestamp())
-        yield line(Row(moment, encode(site.controller())))
+        yield line(LoggerRow(moment, encode(site.controller())))
 
 
-def line(row: Row) -> str:
+def line(row: LoggerRow) -> str:
     """Write one row, its time as local naive time with microseconds."""
     moment = row.time.replace(tzinfo=None).isoformat(" ", "microseconds")
     return ",".join([moment, *(str(row.words[word] / 100) for word in COLUMNS.values())])

@@ -10,25 +10,25 @@ import msgspec
 
 from simulator.clock import Clock, LiveSite, fast, wall
 from simulator.control import Control, Things
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.emontx import Receiver, nodes
 from simulator.readings import Controller
 from simulator.replay import Replay, read
 from simulator.sdm120 import sdm120, sdm630
 from simulator.serial_line import SerialLine
-from simulator.site import Plan
+from simulator.site import SitePlan
 from simulator.tcp_server import TcpServer
 from simulator.tracer import tracer
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. Ports of 0 are free ones; `units` are more devices for the line.
 
     Without `start` the site's time begins now. With `replay` the Tracer shows recorded
     rows: from the first on, or with `replay_clock` "wall" those of the wall-clock time.
     """
 
-    plan: Plan = Plan()
+    plan: SitePlan = SitePlan()
     start: datetime | None = None
     speed: float = 1.0
     link_folder: Path | None = None
@@ -41,7 +41,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     replay: Sequence[Path] = ()
     replay_clock: Literal["start", "wall"] = "start"
     replay_timezone: tzinfo = UTC
-    units: Mapping[int, Device] = {}
+    units: Mapping[int, SimulatedDevice] = {}
 
 
 class Running(msgspec.Struct, frozen=True):
@@ -55,15 +55,15 @@ class Running(msgspec.Struct, frozen=True):
     things: Things
     site: LiveSite
 
-    def __getitem__(self, name: str) -> Device | Receiver:
+    def __getitem__(self, name: str) -> SimulatedDevice | Receiver:
         """Return a device by its name."""
         return self.things[name]
 
 
 @contextmanager
-def run(options: Options | None = None) -> Iterator[Running]:
+def run(options: SimulatorOptions | None = None) -> Iterator[Running]:
     """Run a site until the `with` ends; raises NoRowsError or OSError before anything runs."""
-    options = options or Options()
+    options = options or SimulatorOptions()
     replay = None
     if options.replay:
         replay = Replay(read(options.replay, options.replay_timezone))
@@ -98,7 +98,7 @@ def run(options: Options | None = None) -> Iterator[Running]:
         )
 
 
-def _clock(options: Options, replay: Replay | None) -> Clock:
+def _clock(options: SimulatorOptions, replay: Replay | None) -> Clock:
     if replay and options.replay_clock == "start":
         return fast(replay.start, options.speed)
     if options.start is not None:

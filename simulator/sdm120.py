@@ -8,7 +8,7 @@ parameter is refused.
 import struct
 from collections.abc import Callable
 
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.readings import Meter
 from simulator.registers import Registers
 
@@ -79,12 +79,12 @@ def _totals(meter: Meter) -> dict[int, float]:
     }
 
 
-def sdm120(name: str, read: Callable[[], Meter], *, unit: int = 1) -> Device:
+def sdm120(name: str, read: Callable[[], Meter], *, unit: int = 1) -> SimulatedDevice:
     """Return an SDM120 that shows what `read` returns."""
     return _device(name, read, encode_sdm120, LAST_SDM120, 60, unit)
 
 
-def sdm630(name: str, read: Callable[[], Meter], *, unit: int = 1) -> Device:
+def sdm630(name: str, read: Callable[[], Meter], *, unit: int = 1) -> SimulatedDevice:
     """Return an SDM630 that shows what `read` returns."""
     return _device(name, read, encode_sdm630, LAST_SDM630, 80, unit)
 
@@ -96,8 +96,8 @@ def _device(
     last: int,
     largest: int,
     unit: int,
-) -> Device:
+) -> SimulatedDevice:
     registers = Registers(largest=largest, pairs=True)
     registers.inputs.update(dict.fromkeys(range(last + 2), 0))
     registers.holdings.update(floats({0x0014: unit, 0x001C: 2}))  # 2: 9600 baud
-    return Device(name, registers, lambda: registers.inputs.update(floats(encode(read()))))
+    return SimulatedDevice(name, registers, lambda: registers.inputs.update(floats(encode(read()))))

@@ -9,7 +9,7 @@ import msgspec
 from pymodbus.framer import FramerBase, FramerRTU, FramerSocket
 from pymodbus.pdu import DecodePDU
 
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.faults import spoil
 
 Framing = Literal["rtu", "tcp"]
@@ -17,14 +17,14 @@ NO_ANSWER_FROM_TARGET = 11  # what a gateway says of a unit that is not on its l
 LONGEST = 260  # Modbus over TCP/IP V1.0b, 4.1: nothing longer is a frame
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Reply(msgspec.Struct, frozen=True):
     """What to send, after how many seconds."""
 
     data: bytes
     delay: float = 0.0
 
 
-class Session:
+class ModbusSession:
     """One conversation with the units of a line; `tally` counts the requests per unit.
 
     pymodbus' framers find the frames. Units that are not there are silent, as on a real
@@ -34,7 +34,7 @@ class Session:
     def __init__(
         self,
         framing: Framing,
-        units: Mapping[int, Device],
+        units: Mapping[int, SimulatedDevice],
         tally: Counter[int],
         random: Random,
     ) -> None:
@@ -56,7 +56,7 @@ class Session:
         """Drop the part of a frame whose rest did not come."""
         self._rest = b""
 
-    def feed(self, data: bytes) -> Iterator[Answer]:
+    def feed(self, data: bytes) -> Iterator[Reply]:
         """Take in bytes and yield the answers to the requests they complete."""
         self._rest += data
         while self._rest:
@@ -68,7 +68,7 @@ class Session:
             if pdu:
                 yield from self._answer(unit, transaction, pdu)
 
-    def _answer(self, unit: int, transaction: int, pdu: bytes) -> Iterator[Answer]:
+    def _answer(self, unit: int, transaction: int, pdu: bytes) -> Iterator[Reply]:
         self._tally[unit] += 1
         device = self._units.get(unit)
         if device is not None:
@@ -76,7 +76,7 @@ class Session:
             fault = device.fault
             sent = spoil(fault, frame, self._random, self._check)
             if sent:
-                yield Answer(sent, fault.delay)
+                yield Reply(sent, fault.delay)
         elif self._gateway:
             refusal = bytes([pdu[0] | 0x80, NO_ANSWER_FROM_TARGET])
-            yield Answer(self._framer.encode(refusal, unit, transaction))
+            yield Reply(self._framer.encode(refusal, unit, transaction))

@@ -15,7 +15,7 @@ STEP = 5.0  # fine enough for a live chart
 LONG_STEP = 60.0  # for catching up after a pause
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
     """Where the site is and what stands there; equal plans see equal weather."""
 
     latitude: float = 52.52
@@ -39,7 +39,7 @@ class Site:
     It begins at the local midnight before `start`, so that today's counters are right.
     """
 
-    def __init__(self, plan: Plan, start: float) -> None:
+    def __init__(self, plan: SitePlan, start: float) -> None:
         self.plan = plan
         self.load_switch = True
         local = datetime.fromtimestamp(start, plan.zone)

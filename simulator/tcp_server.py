@@ -7,10 +7,10 @@ from contextlib import suppress
 from random import Random
 from typing import Self
 
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.serial_line import QUIET_SECONDS
-from simulator.session import Framing, Session
-from simulator.worker import Worker
+from simulator.session import Framing, ModbusSession
+from simulator.worker import StoppableThread
 
 
 class Listener:
@@ -19,7 +19,7 @@ class Listener:
     def __init__(
         self,
         name: str,
-        serve: Callable[[Worker, socket.socket], None],
+        serve: Callable[[StoppableThread, socket.socket], None],
         *,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -28,8 +28,8 @@ class Listener:
         self._serve = serve
         self._host = host
         self.port = port
-        self._accepting = Worker(name, self._accept)
-        self._clients: list[Worker] = []
+        self._accepting = StoppableThread(name, self._accept)
+        self._clients: list[StoppableThread] = []
 
     def __enter__(self) -> Self:
         self._socket = socket.create_server((self._host, self.port))
@@ -43,16 +43,16 @@ class Listener:
             client.stop()
         self._socket.close()
 
-    def _accept(self, worker: Worker) -> None:
+    def _accept(self, worker: StoppableThread) -> None:
         while worker.readable(self._socket.fileno()):
             connection, _ = self._socket.accept()
             for client in [c for c in self._clients if c.finished]:
                 client.stop()
                 self._clients.remove(client)
-            self._clients.append(Worker(self._name, self._client(connection)).start())
+            self._clients.append(StoppableThread(self._name, self._client(connection)).start())
 
-    def _client(self, connection: socket.socket) -> Callable[[Worker], None]:
-        def work(worker: Worker) -> None:
+    def _client(self, connection: socket.socket) -> Callable[[StoppableThread], None]:
+        def work(worker: StoppableThread) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.settimeout(1)  # for a client that asks and never reads
             with connection, suppress(OSError):  # its troubles are its own business
@@ -66,7 +66,7 @@ class TcpServer(Listener):
 
     def __init__(
         self,
-        units: Mapping[int, Device],
+        units: Mapping[int, SimulatedDevice],
         *,
         framing: Framing = "tcp",
         host: str = "127.0.0.1",
@@ -77,8 +77,8 @@ class TcpServer(Listener):
         self.framing: Framing = framing
         self.requests: Counter[int] = Counter()
 
-    def _converse(self, worker: Worker, connection: socket.socket) -> None:
-        session = Session(self.framing, self.units, self.requests, Random(1))
+    def _converse(self, worker: StoppableThread, connection: socket.socket) -> None:
+        session = ModbusSession(self.framing, self.units, self.requests, Random(1))
         while True:
             limit = QUIET_SECONDS if session.waiting else None
             if not worker.readable(connection.fileno(), limit):

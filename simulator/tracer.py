@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta, tzinfo
 
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.readings import Controller, Energy
 from simulator.registers import Registers
 
@@ -136,7 +136,7 @@ def tracer(
     name: str,
     read: Callable[[], Controller],
     switch_load: Callable[[bool], None] = lambda on: None,
-) -> Device:
+) -> SimulatedDevice:
     """Return a Tracer that shows what `read` returns; its load coil calls `switch_load`.
 
     Its clock shows the reading's time until a client sets it, and goes on from there.
@@ -164,4 +164,4 @@ def tracer(
                 ahead = decode_clock(values, now.tzinfo) - now
 
     registers.written = written
-    return Device(name, registers, refresh)
+    return SimulatedDevice(name, registers, refresh)

@@ -15,13 +15,13 @@ class Stopped(Exception):  # not an error: how a worker's work ends
     """The worker was stopped while it waited."""
 
 
-class Worker:
+class StoppableThread:
     """Runs `work(worker)` in a thread between `start` and `stop`; use it as a context.
 
     It blocks in poll(2) without waking up for nothing. A pipe ends every wait at once.
     """
 
-    def __init__(self, name: str, work: Callable[["Worker"], None]) -> None:
+    def __init__(self, name: str, work: Callable[["StoppableThread"], None]) -> None:
         self._work = work
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._wake_reader, self._wake_writer = os.pipe()

@@ -134,7 +134,7 @@ class Processes:
     def starts(self, module: str) -> int:
         return self._modules.count(module)
 
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
 
@@ -146,7 +146,7 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
         if process.poll() is None:
             process.kill()
         process.wait()
-    sys.stderr.write(started.said()[-10_000:])  # shown by pytest when the test fails
+    sys.stderr.write(started.output()[-10_000:])  # shown by pytest when the test fails
 
 
 class Starter:
@@ -159,7 +159,7 @@ class Starter:
         self._processes = processes
 
     def write(self, section: str) -> Path:
-        """Write the node's file, also while the service reads it: nobody ever sees half of it."""
+        """Write the node's file, also while the service reads it: no reader ever sees half of it."""
         file, partial = self._folder / "config.toml", self._folder / "config.partial"
         partial.write_text(
             f'[node]\nname = "{NODE}"\ndata = "{self._folder / "data"}"\nclock = "trust"\n'
@@ -170,8 +170,8 @@ class Starter:
     def start(self, section: str, **environment: str) -> subprocess.Popen[bytes]:
         return self._processes.start(f"services.{self._service}", str(self.write(section)), **environment)
 
-    def said(self) -> str:
-        return self._processes.said()
+    def output(self) -> str:
+        return self._processes.output()
 
 
 @pytest.fixture

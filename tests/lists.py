@@ -26,7 +26,7 @@ class Listing(NamedTuple):
         return line.startswith(self.before) if self.before else not line
 
     def updated(self, text: str) -> str:
-        """Return the text of the document with these lines in it; raise ValueError if their place is not there."""
+        """Return the text of the document with these lines in it; raise ValueError if it has no mark for them."""
         lines = text.split("\n")
         try:
             start = lines.index(self.after) + 1

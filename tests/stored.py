@@ -1,4 +1,4 @@
-"""What a store has, hot and sealed, whoever is writing it."""
+"""What a store has, hot and sealed, while another process writes it."""
 
 import hashlib
 from contextlib import closing
@@ -21,13 +21,13 @@ def arrivals(data: Path) -> list[Arrival]:
     """
     reader = open_reader(data)
     try:
-        found = reader.since(0, 10**9)
+        rows = reader.since(0, 10**9)
     except StoreAway:
         return []
     finally:
         reader.close()
-    assert not found or found[-1].cursor == len(found), "a reading is stored twice"
-    return found
+    assert not rows or rows[-1].cursor == len(rows), "a reading is stored twice"
+    return rows
 
 
 def points(data: Path) -> dict[str, list[tuple[float, Value]]]:
@@ -43,18 +43,18 @@ def points(data: Path) -> dict[str, list[tuple[float, Value]]]:
 
 def contents(data: Path) -> dict[str, dict[str, Any]]:
     """Return what every series is, how many points it has, and a checksum of them, as JSON can hold it."""
-    found = points(data)
+    rows = points(data)
     with closing(open_reader(data)) as reader:
         return {
             one.name: {
                 "unit": one.unit,
                 "kind": one.kind,
-                "rows": len(found[one.name]),
-                "first": found[one.name][:1],
-                "last": found[one.name][-1:],
-                "sha256": checksum(found[one.name]),
+                "rows": len(rows[one.name]),
+                "first": rows[one.name][:1],
+                "last": rows[one.name][-1:],
+                "sha256": checksum(rows[one.name]),
             }
-            for one in (reader.series() if found else ())
+            for one in (reader.series() if rows else ())
         }
 
 

@@ -32,8 +32,6 @@ LONG_CLASSES = {
     "heliograph/store/postgres/writer.py: PostgresWriter",
     "heliograph/store/questions.py: Questions",
     "heliograph/store/reader.py: SqliteReader",
-    "services/uploader/engine/delivery.py: Delivery",
-    "services/uploader/engine/pipeline.py: Pipeline",
 }
 MOST_SUPPRESSIONS = 5
 SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")

@@ -58,7 +58,7 @@ class Client:
         return self._queue.execute("SELECT count(*) FROM reading").fetchone()[0]
 
     def refused(self):
-        """Return the readings that the node will never take, each with the reason."""
+        """Return the readings that the node refused for good, each with the reason."""
         return self._queue.execute("SELECT body, why FROM refused ORDER BY id").fetchall()
 
     def send(self):
@@ -79,7 +79,7 @@ class Client:
         self._queue.close()
 
     def _hand_over(self, rows):
-        status, said, pause = self._post("[" + ",".join(body for _, body in rows) + "]")
+        status, message, pause = self._post("[" + ",".join(body for _, body in rows) + "]")
         if status == 202:
             self._forget(rows)
             self._pause, self.problem = 1.0, ""
@@ -89,10 +89,10 @@ class Client:
             if time.monotonic() >= self._next:
                 self._hand_over(rows[middle:])
         elif status in WRONG:
-            self._queue.execute("INSERT INTO refused (body, why) VALUES (?, ?)", (rows[0][1], said))
+            self._queue.execute("INSERT INTO refused (body, why) VALUES (?, ?)", (rows[0][1], message))
             self._forget(rows)
         else:
-            self.problem = said
+            self.problem = message
             self._next = time.monotonic() + (pause or self._pause)
             self._pause = min(60.0, 2 * self._pause)
 
@@ -100,7 +100,7 @@ class Client:
         self._queue.execute("DELETE FROM reading WHERE id BETWEEN ? AND ?", (rows[0][0], rows[-1][0]))
 
     def _post(self, body):
-        """Return the status (0 without an answer), what was said, and the seconds that the node wants to be left alone."""
+        """Return the status (0 without an answer), the node's message, and the seconds to wait before the next request."""
         headers = {"Authorization": "Bearer " + self._key, "Content-Type": "application/json"}
         request = urllib.request.Request(self._address, body.encode(), headers)
         try:
@@ -109,8 +109,8 @@ class Client:
         except urllib.error.HTTPError as error:
             with error:
                 pause = error.headers.get("Retry-After", "")
-                said = error.read(2000).decode("utf-8", "replace")
-                return error.code, said, float(pause) if pause.isdigit() else 0
+                message = error.read(2000).decode("utf-8", "replace")
+                return error.code, message, float(pause) if pause.isdigit() else 0
         except (OSError, ValueError) as error:
             return 0, str(error), 0
 

@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket
 
 import heliograph
 from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.export_formats import Csv
 from heliograph.store.interface import Point, Reader, Series
 from services.api import (
     dashboard,
@@ -68,7 +69,7 @@ FromQuery = Annotated[
 ]
 ToQuery = Annotated[str | None, Query(alias="to", description="UTC seconds or ISO 8601, not included; default: now.")]
 BucketQuery = Annotated[str | None, Query(description="15m, 1h, 1d, 1w, 1mo, 1y, … or auto; none: raw points.")]
-ZoneQuery = Annotated[str | None, Query(description="The time zone buckets keep to; default: UTC.")]
+ZoneQuery = Annotated[str | None, Query(description="The time zone of buckets, and of the times in CSV; default: UTC.")]
 FunctionsQuery = Annotated[
     str | None,
     Query(description="Comma-separated: n mean min max sum first last delta integral; default: mean."),
@@ -76,6 +77,7 @@ FunctionsQuery = Annotated[
 LimitQuery = Annotated[str | None, Query(description="Raw points on a page, at most 100000; default: 10000.")]
 NextQuery = Annotated[str | None, Query(alias="next", description="`next` of the page before, with the same question.")]
 FormatQuery = Annotated[str | None, Query(alias="format", description="csv, jsonl or line; default: csv.")]
+LayoutQuery = Annotated[str | None, Query(description="CSV: wide, a column per series; or long, a line per value.")]
 NodeQuery = Annotated[str | None, Query(description="Only the devices of this node.")]
 
 
@@ -173,12 +175,14 @@ def create_app(
         tz: ZoneQuery = None,
         functions: FunctionsQuery = None,
         format_name: FormatQuery = None,
+        layout: LayoutQuery = None,
     ) -> Response:
         """Raw points or values per bucket as a file of any size."""
-        names, name = queries.patterns(wanted or []), queries.file_format(format_name)
+        names, form = queries.patterns(wanted or []), queries.file_format(format_name, layout)
         asked = queries.span(start, end, time.time())
-        text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions)
-        found = await store.run(lambda reader: export.prepare(reader, names, asked, text, zone, wanted_functions, name))
+        is_csv = issubclass(form, Csv)
+        text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions, local_times=is_csv)
+        found = await store.run(lambda reader: export.prepare(reader, names, asked, text, zone, wanted_functions, form))
         headers = freshness.headers(found.tag, asked.end, time.time())
         if freshness.has(request.headers.get("if-none-match", ""), found.tag):
             return freshness.not_modified(headers)

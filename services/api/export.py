@@ -7,21 +7,21 @@ that is gone is noticed.
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from operator import itemgetter
 from typing import NamedTuple
 
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from heliograph import export_formats
 from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.export_formats import Format
 from heliograph.messages import Value
-from heliograph.store.buckets import automatic, edges
+from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import Function, Reader, Series
-from services.api import formats, freshness, queries
-from services.api.formats import Column, Format, Row
+from services.api import freshness, queries
 from services.api.queries import DAY, Span
 from services.api.reader_pool import ReaderPool
 from services.api.series import matching
@@ -61,16 +61,16 @@ def prepare(
     bucket: str,
     tz: str,
     functions: Sequence[Function],
-    name: formats.Name,
+    form: type[Format],
 ) -> Export:
-    """Return what is to be exported; raise Refused for series that there are not. `bucket` is empty for raw points."""
+    """Return what is to be exported; raise Refused for a series that does not exist. `bucket` is empty for raw points."""
     chosen = matching(reader, wanted)
     if bucket == "auto":
         bucket = automatic(asked.start, asked.end)
     functions = functions if bucket else ()
-    columns = [Column(one, function) for one in chosen for function in (functions or ("",))]
-    tag = freshness.tag(reader, chosen, *asked, bucket, tz, functions, name, whole_past="delta" in functions)
-    return Export(formats.FORMATS[name](columns), chosen, asked, bucket, tz, functions, tag)
+    table = form(export_formats.columns(chosen, functions), zone(tz))
+    tag = freshness.tag(reader, chosen, *asked, bucket, tz, functions, form.__name__, whole_past="delta" in functions)
+    return Export(table, chosen, asked, bucket, tz, functions, tag)
 
 
 class Download(StreamingResponse):
@@ -130,8 +130,7 @@ class Page(NamedTuple):
 def raw_page(reader: Reader, export: Export, span: Span, most: int) -> Page:
     """Return the raw points of a span, or of the beginning of it if there are more than about `most`."""
     found, end = _points(reader, [one.id for one in export.chosen], span, most)
-    places = {one.id: place for place, one in enumerate(export.chosen)}
-    return Page(export.table.rows(_rows(found, places)), end, len(found))
+    return Page(export.table.rows(export_formats.raw_rows(found, export.chosen)), end, len(found))
 
 
 def _points(reader: Reader, ids: Sequence[int], span: Span, most: int) -> tuple[list[tuple[float, int, Value]], float]:
@@ -145,21 +144,8 @@ def _points(reader: Reader, ids: Sequence[int], span: Span, most: int) -> tuple[
     return found, span.end
 
 
-def _rows(points: Iterable[tuple[float, int, Value]], places: Mapping[int, int]) -> Iterator[Row]:
-    """Yield a row for each time; points come in order of time."""
-    for time, group in itertools.groupby(points, itemgetter(0)):
-        values: list[Value | None] = [None] * len(places)
-        for _, series, value in group:
-            values[places[series]] = value
-        yield time, values
-
-
 def bucket_page(reader: Reader, export: Export, span: Span) -> Page:
     """Return the buckets that cover a span; the page ends where the last of them does."""
     bounds = edges(*span, export.bucket, export.tz)
-    columns: list[list[Value | None]] = []
-    for one in export.chosen:
-        found = reader.aggregate(one.id, bounds, export.functions)
-        columns += [found[function] for function in export.functions]
-    rows = zip(bounds[:-1], zip(*columns, strict=True), strict=True)
-    return Page(export.table.rows(rows), bounds[-1], len(columns) * (len(bounds) - 1))
+    rows = export_formats.bucket_rows(reader, export.chosen, bounds, export.functions)
+    return Page(export.table.rows(rows), bounds[-1], len(export.table.columns) * (len(bounds) - 1))

@@ -25,7 +25,7 @@ MOST_SAMPLES = 10_000  # of one metric
 MOST_NAMES = 200  # counters of a service, and targets of an uploader
 LABEL_CHARACTERS = 100
 AVAILABILITIES = ("online", "offline", "asleep", "unknown")
-UPLOAD_STATES = ("running", "waiting", "paused", "disabled", "starting")
+UPLOAD_STATES = ("running", "waiting", "paused", "disabled", "starting", "invalid")
 
 # Counters of services that are gauges: they go down as well.
 OUTBOX = {

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from heliograph import series_patterns
+from heliograph import export_formats, series_patterns
+from heliograph.export_formats import Csv, Format
 from heliograph.store import buckets
 from heliograph.store.interface import FUNCTIONS, Function
-from services.api import formats
 from services.api.errors import Refused
 
 SERIES_LIMIT = 200  # names or patterns in one question
@@ -134,12 +134,17 @@ def limit(text: str | None, default: int = 10_000) -> int:
     return int(text)
 
 
-def file_format(text: str | None) -> formats.Name:
-    """Return the format of a file, by default CSV; raise Refused."""
-    for name in formats.NAMES:
-        if name == (text or "csv"):
-            return name
-    raise Refused(f"format={text!r:.42} is none of {' '.join(formats.NAMES)}")
+def file_format(text: str | None, layout: str | None) -> type[Format]:
+    """Return the format of a file, by default CSV in the wide layout; raise Refused."""
+    formats, layouts = export_formats.FORMATS, export_formats.CSV_LAYOUTS
+    form = next((form for name, form in formats.items() if name == (text or "csv")), None)
+    if form is None:
+        raise Refused(f"format={text!r:.42} is not one of {' '.join(formats)}")
+    if layout and form is not Csv:
+        raise Refused("layout goes with format=csv")
+    if layout and layout not in layouts:
+        raise Refused(f"layout={layout!r:.42} is not one of {' '.join(layouts)}")
+    return layouts[layout] if layout else form
 
 
 def bucket(text: str) -> str:
@@ -153,13 +158,18 @@ def bucket(text: str) -> str:
     return text
 
 
-def buckets_of(text: str | None, tz: str | None, names: str | None) -> tuple[str, str, list[Function]]:
-    """Return bucket, time zone and functions, the bucket empty for raw points; raise Refused."""
+def buckets_of(
+    text: str | None, tz: str | None, names: str | None, *, local_times: bool = False
+) -> tuple[str, str, list[Function]]:
+    """Return bucket, time zone and functions, the bucket empty for raw points; raise Refused.
+
+    `local_times` says that points without buckets need a time zone, too.
+    """
     if text:
         return bucket(text), zone(tz), functions(names)
-    if tz or names:
+    if names or (tz and not local_times):
         raise Refused("tz and functions go with bucket: add one such as bucket=1h, or bucket=auto")
-    return "", "UTC", []
+    return "", zone(tz), []
 
 
 def bearable(text: str, asked: Span, series: int) -> str:

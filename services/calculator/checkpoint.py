@@ -21,7 +21,7 @@ class InputState(msgspec.Struct, frozen=True):
     floor: int | None = None
 
 
-class Checkpoint(msgspec.Struct, frozen=True):
+class CalculatorState(msgspec.Struct, frozen=True):
     """The content of the file."""
 
     inputs: list[InputState] = msgspec.field(default_factory=list)
@@ -39,7 +39,7 @@ class CheckpointFile:
     def load(self, histories: dict[InputChannel, InputHistory], grids: list[Grid]) -> None:
         """Restore what the file has; raise OSError if it cannot be read, ValueError if it is not a checkpoint."""
         try:
-            checkpoint = msgspec.json.decode(self._path.read_bytes(), type=Checkpoint)
+            checkpoint = msgspec.json.decode(self._path.read_bytes(), type=CalculatorState)
         except FileNotFoundError:
             return
         for state in checkpoint.inputs:
@@ -59,7 +59,7 @@ class CheckpointFile:
             points = history.since(min(start for grid, start in starts if channel in grid.inputs.values()))
             kept_all = not points or history.since(0)[0] == points[0]
             inputs.append(InputState(*channel, points, history.floor if kept_all else points[0][0]))
-        checkpoint = Checkpoint(
+        checkpoint = CalculatorState(
             inputs,
             {grid.name: grid.first_open_step for grid in grids if grid.first_open_step is not None},
             {grid.name: grid.interval for grid in grids},

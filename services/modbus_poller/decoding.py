@@ -1,11 +1,11 @@
 """Registers to values, exactly. Pure."""
 
-import math
 import struct
 from collections.abc import Sequence
 from decimal import Decimal
 
-from heliograph.messages import Value
+from heliograph import float32
+from heliograph.messages import Value, finite
 from services.modbus_poller.models import BITS, Model, Register
 
 
@@ -47,27 +47,10 @@ def _number(register: Register, raw: Sequence[int], low_first: bool) -> int | fl
     words = reversed(raw) if low_first else raw
     data = b"".join(word.to_bytes(2, "big") for word in words)
     if register.type == "float32":
-        return _shortest(struct.unpack(">f", data)[0])
+        return float32.shortest(struct.unpack(">f", data)[0])
     if register.type == "float64":
         return finite(struct.unpack(">d", data)[0])
     return int.from_bytes(data, "big", signed=register.type.startswith("int"))
-
-
-def _shortest(number: float) -> float:
-    """Return the shortest decimal that is this float32: 230.4, not 230.39999389648438."""
-    exact = struct.pack(">f", finite(number))
-    for digits in range(6, 9):
-        short = float(f"{number:.{digits}g}")
-        if _float32(short) == exact:
-            return short
-    return float(f"{number:.9g}")
-
-
-def _float32(number: float) -> bytes:
-    try:
-        return struct.pack(">f", number)
-    except OverflowError:
-        return b""
 
 
 def _scaled(register: Register, number: int | float) -> int | float:
@@ -79,10 +62,3 @@ def _scaled(register: Register, number: int | float) -> int | float:
         return number * scale + offset
     exact = Decimal(repr(number)) * Decimal(repr(scale)) + Decimal(repr(offset))
     return finite(float(exact))
-
-
-def finite(number: float) -> float:
-    """Return a number; raise ValueError for NaN and infinity."""
-    if not math.isfinite(number):
-        raise ValueError(f"{number} is not a value")
-    return number

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 
+from heliograph.backoff import Backoff, steady
 from heliograph.messages import Availability
 from heliograph.producer import Producer
 from heliograph.service import Service
@@ -52,7 +53,7 @@ class LineWorker:
             self._now(),
         )
         self._line_down = False
-        self._reopen_seconds = REOPEN_SECONDS
+        self._reopening = Backoff(REOPEN_SECONDS, LAST_REOPEN_SECONDS, steady)
         self.last_progress = time.monotonic()
 
     def submit(self, command: SetCommand) -> None:
@@ -74,8 +75,7 @@ class LineWorker:
                     self._serve()
             except LineDown as error:
                 self._line_lost(error)
-                self._wait(self._reopen_seconds, f"the line is down: {error}")
-                self._reopen_seconds = min(2 * self._reopen_seconds, LAST_REOPEN_SECONDS)
+                self._wait(self._reopening.next(), f"the line is down: {error}")
 
     def _line_lost(self, error: LineDown) -> None:
         self._service.count("connection_losses")
@@ -180,7 +180,7 @@ class LineWorker:
         if self._line_down:
             self._line_down = False
             log.info("%s: open again", self._line.port)
-        self._reopen_seconds = REOPEN_SECONDS
+        self._reopening.reset()
         if self._schedule.answered(turn, self._now()):
             log.info("%s: answers again", turn.device)
         self._set_state(turn.device, "online")

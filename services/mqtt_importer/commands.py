@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from heliograph import topics
 from heliograph.service import Service
 from services.mqtt_importer.connection import BrokerConnection
+from services.mqtt_importer.device_registry import DeviceRegistry
 from services.mqtt_importer.devices import MAX_CHANNELS, ImportedDevice
 from services.mqtt_importer.message_queue import OWN_BROKER, ReceivedMessage
 from services.mqtt_importer.parsing import payloads
@@ -15,17 +16,18 @@ from services.mqtt_importer.source import MqttSource
 class CommandForwarder:
     """Publishes commands on the brokers of the devices; the state changes when the device reports that it did."""
 
-    def __init__(self, service: Service, connections: Mapping[str, BrokerConnection]) -> None:
+    def __init__(self, service: Service, devices: DeviceRegistry, connections: Mapping[str, BrokerConnection]) -> None:
         self._service = service
+        self._devices = devices
         self._connections = connections
 
-    def forward(self, message: ReceivedMessage, devices: Mapping[str, ImportedDevice]) -> None:
+    def forward(self, message: ReceivedMessage) -> None:
         """Carry out a command to one of our devices; set aside what cannot be carried out."""
         try:
             name = topics.parse(message.topic).owner
         except ValueError:
             return
-        device = devices.get(name)
+        device = self._devices.get(name)
         if device is None:
             return  # of another service
         if message.retained:

@@ -35,6 +35,7 @@ class ImportedDevice:
     ) -> None:
         self.source = source
         self.original_name = original_name
+        self.name = name
         self.info = Info(model, {}, source.interval, service)
         self.command_topics: dict[str, CommandTopic] = {}
         self.availability: Availability | None = None
@@ -100,7 +101,7 @@ class ImportedDevice:
 
 
 def _channel(name: str, item: ChannelValue, override: ChannelOverride, known: Channel | None) -> Channel | None:
-    """Return the channel of a value, None if neither the family nor an earlier nor this value tells it."""
+    """Return the channel of a value, None if the family does not know it, and no value has come."""
     if item.channel is not None:
         return _overridden(item.channel, override)
     if known is None and item.value is not None:

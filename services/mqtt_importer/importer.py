@@ -10,8 +10,8 @@ from heliograph.bus import Message
 from heliograph.service import Service
 from services.mqtt_importer.commands import CommandForwarder
 from services.mqtt_importer.connection import BrokerConnection
+from services.mqtt_importer.device_registry import DeviceNames, DeviceRegistry
 from services.mqtt_importer.message_queue import OWN_BROKER, MessageQueue, ReceivedMessage
-from services.mqtt_importer.naming import DeviceNames
 from services.mqtt_importer.options import MqttImporter
 from services.mqtt_importer.parsing import topic_filters
 from services.mqtt_importer.reader import MqttReader
@@ -32,6 +32,7 @@ def main(options: MqttImporter, service: Service) -> None:
     messages = MessageQueue()
     chosen = {(source.label, original): name for source in options.sources for original, name in source.devices.items()}
     device_names = DeviceNames(service.data / "mqtt_importer" / "devices.json", chosen)
+    devices = DeviceRegistry(device_names, rule, service.name, options.max_devices)
     service.watch(lambda: {"dropped_messages": messages.dropped, "oversized_messages": messages.oversized})
     subscribed = {name: subscriptions(options, name) for name in (OWN_BROKER, *options.brokers)}
     with ExitStack() as stack:
@@ -48,9 +49,9 @@ def main(options: MqttImporter, service: Service) -> None:
             for name, broker in options.brokers.items()
             if subscribed[name]
         }
-        commands = CommandForwarder(service, connections)
+        commands = CommandForwarder(service, devices, connections)
         router = Router(options.sources, subscribed)
-        reader = MqttReader(router, service, producer, device_names, commands, options.max_devices, rule)
+        reader = MqttReader(router, devices, commands, service, producer)
         _subscribe(subscribed[OWN_BROKER], service, messages)
         losses = dict.fromkeys(connections, 0)
         reported_at = 0.0
@@ -66,7 +67,7 @@ def main(options: MqttImporter, service: Service) -> None:
                         losses[name] = connection.losses
                         reader.broker_lost(name)
                 service.fact("brokers", {name: connection.connected for name, connection in connections.items()})
-                service.fact("devices", reader.facts())
+                service.fact("devices", devices.facts())
                 service.fact("unknown_topics", reader.unknown_topics.facts())
 
 

@@ -63,6 +63,7 @@ def name_sensors(sensors: Iterable[Sensor], options: SensorReader, reserved: Ite
             errors.append(f"{sensor.path}: another device is named {name}")
             continue
         taken.add(name)
+        errors += [f"{sensor.path}: {reason}" for reason in sensor.left_out]
         default = options.system_interval if sensor.name == system.NAME else options.interval
         named[name] = NamedSensor(name, automatic_name, chosen.interval or default, sensor)
     return Discovery(named, errors)

@@ -19,6 +19,7 @@ class Sensor:
     """A sensor: its automatic name, its description, and the functions that read it.
 
     Sensors with the same `bus` are read in turn. `retry_delay` is the seconds before a failed read is repeated.
+    `left_out` says what is not read, because it has no name or that of another channel.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Sensor:
     channels: dict[str, Channel]
     reads: tuple[ReadValues, ...]
     retry_delay: float = 0.0
+    left_out: tuple[str, ...] = ()
 
     def same(self, other: "Sensor") -> bool:
         """Return whether this is the same sensor at the same path, with the same channels."""

@@ -5,6 +5,7 @@ import time
 
 import msgspec
 
+from heliograph.backoff import Backoff, steady
 from heliograph.messages import Availability
 from heliograph.producer import Producer
 from heliograph.service import Service
@@ -20,10 +21,10 @@ class SensorState(msgspec.Struct):
 
     named: NamedSensor
     due: float
+    backoff: Backoff
     state: str = ""
     why: str = ""
     failures: int = 0
-    retry_seconds: float = 0.0
     last_reading: float = 0.0
 
     def facts(self) -> dict[str, object]:
@@ -65,7 +66,8 @@ class BusWorker:
         """Read a sensor from now on."""
         self._producer.declare(named.name, named.sensor.info(named.interval, self._service.name))
         with self._lock:
-            self._sensors[named.name] = SensorState(named, self._now())
+            backoff = Backoff(named.interval, max(MAX_RETRY_SECONDS, named.interval), steady)
+            self._sensors[named.name] = SensorState(named, self._now(), backoff)
         self._wake.set()
 
     def remove(self, name: str, why: str) -> None:
@@ -109,7 +111,7 @@ class BusWorker:
         clock = self._service.clock
         at = clock.now() if clock.synchronised else None
         self.reading_since = time.monotonic()
-        attempts = 1 if sensor.retry_seconds else ATTEMPTS
+        attempts = 1 if sensor.backoff.delay else ATTEMPTS
         result = read(sensor.named.sensor, self._stopping.wait, attempts)
         self.reading_since = 0.0
         with self._lock:
@@ -124,7 +126,8 @@ class BusWorker:
         if result.failure:
             self._service.count("failures")
         if result.values:
-            sensor.failures, sensor.retry_seconds, sensor.last_reading = 0, 0.0, self._service.clock.now()
+            sensor.failures, sensor.last_reading = 0, self._service.clock.now()
+            sensor.backoff.reset()
             self._producer.publish(name, result.values, at)
             self._set_state(sensor, "online", result.failure)
         else:
@@ -134,14 +137,13 @@ class BusWorker:
     def _failed(self, sensor: SensorState, why: str) -> None:
         sensor.failures += 1
         if sensor.failures >= FAILURES:
-            interval = sensor.named.interval
-            sensor.retry_seconds = min(2 * sensor.retry_seconds or interval, max(MAX_RETRY_SECONDS, interval))
+            sensor.backoff.next()
             self._set_state(sensor, "offline", why)
 
     def _schedule(self, sensor: SensorState) -> None:
         now, interval = self._now(), sensor.named.interval
-        if sensor.retry_seconds:
-            sensor.due = now + sensor.retry_seconds
+        if sensor.backoff.delay:
+            sensor.due = now + sensor.backoff.delay
             return
         due = (sensor.due // interval + 1) * interval
         if due <= now:

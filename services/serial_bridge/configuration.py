@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 
 from heliograph import config
-from heliograph.changes import Changes
 from heliograph.errors import ConfigError
+from heliograph.file_watch import FileWatch
 from heliograph.names import Rule
 from services.serial_bridge.options import SerialBridge
 
@@ -19,12 +19,12 @@ class Watch:
         self._file = file
         self._service = service
         self._rule = rule
-        self._changes = Changes(file, taken=True)
+        self._watch = FileWatch(file, known=True)
         self.mistake = ""
 
     def changed(self) -> SerialBridge | None:
         """Return the new settings, None if there are none."""
-        if not self._changes.settled():
+        if not self._watch.has_changed():
             return None
         try:
             options = config.section(SerialBridge, config.read(self._file), self._service, self._file, self._service)

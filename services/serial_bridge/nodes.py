@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from heliograph import names, topics
+from heliograph import float32, names, topics
 from heliograph.config import Config
 from heliograph.messages import Channel, Kind, Value, finite
 from services.serial_bridge import packets
@@ -138,7 +138,7 @@ class Layout:
         if position < len(self._scales):
             factor = self._scales[position]
         single = packed and isinstance(raw, float) and (self._code or self._codes[position]) == "f"
-        return finite(factor.times(_shortest(raw) if single else raw))
+        return finite(factor.times(float32.shortest(raw) if single else raw))
 
 
 def layouts(nodes: Mapping[str, Node], rule: names.Rule) -> dict[int, Layout]:
@@ -204,15 +204,3 @@ def _rollover(node: Node, position: int) -> float:
         return 0.0
     factor = node.scales[position] if position < len(node.scales) else (1.0 if node.scales else node.scale)
     return max(0.0, float(scale(factor).times(1 << 8 * struct.calcsize(f"<{codes[position]}"))))
-
-
-def _shortest(single: float) -> float:
-    """Return the number with the fewest digits that is this single-precision one: 0.1, not 0.10000000149."""
-    for digits in range(6, 9):
-        short = float(f"{single:.{digits}g}")
-        try:
-            if struct.unpack("<f", struct.pack("<f", short))[0] == single:
-                return short
-        except OverflowError:
-            continue
-    return single

@@ -1,13 +1,13 @@
 """One serial port: keep it open, read what it says, write what is due."""
 
 import logging
-import random
 import termios
 import threading
 import time
 
 import serial
 
+from heliograph.backoff import Backoff
 from heliograph.service import Service
 from services.serial_bridge import usb
 from services.serial_bridge.decoding import Plan
@@ -39,7 +39,7 @@ class Reader:
         self._intake = intake
         self._stop = threading.Event()
         self._changed: tuple[Port, Plan] | None = None
-        self._delay = FIRST_DELAY_SECONDS
+        self._backoff = Backoff(FIRST_DELAY_SECONDS, LONGEST_DELAY_SECONDS)
         self._open = False
         self._trouble = ""
         self._recognised = ""
@@ -91,8 +91,7 @@ class Reader:
                     self._read(device)
             except (OSError, termios.error) as error:
                 self._lost(error)
-                self._stop.wait(self._delay * random.uniform(0.5, 1.0))
-                self._delay = min(2 * self._delay, LONGEST_DELAY_SECONDS)
+                self._stop.wait(self._backoff.next())
                 self._adopt(None)
         self._intake.offline()
 
@@ -141,7 +140,7 @@ class Reader:
 
     def _take(self, heard: Heard) -> None:
         if self._intake.take(heard):
-            self._delay = FIRST_DELAY_SECONDS
+            self._backoff.reset()
         elif self.talker and not isinstance(heard.said, Reading):
             self.talker.hear(heard.raw.decode("latin-1"))
 

@@ -20,7 +20,7 @@ from heliograph.service import Service
 from heliograph.store import open_writer
 from heliograph.store.interface import Keep, Writer
 from heliograph.write_loop import until_stopped
-from services.storage.intake import Intake, Verdict
+from services.storage.journal_intake import Intake, Verdict
 
 log = logging.getLogger(__name__)
 

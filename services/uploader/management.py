@@ -1,4 +1,4 @@
-"""Commands about targets, over MQTT request and response; docs/uploads.md has their payloads.
+"""Commands about targets, as MQTT requests; docs/uploads.md has their payloads.
 
 The network thread only passes requests on; they are carried out, and answered, on a thread of
 their own. No answer holds a secret.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Struct, field
@@ -18,22 +18,22 @@ from heliograph import commands, topics
 from heliograph.bus import Message
 from heliograph.errors import MessageError
 from heliograph.messages import Count, Value, decode
-from heliograph.redaction import REDACTED, redactor
 from heliograph.service import Service
 from heliograph.store.readings import LATEST
 from services.uploader import targets
 from services.uploader.engine import dead_letters
-from services.uploader.engine.state import State, StateAway
+from services.uploader.engine.state import StateAway
 from services.uploader.engine.status import TestResult
 from services.uploader.engine.worker import Worker
-from services.uploader.options import TargetOptions, secret_names, shown
+from services.uploader.redacted_options import completed, redactor_for
+from services.uploader.workers import Workers
 
 MOST_SHOWN = 1_000
 PAGE_BYTES = 500_000  # the broker takes a message of 1 MiB
 
 
-class Request(Struct, forbid_unknown_fields=True):
-    """The payload of all commands; which of it counts depends on the command."""
+class CommandPayload(Struct, forbid_unknown_fields=True):
+    """The payload of all commands; which members count depends on the command."""
 
     name: str = ""
     options: dict[str, Any] | None = None
@@ -45,55 +45,30 @@ class Request(Struct, forbid_unknown_fields=True):
     time: Annotated[float, Meta(ge=0, le=LATEST)] | None = None
 
 
-class Refusal(Exception):
+class CommandRefused(Exception):
     """A command that is not carried out: `code` is missing, configured, or invalid."""
 
-    def __init__(self, code: str, said: str) -> None:
-        super().__init__(said)
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
         self.code = code
-
-
-class Targets(Protocol):
-    """What is managed; see uploader.Workers."""
-
-    state: State
-
-    def get(self, name: str) -> Worker | None:
-        """Return the lane of a target."""
-        ...
-
-    def names(self) -> list[str]:
-        """Return the names of all targets."""
-        ...
-
-    def is_configured(self, name: str) -> bool:
-        """Whether a target is one of the configuration."""
-        ...
-
-    def put(self, options: TargetOptions, told: dict[str, Any]) -> None:
-        """Add or change a target."""
-        ...
-
-    def delete(self, name: str) -> None:
-        """Forget a target."""
-        ...
 
 
 class Management:
     """Answers requests while it is entered."""
 
-    def __init__(self, service: Service, targets: Targets) -> None:
+    def __init__(self, service: Service, workers: Workers) -> None:
         self._service = service
-        self._targets = targets
+        self._workers = workers
+        self._file = workers.file
         self._requests: SimpleQueue[tuple[str, Message] | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="management", daemon=True)
-        self._commands: dict[str, Callable[[Request], dict[str, Any]]] = {
+        self._commands: dict[str, Callable[[CommandPayload], dict[str, Any]]] = {
             "list": self._list,
             "put": self._put,
             "delete": self._delete,
             "pause": partial(self._pause, paused=True),
             "resume": partial(self._pause, paused=False),
-            "dead-letters": self._letters,
+            "dead-letters": self._list_dead_letters,
             "dead-letters-edit": self._edit,
             "dead-letters-retry": self._retry,
             "dead-letters-drop": self._drop,
@@ -115,18 +90,18 @@ class Management:
     def answer(self, command: str, payload: bytes) -> dict[str, Any]:
         """Carry out any command but `test`, and return the answer."""
         try:
-            return {"ok": True, **self._commands[command](decode(Request, payload or b"{}"))}
-        except (MessageError, Refusal, StateAway) as error:
+            return {"ok": True, **self._commands[command](decode(CommandPayload, payload or b"{}"))}
+        except (MessageError, CommandRefused, StateAway) as error:
             return _refused(error)
 
     def test(self, payload: bytes, answered: Callable[[dict[str, Any]], object]) -> None:
         """Have a target send one reading, and call back with the answer, from another thread."""
         try:
-            lane = self._lane(decode(Request, payload or b"{}"))
-        except (MessageError, Refusal) as error:
+            worker = self._worker(decode(CommandPayload, payload or b"{}"))
+        except (MessageError, CommandRefused) as error:
             answered(_refused(error))
         else:
-            lane.trial().add_done_callback(partial(_tell, answered))
+            worker.test().add_done_callback(partial(_report, answered))
 
     def _received(self, command: str, message: Message) -> None:
         if not message.retained:  # the broker kept it: it is an old one
@@ -143,143 +118,114 @@ class Management:
     def _respond(self, message: Message, answer: dict[str, Any]) -> None:
         commands.respond(self._service.bus, message.response_topic, message.correlation, msgspec.json.encode(answer))
 
-    def _list(self, request: Request) -> dict[str, Any]:
-        names = [self._lane(request).course.options.name] if request.name else self._targets.names()
-        lanes = [(name, lane) for name in names if (lane := self._targets.get(name))]
+    def _list(self, payload: CommandPayload) -> dict[str, Any]:
+        names = [payload.name] if payload.name else self._workers.names()
+        if payload.name:
+            self._check_known(payload.name)
+        described = [(name, self._workers.described(name)) for name in names]
         return {
-            "kinds": list(targets.known()),
+            "kinds": targets.known(),
             "targets": [
-                {
-                    **lane.facts(),
-                    "configured": self._targets.is_configured(name),
-                    "options": shown(lane.course.options),
-                }
-                for name, lane in lanes
+                {**facts, "configured": self._workers.is_configured(name)} for name, facts in described if facts
             ],
         }
 
-    def _put(self, request: Request) -> dict[str, Any]:
-        told = dict(request.options or {})
-        name = request.name or told.get("name")
+    def _put(self, payload: CommandPayload) -> dict[str, Any]:
+        values = dict(payload.options or {})
+        name = payload.name or values.get("name")
         if not isinstance(name, str):
-            raise Refusal("invalid", "name: missing")
-        told["name"] = name
-        self._changeable(name)
-        kept = self._kept(name, told.get("kind"))
-        told = {**kept, **_uncovered(told, kept)}
-        hide = redactor(_texts(told.get(key) for key in _secret_names(told.get("kind"))))
+            raise CommandRefused("invalid", "name: missing")
+        values["name"] = name
+        self._check_changeable(name)
+        stored = next((target.options for target in self._file.targets() if target.name == name), None)
+        values = completed(values, stored or {})
         try:
-            options = targets.parse_options(told)
+            options = targets.parse_options(values)
         except ValueError as error:
-            raise Refusal("invalid", hide(str(error))) from None
-        if told.get("folder"):
-            raise Refusal("invalid", "folder: only targets in config.toml can set it")
-        self._targets.put(options, told)
+            raise CommandRefused("invalid", redactor_for(values)(str(error))) from None
+        if values.get("folder"):
+            raise CommandRefused("invalid", "folder: only targets in config.toml can set it")
+        self._workers.put(options, values)
         return {}
 
-    def _delete(self, request: Request) -> dict[str, Any]:
-        self._lane(request)
-        self._changeable(request.name)
-        self._targets.delete(request.name)
+    def _delete(self, payload: CommandPayload) -> dict[str, Any]:
+        self._check_known(payload.name)
+        self._check_changeable(payload.name)
+        self._workers.delete(payload.name)
         return {}
 
-    def _pause(self, request: Request, *, paused: bool) -> dict[str, Any]:
-        lane = self._lane(request)
-        self._targets.state.pause(request.name, paused=paused)
-        lane.pause(paused=paused)
+    def _pause(self, payload: CommandPayload, *, paused: bool) -> dict[str, Any]:
+        worker = self._worker(payload)
+        self._file.pause(payload.name, paused=paused)
+        worker.pause(paused=paused)
         return {}
 
-    def _letters(self, request: Request) -> dict[str, Any]:
-        self._lane(request)
-        found = self._targets.state.dead_letters(request.name, after=request.after, limit=request.limit)
-        shown_letters = page(map(dead_letters.told, found))
-        more = len(shown_letters) < len(found) or len(found) == request.limit
+    def _list_dead_letters(self, payload: CommandPayload) -> dict[str, Any]:
+        self._check_known(payload.name)
+        letters = self._file.dead_letters(payload.name, after=payload.after, limit=payload.limit)
+        fitting = page(map(dead_letters.as_json, letters))
+        more = len(fitting) < len(letters) or len(letters) == payload.limit
         return {
-            "count": self._targets.state.count(request.name),
-            "dead_letters": shown_letters,
-            "next": shown_letters[-1]["id"] if more else None,
+            "count": self._file.count(payload.name),
+            "dead_letters": fitting,
+            "next": fitting[-1]["id"] if more else None,
         }
 
-    def _edit(self, request: Request) -> dict[str, Any]:
-        self._lane(request)
-        letter = self._targets.state.dead_letter(request.name, request.id)
+    def _edit(self, payload: CommandPayload) -> dict[str, Any]:
+        self._check_known(payload.name)
+        letter = self._file.dead_letter(payload.name, payload.id)
         if letter is None:
-            raise Refusal("missing", f"{request.name} has no dead letter {request.id}")
+            raise CommandRefused("missing", f"{payload.name} has no dead letter {payload.id}")
         try:
-            changed = letter._replace(row=dead_letters.edited(letter.row, request.values, request.time))
+            changed = letter._replace(row=dead_letters.edited(letter.row, payload.values, payload.time))
         except ValueError as error:
-            raise Refusal("invalid", str(error)) from None
-        self._targets.state.edit(request.name, changed)
-        return {"dead_letter": dead_letters.told(changed)}
+            raise CommandRefused("invalid", str(error)) from None
+        self._file.edit(payload.name, changed)
+        return {"dead_letter": dead_letters.as_json(changed)}
 
-    def _retry(self, request: Request) -> dict[str, Any]:
-        lane = self._lane(request)
-        count = self._targets.state.retry(request.name, request.ids)
-        lane.resend()
+    def _retry(self, payload: CommandPayload) -> dict[str, Any]:
+        worker = self._worker(payload)
+        count = self._file.retry(payload.name, payload.ids)
+        worker.resend()
         return {"count": count}
 
-    def _drop(self, request: Request) -> dict[str, Any]:
-        self._lane(request)
-        return {"count": self._targets.state.drop(request.name, request.ids)}
+    def _drop(self, payload: CommandPayload) -> dict[str, Any]:
+        self._check_known(payload.name)
+        return {"count": self._file.drop(payload.name, payload.ids)}
 
-    def _lane(self, request: Request) -> Worker:
-        lane = self._targets.get(request.name)
-        if lane is None:
-            known = ", ".join(self._targets.names()) or "none"
-            raise Refusal("missing", f"there is no target {request.name[:80]!r}; there are {known}")
-        return lane
+    def _worker(self, payload: CommandPayload) -> Worker:
+        worker = self._workers.get(payload.name)
+        if worker is None:
+            self._check_known(payload.name)
+            raise CommandRefused("invalid", f"the options of {payload.name} are not valid: put them again")
+        return worker
 
-    def _changeable(self, name: str) -> None:
-        if self._targets.is_configured(name):
-            raise Refusal("configured", f"{name} is defined in config.toml: change it there")
+    def _check_known(self, name: str) -> None:
+        names = self._workers.names()
+        if name not in names:
+            raise CommandRefused("missing", f"there is no target {name[:80]!r}; there are {', '.join(names) or 'none'}")
 
-    def _kept(self, name: str, kind: object) -> dict[str, Any]:
-        """Return the secrets that a target of the same kind has: they are not told, so they cannot be told again."""
-        for entry in self._targets.state.entries():
-            if entry.name == name and entry.options is not None and entry.options.get("kind") == kind:
-                return {key: entry.options[key] for key in _secret_names(kind) if key in entry.options}
-        return {}
+    def _check_changeable(self, name: str) -> None:
+        if self._workers.is_configured(name):
+            raise CommandRefused("configured", f"{name} is defined in config.toml: change it there")
 
 
-def page(told: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the first letters, one at least, as many as fit into an answer."""
-    found: list[dict[str, Any]] = []
+def page(letters: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first dead letters, one at least, as many as fit into an answer."""
+    fitting: list[dict[str, Any]] = []
     room = PAGE_BYTES
-    for letter in told:
+    for letter in letters:
         room -= len(msgspec.json.encode(letter))
-        if found and room < 0:
+        if fitting and room < 0:
             break
-        found.append(letter)
-    return found
+        fitting.append(letter)
+    return fitting
 
 
-def _secret_names(kind: object) -> set[str]:
-    return secret_names(targets.load(kind)) if isinstance(kind, str) and kind in targets.known() else set()
-
-
-def _texts(values: Iterable[object]) -> set[str]:
-    found: set[str] = set()
-    for value in values:
-        found |= _texts(value.values()) if isinstance(value, dict) else {value} if isinstance(value, str) else set()
-    return found
-
-
-def _refused(error: MessageError | Refusal | StateAway) -> dict[str, Any]:
-    code = error.code if isinstance(error, Refusal) else "away" if isinstance(error, StateAway) else "invalid"
+def _refused(error: MessageError | CommandRefused | StateAway) -> dict[str, Any]:
+    code = error.code if isinstance(error, CommandRefused) else "away" if isinstance(error, StateAway) else "invalid"
     return {"ok": False, "code": code, "error": str(error)}
 
 
-def _tell(answered: Callable[[dict[str, Any]], object], trial: Future[TestResult]) -> None:
-    answered(trial.result()._asdict())
-
-
-def _uncovered(told: dict[str, Any], kept: dict[str, Any]) -> dict[str, Any]:
-    """Return options with each secret that was only shown as hidden as it was before, in tables, too."""
-    found: dict[str, Any] = {}
-    for name, value in told.items():
-        before = kept.get(name)
-        if isinstance(value, dict) and isinstance(before, dict):
-            found[name] = _uncovered(value, before)
-        elif value != REDACTED or name in kept:
-            found[name] = before if value == REDACTED else value
-    return found
+def _report(answered: Callable[[dict[str, Any]], object], test: Future[TestResult]) -> None:
+    answered(test.result()._asdict())

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -12,7 +12,6 @@ from msgspec import inspect
 
 from heliograph import series_patterns, topics
 from heliograph.config import Config
-from heliograph.redaction import REDACTED
 from services.uploader import templates
 from services.uploader.target import Target, TargetContext
 
@@ -143,15 +142,6 @@ def kind_of(options: TargetOptions) -> str:
 def secrets(options: TargetOptions) -> set[str]:
     """Return what must never be shown: the values of all options of type Secret."""
     return {text for _, text in _secrets(options) if text}
-
-
-def shown(options: TargetOptions) -> dict[str, Any]:
-    """Return the options as JSON has them, with REDACTED in the place of each secret that is set."""
-    told: dict[str, Any] = msgspec.to_builtins(options)
-    for name, text in _secrets(options):
-        if text:
-            told[name] = dict.fromkeys(told[name], REDACTED) if isinstance(told[name], dict) else REDACTED
-    return told
 
 
 def secret_names(wanted: type[TargetOptions]) -> set[str]:

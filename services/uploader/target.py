@@ -5,7 +5,7 @@ Both import this module; neither imports the other.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from heliograph.errors import HeliographError
 from heliograph.messages import Kind, Value
@@ -14,7 +14,7 @@ RESERVED_REQUESTS = 5  # of each hour, for other programs that use the same key
 
 
 class MappedChannel(NamedTuple):
-    """One channel on its way to one target; `name` is what it is called there."""
+    """One channel of the store as one target gets it; `name` is its name there."""
 
     node: str
     device: str
@@ -25,28 +25,28 @@ class MappedChannel(NamedTuple):
 
     @property
     def series(self) -> str:
-        """What the channel is called here: node/device/channel."""
+        """Its name in the store: node/device/channel."""
         return "/".join(self[:3])
 
 
 class Row(NamedTuple):
-    """Values of one moment (seconds since 1970 UTC), `values[i]` of `outlets[i]`.
+    """Values of one moment (seconds since 1970 UTC), `values[i]` of `channels[i]`.
 
-    Without averaging a row is one reading of one device; with averaging it is all selected
-    channels of one interval. Rows with the same outlets share the tuple, so that a target can
-    keep what it made of it. `position` says where the row stands in the source it is from.
+    Without averaging a row is one reading of one device; with averaging it has all selected
+    channels of one interval. Rows with the same channels share the tuple, so that a target can
+    keep what it derived from it. `position` is the row's position in its source.
     """
 
     time: float
-    outlets: tuple[MappedChannel, ...]
+    channels: tuple[MappedChannel, ...]
     values: tuple[Value, ...]
     position: float = 0.0
 
 
 class Answer(NamedTuple):
-    """The target took all rows: its own words, and how many seconds it wants to be left alone."""
+    """The target accepted all rows: its response, and for how many seconds it wants no request."""
 
-    said: str = ""
+    response: str = ""
     pause: float = 0.0
 
 
@@ -56,7 +56,7 @@ class Limits(NamedTuple):
     rows: int = 5_000  # in one batch
     bytes: int = 0  # in one batch, as a guess: halved when the target says it is too large
     seconds: float = 0.0  # between the beginnings of two requests
-    per_hour: int = 0  # requests, of which a few are kept for others who use the same key
+    per_hour: int = 0  # requests, of which RESERVED_REQUESTS are left to others
     age: float = 0.0  # seconds after which a row is refused
     interval: float = 0.0  # of averages, which are then a must; 0: readings as they are
     ordered: bool = False  # a row older than the newest one it has is lost on the target
@@ -79,11 +79,11 @@ class TargetContext(NamedTuple):
 class TryLater(HeliographError):
     """The target cannot take it now: the same rows again, after `after` seconds if it said so.
 
-    The first `done` rows were taken. `smaller` asks for a smaller batch instead of patience.
+    The first `done` rows were accepted. `smaller` asks for a smaller batch instead of patience.
     """
 
-    def __init__(self, said: str, *, after: float | None = None, done: int = 0, smaller: bool = False) -> None:
-        super().__init__(said)
+    def __init__(self, reason: str, *, after: float | None = None, done: int = 0, smaller: bool = False) -> None:
+        super().__init__(reason)
         self.after = after
         self.done = done
         self.smaller = smaller
@@ -92,25 +92,21 @@ class TryLater(HeliographError):
 class Refused(HeliographError):
     """The target will never take some of these rows.
 
-    `rows` maps the index of each refused row to why; all others were taken. Empty: it did not
-    say which, and may have taken any of them before it stumbled. `values` maps the index of a refused
-    row to the places of the values that were refused, where the others of that row were taken.
+    `rows` maps the index of each refused row to the reason; all others were accepted. Empty: it did not
+    say which, and may have accepted any of them before it stumbled. `values` maps the index of a refused
+    row to the indexes of the values that were refused, where the others of that row were accepted.
     """
 
     def __init__(
-        self, said: str, rows: dict[int, str] | None = None, values: dict[int, tuple[int, ...]] | None = None
+        self, reason: str, rows: dict[int, str] | None = None, values: dict[int, tuple[int, ...]] | None = None
     ) -> None:
-        super().__init__(said)
+        super().__init__(reason)
         self.rows = rows or {}
         self.values = values or {}
 
 
 class Target(Protocol):
-    """One place to upload to; used by one thread.
-
-    It may have a method `prepare(rows) -> None`, which is called with a list of rows that may come next
-    while `upload` waits for an answer: what it makes of them is of use only if `upload` is called with the same.
-    """
+    """One place to upload to; used by one thread. `KnowsNewest`, `Preparing` and `Checking` are what it may do besides."""
 
     limits: Limits
 
@@ -118,10 +114,38 @@ class Target(Protocol):
         """Send rows, oldest first; raise TryLater or Refused."""
         ...
 
-    def newest(self) -> float | None:
-        """Return the time of the newest row the target has, None if it has none or cannot say; raise TryLater."""
+    def close(self) -> None:
+        """Close connections; `upload` may open them again."""
         ...
 
-    def close(self) -> None:
-        """Let go of connections."""
+
+@runtime_checkable
+class KnowsNewest(Protocol):
+    """A target that can be asked what it has: after a loss of the state nothing is sent twice, and nothing left out."""
+
+    def newest(self) -> float | None:
+        """Return the time of the newest row the target has, None if it has none or does not say; raise TryLater."""
         ...
+
+
+@runtime_checkable
+class Preparing(Protocol):
+    """A target that prepares the next batch while it waits for a response."""
+
+    def prepare(self, rows: Sequence[Row]) -> None:
+        """Prepare a list of rows that may come next; `upload` is not always called with them."""
+        ...
+
+
+@runtime_checkable
+class Checking(Protocol):
+    """A target that can look for mistakes in its options without a write."""
+
+    def check(self) -> str:
+        """Return what is known of the server and of where rows go, "" if nothing; raise TryLater."""
+        ...
+
+
+def newest_of(target: Target) -> float | None:
+    """Return the time of the newest row a target has, None if it has none or cannot say; raise TryLater."""
+    return target.newest() if isinstance(target, KnowsNewest) else None

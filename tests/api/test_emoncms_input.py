@@ -99,8 +99,7 @@ def test_the_key_may_come_in_each_way(receiver: Receiver, spelling: str) -> None
         ({"fulljson": '{"a":NaN}'}, "no number in it"),
         ({"json": "nothing"}, "no number in it"),
         ({"csv": "a,b"}, "no number in it"),
-        ({"csv": "1", "node": "ö"}, "not the name of a device"),
-        ({"csv": "1", "node": "x" * 90}, "not the name of a device"),
+        ({"csv": "1", "node": "%"}, "not the name of a device"),
         ({"csv": "1", "time": "yesterday"}, "is not a time"),
         ({"csv": "1", "time": "1763634000000"}, "seconds, not milliseconds"),
         ({"csv": "1", "time": str(NOW + 10 * 365 * 86400)}, "in the future"),
@@ -186,11 +185,24 @@ def test_before_the_clock_is_set_only_absolute_times_are_accepted(receiver: Rece
 
 
 def test_bad_items_and_values_are_set_aside_and_the_sender_goes_on(receiver: Receiver) -> None:
-    items = f'[[{T},"a",1,null,"x",4],7,[{T}],["t",1,1],[NaN,1,1],[{T},[1],1],[{T},"ö",1],[1,"b",1],[{T},"c",NaN],[{T},"d",9]]'
+    items = f'[[{T},"a",1,null,"x",4],7,[{T}],["t",1,1],[NaN,1,1],[{T},[1],1],[{T},"%",1],[1,"b",1],[{T},"c",NaN],[{T},"d",9]]'
     assert is_ok(receiver.post("/input/bulk?time=0", data={"data": items}))
     assert receiver.producer.readings == [("a", {"1": 1, "4": 4}, T), ("d", {"1": 9}, T)]
     assert len(receiver.aside) == receiver.counted["refused_parts"] == 9
     assert {where for _, _, where in receiver.aside} == {"emoncms"}
+
+
+def test_two_texts_with_one_name_are_never_one_channel_nor_one_device(receiver: Receiver) -> None:
+    assert is_ok(receiver.get("/input/post", node="Küche", json="{PvPower:1}"))
+    assert is_ok(receiver.get("/input/post", node="Küche", json="{pv_power:2,flow:3}"))
+    assert "would be called kuche, which is the name of 'Küche'" in refused(
+        receiver.get("/input/post", node="kuche", json="{flow:4}")
+    )
+    assert receiver.producer.readings == [("kuche", {"pv_power": 1}, None), ("kuche", {"flow": 3}, None)]
+    assert [why for why, _, _ in receiver.aside] == [
+        "node Küche: 'pv_power' would be called kuche/pv_power, which is the name of 'PvPower'",
+        "'kuche' would be called kuche, which is the name of 'Küche'",
+    ]
 
 
 def test_a_thousand_bad_items_are_counted_and_a_few_shown(receiver: Receiver) -> None:

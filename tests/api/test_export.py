@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heliograph.errors import StoreAway
+from heliograph.export_formats import Csv
 from heliograph.messages import Value
 from heliograph.store.interface import Series
 from services.api import export
@@ -103,10 +104,15 @@ def test_pages_hold_every_point_once_and_no_more_than_they_should(
 def test_a_page_ends_between_two_times() -> None:
     points: list[tuple[float, int, Value]] = [(START + step, sid, 1.0) for step in range(4) for sid in (1, 3)]
     reader = MemoryReader([POWER, ENERGY], points)
-    found = export.prepare(reader, [POWER.name, ENERGY.name], Span(START, START + 9), "", "UTC", (), "csv")
+    found = export.prepare(reader, [POWER.name, ENERGY.name], Span(START, START + 9), "", "UTC", (), Csv)
     page = export.raw_page(reader, found, found.asked, 3)
     assert (page.end, page.points) == (START + 2, 4)
     assert page.body.count(b"\r\n") == 2
+
+
+def test_csv_may_be_long_and_in_local_time(http: httpx.Client) -> None:
+    lines = exported(http, layout="long", tz="Europe/Berlin", series=ENERGY.name).splitlines()
+    assert lines[:2] == ["time,series,value", "2025-11-25T01:00:00.000+01:00,shed/meter/energy,0.0"]
 
 
 def test_one_series_gives_the_file_its_name(http: httpx.Client) -> None:
@@ -141,8 +147,11 @@ def test_nothing_is_a_file_with_a_head(http: httpx.Client) -> None:
     [
         ({}, 422, "series is missing"),
         ({"series": "roof/tracer/none"}, 404, "no series"),
-        ({"series": NAMES, "format": "xls"}, 422, "'xls' is none of csv jsonl line"),
+        ({"series": NAMES, "format": "xls"}, 422, "'xls' is not one of csv jsonl line"),
         ({"series": NAMES, "functions": "mean"}, 422, "go with bucket"),
+        ({"series": NAMES, "format": "line", "tz": "Europe/Berlin"}, 422, "go with bucket"),
+        ({"series": NAMES, "format": "line", "layout": "long"}, 422, "layout goes with format=csv"),
+        ({"series": NAMES, "layout": "tall"}, 422, "layout='tall' is not one of wide long"),
         ({"series": NAMES, "bucket": "1x"}, 422, "is not a bucket"),
         ({"series": NAMES, "from": "5", "to": "4"}, 422, "is not before"),
     ],

@@ -15,6 +15,7 @@ from heliograph.bus import Bus, Message
 from heliograph.config import Broker
 from heliograph.errors import StoreAway
 from heliograph.store import open_reader
+from heliograph.store.interface import Arrival
 from services.api.ingest.keys import hashed
 from tests.conftest import ROOT, LocalBroker, Processes, free_port
 from tests.stored import arrivals
@@ -59,10 +60,11 @@ class Node:
         answer = httpx.post(f"{self.url}/api/v1/readings", json=reading, headers=HEADERS, timeout=30)
         assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
 
+    def arrived(self) -> list[Arrival]:
+        return arrivals(self.data) if (self.data / "store" / "hot.db").exists() else []
+
     def stored(self) -> list[float]:
-        if not (self.data / "store" / "hot.db").exists():
-            return []
-        matching = [arrival for arrival in arrivals(self.data) if "number" in arrival.values]
+        matching = [arrival for arrival in self.arrived() if "number" in arrival.values]
         assert all(arrival.time == START + float(arrival.values["number"]) for arrival in matching)
         return [float(arrival.values["number"]) for arrival in matching]
 
@@ -113,6 +115,19 @@ def test_what_was_taken_without_a_broker_is_stored_once_there_is_one(
     node.start_storage()
     node.post(1)
     eventually(lambda: sorted(node.stored()) == [0, 1])
+
+
+@pytest.mark.parametrize(("is_old", "channel"), [(False, "kuche"), (True, "k_che")])
+def test_a_data_folder_from_before_keeps_the_former_spelling(
+    node: Node, eventually: Eventually, *, is_old: bool, channel: str
+) -> None:
+    if is_old:
+        (node.data / "outbox" / "api").mkdir(parents=True)
+    node.start_storage()
+    node.start_api()
+    sent = httpx.post(f"{node.url}/input/post", params={"node": "15", "json": "{Küche:1}"}, headers=HEADERS, timeout=30)
+    assert (sent.status_code, sent.text) == (200, "ok")
+    eventually(lambda: [arrival.values for arrival in node.arrived()] == [{channel: 1}])
 
 
 def test_the_client_of_the_documentation_loses_nothing_while_the_api_dies_again_and_again(
@@ -237,6 +252,6 @@ def test_a_wrong_option_of_an_ingest_section_is_one_line(
     file = tmp_path / "config.toml"
     file.write_text(lines + "\n")
     assert processes.start("services.api", "--check", str(file)).wait(30) == 1
-    assert words in processes.said()
-    assert "hunter2" not in processes.said()
-    assert processes.said().count("\n") == 1
+    assert words in processes.output()
+    assert "hunter2" not in processes.output()
+    assert processes.output().count("\n") == 1

@@ -77,7 +77,7 @@ def test_a_bad_payload_is_set_aside_and_shown_in_the_status(
         bus.publish(STATE, json.dumps({"time": START, "values": {"fresh": 1}}).encode(), qos=1)
         address = f"http://127.0.0.1:{port}/api/v1/latest?series=roof/tracer/fresh"
         eventually(lambda: httpx.get(address).status_code == 200)
-    assert f"{STATE}: set aside" in processes.said()
+    assert f"{STATE}: set aside" in processes.output()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -90,7 +90,7 @@ def test_it_stops_although_a_web_socket_is_open(
         websocket.recv(timeout=20)
         process.send_signal(number)
         assert process.wait(20) == 0
-    assert "Traceback" not in processes.said()
+    assert "Traceback" not in processes.output()
 
 
 def test_it_stops_although_a_file_is_being_sent(api: tuple[subprocess.Popen[bytes], int], processes: Processes) -> None:
@@ -104,7 +104,7 @@ def test_it_stops_although_a_file_is_being_sent(api: tuple[subprocess.Popen[byte
             for _ in parts:
                 pass
     assert process.wait(20) == 0
-    assert "Traceback" not in processes.said()
+    assert "Traceback" not in processes.output()
 
 
 def test_without_the_broker_it_answers_503_and_recovers(
@@ -134,9 +134,9 @@ def test_a_wrong_option_is_one_line_and_the_end(tmp_path: Path, processes: Proce
     file = tmp_path / "config.toml"
     file.write_text(f"[api]\n{lines}\n")
     assert processes.start("services.api", str(file)).wait(30) == 1
-    assert words in processes.said()
-    assert "hidden" not in processes.said()
-    assert processes.said().count("\n") == 1
+    assert words in processes.output()
+    assert "hidden" not in processes.output()
+    assert processes.output().count("\n") == 1
 
 
 def test_a_port_that_is_accepted_is_one_line_and_the_end(
@@ -144,5 +144,5 @@ def test_a_port_that_is_accepted_is_one_line_and_the_end(
 ) -> None:
     file = configure(tmp_path, broker.port, broker.port, tmp_path)
     assert processes.start("services.api", str(file)).wait(30) == 1
-    assert f"[api] cannot listen on 127.0.0.1 port {broker.port}: Address already in use" in processes.said()
-    assert "Traceback" not in processes.said()
+    assert f"[api] cannot listen on 127.0.0.1 port {broker.port}: Address already in use" in processes.output()
+    assert "Traceback" not in processes.output()

@@ -193,7 +193,7 @@ def test_the_examples_of_the_documentation_work(node: Node, server: Server, even
     assert node.status("GET", "/uploads/cloud") == 404
     assert {token for token, _ in server.received} == {SECRET}
     assert is_retried()
-    assert SECRET not in node.processes.said()
+    assert SECRET not in node.processes.output()
 
 
 def test_what_stands_in_the_configuration_is_shown_and_not_changed(node: Node) -> None:
@@ -250,7 +250,7 @@ def test_a_secret_is_never_returned_and_stays_unless_it_is_replaced(
     eventually(lambda: node.send("POST", "/uploads/cloud/test").json()["ok"])
     assert [token for token, _ in server.received] == [SECRET]
     assert SECRET not in httpx.get(f"{node.url}/metrics").text
-    assert SECRET not in node.processes.said()
+    assert SECRET not in node.processes.output()
 
 
 def test_without_an_uploader_it_says_so_until_there_is_one_again(node: Node, eventually: Eventually) -> None:
@@ -297,4 +297,4 @@ def test_it_stops_although_a_target_lets_a_test_wait(node: Node, eventually: Eve
             assert node.api.wait(30) == 0
             tester.join()
     assert ended[0] in ("503", "broken off")
-    assert "Traceback" not in node.processes.said()
+    assert "Traceback" not in node.processes.output()

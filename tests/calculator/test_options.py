@@ -100,4 +100,4 @@ def test_the_configuration_is_checked_without_a_broker(tmp_path: Path, processes
     file.write_text('[node]\nname = "pi"\n' + house(x="grid.power +"))
     assert processes.start("services.calculator", "--check", str(file)).wait(60) == 1
     where = f"calculator: {file}: [calculator] devices.house.channels.x"
-    assert processes.said() == f"{where}: formula: column 12: something is missing at the end\n"
+    assert processes.output() == f"{where}: formula: column 12: something is missing at the end\n"

@@ -260,4 +260,4 @@ def test_a_formula_may_not_name_the_own_node_for_a_calculated_device(node: Node,
         "[calculator.devices.house]\n[calculator.devices.house.channels.a]\nformula = \"grid.power + 'pi1/house.a'\"\n"
     )
     assert node.start("calculator").wait(30) == 1
-    assert "pi1/house.a is calculated here; leave pi1/ out" in processes.said()
+    assert "pi1/house.a is calculated here; leave pi1/ out" in processes.output()

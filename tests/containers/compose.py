@@ -51,14 +51,14 @@ class Project:
         return self._run([*self._command, *arguments])
 
     def start(self) -> None:
-        """Start everything and wait until it is healthy; fail with what the containers said."""
+        """Start everything and wait until it is healthy; fail with what the containers logged."""
         try:
             self.compose("up", "--detach", "--wait", "--wait-timeout", "240")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.compose('logs', '--tail', '12')}") from None
 
     def remove(self) -> None:
-        """Leave nothing behind but the build cache."""
+        """Remove everything but the build cache."""
         self.compose("down", "--volumes", "--timeout", "3")
         self._run(["docker", "image", "rm", *(f"heliograph-test/{service}" for service in BUILT)])
 
@@ -67,8 +67,8 @@ class Project:
         return self.compose("exec", "-T", service, *command)
 
     def inspect(self, service: str) -> dict[str, Any]:
-        answer: list[dict[str, Any]] = json.loads(self._run(["docker", "inspect", f"{self.name}-{service}-1"]))
-        return answer[0]
+        containers: list[dict[str, Any]] = json.loads(self._run(["docker", "inspect", f"{self.name}-{service}-1"]))
+        return containers[0]
 
     def started(self, service: str) -> str:
         """Return when the service's container started last, once it runs."""
@@ -76,7 +76,7 @@ class Project:
         return str(state["StartedAt"]) if state["Running"] else ""
 
     def eventually(self, check: Callable[[], T], what: str) -> T:
-        """Return the first truthy answer, or fail after a generous while with what the containers said last."""
+        """Return the first truthy answer, or fail after a generous time-out with what the containers logged last."""
         end = time.monotonic() + self.patience
         while not (answer := check()):
             assert time.monotonic() < end, f"never came true: {what}\n{self.compose('logs', '--tail', '12')}"

@@ -4,7 +4,7 @@ from typing import Any
 import httpx
 
 USER = "visitor"
-CLIENT = "http://127.0.0.1/"  # what Home Assistant takes for the web page that a user logs in on
+CLIENT = "http://127.0.0.1/"  # the web page that a user logs in on, for Home Assistant
 
 
 class Core:
@@ -18,15 +18,15 @@ class Core:
         flow = self._post(
             "/auth/login_flow", {"client_id": CLIENT, "handler": ["homeassistant", None], "redirect_uri": CLIENT}
         )
-        given = {"client_id": CLIENT, "username": USER, "password": self._password}
-        code = self._post(f"/auth/login_flow/{flow['flow_id']}", given)["result"]
+        credentials = {"client_id": CLIENT, "username": USER, "password": self._password}
+        code = self._post(f"/auth/login_flow/{flow['flow_id']}", credentials)["result"]
         form = {"grant_type": "authorization_code", "code": code, "client_id": CLIENT}
         answer = self.http.post("/auth/token", data=form)
         answer.raise_for_status()
         self.http.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
     def connect(self, broker: str, user: str, password: str) -> bool:
-        """Add the MQTT integration, as its dialogue does; return whether it got to the broker within its five seconds."""
+        """Add the MQTT integration, as its dialogue does; return whether it reached the broker within its five seconds."""
         flow = self._post("/api/config/config_entries/flow", {"handler": "mqtt"})
         given = {
             "broker": broker,
@@ -70,11 +70,11 @@ def password() -> str:
     return secrets.token_urlsafe(12)
 
 
-# Runs inside of its container: what it really accepts.
+# Runs inside its container: the units and state classes that it accepts.
 TABLES = """
 import json
 from homeassistant.components.sensor.const import DEVICE_CLASS_STATE_CLASSES, DEVICE_CLASS_UNITS
-units = {str(name): [unit or "" for unit in found] for name, found in DEVICE_CLASS_UNITS.items()}
-states = {str(name): list(found) for name, found in DEVICE_CLASS_STATE_CLASSES.items()}
+units = {str(name): [unit or "" for unit in accepted] for name, accepted in DEVICE_CLASS_UNITS.items()}
+states = {str(name): list(accepted) for name, accepted in DEVICE_CLASS_STATE_CLASSES.items()}
 print(json.dumps([units, states]))
 """

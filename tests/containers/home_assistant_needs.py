@@ -1,4 +1,4 @@
-"""Print what integrations of an installed Home Assistant require, with what they depend on."""
+"""Print the requirements of integrations of an installed Home Assistant, and of their dependencies."""
 
 import importlib.util
 import json
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def main(names: list[str]) -> None:
-    found = importlib.util.find_spec("homeassistant")
-    assert found
-    assert found.origin
+    spec = importlib.util.find_spec("homeassistant")
+    assert spec
+    assert spec.origin
     known: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -17,7 +17,7 @@ def main(names: list[str]) -> None:
         if name in known:
             continue
         known.add(name)
-        manifest = json.loads((Path(found.origin).parent / "components" / name / "manifest.json").read_text())
+        manifest = json.loads((Path(spec.origin).parent / "components" / name / "manifest.json").read_text())
         waiting += manifest.get("dependencies", [])
         for requirement in manifest.get("requirements", []):
             sys.stdout.write(f"{requirement}\n")

@@ -20,17 +20,17 @@ def is_hashed(folder: Path) -> bool:
     return parse_hash((folder / "api.keyhash").read_text().strip()).is_of(digest(key(folder)))
 
 
-def test_a_key_is_made_that_the_api_knows_by_its_hash(tmp_path: Path) -> None:
-    said = make(tmp_path)
+def test_a_key_is_made_whose_hash_the_api_reads(tmp_path: Path) -> None:
+    stderr = make(tmp_path)
     assert len(key(tmp_path)) == 32
     assert is_hashed(tmp_path)
-    assert key(tmp_path) not in said
+    assert key(tmp_path) not in stderr
     assert stat.S_IMODE((tmp_path / "api.key").stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "api.keyhash").stat().st_mode) == 0o644
     assert "api.key" not in (tmp_path / "broker/passwords").read_text()
 
 
-def test_a_hash_is_made_anew_when_it_is_of_another_key(tmp_path: Path) -> None:
+def test_a_hash_is_made_again_when_it_is_of_another_key(tmp_path: Path) -> None:
     make(tmp_path)
     first, hashed = key(tmp_path), (tmp_path / "api.keyhash").read_text()
     make(tmp_path)

@@ -1,4 +1,4 @@
-"""A real Home Assistant beside a node: what it shows, what it switches, and that it refuses nothing."""
+"""A real Home Assistant beside a node: it shows every channel, switches, and refuses nothing."""
 
 import json
 import re
@@ -48,7 +48,7 @@ disconnect_voltage = { address = 0x9003, scale = 0.01, unit = "V", writable = [1
 INTERVAL_SECONDS = 2.0
 PATIENCE_SECONDS = 240.0  # Home Assistant takes its time on a machine that has much else to do
 NOTHING = ("unknown", "unavailable", "")
-# Whatever Home Assistant has to say about what it was sent, in its log; not that the machine is slow.
+# Complaints of Home Assistant's log about our messages; not that the machine is slow.
 COMPLAINT = re.compile(
     r"(WARNING|ERROR|CRITICAL).*\[homeassistant\."
     r"(components\.(mqtt|sensor|binary_sensor|switch|number)\b|helpers\.(template|entity))"
@@ -57,7 +57,7 @@ SLOWNESS = re.compile(r"No ACK from MQTT|is taking (over|longer)")
 
 
 class House:
-    """A node, its Home Assistant, and somebody who hears what the node says."""
+    """A node, its Home Assistant, a recorder of the node's messages, and a publisher that acts as a device."""
 
     def __init__(self, project: Project, home: Core, secrets: Path, mqtts: int) -> None:
         self.project = project
@@ -70,7 +70,7 @@ class House:
         self.recorder = Bus(self.broker("viewer"), "recorder", "viewer")
         self.recorder.subscribe(topics.every_device("info", NODE), self._info)
         self.recorder.subscribe(topics.every_device("state", NODE), self._state)
-        self.mouth = Bus(self.broker("mqtt_importer"), "mouth", "mqtt_importer")
+        self.publisher = Bus(self.broker("mqtt_importer"), "publisher", "mqtt_importer")
 
     def broker(self, user: str) -> Broker:
         password = (self.secrets / user).read_text().strip()
@@ -100,12 +100,12 @@ class House:
             }
 
     def wrong(self) -> list[str]:
-        """What Home Assistant does not show as the node tells it."""
+        """What Home Assistant shows otherwise than the node reports it."""
         shown = self.home.states()
         return [
-            why
+            reason
             for (device, name), channel in self.channels().items()
-            if (why := self._wrong(shown, device, name, channel))
+            if (reason := self._wrong(shown, device, name, channel))
         ]
 
     def _wrong(self, shown: dict[str, dict[str, Any]], device: str, name: str, channel: Channel) -> str:
@@ -116,30 +116,30 @@ class House:
         if state in NOTHING:
             return f"{entity} is {state}"
         with self._lock:
-            heard = set(self.values[device][name])
-        said: Any
+            reported = set(self.values[device][name])
+        value: Any
         if channel.kind == "state":
-            said = {"on": True, "off": False}.get(state)
+            value = {"on": True, "off": False}.get(state)
         elif channel.kind == "text":
-            said = state
+            value = state
         else:
-            said = float(state)
-            what = describe(name, channel)
-            given = (what.unit, what.device_class, "" if channel.writable else what.state_class)
-            found = tuple(attributes.get(key, "") for key in ("unit_of_measurement", "device_class", "state_class"))
-            if found != given:
-                return f"{entity} is {found}, not {given}"
-        return "" if said in heard else f"{entity} is {state}, which nobody said"
+            value = float(state)
+            described = describe(name, channel)
+            expected = (described.unit, described.device_class, "" if channel.writable else described.state_class)
+            actual = tuple(attributes.get(key, "") for key in ("unit_of_measurement", "device_class", "state_class"))
+            if actual != expected:
+                return f"{entity} is {actual}, not {expected}"
+        return "" if value in reported else f"{entity} is {state}, which the node did not report"
 
-    def say(self, device: str, info: Info, **values: float | bool | str) -> None:
-        """Be a device."""
+    def publish(self, device: str, info: Info, **values: float | bool | str) -> None:
+        """Publish as a device."""
         for kind, payload in (("info", encode(info)), ("availability", b"online")):
             topic = topics.device(NODE, device, "info" if kind == "info" else "availability")
-            assert self.mouth.publish(topic, payload, qos=1, retain=True)
-        assert self.mouth.publish(topics.device(NODE, device, "state"), encode(Reading(1.0e9, values)), qos=1)
+            assert self.publisher.publish(topic, payload, qos=1, retain=True)
+        assert self.publisher.publish(topics.device(NODE, device, "state"), encode(Reading(1.0e9, values)), qos=1)
 
     def eventually(self, check: Callable[[], object], what: str) -> None:
-        """As the project's own, but looking less often: every look costs Home Assistant something."""
+        """As the project's own, but with fewer checks: every check is a request to Home Assistant."""
 
         def look() -> object:
             time.sleep(0.4)
@@ -193,9 +193,9 @@ def house(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     try:
         project.start()
         running = House(project, Core(port, password), secrets, mqtts)
-        with running.recorder, running.mouth, running.home.http:
+        with running.recorder, running.publisher, running.home.http:
             assert running.recorder.wait_connected(60)
-            assert running.mouth.wait_connected(60)
+            assert running.publisher.wait_connected(60)
             running.home.log_in()
             own = (secrets / "homeassistant").read_text().strip()
             running.eventually(partial(running.home.connect, "mosquitto", "homeassistant", own), "it has the broker")
@@ -218,7 +218,7 @@ def test_every_device_is_shown_with_unit_class_and_values(house: House) -> None:
     assert len(house.channels()) > 60
 
 
-def test_home_assistant_takes_what_our_table_says(house: House) -> None:
+def test_home_assistant_accepts_what_our_table_says(house: House) -> None:
     units, states = json.loads(house.project.execute("homeassistant", "python", "-c", core.TABLES))
     for name, rule in device_classes.RULES.items():
         assert rule.units <= set(units[name]), name
@@ -228,9 +228,9 @@ def test_home_assistant_takes_what_our_table_says(house: House) -> None:
 def test_a_switch_is_switched_from_home_assistant(house: House) -> None:
     entity = "switch.tracer_load_switch"
     house.eventually(lambda: house.home.state(entity) in ("on", "off"), "the switch is there")
-    for wanted in ("on", "off", "on"):
-        house.home.call(f"switch/turn_{wanted}", entity)
-        house.eventually(partial(house.home.shows, entity, wanted), f"the load is {wanted}")
+    for state in ("on", "off", "on"):
+        house.home.call(f"switch/turn_{state}", entity)
+        house.eventually(partial(house.home.shows, entity, state), f"the load is {state}")
     assert house.values["tracer"]["load_switch"] == {True, False}
 
 
@@ -242,9 +242,9 @@ def test_a_number_is_set_from_home_assistant(house: House) -> None:
     assert 15.5 in house.values["settings"]["disconnect_voltage"]
 
 
-def test_a_device_that_speaks_once_is_still_known_when_home_assistant_starts_again(house: House) -> None:
+def test_a_device_that_published_once_is_still_known_when_home_assistant_restarts(house: House) -> None:
     channels = {"open": Channel(kind="state"), "battery": Channel("%"), "mode": Channel(kind="text")}
-    house.say("door", Info("door", channels, service="mqtt_importer"), open=True, battery=87.5)
+    house.publish("door", Info("door", channels, service="mqtt_importer"), open=True, battery=87.5)
     entities = {"binary_sensor.door_open": "on", "sensor.door_battery": "87.5"}
 
     def shown() -> bool:
@@ -257,7 +257,7 @@ def test_a_device_that_speaks_once_is_still_known_when_home_assistant_starts_aga
 
 
 def test_a_device_that_is_forgotten_is_gone(house: House, tmp_path: Path) -> None:
-    house.say("old", Info("old", {"power": Channel("W")}, service="mqtt_importer"), power=1.5)
+    house.publish("old", Info("old", {"power": Channel("W")}, service="mqtt_importer"), power=1.5)
     house.eventually(lambda: house.home.state("sensor.old_power") == "1.5", "it is shown")
     broker = house.broker("mqtt_importer")
     config = tmp_path / "config.toml"
@@ -277,6 +277,6 @@ def test_a_service_that_dies_is_seen(house: House) -> None:
     house.eventually(lambda: house.home.state(entity) not in NOTHING, "it is back")
 
 
-def test_home_assistant_has_complained_about_nothing(house: House) -> None:
+def test_home_assistant_has_logged_no_complaint(house: House) -> None:
     house.eventually(lambda: not house.wrong(), "everything is shown")
     assert house.complaints() == []

@@ -36,13 +36,13 @@ SERVICES = [
     "uploader",
     "home_assistant",
 ]
-PRODUCERS = ["serial_bridge", "modbus_poller"]  # whose devices the simulator is: they can be told to be silent
+PRODUCERS = ["serial_bridge", "modbus_poller"]  # whose devices are the simulator, which can be stopped
 GAP_SECONDS = 6.0  # far longer than any interval of the test's devices
 IN_FLIGHT_SECONDS = 1.0  # a reading younger than this need not be in its producer's outbox yet
 
 
 class Span(NamedTuple):
-    """From when a container was told to go until it was back."""
+    """From the moment when a container was stopped until it was back."""
 
     begun: float
     up: float
@@ -74,24 +74,24 @@ class Node:
         return stored(self.project.execute("storage", "python", "-c", READ_STORE))
 
     def devices(self, producer: str) -> set[str]:
-        owners = self.witness.heard().owners
+        owners = self.witness.observed().owners
         return {device for device, owner in owners.items() if owner == producer}
 
     def flows(self, since: float) -> bool:
-        """Whether every device has a reading in the store, as the API tells it, that is younger than this."""
+        """Whether every device has a reading in the store, by way of the API, that is younger than this."""
         answer = self.get("series", series=f"{self.name}/*/*", **{"from": str(since), "to": str(time() + 60)})
         if answer is None:
             return False
         fresh = {series.split("/")[1] for series, points in answer["series"].items() if points["time"]}
-        return fresh == set(self.witness.heard().owners)
+        return fresh == set(self.witness.observed().owners)
 
     def settled(self) -> bool:
         """Whether every producer's newest frame is committed, by a status younger than the last reading."""
-        heard = self.witness.heard()
-        simulated = {device for device, owner in heard.owners.items() if owner in PRODUCERS}
-        newest = max(max(heard.readings[device]) for device in simulated) / 1000
+        observed = self.witness.observed()
+        simulated = {device for device, owner in observed.owners.items() if owner in PRODUCERS}
+        newest = max(max(observed.readings[device]) for device in simulated) / 1000
         for producer in PRODUCERS:
-            status = heard.statuses[producer]
+            status = observed.statuses[producer]
             if status.state == "offline" or status.time <= newest + IN_FLIGHT_SECONDS:
                 return False
             if status.facts["committed"] != status.facts["last"]:
@@ -108,14 +108,14 @@ class Node:
         self._recover(victim, self.restarted, begun)
 
     def rest(self) -> None:
-        """Let the devices fall silent and everything they said arrive."""
+        """Stop the devices, and wait until all their readings are stored."""
         begun = time()
         self.project.compose("stop", "simulator")
         self.silences.append(Span(begun, time()))
         self.project.eventually(self.settled, "every frame is committed")
 
     def wake(self) -> None:
-        """Let the devices speak again."""
+        """Start the devices again."""
         self.project.compose("start", "simulator")
         now = time()
         self.project.eventually(lambda: self.flows(now), "readings flow again")
@@ -123,14 +123,14 @@ class Node:
     def _recover(self, victim: str, spans: dict[str, list[Span]], begun: float) -> None:
         up = time()
         spans.setdefault(victim, []).append(Span(begun, up))
-        self.project.eventually(lambda: self.flows(up), f"readings flow without {victim}'s being gone")
+        self.project.eventually(lambda: self.flows(up), f"readings flow with {victim} back")
 
 
 def configuration() -> dict[str, Any]:
-    """The simulated site's configuration, at a quicker pace."""
+    """The simulated site's configuration, with shorter intervals."""
     options = tomllib.loads((ROOT / "simulator/compose.toml").read_text())
     options["storage"] = {"commit_seconds": 1.0}
-    # Of the machine under test only what every machine has: its health.
+    # Of the sensors of the machine under test only its health, which every machine has.
     options["sensor_reader"] = {"system_interval": 0.5, "ignore": ["[!s]*", "s[!y]*"]}
     for line in options["modbus_poller"]["lines"]:
         for device in line["devices"]:
@@ -160,7 +160,7 @@ def node(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
         running = Node(project, options["node"]["name"], http, secrets, mqtts)
         with running.witness.bus, running.client:
             project.eventually(
-                lambda: set(running.witness.heard().owners.values()) == {*PRODUCERS, "sensor_reader"},
+                lambda: set(running.witness.observed().owners.values()) == {*PRODUCERS, "sensor_reader"},
                 "producers declare",
             )
             yield running
@@ -178,33 +178,33 @@ def door(node: Node) -> Iterator[Door]:
 def test_readings_of_every_device_come_out_of_the_api(node: Node) -> None:
     begun = time()
     node.project.eventually(lambda: node.flows(begun), "readings flow")
-    assert {device["device"] for device in node.get("devices")} == set(node.witness.heard().owners)
+    assert {device["device"] for device in node.get("devices")} == set(node.witness.observed().owners)
 
 
-def test_the_machine_tells_how_it_is_from_inside_of_a_container(node: Node) -> None:
+def test_the_health_of_the_machine_is_read_inside_a_container(node: Node) -> None:
     for channel in ("memory_used", "disk_used", "load", "uptime"):
         series = f"{node.name}/system/{channel}"
 
         def points(series: str = series) -> list[float]:
             answer = node.get("series", series=series, **{"from": str(time() - 600), "to": str(time() + 60)}) or {}
-            found: list[float] = answer.get("series", {}).get(series, {}).get("time", [])
-            return found
+            times: list[float] = answer.get("series", {}).get(series, {}).get("time", [])
+            return times
 
         node.project.eventually(points, f"{series} is stored")
 
 
-def test_a_target_that_is_added_is_brought_what_is_stored(node: Node) -> None:
+def test_a_target_that_is_added_gets_what_is_stored(node: Node) -> None:
     put = 'echo \'{"kind": "file", "from": "beginning"}\' | heliograph-uploads put card'
     node.project.execute("uploader", "sh", "-c", put)
 
     def target() -> dict[str, Any] | None:
-        """As the api tells, which asks the uploader over the broker."""
+        """From the api, which asks the uploader over the broker."""
         targets: list[dict[str, Any]] = (node.get("uploads") or {}).get("targets", [])
-        return next((found for found in targets if found["name"] == "card" and found["sent"]), None)
+        return next((one for one in targets if one["name"] == "card" and one["sent"]), None)
 
-    found = node.project.eventually(target, "the target gets something")
-    assert found
-    assert (found["kind"], found["configured"]) == ("file", False)
+    card = node.project.eventually(target, "the target gets something")
+    assert card
+    assert (card["kind"], card["configured"]) == ("file", False)
     written = node.project.execute("uploader", "sh", "-c", "cat $(find /data -name 'card-*.csv')")
     assert written.startswith("time,node,device,name,value,unit\n")
     assert f",{node.name}," in written
@@ -258,10 +258,10 @@ def test_killing_and_restarting_each_container_loses_nothing(node: Node) -> None
         node.disturb(victim)
     node.rest()
     check(node)
-    # Since its start, storage has been killed and the producers have not: what they counted is what is there.
-    found, statuses = node.stored(), node.witness.heard().statuses
+    # Since its start, storage has been killed and the producers have not: so their counters and the store agree.
+    stored_now, statuses = node.stored(), node.witness.observed().statuses
     for producer in PRODUCERS:
-        assert len(found.of(node.devices(producer))) == statuses[producer].counters["readings"]
+        assert len(stored_now.of(node.devices(producer))) == statuses[producer].counters["readings"]
 
     node.wake()
     for victim in PRODUCERS:
@@ -272,12 +272,12 @@ def test_killing_and_restarting_each_container_loses_nothing(node: Node) -> None
 
 def check(node: Node) -> None:
     """Prove that each frame ever written to an outbox is stored once, and that no reading is missing."""
-    heard, found = node.witness.heard(), node.stored()
-    assert len(found.readings) == len(set(found.readings))
+    observed, stored_now = node.witness.observed(), node.stored()
+    assert len(stored_now.readings) == len(set(stored_now.readings))
 
     for producer in PRODUCERS:
-        status = heard.statuses[producer]
-        outboxes = [row for row in found.progress if row["producer"] == f"{node.name}/{producer}"]
+        status = observed.statuses[producer]
+        outboxes = [row for row in stored_now.progress if row["producer"] == f"{node.name}/{producer}"]
         assert len(outboxes) == 1, f"{producer} has lost its outbox"
         progress = outboxes[0]
         assert progress["epoch"] == status.facts["epoch"]
@@ -287,9 +287,9 @@ def check(node: Node) -> None:
             assert status.counters.get(counter, 0) == 0, counter
 
         killed, restarted = node.killed.get(producer, []), node.restarted.get(producer, [])
-        readings = sorted(found.of(node.devices(producer)))
-        heard_of_it = {(device, ms) for device in node.devices(producer) for ms in heard.readings[device]}
-        for device, ms in heard_of_it - set(readings):
+        readings = sorted(stored_now.of(node.devices(producer)))
+        on_the_bus = {(device, ms) for device in node.devices(producer) for ms in observed.readings[device]}
+        for device, ms in on_the_bus - set(readings):
             assert any(begun - IN_FLIGHT_SECONDS <= ms / 1000 <= up for begun, up in killed), f"{device} at {ms}"
         away = [*killed, *restarted, *node.silences]
         for device, group in groupby(readings, key=lambda reading: reading[0]):

@@ -71,7 +71,7 @@ def door(secrets: Path, broker: dict[str, int]) -> Iterator[Door]:
 
 @pytest.mark.parametrize("user", USERS)
 @pytest.mark.parametrize("by", ["tcp", "tls"])
-def test_every_user_gets_in_with_the_password_made_for_it(door: Door, user: str, by: str) -> None:
+def test_every_user_connects_with_its_password(door: Door, user: str, by: str) -> None:
     assert door.enter(user, by=by).greeting == "Success"
 
 
@@ -86,7 +86,7 @@ def test_a_user_without_a_password_file_is_refused(door: Door) -> None:
 @pytest.mark.parametrize(
     "user", ["serial_bridge", "modbus_poller", "sensor_reader", "api", "mqtt_importer", "calculator"]
 )
-def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
+def test_a_producer_publishes_on_its_own_topics(door: Door, user: str) -> None:
     visitor = door.enter(user)
     for topic in (
         "devices/meter/state",
@@ -131,11 +131,11 @@ def test_a_producer_publishes_what_is_its_own(door: Door, user: str) -> None:
         ("homeassistant", "services/storage/status"),
     ],
 )
-def test_nobody_publishes_what_is_not_its_own(door: Door, user: str, topic: str) -> None:
+def test_no_user_publishes_on_topics_of_others(door: Door, user: str, topic: str) -> None:
     assert door.enter(user).publish(f"{NODE}/{topic}") == NOT_AUTHORIZED
 
 
-def test_storage_hears_frames_and_only_from_whom_they_claim_to_be(door: Door) -> None:
+def test_storage_receives_frames_only_from_the_producer_that_they_name(door: Door) -> None:
     storage = door.enter("storage")
     storage.subscribe(
         f"{NODE}/services/+/journal",
@@ -147,15 +147,15 @@ def test_storage_hears_frames_and_only_from_whom_they_claim_to_be(door: Door) ->
     honest.publish(f"{NODE}/services/serial_bridge/status")
     honest.publish(f"{NODE}/services/serial_bridge/journal")
     honest.publish(f"{NODE}/services/serial_bridge/replay")
-    # The subscriber's own answer comes after whatever was delivered before it.
+    # The acknowledgement of a subscription comes after everything that was delivered before it.
     storage.subscribe(f"{NODE}/services/+/replay")
-    assert storage.heard() == [
+    assert storage.received() == [
         f"{NODE}/services/serial_bridge/journal",
         f"{NODE}/services/serial_bridge/replay",
     ]
 
 
-def test_a_command_is_asked_and_answered(door: Door) -> None:
+def test_a_request_and_its_response_arrive(door: Door) -> None:
     api, storage = door.enter("api"), door.enter("storage")
     storage.subscribe(f"{NODE}/services/storage/request/#")
     api.subscribe(f"{NODE}/services/api/response/#")
@@ -163,8 +163,8 @@ def test_a_command_is_asked_and_answered(door: Door) -> None:
     assert storage.publish(f"{NODE}/services/api/response/backup") == "Success"
     storage.subscribe(f"{NODE}/services/storage/request/#")
     api.subscribe(f"{NODE}/services/api/response/#")
-    assert storage.heard() == [f"{NODE}/services/storage/request/backup"]
-    assert api.heard() == [f"{NODE}/services/api/response/backup"]
+    assert storage.received() == [f"{NODE}/services/storage/request/backup"]
+    assert api.received() == [f"{NODE}/services/api/response/backup"]
 
 
 def test_a_second_run_changes_nothing(secrets: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_second_run_changes_nothing(secrets: Path) -> None:
     assert {path: path.read_bytes() for path in secrets.rglob("*") if path.is_file()} == before
 
 
-def test_a_deleted_password_is_made_anew_and_the_others_stay(tmp_path: Path) -> None:
+def test_a_deleted_password_is_replaced_and_the_others_stay(tmp_path: Path) -> None:
     make(tmp_path)
     before, old = hashes(tmp_path), (tmp_path / "storage").read_text()
     (tmp_path / "storage").unlink()
@@ -184,7 +184,7 @@ def test_a_deleted_password_is_made_anew_and_the_others_stay(tmp_path: Path) -> 
     assert [user for user in before if after[user] != before[user]] == ["storage"]
 
 
-def test_a_user_whose_password_file_was_removed_is_out_unless_it_is_a_service(
+def test_a_user_whose_password_file_was_removed_is_removed_unless_it_is_a_service(
     tmp_path: Path,
 ) -> None:
     make(tmp_path, "--user", "plug")
@@ -194,7 +194,7 @@ def test_a_user_whose_password_file_was_removed_is_out_unless_it_is_a_service(
     assert "plug" not in hashes(tmp_path)
 
 
-def test_the_folder_is_closed_and_its_files_are_open_for_the_containers(
+def test_the_folder_is_private_and_its_files_are_readable_in_containers(
     secrets: Path,
 ) -> None:
     assert stat.S_IMODE(secrets.stat().st_mode) == 0o700

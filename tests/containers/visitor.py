@@ -13,7 +13,7 @@ NOT_AUTHORIZED = "Not authorized"
 
 
 class Visitor:
-    """A user on the broker, who is told whether a publish was taken and remembers what arrived."""
+    """A client with a user on the broker: returns the answer to each publish, and remembers what arrived."""
 
     def __init__(self, port: int, user: str, password: str, ca: Path | None = None) -> None:
         self.client = Client(
@@ -25,14 +25,14 @@ class Visitor:
         if ca:
             self.client.tls_set(str(ca))
         self.arrived: SimpleQueue[MQTTMessage] = SimpleQueue()
-        self._answers: SimpleQueue[str] = SimpleQueue()
-        self.client.on_connect = self._answered
-        self.client.on_publish = self._answered
-        self.client.on_subscribe = self._answered
+        self._reasons: SimpleQueue[str] = SimpleQueue()
+        self.client.on_connect = self._acknowledged
+        self.client.on_publish = self._acknowledged
+        self.client.on_subscribe = self._acknowledged
         self.client.on_message = self._message
         self._connect(port)
         self.client.loop_start()
-        self.greeting = self._answers.get(timeout=SECONDS)
+        self.greeting = self._reasons.get(timeout=SECONDS)
 
     def _connect(self, port: int) -> None:
         end = time.monotonic() + SECONDS
@@ -46,22 +46,22 @@ class Visitor:
             else:
                 return
 
-    def _answered(self, *answer: Any) -> None:
-        self._answers.put(str(answer[3]))
+    def _acknowledged(self, *arguments: Any) -> None:
+        self._reasons.put(str(arguments[3]))
 
     def _message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         self.arrived.put(message)
 
     def publish(self, topic: str, payload: bytes = b"hello") -> str:
-        """Return what the broker says about it."""
+        """Return the reason code of the broker's acknowledgement."""
         self.client.publish(topic, payload, qos=1)
-        return self._answers.get(timeout=SECONDS)
+        return self._reasons.get(timeout=SECONDS)
 
     def subscribe(self, *filters: str) -> None:
         self.client.subscribe([(topic_filter, 1) for topic_filter in filters])
-        self._answers.get(timeout=SECONDS)
+        self._reasons.get(timeout=SECONDS)
 
-    def heard(self) -> list[str]:
+    def received(self) -> list[str]:
         """Return the topics of everything that arrived so far."""
         topics = []
         while True:
@@ -77,7 +77,7 @@ class Visitor:
 
 
 class Door:
-    """Lets visitors in: with a password of the folder unless they bring one, over TLS if they are to."""
+    """Connects visitors: with a password of the folder unless one is given, over TLS if `by` says so."""
 
     def __init__(self, secrets: Path, ports: Mapping[str, int]) -> None:
         self.secrets = secrets

@@ -10,8 +10,8 @@ from heliograph.config import Broker
 from heliograph.messages import Info, Reading, Status, decode
 
 
-class Heard(NamedTuple):
-    """What was said on the bus, as far as this witness was connected."""
+class Observed(NamedTuple):
+    """The messages on the bus while this witness was connected."""
 
     readings: dict[str, set[int]]  # device → times in ms
     owners: dict[str, str]  # device → service
@@ -19,7 +19,7 @@ class Heard(NamedTuple):
 
 
 class Witness:
-    """Listens to a node from outside, over TLS, as the user who may read everything and say nothing."""
+    """Listens to a node from outside, over TLS, as the user that may read everything and write nothing."""
 
     def __init__(self, node: str, port: int, secrets: Path) -> None:
         broker = Broker(
@@ -37,10 +37,10 @@ class Witness:
         self.bus.subscribe(topics.every_device("info", node), self._info)
         self.bus.subscribe(topics.every_service("status", node), self._status)
 
-    def heard(self) -> Heard:
+    def observed(self) -> Observed:
         with self._lock:
             readings = {device: set(times) for device, times in self._readings.items()}
-            return Heard(readings, dict(self._owners), dict(self._statuses))
+            return Observed(readings, dict(self._owners), dict(self._statuses))
 
     def _state(self, message: Message) -> None:
         time = decode(Reading, message.payload).time
@@ -57,7 +57,7 @@ class Witness:
 
 
 class Stored(NamedTuple):
-    """What the store holds: every reading in order of arrival, and how far each producer has come."""
+    """The content of the store: every reading in order of arrival, and the progress of each producer."""
 
     readings: list[tuple[str, int]]  # device, time in ms
     progress: list[dict[str, Any]]
@@ -66,7 +66,7 @@ class Stored(NamedTuple):
         return [reading for reading in self.readings if reading[0] in devices]
 
 
-# Runs inside of storage's container, on the store itself: the API could hide a double.
+# Runs inside storage's container, on the store itself: the API could hide a duplicate.
 READ_STORE = """
 import json, sqlite3, sys
 from pathlib import Path

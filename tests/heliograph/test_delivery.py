@@ -15,9 +15,9 @@ from heliograph import sender as sender_module
 from heliograph.messages import Block, Watermark, frames
 from heliograph.outbox import Outbox
 from heliograph.segment import Segment
-from heliograph.sender import Held, Sender
+from heliograph.sender import Sender, UnstampedFrame
 from heliograph.store.interface import Progress
-from services.storage.intake import Intake, Verdict
+from services.storage.journal_intake import Intake, Verdict
 
 PRODUCER = "pi/meter"
 EPOCH_ZERO = 1_700_000_000.0
@@ -127,7 +127,9 @@ class World:
                 payload = msgspec.json.encode([Block("meter", ("n",), [[self.times[number], number]])])
             else:
                 self.waiting[number] = self.clock.boot
-                payload = msgspec.json.encode(Held(self.clock.boot, [Block("meter", ("n",), [[since_boot, number]])]))
+                payload = msgspec.json.encode(
+                    UnstampedFrame(self.clock.boot, [Block("meter", ("n",), [[since_boot, number]])])
+                )
             before = [(s.epoch, s.first, s.next) for s in self.outbox.segments]
             sequence = self.outbox.append(payload)
             assert (self.outbox.epoch, sequence) not in self.numbers, "a sequence is used twice"

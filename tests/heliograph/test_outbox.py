@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliograph.lock import Taken
-from heliograph.outbox import Outbox, Reader
+from heliograph.outbox import Outbox, OutboxReader
 from heliograph.segment import LONGEST_PAYLOAD
 
 ROOT = Path(__file__).parents[2]
@@ -37,8 +37,8 @@ def fill(outbox: Outbox, count: int, start: int = 1) -> None:
 
 
 @contextmanager
-def reading(outbox: Outbox) -> Iterator[Reader]:
-    reader = Reader(outbox)
+def reading(outbox: Outbox) -> Iterator[OutboxReader]:
+    reader = OutboxReader(outbox)
     yield reader
     reader.start()
 
@@ -365,7 +365,7 @@ def test_a_full_disk_loses_nothing_that_was_accepted(tmp_path: Path, room: int) 
     script = """
         import resource, sys
         from pathlib import Path
-        from heliograph.outbox import Outbox, Reader
+        from heliograph.outbox import Outbox, OutboxReader
         folder, room = Path(sys.argv[1]), int(sys.argv[2])
         outbox = Outbox(folder, "boot", segment_bytes=2000)
         accepted = [outbox.append(b"[%d]" % number) for number in range(10)]
@@ -382,7 +382,7 @@ def test_a_full_disk_loses_nothing_that_was_accepted(tmp_path: Path, room: int) 
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         assert outbox.size == sum(path.stat().st_size for path in folder.glob("*.segment"))
         accepted += [outbox.append(b"[%d]" % number) for number in range(60, 70)]
-        reader, read = Reader(outbox), []
+        reader, read = OutboxReader(outbox), []
         while record := reader.peek():
             read.append(record.sequence)
             reader.advance()

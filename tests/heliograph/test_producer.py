@@ -11,12 +11,11 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from heliograph import config
-from heliograph import producer as producer_module
+from heliograph import config, frame_writer
 from heliograph.bus import Bus
 from heliograph.clock import Clock
 from heliograph.messages import Channel, Info, Reading, Value, decode
-from heliograph.outbox import Outbox, Reader
+from heliograph.outbox import Outbox, OutboxReader
 from heliograph.producer import Producer
 
 NOON = 1_763_633_000.0
@@ -55,7 +54,7 @@ class Rig:
     def kept(self) -> list[tuple[str, float, dict[str, Value]]]:
         """The readings in the outbox of a producer that has ended: device, time, values."""
         outbox = Outbox(self.folder, self.clock.boot)
-        reader = Reader(outbox)
+        reader = OutboxReader(outbox)
         found = []
         while record := reader.peek():
             payload = msgspec.json.decode(record.payload)
@@ -183,8 +182,8 @@ def test_a_disk_that_refuses_for_long_costs_the_oldest_readings_and_counts_them(
     def full(_self: Outbox, _payload: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(producer_module, "MEMORY_READINGS", 30)
-    monkeypatch.setattr(producer_module, "DISK_RETRY_SECONDS", 0.2)
+    monkeypatch.setattr(frame_writer, "MEMORY_READINGS", 30)
+    monkeypatch.setattr(frame_writer, "DISK_RETRY_SECONDS", 0.2)
     with away.running() as producer:
         with monkeypatch.context() as patched:
             patched.setattr(Outbox, "append", full)
@@ -265,7 +264,7 @@ def test_readings_with_and_without_a_time_of_their_own_do_not_mix(away: Rig) -> 
             producer.publish("meter", {"power": number}, NOON if number % 2 else None)
         assert producer.flush()
     outbox = Outbox(away.folder, away.clock.boot)
-    reader = Reader(outbox)
+    reader = OutboxReader(outbox)
     found: dict[int, bool] = {}
     while record := reader.peek():
         held = record.payload.startswith(b"{")

@@ -17,7 +17,7 @@ from heliograph.config import Broker
 from heliograph.errors import ConfigError
 from heliograph.filters import Deadband, Spikes, Stuck
 from heliograph.messages import Block, Channel, Info, Kind, Value
-from heliograph.outbox import Outbox, Reader
+from heliograph.outbox import Outbox, OutboxReader
 from heliograph.pending import Pending
 from heliograph.producer import Producer
 from heliograph.quality import Quality
@@ -392,7 +392,7 @@ class Rig:
 
     def kept(self) -> list[tuple[float, dict[str, Value]]]:
         outbox = Outbox(self.folder, self.clock.boot)
-        reader = Reader(outbox)
+        reader = OutboxReader(outbox)
         found = []
         while record := reader.peek():
             for block in msgspec.json.decode(record.payload, type=list[Block]):
@@ -430,7 +430,7 @@ def test_a_service_with_a_wrong_rule_ends_with_one_line_before_anything_connects
     file = tmp_path / "config.toml"
     file.write_text('[node]\nname = "pi"\n[quality."meter/power"]\nspike = -1\n')
     assert processes.start("services.sensor_reader", "--check", str(file)).wait(60) == 1
-    assert processes.said() == f"sensor_reader: {file}: [quality] meter/power: spike: -1 is less than 0\n"
+    assert processes.output() == f"sensor_reader: {file}: [quality] meter/power: spike: -1 is less than 0\n"
 
 
 def test_the_rules_in_the_documentation_are_rules() -> None:

@@ -7,7 +7,7 @@ import pytest
 from heliograph import sender as sender_module
 from heliograph.messages import Block, Frame, Watermark, frames
 from heliograph.outbox import Outbox
-from heliograph.sender import FIRST_WORD_SECONDS, LIVE_FRAMES, WINDOW, Held, Sender
+from heliograph.sender import LIVE_FRAMES, WATERMARK_SECONDS, WINDOW, Sender, UnstampedFrame
 
 
 class Clock:
@@ -50,7 +50,7 @@ class Rig:
 
     def start(self) -> None:
         self.sender.connect()
-        self.pump(FIRST_WORD_SECONDS + 0.01)
+        self.pump(WATERMARK_SECONDS + 0.01)
 
     def pump(self, later: float = 0.0) -> list[int]:
         self.now += later
@@ -280,7 +280,7 @@ def test_frames_that_are_held_are_never_declared_lost_to_a_storage_that_was_set_
 
 
 def held(boot: str, *rows: list[float]) -> bytes:
-    return msgspec.json.encode(Held(boot, [Block("meter", ("power",), list(rows))]))
+    return msgspec.json.encode(UnstampedFrame(boot, [Block("meter", ("power",), list(rows))]))
 
 
 def test_a_held_frame_waits_for_the_clock_and_is_then_stamped(rig: Rig) -> None:

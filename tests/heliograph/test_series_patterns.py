@@ -13,7 +13,7 @@ from heliograph.store.interface import Series
 from services.api import queries
 from services.api.errors import Refused
 from services.api.live import LiveFeed, Newest
-from services.storage import exporting
+from services.storage.cli.export import matching
 from services.uploader.engine.selection import Selection
 from services.uploader.options import TargetOptions
 
@@ -53,14 +53,14 @@ def test_every_user_matches_alike(pattern: str, names: list[str]) -> None:
     series = [Series(0, node, device, channel, "", "gauge") for node, device, channel in parts]
     if "*" in pattern:
         assert queries.select(queries.patterns([pattern]), names) == expected
-        assert [one.name for one in exporting.matching(series, [pattern])] == expected
+        assert [one.name for one in matching(series, [pattern])] == expected
     feed = LiveFeed()
     feed.subscribe([pattern])
     for name in names:
         feed.offer(name, Newest(0, 0))
     assert sorted(feed._pending) == expected
     selection = Selection(TargetOptions(name="x", channels=(pattern,)))
-    assert sorted(one.name for one in series if selection.outlet(one)) == expected
+    assert sorted(one.name for one in series if selection.mapped(one)) == expected
     known = rules.Rules({pattern.partition("/")[2]: rules.Rule(scale=2)})
     for name in names:
         device, channel = name.split("/")[1:]
@@ -75,7 +75,7 @@ def test_every_user_matches_alike(pattern: str, names: list[str]) -> None:
 )
 def test_every_user_refuses_alike_what_is_not_a_pattern(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not node/device/channel: each part is made of"):
-        exporting.matching([], [text])
+        matching([], [text])
     with pytest.raises(Refused, match="is not node/device/channel: each part is made of"):
         queries.patterns([text])
     with pytest.raises(ValueError, match=r"channels: .* is not node/device/channel: each part is made of"):

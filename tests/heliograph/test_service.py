@@ -77,7 +77,7 @@ def test_a_service_says_how_it_is_and_shows_its_last_bad_inputs(
     assert len(status.set_aside) == 10
     assert status.set_aside[0].where == "port \\udfff"
     assert all(max(len(item.what), len(item.where)) <= 200 for item in status.set_aside)
-    assert processes.said().count("set aside: not a thing") == 1
+    assert processes.output().count("set aside: not a thing") == 1
     assert (tmp_path / "heliograph-probe.heartbeat").exists()
 
 
@@ -90,7 +90,7 @@ def test_a_signal_ends_a_service_with_0_and_an_offline_of_its_own(
     process.send_signal(number)
     assert watcher.until(lambda status: status.state == "offline").time > 0  # its will has no time
     assert process.wait(PATIENCE) == 0
-    assert "Traceback" not in processes.said()
+    assert "Traceback" not in processes.output()
 
 
 def test_a_service_that_is_done_ends_with_0_and_offline(
@@ -99,7 +99,7 @@ def test_a_service_that_is_done_ends_with_0_and_offline(
     process = processes.start(PROBE, config('[probe]\nthen = "return"'))
     assert process.wait(PATIENCE) == 0
     assert watcher.until(lambda status: status.state == "offline").time > 0
-    assert "Traceback" not in processes.said()
+    assert "Traceback" not in processes.output()
 
 
 def test_a_killed_service_is_offline_by_its_last_will(
@@ -119,7 +119,7 @@ def test_a_crash_on_any_thread_ends_the_process_loudly_and_brings_its_will(
     # sent until it is heard: a message before the subscription is nobody's
     eventually(lambda: watcher.bus.publish("probe/go", b"") and process.poll() is not None)
     assert process.returncode == 1
-    assert "RuntimeError: a mistake" in processes.said()
+    assert "RuntimeError: a mistake" in processes.output()
     assert watcher.until(lambda status: status.state == "offline").time == 0
 
 
@@ -128,7 +128,7 @@ def test_a_crash_of_the_main_thread_ends_the_process_loudly_and_says_offline(
 ) -> None:
     process = processes.start(PROBE, config('[probe]\nthen = "crash"'))
     assert process.wait(PATIENCE) == 1
-    assert "RuntimeError: a mistake" in processes.said()
+    assert "RuntimeError: a mistake" in processes.output()
 
 
 def test_a_service_starts_and_stops_while_the_broker_is_away(
@@ -137,10 +137,10 @@ def test_a_service_starts_and_stops_while_the_broker_is_away(
     file = tmp_path / "config.toml"
     file.write_text(f'[node]\nname = "roof"\ndata = "{tmp_path}"\n[broker]\nport = {free_port()}\n')
     process = processes.start(PROBE, str(file))
-    eventually(lambda: "is away" in processes.said())
+    eventually(lambda: "is away" in processes.output())
     process.terminate()
     assert process.wait(PATIENCE) == 0
-    assert "Traceback" not in processes.said()
+    assert "Traceback" not in processes.output()
 
 
 def test_a_status_comes_again_whenever_the_broker_does(
@@ -172,7 +172,7 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_1(
     file = tmp_path / "config.toml"
     file.write_text(text)
     assert processes.start(PROBE, str(file), *check).wait(PATIENCE) == 1
-    line = processes.said()
+    line = processes.output()
     assert line.startswith(f"probe: {file}: ")
     assert said in line
     assert line.count("\n") == 1
@@ -180,7 +180,7 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_1(
 
 def test_a_configuration_that_is_not_there_is_one_line(processes: Processes, tmp_path: Path) -> None:
     assert processes.start(PROBE, str(tmp_path / "none.toml")).wait(PATIENCE) == 1
-    assert processes.said() == f"probe: {tmp_path / 'none.toml'}: No such file or directory\n"
+    assert processes.output() == f"probe: {tmp_path / 'none.toml'}: No such file or directory\n"
 
 
 def test_check_says_nothing_about_a_good_configuration_and_connects_to_nothing(
@@ -188,7 +188,7 @@ def test_check_says_nothing_about_a_good_configuration_and_connects_to_nothing(
 ) -> None:
     process: subprocess.Popen[bytes] = processes.start(PROBE, config(""), "--check")
     assert process.wait(PATIENCE) == 0
-    assert processes.said() == ""
+    assert processes.output() == ""
     assert watcher.inbox.empty()
 
 

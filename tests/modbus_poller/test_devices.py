@@ -33,8 +33,8 @@ def raw_number(type_name: str, choice: random.Random) -> int | float:
 
 def words(type_name: str, number: int | float, order: str) -> list[int]:
     data = struct.pack(f">{FORMATS[type_name]}", number)
-    found = list(struct.unpack(f">{len(data) // 2}H", data))
-    return found[::-1] if order == "little" else found
+    big = list(struct.unpack(f">{len(data) // 2}H", data))
+    return big[::-1] if order == "little" else big
 
 
 def meaning(register: models.Register, number: int | float, bit: bool) -> object:
@@ -55,11 +55,10 @@ def meaning(register: models.Register, number: int | float, bit: bool) -> object
     return float(exact)
 
 
-@pytest.mark.parametrize("seed", range(2))
 @pytest.mark.parametrize("name", models.names())
-def test_every_channel_of_a_device_file_comes_out_as_it_went_in(name: str, seed: int) -> None:
+def test_every_channel_of_a_device_file_comes_out_as_it_went_in(name: str) -> None:
     model = models.load(name)
-    choice = random.Random(seed)
+    choice = random.Random(name)
     tables: dict[int, dict[int, int]] = {}
     numbers: dict[tuple[int, int, str], int | float] = {}
     expected = {}
@@ -115,7 +114,7 @@ def test_integer_counters_roll_over_where_their_registers_end_and_floats_do_not(
             assert meaning.rollover == pytest.approx(register.scale * 2.0 ** int(register.type[-2:]) if whole else 0.0)
 
 
-def test_there_are_device_files_for_twenty_products() -> None:
+def test_there_are_at_least_twenty_device_files() -> None:
     assert len(models.names()) >= 20
 
 

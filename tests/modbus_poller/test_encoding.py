@@ -39,10 +39,10 @@ def model(tmp_path: Path) -> Model:
         ("relay", 0, [0]),
     ],
 )
-def test_a_value_becomes_registers_that_say_it(model: Model, channel: str, value: Value, raw: list[int]) -> None:
+def test_a_value_becomes_registers_that_hold_it(model: Model, channel: str, value: Value, raw: list[int]) -> None:
     assert encoding.raw(model, channel, value) == raw
-    said = decoding.value(model, channel, raw)
-    assert said == value or model.registers[channel].texts[str(value)] == said
+    read_back = decoding.value(model, channel, raw)
+    assert read_back == value or model.registers[channel].texts[str(value)] == read_back
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,9 @@ def test_a_value_becomes_registers_that_say_it(model: Model, channel: str, value
         ("relay", 2, "expected true or false"),
     ],
 )
-def test_what_cannot_be_written_says_why(model: Model, channel: str, value: Value, why: str) -> None:
+def test_a_value_that_cannot_be_written_is_refused_with_the_reason(
+    model: Model, channel: str, value: Value, why: str
+) -> None:
     with pytest.raises(NotWritable, match=why):
         encoding.raw(model, channel, value)
 
@@ -74,7 +76,7 @@ def test_what_cannot_be_written_says_why(model: Model, channel: str, value: Valu
         ('a = { address = 0, bits = "3", signed = true }', "only a part of a word"),
     ],
 )
-def test_a_device_file_cannot_offer_what_cannot_be_written(tmp_path: Path, line: str, why: str) -> None:
+def test_a_device_file_cannot_make_read_only_registers_writable(tmp_path: Path, line: str, why: str) -> None:
     file = tmp_path / "device.toml"
     file.write_text(f'[device]\nmodel = "it"\ndocument = "none"\ntable = "holding"\n[channels]\n{line}\n')
     with pytest.raises(ConfigError, match=why):

@@ -1,4 +1,4 @@
-"""Whatever a device on a line answers, it is a value, or something that is set aside; and nothing grows."""
+"""Any response of a device is a value or an error that is set aside; and memory does not grow."""
 
 import os
 import random
@@ -26,7 +26,7 @@ from tests import fuzzing
 ANYONE = (DeviceOptions(name="it", model="eastron_sdm120"),)
 TIMEOUT = 0.01
 FUNCTIONS = [1, 2, 3, 4]
-NOBODY: list[Callable[[], Exception]] = [
+ABSENT: list[Callable[[], Exception]] = [
     lambda: NoResponse("no answer"),
     lambda: InvalidFrame("00"),
     lambda: UnexpectedResponse("1 value"),
@@ -106,13 +106,13 @@ def port(_framing: str) -> Iterator[str]:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize(("place", "framing"), [(host, "tcp"), (host, "rtu"), (port, "rtu")])
-def test_whatever_a_device_answers_is_as_many_registers_as_were_asked_for_or_is_set_aside(
-    place: Callable[[str], AbstractContextManager[str]], framing: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize(("open_line", "framing"), [(host, "tcp"), (host, "rtu"), (port, "rtu")])
+def test_any_response_is_the_requested_number_of_registers_or_an_error(
+    open_line: Callable[[str], AbstractContextManager[str]], framing: str, request: pytest.FixtureRequest
 ) -> None:
     chance = random.Random(5)
     with (
-        place(framing) as name,
+        open_line(framing) as name,
         LineClient(LineOptions(port=name, devices=ANYONE, baud=115200, timeout=TIMEOUT)) as client,
     ):
 
@@ -121,9 +121,9 @@ def test_whatever_a_device_answers_is_as_many_registers_as_were_asked_for_or_is_
             with suppress(NoResponse, InvalidFrame, UnexpectedResponse, ExceptionResponse):
                 if chance.random() < 0.1:
                     client.write(1, chance.choice([5, 6, 16]), 7, [1])
-                found = client.read(1, function, chance.randrange(0xFF00), count)
-                assert len(found) == count
-                assert all(0 <= word <= (1 if function < 3 else 0xFFFF) for word in found)
+                registers = client.read(1, function, chance.randrange(0xFF00), count)
+                assert len(registers) == count
+                assert all(0 <= word <= (1 if function < 3 else 0xFFFF) for word in registers)
 
         assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
 
@@ -138,7 +138,7 @@ class Registers:
     def read(self, block: ReadRequest) -> list[int]:
         if self._chance.random() < 0.02:
             raise (
-                self._chance.choice(NOBODY)()
+                self._chance.choice(ABSENT)()
                 if self._chance.random() < 0.5
                 else ExceptionResponse(self._chance.choice(CODES))
             )
@@ -160,7 +160,7 @@ def check(polled: PolledDevice, registers: Registers, now: float) -> None:
 
 
 @pytest.mark.timeout(1200)
-def test_a_sunspec_map_whatever_is_in_it_has_values_that_can_be_published(request: pytest.FixtureRequest) -> None:
+def test_any_sunspec_map_has_values_that_can_be_published(request: pytest.FixtureRequest) -> None:
     registers, kept, turns = Registers(4), SunSpecDevice(DeviceOptions(name="it", model="sunspec")), iter(range(10**9))
 
     def turn() -> None:
@@ -175,7 +175,7 @@ def test_a_sunspec_map_whatever_is_in_it_has_values_that_can_be_published(reques
 
 
 @pytest.mark.timeout(1200)
-def test_every_model_makes_values_that_can_be_published_of_any_registers(request: pytest.FixtureRequest) -> None:
+def test_any_registers_are_values_that_can_be_published_in_every_model(request: pytest.FixtureRequest) -> None:
     registers, turns = Registers(5), iter(range(10**9))
     known = [name for name in models.names() if name != models.SUNSPEC]
     kept = [PolledDevice(DeviceOptions(name="it", model=name)) for name in known]
@@ -189,11 +189,11 @@ def test_every_model_makes_values_that_can_be_published_of_any_registers(request
 
 
 @pytest.mark.timeout(1200)
-def test_a_device_with_anything_in_its_registers_is_one_of_the_models_or_none(request: pytest.FixtureRequest) -> None:
+def test_any_registers_match_one_model_or_none(request: pytest.FixtureRequest) -> None:
     registers = Registers(6)
 
     def turn() -> None:
-        found = identify.best_match(registers.read, models.names())
-        assert found is None or found.model in (*models.names(), models.SUNSPEC)
+        match = identify.best_match(registers.read, models.names())
+        assert match is None or match.model in (*models.names(), models.SUNSPEC)
 
     assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH

@@ -33,7 +33,7 @@ def test_a_file_of_ones_own_is_loaded_by_its_path(tmp_path: Path) -> None:
         ('x = { address = 1, kind = "counter" }', "counter"),
     ],
 )
-def test_the_kind_of_a_channel_follows_from_what_it_is(tmp_path: Path, line: str, kind: str) -> None:
+def test_the_kind_of_a_channel_follows_from_its_options(tmp_path: Path, line: str, kind: str) -> None:
     model = load(tmp_path, HEAD + f"[channels]\n{line}\n")
     assert model.channel("x").kind == kind
 

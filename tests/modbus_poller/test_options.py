@@ -35,11 +35,11 @@ def with_port(port: str, folder: Path) -> LineOptions:
     ],
 )
 def test_a_port_is_a_path_or_a_host(tmp_path: Path, port: str, framing: str, host: tuple[str, int]) -> None:
-    found = with_port(port, tmp_path)
-    assert (found.framing, found.host) == (framing, host)
+    options = with_port(port, tmp_path)
+    assert (options.framing, options.host) == (framing, host)
 
 
-def test_a_line_runs_at_the_speed_its_devices_are_delivered_with(
+def test_a_line_has_the_baud_rate_of_the_factory_settings(
     tmp_path: Path,
 ) -> None:
     tracer = DEVICE.replace("eastron_sdm120", "epever_tracer")
@@ -64,6 +64,8 @@ def test_a_line_runs_at_the_speed_its_devices_are_delivered_with(
         (LINE + "stopbits = 3\n" + DEVICE, ["lines[0].stopbits"]),
         (LINE + "timeout = 0\n" + DEVICE, ["lines[0]", "timeout"]),
         (LINE + "timeout = nan\n" + DEVICE, ["lines[0]", "timeout"]),
+        (LINE + "pause = 1\n" + DEVICE, ["lines[0]", "no such option: pause; it is now request_delay"]),
+        (LINE + DEVICE + "unit = 2\n", ["devices[0]", "no such option: unit; it is now unit_id"]),
         (LINE + "request_delay = 11\n" + DEVICE, ["lines[0]", "request_delay"]),
         (LINE + DEVICE + 'colour = "red"\n', ["devices[0]", "no such option: colour"]),
         (LINE + DEVICE + "unit_id = 256\n", ["devices[0]", "unit_id: 256"]),

@@ -69,7 +69,7 @@ def test_a_poll_reads_all_in_few_requests(polled: PolledDevice) -> None:
     assert memory.requests() == [(0, 7), (50, 1), (100, 1)]
 
 
-def test_what_hardly_changes_is_read_rarely(polled: PolledDevice) -> None:
+def test_a_channel_with_a_minimum_interval_is_read_rarely(polled: PolledDevice) -> None:
     memory = Memory()
     counts = []
     for tick in range(361):
@@ -90,7 +90,7 @@ def test_a_refused_block_is_split_once_and_that_is_remembered(polled: PolledDevi
     assert polled.unsupported == []
 
 
-def test_a_register_that_does_not_exist_is_left_out_and_not_asked_again(
+def test_a_register_that_does_not_exist_is_left_out_and_not_read_again(
     polled: PolledDevice,
 ) -> None:
     memory = Memory(lacks={1, 50})
@@ -126,7 +126,7 @@ def test_a_device_that_is_busy_loses_only_that_block_and_only_now(
     assert len(polled.poll(memory, 10.0).values) == 5
 
 
-def test_a_silence_ends_the_poll_and_keeps_what_was_read(polled: PolledDevice) -> None:
+def test_a_missing_response_ends_the_poll_and_keeps_the_values(polled: PolledDevice) -> None:
     memory = Memory()
     memory.trouble = {50: [NoResponse("no answer in 1 s")]}
     result = polled.poll(memory, 0.0)
@@ -136,7 +136,7 @@ def test_a_silence_ends_the_poll_and_keeps_what_was_read(polled: PolledDevice) -
 
 
 @pytest.mark.parametrize("trouble", [InvalidFrame("ff"), UnexpectedResponse("7 registers")])
-def test_what_was_disturbed_is_asked_for_once_more(polled: PolledDevice, trouble: Exception) -> None:
+def test_an_invalid_response_repeats_the_request_once(polled: PolledDevice, trouble: Exception) -> None:
     memory = Memory()
     memory.trouble = {50: [trouble]}
     result = polled.poll(memory, 0.0)
@@ -171,7 +171,7 @@ def test_a_float_that_is_nan_is_set_aside_and_the_rest_is_kept(polled: PolledDev
     memory.words[5] = 0x7FC0
     result = polled.poll(memory, 0.0)
     assert set(result.values) == {"a", "b", "c", "e", "rated"}
-    assert [tuple(bad) for bad in result.invalid] == [("nan is not a value", "d: ['7fc0', '0000']")]
+    assert [tuple(bad) for bad in result.invalid] == [("not a finite number", "d: ['7fc0', '0000']")]
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_probe_is_one_request_and_a_no_is_an_answer(polled: PolledDevice, trou
 
 
 @given(st.data())
-def test_whatever_a_device_does_a_poll_ends_with_a_result(data: st.DataObject) -> None:
+def test_every_poll_ends_with_a_result(data: st.DataObject) -> None:
     polled = PolledDevice(DeviceOptions(name="it", model="epever_tracer"))
 
     def read(block: ReadRequest) -> list[int]:

@@ -72,7 +72,7 @@ def test_channels_in_one_register_are_never_split() -> None:
     assert split(ReadRequest((ChannelSpan(4, 5, 1, "a"), ChannelSpan(4, 5, 1, "b")))) is None
 
 
-def test_a_plan_remembers_in_place_what_was_refused() -> None:
+def test_a_plan_replaces_a_refused_request() -> None:
     a, b, c = ChannelSpan(4, 0, 1, "a"), ChannelSpan(4, 1, 1, "b"), ChannelSpan(4, 50, 1, "c")
     plan = ReadPlan(join([a, b, c], max_registers=125, max_gap=0))
     halves = plan.refused(plan.requests[0])

@@ -14,12 +14,12 @@ from services.modbus_poller.options import ModbusPoller
 from services.modbus_poller.reads import ReadRequest
 from services.modbus_poller.scan import adapters, cli, identify, scanner
 from services.modbus_poller.scan.scanner import FoundDevice, ScanResult
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.readings import Meter
 from simulator.registers import Registers
 from simulator.sdm120 import sdm120, sdm630
 from simulator.serial_line import SerialLine
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 from simulator.tcp_server import TcpServer
 from simulator.tracer import tracer
 from tests.conftest import ROOT, free_port
@@ -40,11 +40,12 @@ TYPICAL = {
     "var": 120.0,
     "kWh": 1042.0,
 }
-UNITS = [1, 2, 3, 7]
+UNIT_IDS = [1, 2, 3, 7]
+TIMEOUT = 0.3
 
 
-def site() -> dict[int, Device]:
-    reading = Site(Plan(), 1_782_000_000.0).controller()
+def site() -> dict[int, SimulatedDevice]:
+    reading = Site(SitePlan(), 1_782_000_000.0).controller()
     return {
         1: tracer("tracer", lambda: reading),
         2: sdm120("grid", lambda: METER, unit=2),
@@ -83,7 +84,7 @@ class Filled:
 
 
 @pytest.mark.parametrize("name", models.names())
-def test_a_device_of_each_file_is_told_from_all_others(name: str) -> None:
+def test_a_device_of_each_file_is_identified_among_all_others(name: str) -> None:
     match = identify.best_match(Filled(name).read, models.names())
     assert match
     assert match.model == name
@@ -98,14 +99,14 @@ def test_a_sunspec_device_is_known_by_its_marker() -> None:
     assert match.model == models.SUNSPEC
 
 
-def test_what_makes_no_sense_is_no_model() -> None:
+def test_implausible_registers_match_no_model() -> None:
     def read(block: ReadRequest) -> list[int]:
         return [0xFFFF] * block.count
 
     assert identify.best_match(read, models.names()) is None
 
 
-def test_somebody_is_there_who_says_no_and_nobody_who_says_nothing() -> None:
+def test_an_exception_is_a_response_and_silence_is_not() -> None:
     def no(block: ReadRequest) -> list[int]:
         raise ExceptionResponse(1)
 
@@ -116,8 +117,8 @@ def test_somebody_is_there_who_says_no_and_nobody_who_says_nothing() -> None:
     assert not identify.responds(nothing, scanner.PROBES)
 
 
-def scanned(port: str, units: list[int] = UNITS) -> ScanResult:
-    return scanner.scan(port, units, [9600, 2400], ["none"], 1.0, lambda what: None, lambda: None)
+def scanned(port: str, unit_ids: list[int] = UNIT_IDS) -> ScanResult:
+    return scanner.scan(port, unit_ids, [9600, 2400], ["none"], TIMEOUT, lambda what: None, lambda: None)
 
 
 def test_every_device_of_a_serial_line_is_found() -> None:
@@ -139,17 +140,17 @@ def test_every_device_behind_a_host_is_found(framing: str) -> None:
     assert [device.model for device in finding.devices] == ["epever_tracer", "eastron_sdm120", "eastron_sdm630"]
 
 
-def test_a_host_that_answers_to_any_address_is_one_device() -> None:
+def test_a_host_that_ignores_the_unit_id_is_one_device() -> None:
     device = sdm120("any", lambda: METER)
     with TcpServer(dict.fromkeys(range(1, 248), device)) as server:
         finding = scanned(f"tcp://127.0.0.1:{server.port}")
     assert finding.devices == [FoundDevice(1, "eastron_sdm120")]
 
 
-def test_a_device_that_is_none_of_the_models_is_told() -> None:
+def test_a_device_that_matches_no_model_is_in_a_comment() -> None:
     registers = Registers()
     registers.holdings.update({9000: 1})
-    with TcpServer({7: Device("other", registers)}) as server:
+    with TcpServer({7: SimulatedDevice("other", registers)}) as server:
         finding = scanned(f"tcp://127.0.0.1:{server.port}")
     assert finding.devices == [FoundDevice(7, "")]
     printed = cli.configuration([finding])
@@ -162,7 +163,7 @@ def test_a_line_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
     assert "refused" in scanned(f"tcp://127.0.0.1:{free_port()}").error
 
 
-def test_what_is_printed_is_a_configuration_whose_names_are_different() -> None:
+def test_the_printed_configuration_has_unique_names() -> None:
     findings = [
         ScanResult(
             "/dev/ttyUSB0",
@@ -184,7 +185,7 @@ def test_what_is_printed_is_a_configuration_whose_names_are_different() -> None:
     assert options.lines[1].devices[0].unit_id == 126
 
 
-def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path) -> None:
+def test_the_command_prints_the_configuration_and_shows_its_progress(tmp_path: Path) -> None:
     with SerialLine(site(), link=tmp_path / "adapter"), TcpServer(site()) as server:
         done = subprocess.run(
             [
@@ -192,7 +193,8 @@ def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path)
                 "-m",
                 "services.modbus_poller.scan.cli",
                 "--timeout",
-                "0.5",
+                str(TIMEOUT),
+                *(f"--unit-id={number}" for number in site()),
                 "--port",
                 "adapter",
                 f"127.0.0.1:{server.port}",
@@ -205,7 +207,7 @@ def test_the_command_prints_what_it_found_and_shows_its_progress(tmp_path: Path)
         )
     assert done.returncode == 0, done.stderr
     options = msgspec.convert(tomllib.loads(done.stdout)["modbus_poller"], ModbusPoller)
-    assert [len(found.devices) for found in options.lines] == [3, 3]
+    assert [len(line.devices) for line in options.lines] == [3, 3]
     assert options.lines[0].port == str(tmp_path / "adapter")  # wherever the configuration is used
     assert "eastron_sdm630 at unit ID 3" in done.stderr
 
@@ -216,7 +218,7 @@ def test_nothing_found_is_exit_code_1_and_prints_nothing(tmp_path: Path) -> None
     assert done.stdout == ""
 
 
-def test_adapters_have_the_names_that_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adapters_have_stable_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Port:
         def __init__(self, device: str, hwid: str) -> None:
             self.device, self.hwid, self.description = device, hwid, "USB-RS485"
@@ -231,5 +233,5 @@ def test_adapters_have_the_names_that_stay(tmp_path: Path, monkeypatch: pytest.M
     (by_id / "usb-FTDI-if00").symlink_to(tty)
     ports = [Port(str(tty), "USB VID:PID=0403:6001"), Port("/dev/ttyS0", "n/a"), Port("/dev/ttyUSB7", "USB")]
     monkeypatch.setattr("serial.tools.list_ports.comports", lambda: ports)
-    found = [adapter.path for adapter in adapters.connected(by_id)]
-    assert found == ["/dev/ttyUSB7", str(by_id / "usb-FTDI-if00")]
+    paths = [adapter.path for adapter in adapters.connected(by_id)]
+    assert paths == ["/dev/ttyUSB7", str(by_id / "usb-FTDI-if00")]

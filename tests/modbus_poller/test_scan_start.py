@@ -10,14 +10,24 @@ from tests.node import ROOT, Node
 
 pytestmark = pytest.mark.slow
 
+UNIT_IDS = ("--unit-id=1", "--unit-id=2", "--unit-id=3")  # of the simulated site
+
 
 @pytest.mark.timeout(400)
-def test_what_a_scan_prints_is_a_configuration_that_start_accepts_unchanged(
+def test_scripts_start_accepts_the_configuration_of_a_scan(
     node: Node, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
-    with simulator.run(simulator.Options(three_phase=True)) as site:
+    with simulator.run(simulator.SimulatorOptions(three_phase=True)) as site:
         hosts = [f"127.0.0.1:{site.tcp.port}"]
-        command = [str(ROOT / "scripts/heliograph-scan"), "--timeout", "0.5", "--port", site.line.path, *hosts]
+        command = [
+            str(ROOT / "scripts/heliograph-scan"),
+            "--timeout",
+            "0.3",
+            *UNIT_IDS,
+            "--port",
+            site.line.path,
+            *hosts,
+        ]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         (tmp_path / "config.toml").write_text(done.stdout)
@@ -26,8 +36,8 @@ def test_what_a_scan_prints_is_a_configuration_that_start_accepts_unchanged(
         names |= {f"{name}_2" for name in names}
 
         def polled() -> bool:
-            found = node.ask("/api/v1/devices") or []
-            return names <= {device["device"] for device in found if device.get("values") or device.get("channels")}
+            devices = node.ask("/api/v1/devices") or []
+            return names <= {device["device"] for device in devices if device.get("values") or device.get("channels")}
 
         eventually(polled, 240)
         assert node.stop() == 0

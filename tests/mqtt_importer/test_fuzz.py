@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from heliograph import topics
 from heliograph.messages import Reading, encode, is_value
-from services.mqtt_importer import families, naming
+from services.mqtt_importer import families
+from services.mqtt_importer.device_registry import DeviceNames
 from services.mqtt_importer.devices import ImportedDevice
 from services.mqtt_importer.parsing import json_paths, timestamps, topic_filters
 from services.mqtt_importer.parsing.parsed import Family, Ignored, NotUnderstood, ParsedMessage
@@ -150,6 +151,6 @@ def test_a_filter_that_covers_another_matches_all_that_it_matches(one: str, othe
 def test_names_that_cannot_be_read_back_are_made_again(tmp_path: Path) -> None:
     file = tmp_path / "devices.json"
     file.write_text("{")
-    device_names = naming.DeviceNames(file, {("z", "b"): "a_2"})
+    device_names = DeviceNames(file, {("z", "b"): "a_2"})
     assert [device_names.name("z", foreign) for foreign in ("A", "a", "b", "A")] == ["a", "a_3", "a_2", "a"]
-    assert naming.DeviceNames(file, {}).name("z", "a") == "a_3"
+    assert DeviceNames(file, {}).name("z", "a") == "a_3"

@@ -1,4 +1,4 @@
-"""A store is the same with numpy and without, to the bit, whoever wrote it and whoever reads it."""
+"""A store is the same with numpy and without, to the bit, whichever wrote it and whichever reads it."""
 
 import os
 import sqlite3
@@ -55,9 +55,9 @@ def run(data: Path, what: str, *, numpy: bool) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    said, _, used = done.stdout.rstrip("\n").rpartition("\n")
+    output, _, used = done.stdout.rstrip("\n").rpartition("\n")
     assert used.endswith("fast_vectors" if numpy else "plain_vectors")
-    return said
+    return output
 
 
 @pytest.mark.timeout(300)
@@ -66,18 +66,18 @@ def test_a_store_that_is_written_with_numpy_is_read_without_and_the_other_way_ro
     for numpy, data in stores.items():
         run(data, "write", numpy=numpy)
     for table in TABLES:
-        found = []
+        tables = []
         for data in stores.values():
             for path in history.files(folder(data)).values():
                 with closing(sqlite3.connect(path)) as db:
-                    found.append((path.name, db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()))
-        assert found[: len(found) // 2] == found[len(found) // 2 :]
-    said = {run(data, "read", numpy=numpy) for data in stores.values() for numpy in (True, False)}
-    assert len(said) == 1
-    assert len(said.pop()) > 1_000_000
+                    tables.append((path.name, db.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall()))
+        assert tables[: len(tables) // 2] == tables[len(tables) // 2 :]
+    outputs = {run(data, "read", numpy=numpy) for data in stores.values() for numpy in (True, False)}
+    assert len(outputs) == 1
+    assert len(outputs.pop()) > 1_000_000
 
 
 def test_the_process_that_should_be_without_numpy_is() -> None:
-    places = map(os.path.abspath, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-    without = str(ROOT / "tests/no_numpy") in places
+    folders = map(os.path.abspath, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    without = str(ROOT / "tests/no_numpy") in folders
     assert ops.__name__.endswith("plain_vectors" if without else "fast_vectors")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scripts import stages
-from scripts.stages import Result, Stage, summary
+from scripts.stages import Stage, StageResult, summary
 
 FAILING = "def test_a() -> None:\n    assert 1 == 2\n\n\ndef test_b() -> None:\n    pass\n"
 SKIPPED = "import pytest\n\n\n@pytest.mark.skip('no engine here')\ndef test_a() -> None:\n    pass\n"
@@ -40,7 +40,10 @@ def test_every_stage_runs_also_after_one_that_fails(
 
 @pytest.mark.parametrize(("strict", "is_well"), [(False, True), (True, False)])
 def test_only_ci_takes_a_stage_that_was_left_out_for_a_failure(strict: bool, is_well: bool) -> None:
-    results = [Result("fast", 0, 1.0, passed=5), Result("containers", 0, 1.0, skipped=3, reasons=("no engine",))]
+    results = [
+        StageResult("fast", 0, 1.0, passed=5),
+        StageResult("containers", 0, 1.0, skipped=3, reasons=("no engine",)),
+    ]
     text, verdict = summary(results, strict=strict)
     assert verdict is is_well
     assert "left out" in text
@@ -48,6 +51,8 @@ def test_only_ci_takes_a_stage_that_was_left_out_for_a_failure(strict: bool, is_
 
 
 def test_a_skipped_test_in_a_stage_that_ran_is_named_with_its_reason() -> None:
-    text, is_well = summary([Result("fast", 0, 1.0, passed=5, skipped=1, reasons=("no micropython",))], strict=True)
+    text, is_well = summary(
+        [StageResult("fast", 0, 1.0, passed=5, skipped=1, reasons=("no micropython",))], strict=True
+    )
     assert is_well
     assert "skipped: no micropython" in text

@@ -10,7 +10,7 @@ from services.sensor_reader.pulses import counter as counter_module
 from services.sensor_reader.pulses.counter import PulseCounter
 from services.sensor_reader.pulses.edges import Edge
 from services.sensor_reader.pulses.gpio import RequestedLine
-from tests.sensor_reader.stubs import ServiceStub
+from tests.service_stub import ServiceStub
 
 GAS = CounterOptions(name="gas", line=17, interval=0.1, debounce=0.005, initial_count=100)
 Eventually = Callable[[Callable[[], object]], object]

@@ -32,7 +32,7 @@ def test_everything_is_found_and_named(tree: Tree) -> None:
     assert names(tree) == {"dht11_4", "bme280_1-0076", "ds18b20_0316a2794bff", "system"}
 
 
-def test_what_is_ignored_is_left_out(tree: Tree) -> None:
+def test_ignored_sensors_are_left_out(tree: Tree) -> None:
     assert names(tree, ignore=("ds18b20_*", "system")) == {"dht11_4", "bme280_1-0076"}
 
 
@@ -59,7 +59,7 @@ def test_two_sensors_that_would_be_called_the_same_are_numbered(tree: Tree) -> N
     assert {"adc", "adc_2"} <= names(tree)
 
 
-def test_what_is_plugged_in_later_is_found_and_what_is_gone_is_not(tree: Tree) -> None:
+def test_a_sensor_that_is_plugged_in_later_is_found_and_a_removed_one_is_not(tree: Tree) -> None:
     tree.unplug("sys/bus/iio/devices/iio:device0")
     tree.bme280(number=9, address=0x77)
     assert names(tree) == {"bme280_1-0076", "bme280_1-0077", "ds18b20_0316a2794bff", "system"}

@@ -54,7 +54,7 @@ def test_bouncing_never_changes_the_count(gaps: list[int], data: st.DataObject) 
 
 
 @given(st.integers(0, 1 << 40), st.lists(st.integers(1, 50), unique=True, max_size=50).map(sorted))
-def test_the_count_is_the_number_of_the_last_edge_whatever_was_lost(start: int, numbers: list[int]) -> None:
+def test_the_count_is_the_number_of_the_last_edge(start: int, numbers: list[int]) -> None:
     counter = EdgeCounter(start, 0.0)
     counter.add([Edge(number, number) for number in numbers])
     assert counter.count == start + max(numbers, default=0)

@@ -1,4 +1,4 @@
-"""Whatever the kernel's files hold, a sensor has values that can be published, or says why not; and nothing grows."""
+"""Any content of the kernel's files is a value that can be published or a failure; and memory does not grow."""
 
 import random
 from contextlib import suppress
@@ -34,7 +34,7 @@ def tree(tmp_path: Path) -> Tree:
 
 
 @pytest.mark.timeout(1200)
-def test_whatever_is_in_the_files_of_the_kernel_sensors_have_values_that_can_be_published_or_say_why_not(
+def test_any_content_of_the_files_of_the_kernel_is_a_value_that_can_be_published_or_a_failure(
     tree: Tree, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     chance = random.Random(4)
@@ -64,7 +64,7 @@ def test_whatever_is_in_the_files_of_the_kernel_sensors_have_values_that_can_be_
 
 
 @pytest.mark.timeout(1200)
-def test_whatever_is_in_the_file_of_a_counter_and_in_an_answer_of_the_firmware_a_whole_copy_is_all_that_counts(
+def test_any_content_of_a_count_file_holds_only_the_copies_that_were_written(
     request: pytest.FixtureRequest,
 ) -> None:
     chance = random.Random(4)

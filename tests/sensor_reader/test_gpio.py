@@ -47,7 +47,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_line_is_found_on_whatever_chip_has_it(root: Path) -> None:
+def test_a_line_is_found_on_the_chip_that_has_it(root: Path) -> None:
     expected = (root / "dev/gpiochip4", 17)
     assert gpio.locate(CounterOptions(name="gas", line=17), root) == expected
     assert gpio.locate(CounterOptions(name="gas", line="GPIO17"), root) == expected

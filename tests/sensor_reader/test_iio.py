@@ -3,6 +3,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from heliograph import topics, units
+from services.sensor_reader import discovery
+from services.sensor_reader.options import SensorReader
 from services.sensor_reader.sensor import Sensor, read
 from services.sensor_reader.sources import hwmon, iio
 from tests.sensor_reader.tree import Tree
@@ -81,6 +83,16 @@ def test_carbon_dioxide_and_dust_have_the_units_that_people_know(tree: Tree) -> 
     sensor = only(tree)
     assert read(sensor, no_pause).values == {"co2": 415.0, "pm2_5": 7.1}
     assert {name: channel.unit for name, channel in sensor.channels.items()} == {"co2": "ppm", "pm2_5": "µg/m³"}
+
+
+def test_of_two_files_that_would_be_one_channel_one_is_read_and_the_other_is_set_aside(tree: Tree) -> None:
+    files = {"in_concentration_pm2p5_input": "1\n", "in_massconcentration_pm2p5_input": "2\n"}
+    tree.device("sys/devices/z/iio:device0", "sys/bus/iio/devices/iio:device0", files)
+    (sensor,) = iio.discover(tree.root)
+    assert list(sensor.channels) == ["pm2_5"]
+    assert sensor.left_out == ("in_massconcentration_pm2p5_input: it would be called pm2_5, too",)
+    errors = discovery.find(SensorReader(root=str(tree.root)), tree.root).errors
+    assert any(error.endswith("it would be called pm2_5, too") for error in errors)
 
 
 def test_one_channel_that_fails_does_not_take_the_others_with_it(tree: Tree) -> None:

@@ -1,8 +1,11 @@
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from heliograph import config
+from heliograph.errors import ConfigError
 from services.sensor_reader.options import SensorReader
 
 
@@ -38,3 +41,9 @@ def test_a_mistake_is_refused_in_one_line(section: dict[str, Any], why: str) -> 
     with pytest.raises(msgspec.ValidationError, match=why) as refused:
         msgspec.convert(section, SensorReader)
     assert "\n" not in str(refused.value)
+
+
+def test_a_former_option_is_refused_with_its_present_name() -> None:
+    file = {"sensor_reader": {"counters": [counter(start=3)]}}
+    with pytest.raises(ConfigError, match=r"counters\[0\]: no such option: start; it is now initial_count"):
+        config.section(SensorReader, file, "sensor_reader", Path("config.toml"))

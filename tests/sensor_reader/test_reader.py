@@ -9,9 +9,9 @@ import pytest
 from services.sensor_reader import reader as reader_module
 from services.sensor_reader.options import SensorOptions, SensorReader
 from services.sensor_reader.reader import Dispatcher
-from tests.sensor_reader.stubs import ServiceStub
 from tests.sensor_reader.test_one_wire import GOOD, w1_slave
 from tests.sensor_reader.tree import Tree
+from tests.service_stub import ServiceStub
 
 Eventually = Callable[[Callable[[], object]], object]
 

@@ -170,12 +170,12 @@ def test_a_missing_line_is_offline_and_logged_once(
     eventually(lambda: recorder.of("system"))
     process.terminate()
     assert process.wait(timeout=30) == 0
-    assert processes.said().count("no GPIO chip has a line GPIO17") == 1
+    assert processes.output().count("no GPIO chip has a line GPIO17") == 1
 
 
 def test_a_mistake_in_the_configuration_is_one_line(reader: Reader, processes: Processes) -> None:
     process = reader.start("wait = 3\n")
     assert process.wait(timeout=30) == 1
-    (line,) = processes.said().splitlines()
+    (line,) = processes.output().splitlines()
     assert "[sensor_reader]" in line
     assert "wait" in line

@@ -11,7 +11,7 @@ from services.sensor_reader.discovery import NamedSensor
 from services.sensor_reader.errors import InvalidValue, ReadFailed
 from services.sensor_reader.sensor import Sensor
 from services.sensor_reader.worker import BusWorker
-from tests.sensor_reader.stubs import ServiceStub
+from tests.service_stub import ServiceStub
 
 Eventually = Callable[[Callable[[], object]], object]
 

@@ -95,12 +95,12 @@ def test_a_port_that_vanishes_is_opened_again_when_it_is_back(
         ("boiler", {"msg": 6, "t": 61.5, "missed": 2}),
     ]
     assert [state for _, state in watcher.availability] == ["online", "offline", "online", "offline"]
-    assert processes.said().count("boiler is away") == 3
-    assert processes.said().count("reading boiler") == 2
+    assert processes.output().count("boiler is away") == 3
+    assert processes.output().count("reading boiler") == 2
 
 
 def opened(processes: Processes, times: int) -> Callable[[], bool]:
-    return lambda: processes.said().count("reading far") == times
+    return lambda: processes.output().count("reading far") == times
 
 
 def test_a_port_can_be_a_socket_and_one_dead_port_does_not_hold_up_the_others(
@@ -152,7 +152,7 @@ def test_auto_says_which_format_it_is_and_keeps_the_readings_by_which_it_knew(
     eventually(watcher.has_states(2))
     assert watcher.states[1] == ("mystery", {"msg": 3, "vrms": 240.16, "missed": 1})
     eventually(lambda: watcher.port("mystery").get("recognised") == "emontx_esp")
-    assert "mystery speaks emontx_esp" in processes.said()
+    assert "mystery speaks emontx_esp" in processes.output()
 
 
 def test_a_meter_at_a_port_is_two_devices_with_units_and_kinds(

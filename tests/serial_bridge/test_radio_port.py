@@ -123,12 +123,12 @@ def test_who_is_not_on_the_list_of_the_repeater_is_sent_away(
     line.plug_in()
     number = free_ports()
     start(f'{port("radio", line.path, "rfm2pi")}repeater = {{ port = {number}, allow = ["10.0.0.0/8"] }}\n')
-    eventually(lambda: "the repeater of radio listens" in processes.said())
+    eventually(lambda: "the repeater of radio listens" in processes.output())
     with socket.create_connection(("127.0.0.1", number), timeout=30) as client:
         client.sendall(b"4b\r\n")
         assert is_gone(client)
     eventually(wrote(line, b"v"))
-    assert "127.0.0.1 is not on the list of the repeater" in processes.said()
+    assert "127.0.0.1 is not on the list of the repeater" in processes.output()
 
 
 def test_a_node_that_is_not_listed_is_offered_and_what_is_offered_can_be_pasted(
@@ -140,7 +140,7 @@ def test_a_node_that_is_not_listed_is_offered_and_what_is_offered_can_be_pasted(
     eventually(watcher.is_open("radio"))
     for _ in range(2):
         line.say(b"OK 23 205 0 0 0 36 2 31 0 7 0 0 0 (-75)\r\n")
-    eventually(lambda: "radio node 23 is not in the configuration; it looks like emonth2" in processes.said())
+    eventually(lambda: "radio node 23 is not in the configuration; it looks like emonth2" in processes.output())
     line.pull_out()
     eventually(lambda: watcher.status.get("facts", {}).get("unknown_nodes"))
     offer = watcher.status["facts"]["unknown_nodes"]["23"]
@@ -148,7 +148,7 @@ def test_a_node_that_is_not_listed_is_offered_and_what_is_offered_can_be_pasted(
     write(section + offer["paste"])
     line.plug_in()
     eventually(watcher.is_open("radio"))
-    eventually(lambda: "the settings have changed" in processes.said())
+    eventually(lambda: "the settings have changed" in processes.output())
     line.say(b"OK 23 205 0 0 0 36 2 31 0 7 0 0 0 (-75)\r\n")
     eventually(watcher.has_states(1))
     name, values = watcher.states[0]
@@ -178,7 +178,7 @@ def test_a_mistake_in_the_changed_file_is_said_and_the_old_settings_stay(
 
 
 def test_the_simulated_board_is_set_and_heard(start: Start, watcher: Watcher, eventually: Wait) -> None:
-    with simulator.run(simulator.Options(radio_seconds=0.2)) as site:
+    with simulator.run(simulator.SimulatorOptions(radio_seconds=0.2)) as site:
         wanted = "[serial_bridge.ports.radio]\ngroup = 100\nbase_id = 7\nfrequency = 868\nquiet = 'off'\n"
         node = (
             '[serial_bridge.nodes.10]\nname = "emontx"\ndatacodes = ["h","h","h","h","h","h","h","h","h","h","h","L"]\n'

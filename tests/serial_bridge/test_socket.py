@@ -48,7 +48,7 @@ def door(free_ports: Callable[[], int]) -> Iterator[Door]:
 def opened(start: Start, processes: Processes, watcher: Watcher, eventually: Wait) -> Callable[[str], None]:
     def with_section(section: str) -> None:
         start(section)
-        eventually(lambda: "door listens at" in processes.said())
+        eventually(lambda: "door listens at" in processes.output())
         eventually(lambda: watcher.status.get("state") == "online")  # what is live before that, nobody hears
 
     return with_section
@@ -173,7 +173,7 @@ def test_settings_that_are_changed_keep_clients_and_their_half_lines(
     client.sendall(b"30 205\r\n30 2")
     eventually(watcher.has_states(1))
     write(door.section("idle = 60.0", "model = 'x'") + NODE.replace("0.1", "0.01"))
-    eventually(lambda: "the settings have changed" in processes.said())
+    eventually(lambda: "the settings have changed" in processes.output())
     client.sendall(b"06\r\n")
     eventually(watcher.has_states(2))
     assert watcher.states == [("tank", {"level": 20.5}), ("tank", {"level": 2.06})]
@@ -184,8 +184,8 @@ def test_an_address_in_use_is_waited_for(
 ) -> None:
     with socket.create_server(("127.0.0.1", door.port)):
         start(door.section())
-        eventually(lambda: "door cannot listen at" in processes.said())
-    eventually(lambda: "door listens at" in processes.said())
+        eventually(lambda: "door cannot listen at" in processes.output())
+    eventually(lambda: "door listens at" in processes.output())
     eventually(lambda: watcher.status.get("state") == "online")
     door.enter().sendall(b"15 1\n")
     eventually(watcher.has_states(1))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from simulator import Fault, Receiver
-from simulator.emontx import EMONTH, EMONTX, EMONTX_CM, NO_SENSOR_C, Node, packet
+from simulator.emontx import EMONTH, EMONTX, EMONTX_CM, NO_SENSOR_C, RadioNode, packet
 
 VALUES = [523, 0, -12, 100, 241.18, 21.5, *[NO_SENSOR_C] * 5, 123456]
 LINE = "OK 8 11 2 0 0 244 255 100 0 54 94 215 0 184 11 184 11 184 11 184 11 184 11 64 226 1 0 (-43)"
@@ -16,8 +16,8 @@ OLD = EMONTX.scales[:5] + (0.1,) * 6 + (1,)  # the example's temperatures are te
 DEADLINE = 30.0
 
 
-def node(seconds: float = 0.05, number: int = 8) -> Node:
-    return Node(number, EMONTH, seconds, -43, lambda: [21.5, -3.2, 45, 2.7])
+def node(seconds: float = 0.05, number: int = 8) -> RadioNode:
+    return RadioNode(number, EMONTH, seconds, -43, lambda: [21.5, -3.2, 45, 2.7])
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from pymodbus.client.base import ModbusBaseSyncClient
 from pymodbus.exceptions import ModbusException
 from pymodbus.framer import FramerType
 
-from simulator import Device, Fault, Registers, SerialLine, TcpServer
+from simulator import Fault, Registers, SerialLine, SimulatedDevice, TcpServer
 from simulator.faults import KINDS, Kind, spoil
 
 PATIENT, IMPATIENT = 30.0, 0.2
@@ -17,10 +17,10 @@ Client = ModbusBaseSyncClient
 Connect = Callable[[float], Client]
 
 
-def device(name: str, first: int = 0) -> Device:
+def device(name: str, first: int = 0) -> SimulatedDevice:
     registers = Registers()
     registers.inputs.update({i: first + i for i in range(100)})
-    return Device(name, registers)
+    return SimulatedDevice(name, registers)
 
 
 def serial_client(line: SerialLine, wait: float = PATIENT) -> ModbusSerialClient:
@@ -45,7 +45,7 @@ def read_often(client: Client) -> None:
 
 
 @pytest.fixture(params=["serial", "tcp", "rtu"])
-def wire(request: pytest.FixtureRequest) -> Iterator[tuple[Connect, Device]]:
+def wire(request: pytest.FixtureRequest) -> Iterator[tuple[Connect, SimulatedDevice]]:
     unit = device("unit")
     if request.param == "serial":
         with SerialLine({1: unit}) as line:
@@ -55,7 +55,7 @@ def wire(request: pytest.FixtureRequest) -> Iterator[tuple[Connect, Device]]:
             yield lambda wait: tcp_client(server, wait), unit
 
 
-def test_a_client_reads_what_the_registers_hold(wire: tuple[Connect, Device]) -> None:
+def test_a_client_reads_what_the_registers_hold(wire: tuple[Connect, SimulatedDevice]) -> None:
     connect, unit = wire
     with connect(PATIENT) as client:
         assert read(client) == [10, 11, 12]
@@ -65,7 +65,7 @@ def test_a_client_reads_what_the_registers_hold(wire: tuple[Connect, Device]) ->
 
 
 def test_a_missing_address_is_answered_with_exception_2(
-    wire: tuple[Connect, Device],
+    wire: tuple[Connect, SimulatedDevice],
 ) -> None:
     connect, _ = wire
     with connect(PATIENT) as client:
@@ -74,7 +74,7 @@ def test_a_missing_address_is_answered_with_exception_2(
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "none"])
-def test_a_client_sees_every_fault_and_its_end(wire: tuple[Connect, Device], kind: Kind) -> None:
+def test_a_client_sees_every_fault_and_its_end(wire: tuple[Connect, SimulatedDevice], kind: Kind) -> None:
     connect, unit = wire
     unit.fault = Fault(kind, seconds=3 * IMPATIENT)
     with connect(IMPATIENT) as client, pytest.raises(ModbusException):

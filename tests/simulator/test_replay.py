@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from pymodbus.client import ModbusSerialClient
 
 import simulator
-from simulator import Options, Plan
+from simulator import SimulatorOptions, SitePlan
 from simulator.replay import (
     COLUMNS,
     HEADER,
+    LoggerRow,
     NoRowsError,
     Replay,
-    Row,
     line,
     parse,
     read,
@@ -30,7 +30,7 @@ SAMPLE = "2021-02-24 07:40:12.694530,13.35,0.08,1.09,0.0,12.15,0.09,1.09,0.0,12.
 @pytest.fixture(scope="module")
 def day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("recorded") / "day.csv"
-    file.write_text("\n".join(record(Plan(), DAY, 120, 720)) + "\n")
+    file.write_text("\n".join(record(SitePlan(), DAY, 120, 720)) + "\n")
     return file
 
 
@@ -85,7 +85,7 @@ def test_files_are_joined_by_time(tmp_path: Path) -> None:
     for number in (2, 1):
         start = DAY + timedelta(hours=number)
         files.append(tmp_path / f"{number}.csv")
-        files[-1].write_text("\n".join(record(Plan(), start, 120, 3)))
+        files[-1].write_text("\n".join(record(SitePlan(), start, 120, 3)))
     times = [row.time for row in read(files, UTC)]
     assert times == sorted(times)
     assert len(times) == 6
@@ -109,7 +109,7 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
 @given(st.text() | st.lists(st.text(max_size=8), min_size=13, max_size=13).map(",".join))
 def test_any_line_is_a_row_or_a_value_error(text: str) -> None:
     try:
-        assert isinstance(parse(text, UTC), Row)
+        assert isinstance(parse(text, UTC), LoggerRow)
     except ValueError:
         return
 
@@ -117,7 +117,7 @@ def test_any_line_is_a_row_or_a_value_error(text: str) -> None:
 def test_a_replayed_row_is_read_through_the_pseudo_terminal(day: Path) -> None:
     rows = read([day], UTC)
     with (
-        simulator.run(Options(replay=[day], speed=0.001)) as site,
+        simulator.run(SimulatorOptions(replay=[day], speed=0.001)) as site,
         ModbusSerialClient(site.line.path, timeout=30) as client,
     ):
         answer = client.read_input_registers(0x3100, count=16, device_id=1)

@@ -19,7 +19,7 @@ from pymodbus.client import ModbusSerialClient, ModbusTcpClient
 from pymodbus.framer import FramerType
 
 import simulator
-from simulator import Device, Fault, Options, Registers
+from simulator import Fault, Registers, SimulatedDevice, SimulatorOptions
 from simulator.__main__ import main
 from simulator.control import obey
 from simulator.replay import HEADER
@@ -56,7 +56,7 @@ def ports(running: subprocess.Popen[str]) -> dict[str, str]:
 
 def test_a_site_shows_the_same_controller_on_every_wire() -> None:
     with (
-        simulator.run(Options(start=NOON, speed=0.001)) as site,
+        simulator.run(SimulatorOptions(start=NOON, speed=0.001)) as site,
         ModbusSerialClient(site.line.path, timeout=30) as serial_client,
         ModbusTcpClient("127.0.0.1", port=site.tcp.port, timeout=30) as tcp,
         ModbusTcpClient("127.0.0.1", port=site.rtu_tcp.port, framer=FramerType.RTU, timeout=30) as rtu,
@@ -70,7 +70,7 @@ def test_a_site_shows_the_same_controller_on_every_wire() -> None:
 
 
 def test_time_goes_as_fast_as_asked() -> None:
-    with simulator.run(Options(start=NOON, speed=100_000)) as site:
+    with simulator.run(SimulatorOptions(start=NOON, speed=100_000)) as site:
         first = site.site.controller().time
         while (site.site.controller().time - first).total_seconds() < 86_400:
             time.sleep(0.01)
@@ -78,7 +78,7 @@ def test_time_goes_as_fast_as_asked() -> None:
 
 def test_a_client_switches_the_load_of_the_site() -> None:
     with (
-        simulator.run(Options(start=NOON, speed=1000)) as site,
+        simulator.run(SimulatorOptions(start=NOON, speed=1000)) as site,
         ModbusTcpClient("127.0.0.1", port=site.tcp.port, timeout=30) as client,
     ):
         assert site.site.controller().load_on
@@ -89,7 +89,7 @@ def test_a_client_switches_the_load_of_the_site() -> None:
 def test_more_units_join_the_line() -> None:
     registers = Registers()
     registers.inputs[0] = 77
-    options = Options(units={9: Device("extra", registers)}, three_phase=True)
+    options = SimulatorOptions(units={9: SimulatedDevice("extra", registers)}, three_phase=True)
     with (
         simulator.run(options) as site,
         ModbusSerialClient(site.line.path, timeout=30) as client,
@@ -103,7 +103,7 @@ def test_more_units_join_the_line() -> None:
 
 def test_faults_are_switched_through_the_control_port() -> None:
     with (
-        simulator.run(Options(radio_seconds=3600)) as site,
+        simulator.run(SimulatorOptions(radio_seconds=3600)) as site,
         socket.create_connection(("127.0.0.1", site.control.port), 30) as connection,
     ):
         lines = connection.makefile("rw")
@@ -132,14 +132,14 @@ def test_faults_are_switched_through_the_control_port() -> None:
     ],
 )
 def test_a_wrong_command_is_answered_with_an_error(command: str) -> None:
-    device = Device("a", Registers())
+    device = SimulatedDevice("a", Registers())
     assert obey({"a": device}, command).startswith("error: ")
     assert device.fault == Fault()
 
 
 @given(st.text())
 def test_any_command_is_answered(command: str) -> None:
-    assert obey({"a": Device("a", Registers())}, command)
+    assert obey({"a": SimulatedDevice("a", Registers())}, command)
 
 
 def test_the_process_prints_all_addresses_and_stops_on_sigterm(

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.device import Device
+from simulator.device import SimulatedDevice
 from simulator.registers import Registers
 from simulator.sdm120 import floats
-from simulator.session import Framing, Session
+from simulator.session import Framing, ModbusSession
 
 READ_POWER = bytes.fromhex("01 04 00 0c 00 02 b1 c8")
 POWER = bytes.fromhex("01 04 04 44 9a 50 00 f3 5b")
@@ -17,17 +17,17 @@ READ_TCP = bytes.fromhex("00 07 00 00 00 06 01 04 00 0c 00 02")
 POWER_TCP = bytes.fromhex("00 07 00 00 00 07 01 04 04 44 9a 50 00")
 
 
-def meter() -> Device:
+def meter() -> SimulatedDevice:
     registers = Registers()
     registers.inputs.update(floats({0x000C: 1234.5}))
-    return Device("meter", registers)
+    return SimulatedDevice("meter", registers)
 
 
-def session(framing: Framing, device: Device, tally: Counter[int] | None = None) -> Session:
-    return Session(framing, {1: device}, Counter() if tally is None else tally, Random(1))
+def session(framing: Framing, device: SimulatedDevice, tally: Counter[int] | None = None) -> ModbusSession:
+    return ModbusSession(framing, {1: device}, Counter() if tally is None else tally, Random(1))
 
 
-def sent(session: Session, data: bytes) -> list[bytes]:
+def sent(session: ModbusSession, data: bytes) -> list[bytes]:
     return [answer.data for answer in session.feed(data)]
 
 
@@ -70,13 +70,13 @@ def test_a_request_with_a_wrong_crc_is_not_answered() -> None:
 
 def test_an_absent_unit_is_silent_on_a_line_and_counted() -> None:
     tally: Counter[int] = Counter()
-    talk = Session("rtu", {}, tally, Random(1))
+    talk = ModbusSession("rtu", {}, tally, Random(1))
     assert sent(talk, READ_POWER) == []
     assert tally == {1: 1}
 
 
 def test_an_absent_unit_behind_a_tcp_gateway_is_exception_11() -> None:
-    talk = Session("tcp", {}, Counter(), Random(1))
+    talk = ModbusSession("tcp", {}, Counter(), Random(1))
     assert sent(talk, READ_TCP) == [bytes.fromhex("00 07 00 00 00 03 01 84 0b")]
 
 

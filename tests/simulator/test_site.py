@@ -4,14 +4,14 @@ import pytest
 
 from simulator.battery import RESTING_V, Battery, resting_voltage
 from simulator.readings import Energy
-from simulator.site import Plan, Site
+from simulator.site import Site, SitePlan
 
 START = datetime(2026, 6, 21, tzinfo=UTC).timestamp()
 HOUR = 3600.0
 
 
 def test_counters_of_ten_days_never_fall() -> None:
-    site = Site(Plan(), START)
+    site = Site(SitePlan(), START)
     seen: list[tuple[float, ...]] = []
     for hour in range(0, 24 * 10, 2):
         site.advance(START + hour * HOUR)
@@ -32,7 +32,7 @@ def test_counters_of_ten_days_never_fall() -> None:
 
 def test_counters_of_today_and_the_month_begin_again_at_local_midnight() -> None:
     site = Site(
-        Plan(timezone="Europe/Berlin"),
+        SitePlan(timezone="Europe/Berlin"),
         datetime(2026, 6, 30, 21, 59, tzinfo=UTC).timestamp(),
     )
     before = site.controller().generated
@@ -53,7 +53,7 @@ def test_energy_begins_each_period_with_what_came_in_it() -> None:
 
 
 def test_energy_is_the_power_summed_over_the_day() -> None:
-    site = Site(Plan(), START)
+    site = Site(SitePlan(), START)
     summed = 0.0
     for step in range(24 * 720):
         site.advance(START + step * 5)
@@ -62,7 +62,7 @@ def test_energy_is_the_power_summed_over_the_day() -> None:
 
 
 def test_the_panel_gives_nothing_at_night_and_much_at_noon() -> None:
-    site = Site(Plan(), START)
+    site = Site(SitePlan(), START)
     night = site.controller()
     site.advance(START + 10 * HOUR)
     noon = site.controller()
@@ -73,7 +73,7 @@ def test_the_panel_gives_nothing_at_night_and_much_at_noon() -> None:
 
 
 def test_the_house_sells_at_noon_and_buys_at_night() -> None:
-    site = Site(Plan(), START)
+    site = Site(SitePlan(), START)
     assert site.meter().watts > 0
     site.advance(START + 10 * HOUR)
     assert site.meter().watts < 0
@@ -82,7 +82,7 @@ def test_the_house_sells_at_noon_and_buys_at_night() -> None:
 
 
 def test_equal_plans_see_equal_days_however_often_one_looks() -> None:
-    looked_at, left_alone = Site(Plan(seed=5), START), Site(Plan(seed=5), START)
+    looked_at, left_alone = Site(SitePlan(seed=5), START), Site(SitePlan(seed=5), START)
     for second in range(0, 600, 7):
         looked_at.advance(START + second)
     looked_at.advance(START + 600)
@@ -91,19 +91,19 @@ def test_equal_plans_see_equal_days_however_often_one_looks() -> None:
 
 
 def test_a_clock_that_goes_back_changes_nothing() -> None:
-    site = Site(Plan(), START + HOUR)
+    site = Site(SitePlan(), START + HOUR)
     before = site.controller()
     site.advance(START)
     assert site.controller() == before
 
 
 def test_a_site_knows_what_the_day_brought_before_it_was_started() -> None:
-    site = Site(Plan(), START + 15 * HOUR)
+    site = Site(SitePlan(), START + 15 * HOUR)
     assert site.controller().generated.today > 0.2
 
 
 def test_the_load_switch_takes_the_load_off() -> None:
-    site = Site(Plan(), START)
+    site = Site(SitePlan(), START)
     site.load_switch = False
     site.advance(START + 60)
     assert (site.controller().load_w, site.controller().load_on) == (0, False)

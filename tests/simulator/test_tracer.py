@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymodbus.client import ModbusTcpClient
 
-from simulator import Device, Plan, Site, TcpServer
+from simulator import SimulatedDevice, Site, SitePlan, TcpServer
 from simulator.readings import Controller, Energy, Meter
 from simulator.sdm120 import encode_sdm120, encode_sdm630, floats, sdm120, sdm630
 from simulator.tracer import decode_clock, encode, encode_clock, tracer
 
 NOON = datetime(2026, 6, 21, 11, 30, 15, tzinfo=UTC)
 READING = msgspec.structs.replace(
-    Site(Plan(), NOON.timestamp()).controller(),
+    Site(SitePlan(), NOON.timestamp()).controller(),
     pv_v=17.5,
     pv_a=57.14,
     pv_w=1000.0,
@@ -38,7 +38,7 @@ METER = Meter(
 )
 
 
-def ask(device: Device, function: int, start: int, count: int) -> list[int]:
+def ask(device: SimulatedDevice, function: int, start: int, count: int) -> list[int]:
     answer = device.answer(bytes([function, *start.to_bytes(2, "big"), *count.to_bytes(2, "big")]))
     assert answer[0] == function, f"exception {answer[1]}"
     words = answer[2:]

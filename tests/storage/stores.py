@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from heliograph import store
 from heliograph.messages import Block, Channel, Info, Value
 from heliograph.store.interface import Progress
-from services.storage.command import main
+from services.storage.cli.main import main
 
 Points = list[tuple[float, Value]]
 ALWAYS = (0.0, 4_102_444_800.0)

@@ -13,7 +13,7 @@ import pytest
 from heliograph import store
 from heliograph.messages import Block
 from heliograph.store.interface import Progress
-from services.storage import backup, files
+from services.storage.maintenance import backup, files
 from tests.storage.stores import command, difference, done, everything, make, progress, settle
 
 T = 1_763_633_000.0
@@ -247,7 +247,7 @@ def test_a_backup_on_a_full_disk_is_explained(tmp_path: Path) -> None:
     make(tmp_path / "data", rows(0, 50_000))
     script = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
-        "from services.storage.command import main; main()"
+        "from services.storage.cli.main import main; main()"
     )
     result = subprocess.run(
         [sys.executable, "-c", script, "backup", str(tmp_path / "backup"), "--data", str(tmp_path / "data")],

@@ -11,8 +11,8 @@ import pytest
 
 from heliograph import store
 from heliograph.messages import Block, Channel
-from services.storage import bars
-from services.storage.command import main
+from services.storage import progress_bar as bars
+from services.storage.cli.main import main
 from tests.conftest import ROOT
 from tests.storage.stores import command, done, everything, make, settle
 
@@ -201,7 +201,7 @@ def test_a_replaced_meter_does_not_count_its_jump(tmp_path: Path) -> None:
 
 
 def test_output_into_a_pipe_that_closes_ends_quietly(data: Path) -> None:
-    script = "from services.storage.command import main; main()"
+    script = "from services.storage.cli.main import main; main()"
     with subprocess.Popen(
         [sys.executable, "-c", script, "export", "--data", str(data), "--format", "jsonl"],
         cwd=ROOT,

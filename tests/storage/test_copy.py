@@ -7,7 +7,7 @@ import pytest
 from heliograph import store
 from heliograph.messages import Block, Channel, Info
 from heliograph.store.interface import Progress
-from services.storage.copying import READINGS, Copy
+from services.storage.maintenance.copy import READINGS, Copy
 from tests.storage.stores import command, difference, done, everything, make, meanings, progress, settle
 
 T = 1_763_633_000

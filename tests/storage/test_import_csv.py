@@ -2,8 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from services.storage.csv_files import channel_name, unit_apart
-from tests.storage.stores import command, done, everything, meanings
+from heliograph.messages import Block
+from services.storage.importers.csv import unit_apart
+from tests.storage.stores import command, done, everything, make, meanings
 
 OPTIONS = ("--node", "roof", "--device", "meter")
 T = 1_763_633_000
@@ -120,8 +121,9 @@ def test_a_dry_run_judges_everything_and_stores_nothing(tmp_path: Path) -> None:
         ("", "an empty file"),
         ("power,current\n1,2\n", "Say --time"),
         (f"time\n{T}\n", "names a time and nothing else"),
-        (f"time,Power,power\n{T},1,2\n", "two columns are called roof/meter/power"),
-        (f"time,°\n{T},1\n", "leaves no name for a channel"),
+        (f"time,power,power\n{T},1,2\n", "two columns are called roof/meter/power"),
+        (f"time,Power,power\n{T},1,2\n", "'power' would be called power, which is the name of 'Power'"),
+        (f"time,\u3164\n{T},1\n", "is not the name of a channel"),
         ("time,power\n", "no reading was found"),
     ],
 )
@@ -163,10 +165,32 @@ def test_an_option_that_cannot_be_is_a_usage_error(tmp_path: Path, arguments: tu
     assert result.exit_code == 2
 
 
-def test_names_of_columns_become_names_of_channels() -> None:
-    assert channel_name("PV Power L") == "pv_power_l"
-    assert channel_name("_private") == "_private"
-    assert channel_name("é-Ü 1") == "1"
+def test_a_header_may_name_a_unit() -> None:
     assert unit_apart("Power (W)") == ("Power", "W")
     assert unit_apart("Temp [degC]") == ("Temp", "°C")
     assert unit_apart("Power (total)") == ("Power (total)", "")
+
+
+def test_a_column_has_the_name_that_every_service_gives_it(tmp_path: Path) -> None:
+    done("import", "csv", written(tmp_path, f"time,ApparentPower,Küche (W)\n{T},1,2\n"), "--data", tmp_path, *OPTIONS)
+    assert everything(tmp_path) == {"roof/meter/apparent_power": [(T, 1.0)], "roof/meter/kuche": [(T, 2.0)]}
+
+
+def test_a_series_that_was_imported_under_its_former_name_keeps_it(tmp_path: Path) -> None:
+    make(tmp_path, [Block("meter", ("apparentpower",), [[T - 1, 5.0]])])
+    done("import", "csv", written(tmp_path, f"time,ApparentPower\n{T},1\n"), "--data", tmp_path, *OPTIONS)
+    assert everything(tmp_path) == {"roof/meter/apparentpower": [(T - 1, 5.0), (T, 1.0)]}
+
+
+def test_of_two_names_of_a_long_file_that_are_one_the_second_is_set_aside(tmp_path: Path) -> None:
+    path = written(tmp_path, f"time,name,value\n{T},Door 1,1\n{T},door-1,2\n{T + 1},Door 1,3\n")
+    result = command("import", "csv", path, "--data", tmp_path, *OPTIONS)
+    assert everything(tmp_path) == {"roof/meter/door_1": [(T, 1.0), (T + 1, 3.0)]}
+    assert f"{path}:3: 'door-1' would be called door_1, which is the name of 'Door 1'" in result.stderr
+
+
+def test_a_quoted_cell_may_hold_line_feeds_and_one_that_never_ends_spoils_only_its_line(tmp_path: Path) -> None:
+    path = written(tmp_path, f'time,mode\n{T},"a\r\nb ""c"""\n{T + 1},"never\n{T + 2},on\n{T + 3},"5"\n')
+    result = command("import", "csv", path, "--data", tmp_path, "--text", "mode", *OPTIONS)
+    assert everything(tmp_path) == {"roof/meter/mode": [(T, 'a\r\nb "c"'), (T + 2, "on"), (T + 3, "5")]}
+    assert f"{path}:4: a quoted cell that does not end" in result.stderr

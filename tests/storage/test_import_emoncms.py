@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from services.storage import phpfina, phptimeseries
-from services.storage.importing import Part
+from services.storage.importers import phptimeseries
+from services.storage.importers.shared.feeds import Feed
+from services.storage.importers.shared.parts import Part
 from tests.storage.stores import command, done, everything, meanings
 
 START = 1_400_000_000
@@ -124,7 +125,7 @@ def test_a_record_torn_in_the_middle_costs_only_itself(tmp_path: Path, torn: int
     for place in (0, 1, size // 2, size - 2):
         path = tmp_path / "feed_1.MYD"
         path.write_bytes(b"".join([*whole[:place], whole[place][:torn], *whole[place + 1 :]]))
-        parts = list(phptimeseries.read(phpfina.Feed(1, path), "a", "b", "c"))
+        parts = list(phptimeseries.read(Feed(1, path), "a", "b", "c"))
         expected = [[START + i, widened(i / 7)] for i in range(size) if i != place]
         assert rows_of(parts) == expected
         assert sum(len(part.mistakes) for part in parts) == 1
@@ -135,7 +136,7 @@ def test_records_that_were_deleted_or_are_noise_are_set_aside(tmp_path: Path) ->
     path = tmp_path / "feed_1.MYD"
     bad = record(START + 1, 2.0, mark=0) + record(5, 3.0)
     path.write_bytes(record(START, 1.0) + bad + record(START + 2, 4.0) + record(START + 3, 5.0) + b"\xf9\1\2")
-    parts = list(phptimeseries.read(phpfina.Feed(1, path), "a", "b", "c"))
+    parts = list(phptimeseries.read(Feed(1, path), "a", "b", "c"))
     assert rows_of(parts) == [[START, 1.0], [START + 2, 4.0], [START + 3, 5.0]]
     assert [mistake.why for part in parts for mistake in part.mistakes] == ["not a record", "a torn record at the end"]
 
@@ -146,5 +147,5 @@ def test_noise_of_any_length_ends(tmp_path: Path) -> None:
     for size in (0, 1, 8, 9, 10, 17, 18, 19, 1000, 300_000):
         for noise in (generator.randbytes(size), b"\xf9" * size, b"\0" * size):
             path.write_bytes(noise)
-            parts = list(phptimeseries.read(phpfina.Feed(1, path), "a", "b", "c"))
+            parts = list(phptimeseries.read(Feed(1, path), "a", "b", "c"))
             assert sum(part.size for part in parts) == size

@@ -3,92 +3,13 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from heliograph.messages import Value
-from services.storage.line_points import Naming, reading
-from services.storage.line_protocol import LineError, Point, parse, written
+from heliograph.line_protocol import Point, parse
+from services.storage.importers.line import Options, reading_of
+from services.storage.importers.shared.names import SeriesNames
 from tests.storage.stores import command, done, everything
 
 T = 1_763_633_000
-NAMES = st.text(
-    st.characters(exclude_characters="\r\n", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8
-).filter(lambda name: not name.endswith("\\") and name == name.strip(" ") and not name.startswith(("#", '"')))
-STRINGS = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), max_size=12)
-FIELDS = st.dictionaries(NAMES, st.booleans() | STRINGS | st.floats(allow_nan=False, allow_infinity=False), min_size=1)
-
-
-def test_every_kind_of_value_and_every_escape_is_read() -> None:
-    line = r'a\,b\ c=d,t\ 1=v\=2,t\,2=x\\y f\ x=1i,g="a\"b\\c\n, =",h=t,i=-1.5e-3,j=7u,k=F -12'
-    assert parse(line) == Point(
-        "a,b c=d",
-        {"t 1": "v=2", "t,2": r"x\\y"},
-        {"f x": 1, "g": 'a"b\\c\\n, =', "h": True, "i": -0.0015, "j": 7, "k": False},
-        -12,
-    )
-
-
-@pytest.mark.parametrize("line", ["", "   ", "# a comment", "\n"])
-def test_empty_lines_and_comments_are_nothing(line: str) -> None:
-    assert parse(line) is None
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "m",
-        "m 5",
-        "m f",
-        "m f= 5",
-        "m,t= f=1",
-        "m,t f=1",
-        "m f=1, 5",
-        "m f=1 5 6",
-        "m f=1 five",
-        'm f="x',
-        'm f="x"y 5',
-        'm f="x\\" 5',
-        "m f=nan 5",
-        "m f=inf",
-        "m f=1i5",
-        "m f=0x10",
-        "m f=1_0",
-        "m f=tRUE",
-        "m f=99999999999999999999i",
-        "m f=99999999999999999999u",
-        "m f=1,,g=2",
-        ",t=1 f=1",
-        "m f=1 " + "9" * 40,
-        "m,a=b\\ f=1 5",
-    ],
-)
-def test_what_is_no_line_is_refused(line: str) -> None:
-    with pytest.raises(LineError):
-        parse(line)
-
-
-@given(NAMES, st.dictionaries(NAMES, NAMES), FIELDS, st.integers(-(10**18), 10**18))
-def test_what_is_written_is_read_again(
-    measurement: str, tags: dict[str, str], fields: dict[str, Value], time: int
-) -> None:
-    assert parse(written(measurement, tags, fields, time)) == Point(measurement, tags, fields, time)
-
-
-@given(st.text(alphabet='m,= \\"ti1.u#é\t', max_size=40))
-def test_noise_is_read_or_refused(line: str) -> None:
-    try:
-        point = parse(line)
-    except LineError:
-        return
-    assert point is None or point.fields
-
-
-def test_lines_made_to_be_slow_are_not() -> None:
-    for unit in ("\\,a=", "\\,", '\\"', "\\", ",a\\=b", "1"):
-        for head in ("m", "m,", "m f=", 'm f="', "m f=1 "):
-            with pytest.raises(LineError):
-                parse(head + unit * 15_000 + "\\ ")
 
 
 def point(line: str) -> Point:
@@ -98,38 +19,56 @@ def point(line: str) -> Point:
 
 
 @pytest.mark.parametrize(
-    ("line", "naming", "expected"),
+    ("line", "options", "expected"),
     [
-        ("meter,node=roof power=1 5", Naming(), ("roof", "meter", ("power",), [5e-9, 1.0])),
-        ("m,node=roof,device=meter P=1 5", Naming(precision="s"), ("roof", "meter", ("p",), [5.0, 1.0])),
-        ("cpu,host=a\\ b,cpu=0 idle=1 5", Naming(node="n"), ("n", "cpu_a_b_0", ("idle",), [5e-9, 1.0])),
-        ("cpu,host=a idle=1 5", Naming(node="n", device="d"), ("n", "d", ("idle",), [5e-9, 1.0])),
-        ("cpu,host=Az idle=1 5", Naming(node="n", device_tag="host"), ("n", "az", ("idle",), [5e-9, 1.0])),
+        ("meter,node=roof power=1 5", Options(), ("roof", "meter", ["power"], [5e-9, 1.0])),
+        ("m,node=roof,device=meter P=1 5", Options(precision="s"), ("roof", "meter", ["p"], [5.0, 1.0])),
+        ("cpu,host=a\\ b,cpu=0 idle=1 5", Options(node="n"), ("n", "cpu_a_b_0", ["idle"], [5e-9, 1.0])),
+        ("cpu,host=a idle=1 5", Options(node="n", device="d"), ("n", "d", ["idle"], [5e-9, 1.0])),
+        ("cpu,host=Az idle=1 5", Options(node="n", device_tag="host"), ("n", "az", ["idle"], [5e-9, 1.0])),
         (
             'W,entity_id=Kettle value=1,icon="x" 5',
-            Naming(node="n", device="ha", channel_tag="entity_id", fields=frozenset({"value"})),
-            ("n", "ha", ("kettle",), [5e-9, 1.0]),
+            Options(node="n", device="ha", channel_tag="entity_id", fields=frozenset({"value"})),
+            ("n", "ha", ["kettle"], [5e-9, 1.0]),
         ),
     ],
 )
-def test_a_line_finds_its_series(line: str, naming: Naming, expected: object) -> None:
-    assert reading(point(line), naming) == expected
+def test_a_line_finds_its_series(line: str, options: Options, expected: object) -> None:
+    assert reading_of(point(line), options, SeriesNames())[:4] == expected
 
 
 @pytest.mark.parametrize(
-    ("line", "naming"),
+    ("line", "options"),
     [
-        ("m f=1 5", Naming()),
-        ("m f=1", Naming(node="n")),
-        ("m,node=Roof f=1 5", Naming()),
-        ("m f=1,F=2 5", Naming(node="n")),
-        ("m f=1 5", Naming(node="n", device_tag="host")),
-        ("é f=1 5", Naming(node="n")),
+        ("m f=1 5", Options()),
+        ("m f=1", Options(node="n")),
+        ("m,node=Roof f=1 5", Options()),
+        ("m f=1 5", Options(node="n", device_tag="host")),
+        ("ㅤ f=1 5", Options(node="n")),
     ],
 )
-def test_a_line_without_names_or_a_time_is_refused(line: str, naming: Naming) -> None:
-    with pytest.raises(ValueError, match=r"node|time|become|tag|leaves"):
-        reading(point(line), naming)
+def test_a_line_without_names_or_a_time_is_refused(line: str, options: Options) -> None:
+    with pytest.raises(ValueError, match=r"node|time|tag|not the name"):
+        reading_of(point(line), options, SeriesNames())
+
+
+def test_of_two_texts_with_one_name_the_second_is_set_aside(tmp_path: Path) -> None:
+    path = tmp_path / "in"
+    path.write_text(
+        "cpu,host=A idle=1,Idle=2,user=3 5000000000\ncpu,host=a idle=4 5000000000\n"
+        "cpu,host=A,core=1 idle=5 5000000000\ncpu,host=A_1 idle=6 5000000000\n".replace("5000000000", f"{T}000000000")
+    )
+    result = command("import", "line", path, "--data", tmp_path, "--node", "n")
+    assert everything(tmp_path) == {
+        "n/cpu_a/idle": [(T, 1.0)],
+        "n/cpu_a/user": [(T, 3.0)],
+        "n/cpu_a_1/idle": [(T, 5.0)],
+    }
+    assert f"{path}:1: 'Idle' would be called idle, which is the name of 'idle'" in result.stderr
+    assert f"{path}:2: 'cpu,host=a' would be called cpu_a, which is the name of 'cpu,host=A'" in result.stderr
+    assert (
+        f"{path}:4: 'cpu,host=A_1' would be called cpu_a_1, which is the name of 'cpu,host=A,core=1'" in result.stderr
+    )
 
 
 def test_an_export_of_influxdb_is_imported_and_its_bad_lines_are_counted(tmp_path: Path) -> None:

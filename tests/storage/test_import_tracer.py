@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.storage import tracer_files
+from services.storage.importers import tracer as tracer_files
 from tests.conftest import ROOT
 from tests.storage.stores import command, difference, done, everything, meanings
 

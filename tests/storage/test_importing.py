@@ -15,7 +15,10 @@ import pytest
 from heliograph import store
 from heliograph.messages import Block
 from heliograph.store.interface import Progress, Writer
-from services.storage.importing import Blocks, Importer, Meaning, Mistake, Part, meaning
+from services.storage.blocks import BlockBuilder
+from services.storage.importers.shared.importer import Importer
+from services.storage.importers.shared.options import channel_metadata
+from services.storage.importers.shared.parts import ChannelMetadata, Mistake, Part
 from tests.conftest import ROOT
 from tests.storage.stores import command, difference, done, everything, make
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.slow
 T = 1_700_000_000
 ROWS = 60_000
 OPTIONS = ("--node", "roof", "--device", "meter")
-MAIN = "import sys; from services.storage.command import main; main()"
+MAIN = "import sys; from services.storage.cli.main import main; main()"
 
 
 def big(folder: Path) -> tuple[Path, dict[str, list[tuple[float, float]]]]:
@@ -118,7 +121,7 @@ def test_a_dry_run_works_while_storage_runs(tmp_path: Path) -> None:
 
 
 def test_the_order_of_one_device_stays_whatever_channels_its_readings_have() -> None:
-    blocks = Blocks()
+    blocks = BlockBuilder()
     blocks.add("n", "a", ("x", "y"), [1, 1, 1])
     blocks.add("n", "b", ("x",), [1, 1])
     blocks.add("n", "a", ("x",), [1, 2])
@@ -135,7 +138,7 @@ def test_the_order_of_one_device_stays_whatever_channels_its_readings_have() -> 
 
 def test_a_channel_whose_first_values_are_missing_gets_its_kind_from_the_first_it_has(tmp_path: Path) -> None:
     with closing(store.open_writer(tmp_path)) as writer:
-        importer = Importer(writer, [], Meaning())
+        importer = Importer(writer, [], ChannelMetadata())
         rows: list[list[Any]] = [[T, None, None, 1.0], [T + 1, "on", None, None]]
         importer.take(Part([("n", Block("d", ("mode", "never", "power"), rows))], [], 0))
         importer.finish()
@@ -145,7 +148,7 @@ def test_a_channel_whose_first_values_are_missing_gets_its_kind_from_the_first_i
 
 def test_a_flood_of_different_mistakes_is_bounded(tmp_path: Path) -> None:
     with closing(store.open_writer(tmp_path)) as writer:
-        importer = Importer(writer, [], Meaning())
+        importer = Importer(writer, [], ChannelMetadata())
         importer.take(Part([], [Mistake("x", f"why {i}") for i in range(10_000)], 0))
     assert len(importer.mistakes) <= 51
     assert sum(importer.mistakes.values()) == 10_000
@@ -153,4 +156,6 @@ def test_a_flood_of_different_mistakes_is_bounded(tmp_path: Path) -> None:
 
 
 def test_units_are_spelled_as_everywhere() -> None:
-    assert meaning(["a=degC", "b=kwh"], ["b"]) == Meaning({"a": "°C", "b": "kWh"}, {"b": "counter"})
+    options: dict[str, Any] = {"units_given": ["a=degC", "b=kwh"], "counters": ["b"], "states": [], "texts": [], "x": 1}
+    assert channel_metadata(options) == ChannelMetadata({"a": "°C", "b": "kWh"}, {"b": "counter"})
+    assert options == {"x": 1}

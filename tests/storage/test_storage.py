@@ -554,7 +554,7 @@ def test_a_storage_of_several_nodes_survives_what_is_thrown_at_it(
     assert [value for value in stored(data) if value == value] == [10, 20, 40, 90]
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-    assert "Traceback" not in processes.said()
+    assert "Traceback" not in processes.output()
 
 
 def test_a_storage_that_starts_and_a_broker_that_forgot_are_told_the_watermarks(
@@ -616,7 +616,7 @@ def test_a_disk_that_runs_full_loses_nothing_and_storage_goes_on_when_there_is_s
     for sequence in range(2, 40):
         block = Block(f"meter{sequence}", channels, [[NOON + sequence, *[sequence] * 50]])
         desk.publish(JOURNAL, msgspec.json.encode(Frame([block], "e1", sequence, 1)))
-    eventually(lambda: "nothing is acknowledged" in processes.said())
+    eventually(lambda: "nothing is acknowledged" in processes.output())
     refused_at = stored(small_disk)
     assert process.poll() is None
     ballast.unlink()

@@ -73,8 +73,8 @@ def test_a_database_that_is_away_is_waited_for_and_gets_every_reading_once(
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-    assert processes.said().count("nothing is acknowledged") == processes.said().count("writing again") == 2
-    assert "Traceback" not in processes.said()
+    assert processes.output().count("nothing is acknowledged") == processes.output().count("writing again") == 2
+    assert "Traceback" not in processes.output()
 
 
 def test_a_store_that_another_process_writes_is_waited_for(
@@ -87,4 +87,4 @@ def test_a_store_that_another_process_writes_is_waited_for(
             publish(recorder, 1, 2)
         eventually(lambda: stored(reader) == [1, 2])
         eventually(lambda: write_error(recorder) == "")
-    assert processes.said().count("nothing is acknowledged") == 1
+    assert processes.output().count("nothing is acknowledged") == 1

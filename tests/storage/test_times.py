@@ -3,7 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.storage.times import Times
+from services.storage.importers.shared.times import Times
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MOMENT = 1_763_633_000.123

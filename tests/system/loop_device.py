@@ -21,7 +21,7 @@ class LoopDevice:
         self._name = Path(run("findmnt", "-n", "-o", "SOURCE", str(mount)).strip()).name
 
     def copy(self, target: Path) -> None:
-        """Copy what the device has; whoever writes on it stands still, and what the kernel writes is waited for."""
+        """Copy what the device has; writers have to be stopped, and writes of the kernel are waited for."""
         while True:
             before = self._written()
             run("cp", "--sparse=always", str(self.image), str(target))
@@ -69,5 +69,5 @@ class Devices:
 
 
 def run(*command: str) -> str:
-    """Run a command, and return what it said; raise CalledProcessError if it failed."""
+    """Run a command, and return its output; raise CalledProcessError if it failed."""
     return subprocess.run(command, capture_output=True, check=True, text=True).stdout

@@ -20,7 +20,7 @@ from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.messages import Block
 from heliograph.segment import Segment
-from heliograph.sender import Held, _stamped
+from heliograph.sender import UnstampedFrame, stamped
 from tests.conftest import ROOT, LocalBroker, Processes, free_port
 from tests.stored import contents, points, yearly
 from tests.system.old_site import BAD, PRODUCERS, OldSite, Receiver, receiving
@@ -63,7 +63,7 @@ def main(kept: Path) -> None:
             for process in processes.running:
                 process.kill()
             broker.kill()
-            sys.stderr.write(processes.said())
+            sys.stderr.write(processes.output())
         (kept / "expected.json").write_text(written(expected))
         with tarfile.open(kept / "data.tar.xz", "w:xz", preset=9) as archive:
             for path in sorted(site.data.rglob("*")):
@@ -141,7 +141,7 @@ def live(site: OldSite, bus: Bus, receiver: Receiver, processes: Processes) -> d
     site.feed(bus, now())
     time.sleep(QUIET_SECONDS)
 
-    # serial_bridge restarts while the clock is not set, and is told the time before it stops
+    # serial_bridge restarts while the clock is not set, and gets the time before it stops
     site.stop("serial_bridge")
     site.configure(clock="file")
     right, site.environment["SHIFT"] = site.environment["SHIFT"], str(shift - 30 * 86_400)
@@ -192,7 +192,7 @@ def counted(receiver: Receiver) -> dict[str, int]:
 def waiting(data: Path) -> dict[str, list[list[Any]]]:
     """Return what storage has not committed, by series: times and values."""
     stored = points(data)
-    found: dict[str, list[list[Any]]] = {}
+    rows: dict[str, list[list[Any]]] = {}
     for folder in sorted((data / "outbox").iterdir()):
         boots = data / "clock" / folder.name / "boots.json"
         for path in sorted(folder.glob("*.segment")):
@@ -200,9 +200,9 @@ def waiting(data: Path) -> dict[str, list[list[Any]]]:
             with segment.open() as file:
                 while record := segment.record(file):
                     if record.payload.startswith(b"{"):
-                        held = msgspec.json.decode(record.payload, type=Held)
+                        held = msgspec.json.decode(record.payload, type=UnstampedFrame)
                         booted = json.loads(boots.read_text())[held.boot]
-                        blocks = [_stamped(block, booted) for block in held.blocks]
+                        blocks = [stamped(block, booted) for block in held.blocks]
                     else:
                         blocks = msgspec.json.decode(record.payload, type=list[Block])
                     for block in blocks:
@@ -210,8 +210,8 @@ def waiting(data: Path) -> dict[str, list[list[Any]]]:
                             for channel, value in zip(block.channels, row[1:], strict=True):
                                 name = f"pi1/{block.device}/{channel}"
                                 if (row[0], value) not in stored.get(name, []):
-                                    found.setdefault(name, []).append([row[0], value])
-    return found
+                                    rows.setdefault(name, []).append([row[0], value])
+    return rows
 
 
 def until(check: Callable[[], object]) -> None:

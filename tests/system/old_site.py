@@ -52,13 +52,13 @@ class Receiver(ThreadingHTTPServer):
 
     def points(self) -> set[tuple[str, int]]:
         """What the target `influx` was sent: measurement and field, and milliseconds."""
-        found = set()
+        points = set()
         for body in self.bodies("/write"):
             for line in body.splitlines():
                 measurement, fields, at = re.split(r"(?<!\\) (?=(?:[^\"]*\"[^\"]*\")*[^\"]*$)", line)
                 names = re.findall(r"(?:^|,)([a-z0-9_]+)=", re.sub(r'"(\\.|[^"\\])*"', "", fields))
-                found |= {(f"{measurement.partition(',')[0]}/{name}", int(at)) for name in names}
-        return found
+                points |= {(f"{measurement.partition(',')[0]}/{name}", int(at)) for name in names}
+        return points
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -150,8 +150,8 @@ class OldSite:
 
     def configure(self, *, clock: str = "trust", storage: str = "") -> Path:
         """Write the configuration, with more options for storage if there are any."""
-        places = {"data": self.data, "site": self._folder / "site", "root": self._tree.root}
-        values = {**places, **self._ports, "broker": self._broker.port, "clock": clock, "clock_file": self.clock_file}
+        folders = {"data": self.data, "site": self._folder / "site", "root": self._tree.root}
+        values = {**folders, **self._ports, "broker": self._broker.port, "clock": clock, "clock_file": self.clock_file}
         text = re.sub("@([a-z_]+)@", lambda match: str(values[match[1]]), self._template)
         path = self._folder / "config.toml"
         path.write_text(text.replace("[storage]\n", f"[storage]\n{storage}"))
@@ -244,7 +244,7 @@ class OldSite:
         """Run heliograph-store; storage has to be stopped."""
         command, *rest = arguments
         options = ("--data", str(self.data))
-        process = self._processes.start("services.storage.command", command, *rest, *options, **self.environment)
+        process = self._processes.start("services.storage.cli.main", command, *rest, *options, **self.environment)
         assert process.wait(timeout=60) == 0, arguments
 
     def import_files(self, times: Callable[[list[list[float]]], list[list[float]]]) -> None:

@@ -31,8 +31,8 @@ def _year_of_day(day: int) -> int:
 def stored(folder: Path) -> dict[str, int]:
     """Return the last frame of each producer that a store has, without opening it to write."""
     with schema.reading(folder / "store" / "hot.db") as db:
-        found = dict(db.execute("SELECT producer, last FROM progress WHERE epoch=?", (EPOCH,)).fetchall())
-    return {producer: found.get(producer, 0) for producer in (POLLER, BRIDGE)}
+        progress = dict(db.execute("SELECT producer, last FROM progress WHERE epoch=?", (EPOCH,)).fetchall())
+    return {producer: progress.get(producer, 0) for producer in (POLLER, BRIDGE)}
 
 
 def whole(folder: Path) -> None:
@@ -44,15 +44,15 @@ def whole(folder: Path) -> None:
 
 def unfinished(folder: Path) -> set[Path]:
     """Return the years whose file was just being made when the writer died: nothing was in them yet."""
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for path in (folder / "store").glob("history-*.db"):
         if path.with_name(f"{path.name}-journal").exists():
-            found.add(path)
+            paths.add(path)
             continue
         with schema.reading(path) as db:
             if not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                found.add(path)
-    return found
+                paths.add(path)
+    return paths
 
 
 class Ledger:
@@ -77,7 +77,7 @@ class Ledger:
         self.this_year = year_of(round(begin(max(min(self.last.values()), 1)) * 1000))
         oldest = self.this_year - int(KEEP.years) - 1
         for name, rows in self._rows.items():
-            gone = next((place for place, row in enumerate(rows) if year_of(row[0]) >= oldest), 0)
+            gone = next((index for index, row in enumerate(rows) if year_of(row[0]) >= oldest), 0)
             self._dropped[name] = self._dropped.get(name, 0) + gone
             del rows[:gone]
 
@@ -97,10 +97,10 @@ class Ledger:
     def compare(self, folder: Path) -> None:
         """Assert that a store holds what this does, each reading once, and gives no number of arrival twice."""
         with closing(open_reader(folder)) as reader:
-            found = {series.name: series for series in reader.series()}
-            assert found.keys() >= self._points.keys()
+            by_name = {series.name: series for series in reader.series()}
+            assert by_name.keys() >= self._points.keys()
             for name, points in self._points.items():
-                self._compare_series(reader, found[name], points)
+                self._compare_series(reader, by_name[name], points)
             self._compare_arrivals(reader)
             names = {path.name for path in unfinished(folder)}
             assert [problem for problem in reader.problems() if problem.partition(":")[0] not in names] == []
@@ -110,15 +110,15 @@ class Ledger:
         got = [(round(time * 1000), value) for time, value in zip(page.times, page.values, strict=True)]
         expected = sorted(points.items())
         raw_from = self.this_year - int(KEEP.raw_years)
-        let_go = {year for year in by_year(expected) if year < raw_from} - by_year(got).keys()
-        expected_now = [point for point in expected if year_of(point[0]) not in let_go]
-        assert repr(got) == repr([(ms, told(series, value)) for ms, value in expected_now]), series.name
+        deleted = {year for year in by_year(expected) if year < raw_from} - by_year(got).keys()
+        expected_now = [point for point in expected if year_of(point[0]) not in deleted]
+        assert repr(got) == repr([(ms, as_stored(series, value)) for ms, value in expected_now]), series.name
         newest = reader.latest([series.id])[series.id]
         assert (round(newest.time * 1000), newest.value) == expected[-1], series.name
         self._compare_days(reader, series, expected)
 
     def _compare_days(self, reader: Reader, series: Series, expected: list[Point]) -> None:
-        """Days stay, as cells, when the points were let go; days of deleted years are no longer there."""
+        """Days stay, as cells, when the points were deleted; days of deleted years are no longer there."""
         years_from = self.this_year - int(KEEP.years)
         edges = sorted({edge for block in blocks_from(years_from, self.last) for edge in days(block)})
         columns = reader.aggregate(series.id, edges, FUNCTIONS)
@@ -126,7 +126,7 @@ class Ledger:
         text = series.kind == "text"
         by_day: dict[int, list[Value]] = {}
         for ms, value in expected:
-            by_day.setdefault(ms // DAY, []).append(told(series, value))
+            by_day.setdefault(ms // DAY, []).append(as_stored(series, value))
         for start, cell in zip(edges, got, strict=False):
             inside = by_day.get(int(start) // 86_400, [])
             numbers = [] if text else [float(value) for value in inside]
@@ -153,33 +153,33 @@ class Ledger:
 
     def _match(self, name: str, rows: list[tuple[int, dict[str, Value]]], arrivals: list[Arrival]) -> None:
         """Walk both lists from their ends: a reading that is not there, or lacks values, was replaced by a later one."""
-        place = len(rows)
+        index = len(rows)
         for arrival in reversed(arrivals):
             while True:
-                place -= 1
-                assert place >= 0, f"{name}: {arrival} was never written, or stands twice"
-                if self._is_rest(name, place, rows[place], arrival):
+                index -= 1
+                assert index >= 0, f"{name}: {arrival} was never written, or stands twice"
+                if self._is_rest(name, index, rows[index], arrival):
                     break
-                assert self._may_be_gone(name, place, rows[place], set()), f"{name}: {rows[place]} is missing"
-        for earlier in range(place):
+                assert self._may_be_gone(name, index, rows[index], set()), f"{name}: {rows[index]} is missing"
+        for earlier in range(index):
             assert self._may_be_gone(name, earlier, rows[earlier], set()), f"{name}: {rows[earlier]} is missing"
 
-    def _is_rest(self, name: str, place: int, row: tuple[int, dict[str, Value]], arrival: Arrival) -> bool:
+    def _is_rest(self, name: str, index: int, row: tuple[int, dict[str, Value]], arrival: Arrival) -> bool:
         ms, values = row
         if round(arrival.time * 1000) != ms or any(values.get(key) != value for key, value in arrival.values.items()):
             return False
-        return self._may_be_gone(name, place, row, arrival.values.keys())
+        return self._may_be_gone(name, index, row, arrival.values.keys())
 
-    def _may_be_gone(self, name: str, place: int, row: tuple[int, dict[str, Value]], there: Collection[str]) -> bool:
+    def _may_be_gone(self, name: str, index: int, row: tuple[int, dict[str, Value]], there: Collection[str]) -> bool:
         ms, values = row
         if year_of(ms) < self.this_year - KEEP.raw_years:
             return True
-        number = place + self._dropped.get(name, 0)
+        number = index + self._dropped.get(name, 0)
         missing = [key for key in values if key not in there]
         return all(self._final[f"{name}/{key}", ms] > number for key in missing)
 
 
-def told(series: Series, value: Value) -> Value:
+def as_stored(series: Series, value: Value) -> Value:
     """Return a value as the store tells it."""
     return value if isinstance(value, bool | str) else float(value)
 

@@ -40,12 +40,12 @@ class Marks:
         """Return how many readings are in the store, at least."""
         return int(struct.unpack_from("=q", self._map, 8)[0])
 
-    def set(self, place: int, count: int) -> None:
+    def set(self, index: int, count: int) -> None:
         """Note how many readings are being committed (0) or are committed (1)."""
-        struct.pack_into("=q", self._map, place * 8, count)
+        struct.pack_into("=q", self._map, index * 8, count)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._map.close()
 
 
@@ -74,7 +74,7 @@ def write(data: Path, marks: Marks, count: int) -> None:
         while done < stop:
             upto = min(done + chance.choice([1, 5, 20, 60]), stop)
             blocks = [Block("line", ("value", "again", "word"), rows(done, upto))]
-            if done // 1000 != upto // 1000:  # a device nobody knew
+            if done // 1000 != upto // 1000:  # a device that was unknown before
                 blocks.append(Block(f"new{upto // 1000}", ("value",), [[START + upto * STEP, upto]]))
             writer.write("pi1", blocks)
             marks.set(0, upto)

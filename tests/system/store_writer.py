@@ -1,9 +1,9 @@
-"""The process that is killed: writes a stream into a store that anyone can work out anew, and says what is durable.
+"""The process that is killed: writes a stream that can be computed again into a store, and prints what is durable.
 
 A frame is one hour of a producer; a week around New Year and one around the first of July
 are measured, the rest of the year is skipped, so that days, months and years pass in
 seconds. A reading may come twice, be corrected later, or be late by days, half a year or
-more than a year. Every commit is said on stdout: the last frame of each producer. The
+more than a year. Every commit is printed on stdout: the last frame of each producer. The
 argument is {"data": …, "seed": …, "last": …, "until": …, "flush": true, "die": ["history done", 3] or null}.
 """
 
@@ -56,17 +56,19 @@ def frame(producer: str, number: int) -> list[Block]:
 def _poller(number: int) -> list[Block]:
     start = begin(number)
     step = 30 if (number - 1) % HOURS // 24 in DENSE_DAYS else 300
-    plain, told = [], []
-    for place in range(int(HOUR) // step):
-        time = start + place * step
-        count = number * 120 + place
+    plain, with_mode = [], []
+    for index in range(int(HOUR) // step):
+        time = start + index * step
+        count = number * 120 + index
         energy = round(count % 7001 * 0.013, 3)  # begins again at zero now and then
         power = round((count * 7919 % 50_000) / 10 - 500, 1)
-        if place % 6:
+        if index % 6:
             plain.append([time, energy, power])
         else:
-            told.append([time, energy, power, f"mode {(number + place) % 5}" if number % 40 else f"error {number}"])
-    blocks = [Block("meter", ("energy", "power"), plain), Block("meter", ("energy", "power", "mode"), told)]
+            with_mode.append(
+                [time, energy, power, f"mode {(number + index) % 5}" if number % 40 else f"error {number}"]
+            )
+    blocks = [Block("meter", ("energy", "power"), plain), Block("meter", ("energy", "power", "mode"), with_mode)]
     switched = [[start + quarter * 900 + 0.25, (number + quarter) % 3 == 0] for quarter in range(4)]
     blocks.append(Block("relay", ("on",), switched))
     if number % 11 == 0:
@@ -76,14 +78,14 @@ def _poller(number: int) -> list[Block]:
 
 def _bridge(number: int) -> list[Block]:
     start = begin(number)
-    rows = [_tank(start + place * 300, 0) for place in range(12)]
+    rows = [_tank(start + index * 300, 0) for index in range(12)]
     if number % 5 == 0:  # delivered twice, the later rows first
         rows += reversed(rows[2:9])
     if number % 3 == 0 and (number - 1) % HOURS >= 48:  # corrected two days later
         rows.append(_tank(begin(number - 48) + number % 12 * 300, number))
     if number % 24 == 13:  # the month and perhaps the year are closed
-        rows += [_tank(begin(number - HOURS) + place, number) for place in (0, 17, 300)] if number > HOURS else []
-    if number > 3 * HOURS and (number - 1) % (2 * HOURS) == HOURS + 95:  # the last hour before its points are let go
+        rows += [_tank(begin(number - HOURS) + index, number) for index in (0, 17, 300)] if number > HOURS else []
+    if number > 3 * HOURS and (number - 1) % (2 * HOURS) == HOURS + 95:  # the last hour before its points are deleted
         rows += [_tank(begin(number - 3 * HOURS) + 31, number)]
     return [Block("tank", ("level", "flow"), rows)]
 
@@ -110,21 +112,21 @@ _transaction = schema.transaction
 
 
 def die_at(name: str, count: int) -> None:
-    """End this process as kill -9 does when it comes to a place for the n-th time."""
+    """End this process as kill -9 does when it reaches a step for the n-th time."""
     counts = itertools.count(1)
 
-    def passed(place: str) -> None:
-        if place == name and next(counts) == count:
+    def passed(step: str) -> None:
+        if step == name and next(counts) == count:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def telling(verb: str, do: Callable[..., Any]) -> Callable[..., Any]:
-        def told(*arguments: Any, **options: Any) -> Any:
+        def counted(*arguments: Any, **options: Any) -> Any:
             passed(f"{verb} begin")
-            found = do(*arguments, **options)
+            result = do(*arguments, **options)
             passed(f"{verb} done")
-            return found
+            return result
 
-        return told
+        return counted
 
     vars(schema)["transaction"] = lambda connection: counted(passed, connection)
     for verb in ("unlink", "rename"):

@@ -102,7 +102,7 @@ def test_a_node_goes_on_with_the_data_of_an_earlier_commit(
             assert discovered[topic] == set(identifiers), "Home Assistant would have other entities"
         targets_go_on(old, site, receiver, eventually)
         site.stop(*services, "simulator")
-    assert "Traceback" not in processes.said()
+    assert "Traceback" not in processes.output()
 
 
 def what_waited_is_stored_once(old: Old, stored: dict[str, Any], eventually: Eventually) -> None:
@@ -153,18 +153,18 @@ def every_series_goes_on(old: Old, site: OldSite, bus: Bus) -> None:
 
 def targets_go_on(old: Old, site: OldSite, receiver: Receiver, eventually: Eventually) -> None:
     """All targets are there with their options, their backlog and their dead letters."""
-    found = {one["name"]: one for one in eventually(lambda: site.ask("GET", "/api/v1/uploads"))["targets"]}
-    assert found.keys() == old.expected["targets"].keys()
+    targets = {one["name"]: one for one in eventually(lambda: site.ask("GET", "/api/v1/uploads"))["targets"]}
+    assert targets.keys() == old.expected["targets"].keys()
     for name, options in site.inputs["targets"].items():
-        assert found[name]["kind"] == options["kind"]
-        shown = list(found[name]["options"].values())
+        assert targets[name]["kind"] == options["kind"]
+        shown = list(targets[name]["options"].values())
         for option, value in options.items():
             hidden = option in ("key", "token", "password", "headers")
             assert hidden or value in shown, f"{name} has lost {option} = {value!r}"
     for name, expected in old.expected["targets"].items():
         paused = expected["state"] == "paused"
-        assert (found[name]["state"] == "paused") == paused, name
-        assert found[name]["sent"] >= expected["sent"], name
+        assert (targets[name]["state"] == "paused") == paused, name
+        assert targets[name]["sent"] >= expected["sent"], name
     everything_is_uploaded(old, receiver, eventually)
     the_file_goes_on(old, eventually)
     dead_letters_are_sent(old, site, receiver, eventually)
@@ -190,7 +190,7 @@ def everything_is_uploaded(old: Old, receiver: Receiver, eventually: Eventually)
 
 
 def the_file_goes_on(old: Old, eventually: Eventually) -> None:
-    """The target `card` writes on in the file that it had, with the names that it was told."""
+    """The target `card` writes on in the file that it had, with the names of its header."""
     file = old.data / "uploader/card/card-all.csv"
 
     def complete() -> bool:

@@ -112,8 +112,8 @@ def stored(port: int, channel: str, start: float, end: float) -> list[tuple[floa
     while True:
         path = f"/api/v1/series?series=pi1/tracer/{channel}&from={start}&to={end}{cursor}"
         page = answer(port, path)
-        found = page["series"].get(f"pi1/tracer/{channel}", {"time": [], "value": []})
-        points += zip(found["time"], found["value"], strict=True)
+        series = page["series"].get(f"pi1/tracer/{channel}", {"time": [], "value": []})
+        points += zip(series["time"], series["value"], strict=True)
         if page["next"] is None:
             return points
         cursor = f"&next={page['next']}"

@@ -31,7 +31,7 @@ def test_the_simulated_site_is_live_and_stored_and_survives_a_restart(
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
     node.start()
     after = eventually(
-        lambda: (found := node.stored(f"{name}/tracer/pv_voltage")) and len(found) > len(before) and found, 90
+        lambda: (points := node.stored(f"{name}/tracer/pv_voltage")) and len(points) > len(before) and points, 90
     )
     assert after[: len(before)] == before
     assert node.stop() == 0
@@ -58,33 +58,35 @@ def test_a_service_that_dies_is_started_again(node: Node, eventually: Callable[.
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
-def said(folder: Path, *arguments: str) -> tuple[int, str]:
+def output_of(folder: Path, *arguments: str) -> tuple[int, str]:
     done = subprocess.run([START, *arguments], cwd=folder, capture_output=True, text=True, timeout=100, check=False)
     return done.returncode, done.stderr
 
 
-def test_a_wrong_configuration_is_told_before_anything_starts(tmp_path: Path, free_ports: Callable[[], int]) -> None:
+def test_a_wrong_configuration_is_reported_before_anything_starts(
+    tmp_path: Path, free_ports: Callable[[], int]
+) -> None:
     config = tmp_path / "mine.toml"
     config.write_text("[storage]\ncommit_secs = 5\n[api]\nport = 'http'\n")
     ports = ("--port", str(free_ports()), "--broker-port", str(free_ports()))
-    code, error = said(tmp_path, "--config", str(config), *ports)
+    code, error = output_of(tmp_path, "--config", str(config), *ports)
     assert code == 1
     assert "storage: " in error
     assert "mine.toml: [storage]: no such option: commit_secs" in error
     assert "Traceback" not in error
 
 
-def test_a_port_in_use_is_told_with_the_option_that_helps(tmp_path: Path) -> None:
+def test_a_port_in_use_is_reported_with_the_option_that_helps(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        code, error = said(tmp_path, "--broker-port", str(taken.getsockname()[1]))
+        code, error = output_of(tmp_path, "--broker-port", str(taken.getsockname()[1]))
     assert code == 1
     assert "--broker-port" in error
 
 
-def test_no_configuration_and_no_simulation_is_told(tmp_path: Path) -> None:
-    code, error = said(tmp_path, "--no-simulate")
+def test_no_configuration_and_no_simulation_is_reported(tmp_path: Path) -> None:
+    code, error = output_of(tmp_path, "--no-simulate")
     assert code == 1
     assert "config.toml" in error
 

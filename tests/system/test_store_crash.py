@@ -19,7 +19,7 @@ from tests.system.store_writer import BRIDGE, HOURS, KEEP, POLLER, begin
 
 ROOT = Path(__file__).parents[2]
 YEAR = 2 * HOURS  # frames of a producer
-PLACES = {
+STEPS = {
     **{f"{file} {step}": most for file, most in (("hot", 60), ("history", 30)) for step in ("begin", "finish", "done")},
     "catalog finish": 3,
     "catalog done": 3,
@@ -35,7 +35,7 @@ class Written:
 
     def __init__(self, folder: Path, chance: random.Random, log: Path) -> None:
         self.folder = folder
-        self.said = {POLLER: 0, BRIDGE: 0}
+        self.printed = {POLLER: 0, BRIDGE: 0}
         self.ledger = Ledger()
         self._chance = chance
         self._log = log
@@ -47,7 +47,7 @@ class Written:
             "flush": flush,
             "data": str(self.folder),
             "seed": self._chance.randrange(1 << 32),
-            "last": min(self.said.values()),
+            "last": min(self.printed.values()),
             "until": until,
         }
         command = [sys.executable, "-m", "tests.system.store_writer", json.dumps(options)]
@@ -69,10 +69,10 @@ class Written:
 
     def note(self, line: bytes) -> None:
         poller, bridge = line.split()
-        self.said = {POLLER: int(poller), BRIDGE: int(bridge)}
+        self.printed = {POLLER: int(poller), BRIDGE: int(bridge)}
 
     def end(self) -> int:
-        """Kill it, if it has not ended; hear what it said last; return how it ended."""
+        """Kill it, if it has not ended; read its last output; return how it ended."""
         assert self.process
         if self.process.poll() is None:
             self.process.kill()
@@ -90,7 +90,7 @@ class Written:
         return code
 
     def stand_still(self) -> None:
-        """Stop it between two system calls; hear what it said before."""
+        """Stop it between two system calls; read its output before."""
         assert self.process
         self.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -105,10 +105,10 @@ class Written:
         self.process.send_signal(signal.SIGCONT)
 
     def check(self, folder: Path | None = None) -> None:
-        """Assert that what was said is stored, and everything that is stored is right, and stands once."""
+        """Assert that what was printed is stored, and everything that is stored is right, and is stored once."""
         there = folder or self.folder
         last = stored(there)
-        assert all(last[producer] >= number for producer, number in self.said.items()), f"{last} of {self.said}"
+        assert all(last[producer] >= number for producer, number in self.printed.items()), f"{last} of {self.printed}"
         whole(there)
         self.ledger.advance(last)
         self.ledger.compare(there)
@@ -120,7 +120,7 @@ class Written:
         self.check(folder)
 
     def now(self) -> float:
-        return begin(max(min(self.said.values()), 1))
+        return begin(max(min(self.printed.values()), 1))
 
 
 @pytest.fixture
@@ -177,11 +177,11 @@ def test_nothing_is_lost_or_doubled_when_the_writer_dies_between_two_steps(
     written = make(tmp_path / "data")
     written.start(until=2 * YEAR - 100)
     assert written.wait() == 0
-    places = [place for place in PLACES for _ in range(times)]
-    chance.shuffle(places)
-    for place in places:
-        written.start(until=YEAR + HOURS, die=(place, chance.randint(1, PLACES[place])))
-        assert written.wait() == -signal.SIGKILL, f"it never came to {place}"
+    steps = [step for step in STEPS for _ in range(times)]
+    chance.shuffle(steps)
+    for step in steps:
+        written.start(until=YEAR + HOURS, die=(step, chance.randint(1, STEPS[step])))
+        assert written.wait() == -signal.SIGKILL, f"it never came to {step}"
         written.check()
 
 
@@ -210,9 +210,9 @@ def test_nothing_acknowledged_is_lost_when_the_power_is_cut(
             target = tmp_path / f"cut{cut}-{image}.img"
             device.copy(target)
             if image < images - 1:
-                found = devices.mounted(target)
-                written.check_opened(found.mount)
-                found.close()
+                copy = devices.mounted(target)
+                written.check_opened(copy.mount)
+                copy.close()
                 target.unlink()
                 written.go_on()
         assert written.end() == -signal.SIGKILL

@@ -50,9 +50,11 @@ def points(data: Path, device: str = "line") -> Points:
     with closing(open_reader(data)) as reader:
         (sid,) = (one.id for one in reader.series() if (one.device, one.channel) == (device, "value"))
         page = reader.raw(sid, 0, 1e11, limit=10**6)
-    found = {round((time - START) / STEP): float(value) for time, value in zip(page.times, page.values, strict=True)}
-    assert len(found) == len(page.times)
-    return found
+    by_number = {
+        round((time - START) / STEP): float(value) for time, value in zip(page.times, page.values, strict=True)
+    }
+    assert len(by_number) == len(page.times)
+    return by_number
 
 
 def write_all(writer: Writer) -> None:
@@ -77,9 +79,9 @@ def care(writer: Writer) -> None:
     raise AssertionError("there is always more to do")
 
 
-def spoil(path: Path, place: int, size: int, chance: random.Random) -> None:
+def spoil(path: Path, offset: int, size: int, chance: random.Random) -> None:
     with path.open("r+b") as file:
-        file.seek(place)
+        file.seek(offset)
         file.write(chance.randbytes(size))
 
 
@@ -89,8 +91,8 @@ def spoil_hot(data: Path, number: int, chance: random.Random) -> None:
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         (payload,) = db.execute("SELECT v FROM frame WHERE seq=?", (number,)).fetchone()
-    place = path.read_bytes().index(payload) // schema.HOT_PAGE * schema.HOT_PAGE
-    spoil(path, place, schema.HOT_PAGE, chance)
+    offset = path.read_bytes().index(payload) // schema.HOT_PAGE * schema.HOT_PAGE
+    spoil(path, offset, schema.HOT_PAGE, chance)
 
 
 def checked(path: Path) -> str:
@@ -127,9 +129,9 @@ def test_what_arrives_does_not_wait_for_a_damaged_hot_file_and_what_is_readable_
         assert newest_number(tmp_path) > before
         care(writer)
         assert writer.problems() == []
-        found = points(tmp_path)
-        assert found == {number: number for number in found}
-        missing = set(range(3100)) - found.keys()
+        stored = points(tmp_path)
+        assert stored == {number: number for number in stored}
+        missing = set(range(3100)) - stored.keys()
         assert 1999 in missing
         assert len(missing) < schema.HOT_PAGE / 30  # no row takes less
         assert (len(aside(tmp_path, "damaged")), len(aside(tmp_path, "salvaged"))) == (0, 1)
@@ -190,11 +192,11 @@ def test_salvaging_that_is_cut_short_at_any_step_begins_again(
             care(writer)
             assert (writer.identity, writer.progress()) == (identity, MARK), count
             assert writer.problems() == []
-        found = points(data)
-        assert found == {number: number for number in found}
-        assert len(found) > 1400
-        assert finished is None or found == finished, count
-        finished = found
+        stored = points(data)
+        assert stored == {number: number for number in stored}
+        assert len(stored) > 1400
+        assert finished is None or stored == finished, count
+        finished = stored
         shutil.rmtree(data)
         if done:
             break
@@ -251,18 +253,18 @@ def test_a_damaged_year_stops_nothing_and_what_is_readable_comes_back(
     damage(path, chance)
     assert checked(path) != "ok"
     this_year = range(LAST_YEAR, COUNT)
-    found = points(tmp_path)
-    assert found == {number: number for number in found}
-    assert found.keys() >= set(this_year)
+    stored = points(tmp_path)
+    assert stored == {number: number for number in stored}
+    assert stored.keys() >= set(this_year)
     with closing(opened(tmp_path)) as writer:
         assert writer.progress() == MARK
         news = [2881, 2882, COUNT, COUNT + 1] if late else [COUNT, COUNT + 1]
         for number in news:
             write(writer, number, number + 1)
-        found = points(tmp_path)
-        assert found == {number: number for number in found}
-        assert found.keys() >= {*this_year, *news}
-        for _ in range(10_000):  # what nobody touches is found by the weekly check
+        stored = points(tmp_path)
+        assert stored == {number: number for number in stored}
+        assert stored.keys() >= {*this_year, *news}
+        for _ in range(10_000):  # the weekly check finds damage in what no query touches
             writer.maintain()
             if aside(tmp_path, "salvaged"):
                 break
@@ -270,11 +272,11 @@ def test_a_damaged_year_stops_nothing_and_what_is_readable_comes_back(
         care(writer)
         assert writer.problems() == []
         assert (len(aside(tmp_path, "damaged")), len(aside(tmp_path, "salvaged"))) == (0, 1)
-        found = points(tmp_path)
-        assert found == {number: number for number in found}
-        assert found.keys() >= {*this_year, *news}
+        stored = points(tmp_path)
+        assert stored == {number: number for number in stored}
+        assert stored.keys() >= {*this_year, *news}
         if damage is a_page_in_the_middle:
-            assert found.keys() >= set(range(LAST_YEAR))
+            assert stored.keys() >= set(range(LAST_YEAR))
             there = [points(tmp_path, f"other{device}") for device in range(OTHERS)]
             kept = [
                 device for device in range(OTHERS) if list(there[device].values()) == [row[1] for row in others(device)]
@@ -285,7 +287,7 @@ def test_a_damaged_year_stops_nothing_and_what_is_readable_comes_back(
         assert checked(file) == "ok"
 
 
-def test_a_damaged_year_whose_points_are_let_go_keeps_the_cells_of_what_is_readable(
+def test_a_damaged_year_whose_points_are_deleted_keeps_the_cells_of_what_is_readable(
     tmp_path: Path, chance: random.Random
 ) -> None:
     with closing(opened(tmp_path, START + COUNT * STEP)) as writer:

@@ -71,9 +71,9 @@ class Looking:
         return len(page.values)
 
     def _all_words(self, reader: Reader, ids: dict[str, int]) -> int:
-        found = reader.raw(ids["word"], 0, END, limit=10**6).values
-        assert found == [word(number) for number in range(len(found))]
-        return len(found)
+        texts = reader.raw(ids["word"], 0, END, limit=10**6).values
+        assert texts == [word(number) for number in range(len(texts))]
+        return len(texts)
 
     def _sums(self, reader: Reader, ids: dict[str, int], edges: list[float]) -> int:
         columns = reader.aggregate(ids["value"], edges, ["n", "sum", "first", "last"])
@@ -211,10 +211,10 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
     waiting = [do]
 
     def seen(folder: Path) -> dict[int, Path]:
-        found = files(folder)
+        paths = files(folder)
         if waiting:
             waiting.pop()()
-        return found
+        return paths
 
     monkeypatch.setattr(history, "files", seen)
 

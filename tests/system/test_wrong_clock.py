@@ -14,9 +14,9 @@ CLOSE_SECONDS = 60.0  # a busy machine may take long to read a line; a wrong clo
 
 
 def stored(data: Path) -> dict[int, float]:
-    found = arrivals(data)
-    times = {int(float(arrival.values["number"])): arrival.time for arrival in found}
-    assert len(times) == len(found)
+    stored = arrivals(data)
+    times = {int(float(arrival.values["number"])): arrival.time for arrival in stored}
+    assert len(times) == len(stored)
     return times
 
 
@@ -32,21 +32,21 @@ def test_a_clock_that_is_six_hours_wrong_at_boot_and_then_set_costs_no_reading_a
         f'[[serial_bridge.ports]]\nname = "count"\nport = "{os.ttyname(slave)}"\nformat = "key_value"\n'
     )
     shown: list[Reading] = []
-    said: dict[int, float] = {}
+    sent_at: dict[int, float] = {}
 
     def hear(message: Message) -> None:
         shown.append(decode(Reading, message.payload))
 
     def say(numbers: range) -> None:
         for number in numbers:
-            said[number] = time.time()
+            sent_at[number] = time.time()
             before = len(shown)
             os.write(master, f"counter number={number}\n".encode())
             eventually(lambda before=before: len(shown) > before)
 
     def bridge() -> Any:
         started = processes.start("services.serial_bridge", str(config), **wrong_clock.environment)
-        eventually(lambda: processes.said().count("reading count") == processes.starts("services.serial_bridge"))
+        eventually(lambda: processes.output().count("reading count") == processes.starts("services.serial_bridge"))
         return started
 
     wrong_clock.be_off_by(-HOURS)
@@ -70,6 +70,6 @@ def test_a_clock_that_is_six_hours_wrong_at_boot_and_then_set_costs_no_reading_a
         second.terminate()
         assert second.wait(timeout=30) == 0
     for number, at in stored(data).items():
-        assert abs(at - said[number]) < CLOSE_SECONDS, f"reading {number} is stored {at - said[number]:.0f} s off"
+        assert abs(at - sent_at[number]) < CLOSE_SECONDS, f"reading {number} is stored {at - sent_at[number]:.0f} s off"
     os.close(master)
     os.close(slave)

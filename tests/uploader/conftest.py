@@ -48,10 +48,10 @@ class OpenTargets:
     def __init__(self) -> None:
         self._open: list[Target] = []
 
-    def add(self, wanted: type[T], options: Mapping[str, object], *outlets: MappedChannel) -> T:
+    def add(self, wanted: type[T], options: Mapping[str, object], *channels: MappedChannel) -> T:
         """Open a target, which is to be of this class."""
         kind = targets.load(str(options["kind"]))
-        target = msgspec.convert(options, kind).open(context(*outlets))
+        target = msgspec.convert(options, kind).open(context(*channels))
         self._open.append(target)
         assert isinstance(target, wanted)
         return target

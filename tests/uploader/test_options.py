@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from services.uploader import targets
-from services.uploader.options import TargetOptions, beginning, secrets, shown
+from services.uploader.options import TargetOptions, beginning, secrets
+from services.uploader.redacted_options import shown
 from tests.conftest import ROOT
 
 

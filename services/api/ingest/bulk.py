@@ -11,6 +11,7 @@ from heliograph.pending import shown
 from services.api import queries
 from services.api.errors import Busy, Refused
 from services.api.ingest import inputs
+from services.api.ingest.naming import PostedNames
 from services.api.ingest.options import EmoncmsNode
 from services.api.ingest.reports import Report
 
@@ -27,7 +28,11 @@ class BulkContent(NamedTuple):
 
 
 def parse(
-    text: str | bytes, parameters: Mapping[str, str], nodes: Mapping[str, EmoncmsNode], now: float | None
+    text: str | bytes,
+    parameters: Mapping[str, str],
+    nodes: Mapping[str, EmoncmsNode],
+    now: float | None,
+    names: PostedNames,
 ) -> BulkContent:
     """Return the readings of `data`; raise Refused if it is not a list. `now` is None before the clock has been set."""
     data = inputs.loads(text)
@@ -42,7 +47,7 @@ def parse(
         try:
             read = inputs.numbered(values)
             key = inputs.node_key(node)
-            report = inputs.report(key, read, round(reference + time, 3), nodes)
+            report = inputs.report(key, read, round(reference + time, 3), nodes, names)
             content.refused.extend((f"node {key[:40]}: {why}", shown(values)) for why in read.refused)
             if report:
                 content.reports.append(report)

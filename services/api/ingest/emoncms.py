@@ -114,7 +114,7 @@ class EmoncmsInput:
             raise Refused(f"one of {', '.join(SPELLINGS)} is missing")
         key = inputs.node_key(parameters.get("node") or "0")
         time = _time(parameters.get("time") or moment)
-        report = inputs.report(key, read, time, self._options.nodes)
+        report = inputs.report(key, read, time, self._options.nodes, self._intake.names)
         if report is None:
             raise Refused(f"{spelling}: there is no number in it{_first(read)}")
         self._intake.check(report)
@@ -133,7 +133,7 @@ class EmoncmsInput:
         else:
             raise Refused("data is missing")
         now = self._now() if self._intake.clock_is_right else None
-        content = bulk.parse(text, parameters, self._options.nodes, now)
+        content = bulk.parse(text, parameters, self._options.nodes, now, self._intake.names)
         valid: list[Report] = []
         for report in content.reports:
             try:
@@ -151,7 +151,7 @@ class EmoncmsInput:
 
     async def _newest(self, node: str) -> object:
         key = inputs.node_key(node)
-        device = inputs.device(key, self._options.nodes)
+        device = inputs.device(key, self._options.nodes, self._intake.names.rule)
         known = dict(self._intake.newest(device))
         try:
             stored = await asyncio.wait_for(self._store.run(self._stored(device)), STORE_SECONDS)

@@ -9,16 +9,16 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from heliograph import topics, units
+from heliograph import units
 from heliograph.messages import Channel, Value, is_value
+from heliograph.names import Rule
 from heliograph.pending import shown
 from services.api.errors import Refused
+from services.api.ingest.naming import PostedNames
 from services.api.ingest.options import EmoncmsNode
 from services.api.ingest.reports import Report
 
 RSSI = "rssi"  # emonHub sends it behind the last value
-_OTHERS = re.compile(r"[^a-z0-9]+")
-_OTHERS_IN_DEVICES = re.compile(r"[^a-z0-9_-]+")
 _DIGITS = re.compile(r"[0-9]{1,9}(\.0+)?")
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
 _WRAPPING = "{}[]\"' \t\r\n"
@@ -42,36 +42,41 @@ def node_key(node: object) -> str:
     return str(int(text.partition(".")[0])) if _DIGITS.fullmatch(text) else text
 
 
-def device(key: str, nodes: Mapping[str, EmoncmsNode]) -> str:
+def device(key: str, nodes: Mapping[str, EmoncmsNode], rule: Rule) -> str:
     """Return the device of a node: the one of the configuration, `node15`, or its name as the topic tree takes it."""
     if key in nodes and nodes[key].device:
         return nodes[key].device
-    name = f"node{key}" if key.isdecimal() else _OTHERS_IN_DEVICES.sub("_", key.lower()).strip("_-")
-    if not topics.is_name(name):
-        raise Refused(f"node: {key[:80]!r} is not the name of a device")
-    return name
+    try:
+        return f"node{key}" if key.isdecimal() else rule.device(key)
+    except ValueError as error:
+        raise Refused(f"node: {error}") from None
 
 
-def report(key: str, inputs: Inputs, time: float | None, nodes: Mapping[str, EmoncmsNode]) -> Report | None:
+def report(
+    key: str, inputs: Inputs, time: float | None, nodes: Mapping[str, EmoncmsNode], names: PostedNames
+) -> Report | None:
     """Return a node's inputs as a reading, None if there are none; raise Refused.
 
     Adds to `inputs.refused` what cannot be the name of a channel, or is there already.
     """
     node = nodes.get(key, EmoncmsNode())
+    called = names.claim_device(device(key, nodes, names.rule), key)
     values: dict[str, Value] = {}
     channels: dict[str, Channel] = {}
     last = max((_place(name) for name in inputs.values), default=0)
     for name, value in inputs.values.items():
-        channel = _channel(name, node, last)
-        if not topics.is_channel(channel) or channel in values:
-            inputs.refused.append(f"{name[:80]!r} is not the name of a channel, or is there already")
+        try:
+            channel = _channel(name, node, last, names.rule)
+            names.claim_channel(called, channel, name)
+        except ValueError as error:
+            inputs.refused.append(str(error))
             continue
         values[channel] = value
         if channel in node.names[: len(node.units)]:
             channels[channel] = Channel(units.spelled(node.units[node.names.index(channel)]))
         elif channel == RSSI:
             channels[channel] = _RSSI
-    return Report(device(key, nodes), values, time, channels, "emoncms input") if values else None
+    return Report(called, values, time, channels, "emoncms input") if values else None
 
 
 def fulljson(text: str) -> tuple[Inputs, object]:
@@ -154,10 +159,10 @@ def _place(name: str) -> int:
     return int(name) if name.isdecimal() and len(name) < 5 else 0
 
 
-def _channel(name: str, node: EmoncmsNode, last: int) -> str:
+def _channel(name: str, node: EmoncmsNode, last: int, rule: Rule) -> str:
     place = _place(name)
     if not place:
-        return _OTHERS.sub("_", name.lower()).strip("_")
+        return rule.channel(name)
     if place <= len(node.names):
         return node.names[place - 1]
     return RSSI if node.names and place == last == len(node.names) + 1 else str(place)

@@ -9,6 +9,7 @@ from typing import Protocol
 from heliograph.messages import Availability, Info, Value
 from services.api.errors import Busy, Refused
 from services.api.ingest import reports
+from services.api.ingest.naming import PostedNames
 from services.api.ingest.reported_devices import SERVICE, ReportedDevices
 from services.api.ingest.reports import Report
 from services.api.live import LiveState
@@ -43,12 +44,14 @@ class HttpIntake:
         node: str,
         file: Path,
         *,
+        names: PostedNames | None = None,
         clock_is_right: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._producer = producer
         self._live = live
         self.node = node
+        self.names = names or PostedNames()
         self._clock_is_right = clock_is_right
         self._monotonic = monotonic
         self._devices = ReportedDevices(file, monotonic)

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Mapping
 
+from heliograph import names, names_before
 from heliograph.service import Service
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.emoncms import EmoncmsInput
 from services.api.ingest.gate import Gate
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.keys import Keys
+from services.api.ingest.naming import PostedNames
 from services.api.ingest.options import EmoncmsOptions, PimonitorOptions, SmartPlugOptions
 from services.api.ingest.posts import PimonitorPost
 from services.api.ingest.routes import Ingest
@@ -34,12 +36,14 @@ def open_ingest(
     gate = Gate(
         Keys(keys, device_keys), Bodies(body_limit), writes_per_second, origins, service.count, service.set_aside
     )
+    rule = names.rule_of(service.data, service.name, names_before.PLAIN)
     intake = HttpIntake(
         service.producer(),
         live,
         service.node,
         service.data / "api" / "devices.json",
         clock_is_right=lambda: service.clock.synchronised,
+        names=PostedNames(rule),
     )
     service.watch(intake.counters)
     return Ingest(

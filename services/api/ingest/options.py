@@ -79,3 +79,9 @@ class EmoncmsOptions(Config, frozen=True):
 
     nodes: dict[str, EmoncmsNode] = msgspec.field(default_factory=dict)
     devices: dict[str, EncryptedDevice] = msgspec.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse two nodes that are the same device."""
+        devices = [node.device for node in self.nodes.values() if node.device]
+        if len(set(devices)) < len(devices):
+            raise ValueError("nodes: two of them are the same device")

@@ -4,7 +4,6 @@ Facts: pimonitor's post.py and views.py. The first sensor of a report is the dev
 the location, every further one is `location_2`, `location_3` by its position.
 """
 
-import re
 from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
@@ -12,15 +11,16 @@ import msgspec
 
 from heliograph import topics
 from heliograph.messages import Channel, Value, is_value
+from heliograph.names import Rule
 from heliograph.pending import shown
 from services.api.errors import Refused
+from services.api.ingest.naming import PostedNames
 from services.api.ingest.reports import Report
 
 FORMAT = "%m/%d/%Y %H:%M:%S"
 SUCCESS = "[{}] Successfully received and inserted into database."
 NO_JSON = "An unexpected error occured.  Try again."  # as the original writes it
 MOST_SENSORS = 100
-_OTHERS = re.compile(r"[^a-z0-9_-]+")
 _KNOWN = {"temperature": Channel("°C"), "humidity": Channel("%")}
 
 
@@ -51,9 +51,10 @@ def digest(content: dict[str, Any]) -> str:
     return found.lower()
 
 
-def parse(content: dict[str, Any], zone: tzinfo, now: float) -> Posted:
+def parse(content: dict[str, Any], zone: tzinfo, now: float, names: PostedNames) -> Posted:
     """Return what a report says; raise Refused for one that says nothing."""
-    place = _device(content.get("location"))
+    location = content.get("location")
+    device = _device(location, names.rule)
     seconds, written = moment(content.get("timestamp"), zone, now)
     sensors = content.get("sensors")
     if not isinstance(sensors, list) or not 0 < len(sensors) <= MOST_SENSORS:
@@ -61,8 +62,9 @@ def parse(content: dict[str, Any], zone: tzinfo, now: float) -> Posted:
     reports, refused = [], []
     for number, sensor in enumerate(sensors, 1):
         try:
-            device = place if number == 1 else f"{place}_{number}"
-            reports.append(_sensor(sensor, device, seconds))
+            behind = "" if number == 1 else f"_{number}"
+            name = names.claim_device(names.rule.device(f"{device}{behind}"), f"{location}{behind}")
+            reports.append(_sensor(sensor, name, seconds))
         except Refused as error:
             refused.append(f"sensor {number}: {error.detail}")
     return Posted(written, reports, refused)
@@ -91,11 +93,11 @@ def _shows(seconds: float, zone: tzinfo) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone(zone).strftime(FORMAT)
 
 
-def _device(location: object) -> str:
-    name = _OTHERS.sub("_", location.lower()).strip("_-") if isinstance(location, str) else ""
-    if not name or not topics.is_name(f"{name}_{MOST_SENSORS}"):
-        raise Refused(f"location: {shown(location)[:80]} is not the name of a place: at most 59 letters and digits")
-    return name
+def _device(location: object, rule: Rule) -> str:
+    try:
+        return rule.device(location if isinstance(location, str) else "")
+    except ValueError:
+        raise Refused(f"location: {shown(location)[:80]} is not the name of a place") from None
 
 
 def _sensor(sensor: object, device: str, seconds: float) -> Report:

@@ -62,7 +62,7 @@ class PimonitorPost:
             await self._gate.admit_digest(request, pimonitor.digest(content))
             del content["api_hash"]  # as good as the key, so it is shown nowhere
             shown = msgspec.json.encode(content)[:SHOWN_BYTES].decode("utf-8", "replace")
-            posted = pimonitor.parse(content, self._zone, self._now())
+            posted = pimonitor.parse(content, self._zone, self._now(), self._intake.names)
             for report in posted.reports:
                 self._intake.check(report)
             if posted.reports:

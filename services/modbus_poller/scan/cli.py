@@ -76,6 +76,9 @@ def _print_models(context: click.Context, _option: click.Parameter, chosen: bool
 @click.argument("hosts", nargs=-1, metavar="[HOST[:PORT] | tcp://HOST | rtu+tcp://HOST:PORT]...")
 @click.option("--port", "ports", multiple=True, help="A serial port to scan, in place of all adapters.")
 @click.option("--no-serial", is_flag=True, help="Scan only the hosts.")
+@click.option(
+    "--unit-id", "chosen", type=click.IntRange(1, scanner.MAX_UNIT_ID), multiple=True, help="Try only this unit ID."
+)
 @click.option("--all-units", is_flag=True, help="Try unit IDs 1 to 247, not only the likely ones; takes long.")
 @click.option("--baud", "rates", type=click.IntRange(300, 4_000_000), multiple=True, help="Try only this baud rate.")
 @click.option("--even", is_flag=True, help="Try even parity too.")
@@ -95,6 +98,7 @@ def main(
     hosts: tuple[str, ...],
     ports: tuple[str, ...],
     no_serial: bool,
+    chosen: tuple[int, ...],
     all_units: bool,
     rates: tuple[int, ...],
     even: bool,
@@ -112,7 +116,8 @@ def main(
     if not lines:
         click.echo("no serial adapter found; give a --port or the address of a host", err=True)
         sys.exit(1)
-    unit_ids = range(1, scanner.MAX_UNIT_ID + 1) if all_units else scanner.likely_unit_ids()
+    everything = range(1, scanner.MAX_UNIT_ID + 1)
+    unit_ids = everything if all_units else chosen or scanner.likely_unit_ids()
     parities = ["none", "even"] if even else ["none"]
     results = [_scan(line, unit_ids, rates or scanner.RATES, parities, timeout) for line in lines]
     for result in results:

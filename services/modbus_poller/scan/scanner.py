@@ -91,15 +91,16 @@ def _client(port: str, baud: int, parity: str, timeout: float) -> Iterator[LineC
 def _responding(
     client: LineClient, unit_ids: list[int], progress: Progress, settings: str, step: Callable[[], object]
 ) -> Iterator[int]:
-    """Yield the unit IDs that respond; only the first, if the device ignores the unit ID."""
-    ignores_unit_id = False
+    """Yield the unit IDs that respond; only the first, if its device ignores the unit ID."""
+    ignores_unit_id: bool | None = None  # not known before the first response
     for unit_id in unit_ids:
         progress(f"{settings}unit ID {unit_id}")
         step()
         if ignores_unit_id or not identify.responds(_reader(client, unit_id), PROBES):
             continue
         yield unit_id
-        ignores_unit_id = identify.responds(_reader(client, UNUSED_UNIT_ID), PROBES[:1])
+        if ignores_unit_id is None:
+            ignores_unit_id = identify.responds(_reader(client, UNUSED_UNIT_ID), PROBES[:1])
 
 
 def _identified(client: LineClient, unit_id: int, progress: Progress) -> FoundDevice:

@@ -16,7 +16,7 @@ import msgspec
 import sunspec2
 
 from heliograph import messages, units
-from services.modbus_poller import decoding
+from heliograph.messages import finite
 
 BASES = (40000, 0, 50000)  # possible addresses of the map (4.1)
 MARKER = [0x5375, 0x6E53]  # "SunS"
@@ -136,7 +136,7 @@ def value(point: SunSpecPoint, raw: list[int], exponent: int | None) -> messages
         number = struct.unpack(">f" if len(data) == 4 else ">d", data)[0]
         if math.isnan(number):
             return None
-        return float(Decimal(f"{decoding.finite(number):.7g}") * _SCALES.get(point.unit, 1))
+        return float(Decimal(f"{finite(number):.7g}") * _SCALES.get(point.unit, 1))
     signed = kind in ("int", "sunssf")
     integer = int.from_bytes(data, "big", signed=signed)
     bits = 8 * len(data)

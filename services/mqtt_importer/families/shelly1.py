@@ -2,7 +2,7 @@
 
 Topics: shelly-api-docs.shelly.cloud/gen1 (MQTT, and the MQTT section of every device):
 relay and roller energy is in watt-minutes, that of an emeter in Wh (`total`).
-`topic` of the source stands in the place of `shellies`.
+`topic` of the source replaces `shellies`.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,8 @@ ROOT = "shellies"
 STATE = Channel(kind="state")
 
 
-class Quantity(NamedTuple):
-    """What a topic has: the name of its channel, how the payload is parsed, the channel."""
+class TopicChannel(NamedTuple):
+    """The channel of a topic: its name, how the payload is parsed, its description."""
 
     name: str
     parse: Callable[[str], Value | None]
@@ -39,16 +39,16 @@ def _watt_hours(written: str) -> float | None:
     return None if minutes is None else round(minutes / 60, 3)
 
 
-def _number(name: str, unit: str) -> Quantity:
-    return Quantity(name, payloads.number, measured_in(unit))
+def _number(name: str, unit: str) -> TopicChannel:
+    return TopicChannel(name, payloads.number, measured_in(unit))
 
 
-def _state(name: str) -> Quantity:
-    return Quantity(name, payloads.on_or_off, STATE)
+def _state(name: str) -> TopicChannel:
+    return TopicChannel(name, payloads.on_or_off, STATE)
 
 
 POWER = _number("power", "W")
-ENERGY = Quantity("energy", _watt_hours, measured_in("Wh"))
+ENERGY = TopicChannel("energy", _watt_hours, measured_in("Wh"))
 METER = {
     "power": POWER,
     "voltage": _number("voltage", "V"),
@@ -119,8 +119,8 @@ class Shelly1:
             case ["relay" | "light" as kind, number] if number.isdigit():
                 return self._switch(device, kind, number, payloads.text(payload))
             case [kind, number, what] if number.isdigit() and kind in NUMBERED:
-                quantity = NUMBERED[kind].get(what)
-                return _measured(device, quantity, number, payload) if quantity else IGNORED
+                topic_channel = NUMBERED[kind].get(what)
+                return _measured(device, topic_channel, number, payload) if topic_channel else IGNORED
             case [kind, number] if number.isdigit() and kind in NUMBERED_SINGLE:
                 return _measured(device, NUMBERED_SINGLE[kind], number, payload)
             case ["sensor", name] if name in SENSORS:
@@ -136,9 +136,9 @@ class Shelly1:
         return ParsedMessage(device, (ChannelValue(name, on, STATE),), command_topics={name: command_topic})
 
 
-def _measured(device: str, quantity: Quantity, number: str, payload: bytes) -> ParsedMessage:
-    value = quantity.parse(payloads.text(payload))
-    return ParsedMessage(device, (ChannelValue(_numbered(quantity.name, number), value, quantity.channel),))
+def _measured(device: str, topic_channel: TopicChannel, number: str, payload: bytes) -> ParsedMessage:
+    value = topic_channel.parse(payloads.text(payload))
+    return ParsedMessage(device, (ChannelValue(_numbered(topic_channel.name, number), value, topic_channel.channel),))
 
 
 def _numbered(name: str, number: str) -> str:

@@ -1,7 +1,7 @@
 """Zigbee2MQTT: `zigbee2mqtt/<friendly name>`, `…/availability`, `bridge/state`, `bridge/devices`.
 
 Topics: zigbee2mqtt.io/guide/usage/mqtt_topics_and_messages; units and commands come from
-`exposes` (zigbee2mqtt.io/guide/usage/exposes). `topic` of the source stands in the place of
+`exposes` (zigbee2mqtt.io/guide/usage/exposes). `topic` of the source replaces
 `zigbee2mqtt`.
 """
 

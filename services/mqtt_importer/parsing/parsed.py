@@ -54,8 +54,8 @@ class ParsedMessage(NamedTuple):
     """What a message says of a device; `device` is its name as the maker's topics spell it.
 
     `time` is the device's own, a text or a number, as received. With `all_devices`, `availability` holds for all devices
-    of the source. `command_topics` have the texts of values. `requests` are topics and payloads that make a newly found device report its state. `rejected` says
-    which parts of the payload were not understood, and why.
+    of the source. `command_topics` are those of values, by their text. `requests` are topics and payloads that make a
+    newly found device report its state. `rejected` says which parts of the payload were not understood, and why.
     """
 
     device: str

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+from heliograph import names
 from heliograph.messages import Channel, Value
-from services.sensor_reader import names
+from services.sensor_reader import names as sensor_names
 from services.sensor_reader.sensor import ReadValues, Sensor
 from services.sensor_reader.sources import sysfs
 from services.sensor_reader.sources.quantities import RETRY_SECONDS, Quantity, bus
@@ -59,17 +60,23 @@ def discover(root: Path) -> Iterator[Sensor]:
     for folder in sysfs.entries(root / FOLDER, "iio:device*"):
         channels: dict[str, Channel] = {}
         reads: list[ReadValues] = []
+        left_out: list[str] = []
         for match in _files(folder):
-            name, channel, read = _channel(folder, match)
-            if name not in channels:
-                channels[name] = channel
-                reads.append(read)
+            try:
+                name, channel, read = _channel(folder, match)
+                if name in channels:
+                    raise ValueError(f"it would be called {name}, too")
+            except ValueError as error:
+                left_out.append(f"{match[0]}: {error}")
+                continue
+            channels[name] = channel
+            reads.append(read)
         if not channels:
             continue
         product = sysfs.word(folder / "name")
         device = folder.resolve()
         where = "" if device.parent.name == "devices" else device.parent.name
-        name = names.device(product, where)
+        name = sensor_names.device(product, where)
         yield Sensor(
             name,
             product or "IIO sensor",
@@ -78,6 +85,7 @@ def discover(root: Path) -> Iterator[Sensor]:
             channels,
             tuple(reads),
             DHT_RETRY_SECONDS if "dht" in product else RETRY_SECONDS,
+            tuple(left_out),
         )
 
 

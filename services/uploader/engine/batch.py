@@ -1,91 +1,78 @@
-"""Rows on their way to a target: what is left of a parcel, in pieces that are tried one after another. Pure."""
+"""Rows on their way to a target, cut into pieces that are tried one after another. Pure; nothing is changed in place."""
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from math import isfinite
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
-from services.uploader.engine.source import Parcel
+from services.uploader.engine.dead_letters import RejectedRow
 from services.uploader.target import Row
 
-BatchKind = Literal["range", "late", "dead_letters"]  # positions in order; intervals again; numbers of dead letters
+BatchKind = Literal["range", "late", "dead_letters"]  # positions in order; intervals again; ids of dead letters
 
 
-class PendingRejection(NamedTuple):
-    """A row that was refused while it is not clear yet whether everything is."""
+class Batch(NamedTuple):
+    """What is left of the rows after one position, up to and including another: all but these is settled."""
 
-    row: Row
-    why: str
+    kind: BatchKind
+    after: float
+    upto: float
+    pieces: tuple[Sequence[Row], ...]  # none is empty
+    pending: tuple[RejectedRow, ...] = ()  # refused, while it is not clear whether the target refuses everything
+    is_proven: bool = False  # whether the target has accepted other rows of this batch
+    is_finite: bool = False  # whether all values are known to be finite numbers
 
+    @classmethod
+    def of(cls, kind: BatchKind, after: float, upto: float, rows: Sequence[Row]) -> "Batch":
+        """Return a batch of rows, which it sorts by time."""
+        ordered = sorted(rows, key=itemgetter(0))
+        return cls(kind, after, upto, (ordered,) if ordered else (), is_finite=_are_finite(ordered))
 
-class Work:
-    """The rows of a parcel, oldest first; those before what is left are settled."""
+    def first(self, size: int) -> Sequence[Row]:
+        """Return what is to be sent next, at most so many rows."""
+        return self.pieces[0][:size] if self.pieces else []
 
-    def __init__(self, kind: BatchKind, parcel: Parcel) -> None:
-        self.kind: BatchKind = kind
-        self.after, self.upto = parcel.after, parcel.upto
-        self.pieces: deque[list[Row]] = deque()
-        self.held: list[PendingRejection] = []
-        self.proved = False  # whether it was seen that the target takes other rows
-        if found := sorted(parcel.rows, key=itemgetter(0)):
-            self.pieces.append(found)
-        self.is_finite = _are_finite(found)  # False: there may be what is no number
+    def without_first(self, count: int) -> "Batch":
+        """Return what is left without the first rows of the first piece."""
+        rest = self.pieces[0][count:]
+        return self._replace(pieces=(rest, *self.pieces[1:]) if rest else self.pieces[1:])
 
-    def batch(self, most: int) -> list[Row]:
-        """Return what is to be sent next."""
-        return self.pieces[0][:most] if self.pieces else []
+    def halved(self, count: int) -> "Batch":
+        """Return the batch with the two halves of its first rows as pieces of their own."""
+        rows = self.first(count)
+        middle = count // 2
+        return self.without_first(count)._before(rows[:middle], rows[middle:])
 
-    def take(self, count: int) -> list[Row]:
-        """Remove the first rows of the batch and return them."""
-        taken = self.pieces[0][:count]
-        del self.pieces[0][:count]
-        if not self.pieces[0]:
-            self.pieces.popleft()
-        return taken
+    def with_pending_first(self) -> "Batch":
+        """Return the batch with the rows that were refused in front, to be tried again."""
+        return self._replace(pending=())._before([rejected.row for rejected in self.pending])
 
-    def halve(self, count: int) -> None:
-        """Have the two halves of a batch of so many rows tried by themselves."""
-        batch = self.take(count)
-        self.pieces.extendleft([batch[count // 2 :], batch[: count // 2]])
+    def split(self, is_chosen: Callable[[Row], bool]) -> tuple[list[Row], "Batch"]:
+        """Return the chosen rows of all pieces, and what is left without them."""
+        chosen = [row for row in chain(*self.pieces) if is_chosen(row)]
+        others = ([row for row in piece if not is_chosen(row)] for piece in self.pieces) if chosen else self.pieces
+        return chosen, self._replace(pieces=tuple(filter(None, others)))
 
-    def put_back(self) -> None:
-        """Have what was held tried again, before everything else."""
-        if self.held:
-            self.pieces.appendleft([held.row for held in self.held])
-            self.held = []
+    def rejected(self, row: Row, reason: str) -> RejectedRow:
+        """Return one of the rows as a rejected one; it may be a dead letter already."""
+        return RejectedRow(row, reason, int(row.position) if self.kind == "dead_letters" else 0)
 
-    def bring_forward(self, is_chosen: Callable[[Row], bool]) -> int:
-        """Make the chosen rows the next batch, and return how many there are."""
-        chosen = [row for piece in self.pieces for row in piece if is_chosen(row)]
-        if chosen:
-            others = ([row for row in piece if not is_chosen(row)] for piece in self.pieces)
-            self.pieces = deque([chosen, *filter(None, others)])
-        return len(chosen)
-
-    def filter(self, settled: Sequence[bool]) -> None:
-        """Remove those rows of the first piece, in order, for which `settled` says so."""
-        kept = [row for row, is_settled in zip(self.pieces[0], settled, strict=True) if not is_settled]
-        self.pieces.popleft()
-        if kept:
-            self.pieces.appendleft(kept)
-
-    def left(self) -> int:
+    def size(self) -> int:
         """Return how many rows are not settled."""
-        return sum(map(len, self.pieces)) + len(self.held)
+        return sum(map(len, self.pieces)) + len(self.pending)
 
-    def lowest(self) -> float | None:
-        """Return the lowest position that is not settled, None if all are."""
-        open_ = [row.position for piece in self.pieces for row in piece] + [held.row.position for held in self.held]
-        return min(open_, default=None)
+    def positions(self) -> Iterator[float]:
+        """Yield the positions that are not settled."""
+        yield from (row.position for row in chain(*self.pieces))
+        yield from (rejected.row.position for rejected in self.pending)
 
-    def positions(self) -> set[float]:
-        """Return all positions that are not settled."""
-        return {row.position for piece in self.pieces for row in piece} | {held.row.position for held in self.held}
+    def _before(self, *pieces: Sequence[Row]) -> "Batch":
+        return self._replace(pieces=(*filter(None, pieces), *self.pieces))
 
 
 def _are_finite(rows: Sequence[Row]) -> bool:
-    """Whether all values are numbers, as most always are; no sum of what is none is finite."""
+    """Whether all values are numbers, as most always are; no sum with a NaN or an infinity is finite."""
     values: Any = map(itemgetter(2), rows)
     try:
         return isfinite(sum(map(sum, values)))

@@ -1,38 +1,43 @@
-"""How far one target has come, written down before it matters."""
+"""How far one target has come, written to disk before it matters."""
 
 import time
 
-from services.uploader.engine.delivery import Delivery
-from services.uploader.engine.state import DeliveryState, State
+from services.uploader.engine.batch import BatchKind
+from services.uploader.engine.dead_letters import RejectedRow
+from services.uploader.engine.delivery_state import DeliveryState
+from services.uploader.engine.result import Result
+from services.uploader.engine.state import StateFile
 
-SECONDS = 2.0  # between two writes, if a row that comes twice does no harm
+SECONDS = 2.0  # between two writes, if a row that is sent twice does no harm
 
 
 class Checkpoint:
-    """Keeps what is known of a target, and which rows were refused, in the state; raises StateAway."""
+    """Saves the state of a target together with rejected rows and resolved dead letters; raises StateAway."""
 
-    def __init__(self, state: State, name: str, known: DeliveryState, delivery: Delivery) -> None:
-        self._state = state
+    def __init__(self, file: StateFile, name: str, state: DeliveryState) -> None:
+        self._file = file
         self._name = name
-        self._known = known
-        self._delivery = delivery
+        self._state = state
+        self._rejected: list[RejectedRow] = []
+        self._resolved: list[int] = []  # ids of dead letters that the target has accepted
         self._has_changed = False
         self._saved = float("-inf")
 
-    def change(self) -> None:
-        """Note that something is to be kept."""
+    def add(self, kind: BatchKind, result: Result) -> None:
+        """Keep what became of rows for the next save; the state has changed."""
+        self._rejected += result.rejected
+        if kind == "dead_letters":
+            self._resolved += [int(row.position) for row in result.accepted]
         self._has_changed = True
 
-    def save_if_due(self) -> None:
-        """Write down what must be kept before anything else is sent."""
-        is_late = time.monotonic() - self._saved > SECONDS
-        if is_late or self._delivery.has_to_tell() or not self._delivery.may_repeat():
+    def save_if_due(self, *, at_once: bool) -> None:
+        """Save what must be on disk before the next request; `at_once` if a row that is sent twice does harm."""
+        if at_once or self._rejected or self._resolved or time.monotonic() - self._saved > SECONDS:
             self.save()
 
     def save(self) -> None:
-        """Write down what has changed."""
+        """Save what has changed."""
         if self._has_changed:
-            delivery = self._delivery
-            self._state.save(self._name, self._known, delivery.rejected, delivery.solved)
-            delivery.rejected, delivery.solved = [], []
+            self._file.save(self._name, self._state, self._rejected, self._resolved)
+            self._rejected, self._resolved = [], []
             self._has_changed, self._saved = False, time.monotonic()

@@ -13,7 +13,7 @@ from heliograph.messages import Value
 from heliograph.store.cells import GAP
 from heliograph.store.interface import Reader
 from heliograph.store.vectors import ops
-from services.uploader.engine.source import ChannelMap, Parcel
+from services.uploader.engine.source import ChannelMap, RowPage
 from services.uploader.options import TargetOptions
 from services.uploader.target import MappedChannel, Row
 
@@ -28,39 +28,39 @@ class IntervalSource:
     """Makes a row of all selected channels of each interval that has one."""
 
     def __init__(
-        self, reader: Reader, channels: ChannelMap, options: TargetOptions, interval: float, seen: int
+        self, reader: Reader, channels: ChannelMap, options: TargetOptions, interval: float, seen_cursor: int
     ) -> None:
-        """`seen` is the cursor up to which arrivals were looked at for being late."""
+        """`seen_cursor` is that up to which arrivals were checked for being late."""
         self._reader = reader
         self._channels = channels
         self._options = options
         self._zone = options.zone()
         self._interval = interval
         self.live = LIVE_INTERVALS * interval
-        self.seen = seen
+        self.seen_cursor = seen_cursor
 
     def head(self, now: float) -> float:
         """Return the end of the newest interval that is over and had time to be stored."""
         return self._floor(now - self._options.grace)
 
-    def parcel(self, after: float, upto: float, limit: int) -> Parcel:
+    def read(self, after: float, upto: float, limit: int) -> RowPage:
         """Return the rows of at most `limit` intervals."""
         upto = min(upto, after + self._interval * min(limit, MOST_INTERVALS))
         count = round((upto - after) / self._interval)
         if count < 1:
-            return Parcel(after, after, [])
-        edges = [after + place * self._interval for place in range(count + 1)]
-        columns = [(outlet, self._column(sid, outlet, edges)) for sid, outlet in self._channels.outlets().items()]
+            return RowPage(after, after, [])
+        edges = [after + index * self._interval for index in range(count + 1)]
+        columns = [(mapped, self._column(sid, mapped, edges)) for sid, mapped in self._channels.selected().items()]
         rows: list[Row] = []
         known: dict[tuple[MappedChannel, ...], tuple[MappedChannel, ...]] = {}
-        for place in range(count):
-            found = [(outlet, value) for outlet, column in columns if (value := column[place]) is not None]
-            if found:
-                outlets = tuple(outlet for outlet, _ in found)
-                stamp = edges[place] if self._options.timestamp == "start" else edges[place + 1]
-                values = tuple(value for _, value in found)
-                rows.append(Row(stamp, known.setdefault(outlets, outlets), values, edges[place + 1]))
-        return Parcel(after, edges[-1], rows)
+        for index in range(count):
+            present = [(mapped, value) for mapped, column in columns if (value := column[index]) is not None]
+            if present:
+                channels = tuple(mapped for mapped, _ in present)
+                time = edges[index] if self._options.timestamp == "start" else edges[index + 1]
+                values = tuple(value for _, value in present)
+                rows.append(Row(time, known.setdefault(channels, channels), values, edges[index + 1]))
+        return RowPage(after, edges[-1], rows)
 
     def beginning(self, start: float) -> float:
         """Return where the first interval begins that holds what was measured since a time."""
@@ -69,28 +69,28 @@ class IntervalSource:
 
     def newest(self) -> Row | None:
         """Return the newest interval that has a row."""
-        points = self._reader.latest(list(self._channels.outlets()))
+        points = self._reader.latest(list(self._channels.selected()))
         if not points:
             return None
         end = self._floor(max(point.time for point in points.values())) + self._interval
-        rows = self.parcel(end - self._interval, end, 1).rows
+        rows = self.read(end - self._interval, end, 1).rows
         return rows[-1] if rows else None
 
     def late(self, done: float) -> list[float]:
         """Return the ends, up to `done`, of the intervals of what has arrived since this was last asked."""
         ends: set[float] = set()
-        while arrivals := self._reader.since(self.seen, ARRIVALS):
+        while arrivals := self._reader.since(self.seen_cursor, ARRIVALS):
             for _, node, device, time, channels, _row in arrivals:
                 end = self._floor(time) + self._interval
-                if end <= done and any(self._channels.outlet(node, device, channel) for channel in channels):
+                if end <= done and any(self._channels.mapped(node, device, channel) for channel in channels):
                     ends.add(end)
-            self.seen = arrivals[-1].cursor
+            self.seen_cursor = arrivals[-1].cursor
         return sorted(ends)
 
-    def _column(self, sid: int, outlet: MappedChannel, edges: list[float]) -> Sequence[Value | None]:
-        if outlet.kind == "gauge":
+    def _column(self, sid: int, mapped: MappedChannel, edges: list[float]) -> Sequence[Value | None]:
+        if mapped.kind == "gauge":
             return self._means(sid, edges)
-        if outlet.kind != "counter" or self._options.counters == "last":
+        if mapped.kind != "counter" or self._options.counters == "last":
             return self._reader.aggregate(sid, edges, ["last"])["last"]
         if self._options.counters == "delta":
             return self._reader.aggregate(sid, edges, ["delta"])["delta"]

@@ -1,12 +1,12 @@
-"""What comes next, read and made ready while a target is busy with what came before."""
+"""The next batch, read and prepared while a target is busy with the one before."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from heliograph.errors import StoreAway, StoreDamaged
-from services.uploader.engine.batch import Work
-from services.uploader.engine.source import Source
+from services.uploader.engine.batch import Batch
+from services.uploader.engine.source import RowSource
 from services.uploader.target import Row
 
 Prepare = Callable[[Sequence[Row]], None]
@@ -21,36 +21,39 @@ class PrefetchRequest(NamedTuple):
 
 
 class Prefetch:
-    """Reads one parcel ahead, in the time that a target takes to answer."""
+    """Reads one batch ahead, in the time that a target takes to respond."""
 
-    def __init__(self, source: Source, prepare: Prepare | None) -> None:
+    def __init__(self, source: RowSource, prepare: Prepare | None) -> None:
         """`prepare` is what the target does with rows that may come next."""
         self._source = source
         self._prepare = prepare
-        self._wish: PrefetchRequest | None = None
-        self._found: tuple[PrefetchRequest, Work] | None = None
+        self._request: PrefetchRequest | None = None
+        self._fetched: tuple[PrefetchRequest, Batch] | None = None
 
-    def wish(self, after: float, upto: float, rows: int) -> None:
-        """Have what comes after a position read as soon as there is time."""
-        if self._found is None:
-            self._wish = PrefetchRequest(after, upto, rows)
+    def request(self, after: float, upto: float, rows: int) -> None:
+        """Have the rows after a position read as soon as there is time."""
+        if self._fetched is None:
+            self._request = PrefetchRequest(after, upto, rows)
 
-    def read(self) -> None:
-        """Read what was wished for, unless that is done; a store that cannot be read now is for whoever takes it."""
-        wish, self._wish = self._wish, None
-        if wish is None:
+    def fetch(self) -> None:
+        """Read what was requested; a store that cannot be read now raises when the rows are taken."""
+        request, self._request = self._request, None
+        if request is None:
             return
         with suppress(StoreAway, StoreDamaged):
-            work = Work("range", self._source.parcel(*wish))
-            if self._prepare is not None and work.pieces:
-                self._prepare(list(work.pieces[0]))
-            self._found = wish, work
+            batch = self._read(request)
+            if self._prepare is not None and batch.pieces:
+                self._prepare(list(batch.pieces[0]))
+            self._fetched = request, batch
 
-    def take(self, after: float, upto: float, rows: int) -> Work:
-        """Return what comes after a position, read by now or read ahead; raises StoreAway."""
-        found, self._found, self._wish = self._found, None, None
-        if found is not None:
-            wish, work = found
-            if (wish.after, wish.rows) == (after, rows) and wish.upto <= upto:
-                return work
-        return Work("range", self._source.parcel(after, upto, rows))
+    def take(self, after: float, upto: float, rows: int) -> Batch:
+        """Return the rows after a position, prefetched or read now; raises StoreAway."""
+        fetched, self._fetched, self._request = self._fetched, None, None
+        if fetched is not None:
+            request, batch = fetched
+            if (request.after, request.rows) == (after, rows) and request.upto <= upto:
+                return batch
+        return self._read(PrefetchRequest(after, upto, rows))
+
+    def _read(self, request: PrefetchRequest) -> Batch:
+        return Batch.of("range", *self._source.read(*request))

@@ -1,4 +1,4 @@
-"""When the next request may begin: a distance between requests, so many in an hour, and pauses. Pure; told what time it is."""
+"""When the next request may begin: a distance between requests, so many in an hour, and pauses. Pure; is given the time."""
 
 from collections import deque
 
@@ -24,19 +24,19 @@ class RateLimit:
         self._until = max(self._until, now + seconds)
 
     def resume(self) -> None:
-        """Forget pauses: somebody wants to see at once whether it works."""
+        """Forget all pauses."""
         self._until = float("-inf")
 
-    def wait(self, now: float, distance: float, per_hour: int, kept: int = 0) -> float:
+    def wait(self, now: float, distance: float, per_hour: int, reserved: int = 0) -> float:
         """Return for how many seconds no request may begin; 0 for a distance or a number of requests is no limit.
 
-        `kept` requests of the hour are not for this one.
+        `reserved` requests of the hour are left to more urgent data.
         """
         free = self._until
         if distance and self._begun:
             free = max(free, self._begun[-1] + distance)
         if per_hour:
-            allowed = max(1, per_hour - min(RESERVED_REQUESTS, per_hour // 4) - kept)
+            allowed = max(1, per_hour - min(RESERVED_REQUESTS, per_hour // 4) - reserved)
             while self._begun and self._begun[0] <= now - HOUR:
                 self._begun.popleft()
             if len(self._begun) >= allowed:

@@ -8,25 +8,25 @@ from typing import NamedTuple
 
 from heliograph.messages import Value
 from heliograph.store.interface import Reader
-from services.uploader.engine.source import ChannelMap, NewestCursor, Parcel
+from services.uploader.engine.source import ChannelMap, NewestCursor, RowPage
 from services.uploader.target import MappedChannel, Row
 
-LIVE_READINGS = 1_000  # so many arrivals behind the newest one, a backlog begins
+LIVE_READINGS = 1_000  # so many arrivals behind the newest one, the backlog ends
 MOST_LAYOUTS = 10_000
 
 Values = tuple[Value, ...]
 _row = partial(tuple.__new__, Row)  # two thirds of the time of Row(…), and there are millions
 
 
-class Layout(NamedTuple):
-    """Which of a reading's values go to the target, and how to get them; no outlets: none do."""
+class RowLayout(NamedTuple):
+    """Which of a reading's values the target gets, and how to get them; no channels: none."""
 
-    outlets: tuple[MappedChannel, ...]
+    channels: tuple[MappedChannel, ...]
     choose: Callable[[Values], Values]
 
 
 class RawSource:
-    """Follows the store by arrival; what was measured before `start` (s UTC) is passed over."""
+    """Follows the store by arrival; readings from before `start` (s UTC) are left out."""
 
     live = float(LIVE_READINGS)
 
@@ -35,56 +35,56 @@ class RawSource:
         self._channels = channels
         self._head = NewestCursor(reader)
         self._start = start
-        self._layouts: dict[tuple[str, str, tuple[str, ...]], Layout] = {}
+        self._layouts: dict[tuple[str, str, tuple[str, ...]], RowLayout] = {}
 
     def head(self, _now: float) -> float:
         """Return the newest cursor."""
         return self._head.cursor()
 
-    def parcel(self, after: float, upto: float, limit: int) -> Parcel:
+    def read(self, after: float, upto: float, limit: int) -> RowPage:
         """Return the rows of at most `limit` arrivals."""
         arrivals = self._reader.since(int(after), limit)
         rows: list[Row] = []
-        for (node, device, channels), alike in groupby(arrivals, itemgetter(1, 2, 4)):
-            outlets, choose = self._layouts.get((node, device, channels)) or self._layout(node, device, channels)
-            if outlets:
+        for (node, device, names), alike in groupby(arrivals, itemgetter(1, 2, 4)):
+            channels, choose = self._layouts.get((node, device, names)) or self._layout(node, device, names)
+            if channels:
                 rows += [
-                    _row((time, outlets, choose(row), cursor))
-                    for cursor, _, _, time, _, row in alike
+                    _row((time, channels, choose(values), cursor))
+                    for cursor, _, _, time, _, values in alike
                     if time >= self._start
                 ]
         if arrivals and arrivals[-1].cursor > upto:
-            return Parcel(after, upto, [row for row in rows if row.position <= upto])
-        return Parcel(after, arrivals[-1].cursor if arrivals else after, rows)
+            return RowPage(after, upto, [row for row in rows if row.position <= upto])
+        return RowPage(after, arrivals[-1].cursor if arrivals else after, rows)
 
     def newest(self) -> Row | None:
-        """Return the newest value of the device that was heard last."""
-        outlets = self._channels.outlets()
-        points = self._reader.latest(list(outlets))
+        """Return the newest values of the device that has reported last."""
+        channels = self._channels.selected()
+        points = self._reader.latest(list(channels))
         if not points:
             return None
         time, last = max((point.time, sid) for sid, point in points.items())
         chosen = [
-            (outlet, points[sid].value)
-            for sid, outlet in outlets.items()
-            if sid in points and points[sid].time == time and outlet[:2] == outlets[last][:2]
+            (mapped, points[sid].value)
+            for sid, mapped in channels.items()
+            if sid in points and points[sid].time == time and mapped[:2] == channels[last][:2]
         ]
-        return Row(time, tuple(outlet for outlet, _ in chosen), tuple(value for _, value in chosen))
+        return Row(time, tuple(mapped for mapped, _ in chosen), tuple(value for _, value in chosen))
 
-    def _layout(self, node: str, device: str, channels: tuple[str, ...]) -> Layout:
-        found = [self._channels.outlet(node, device, channel) for channel in channels]
-        chosen = [place for place, outlet in enumerate(found) if outlet is not None]
-        layout = Layout(tuple(outlet for outlet in found if outlet is not None), _chooser(chosen, len(channels)))
+    def _layout(self, node: str, device: str, names: tuple[str, ...]) -> RowLayout:
+        every = [self._channels.mapped(node, device, name) for name in names]
+        chosen = [index for index, mapped in enumerate(every) if mapped is not None]
+        layout = RowLayout(tuple(mapped for mapped in every if mapped is not None), _chooser(chosen, len(names)))
         if len(self._layouts) >= MOST_LAYOUTS:
             self._layouts.clear()
-        self._layouts[(node, device, channels)] = layout
+        self._layouts[(node, device, names)] = layout
         return layout
 
 
-def _chooser(places: list[int], of: int) -> Callable[[Values], Values]:
-    if len(places) == of:
+def _chooser(indexes: list[int], of: int) -> Callable[[Values], Values]:
+    if len(indexes) == of:
         return tuple  # of a tuple, it is the same one
-    if len(places) > 1:
-        get: Callable[[Values], Values] = itemgetter(*places)
+    if len(indexes) > 1:
+        get: Callable[[Values], Values] = itemgetter(*indexes)
         return get
-    return lambda values: tuple(values[place] for place in places)
+    return lambda values: tuple(values[index] for index in indexes)

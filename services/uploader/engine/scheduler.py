@@ -1,16 +1,17 @@
-"""What a target is sent next: where it begins, dead letters, late intervals, what is live, the backlog."""
+"""What a target is sent next: where it begins, dead letters, late intervals, live data, the backlog."""
 
 from heliograph.errors import StoreAway
 from heliograph.store.interface import Reader
-from services.uploader.engine.batch import Work
+from services.uploader.engine.batch import Batch
+from services.uploader.engine.delivery_state import DeliveryState
 from services.uploader.engine.interval_source import IntervalSource
-from services.uploader.engine.prefetch import Prefetch, Prepare
+from services.uploader.engine.prefetch import Prefetch
 from services.uploader.engine.progress import Progress
 from services.uploader.engine.raw_source import RawSource
-from services.uploader.engine.source import ChannelMap, NewestCursor, Parcel, Source
-from services.uploader.engine.state import DeliveryState, State
+from services.uploader.engine.source import ChannelMap, NewestCursor, RowSource
+from services.uploader.engine.state import StateFile
 from services.uploader.options import TargetOptions, beginning
-from services.uploader.target import Limits, Row, Target
+from services.uploader.target import Limits, Preparing, Row, Target, newest_of
 
 OVERLAP_SECONDS = 3_600.0  # sent again to a target that says itself where it stands, if that does no harm
 TIME_STEP = 0.001  # of the store's times
@@ -24,85 +25,81 @@ def interval_of(options: TargetOptions, limits: Limits) -> float:
 
 
 class Scheduler:
-    """Chooses for one target, and keeps in `known` what is settled; raises StoreAway."""
+    """Chooses the batches of one target, and notes in its state what is settled; raises StoreAway."""
 
     def __init__(
         self,
         options: TargetOptions,
-        state: State,
-        known: DeliveryState,
+        target: Target,
+        file: StateFile,
+        state: DeliveryState,
         reader: Reader,
         channels: ChannelMap,
-        interval: float,
-        prepare: Prepare | None = None,
     ) -> None:
-        """`interval` is that of averages, 0 for readings; `prepare` what the target does with rows that may come next."""
-        self.interval = interval
-        self.letters = True  # whether there may be dead letters to send again
+        """Take the interval of averages from options and limits as they are now."""
+        self.interval = interval_of(options, target.limits)
+        self.retry_dead_letters = True  # whether there may be some that are to be sent again
         self._options = options
+        self._target = target
+        self._file = file
         self._state = state
-        self._known = known
         self._reader = reader
         self._channels = channels
-        self._began = False
-        self._until = 0.0  # where the range ends that the last piece of work is of
-        self._averages: IntervalSource | None = None
-        self._prepare = prepare
-        self._source: Source = self._open()
-        self._ahead = Prefetch(self._source, prepare)
+        self._has_begun = False
+        self._range_end = 0.0  # of the range that the last batch is part of
+        self._intervals: IntervalSource | None = None
+        self._open()
 
-    def look_ahead(self, work: Work, rows: int) -> None:
-        """Wish to know what comes after this, if there is more of the same."""
-        if not self.interval and work.kind == "range" and work.left() >= rows and self._until > work.upto:
-            self._ahead.wish(work.upto, self._until, rows)
+    def request_prefetch(self, batch: Batch, rows: int) -> None:
+        """Have the next batch read while the target is busy with this one, if there is more of the same."""
+        if not self.interval and batch.kind == "range" and batch.size() >= rows and self._range_end > batch.upto:
+            self._prefetch.request(batch.upto, self._range_end, rows)
 
-    def read_ahead(self) -> None:
-        """Use the time in which the target is busy."""
-        self._ahead.read()
+    def prefetch(self) -> None:
+        """Read the next batch, if that was requested."""
+        self._prefetch.fetch()
 
-    def begin(self, target: Target, now: float) -> None:
+    def begin(self, now: float) -> None:
         """Decide where to begin, unless that is known; raises TryLater.
 
-        A target that has data is brought what is newer, one that has none what the option `from` says.
+        A target that has data gets what is newer, one that has none what the option `from` says.
         """
-        known = self._known
-        if self._began:
+        state = self._state
+        if self._has_begun:
             return
-        if known.started and known.interval == self.interval and known.progress.tip() <= self._utmost(now):
-            self._began = True
+        if state.started and state.interval == self.interval and state.progress.tip() <= self._newest_possible(now):
+            self._has_begun = True
             return
-        newest = (known.newest or None) if known.started else target.newest()
-        wanted = beginning(self._options.start, self._options.zone())
-        again = 0.0 if known.started or target.limits.ordered or not target.limits.overwrites else OVERLAP_SECONDS
+        limits = self._target.limits
+        newest = (state.newest or None) if state.started else newest_of(self._target)
+        requested = beginning(self._options.start, self._options.zone())
+        overlap = 0.0 if state.started or limits.ordered or not limits.overwrites else OVERLAP_SECONDS
         start = 0.0
         if newest is not None:
-            start = max(wanted or 0.0, min(newest, now) - again + (0.0 if again else TIME_STEP))
-        elif wanted is not None:
-            start = wanted
-        if self._averages is not None:
-            if newest is not None and not (again or known.started) and self._options.timestamp == "start":
-                start += self.interval  # what is stamped with its start is whole
-            floor = self._first_interval(self._averages, start, is_known=newest is not None or wanted is not None)
+            start = max(requested or 0.0, min(newest, now) - overlap + (0.0 if overlap else TIME_STEP))
+        elif requested is not None:
+            start = requested
+        is_given = newest is not None or requested is not None
+        if self._intervals is not None:
+            if newest is not None and not (overlap or state.started) and self._options.timestamp == "start":
+                start += self.interval  # an interval whose start is there is there as a whole
+            floor = self._first_interval(self._intervals, start) if is_given else self._interval_first_seen()
         else:
-            floor = known.seen_cursor if newest is None and wanted is None else 0.0
-            known.start_time = start
-        known.progress, known.late_intervals = Progress(floor), []
-        known.started, known.interval = True, self.interval
-        self._began = True
-        self._source = self._open()
-        self._ahead = Prefetch(self._source, self._prepare)
+            floor = 0.0 if is_given else state.seen_cursor
+            state.start_time = start
+        state.progress, state.late_intervals = Progress(floor), []
+        state.started, state.interval = True, self.interval
+        self._has_begun = True
+        self._open()
 
-    def next(self, limits: Limits, rows: int, now: float, *, backlog: bool) -> Work | None:
-        """Return what to send at a moment, None if there is nothing; without `backlog` only what should not wait."""
-        if self.letters:
-            letters = self._state.dead_letters(self._options.name, retry=True, limit=rows)
-            if letters:
-                return Work(
-                    "dead_letters", Parcel(0, 0, [letter.row._replace(position=letter.id) for letter in letters])
-                )
-            self.letters = False
-        progress = self._known.progress
-        if self._averages is not None and limits.overwrites and (late := self._late(self._averages, rows)):
+    def next(self, rows: int, now: float, *, backlog: bool) -> Batch | None:
+        """Return the batch to send at a moment, None if there is none; without `backlog` only what should not wait."""
+        if self.retry_dead_letters:
+            if letters := self._file.dead_letters(self._options.name, retry=True, limit=rows):
+                return Batch.of("dead_letters", 0, 0, [one.row._replace(position=one.id) for one in letters])
+            self.retry_dead_letters = False
+        limits, progress = self._target.limits, self._state.progress
+        if self._intervals is not None and limits.overwrites and (late := self._late(self._intervals, rows)):
             return late
         head = self._source.head(now)
         if self._options.order == "live" and not limits.ordered:
@@ -115,28 +112,27 @@ class Scheduler:
         upto = head if end is None else min(end, head)
         return self._range(floor, upto, rows) if floor < upto else None
 
-    def settle(self, work: Work) -> None:
-        """Note what of a piece of work is done."""
-        known = self._known
-        if work.kind == "late":
-            open_ = work.positions()
-            known.late_intervals = [
-                end for end in known.late_intervals if not work.after < end <= work.upto or end in open_
-            ]
-        elif work.kind == "range":
-            lowest = work.lowest()
-            step = self.interval or 1
-            known.progress.finish(work.after, work.upto if lowest is None else lowest - step)
+    def settle(self, rest: Batch) -> None:
+        """Note what is settled of a batch of which this is left."""
+        state = self._state
+        if rest.kind == "late":
+            open_ = set(rest.positions())
+            late = state.late_intervals
+            state.late_intervals = [end for end in late if not rest.after < end <= rest.upto or end in open_]
+        elif rest.kind == "range":
+            lowest = min(rest.positions(), default=None)
+            state.progress.finish(rest.after, rest.upto if lowest is None else lowest - (self.interval or 1))
 
     def backlog(self, now: float) -> tuple[int, float | None]:
         """Return how many readings or intervals are not sent yet, and the time (s UTC) of the oldest."""
         head = self._source.head(now)
-        left = round(self._known.progress.left(head) / (self.interval or 1)) + len(self._known.late_intervals)
+        late = self._state.late_intervals
+        left = round(self._state.progress.left(head) / (self.interval or 1)) + len(late)
         if not left:
             return 0, None
-        floor = self._known.progress.floor
+        floor = self._state.progress.floor
         if self.interval:
-            return left, min([floor, *(end - self.interval for end in self._known.late_intervals)])
+            return left, min([floor, *(end - self.interval for end in late)])
         arrivals = self._reader.since(int(floor), 1)
         return left, arrivals[0].time if arrivals else None
 
@@ -144,45 +140,48 @@ class Scheduler:
         """Return the newest row there is."""
         return self._source.newest()
 
-    def _open(self) -> Source:
-        known = self._known
+    def _open(self) -> None:
+        """Read from the source that the state asks for."""
+        state = self._state
         if self.interval:
-            self._averages = IntervalSource(
-                self._reader, self._channels, self._options, self.interval, known.seen_cursor
+            self._intervals = IntervalSource(
+                self._reader, self._channels, self._options, self.interval, state.seen_cursor
             )
-            return self._averages
-        return RawSource(self._reader, self._channels, known.start_time)
+        self._source: RowSource = self._intervals or RawSource(self._reader, self._channels, state.start_time)
+        self._prefetch = Prefetch(self._source, self._target.prepare if isinstance(self._target, Preparing) else None)
 
-    def _utmost(self, now: float) -> float:
+    def _newest_possible(self, now: float) -> float:
         """Return the newest position there can be: a store that was restored may have gone back."""
         return now + self.interval if self.interval else NewestCursor(self._reader).cursor()
 
-    def _first_interval(self, averages: IntervalSource, start: float, *, is_known: bool) -> float:
-        """Return where the first interval to send begins; unless the start is known, with the first sight of the target."""
-        if not is_known:
-            return self._known.first_seen // self.interval * self.interval
+    def _first_interval(self, intervals: IntervalSource, start: float) -> float:
         if self._reader.extent() is None:
             raise StoreAway("the store is empty: there is no interval to begin with")
-        return averages.beginning(start)
+        return intervals.beginning(start)
 
-    def _late(self, averages: IntervalSource, rows: int) -> Work | None:
-        known = self._known
-        progress = known.progress
-        late = {end for end in averages.late(progress.tip()) if progress.is_done(end)}
-        known.seen_cursor = averages.seen
+    def _interval_first_seen(self) -> float:
+        """Return the start of the interval in which the target was first seen."""
+        return self._state.first_seen // self.interval * self.interval
+
+    def _late(self, intervals: IntervalSource, rows: int) -> Batch | None:
+        """Return the next intervals that changed after they were sent."""
+        state = self._state
+        progress = state.progress
+        late = {end for end in intervals.late(progress.tip()) if progress.is_done(end)}
+        state.seen_cursor = intervals.seen_cursor
         if late:
-            known.late_intervals = sorted(late.union(known.late_intervals))
-        if not known.late_intervals:
+            state.late_intervals = sorted(late.union(state.late_intervals))
+        if not state.late_intervals:
             return None
-        first = last = known.late_intervals[0]
-        for end in known.late_intervals[1:rows]:
+        first = last = state.late_intervals[0]
+        for end in state.late_intervals[1:rows]:
             if end != last + self.interval:
                 break
             last = end
-        parcel = averages.parcel(first - self.interval, last, rows)
-        wanted = set(known.late_intervals)
-        return Work("late", parcel._replace(rows=[row for row in parcel.rows if row.position in wanted]))
+        page = intervals.read(first - self.interval, last, rows)
+        requested = set(state.late_intervals)
+        return Batch.of("late", page.after, page.upto, [row for row in page.rows if row.position in requested])
 
-    def _range(self, begin: float, end: float, rows: int) -> Work:
-        self._until = end
-        return self._ahead.take(begin, end, rows)
+    def _range(self, begin: float, end: float, rows: int) -> Batch:
+        self._range_end = end
+        return self._prefetch.take(begin, end, rows)

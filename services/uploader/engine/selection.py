@@ -1,4 +1,4 @@
-"""Which channels go to a target, and what they are called there."""
+"""Which channels a target gets, and their names there."""
 
 from collections.abc import Iterable
 
@@ -16,16 +16,16 @@ class Selection:
         self._options = options
         self._decided: dict[Series, MappedChannel | None] = {}
 
-    def outlet(self, series: Series) -> MappedChannel | None:
-        """Return a channel on its way to this target, None if it is not meant to go there."""
+    def mapped(self, series: Series) -> MappedChannel | None:
+        """Return a channel as this target gets it, None if it does not get it."""
         if series not in self._decided:
             self._decided[series] = self._decide(series)
         return self._decided[series]
 
     def chosen(self, every: Iterable[Series]) -> dict[int, MappedChannel]:
-        """Return those of many series that go to this target, by id, in order of their names."""
-        found = {series.id: outlet for series in every if (outlet := self.outlet(series))}
-        return dict(sorted(found.items(), key=lambda item: item[1][:3]))
+        """Return the channels that this target gets, by id of the series, in order of their names."""
+        chosen = {series.id: mapped for series in every if (mapped := self.mapped(series))}
+        return dict(sorted(chosen.items(), key=lambda item: item[1][:3]))
 
     def _decide(self, series: Series) -> MappedChannel | None:
         options = self._options

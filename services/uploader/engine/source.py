@@ -1,4 +1,4 @@
-"""Where a target's rows come from: readings as they arrived, or averages of intervals."""
+"""The rows of a target: readings as they arrived, or averages of intervals."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -8,34 +8,34 @@ from services.uploader.engine.selection import Selection
 from services.uploader.target import MappedChannel, Row
 
 
-class Parcel(NamedTuple):
-    """Everything after one position, up to and with another; there need not be any rows in it."""
+class RowPage(NamedTuple):
+    """All rows after one position, up to and including another; there may be none."""
 
     after: float
     upto: float
     rows: Sequence[Row]
 
 
-class Source(Protocol):
+class RowSource(Protocol):
     """Makes rows of what the store holds; raises StoreAway. Positions: see progress.py."""
 
-    live: float  # how far behind the head what is live begins
+    live: float  # how far behind the head the backlog ends and live data begin
 
     def head(self, now: float) -> float:
-        """Return the newest position that there is at a moment (s UTC)."""
+        """Return the newest position at a moment (s UTC)."""
         ...
 
-    def parcel(self, after: float, upto: float, limit: int) -> Parcel:
-        """Return about `limit` rows, or fewer, that come after a position and not after another."""
+    def read(self, after: float, upto: float, limit: int) -> RowPage:
+        """Return about `limit` rows, or fewer, after a position and not after another."""
         ...
 
     def newest(self) -> Row | None:
-        """Return the newest row there is, for a trial."""
+        """Return the newest row there is, for a test."""
         ...
 
 
 class NewestCursor:
-    """Knows the newest cursor of a store."""
+    """Finds the newest cursor of a store."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -61,21 +61,21 @@ class NewestCursor:
 
 
 class ChannelMap:
-    """All series of a store; read again only when there is one that it does not know."""
+    """All series of a store as one target gets them; read again only when an unknown one appears."""
 
     def __init__(self, reader: Reader, selection: Selection) -> None:
         self._reader = reader
         self._selection = selection
         self._by_name: dict[tuple[str, str, str], MappedChannel | None] = {}
 
-    def outlets(self) -> dict[int, MappedChannel]:
-        """Return what goes to the target at this moment, by id of the series; raise StoreAway."""
+    def selected(self) -> dict[int, MappedChannel]:
+        """Return the channels that the target gets at this moment, by id of the series; raise StoreAway."""
         every = self._reader.series()
         self._learn(every)
         return self._selection.chosen(every)
 
-    def outlet(self, node: str, device: str, channel: str) -> MappedChannel | None:
-        """Return one channel on its way to the target, None if it does not go there; raise StoreAway."""
+    def mapped(self, node: str, device: str, channel: str) -> MappedChannel | None:
+        """Return one channel as the target gets it, None if it does not; raise StoreAway."""
         key = (node, device, channel)
         if key not in self._by_name:
             self._learn(self._reader.series())
@@ -83,4 +83,4 @@ class ChannelMap:
 
     def _learn(self, every: Sequence[Series]) -> None:
         for series in every:
-            self._by_name[(series.node, series.device, series.channel)] = self._selection.outlet(series)
+            self._by_name[(series.node, series.device, series.channel)] = self._selection.mapped(series)

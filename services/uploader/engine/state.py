@@ -1,4 +1,4 @@
-"""What the uploader itself keeps: how far each target has come, dead letters, targets that were added.
+"""The uploader's own file: how far each target has come, dead letters, targets that were added at runtime.
 
 One SQLite file that only its owner can read, for it holds secrets. Every change is on the disk
 when a method returns (synchronous = FULL); a change of several things is one transaction.
@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Struct, field
 
 from heliograph.errors import ConfigError, HeliographError
 from services.uploader.engine import migration
-from services.uploader.engine.batch import BatchKind
-from services.uploader.engine.dead_letters import DeadLetter, Rejected, packed, unpacked
-from services.uploader.engine.progress import Progress
+from services.uploader.engine.dead_letters import DeadLetter, RejectedRow, packed, unpacked
+from services.uploader.engine.delivery_state import DeliveryState
 
 MAX_DEAD_LETTERS = 10_000  # of one target; beyond that the oldest go
 VERSION = 2
@@ -38,42 +36,15 @@ class StateAway(HeliographError):
     """The uploader's own file cannot be read or written now: wait, try again."""
 
 
-class InFlight(Struct, frozen=True):
-    """A request of whose end nothing is known: what kind of rows it carried, and their lowest and highest position."""
-
-    kind: BatchKind
-    first: float
-    last: float
-
-
-class DeliveryState(Struct):
-    """How far one target has come; times are seconds UTC."""
-
-    started: bool = False  # whether it is decided where it starts
-    first_seen: float = 0.0  # position of the store's head when the target was first seen
-    interval: float = 0.0  # what a position means: 0 is the cursor of an arrival, else the end of an interval
-    start_time: float = 0.0  # what was measured before is passed over
-    progress: Progress = field(default_factory=Progress)
-    late_intervals: list[float] = field(default_factory=list)  # intervals to send again
-    seen_cursor: int = 0  # cursor up to which arrivals were looked at for being late
-    newest: float = 0.0  # time of the newest row that was accepted
-    newest_by_device: dict[str, float] = field(default_factory=dict)  # the same by device, for targets that need order
-    in_flight: InFlight | None = None
-    sent: int = 0  # rows
-    skipped: int = 0  # rows that were too old
-    dropped: int = 0  # dead letters that were too many
-    last_success: float = 0.0
-
-
-class Entry(NamedTuple):
-    """One target as it was added, or was paused; `options` is None for one of the configuration."""
+class StoredTarget(NamedTuple):
+    """One target that something is kept of; `options` is None if it was not added at runtime."""
 
     name: str
     options: dict[str, Any] | None
     paused: bool
 
 
-class State:
+class StateFile:
     """The file; thread-safe. Every method raises StateAway if the disk refuses."""
 
     def __init__(self, path: Path) -> None:
@@ -101,18 +72,20 @@ class State:
             self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         with self._lock:
             self._db.close()
 
-    def entries(self) -> list[Entry]:
-        """Return all targets that something is known of, in order of their names."""
+    def targets(self) -> list[StoredTarget]:
+        """Return all targets that something is kept of, in order of their names."""
         with self._using() as db:
             rows = db.execute("SELECT name, options, paused FROM target ORDER BY name").fetchall()
-        return [Entry(name, msgspec.json.decode(blob) if blob else None, bool(paused)) for name, blob, paused in rows]
+        return [
+            StoredTarget(name, msgspec.json.decode(blob) if blob else None, bool(paused)) for name, blob, paused in rows
+        ]
 
     def put(self, name: str, options: dict[str, Any]) -> None:
-        """Keep the options of a target that was added or changed; how far it has come stays."""
+        """Save the options of a target that was added or changed; its position stays."""
         with self._using() as db:
             db.execute(
                 "INSERT INTO target (name, options) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET options = excluded.options",
@@ -120,13 +93,13 @@ class State:
             )
 
     def forget(self, name: str) -> None:
-        """Forget a target, how far it has come, and its dead letters."""
+        """Delete a target, its position and its dead letters."""
         with self._using() as db:
             db.execute("DELETE FROM target WHERE name = ?", (name,))
             db.execute("DELETE FROM dead_letter WHERE target = ?", (name,))
 
     def pause(self, name: str, *, paused: bool) -> None:
-        """Keep whether a target is paused."""
+        """Save whether a target is paused."""
         with self._using() as db:
             db.execute(
                 "INSERT INTO target (name, paused) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET paused = excluded.paused",
@@ -140,15 +113,15 @@ class State:
         return msgspec.json.decode(row[0], type=DeliveryState) if row and row[0] else None
 
     def save(
-        self, name: str, known: DeliveryState, rejected: Sequence[Rejected] = (), solved: Iterable[int] = ()
+        self, name: str, state: DeliveryState, rejected: Sequence[RejectedRow] = (), resolved: Iterable[int] = ()
     ) -> None:
-        """Keep together how far a target has come, rows that it refused, and dead letters that it has taken by now.
+        """Save together how far a target has come, rows that it rejected, and the ids of dead letters that it accepted.
 
-        A dead letter that it refused again has the number it had. The oldest letters beyond
-        MAX_DEAD_LETTERS go, and are counted in `known`.
+        A dead letter that it rejected again keeps its id. The oldest dead letters beyond MAX_DEAD_LETTERS are
+        deleted, and counted in `state.dropped`.
         """
         with self._using() as db:
-            db.executemany("DELETE FROM dead_letter WHERE id = ?", [(number,) for number in solved])
+            db.executemany("DELETE FROM dead_letter WHERE id = ?", [(number,) for number in resolved])
             for row, reason, number in rejected:
                 if number:
                     db.execute("UPDATE dead_letter SET reason = ?, retry = 0 WHERE id = ?", (reason, number))
@@ -157,20 +130,12 @@ class State:
                         "INSERT INTO dead_letter (target, added, reason, row) VALUES (?, ?, ?, ?)",
                         (name, time.time(), reason, packed(row)),
                     )
-            dropped = known.dropped
-            if rejected:
-                count = db.execute("SELECT count(*) FROM dead_letter WHERE target = ?", (name,)).fetchone()[0]
-                if count > MAX_DEAD_LETTERS:
-                    dropped += count - MAX_DEAD_LETTERS
-                    db.execute(
-                        "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE target = ? ORDER BY id LIMIT ?)",
-                        (name, count - MAX_DEAD_LETTERS),
-                    )
+            dropped = state.dropped + (self._drop_oldest(db, name) if rejected else 0)
             db.execute(
                 "INSERT INTO target (name, state) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET state = excluded.state",
-                (name, msgspec.json.encode(msgspec.structs.replace(known, dropped=dropped))),
+                (name, msgspec.json.encode(msgspec.structs.replace(state, dropped=dropped))),
             )
-        known.dropped = dropped
+        state.dropped = dropped
 
     def dead_letters(self, name: str, *, after: int = 0, limit: int = 100, retry: bool = False) -> list[DeadLetter]:
         """Return dead letters of a target in the order in which they came; with `retry` only those that are to be sent again."""
@@ -184,7 +149,7 @@ class State:
         ]
 
     def dead_letter(self, name: str, number: int) -> DeadLetter | None:
-        """Return one dead letter of a target, None if there is no such letter."""
+        """Return one dead letter of a target, None if there is no such one."""
         return next((one for one in self.dead_letters(name, after=number - 1, limit=1) if one.id == number), None)
 
     def count(self, name: str) -> int:
@@ -193,7 +158,7 @@ class State:
             return int(db.execute("SELECT count(*) FROM dead_letter WHERE target = ?", (name,)).fetchone()[0])
 
     def edit(self, name: str, letter: DeadLetter) -> None:
-        """Keep a dead letter whose row was changed."""
+        """Save a dead letter whose row was changed."""
         with self._using() as db:
             db.execute(
                 "UPDATE dead_letter SET row = ? WHERE target = ? AND id = ?", (packed(letter.row), name, letter.id)
@@ -201,17 +166,28 @@ class State:
 
     def retry(self, name: str, numbers: Sequence[int] | None) -> int:
         """Mark dead letters to be sent again, None: all; return how many."""
-        return self._letters("UPDATE dead_letter SET retry = 1 WHERE target = ?", name, numbers)
+        return self._change("UPDATE dead_letter SET retry = 1 WHERE target = ?", name, numbers)
 
     def drop(self, name: str, numbers: Sequence[int] | None) -> int:
-        """Forget dead letters, None: all; return how many."""
-        return self._letters("DELETE FROM dead_letter WHERE target = ?", name, numbers)
+        """Delete dead letters, None: all; return how many."""
+        return self._change("DELETE FROM dead_letter WHERE target = ?", name, numbers)
 
-    def _letters(self, statement: str, name: str, numbers: Sequence[int] | None) -> int:
+    def _change(self, statement: str, name: str, numbers: Sequence[int] | None) -> int:
         with self._using() as db:
             if numbers is None:
                 return db.execute(statement, (name,)).rowcount
             return sum(db.execute(f"{statement} AND id = ?", (name, number)).rowcount for number in numbers)
+
+    def _drop_oldest(self, db: sqlite3.Connection, name: str) -> int:
+        """Delete the oldest dead letters beyond MAX_DEAD_LETTERS; return how many."""
+        count = int(db.execute("SELECT count(*) FROM dead_letter WHERE target = ?", (name,)).fetchone()[0])
+        if count <= MAX_DEAD_LETTERS:
+            return 0
+        db.execute(
+            "DELETE FROM dead_letter WHERE id IN (SELECT id FROM dead_letter WHERE target = ? ORDER BY id LIMIT ?)",
+            (name, count - MAX_DEAD_LETTERS),
+        )
+        return count - MAX_DEAD_LETTERS
 
     @contextmanager
     def _using(self) -> Iterator[sqlite3.Connection]:

@@ -1,4 +1,4 @@
-"""How one target stands, for whoever wants to see it."""
+"""The status of one target, for people and dashboards."""
 
 import threading
 from collections import deque
@@ -23,25 +23,27 @@ class TargetStatus:
         self._recent: deque[tuple[float, int]] = deque()
 
     def note(self, **facts: object) -> None:
-        """Show these facts from now on."""
+        """Report these facts from now on."""
         with self._lock:
             self._facts.update(facts)
 
     def sent(self, now: float, rows: int, response: str) -> None:
-        """Count rows that the target took at a moment, and keep its words."""
+        """Count rows that the target accepted at a moment, and keep its response."""
         with self._lock:
             self._recent.append((now, rows))
             while self._recent[0][0] < now - RATE_SECONDS:
                 self._recent.popleft()
             self._facts.update(state="running", last_success=round(now, 3), last_response=response)
 
-    def failed(self, now: float, said: str, again: float) -> None:
-        """Keep what went wrong, in the target's own words, and when it is tried again."""
+    def failed(self, now: float, reason: str, next_try: float) -> None:
+        """Report what went wrong, in the target's own words, and when the next try is."""
         with self._lock:
-            self._facts.update(state="waiting", last_error=said, error_time=round(now, 3), next_try=round(again, 3))
+            self._facts.update(
+                state="waiting", last_error=reason, error_time=round(now, 3), next_try=round(next_try, 3)
+            )
 
     def facts(self, now: float) -> dict[str, Any]:
-        """Return all there is to know at a moment; `eta` is when the backlog will be gone at this rate."""
+        """Return all facts at a moment; `eta` is when the backlog will be gone at this rate."""
         with self._lock:
             facts = dict(self._facts)
             recent = [(time, rows) for time, rows in self._recent if time >= now - RATE_SECONDS]

@@ -10,68 +10,68 @@ from services.uploader.engine.status import TestResult
 
 
 class Worker:
-    """Takes one step after another; whoever calls these methods never waits for the target."""
+    """Runs the steps of a pipeline; none of these methods waits for the target."""
 
-    def __init__(self, course: Pipeline) -> None:
-        self.course = course
-        self._trials: SimpleQueue[Future[TestResult]] = SimpleQueue()
-        self._bell = threading.Event()
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        self._tests: SimpleQueue[Future[TestResult]] = SimpleQueue()
+        self._wake = threading.Event()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"target {course.options.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"target {pipeline.options.name}", daemon=True)
 
     def start(self) -> None:
         """Begin to upload."""
         self._thread.start()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Look again: there is something new."""
-        self._bell.set()
+        self._wake.set()
 
     def pause(self, *, paused: bool) -> None:
-        """Hold what is not sent, or go on at once."""
-        self.course.pause(paused=paused)
-        self.ring()
+        """Send nothing, or continue at once."""
+        self.pipeline.pause(paused=paused)
+        self.wake()
 
     def resend(self) -> None:
         """Send those dead letters again that are marked."""
-        self.course.resend()
-        self.ring()
+        self.pipeline.resend()
+        self.wake()
 
-    def trial(self) -> Future[TestResult]:
+    def test(self) -> Future[TestResult]:
         """Have one reading sent now, paused or not."""
-        asked: Future[TestResult] = Future()
-        self._trials.put(asked)
-        self.ring()
-        return asked
+        result: Future[TestResult] = Future()
+        self._tests.put(result)
+        self.wake()
+        return result
 
     def stop(self) -> None:
         """Begin nothing new; `join` waits until what was begun has ended."""
         self._stopped.set()
-        self.ring()
+        self.wake()
 
     def join(self, seconds: float) -> None:
-        """Wait until the thread has ended, but not for ever: what it is sending is sent again later."""
+        """Wait until the thread has ended, at most so many seconds: what it is sending is sent again later."""
         self._thread.join(seconds)
 
     def facts(self) -> dict[str, Any]:
-        """Return how the target stands."""
-        return self.course.facts()
+        """Return the status of the target."""
+        return self.pipeline.facts()
 
     def _run(self) -> None:
         try:
             while not self._stopped.is_set():
-                self._bell.clear()
-                self._serve()
-                wait = self.course.step()
+                self._wake.clear()
+                self._run_tests()
+                wait = self.pipeline.step()
                 if wait > 0:
-                    self._bell.wait(wait)
+                    self._wake.wait(wait)
         finally:
-            self.course.close()
+            self.pipeline.close()
 
-    def _serve(self) -> None:
+    def _run_tests(self) -> None:
         while True:
             try:
-                asked = self._trials.get_nowait()
+                result = self._tests.get_nowait()
             except Empty:
                 return
-            asked.set_result(self.course.try_out())
+            result.set_result(self.pipeline.test())

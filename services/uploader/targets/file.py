@@ -1,7 +1,22 @@
-"""Files: CSV, a value per line, or line protocol; a new one each day, month or year. The target to copy when writing a new one.
+"""Files of CSV, a value per line, or of line protocol; a new file each day, month or year.
 
-A batch is in the files as a whole or not at all, whatever happens: before it is written, their
-sizes are noted in a file of their own, to which they are cut after a crash.
+```toml
+[[uploader.targets]]
+name = "card"
+kind = "file"
+# folder = ""                             # data/uploader/NAME of the node; a target that is added while it runs has no other
+# format = "csv"                          # a value per line; "lines": line protocol
+# rotate = "day"                          # a file for each, in UTC; "month", "year"; "never": one for all
+# max_files = 0                           # so many of the newest files are kept; 0: all
+```
+
+Written: `NAME-2026-01-31.csv` (`.lp`), each batch as a whole or not at all: before it begins, the sizes of the files are noted in
+a file of their own, to which they are cut after a crash.
+
+| answer | rows |
+| --- | --- |
+| everything is on the disk | taken |
+| the disk refuses | kept |
 """
 
 import csv
@@ -128,8 +143,8 @@ class Files:
             writer.writerow(HEADING)
         for row in rows:
             time = datetime.fromtimestamp(row.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-            for outlet, value in zip(row.outlets, row.values, strict=True):
-                writer.writerow((time, outlet.node, outlet.device, outlet.name, value, outlet.unit))
+            for mapped, value in zip(row.channels, row.values, strict=True):
+                writer.writerow((time, mapped.node, mapped.device, mapped.name, value, mapped.unit))
         return text.getvalue().encode()
 
     def _last_time(self, path: Path) -> float | None:

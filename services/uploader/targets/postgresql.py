@@ -1,7 +1,27 @@
-"""PostgreSQL: one row of a table for each value, in one transaction for each batch.
+"""PostgreSQL: a row of a table for each value, in one transaction for each batch.
 
-The table is made if it is not there; one that is there needs a unique index over its columns
-for time, node, device, name and channel, as far as it has them.
+```toml
+[[uploader.targets]]
+name = "warehouse"
+kind = "postgresql"
+url = "postgresql://db.example:5432/energy?sslmode=require"
+user = "house"
+password = "file:/run/secrets/warehouse"
+# table = "readings"                      # or schema.table
+# create_table = true                     # if it is not there
+# times = "timestamp"                     # "seconds": since 1970, for a table that has numbers
+# columns = { node = "node", device = "device", name = "channel", time = "time", value = "value", text = "text" }
+```
+
+Sent: up to 5000 readings in one transaction (`COPY`, then `INSERT … ON CONFLICT DO UPDATE`): all or none, and sending them
+again changes nothing. An existing table needs a unique index over those of its columns that `columns` has for time, node,
+device, name and channel. Without a column for `text` texts are not sent; true is 1.
+
+| answer | rows |
+| --- | --- |
+| COMMIT | taken |
+| no connection, wrong password, no such database, table or column, missing rights or index, timeout, deadlock, full disk | kept |
+| SQLSTATE 22… (data), 23… (constraints), 54… (too large), a text with a NUL | halved until the row is found, which is set aside |
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -108,7 +128,7 @@ class PostgreSQL:
 
     def newest(self) -> float | None:
         """Return the time of the latest value of any selected channel."""
-        wanted = dict.fromkeys(self._known_by(outlet) for outlet in self._context.channels())
+        wanted = dict.fromkeys(self._known_by(mapped) for mapped in self._context.channels())
         times: list[float] = []
         column = sql.Identifier(self._options.columns["time"])
         time = sql.SQL("extract(epoch FROM max({}))" if self._options.times == "timestamp" else "max({})").format(
@@ -138,9 +158,9 @@ class PostgreSQL:
         moment: object = row.time
         if self._options.times == "timestamp":
             moment = datetime.fromtimestamp(row.time, UTC)
-        plan = self._plans.get(row.outlets)
+        plan = self._plans.get(row.channels)
         if plan is None:
-            plan = self._plans[row.outlets] = [self._plan(outlet) for outlet in row.outlets]
+            plan = self._plans[row.channels] = [self._plan(mapped) for mapped in row.channels]
         found: dict[tuple[object, ...], tuple[object, ...]] = {}
         for (key, line), value in zip(plan, row.values, strict=True):
             told = number(value)
@@ -153,13 +173,13 @@ class PostgreSQL:
             found[moment, *key] = tuple(line)
         return found
 
-    def _plan(self, outlet: MappedChannel) -> tuple[tuple[str, ...], list[object]]:
+    def _plan(self, mapped: MappedChannel) -> tuple[tuple[str, ...], list[object]]:
         """Return what a channel is known by, and its row with what is always the same in it."""
-        fixed = outlet._asdict()
-        return self._known_by(outlet), [fixed.get(meaning) for meaning in self._meanings]
+        fixed = mapped._asdict()
+        return self._known_by(mapped), [fixed.get(meaning) for meaning in self._meanings]
 
-    def _known_by(self, outlet: MappedChannel) -> tuple[str, ...]:
-        return tuple(str(getattr(outlet, name)) for name in self._keys[1:])
+    def _known_by(self, mapped: MappedChannel) -> tuple[str, ...]:
+        return tuple(str(getattr(mapped, name)) for name in self._keys[1:])
 
     def _connected(self) -> psycopg.Connection:
         if self._connection is None or self._connection.closed:

@@ -1,7 +1,33 @@
-"""ThingSpeak: bulk updates of one channel with fields 1 to 8.
+"""ThingSpeak, with bulk updates of one channel that has the fields 1 to 8.
 
-Facts: MathWorks' pages "Bulk-Write JSON Data", "Write Data", "Error Codes". A channel has one entry
-per second and no way to change one, so rows are averages of an interval.
+```toml
+[[uploader.targets]]
+name = "channel"
+kind = "thingspeak"
+channel = 990
+key = "WRITEKEY12345678"
+read_key = "READKEY123456789"             # of a private channel: to see which entries it has
+# url = "https://api.thingspeak.com"
+# interval = 60.0                         # seconds of an entry
+# paid = false
+# bulk = true                             # false: update.json, an entry at a time
+names = { "*/meter/power" = "field1", "*/meter/voltage" = "field2" }
+```
+
+Sent: averages, to `bulk_update.json` with up to 960 entries (14,400 paid) every 15 s, or to `update.json` every 15 s (1 s
+paid). An entry can be neither changed nor written twice, so before the first request, and after one whose answer was lost,
+`feeds.json` is asked which entries are there; without a key to a private channel they are sent again and become dead letters. So
+do points that arrive late for an entry that is written.
+
+| answer | rows |
+| --- | --- |
+| 202 `{"success":true}`; `update.json`: the entry | taken |
+| 429; `0` with status 200 | kept, again after 15 s |
+| 400 (a time that exists already) | halved until the row is found, which is set aside |
+| 401, 402 (allowance used up), 404, 409, 5xx | kept |
+| 413 | sent again in smaller batches |
+
+Facts: MathWorks' pages "Bulk-Write JSON Data", "Write Data", "Error Codes".
 """
 
 import re
@@ -100,10 +126,10 @@ class ThingSpeak:
 
     def newest(self) -> float | None:
         """Return the time of the last entry of the channel; None if a private channel does not tell."""
-        reply = self._read("feeds/last.json", {})
-        if reply is None or reply.body.strip() in (b'"-1"', b"-1", b"", b"{}"):
+        response = self._read("feeds/last.json", {})
+        if response is None or response.body.strip() in (b'"-1"', b"-1", b"", b"{}"):
             return None  # there is no entry yet
-        return _told(reply, _time)
+        return _told(response, _time)
 
     def close(self) -> None:
         """Close the connection."""
@@ -114,22 +140,22 @@ class ThingSpeak:
         found: set[int] = set()
         for at in range(0, len(seconds), MOST_READ):
             part = seconds[at : at + MOST_READ]
-            reply = self._read(
+            response = self._read(
                 "feeds.json", {"start": _stamp(part[0]), "end": _stamp(part[-1]), "results": str(MOST_READ)}
             )
-            if reply is None:
+            if response is None:
                 break
-            found |= _told(reply, lambda told: {int(_time(entry)) for entry in told["feeds"]})
+            found |= _told(response, lambda told: {int(_time(entry)) for entry in told["feeds"]})
         return found
 
     def _read(self, path: str, query: Mapping[str, str]) -> HttpResponse | None:
         key = {"api_key": self._options.read_key} if self._options.read_key else {}
         where = f"{self._url}/channels/{self._options.channel}/{path}"
-        reply = self._web.request("GET", f"{where}?{urlencode({**query, **key})}")
-        if reply.status in (400, 401, 403, 404) and not key:
+        response = self._web.request("GET", f"{where}?{urlencode({**query, **key})}")
+        if response.status in (400, 401, 403, 404) and not key:
             return None
-        http_status.check_answered(reply)
-        return reply
+        http_status.check_answered(response)
+        return response
 
     def _send(self, entries: dict[int, dict[str, object]]) -> str:
         updates = [{"created_at": _stamp(second), **entry} for second, entry in entries.items()]
@@ -140,44 +166,44 @@ class ThingSpeak:
             path = "update.json"
             body = {"api_key": self._options.key, **updates[0]}
         try:
-            reply = self._web.request(
+            response = self._web.request(
                 "POST", f"{self._url}/{path}", msgspec.json.encode(body), {"Content-Type": "application/json"}
             )
         except TryLater:
             self._uncertain = True
             raise
-        self._judge(reply)
-        return reply.said()
+        self._judge(response)
+        return response.summary()
 
-    def _judge(self, reply: HttpResponse) -> None:
+    def _judge(self, response: HttpResponse) -> None:
         """Return if the entries were taken; ThingSpeak answers 0 with status 200 to what comes too fast."""
-        if reply.status == 429:
-            raise TryLater(reply.said(), after=reply.after if reply.after is not None else UNKNOWN_PAUSE)
-        if reply.status == 409:
-            raise TryLater(reply.said(), after=reply.after)
-        if reply.status >= 500:
+        if response.status == 429:
+            raise TryLater(response.summary(), after=response.after if response.after is not None else UNKNOWN_PAUSE)
+        if response.status == 409:
+            raise TryLater(response.summary(), after=response.after)
+        if response.status >= 500:
             self._uncertain = True
-        http_status.check(reply)
-        if reply.body.strip() in (b"0", b'"0"'):
+        http_status.check(response)
+        if response.body.strip() in (b"0", b'"0"'):
             raise TryLater("0: not taken; it came too fast, or is the same entry again", after=UNKNOWN_PAUSE)
-        if self._options.bulk and not re.search(rb'"success"\s*:\s*true', reply.body):
-            raise TryLater(f"not a success: {reply.said()}")
-        if not self._options.bulk and not re.search(rb"\d", reply.body):
-            raise TryLater(f"not the number of an entry: {reply.said()}")
+        if self._options.bulk and not re.search(rb'"success"\s*:\s*true', response.body):
+            raise TryLater(f"not a success: {response.summary()}")
+        if not self._options.bulk and not re.search(rb"\d", response.body):
+            raise TryLater(f"not the number of an entry: {response.summary()}")
 
 
 def _entry(row: Row) -> dict[str, object]:
     """Return the fields of a row; raise ValueError for what is no number, or for two channels in one field."""
     found: dict[str, MappedChannel] = {}
     entry: dict[str, object] = {}
-    for outlet, value in zip(row.outlets, row.values, strict=True):
-        if outlet.name not in FIELDS:
+    for mapped, value in zip(row.channels, row.values, strict=True):
+        if mapped.name not in FIELDS:
             continue
-        if outlet.name in found:
-            other = found[outlet.name]
-            raise ValueError(f"{other.series} and {outlet.series} are both {outlet.name}: name one otherwise")
-        found[outlet.name] = outlet
-        entry[outlet.name] = value if isinstance(value, str) else number(value)
+        if mapped.name in found:
+            other = found[mapped.name]
+            raise ValueError(f"{other.series} and {mapped.series} are both {mapped.name}: name one otherwise")
+        found[mapped.name] = mapped
+        entry[mapped.name] = value if isinstance(value, str) else number(value)
     return entry
 
 
@@ -185,12 +211,12 @@ def _time(entry: Any) -> float:
     return datetime.fromisoformat(entry["created_at"]).timestamp()
 
 
-def _told(reply: HttpResponse, find: Callable[[Any], T]) -> T:
+def _told(response: HttpResponse, find: Callable[[Any], T]) -> T:
     """Return what is found in an answer; raise TryLater if it is not there."""
     try:
-        return find(msgspec.json.decode(reply.body))
+        return find(msgspec.json.decode(response.body))
     except (msgspec.DecodeError, ValueError, TypeError, KeyError):
-        raise TryLater(f"not an entry: {reply.said()}") from None
+        raise TryLater(f"not an entry: {response.summary()}") from None
 
 
 def _stamp(second: int) -> str:

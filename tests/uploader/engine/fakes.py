@@ -11,7 +11,7 @@ from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
 from services.uploader.engine.pipeline import Pipeline
 from services.uploader.engine.selection import Selection
 from services.uploader.engine.source import ChannelMap
-from services.uploader.engine.state import State
+from services.uploader.engine.state import StateFile
 from services.uploader.options import TargetOptions
 from services.uploader.target import Answer, Limits, MappedChannel, Row
 
@@ -95,7 +95,7 @@ class FakeTarget:
         self.requests: list[list[Row]] = []
         self.taken: list[Row] = []
         self.known_newest: float | None = None
-        self.asked = 0
+        self.newest_calls = 0
 
     def upload(self, rows: Sequence[Row]) -> Answer:
         self.requests.append(list(rows))
@@ -108,7 +108,7 @@ class FakeTarget:
         return step if isinstance(step, Answer) else Answer("thank you")
 
     def newest(self) -> float | None:
-        self.asked += 1
+        self.newest_calls += 1
         return self.known_newest
 
     def close(self) -> None:
@@ -118,6 +118,11 @@ class FakeTarget:
         return [row.time for row in self.taken]
 
 
+def is_idle(pipeline: Pipeline) -> bool:
+    """Whether no batch has been begun."""
+    return pipeline._session is None or pipeline._session.batch is None
+
+
 class Engine:
     """A course with a state file of its own, which survives `restart`."""
 
@@ -125,25 +130,25 @@ class Engine:
         self.store = store
         self.target = target
         self.now = NOON + 100
-        self.state = State(folder / "uploader.db")
+        self.state = StateFile(folder / "uploader.db")
         self._options = fake_options(**options)
-        self.course = self._course()
+        self.pipeline = self._course()
 
     def restart(self, **options: object) -> None:
         """Begin again as after a crash: only what is in the file is known."""
         if options:
             self._options = fake_options(**options)
-        self.course = self._course()
+        self.pipeline = self._course()
 
     def run(self, steps: int = 200) -> None:
         """Step until there is nothing to do, whatever is to be waited for."""
         for _ in range(steps):
-            if self.course.step() > 0 and self.course._work is None:
+            if self.pipeline.step() > 0 and is_idle(self.pipeline):
                 return
-            self.course.pause(paused=False)
+            self.pipeline.pause(paused=False)
 
     def close(self) -> None:
-        self.course.close()
+        self.pipeline.close()
         self.state.close()
 
     def reasons(self) -> list[str]:
@@ -157,5 +162,5 @@ class Engine:
         return Pipeline(self._options, self.store, channels, self.state, lambda _: self.target, lambda: self.now)
 
 
-def outlet(channel: str = "power", kind: Kind = "gauge") -> MappedChannel:
+def mapped(channel: str = "power", kind: Kind = "gauge") -> MappedChannel:
     return MappedChannel("pi", "meter", channel, "W", kind, channel)

@@ -10,9 +10,9 @@ from services.uploader.engine.interval_source import means
 from services.uploader.engine.pipeline import Pipeline
 from services.uploader.engine.selection import Selection
 from services.uploader.engine.source import ChannelMap
-from services.uploader.engine.state import State
+from services.uploader.engine.state import StateFile
 from services.uploader.target import Limits, TryLater
-from tests.uploader.engine.fakes import FakeTarget, fake_options
+from tests.uploader.engine.fakes import FakeTarget, fake_options, is_idle
 
 START = 1_763_596_800.0  # 2025-11-20 00:00 UTC
 CHANNELS = {
@@ -31,7 +31,7 @@ class Site:
         self.writer: Writer = open_writer(folder)
         self.writer.declare("pi", "meter", Info("meter", CHANNELS))
         self.reader: Reader = open_reader(folder)
-        self.state = State(folder / "uploader.db")
+        self.state = StateFile(folder / "uploader.db")
         self.target = FakeTarget(Limits(rows=100))
         self.now = START
 
@@ -40,22 +40,22 @@ class Site:
             self.writer.write("pi", [Block("meter", tuple(values), [[time, *values.values()]])])
         self.writer.commit({})
 
-    def course(self, **options: object) -> Pipeline:
+    def pipeline(self, **options: object) -> Pipeline:
         chosen = fake_options(**{"interval": 60.0, "grace": 0.0, **options})
         channels = ChannelMap(self.reader, Selection(chosen))
         return Pipeline(chosen, self.reader, channels, self.state, lambda _: self.target, lambda: self.now)
 
-    def run(self, course: Pipeline, until: float) -> None:
+    def run(self, pipeline: Pipeline, until: float) -> None:
         self.now = until
         for _ in range(500):
-            if course.step() > 0 and course._work is None:
+            if pipeline.step() > 0 and is_idle(pipeline):
                 return
-            course.pause(paused=False)
+            pipeline.pause(paused=False)
 
     def sent(self) -> list[tuple[float, dict[str, Value]]]:
         """What the target was sent: seconds since START, values by channel."""
         return [
-            (row.time - START, {outlet.channel: value for outlet, value in zip(row.outlets, row.values, strict=True)})
+            (row.time - START, {mapped.channel: value for mapped, value in zip(row.channels, row.values, strict=True)})
             for row in self.target.taken
         ]
 
@@ -90,33 +90,33 @@ def test_gauges_are_averaged_counters_and_states_have_their_last_value(site: Sit
             START + 60: {"power": 100.0, "energy": 1002.0},
         }
     )
-    site.run(site.course(), START + 61)
+    site.run(site.pipeline(), START + 61)
     assert site.sent() == [(0.0, {"energy": 1001.0, "mode": "rain", "power": 100.0, "relay": False})]
 
 
 def test_an_interval_is_sent_when_it_is_over_and_had_time_to_arrive(site: Site) -> None:
     site.write({START + place: {"power": 1.0} for place in range(0, 130, 10)})
-    course = site.course(grace=30.0)
-    site.run(course, START + 89)
+    pipeline = site.pipeline(grace=30.0)
+    site.run(pipeline, START + 89)
     assert site.sent() == []
-    site.run(course, START + 90)
+    site.run(pipeline, START + 90)
     assert [moment for moment, _ in site.sent()] == [0]
 
 
 def test_stamps_are_starts_or_ends(site: Site) -> None:
     site.write({START + place: {"power": 1.0} for place in range(0, 130, 10)})
-    site.run(site.course(timestamp="end"), START + 120)
+    site.run(site.pipeline(timestamp="end"), START + 120)
     assert [moment for moment, _ in site.sent()] == [60, 120]
 
 
 def test_rises_of_counters_in_the_interval_or_since_local_midnight(site: Site) -> None:
     readings = {START - 120 + place * 60.0: {"energy": 10.0 * place} for place in range(6)}
     site.write(readings)
-    site.run(site.course(counters="delta"), START + 240)
+    site.run(site.pipeline(counters="delta"), START + 240)
     assert site.sent() == [(moment, {"energy": 10.0}) for moment in (-60, 0, 60, 120, 180)]
     site.target.taken.clear()
     site.state.forget("fake")
-    site.run(site.course(counters="today"), START + 240)
+    site.run(site.pipeline(counters="today"), START + 240)
     assert dict(site.sent())[-60]["energy"] == 10.0
     assert [(moment, values["energy"]) for moment, values in site.sent() if moment >= 0] == [
         (0, 10.0),
@@ -127,77 +127,77 @@ def test_rises_of_counters_in_the_interval_or_since_local_midnight(site: Site) -
 
 
 def test_late_data_has_its_interval_sent_again(site: Site) -> None:
-    course = site.course(start="now")
-    site.run(course, START)
+    pipeline = site.pipeline(start="now")
+    site.run(pipeline, START)
     site.write({START + 0: {"power": 10.0}, START + 60: {"power": 10.0}, START + 120: {"power": 10.0}})
-    site.run(course, START + 181)
+    site.run(pipeline, START + 181)
     assert [moment for moment, _ in site.sent()] == [0, 60, 120]
     site.target.taken.clear()
     site.write({START + 90: {"power": 40.0}})
-    site.run(course, START + 182)
+    site.run(pipeline, START + 182)
     assert [moment for moment, _ in site.sent()] == [60]
     assert site.sent()[0][1]["power"] == 25.0
 
 
 def test_late_intervals_survive_a_restart(site: Site) -> None:
-    course = site.course(start="now")
-    site.run(course, START)
+    pipeline = site.pipeline(start="now")
+    site.run(pipeline, START)
     site.write({START + place: {"power": 10.0} for place in range(0, 300, 10)})
-    site.run(course, START + 300)
+    site.run(pipeline, START + 300)
     site.write({START + 95: {"power": 99.0}, START + 215: {"power": 99.0}})
     site.target.taken.clear()
     site.target.script = [TryLater("away")]
-    course.step()
-    site.run(site.course(start="now"), START + 301)
+    pipeline.step()
+    site.run(site.pipeline(start="now"), START + 301)
     assert sorted(moment for moment, _ in site.sent()) == [60, 180]
 
 
 def test_late_data_is_not_sent_again_to_a_target_that_would_add_it(site: Site) -> None:
     site.target.limits = Limits(rows=100, overwrites=False)
-    course = site.course(start="now")
-    site.run(course, START)
+    pipeline = site.pipeline(start="now")
+    site.run(pipeline, START)
     site.write({START + 0: {"power": 10.0}, START + 60: {"power": 10.0}})
-    site.run(course, START + 121)
+    site.run(pipeline, START + 121)
     site.write({START + 30: {"power": 40.0}})
-    site.run(course, START + 122)
+    site.run(pipeline, START + 122)
     assert [moment for moment, _ in site.sent()] == [0, 60]
 
 
 def test_intervals_without_readings_are_left_out_and_the_backlog_goes_on_behind_them(site: Site) -> None:
     site.write({START + 10: {"power": 1.0}, START + 50_000: {"power": 2.0}})
-    site.run(site.course(), START + 60_000)
+    site.run(site.pipeline(), START + 60_000)
     assert site.sent() == [(0, {"power": 1.0}), (49_980, {"power": 2.0})]
 
 
 def test_a_target_that_must_have_averages_gets_them(site: Site) -> None:
     site.target.limits = Limits(rows=100, interval=300)
     site.write({START + place: {"power": 5.0} for place in range(0, 660, 30)})
-    site.run(site.course(interval=0.0), START + 660)
+    site.run(site.pipeline(interval=0.0), START + 660)
     assert site.sent() == [(0, {"power": 5.0}), (300, {"power": 5.0})]
 
 
 def test_another_interval_goes_on_where_the_last_one_was(site: Site) -> None:
     site.write({START + place: {"power": 5.0} for place in range(0, 1000, 10)})
-    site.run(site.course(), START + 600)
+    site.run(site.pipeline(), START + 600)
     site.target.taken.clear()
-    site.run(site.course(interval=300.0), START + 1200)
+    site.run(site.pipeline(interval=300.0), START + 1200)
     assert [moment for moment, _ in site.sent()] == [300, 600, 900]
 
 
 @pytest.mark.parametrize("ordered", [True, False])
 def test_after_a_month_away_every_interval_goes_in_order(site: Site, ordered: bool) -> None:
     site.target.limits = Limits(rows=100, ordered=ordered)
-    course = site.course(interval=3600.0)
+    pipeline = site.pipeline(interval=3600.0)
     site.write({START: {"power": 0.0}})
-    site.run(course, START)
+    site.run(pipeline, START)
     site.write({START + hour * 3600.0 + 1: {"power": float(hour)} for hour in range(720)})
     site.target.script = [TryLater("away")] * 500
     site.now = START + 720 * 3600.0
     for _ in range(20):
-        course.step()
-        course.pause(paused=False)
+        pipeline.step()
+        pipeline.pause(paused=False)
     assert site.sent() == []
     site.target.script.clear()
-    site.run(course, START + 720 * 3600.0)
+    site.run(pipeline, START + 720 * 3600.0)
     assert [moment for moment, _ in site.sent()] == [hour * 3600.0 for hour in range(720)]
     assert site.state.count("fake") == 0

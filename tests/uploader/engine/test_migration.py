@@ -8,8 +8,10 @@ import pytest
 
 from services.uploader import targets
 from services.uploader.engine import migration
+from services.uploader.engine.delivery_state import DeliveryState
+from services.uploader.engine.in_flight import InFlight
 from services.uploader.engine.progress import Progress
-from services.uploader.engine.state import DeliveryState, InFlight, State
+from services.uploader.engine.state import StateFile
 from services.uploader.options import TargetOptions
 
 VERSION_1 = """
@@ -72,8 +74,8 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_file_of_version_1_is_opened_with_all_that_is_in_it(folder: Path) -> None:
     for _ in range(2):  # the second time, it is of the present version
-        with closing(State(folder / "uploader.db")) as state:
-            cloud, influx = state.entries()
+        with closing(StateFile(folder / "uploader.db")) as state:
+            cloud, influx = state.targets()
             assert (influx.options, influx.paused, state.delivery_state("influx")) == (None, False, None)
             assert cloud.paused
             assert cloud.options is not None

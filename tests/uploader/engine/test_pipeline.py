@@ -112,7 +112,7 @@ def test_the_rows_are_sent_again_until_they_are_taken_and_what_was_taken_is_not(
     engine.run()
     assert [len(request) for request in engine.target.requests] == [10, 10, 6, 6]
     assert engine.target.times() == times[4:]
-    assert engine.course.facts()["last_error"] == "busy"
+    assert engine.pipeline.facts()["last_error"] == "busy"
 
 
 def test_a_request_that_is_too_large_is_made_smaller_until_it_fits(begin: Begin, store: MemoryStore) -> None:
@@ -162,7 +162,7 @@ def test_of_a_row_only_the_refused_values_are_set_aside(begin: Begin, store: Mem
     engine.target.script = [Refused("partial", {0: "type conflict"}, {0: (1,)})]
     engine.run()
     (letter,) = engine.state.dead_letters("fake")
-    assert [outlet.channel for outlet in letter.row.outlets] == ["voltage"]
+    assert [mapped.channel for mapped in letter.row.channels] == ["voltage"]
     assert letter.row.values == (2.0,)
 
 
@@ -171,12 +171,12 @@ def test_a_target_that_refuses_everything_loses_nothing(begin: Begin, store: Mem
     engine = begin(FakeTarget(Limits(rows=64)))
     engine.target.script = [Refused("unknown field")] * 300
     for _ in range(150):
-        engine.course.step()
+        engine.pipeline.step()
     assert engine.lost_times() == []
-    assert "refuses everything" in engine.course.facts()["last_error"]
-    assert engine.course.step() > 0
+    assert "refuses everything" in engine.pipeline.facts()["last_error"]
+    assert engine.pipeline.step() > 0
     engine.target.script = []
-    engine.course.pause(paused=False)
+    engine.pipeline.pause(paused=False)
     engine.run()
     assert engine.target.times() == times
 
@@ -238,7 +238,7 @@ def test_a_dead_letter_is_repaired_and_replayed(begin: Begin, store: MemoryStore
     (letter,) = engine.state.dead_letters("fake")
     engine.state.edit("fake", letter._replace(row=letter.row._replace(values=(5.0,))))
     engine.state.retry("fake", None)
-    engine.course.resend()
+    engine.pipeline.resend()
     engine.run()
     assert [(row.time, row.values) for row in engine.target.taken] == [(NOON, (5.0,))]
     assert engine.state.dead_letters("fake") == []
@@ -250,7 +250,7 @@ def test_a_dead_letter_that_is_refused_again_stays_with_its_new_reason(begin: Be
     engine.target.script = [Refused("bad"), Refused("still bad")]
     engine.run()
     engine.state.retry("fake", None)
-    engine.course.resend()
+    engine.pipeline.resend()
     engine.run()
     (letter,) = engine.state.dead_letters("fake")
     assert (letter.id, letter.reason, letter.retry) == (1, "still bad", False)
@@ -270,7 +270,7 @@ def test_dead_letters_that_are_marked_are_sent_after_a_restart_as_well(begin: Be
 def test_live_rows_go_before_the_backlog_and_every_row_goes_once(begin: Begin, store: MemoryStore) -> None:
     old = fill(store, 3000, NOON - 10_000)
     engine = begin(FakeTarget(Limits(rows=500)), order="live")
-    engine.course.step()
+    engine.pipeline.step()
     first = engine.target.times()
     assert first[0] == old[2000]
     engine.run()
@@ -283,9 +283,9 @@ def test_new_rows_overtake_a_backlog_with_live_first(begin: Begin, store: Memory
     fill(store, 5000, NOON - 10_000)
     engine = begin(FakeTarget(Limits(rows=100)), order="live")
     for _ in range(15):
-        engine.course.step()
+        engine.pipeline.step()
     new = fill(store, 1)
-    engine.course.step()
+    engine.pipeline.step()
     assert engine.target.taken[-1].time == new[0]
     engine.run()
     assert len(engine.target.taken) == len(set(engine.target.times())) == 5001
@@ -308,9 +308,9 @@ def test_rows_that_are_too_old_for_the_target_are_skipped_and_counted(begin: Beg
     engine = begin(FakeTarget(Limits(rows=10, age=200)))
     engine.run()
     assert engine.target.times() == times
-    engine.course._looked = -math.inf
-    engine.course.step()
-    assert engine.course.facts()["skipped"] == 4
+    engine.pipeline._looked = -math.inf
+    engine.pipeline.step()
+    assert engine.pipeline.facts()["skipped"] == 4
 
 
 def test_a_request_of_unknown_end_is_not_repeated_for_rows_the_target_says_it_has(
@@ -334,9 +334,9 @@ def test_what_was_sent_before_a_clean_stop_is_not_sent_again(begin: Begin, store
     times = fill(store, 35)
     engine = begin()
     for _ in range(3):
-        engine.course.step()
+        engine.pipeline.step()
     assert engine.target.times() == times[:30]
-    engine.course.close()
+    engine.pipeline.close()
     engine.restart()
     engine.run()
     assert engine.target.times() == times
@@ -348,7 +348,7 @@ def test_after_a_crash_a_target_that_overwrites_may_get_rows_again_and_lacks_non
     times = fill(store, 35)
     engine = begin()
     for _ in range(3):
-        engine.course.step()
+        engine.pipeline.step()
     engine.restart()
     engine.run()
     assert sorted(set(engine.target.times())) == times
@@ -401,8 +401,8 @@ def test_a_pause_that_the_target_asks_for_is_kept(begin: Begin, store: MemorySto
     fill(store, 20)
     engine = begin()
     engine.target.script = [Answer("slowly", 100.0)]
-    assert engine.course.step() == 0
-    assert engine.course.step() > 0
+    assert engine.pipeline.step() == 0
+    assert engine.pipeline.step() > 0
     assert len(engine.target.requests) == 1
 
 
@@ -410,10 +410,10 @@ def test_retry_after_is_kept(begin: Begin, store: MemoryStore) -> None:
     fill(store, 1)
     engine = begin()
     engine.target.script = [TryLater("too many", after=500.0)]
-    engine.course.step()
-    facts = engine.course.facts()
+    engine.pipeline.step()
+    facts = engine.pipeline.facts()
     assert facts["next_try"] == NOON + 600
-    assert engine.course.step() > 0
+    assert engine.pipeline.step() > 0
     assert len(engine.target.requests) == 1
 
 
@@ -421,19 +421,19 @@ def test_the_budget_of_an_hour_is_kept(begin: Begin, store: MemoryStore) -> None
     fill(store, 1000)
     engine = begin(batch_size=10, max_requests_per_hour=20)
     for _ in range(100):
-        engine.course.step()
+        engine.pipeline.step()
     assert len(engine.target.requests) == 15
 
 
 def test_a_paused_target_gets_nothing_and_goes_on_where_it_was(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 20)
     engine = begin()
-    engine.course.step()
-    engine.course.pause(paused=True)
+    engine.pipeline.step()
+    engine.pipeline.pause(paused=True)
     for _ in range(5):
-        assert engine.course.step() > 0
-    assert engine.course.facts()["state"] == "paused"
-    engine.course.pause(paused=False)
+        assert engine.pipeline.step() > 0
+    assert engine.pipeline.facts()["state"] == "paused"
+    engine.pipeline.pause(paused=False)
     engine.run()
     assert engine.target.times() == times
 
@@ -442,8 +442,8 @@ def test_a_store_that_is_away_is_waited_for(begin: Begin, store: MemoryStore) ->
     times = fill(store, 3)
     store.away = True
     engine = begin()
-    assert engine.course.step() > 0
-    assert engine.course.facts()["last_error"] == "no store"
+    assert engine.pipeline.step() > 0
+    assert engine.pipeline.facts()["last_error"] == "no store"
     store.away = False
     engine.run()
     assert engine.target.times() == times
@@ -473,33 +473,63 @@ def test_only_the_chosen_channels_go_under_their_names(begin: Begin, store: Memo
     )
     engine.run()
     (row,) = engine.target.taken
-    assert [outlet.name for outlet in row.outlets] == ["pi.inverter.pv_power.W", "house"]
+    assert [mapped.name for mapped in row.channels] == ["pi.inverter.pv_power.W", "house"]
     assert row.values == (1.0, 3.0)
 
 
 def test_a_trial_sends_the_newest_reading_and_tells_the_answer(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 3)
     engine = begin(enabled=False)
-    assert engine.course.try_out() == (True, "thank you")
+    assert engine.pipeline.test() == (True, "thank you")
     assert engine.target.times() == [times[-1]]
     engine.target.script = [Refused("bad key", {0: "no such channel"})]
-    assert engine.course.try_out() == (False, "no such channel")
+    assert engine.pipeline.test() == (False, "no such channel")
 
 
 def test_a_trial_of_a_target_that_needs_order_sends_the_next_row(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 3)
     engine = begin(FakeTarget(Limits(rows=10, ordered=True)), enabled=False)
-    assert engine.course.try_out().ok
+    assert engine.pipeline.test().ok
     assert engine.target.times() == times[:1]
 
 
 def test_the_report_says_how_much_is_left_and_since_when(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 30)
     engine = begin()
-    engine.course.step()
-    engine.course._looked = -math.inf
-    engine.course.pause(paused=True)
-    engine.course.step()
-    facts = engine.course.facts()
+    engine.pipeline.step()
+    engine.pipeline._looked = -math.inf
+    engine.pipeline.pause(paused=True)
+    engine.pipeline.step()
+    facts = engine.pipeline.facts()
     assert (facts["backlog"], facts["oldest"], facts["sent"]) == (20, times[10], 10)
     assert facts["eta"] > NOON
+
+
+class CheckedTarget(FakeTarget):
+    error: TryLater | None = None
+
+    def check(self) -> str:
+        if self.error:
+            raise self.error
+        return "FakeDB 7"
+
+
+def test_a_test_says_what_the_target_knows_of_itself_and_writes_nothing_if_that_is_wrong(
+    begin: Begin, store: MemoryStore
+) -> None:
+    fill(store, 1)
+    target = CheckedTarget()
+    engine = begin(target, enabled=False)
+    assert engine.pipeline.test() == (True, "FakeDB 7; thank you")
+    target.error = TryLater("no such bucket")
+    assert engine.pipeline.test() == (False, "no such bucket")
+    assert len(target.requests) == 1
+
+
+def test_what_the_first_request_brought_is_on_disk_at_once(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 30)
+    engine = begin()
+    engine.pipeline.step()
+    state = engine.state.delivery_state("fake")
+    assert state is not None
+    assert (state.sent, state.progress.floor) == (10, 10)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from services.uploader.target import Answer, Limits, Refused, Row, TryLater
-from tests.uploader.engine.fakes import NOON, Engine, FakeTarget, MemoryStore
+from tests.uploader.engine.fakes import NOON, Engine, FakeTarget, MemoryStore, is_idle
 
 
 class Crash(Exception):
@@ -103,11 +103,11 @@ class EveryRowOnce(RuleBasedStateMachine):
 
     def _step(self) -> float:
         try:
-            wait = self.engine.course.step()
+            wait = self.engine.pipeline.step()
         except Crash:
             self.engine.restart()
             return 0.0
-        self.engine.course.pause(paused=False)
+        self.engine.pipeline.pause(paused=False)
         return wait
 
     def teardown(self) -> None:
@@ -116,7 +116,7 @@ class EveryRowOnce(RuleBasedStateMachine):
         try:
             self.target.moods.clear()
             for _ in range(2000):
-                if self._step() > 0 and self.engine.course._work is None:
+                if self._step() > 0 and is_idle(self.engine.pipeline):
                     break
             good = {one.time for one in self.store.arrived if one.values["power"] != -1.0}
             bad = {one.time for one in self.store.arrived if one.values["power"] == -1.0}

@@ -4,7 +4,7 @@ import pytest
 
 from heliograph.errors import StoreAway
 from services.uploader.engine.prefetch import Prefetch
-from services.uploader.engine.source import Parcel
+from services.uploader.engine.source import RowPage
 from services.uploader.target import MappedChannel, Row
 
 POWER = (MappedChannel("pi", "meter", "power", "W", "gauge", "power"),)
@@ -15,16 +15,16 @@ class Numbers:
 
     def __init__(self, last: int) -> None:
         self.last = last
-        self.asked: list[tuple[float, float, int]] = []
+        self.reads: list[tuple[float, float, int]] = []
         self.away = False
         self.live = 1.0
 
-    def parcel(self, after: float, upto: float, limit: int) -> Parcel:
-        self.asked.append((after, upto, limit))
+    def read(self, after: float, upto: float, limit: int) -> RowPage:
+        self.reads.append((after, upto, limit))
         if self.away:
             raise StoreAway("no store")
         end = min(after + limit, upto, self.last)
-        return Parcel(after, end, [Row(at, POWER, (1.0,), at) for at in range(int(after) + 1, int(end) + 1)])
+        return RowPage(after, end, [Row(at, POWER, (1.0,), at) for at in range(int(after) + 1, int(end) + 1)])
 
     def head(self, now: float) -> float:
         return self.last
@@ -39,51 +39,51 @@ def times(rows: Sequence[Row]) -> list[float]:
 
 def test_what_was_read_while_the_target_was_busy_is_not_read_again() -> None:
     source, prepared = Numbers(100), list[list[float]]()
-    ahead = Prefetch(source, lambda rows: prepared.append(times(rows)))
-    ahead.wish(10, 100, 3)
-    ahead.read()
-    ahead.read()
-    assert times(ahead.take(10, 100, 3).batch(9)) == [11, 12, 13]
+    prefetch = Prefetch(source, lambda rows: prepared.append(times(rows)))
+    prefetch.request(10, 100, 3)
+    prefetch.fetch()
+    prefetch.fetch()
+    assert times(prefetch.take(10, 100, 3).first(9)) == [11, 12, 13]
     assert prepared == [[11, 12, 13]]
-    assert source.asked == [(10, 100, 3)]
-    assert times(ahead.take(13, 100, 3).batch(9)) == [14, 15, 16]
+    assert source.reads == [(10, 100, 3)]
+    assert times(prefetch.take(13, 100, 3).first(9)) == [14, 15, 16]
 
 
 @pytest.mark.parametrize(("after", "upto", "rows"), [(9, 100, 3), (10, 50, 3), (10, 100, 2)])
-def test_what_was_read_ahead_but_is_not_what_comes_next_is_forgotten(after: float, upto: float, rows: int) -> None:
-    ahead = Prefetch(Numbers(100), None)
-    ahead.wish(10, 100, 3)
-    ahead.read()
-    work = ahead.take(after, upto, rows)
-    assert (work.after, work.left()) == (after, rows)
-    assert times(ahead.take(10, 100, 3).batch(9)) == [11, 12, 13]
+def test_what_was_read_ahead_but_is_not_what_comes_next_is_read_again(after: float, upto: float, rows: int) -> None:
+    prefetch = Prefetch(Numbers(100), None)
+    prefetch.request(10, 100, 3)
+    prefetch.fetch()
+    batch = prefetch.take(after, upto, rows)
+    assert (batch.after, batch.size()) == (after, rows)
+    assert times(prefetch.take(10, 100, 3).first(9)) == [11, 12, 13]
 
 
 def test_more_that_has_arrived_since_does_not_make_what_was_read_useless() -> None:
     source = Numbers(200)
-    ahead = Prefetch(source, None)
-    ahead.wish(10, 100, 3)
-    ahead.read()
-    ahead.take(10, 200, 3)
-    assert source.asked == [(10, 100, 3)]
+    prefetch = Prefetch(source, None)
+    prefetch.request(10, 100, 3)
+    prefetch.fetch()
+    prefetch.take(10, 200, 3)
+    assert source.reads == [(10, 100, 3)]
 
 
-def test_a_wish_that_nobody_had_time_for_costs_nothing() -> None:
+def test_a_request_that_there_was_no_time_for_costs_nothing() -> None:
     source = Numbers(100)
-    ahead = Prefetch(source, None)
-    ahead.wish(10, 100, 3)
-    assert times(ahead.take(10, 100, 3).batch(9)) == [11, 12, 13]
-    ahead.read()
-    assert source.asked == [(10, 100, 3)]
+    prefetch = Prefetch(source, None)
+    prefetch.request(10, 100, 3)
+    assert times(prefetch.take(10, 100, 3).first(9)) == [11, 12, 13]
+    prefetch.fetch()
+    assert source.reads == [(10, 100, 3)]
 
 
 def test_a_store_that_is_away_while_the_target_is_busy_is_asked_again() -> None:
     source = Numbers(100)
-    ahead = Prefetch(source, None)
+    prefetch = Prefetch(source, None)
     source.away = True
-    ahead.wish(10, 100, 3)
-    ahead.read()
+    prefetch.request(10, 100, 3)
+    prefetch.fetch()
     with pytest.raises(StoreAway):
-        ahead.take(10, 100, 3)
+        prefetch.take(10, 100, 3)
     source.away = False
-    assert times(ahead.take(10, 100, 3).batch(9)) == [11, 12, 13]
+    assert times(prefetch.take(10, 100, 3).first(9)) == [11, 12, 13]

@@ -32,7 +32,7 @@ def test_requests_keep_their_distance_and_their_number_in_an_hour() -> None:
         pace.began(float(second))
     assert pace.wait(20.0, 0.0, 20) == 3580.0
     assert pace.wait(20.0, 0.0, 100) == 0.0
-    assert pace.wait(20.0, 0.0, 100, kept=85) > 0.0
+    assert pace.wait(20.0, 0.0, 100, reserved=85) > 0.0
     assert pace.wait(3600.0, 0.0, 20) == 0.0
 
 

@@ -6,9 +6,10 @@ import pytest
 
 from heliograph.errors import ConfigError
 from services.uploader.engine import dead_letters, state
-from services.uploader.engine.dead_letters import DeadLetter, Rejected, edited
+from services.uploader.engine.dead_letters import DeadLetter, RejectedRow, edited
+from services.uploader.engine.delivery_state import DeliveryState
 from services.uploader.engine.progress import Progress
-from services.uploader.engine.state import DeliveryState, State, StateAway
+from services.uploader.engine.state import StateAway, StateFile
 from services.uploader.management import page
 from services.uploader.target import MappedChannel, Row
 
@@ -18,48 +19,48 @@ ROW = Row(1000.5, (POWER, MODE), (1.5, "sun"))
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> Iterator[State]:
-    opened = State(tmp_path / "uploader/uploader.db")
+def kept(tmp_path: Path) -> Iterator[StateFile]:
+    opened = StateFile(tmp_path / "uploader/uploader.db")
     yield opened
     opened.close()
 
 
-def test_what_is_known_of_a_target_is_there_after_a_restart(kept: State, tmp_path: Path) -> None:
+def test_what_is_known_of_a_target_is_there_after_a_restart(kept: StateFile, tmp_path: Path) -> None:
     known = DeliveryState(
         started=True, progress=Progress(5, [(7, 9)]), late_intervals=[60.0], newest_by_device={"pi/meter": 3.0}, sent=4
     )
-    kept.save("influx", known, [Rejected(ROW, "bad")])
+    kept.save("influx", known, [RejectedRow(ROW, "bad")])
     kept.put("influx", {"kind": "influxdb", "token": "t"})
     kept.pause("influx", paused=True)
     kept.close()
-    again = State(tmp_path / "uploader/uploader.db")
+    again = StateFile(tmp_path / "uploader/uploader.db")
     assert again.delivery_state("influx") == known
     assert [(letter.row, letter.reason) for letter in again.dead_letters("influx")] == [(ROW, "bad")]
-    assert again.entries() == [("influx", {"kind": "influxdb", "token": "t"}, True)]
+    assert again.targets() == [("influx", {"kind": "influxdb", "token": "t"}, True)]
     again.forget("influx")
-    assert (again.delivery_state("influx"), again.dead_letters("influx"), again.entries()) == (None, [], [])
+    assert (again.delivery_state("influx"), again.dead_letters("influx"), again.targets()) == (None, [], [])
     again.close()
 
 
-def test_only_its_owner_can_read_the_file(kept: State, tmp_path: Path) -> None:
+def test_only_its_owner_can_read_the_file(kept: StateFile, tmp_path: Path) -> None:
     kept.put("influx", {"token": "t"})
     files = list((tmp_path / "uploader").iterdir())
     assert {path.stat().st_mode & 0o077 for path in files} == {0}
 
 
-def test_dead_letters_beyond_the_most_go_and_are_counted(kept: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dead_letters_beyond_the_most_go_and_are_counted(kept: StateFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "MAX_DEAD_LETTERS", 5)
     known = DeliveryState()
     for place in range(8):
-        kept.save("influx", known, [Rejected(ROW._replace(time=float(place)), "bad")])
+        kept.save("influx", known, [RejectedRow(ROW._replace(time=float(place)), "bad")])
     assert [letter.row.time for letter in kept.dead_letters("influx")] == [3.0, 4.0, 5.0, 6.0, 7.0]
     assert known.dropped == 3
     assert kept.delivery_state("influx") == known
 
 
-def test_dead_letters_of_one_target_are_not_anothers(kept: State) -> None:
+def test_dead_letters_of_one_target_are_not_anothers(kept: StateFile) -> None:
     for name in ("one", "two"):
-        kept.save(name, DeliveryState(), [Rejected(ROW, name)])
+        kept.save(name, DeliveryState(), [RejectedRow(ROW, name)])
     assert kept.drop("one", [1, 2]) == 1
     assert kept.retry("two", None) == 1
     assert [letter.reason for letter in kept.dead_letters("two", retry=True)] == ["two"]
@@ -70,23 +71,23 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         database.execute("PRAGMA user_version = 99")
     database.close()
     with pytest.raises(ConfigError, match="newer Heliograph"):
-        State(tmp_path / "uploader.db")
+        StateFile(tmp_path / "uploader.db")
 
 
 def test_a_file_that_is_none_of_ours_says_which(tmp_path: Path) -> None:
     (tmp_path / "uploader.db").write_text("this is not a database, it only looks like one from far away")
     with pytest.raises(ConfigError, match=r"uploader\.db cannot be opened"):
-        State(tmp_path / "uploader.db")
+        StateFile(tmp_path / "uploader.db")
 
 
-def test_a_disk_that_refuses_changes_nothing(kept: State, tmp_path: Path) -> None:
+def test_a_disk_that_refuses_changes_nothing(kept: StateFile, tmp_path: Path) -> None:
     kept.save("influx", DeliveryState(sent=1))
     blocker = sqlite3.connect(tmp_path / "uploader/uploader.db", isolation_level=None)
     blocker.execute("PRAGMA max_page_count = 1")
     blocker.execute("BEGIN IMMEDIATE")
     kept._db.execute("PRAGMA busy_timeout = 10")
     with pytest.raises(StateAway, match="locked"):
-        kept.save("influx", DeliveryState(sent=2), [Rejected(ROW, "bad")])
+        kept.save("influx", DeliveryState(sent=2), [RejectedRow(ROW, "bad")])
     blocker.execute("ROLLBACK")
     blocker.close()
     assert kept.delivery_state("influx") == DeliveryState(sent=1)
@@ -96,13 +97,13 @@ def test_a_disk_that_refuses_changes_nothing(kept: State, tmp_path: Path) -> Non
 def test_numbers_that_are_none_survive_being_kept() -> None:
     row = Row(1.0, (POWER, MODE), (float("-inf"), "nan"))
     assert dead_letters.unpacked(dead_letters.packed(row)) == row
-    told = dead_letters.told(DeadLetter(1, 2.0, "bad", row, retry=False))
+    told = dead_letters.as_json(DeadLetter(1, 2.0, "bad", row, retry=False))
     assert told["values"] == {"pi/meter/power": "-inf", "pi/meter/mode": "nan"}
 
 
 def test_values_of_a_letter_are_changed_by_either_name_or_left_out() -> None:
     assert edited(ROW, {"pi/meter/power": 2.0}, None).values == (2.0, "sun")
-    assert edited(ROW, {"state of things": "rain"}, 7.0) == Row(7.0, ROW.outlets, (1.5, "rain"))
+    assert edited(ROW, {"state of things": "rain"}, 7.0) == Row(7.0, ROW.channels, (1.5, "rain"))
     assert edited(ROW, {"power": None}, None) == Row(1000.5, (MODE,), ("sun",))
 
 

@@ -9,16 +9,16 @@ from services.uploader.target import MappedChannel, Refused, Row, Target, Target
 START = 1_763_632_800.0  # 2025-11-20 10:00 UTC
 
 
-def outlet(name: str, unit: str = "W", device: str = "meter", kind: Kind = "gauge", channel: str = "") -> MappedChannel:
+def mapped(name: str, unit: str = "W", device: str = "meter", kind: Kind = "gauge", channel: str = "") -> MappedChannel:
     return MappedChannel("house", device, channel or name, unit, kind, name)
 
 
-def row(time: float, outlets: Sequence[MappedChannel], *values: Value) -> Row:
-    return Row(time, tuple(outlets), values)
+def row(time: float, channels: Sequence[MappedChannel], *values: Value) -> Row:
+    return Row(time, tuple(channels), values)
 
 
-def context(*outlets: MappedChannel, folder: Path = Path("/nonexistent")) -> TargetContext:
-    return TargetContext("house", folder, lambda: outlets)
+def context(*channels: MappedChannel, folder: Path = Path("/nonexistent")) -> TargetContext:
+    return TargetContext("house", folder, lambda: channels)
 
 
 def delivered(target: Target, rows: Sequence[Row], patience: int = 20) -> dict[float, str]:

@@ -7,17 +7,18 @@ from urllib.parse import unquote
 import msgspec
 import pytest
 
-from services.uploader.options import secrets, shown
+from services.uploader.options import secrets
+from services.uploader.redacted_options import shown
 from services.uploader.target import MappedChannel, Refused, TryLater
 from services.uploader.targets.emoncms.encryption import Encryption
 from services.uploader.targets.emoncms.target import Emoncms, Options
 from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.emoncms_server import KEY, USER, EmoncmsServer
-from tests.uploader.servers.rows import START, delivered, outlet, row
+from tests.uploader.servers.rows import START, delivered, mapped, row
 from tests.uploader.servers.web_server import Response
 
 Opened = Callable[..., Emoncms]
-POWER, VOLTS = outlet("power"), outlet("volts", "V")
+POWER, VOLTS = mapped("power"), mapped("volts", "V")
 
 
 @pytest.fixture
@@ -29,16 +30,16 @@ def server() -> Iterator[EmoncmsServer]:
 
 @pytest.fixture
 def opened(server: EmoncmsServer, open_targets: OpenTargets) -> Opened:
-    def make(*outlets: MappedChannel, **options: object) -> Emoncms:
+    def make(*channels: MappedChannel, **options: object) -> Emoncms:
         given = {"kind": "emoncms", "name": "e", "url": server.url, "key": KEY, **options}
-        return open_targets.add(Emoncms, given, *outlets)
+        return open_targets.add(Emoncms, given, *channels)
 
     return make
 
 
 def test_named_values_arrive_with_their_times(opened: Opened, server: EmoncmsServer) -> None:
     rows = [row(START + 5 * n + 0.7, (POWER, VOLTS), 400.5 + n, 230) for n in range(3)]
-    assert opened().upload(rows).said == "ok"
+    assert opened().upload(rows).response == "ok"
     assert server.stored["meter", "power"] == {START: 400.5, START + 5: 401.5, START + 10: 402.5}
     assert server.stored["meter", "volts"][int(START)] == 230
     assert server.requests[0].headers["authorization"] == f"Bearer {KEY}"
@@ -46,7 +47,7 @@ def test_named_values_arrive_with_their_times(opened: Opened, server: EmoncmsSer
 
 
 def test_numbers_as_names_are_positions_with_null_for_gaps(opened: Opened, server: EmoncmsServer) -> None:
-    places = tuple(outlet(name) for name in ("1", "4", "5", "6"))
+    places = tuple(mapped(name) for name in ("1", "4", "5", "6"))
     server.stored["IotaHome", "1"] = {1_523_810_240: 1.0}
     server.stored["IotaHome", "4"] = {1_523_810_250: 1.0}
     target = opened(node="IotaHome")
@@ -60,7 +61,7 @@ def test_numbers_as_names_are_positions_with_null_for_gaps(opened: Opened, serve
 
 
 def test_each_device_is_a_node_of_its_own_unless_it_is_told_otherwise(opened: Opened, server: EmoncmsServer) -> None:
-    both = (outlet("power"), outlet("power", device="pump"))
+    both = (mapped("power"), mapped("power", device="pump"))
     opened().upload([row(START, both, 1, 2)])
     opened(node="${node} $device").upload([row(START, both, 3, 4)])
     assert [(node, found) for _, node, found in server.accepted] == [
@@ -93,9 +94,9 @@ def test_sentat_makes_up_for_a_clock_that_is_wrong_all_the_time(opened: Opened, 
 
 
 def test_emonhubs_frames_go_out_as_emonhub_sends_them(opened: Opened, server: EmoncmsServer) -> None:
-    first = tuple(outlet(name, device="10") for name in ("1", "2", "3"))
-    second = tuple(outlet(name, device="11") for name in ("1", "2"))
-    named = tuple(outlet(name, device="emontx") for name in ("power1", "power2", "rssi"))
+    first = tuple(mapped(name, device="10") for name in ("1", "2", "3"))
+    second = tuple(mapped(name, device="11") for name in ("1", "2"))
+    named = tuple(mapped(name, device="emontx") for name in ("power1", "power2", "rssi"))
     rows = [row(1_399_980_731.7, first, 100, 200.5, -67), row(1_399_980_741.2, second, 3, 4)]
     opened(times="sentat").upload(rows)
     opened(times="sentat", compress=True).upload([row(1_399_980_731.7, named, 100, 200.5, -67), rows[1]])
@@ -109,7 +110,7 @@ def test_emonhubs_frames_go_out_as_emonhub_sends_them(opened: Opened, server: Em
 
 
 def test_truth_is_one_and_texts_stay_here(opened: Opened, server: EmoncmsServer) -> None:
-    mixed = (outlet("on", kind="state"), outlet("mode", kind="text"))
+    mixed = (mapped("on", kind="state"), mapped("mode", kind="text"))
     opened().upload([row(START, mixed, True, "eco"), row(START + 1, mixed[1:], "eco")])
     assert server.accepted == [(int(START), "meter", {"on": 1})]
 
@@ -207,9 +208,9 @@ def test_what_is_no_number_never_reaches_the_wire(opened: Opened, server: Emoncm
 
 
 def test_the_newest_row_is_asked_of_every_node(opened: Opened, server: EmoncmsServer) -> None:
-    target = opened(POWER, outlet("power", device="pump"), outlet("power", device="new"))
+    target = opened(POWER, mapped("power", device="pump"), mapped("power", device="new"))
     assert target.newest() is None
-    target.upload([row(START, (POWER,), 1), row(START + 9, (outlet("power", device="pump"),), 1)])
+    target.upload([row(START, (POWER,), 1), row(START + 9, (mapped("power", device="pump"),), 1)])
     assert target.newest() == START + 9
     server.instead = [Response(200, '{"success":false,"message":"no"}')]
     with pytest.raises(TryLater, match="did not tell"):
@@ -254,7 +255,7 @@ def test_options_that_cannot_be_are_refused_without_showing_the_key(wrong: dict[
 
 
 def test_names_with_signs_of_a_form_arrive_whole(opened: Opened, server: EmoncmsServer) -> None:
-    opened(node="a b").upload([row(START, (outlet("x.y-z 1"),), 1)])
+    opened(node="a b").upload([row(START, (mapped("x.y-z 1"),), 1)])
     assert server.accepted == [(int(START), "a b", {"x.y-z 1": 1})]
     with pytest.raises(Refused, match="node name"):
         opened(node="a&b=c%d+e").upload([row(START, (POWER,), 1)])

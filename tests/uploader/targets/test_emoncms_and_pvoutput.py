@@ -12,7 +12,7 @@ from heliograph.store.interface import Reader
 from services.uploader.engine.pipeline import Pipeline
 from services.uploader.engine.selection import Selection
 from services.uploader.engine.source import ChannelMap
-from services.uploader.engine.state import State
+from services.uploader.engine.state import StateFile
 from services.uploader.options import TargetOptions
 from services.uploader.target import TargetContext
 from services.uploader.targets.emoncms import target as emoncms
@@ -41,11 +41,11 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
 
 @pytest.fixture
 def run(reader: Reader, tmp_path: Path) -> Iterator[Callable[[TargetOptions, Callable[[], bool]], None]]:
-    state = State(tmp_path / "uploader.db")
+    state = StateFile(tmp_path / "uploader.db")
 
     def upload(options: TargetOptions, is_done: Callable[[], bool]) -> None:
         channels = ChannelMap(reader, Selection(options))
-        context = partial(TargetContext, "house", tmp_path / "home", lambda: tuple(channels.outlets().values()))
+        context = partial(TargetContext, "house", tmp_path / "home", lambda: tuple(channels.selected().values()))
         course = Pipeline(
             options,
             reader,

@@ -5,7 +5,8 @@ from datetime import datetime
 import msgspec
 import pytest
 
-from services.uploader.options import secrets, shown
+from services.uploader.options import secrets
+from services.uploader.redacted_options import shown
 from services.uploader.target import Refused, Row, TryLater
 from services.uploader.targets.http.target import Http, Options
 from tests.uploader.conftest import OpenTargets
@@ -16,10 +17,10 @@ from tests.uploader.servers.presets_server import (
     PimonitorServer,
     SolarProtocolServer,
 )
-from tests.uploader.servers.rows import START, delivered, outlet, row
+from tests.uploader.servers.rows import START, delivered, mapped, row
 from tests.uploader.servers.web_server import Response, WebServer
 
-POWER, VOLTS, MODE = outlet("power"), outlet("volts", "V"), outlet("mode", "", kind="text")
+POWER, VOLTS, MODE = mapped("power"), mapped("volts", "V"), mapped("mode", "", kind="text")
 Opened = Callable[..., Http]
 
 
@@ -60,7 +61,7 @@ def test_json_has_values_of_their_own_type(opened: Opened, server: Collector) ->
             "text": "at $time: $values",
         },
     )
-    target.upload([row(START + 0.25, (POWER, MODE, outlet("on")), 1.5, 'e"c', True)])
+    target.upload([row(START + 0.25, (POWER, MODE, mapped("on")), 1.5, 'e"c', True)])
     (request,) = server.requests
     assert (request.method, request.path) == ("POST", "/house/data")
     assert request.headers["content-type"] == "application/json"
@@ -102,7 +103,7 @@ def test_a_text_goes_out_as_it_stands_in_one_request_for_each_channel(opened: Op
 
 
 def test_devices_and_batches(opened: Opened, server: Collector) -> None:
-    both = (POWER, outlet("power", device="pump"))
+    both = (POWER, mapped("power", device="pump"))
     opened(server.url, send="device", json={"$device": "${values}", "d": "$device"}).upload([row(START, both, 1, 2)])
     assert [json.loads(request.body)["d"] for request in server.requests] == ["meter", "pump"]
     server.requests.clear()
@@ -206,8 +207,8 @@ def test_a_peer_of_solar_protocol_learns_that_this_one_is_there(opened: Opened, 
     target = opened(
         f"{server.url}/api/v1/api.php", preset="solar_protocol", variables=given, timezone="America/New_York"
     )
-    assert target.upload(rows(2)).said == "HTTP 200"
-    assert target.upload([row(START + 60.5, (POWER,), 1)]).said.startswith('HTTP 200: [{"mac"')
+    assert target.upload(rows(2)).response == "HTTP 200"
+    assert target.upload([row(START + 60.5, (POWER,), 1)]).response.startswith('HTTP 200: [{"mac"')
     assert server.devices == [
         {
             "mac": "b8:27:eb:00:00:01",
@@ -227,8 +228,8 @@ def test_a_pimonitor_gets_fahrenheit_local_time_and_one_sensor_a_report(
     opened: Opened, servers: list[WebServer]
 ) -> None:
     servers.append(server := PimonitorServer())
-    air = (outlet("temperature", "°C"), outlet("humidity", "%"))
-    cellar = (outlet("temperature", "°F", device="cellar"), outlet("humidity", "%", device="cellar"))
+    air = (mapped("temperature", "°C"), mapped("humidity", "%"))
+    cellar = (mapped("temperature", "°F", device="cellar"), mapped("humidity", "%", device="cellar"))
     target = opened(
         server.url, preset="pimonitor", variables={"key": KEY, "location": "my-pimonitor"}, timezone="America/New_York"
     )
@@ -253,7 +254,7 @@ def test_a_pimonitor_gets_fahrenheit_local_time_and_one_sensor_a_report(
 def test_an_emoncms_is_asked_as_oemgateway_asked_it(opened: Opened, servers: list[WebServer]) -> None:
     servers.append(server := EmoncmsPostServer())
     target = opened(f"{server.url}/emoncms", preset="oemgateway", variables={"key": "12345"})
-    three = tuple(outlet(name, "", device="10") for name in ("1", "2", "3"))
+    three = tuple(mapped(name, "", device="10") for name in ("1", "2", "3"))
     target.upload([row(1_795_170_517.08, three, 1, 2.0, -1), row(START, three[:2], -32768, 32767)])
     assert [request.target for request in server.requests] == [
         "/emoncms/input/post.json?apikey=12345&time=1795170517.08&node=10&json={1:1,2:2,3:-1}",

@@ -28,8 +28,13 @@ def web() -> Iterator[HttpClient]:
 
 
 def test_a_request_is_answered(server: Echo, web: HttpClient) -> None:
-    reply = web.request("PUT", f"{server.url}/a?b=c%20d", b"body", {"X-Two": "2"})
-    assert (reply.status, reply.ok, reply.body, reply.headers["x-one"]) == (200, True, b"PUT /a?b=c%20d 4", "1")
+    response = web.request("PUT", f"{server.url}/a?b=c%20d", b"body", {"X-Two": "2"})
+    assert (response.status, response.ok, response.body, response.headers["x-one"]) == (
+        200,
+        True,
+        b"PUT /a?b=c%20d 4",
+        "1",
+    )
     assert server.requests[0].headers["x-two"] == "2"
     assert server.requests[0].headers["user-agent"].startswith("Heliograph/")
 
@@ -83,6 +88,6 @@ def test_retry_after_as_a_date_that_is_over() -> None:
 
 
 def test_words_of_an_answer_are_one_short_line() -> None:
-    assert HttpResponse(400, {}, b"a\r\n  b \xff").said() == "HTTP 400: a b \ufffd"
-    assert len(HttpResponse(400, {}, b"x" * 10_000).said()) < 400
-    assert HttpResponse(204, {}, b"").said() == "HTTP 204"
+    assert HttpResponse(400, {}, b"a\r\n  b \xff").summary() == "HTTP 400: a b \ufffd"
+    assert len(HttpResponse(400, {}, b"x" * 10_000).summary()) < 400
+    assert HttpResponse(204, {}, b"").summary() == "HTTP 204"

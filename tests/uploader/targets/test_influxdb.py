@@ -19,8 +19,8 @@ Opened = Callable[..., influxdb.Influxdb]
 
 @pytest.fixture
 def opened(open_targets: OpenTargets) -> Opened:
-    def make(*outlets: MappedChannel, **options: object) -> influxdb.Influxdb:
-        return open_targets.add(influxdb.Influxdb, {"kind": "influxdb", "name": "influx", **options}, *outlets)
+    def make(*channels: MappedChannel, **options: object) -> influxdb.Influxdb:
+        return open_targets.add(influxdb.Influxdb, {"kind": "influxdb", "name": "influx", **options}, *channels)
 
     return make
 
@@ -32,15 +32,15 @@ def server() -> Iterator[Influxdb3Server]:
     running.close()
 
 
-def outlet(channel: str, kind: Kind = "gauge", device: str = "meter", unit: str = "W") -> MappedChannel:
+def mapped(channel: str, kind: Kind = "gauge", device: str = "meter", unit: str = "W") -> MappedChannel:
     return MappedChannel("pi", device, channel, unit, kind, channel)
 
 
 def row(place: float, *pairs: tuple[MappedChannel, Value]) -> Row:
-    return Row(START + place, tuple(outlet for outlet, _ in pairs), tuple(value for _, value in pairs))
+    return Row(START + place, tuple(mapped for mapped, _ in pairs), tuple(value for _, value in pairs))
 
 
-POWER, VOLTAGE = outlet("power"), outlet("voltage", unit="V")
+POWER, VOLTAGE = mapped("power"), mapped("voltage", unit="V")
 
 
 def version_1(influx: Influx) -> dict[str, object]:
@@ -54,7 +54,7 @@ def version_3(server: WebServer) -> dict[str, object]:
 def test_rows_arrive_with_their_times_and_the_same_row_twice_is_once(influx: Influx, opened: Opened) -> None:
     target = opened(POWER, VOLTAGE, **version_1(influx))
     rows = [row(place + 0.123, (POWER, 1.5 * place), (VOLTAGE, 230.0)) for place in range(10)]
-    assert target.upload(rows).said == "HTTP 204"
+    assert target.upload(rows).response == "HTTP 204"
     target.upload(rows)
     wanted = {round((START + place) * 1000) + 123: 1.5 * place for place in range(10)}
     assert influx.points("power", "meter") == wanted
@@ -62,7 +62,7 @@ def test_rows_arrive_with_their_times_and_the_same_row_twice_is_once(influx: Inf
 
 
 def test_whole_numbers_states_and_booleans_are_floats_like_what_came_before(influx: Influx, opened: Opened) -> None:
-    relay = outlet("relay", "state", unit="")
+    relay = mapped("relay", "state", unit="")
     target = opened(**version_1(influx))
     target.upload([row(0, (POWER, 20.5), (relay, 0.5)), row(1, (POWER, 20), (relay, True)), row(2, (relay, False))])
     assert list(influx.points("power", "meter").values()) == [20.5, 20.0]
@@ -94,7 +94,7 @@ def test_names_and_texts_with_every_kind_of_special_character_arrive_as_they_are
 
 
 def test_as_iotawatt_wrote_it_a_measurement_of_each_output(influx: Influx, opened: Opened) -> None:
-    solar, mains = outlet("solar"), outlet("mains")
+    solar, mains = mapped("solar"), mapped("mains")
     target = opened(solar, mains, **version_1(influx), measurement="$name", field="value", tags={}, precision="s")
     target.upload([row(0, (solar, 2944.6), (mains, 1005.0))])
     assert influx.points("value", "solar") == {round(START * 1000): 2944.6}
@@ -105,7 +105,7 @@ def test_as_iotawatt_wrote_it_a_measurement_of_each_output(influx: Influx, opene
 def test_of_rows_with_a_type_conflict_only_the_values_in_conflict_are_refused(influx: Influx, opened: Opened) -> None:
     influx.ask("POST", "/write?db=site&precision=s", f'meter,node=pi power="on",voltage="high" {int(START)}'.encode())
     target = opened(**version_1(influx))
-    current = outlet("current", unit="A")
+    current = mapped("current", unit="A")
     rows = [row(place + 10, (POWER, 1.0), (current, 2.0)) for place in range(3)] + [row(20, (VOLTAGE, 1.0))]
     rows.append(row(30, (current, 3.0)))
     with pytest.raises(Refused, match="field type conflict") as refused:
@@ -160,7 +160,7 @@ def test_without_the_right_password_rows_are_kept_and_no_word_has_the_password(t
 def test_points_beyond_the_retention_policy_do_not_hold_up_the_others(influx: Influx, opened: Opened) -> None:
     influx.query("CREATE DATABASE short WITH DURATION 1d SHARD DURATION 1h")
     target = opened(**{**version_1(influx), "database": "short"})
-    assert "retention policy" in target.upload([row(-86_400 * 700, (POWER, 1.0))]).said
+    assert "retention policy" in target.upload([row(-86_400 * 700, (POWER, 1.0))]).response
 
 
 def test_a_server_that_is_away_is_waited_for(influx: Influx, opened: Opened) -> None:
@@ -189,7 +189,7 @@ def test_version_3_takes_rows(server: Influxdb3Server, opened: Opened) -> None:
 
 
 def test_version_3_names_the_lines_that_it_does_not_take(server: Influxdb3Server, opened: Opened) -> None:
-    other = outlet("power", device="other")
+    other = mapped("power", device="other")
     server.types[("other", "power")] = str
     target = opened(**version_3(server))
     with pytest.raises(Refused, match="partial write") as refused:

@@ -52,7 +52,7 @@ def rows(count: int, start: float = START) -> list[Row]:
 
 @pytest.mark.parametrize("compression", ["always", "never"])
 def test_rows_arrive_whole_and_with_their_times(server: Influxdb2Server, opened: Opened, compression: str) -> None:
-    assert opened(gzip=compression).upload(rows(3)).said == "HTTP 204"
+    assert opened(gzip=compression).upload(rows(3)).response == "HTTP 204"
     assert server.points == {("meter", "power", START + index): repr(1.5 * index) for index in range(3)}
     (request,) = server.requests
     assert request.headers.get("content-encoding", "never") == {"always": "gzip", "never": "never"}[compression]

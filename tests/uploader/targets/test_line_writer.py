@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heliograph.line_protocol import Point, parse
 from heliograph.messages import Kind, Value
 from services.uploader.target import MappedChannel, Row
 from services.uploader.targets.shared.line_writer import LineWriter, Names
@@ -30,8 +31,8 @@ def devices(draw: st.DrawFn) -> tuple[MappedChannel, ...]:
 def rows(draw: st.DrawFn) -> list[Row]:
     every = draw(st.lists(devices(), min_size=1, max_size=3))
     return [
-        Row(draw(st.integers(0, 10**13)) / 1000, outlets, tuple(draw(VALUES[outlet.kind]) for outlet in outlets))
-        for outlets in draw(st.lists(st.sampled_from(every), max_size=8))
+        Row(draw(st.integers(0, 10**13)) / 1000, channels, tuple(draw(VALUES[mapped.kind]) for mapped in channels))
+        for channels in draw(st.lists(st.sampled_from(every), max_size=8))
     ]
 
 
@@ -41,6 +42,19 @@ def test_a_body_is_the_lines_of_its_rows_one_after_another(
 ) -> None:
     writer = LineWriter(Names(measurement, "${name}", {"node": "${node}"}, integers), 1000)
     assert parts(writer.body(some)) == parts(b"".join(line for lines in writer.write(some) for line in lines))
+
+
+@given(rows())
+def test_every_line_is_read_as_what_was_written(some: list[Row]) -> None:
+    writer = LineWriter(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
+    for row, [line] in zip(some, writer.write(some), strict=True):
+        device = row.channels[0].device
+        values: dict[str, Value] = {
+            mapped.name: str(value) if mapped.kind == "text" else float(value)
+            for mapped, value in zip(row.channels, row.values, strict=True)
+        }
+        measurement = f"{device}_" if device.endswith("\\") else device
+        assert parse(line.decode()) == Point(measurement, {"node": "pi"}, values, round(row.time * 1000))
 
 
 def test_numbers_are_written_with_all_their_digits() -> None:

@@ -14,15 +14,16 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from scripts import tools
-from services.uploader.options import secrets, shown
-from services.uploader.target import Refused, Row, TryLater
+from services.uploader.options import secrets
+from services.uploader.redacted_options import shown
+from services.uploader.target import Refused, Row, TryLater, newest_of
 from services.uploader.targets.mqtt.target import Broker, Options
 from tests.conftest import LocalBroker
 from tests.uploader.conftest import OpenTargets
-from tests.uploader.servers.rows import START, outlet, row
+from tests.uploader.servers.rows import START, mapped, row
 
 PASSWORD = "a-word-nobody-guesses"
-POWER, MODE = outlet("power"), outlet("mode", "", kind="text")
+POWER, MODE = mapped("power"), mapped("mode", "", kind="text")
 Opened = Callable[..., Broker]
 Eventually = Callable[[Callable[[], object]], Any]
 
@@ -104,8 +105,10 @@ def test_every_value_is_a_message_that_was_acknowledged(
 ) -> None:
     ear = ears(broker.port)
     target = opened(broker.port, version=version)
-    assert target.upload(rows(300)).said == "300 messages acknowledged"
-    assert target.upload([row(START, (POWER, MODE, outlet("on")), 7.0, "eco", True)]).said == "3 messages acknowledged"
+    assert target.upload(rows(300)).response == "300 messages acknowledged"
+    assert (
+        target.upload([row(START, (POWER, MODE, mapped("on")), 7.0, "eco", True)]).response == "3 messages acknowledged"
+    )
     eventually(lambda: len(ear.heard) == 303)
     assert ear.heard[:300] == [("house/meter/power", str(0.5 + n), False) for n in range(300)]
     assert ear.topics() == {"house/meter/power": "7", "house/meter/mode": "eco", "house/meter/on": "1"}
@@ -115,7 +118,7 @@ def test_a_row_is_one_json_message(
     broker: LocalBroker, opened: Opened, ears: Callable[..., Ear], eventually: Eventually
 ) -> None:
     ear = ears(broker.port)
-    both = (POWER, MODE, outlet("power", device="pump"))
+    both = (POWER, MODE, mapped("power", device="pump"))
     opened(broker.port, format="json", topic="emon/JSON/$device").upload([row(START + 0.7, both, 100, "eco", 2.5)])
     eventually(lambda: len(ear.heard) == 2)
     assert ear.topics() == {
@@ -128,7 +131,7 @@ def test_emonhubs_frames_are_published_as_emonhub_did(
     broker: LocalBroker, opened: Opened, ears: Callable[..., Ear], eventually: Eventually
 ) -> None:
     ear = ears(broker.port)
-    frame = tuple(outlet(name, device="emontx") for name in ("power1", "power2", "rssi"))
+    frame = tuple(mapped(name, device="emontx") for name in ("power1", "power2", "rssi"))
     rows = [row(1_399_980_731.7, frame, 100.0, 200.5, -67.0)]
     opened(broker.port, topic="emon/$device/$name").upload(rows)
     opened(broker.port, topic="emonhub/rx/10/values", format="values").upload(rows)
@@ -147,7 +150,7 @@ def test_topic_and_payload_are_templates_and_messages_can_be_retained(
     broker: LocalBroker, opened: Opened, ears: Callable[..., Ear], eventually: Eventually
 ) -> None:
     target = opened(broker.port, topic="a/$channel/$name", payload="$value $unit at $time", retain=True)
-    target.upload([row(START + 0.5, (outlet("p1", channel="power"),), 12.5)])
+    target.upload([row(START + 0.5, (mapped("p1", channel="power"),), 12.5)])
     ear = ears(broker.port)
     eventually(lambda: ear.heard == [("a/power/p1", "12.5 W at 1763632800.5", True)])
 
@@ -181,9 +184,9 @@ def test_a_user_a_password_and_a_right_are_needed(
         opened(guarded.port, **writer, topic="other/$name").upload(rows(2))
     assert caught.value.done == 0
     mixed = [
-        row(START, (outlet("site/a"),), 1),
-        row(START, (outlet("other/a"),), 2),
-        row(START, (outlet("site/b"),), 3),
+        row(START, (mapped("site/a"),), 1),
+        row(START, (mapped("other/a"),), 2),
+        row(START, (mapped("site/b"),), 3),
     ]
     with pytest.raises(TryLater) as caught:
         opened(guarded.port, **writer, topic="$name").upload(mixed)
@@ -195,7 +198,7 @@ def test_what_is_too_large_for_the_broker_is_refused_and_its_neighbours_arrive(
     guarded: LocalBroker, opened: Opened, ears: Callable[..., Ear], eventually: Eventually
 ) -> None:
     ear = ears(guarded.port, "writer", PASSWORD)
-    many = tuple(outlet(f"channel_{n}") for n in range(200))
+    many = tuple(mapped(f"channel_{n}") for n in range(200))
     target = opened(guarded.port, user="writer", password=PASSWORD, format="json", topic="site/$device")
     with pytest.raises(Refused, match="the broker takes 2000") as caught:
         target.upload([*rows(2), row(START + 2, many, *range(200)), row(START + 3, (POWER,), 9)])
@@ -207,7 +210,7 @@ def test_what_is_no_number_or_no_topic_is_refused_and_its_neighbours_arrive(
     broker: LocalBroker, opened: Opened, ears: Callable[..., Ear], eventually: Eventually
 ) -> None:
     ear = ears(broker.port)
-    bad = [row(START, (POWER,), float("nan")), row(START, (outlet("a+b"),), 1), row(START, (outlet("a#"),), 1)]
+    bad = [row(START, (POWER,), float("nan")), row(START, (mapped("a+b"),), 1), row(START, (mapped("a#"),), 1)]
     for options in ({}, {"format": "json", "topic": "x/$device"}):
         batch = [*rows(1), *bad[: 1 if options else 3], *rows(1)]
         with pytest.raises(Refused) as caught:
@@ -281,7 +284,7 @@ def test_someone_who_never_answers_is_tried_again(opened: Opened) -> None:
 
 
 def test_it_cannot_say_what_the_broker_has(opened: Opened) -> None:
-    assert opened(1).newest() is None
+    assert newest_of(opened(1)) is None
     assert not opened(1).limits.overwrites
 
 
@@ -314,7 +317,7 @@ def test_tls_is_used_with_the_certificate_of_the_broker(
     )
     broker.start()
     try:
-        assert opened(broker.port, ca=str(certificate)).upload(rows(2)).said == "2 messages acknowledged"
+        assert opened(broker.port, ca=str(certificate)).upload(rows(2)).response == "2 messages acknowledged"
         with pytest.raises(TryLater, match="TLS"):
             opened(broker.port, tls=True).upload(rows(2))
         with pytest.raises(TryLater):

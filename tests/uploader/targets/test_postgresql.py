@@ -7,16 +7,17 @@ import msgspec
 import psycopg
 import pytest
 
-from services.uploader.options import secrets, shown
+from services.uploader.options import secrets
+from services.uploader.redacted_options import shown
 from services.uploader.target import MappedChannel, Refused, Row, TryLater
 from services.uploader.targets.postgresql import Options, PostgreSQL
 from tests.heliograph.conftest import running_server
 from tests.heliograph.postgres_server import Server
 from tests.uploader.conftest import OpenTargets
-from tests.uploader.servers.rows import START, delivered, outlet, row
+from tests.uploader.servers.rows import START, delivered, mapped, row
 
 PASSWORD = "a-word-nobody-guesses"
-POWER, MODE = outlet("power"), outlet("mode", "", kind="text")
+POWER, MODE = mapped("power"), mapped("mode", "", kind="text")
 Opened = Callable[..., PostgreSQL]
 Ask = Callable[..., list[tuple[object, ...]]]
 DATABASES = itertools.count()
@@ -53,9 +54,9 @@ def ask(server: Server, database: str) -> Ask:
 
 @pytest.fixture
 def opened(url: str, open_targets: OpenTargets) -> Opened:
-    def make(*outlets: MappedChannel, **options: object) -> PostgreSQL:
+    def make(*channels: MappedChannel, **options: object) -> PostgreSQL:
         given = {"kind": "postgresql", "name": "p", "url": url, "user": "heliograph", **options}
-        return open_targets.add(PostgreSQL, given, *outlets)
+        return open_targets.add(PostgreSQL, given, *channels)
 
     return make
 
@@ -66,8 +67,8 @@ def rows(count: int) -> list[Row]:
 
 def test_the_table_is_made_and_every_value_is_a_row(opened: Opened, ask: Ask) -> None:
     target = opened()
-    target.upload([row(START + 0.25, (POWER, MODE, outlet("on")), 1.5, "eco", True)])
-    assert target.upload(rows(5000)).said == "5000 rows in readings"
+    target.upload([row(START + 0.25, (POWER, MODE, mapped("on")), 1.5, "eco", True)])
+    assert target.upload(rows(5000)).response == "5000 rows in readings"
     assert ask("SELECT count(*), sum(value) FROM readings") == [(5003, 5000 * 2500 + 2.5)]
     asked = "SELECT node, device, channel, extract(epoch FROM time)::float8, value, text FROM readings"
     assert ask(f"{asked} WHERE text IS NOT NULL OR channel = 'on'") == [
@@ -83,12 +84,12 @@ def test_the_same_rows_again_replace_themselves(opened: Opened, ask: Ask) -> Non
 
 
 def test_it_knows_how_far_the_selected_channels_came(opened: Opened) -> None:
-    target = opened(POWER, outlet("other"))
+    target = opened(POWER, mapped("other"))
     assert target.newest() is None
     target.upload([*rows(3), row(START + 100, (MODE,), "x")])
     assert target.newest() == START + 2
     assert opened(POWER, MODE).newest() == START + 100
-    assert opened(outlet("other")).newest() is None
+    assert opened(mapped("other")).newest() is None
 
 
 def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) -> None:
@@ -99,7 +100,7 @@ def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) 
     assert ask('SELECT "when", what, unit, v FROM home') == [(START, "power", "W", 2.5)]
     assert target.newest() == START
     with pytest.raises(Refused, match="too long"):
-        target.upload([row(START, (outlet("a_longer_name"),), 1)])
+        target.upload([row(START, (mapped("a_longer_name"),), 1)])
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,18 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from services.uploader.options import secrets, shown
+from services.uploader.options import secrets
+from services.uploader.redacted_options import shown
 from services.uploader.target import Refused, Row, TryLater
 from services.uploader.targets.pvoutput import target as pvoutput
 from services.uploader.targets.pvoutput.target import Options, PVOutput
 from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.pvoutput_server import KEY, SYSTEM, PVOutputServer, bad
-from tests.uploader.servers.rows import START, delivered, outlet, row
+from tests.uploader.servers.rows import START, delivered, mapped, row
 from tests.uploader.servers.web_server import Response
 
-ENERGY, POWER = outlet("generation", "Wh", kind="counter", channel="energy"), outlet("generation")
-USED = outlet("consumption", "W", channel="load")
+ENERGY, POWER = mapped("generation", "Wh", kind="counter", channel="energy"), mapped("generation")
+USED = mapped("consumption", "W", channel="load")
 ZONE = "Australia/Brisbane"
 NOON = START - 8 * 3600  # local time
 NAMES = {"*/*/power": "generation", "*/*/load": "consumption"}
@@ -125,7 +126,7 @@ def test_an_hour_that_comes_twice_is_not_twice_in_a_batch(opened: Opened, server
 def test_batches_stay_below_3000_bytes(opened: Opened, server: PVOutputServer) -> None:
     server.donor = True
     target = opened()
-    fields = tuple(outlet(f"v{n}", "") for n in range(1, 13))
+    fields = tuple(mapped(f"v{n}", "") for n in range(1, 13))
     target.upload([row(NOON - 3600 * 10 + 300 * n, fields, *([1234.567 + n] * 12)) for n in range(90)])
     sizes = [len(request.body) for request in server.requests[1:]]
     assert len(sizes) > 1
@@ -137,7 +138,7 @@ def test_batches_stay_below_3000_bytes(opened: Opened, server: PVOutputServer) -
 def test_counters_since_ever_carry_their_flag_and_net_power_its_own(opened: Opened, server: PVOutputServer) -> None:
     opened(counters="last").upload([row(NOON, (ENERGY, POWER), 9_000_000.0, 5)])
     assert server.flags == {"20251120,12:00": "2"}
-    opened(counters="last").upload([row(NOON, (ENERGY, outlet("v3", "kWh")), 9_000_000.0, 9_000.0)])
+    opened(counters="last").upload([row(NOON, (ENERGY, mapped("v3", "kWh")), 9_000_000.0, 9_000.0)])
     assert server.flags == {"20251120,12:00": "1"}
     opened(net=True).upload([row(NOON, (ENERGY, POWER, USED), 9_000_000.0, 5, 6)])
     assert server.flags == {"20251120,12:00": "n"}
@@ -145,16 +146,16 @@ def test_counters_since_ever_carry_their_flag_and_net_power_its_own(opened: Open
 
 
 def test_extended_fields_are_for_donors(opened: Opened, server: PVOutputServer) -> None:
-    opened().upload([row(NOON, (POWER, outlet("extended_1")), 5, 6)])
+    opened().upload([row(NOON, (POWER, mapped("extended_1")), 5, 6)])
     assert server.stored["20251120,12:00"] == ["", "5", "", "", "", ""]
 
 
 def test_rows_without_energy_and_power_are_left_out(opened: Opened, server: PVOutputServer) -> None:
-    volts = outlet("voltage", "V")
+    volts = mapped("voltage", "V")
     target = opened()
     target.upload([row(NOON, (volts,), 230), row(NOON + 300, (volts, POWER), 231, 5), row(NOON + 600, (volts,), 230)])
     assert list(server.stored) == ["20251120,12:05"]
-    assert target.upload([row(NOON, (volts,), 230)]).said == "no row with energy or power"
+    assert target.upload([row(NOON, (volts,), 230)]).response == "no row with energy or power"
 
 
 def test_it_goes_on_after_the_last_status(opened: Opened, server: PVOutputServer) -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from services.uploader.target import MappedChannel
 from services.uploader.targets.pvoutput import responses
 from services.uploader.targets.pvoutput.fields import Fields, field
-from tests.uploader.servers.rows import START, outlet, row
+from tests.uploader.servers.rows import START, mapped, row
 
 BRISBANE = ZoneInfo("Australia/Brisbane")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -32,19 +32,19 @@ BERLIN = ZoneInfo("Europe/Berlin")
     ],
 )
 def test_names_and_units_say_which_field_it_is(name: str, unit: str, number: int) -> None:
-    assert field(outlet(name, unit)) == number
+    assert field(mapped(name, unit)) == number
 
 
 def test_a_row_is_written_in_the_units_of_pvoutput_and_in_local_time() -> None:
     channels = (
-        outlet("generation", "kWh"),
-        outlet("generation", "kW", channel="pv_power"),
-        outlet("consumption", "Wh"),
-        outlet("v4", "W"),
-        outlet("temperature", "°F"),
-        outlet("voltage", "mV"),
-        outlet("extended_2", "%"),
-        outlet("mode", "", kind="text"),
+        mapped("generation", "kWh"),
+        mapped("generation", "kW", channel="pv_power"),
+        mapped("consumption", "Wh"),
+        mapped("v4", "W"),
+        mapped("temperature", "°F"),
+        mapped("voltage", "mV"),
+        mapped("extended_2", "%"),
+        mapped("mode", "", kind="text"),
     )
     entry = Fields(BRISBANE).entry(
         0, row(START, channels, 3.2714, 2.4567, 1500.4, 12.6, 70.52, 240_140.0, 66.25, "eco")
@@ -54,18 +54,18 @@ def test_a_row_is_written_in_the_units_of_pvoutput_and_in_local_time() -> None:
 
 
 def test_a_negative_power_empties_both_its_fields() -> None:
-    channels = (outlet("v1", "Wh"), outlet("v2"), outlet("v3", "Wh"), outlet("v4"))
+    channels = (mapped("v1", "Wh"), mapped("v2"), mapped("v3", "Wh"), mapped("v4"))
     assert Fields(BRISBANE).entry(0, row(START, channels, 100, -3, 200, 5)).line(6) == "20251120,20:00,,,200,5,,"
     assert not Fields(BRISBANE).entry(0, row(START, channels[:2], 100, -3)).is_complete()
 
 
 def test_net_power_goes_without_energies() -> None:
-    channels = (outlet("v1", "Wh"), outlet("v2"), outlet("v4"))
+    channels = (mapped("v1", "Wh"), mapped("v2"), mapped("v4"))
     assert Fields(BRISBANE, net=True).entry(0, row(START, channels, 1, 2, 3)).line(6) == "20251120,20:00,,2,,3,,"
 
 
 def test_two_channels_for_one_field_are_a_mistake_and_not_a_sum() -> None:
-    both = (outlet("generation"), outlet("v2", device="other"))
+    both = (mapped("generation"), mapped("v2", device="other"))
     with pytest.raises(ValueError, match="house/meter/generation and house/other/v2 are both v2"):
         Fields(BRISBANE).entry(0, row(START, both, 1, 2))
 
@@ -75,7 +75,7 @@ def test_two_channels_for_one_field_are_a_mistake_and_not_a_sum() -> None:
     st.sampled_from([6, 12]),
 )
 def test_a_line_always_has_the_fields_of_its_account(values: dict[str, float], fields: int) -> None:
-    channels: tuple[MappedChannel, ...] = tuple(outlet(name, "") for name in values)
+    channels: tuple[MappedChannel, ...] = tuple(mapped(name, "") for name in values)
     parts = Fields(BERLIN).entry(0, row(START, channels, *values.values())).line(fields).split(",")
     assert 8 <= len(parts) <= 2 + fields
     for name in values:

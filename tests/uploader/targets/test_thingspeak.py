@@ -3,15 +3,16 @@ from collections.abc import Callable, Iterator
 import msgspec
 import pytest
 
-from services.uploader.options import secrets, shown
+from services.uploader.options import secrets
+from services.uploader.redacted_options import shown
 from services.uploader.target import Refused, Row, TryLater
 from services.uploader.targets.thingspeak import Options, ThingSpeak
 from tests.uploader.conftest import OpenTargets
-from tests.uploader.servers.rows import START, outlet, row
+from tests.uploader.servers.rows import START, mapped, row
 from tests.uploader.servers.thingspeak_server import CHANNEL, KEY, READ_KEY, ThingSpeakServer, error
 from tests.uploader.servers.web_server import Response
 
-POWER, VOLTS = outlet("field1", channel="power"), outlet("field8", "V", channel="volts")
+POWER, VOLTS = mapped("field1", channel="power"), mapped("field8", "V", channel="volts")
 NAMES = {"*/*/power": "field1"}
 Opened = Callable[..., ThingSpeak]
 
@@ -37,7 +38,7 @@ def minutes(count: int, start: float = START) -> list[Row]:
 
 
 def test_rows_are_entries_of_the_channel(opened: Opened, server: ThingSpeakServer) -> None:
-    assert opened().upload(minutes(960)).said == 'HTTP 202: {"success":true}'
+    assert opened().upload(minutes(960)).response == 'HTTP 202: {"success":true}'
     assert len(server.stored) == 960
     assert server.stored[START] == {"created_at": "2025-11-20T10:00:00Z", "field1": 400.5, "field8": 230}
     assert not any(KEY in request.target for request in server.requests)
@@ -68,7 +69,7 @@ def test_a_zero_with_status_200_is_not_a_success(opened: Opened, server: ThingSp
         target.upload(minutes(1, START + 60))
     assert caught.value.after == 15
     server.now += 15
-    assert "entry_id" in target.upload(minutes(1, START + 60)).said
+    assert "entry_id" in target.upload(minutes(1, START + 60)).response
     assert sorted(server.stored) == [START, START + 60]
 
 
@@ -100,7 +101,7 @@ def test_a_new_start_sends_only_what_is_not_there_and_history_after_it(
 ) -> None:
     opened(read_key=READ_KEY).upload(minutes(3, START + 600))
     again = opened(read_key=READ_KEY)
-    assert again.upload(minutes(3, START + 600)).said == "nothing to send"
+    assert again.upload(minutes(3, START + 600)).response == "nothing to send"
     server.now += 15
     again.upload(minutes(3))
     assert len(server.stored) == 6
@@ -178,10 +179,10 @@ def test_two_rows_of_a_second_and_what_is_no_number_do_not_stop_the_others(
 
 
 def test_channels_that_are_no_field_stay_here(opened: Opened, server: ThingSpeakServer) -> None:
-    opened().upload([row(START, (POWER, outlet("")), 1, 2), row(START + 60, (outlet(""),), 2)])
+    opened().upload([row(START, (POWER, mapped("")), 1, 2), row(START + 60, (mapped(""),), 2)])
     assert server.stored == {START: {"created_at": "2025-11-20T10:00:00Z", "field1": 1}}
     with pytest.raises(Refused, match="house/meter/power and house/meter/other are both field1"):
-        opened().upload([row(START, (POWER, outlet("field1", channel="other")), 1, 2)])
+        opened().upload([row(START, (POWER, mapped("field1", channel="other")), 1, 2)])
 
 
 def test_the_keys_are_secrets(opened: Opened) -> None:

@@ -15,33 +15,33 @@ def position(name: str) -> int:
 
 
 class BulkItems:
-    """Makes items; keeps which value of a row goes where, for rows with the same outlets."""
+    """Makes items; keeps which value of a row goes where, for rows with the same channels."""
 
     def __init__(self, template: str) -> None:
         """`template` is the name of the node, with $node, $device, $channel and $unit."""
         self._template = template
         self._plans: dict[tuple[MappedChannel, ...], dict[str, list[tuple[int, str]]]] = {}
 
-    def node(self, outlet: MappedChannel) -> str:
-        """Return what the node of an outlet is called at Emoncms."""
-        return templates.filled(self._template, outlet._asdict())
+    def node(self, mapped: MappedChannel) -> str:
+        """Return what the node of an mapped is called at Emoncms."""
+        return templates.filled(self._template, mapped._asdict())
 
     def mistake(self, row: Row) -> str:
         """Return why Emoncms would not take a row: a bad number there ends the whole bulk; "" if it would."""
-        for outlet, value in zip(row.outlets, row.values, strict=True):
+        for mapped, value in zip(row.channels, row.values, strict=True):
             try:
                 number(value)
             except ValueError as error:
-                return f"{outlet.name}: {error}"
+                return f"{mapped.name}: {error}"
         return ""
 
     def of(self, row: Row, base: int) -> Iterator[list[object]]:
         """Yield one item for each node that a row has values of; times in whole seconds since `base`; no texts."""
-        plan = self._plans.get(row.outlets)
+        plan = self._plans.get(row.channels)
         if plan is None:
-            plan = self._plans[row.outlets] = {}
-            for index, outlet in enumerate(row.outlets):
-                plan.setdefault(self.node(outlet), []).append((index, outlet.name))
+            plan = self._plans[row.channels] = {}
+            for index, mapped in enumerate(row.channels):
+                plan.setdefault(self.node(mapped), []).append((index, mapped.name))
         for node, places in plan.items():
             named = {name: found for index, name in places if (found := number(row.values[index])) is not None}
             if not named:

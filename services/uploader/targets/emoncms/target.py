@@ -1,8 +1,4 @@
-"""Emoncms, as emonHub and IoTaWatt send to it: input/bulk, oldest first.
-
-Facts: emoncms Modules/input (input_methods.php, docs/input_encrypted.md), emonHub's
-EmonHubEmoncmsHTTPInterfacer, IoTaWatt's Emoncms_uploader.
-"""
+"""The target: bulks of inputs, and what the answers mean for rows."""
 
 import re
 import zlib
@@ -103,7 +99,7 @@ class Emoncms:
         """Return the latest time among the inputs of the nodes that this target writes to."""
         if self._envelope and self._url.startswith("http:"):
             return None  # the question would show the key to everyone on the way
-        nodes = dict.fromkeys(self._items.node(outlet) for outlet in self._context.channels())
+        nodes = dict.fromkeys(self._items.node(mapped) for mapped in self._context.channels())
         if "$" not in self._options.node:
             nodes = {self._options.node: None}
         times = [moment for node in nodes if (moment := self._newest_of(node)) is not None]
@@ -116,12 +112,12 @@ class Emoncms:
 
     def _newest_of(self, node: str) -> int | None:
         bearer = {"Authorization": f"Bearer {self._options.key}"}
-        reply = self._web.request("GET", f"{self._url}/input/get?{urlencode({'node': node})}", b"", bearer)
-        http_status.check_answered(reply)
-        text = reply.body.decode("utf-8", "replace")
+        response = self._web.request("GET", f"{self._url}/input/get?{urlencode({'node': node})}", b"", bearer)
+        http_status.check_answered(response)
+        text = response.body.decode("utf-8", "replace")
         times = [int(found) for found in re.findall(r'"time"\s*:\s*"?(\d+)', text)]
         if not times and "Node does not exist" not in text and text.strip() not in ("[]", "{}"):
-            raise TryLater(f"it did not tell its inputs: {reply.said()}")
+            raise TryLater(f"it did not tell its inputs: {response.summary()}")
         return max(times, default=None)
 
     def _send(self, items: list[list[object]], base: int) -> None:
@@ -136,22 +132,22 @@ class Emoncms:
         headers = {"Authorization": f"Bearer {self._options.key}"}
         packed = zlib.compress(data) if self._options.compress else data
         if len(packed) < len(data):
-            reply = self._web.request("POST", f"{bulk}?{urlencode({**query, 'cb': '1'})}", packed, headers)
+            response = self._web.request("POST", f"{bulk}?{urlencode({**query, 'cb': '1'})}", packed, headers)
         else:
-            reply = self._web.request("POST", bulk, form, {**headers, "Content-Type": FORM})
-        self._judge(reply, b"ok")
+            response = self._web.request("POST", bulk, form, {**headers, "Content-Type": FORM})
+        self._judge(response, b"ok")
 
-    def _judge(self, reply: HttpResponse, expected: bytes) -> None:
+    def _judge(self, response: HttpResponse, expected: bytes) -> None:
         """Accept the expected answer only: Emoncms reports errors with status 200.
 
         A bulk stops at its first error, having stored what came before it: nobody knows which row it was.
         """
-        http_status.check(reply)
-        if reply.body == expected:
+        http_status.check(response)
+        if response.body == expected:
             return
-        text = reply.body.decode("utf-8", "replace")
+        text = response.body.decode("utf-8", "replace")
         if re.search(r'"success"\s*:\s*false', text) and not ABOUT_THE_KEY.search(text):
-            raise Refused(reply.said())
-        if not reply.body:
-            raise TryLater("an empty answer: check the key and url", after=reply.after)
-        raise TryLater(f"not ok: {reply.said()}", after=reply.after)
+            raise Refused(response.summary())
+        if not response.body:
+            raise TryLater("an empty answer: check the key and url", after=response.after)
+        raise TryLater(f"not ok: {response.summary()}", after=response.after)

@@ -78,14 +78,14 @@ class Composer:
         if self._recipe.send == "batch":
             good = [row for index, row in enumerate(rows) if self._is_good(index, row, wrong)]
             if good:
-                names = self._names(good[-1], range(len(good[-1].outlets)))
-                names["items"] = [_tree(self._recipe.item, self._names(row, range(len(row.outlets)))) for row in good]
+                names = self._names(good[-1], range(len(good[-1].channels)))
+                names["items"] = [_tree(self._recipe.item, self._names(row, range(len(row.channels)))) for row in good]
                 yield self._request(len(rows), names)
             return
         for index, row in enumerate(rows):
             if self._is_good(index, row, wrong):
                 for places in self._groups(row):
-                    if {row.outlets[place].name for place in places}.issuperset(self._recipe.needs):
+                    if {row.channels[place].name for place in places}.issuperset(self._recipe.needs):
                         yield self._request(index + 1, self._names(row, places))
 
     def _is_good(self, index: int, row: Row, wrong: dict[int, str]) -> bool:
@@ -100,12 +100,12 @@ class Composer:
 
     def _groups(self, row: Row) -> list[Sequence[int]]:
         if self._recipe.send == "channel":
-            return [[place] for place in range(len(row.outlets))]
+            return [[place] for place in range(len(row.channels))]
         if self._recipe.send == "row":
-            return [range(len(row.outlets))]
+            return [range(len(row.channels))]
         devices: dict[tuple[str, str], list[int]] = {}
-        for place, outlet in enumerate(row.outlets):
-            devices.setdefault(outlet[:2], []).append(place)
+        for place, mapped in enumerate(row.channels):
+            devices.setdefault(mapped[:2], []).append(place)
         return list(devices.values())
 
     def _names(self, row: Row, places: Sequence[int]) -> Names:
@@ -114,9 +114,9 @@ class Composer:
         names["time"] = number(round(row.time, 3))
         names["iso"] = moment.isoformat().replace("+00:00", "Z")
         names["local"] = moment.astimezone(self._zone).strftime(self._recipe.local)
-        first: MappedChannel = row.outlets[places[0]]
+        first: MappedChannel = row.channels[places[0]]
         names["node"], names["device"] = first.node, first.device
-        values = {row.outlets[place].name: self._told(row.outlets[place], row.values[place]) for place in places}
+        values = {row.channels[place].name: self._told(row.channels[place], row.values[place]) for place in places}
         names["values"] = values
         names["pairs"] = "{" + ",".join(f"{name}:{_text(value)}" for name, value in values.items()) + "}"
         names.update({VALUE + name: value for name, value in values.items()})
@@ -124,11 +124,11 @@ class Composer:
             names.update(channel=first.channel, name=first.name, unit=first.unit, value=values[first.name])
         return names
 
-    def _told(self, outlet: MappedChannel, value: Value) -> Value:
+    def _told(self, mapped: MappedChannel, value: Value) -> Value:
         if isinstance(value, str | bool):
             return value
         if self._recipe.fahrenheit:
-            value = round(value * 9 / 5 + 32 if outlet.unit == "°C" else value, 2)
+            value = round(value * 9 / 5 + 32 if mapped.unit == "°C" else value, 2)
         return number(value) or 0
 
     def _request(self, rows: int, names: Names) -> Request:

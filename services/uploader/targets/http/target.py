@@ -1,4 +1,4 @@
-"""Any HTTP server: what is sent is described by templates, or by a preset for a known kind of server."""
+"""The target: requests made by a recipe, and what the answers mean for rows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -124,9 +124,11 @@ class Http:
         for request in self._composer.requests(rows, wrong):
             done = 0 if self._whole else request.rows - 1
             try:
-                reply = self._web.request(request.method, request.url, request.body, {**self._basic, **request.headers})
-                self._judge(reply)
-                said = reply.said()
+                response = self._web.request(
+                    request.method, request.url, request.body, {**self._basic, **request.headers}
+                )
+                self._judge(response)
+                said = response.summary()
             except TryLater as error:
                 error.done = min([done, *wrong])
                 raise
@@ -138,21 +140,19 @@ class Http:
             raise Refused(next(iter(wrong.values())), wrong)
         return Answer(said)
 
-    def newest(self) -> float | None:
-        """Return None: nobody knows how to ask."""
-        return None
-
     def close(self) -> None:
         """Close the connection."""
         self._web.close()
 
-    def _judge(self, reply: HttpResponse) -> None:
-        text = reply.body.decode("utf-8", "replace")
+    def _judge(self, response: HttpResponse) -> None:
+        text = response.body.decode("utf-8", "replace")
         if self._reject_pattern and re.search(self._reject_pattern, text):
-            raise Refused(reply.said())
-        if reply.status not in self._success_codes:
-            http_status.check(reply)
+            raise Refused(response.summary())
+        if response.status not in self._success_codes:
+            http_status.check(response)
             if self._success_codes:
-                raise TryLater(f"{reply.said()}: none of {', '.join(map(str, self._success_codes))}", after=reply.after)
+                raise TryLater(
+                    f"{response.summary()}: none of {', '.join(map(str, self._success_codes))}", after=response.after
+                )
         if not self._success_pattern.search(text):
-            raise TryLater(f"not the answer of a success: {reply.said()}", after=reply.after)
+            raise TryLater(f"not the answer of a success: {response.summary()}", after=response.after)

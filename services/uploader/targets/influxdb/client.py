@@ -146,7 +146,7 @@ class ClientConnection:
         """Return what went wrong, in words that hold nothing of the request."""
         if isinstance(error, ApiException) and error.status:
             response = _response(error)
-            return TryLater(response.said(), after=response.after)
+            return TryLater(response.summary(), after=response.after)
         return TryLater(f"{self._host}: {_reason(error)}")
 
 

@@ -27,9 +27,11 @@ def version_1(
         if database.retention_policy:
             query["rp"] = database.retention_policy
         body = urlencode(query, quote_via=quote).encode()
-        reply = http.request("POST", f"{database.url.rstrip('/')}/query", body, {"Content-Type": FORM, **authorization})
-        _raise_unless_answered(reply)
-        answer = decoded(reply)
+        response = http.request(
+            "POST", f"{database.url.rstrip('/')}/query", body, {"Content-Type": FORM, **authorization}
+        )
+        _raise_unless_answered(response)
+        answer = decoded(response)
         for result in answer.get("results", []) if isinstance(answer, dict) else []:
             for series in result.get("series", []):
                 newest += [row[0] / 1000 for row in series.get("values", []) if isinstance(row[0], int | float)]
@@ -44,14 +46,14 @@ def version_3(
     for measurement in sorted({field.measurement for field in fields}):
         table = measurement.replace('"', '""')
         query = {"db": database.database, "format": "json", "q": f'SELECT max(time) AS newest FROM "{table}"'}
-        reply = http.request(
+        response = http.request(
             "GET",
             f"{database.url.rstrip('/')}/api/v3/query_sql?{urlencode(query, quote_via=quote)}",
             b"",
             authorization,
         )
-        _raise_unless_answered(reply)
-        rows = decoded(reply) if reply.ok else None
+        _raise_unless_answered(response)
+        rows = decoded(response) if response.ok else None
         if isinstance(rows, list) and rows and isinstance(rows[0], dict) and isinstance(rows[0].get("newest"), str):
             moment = _moment(rows[0]["newest"])
             newest += [] if moment is None else [moment]
@@ -80,7 +82,7 @@ def _moment(text: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _raise_unless_answered(reply: HttpResponse) -> None:
+def _raise_unless_answered(response: HttpResponse) -> None:
     """Raise TryLater if another time the answer may be another one; what it does not know is none."""
-    if reply.status in (401, 403, 408, 429) or reply.status >= 500:
-        raise TryLater(reply.said(), after=reply.after)
+    if response.status in (401, 403, 408, 429) or response.status >= 500:
+        raise TryLater(response.summary(), after=response.after)

@@ -17,19 +17,19 @@ _CONFLICT = re.compile(
 _TAKEN = ("hinted handoff queue not empty", "points beyond retention policy")  # it will not change its mind
 
 
-def conflict(reply: HttpResponse) -> tuple[str, str] | None:
+def conflict(response: HttpResponse) -> tuple[str, str] | None:
     """Return measurement and field of the type conflict that an answer names, None if it names none."""
-    if reply.ok:
+    if response.ok:
         return None
-    found = _CONFLICT.search(_words(reply))
+    found = _CONFLICT.search(_words(response))
     return (found["measurement"], found["field"]) if found else None
 
 
-def named(reply: HttpResponse, lines: Sequence[int]) -> dict[int, dict[int, str]]:
+def named(response: HttpResponse, lines: Sequence[int]) -> dict[int, dict[int, str]]:
     """Return why which lines of which rows were refused, as version 3 lists them; `lines` says how many each row has."""
-    if reply.status != 400:
+    if response.status != 400:
         return {}
-    data = _json(reply).get("data")
+    data = _json(response).get("data")
     entries = data if isinstance(data, list) else []
     rows = [(index, at) for index, count in enumerate(lines) for at in range(count)]
     found: dict[int, dict[int, str]] = {}
@@ -42,43 +42,43 @@ def named(reply: HttpResponse, lines: Sequence[int]) -> dict[int, dict[int, str]
     return found
 
 
-def check(reply: HttpResponse, version: int) -> None:
+def check(response: HttpResponse, version: int) -> None:
     """Raise TryLater or Refused unless everything was written."""
-    if reply.ok:
+    if response.ok:
         return
-    said, words = reply.said(), _words(reply)
+    said, words = response.summary(), _words(response)
     if any(taken in words for taken in _TAKEN):
         return
-    if reply.status == 413:
+    if response.status == 413:
         raise TryLater(said, smaller=True)
-    if reply.status in (401, 403):
+    if response.status in (401, 403):
         what = "token" if version > 1 else "user and password"
         raise TryLater(f"{said}; check {what}, and their rights to write here", after=RIGHTS_SECONDS)
-    if reply.status == 404:
+    if response.status == 404:
         what = "bucket and org" if version == 2 else "the database"
         raise TryLater(f"{said}; create {what}, or correct the name or the url", after=MISSING_SECONDS)
-    if reply.status in (400, 406, 422) or "partial write" in words:
+    if response.status in (400, 406, 422) or "partial write" in words:
         raise Refused(said)
-    raise TryLater(said, after=reply.after)
+    raise TryLater(said, after=response.after)
 
 
-def decoded(reply: HttpResponse) -> Any:
+def decoded(response: HttpResponse) -> Any:
     """Return what the JSON of an answer holds, None if it is none."""
     try:
-        return msgspec.json.decode(reply.body)
+        return msgspec.json.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
 
 
-def _json(reply: HttpResponse) -> dict[str, Any]:
-    found = decoded(reply)
+def _json(response: HttpResponse) -> dict[str, Any]:
+    found = decoded(response)
     return found if isinstance(found, dict) else {}
 
 
-def _words(reply: HttpResponse) -> str:
+def _words(response: HttpResponse) -> str:
     """Return the error in an answer: its own words without JSON's escapes, or all of it."""
-    answer = _json(reply)
+    answer = _json(response)
     for key in ("error", "message"):
         if isinstance(answer.get(key), str):
             return str(answer[key])
-    return reply.body.decode("utf-8", "replace")
+    return response.body.decode("utf-8", "replace")

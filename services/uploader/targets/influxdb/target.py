@@ -1,7 +1,4 @@
-"""InfluxDB, versions 1 to 3, and whatever takes the same requests, such as VictoriaMetrics.
-
-Facts: docs.influxdata.com, "Write data with the InfluxDB API" of v1 and v2, "Use the v3 write_lp API".
-"""
+"""The target: line protocol for a database or bucket, and what its answers mean for rows."""
 
 import gzip
 import ipaddress
@@ -86,25 +83,25 @@ class Influxdb:
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Write rows; values whose field has another type there are refused, and the rest of their rows is written."""
         prepared = next((body for known, body in self._prepared if known == rows), None)
-        reply = self._connection.write(prepared or self._body(self._lines.body(rows)))
+        response = self._connection.write(prepared or self._body(self._lines.body(rows)))
         conflicts: dict[tuple[str, str], str] = {}
-        while conflict := responses.conflict(reply):
+        while conflict := responses.conflict(response):
             if conflict in conflicts or len(conflicts) >= MOST_CONFLICTS:
                 break
-            conflicts[conflict] = reply.said()
+            conflicts[conflict] = response.summary()
             lines = [line for row in self._lines.write(rows, conflicts) for line in row]
-            reply = self._connection.write(self._body(b"".join(lines))) if lines else HttpResponse(204, {}, b"")
-        if not reply.ok:
-            if named := responses.named(reply, [len(self._lines.lines(row.outlets)) for row in rows]):
-                raise self._refused(rows, reply, named)
-            responses.check(reply, self._options.version)
+            response = self._connection.write(self._body(b"".join(lines))) if lines else HttpResponse(204, {}, b"")
+        if not response.ok:
+            if named := responses.named(response, [len(self._lines.lines(row.channels)) for row in rows]):
+                raise self._refused(rows, response, named)
+            responses.check(response, self._options.version)
         if conflicts:
             raise self._conflicting(rows, conflicts)
-        return Answer(reply.said())
+        return Answer(response.summary())
 
     def newest(self) -> float | None:
         """Ask for the newest point of the selected channels."""
-        fields = [self._names.field(outlet) for outlet in self._context.channels()]
+        fields = [self._names.field(mapped) for mapped in self._context.channels()]
         if not fields:
             return None
         return self._connection.newest(fields)
@@ -124,19 +121,19 @@ class Influxdb:
     def _body(self, lines: bytes) -> bytes:
         return gzip.compress(lines, COMPRESSION) if self._compress else lines
 
-    def _refused(self, rows: Sequence[Row], reply: HttpResponse, named: dict[int, dict[int, str]]) -> Refused:
+    def _refused(self, rows: Sequence[Row], response: HttpResponse, named: dict[int, dict[int, str]]) -> Refused:
         """Return what was refused of rows, by row and line."""
         values = {
             index: tuple(
                 place
-                for at, line in enumerate(self._lines.lines(rows[index].outlets))
+                for at, line in enumerate(self._lines.lines(rows[index].channels))
                 if at in lines
                 for place in line.places
             )
             for index, lines in named.items()
         }
         return Refused(
-            reply.said(),
+            response.summary(),
             {index: next(iter(lines.values())) for index, lines in named.items()},
             {index: places for index, places in values.items() if len(places) < len(rows[index].values)},
         )
@@ -145,7 +142,7 @@ class Influxdb:
         refused: dict[int, str] = {}
         values: dict[int, tuple[int, ...]] = {}
         for index, row in enumerate(rows):
-            fields = [self._names.field(outlet) for outlet in row.outlets]
+            fields = [self._names.field(mapped) for mapped in row.channels]
             keys = [(field.measurement, field.name) for field in fields]
             if places := tuple(place for place, key in enumerate(keys) if key in conflicts):
                 refused[index] = conflicts[keys[places[0]]]

@@ -1,7 +1,4 @@
-"""Another MQTT broker: a row is taken when the broker has acknowledged all its messages (QoS 1).
-
-MQTT 5 tells why it refuses a message; a 3.1.1 broker acknowledges what it throws away.
-"""
+"""The target: messages for rows; MQTT 5 reports why a broker refuses one."""
 
 import re
 import ssl
@@ -114,10 +111,6 @@ class Broker:
             raise Refused(next(iter(wrong.values())), wrong)
         return Answer(f"{len(messages)} messages acknowledged")
 
-    def newest(self) -> float | None:
-        """Return None: a broker forgets."""
-        return None
-
     def close(self) -> None:
         """Disconnect."""
         if self._session is not None:
@@ -138,8 +131,8 @@ class Broker:
         """Yield what is published for a row; raise ValueError for what is no number or no topic."""
         if self._options.format != "value":
             bodies: dict[str, dict[str, Value]] = {}
-            for outlet, value in zip(row.outlets, row.values, strict=True):
-                bodies.setdefault(self._topic(outlet), {})[outlet.name] = (
+            for mapped, value in zip(row.channels, row.values, strict=True):
+                bodies.setdefault(self._topic(mapped), {})[mapped.name] = (
                     value if isinstance(value, str | bool) else number(value) or 0
                 )
             for topic, body in bodies.items():
@@ -149,18 +142,18 @@ class Broker:
                     texts = (told if isinstance(told, str) else f"{number(told)}" for told in body.values())
                     yield Message(topic, ",".join(texts).encode())
             return
-        for outlet, value in zip(row.outlets, row.values, strict=True):
+        for mapped, value in zip(row.channels, row.values, strict=True):
             told = value if isinstance(value, str) else number(value)
-            values = {**_place(outlet), "value": told, "time": number(row.time)}
-            yield Message(self._topic(outlet), templates.filled(self._options.payload, values).encode())
+            values = {**_place(mapped), "value": told, "time": number(row.time)}
+            yield Message(self._topic(mapped), templates.filled(self._options.payload, values).encode())
 
-    def _topic(self, outlet: MappedChannel) -> str:
-        topic = templates.filled(self._options.topic, _place(outlet))
+    def _topic(self, mapped: MappedChannel) -> str:
+        topic = templates.filled(self._options.topic, _place(mapped))
         if not topic or WILDCARDS.search(topic) or len(topic.encode()) > TOPIC_BYTES:
             raise ValueError(f"{topic[:100]!r} is not a topic to publish to")
         return topic
 
 
-def _place(outlet: MappedChannel) -> dict[str, str]:
-    node, device, channel, unit, _, name = outlet
+def _place(mapped: MappedChannel) -> dict[str, str]:
+    node, device, channel, unit, _, name = mapped
     return {"node": node, "device": device, "channel": channel, "name": name, "unit": unit}

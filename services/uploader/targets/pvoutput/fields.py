@@ -23,12 +23,12 @@ BY_NAME = {
 NAMES = (*BY_UNIT, *BY_NAME)
 
 
-def field(outlet: MappedChannel) -> int:
+def field(mapped: MappedChannel) -> int:
     """Return which of v1 … v12 a channel is, 0 if none: generation and consumption are power or energy by their unit."""
-    if outlet.name in BY_UNIT:
-        power, energy = BY_UNIT[outlet.name]
-        return power if outlet.unit in WATTS else energy if outlet.unit in WATT_HOURS else 0
-    return BY_NAME.get(outlet.name, 0)
+    if mapped.name in BY_UNIT:
+        power, energy = BY_UNIT[mapped.name]
+        return power if mapped.unit in WATTS else energy if mapped.unit in WATT_HOURS else 0
+    return BY_NAME.get(mapped.name, 0)
 
 
 class Entry(NamedTuple):
@@ -60,7 +60,7 @@ class Entry(NamedTuple):
 
 
 class Fields:
-    """Turns rows into entries; keeps which value goes where, for rows with the same outlets."""
+    """Turns rows into entries; keeps which value goes where, for rows with the same channels."""
 
     def __init__(self, zone: ZoneInfo, net: bool = False) -> None:
         """`zone` is that of the system; `net` leaves out energies: power is what crosses the meter."""
@@ -70,30 +70,30 @@ class Fields:
 
     def entry(self, index: int, row: Row) -> Entry:
         """Return what PVOutput is told of a row; raise ValueError for what is no number, or for two in one place."""
-        plan = self._plans.get(row.outlets)
+        plan = self._plans.get(row.channels)
         if plan is None:
-            plan = self._plans[row.outlets] = self._plan(row.outlets)
+            plan = self._plans[row.channels] = self._plan(row.channels)
         values: dict[int, float] = {}
         for place, target, factor in plan:
             found = number(row.values[place])
             if found is not None:
-                values[target] = found * factor + (0.0 if row.outlets[place].unit != "°F" or target != 5 else -160 / 9)
+                values[target] = found * factor + (0.0 if row.channels[place].unit != "°F" or target != 5 else -160 / 9)
         for power in POWERS:
             if values.get(power, 0.0) < 0:  # neither it nor its energy can be shown there
                 values = {key: value for key, value in values.items() if key not in (power, power - 1)}
         local = datetime.fromtimestamp(row.time, self._zone)
         return Entry(index, local, values)
 
-    def _plan(self, outlets: tuple[MappedChannel, ...]) -> list[tuple[int, int, float]]:
+    def _plan(self, channels: tuple[MappedChannel, ...]) -> list[tuple[int, int, float]]:
         plan: dict[int, tuple[int, int, float]] = {}
-        for place, outlet in enumerate(outlets):
-            target = field(outlet)
+        for place, mapped in enumerate(channels):
+            target = field(mapped)
             if not target or (self._net and target in ENERGIES):
                 continue
             if target in plan:
-                other = outlets[plan[target][0]]
-                raise ValueError(f"{other.series} and {outlet.series} are both v{target}: name one otherwise")
-            plan[target] = (place, target, _factor(outlet.unit, target))
+                other = channels[plan[target][0]]
+                raise ValueError(f"{other.series} and {mapped.series} are both v{target}: name one otherwise")
+            plan[target] = (place, target, _factor(mapped.unit, target))
         return list(plan.values())
 
 

@@ -1,8 +1,4 @@
-"""PVOutput (service/r2), in batches of statuses.
-
-Facts: PVOutput's API specification, IoTaWatt's PVoutput_uploader. The stamp of a row is the start of
-its interval, its energies are those at the end of it.
-"""
+"""The target: batches that stay within a local day, and what the answers mean for rows."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -100,15 +96,15 @@ class PVOutput:
     def newest(self) -> float | None:
         """Return the time of the last status of the system."""
         self._ask_system()
-        reply = self._request("getstatus.jsp", {})
-        text = reply.body.decode("utf-8", "replace")
+        response = self._request("getstatus.jsp", {})
+        text = response.body.decode("utf-8", "replace")
         if "No status" in text:
             return None
-        self._check(reply)
+        self._check(response)
         try:
             return responses.status_time(text, self._zone)
         except ValueError:
-            raise TryLater(f"not a status: {reply.said()}") from None
+            raise TryLater(f"not a status: {response.summary()}") from None
 
     def close(self) -> None:
         """Close the connection."""
@@ -118,10 +114,10 @@ class PVOutput:
         """Learn interval and limits once; raise TryLater if PVOutput does not tell."""
         if self._system is not None:
             return
-        reply = self._request("getsystem.jsp", {"donations": "1"})
-        self._check(reply)
+        response = self._request("getsystem.jsp", {"donations": "1"})
+        self._check(response)
         try:
-            self._system = responses.system(reply.body.decode("utf-8", "replace"))
+            self._system = responses.system(response.body.decode("utf-8", "replace"))
         except ValueError as error:
             raise TryLater(str(error)) from None
         self.limits = (DONOR if self._system.donor else FREE)._replace(interval=self._system.interval)
@@ -157,23 +153,23 @@ class PVOutput:
             form["c1"] = cumulative
         if self._options.net:
             form["n"] = "1"
-        reply = self._request("addbatchstatus.jsp", form)
-        text = reply.body.decode("utf-8", "replace")
-        if reply.status == 400:
-            return self._mended(part, text, reply, wrong)
-        self._check(reply)
+        response = self._request("addbatchstatus.jsp", form)
+        text = response.body.decode("utf-8", "replace")
+        if response.status == 400:
+            return self._mended(part, text, response, wrong)
+        self._check(response)
         added = responses.flags(text)
         if not added:
-            raise TryLater(f"not an answer to a batch: {reply.said()}")
+            raise TryLater(f"not an answer to a batch: {response.summary()}")
         for entry in part:
             if not added.get(entry.key):
                 wrong[entry.place] = f"{entry.key}: not added" if entry.key in added else f"{entry.key}: not confirmed"
-        return reply.said()
+        return response.summary()
 
-    def _mended(self, part: list[Entry], text: str, reply: HttpResponse, wrong: dict[int, str]) -> str:
+    def _mended(self, part: list[Entry], text: str, response: HttpResponse, wrong: dict[int, str]) -> str:
         """Take out what PVOutput does not like in a batch, and send the rest; raise Refused if nobody knows what it is."""
         if "Load in progress" in text:
-            raise TryLater(reply.said(), after=BUSY)
+            raise TryLater(response.summary(), after=BUSY)
         now = datetime.fromtimestamp(time(), self._zone)
         bad: list[Entry] = []
         if older := responses.OLDER.search(text):
@@ -182,20 +178,20 @@ class PVOutput:
         elif "in the future" in text:
             bad = [entry for entry in part if entry.local > now]
             if not bad:
-                raise TryLater(f"{reply.said()} Check timezone: it has to be that of the system.")
+                raise TryLater(f"{response.summary()} Check timezone: it has to be that of the system.")
         elif "Moon powered" in text and len(part) == 1:
             dark = part[0].without(1, 2)
             if dark.is_complete():
-                return f"{reply.said()} Sent without generation: {self._send([dark], wrong)}"
+                return f"{response.summary()} Sent without generation: {self._send([dark], wrong)}"
         elif "Moon powered" in text and (night := self._night(part)):
-            return self._darkened(part, night, reply, wrong)
+            return self._darkened(part, night, response, wrong)
         if len(part) == 1:
             bad = part
         elif not bad:
-            raise Refused(reply.said())
-        wrong.update({entry.place: f"{entry.key}: {reply.said()}" for entry in bad})
+            raise Refused(response.summary())
+        wrong.update({entry.place: f"{entry.key}: {response.summary()}" for entry in bad})
         rest = [entry for entry in part if entry.place not in wrong]
-        return self._send(rest, wrong) if rest else reply.said()
+        return self._send(rest, wrong) if rest else response.summary()
 
     def _night(self, part: list[Entry]) -> set[int]:
         """Return which rows have generation while the sun is down, as far as PVOutput knows where the system is."""
@@ -204,12 +200,12 @@ class PVOutput:
         place = self._system.place
         return {entry.place for entry in part if entry.values.get(2) and elevation(entry.local.timestamp(), *place) < 0}
 
-    def _darkened(self, part: list[Entry], night: set[int], reply: HttpResponse, wrong: dict[int, str]) -> str:
+    def _darkened(self, part: list[Entry], night: set[int], response: HttpResponse, wrong: dict[int, str]) -> str:
         """Send a batch again, without generation at night; set aside the rows of which nothing is left."""
         dark = [entry.without(1, 2) if entry.place in night else entry for entry in part]
-        wrong.update({entry.place: f"{entry.key}: {reply.said()}" for entry in dark if not entry.is_complete()})
+        wrong.update({entry.place: f"{entry.key}: {response.summary()}" for entry in dark if not entry.is_complete()})
         rest = [entry for entry in dark if entry.is_complete()]
-        return self._send(rest, wrong) if rest else reply.said()
+        return self._send(rest, wrong) if rest else response.summary()
 
     def _request(self, page: str, form: Mapping[str, str]) -> HttpResponse:
         if pause := self._pause():
@@ -225,9 +221,9 @@ class PVOutput:
             "Content-Type": FORM,
         }
         body = urlencode(form, safe=",:;").encode()
-        reply = self._web.request("POST", f"{self._options.url.rstrip('/')}/{page}", body, headers)
-        self._rate = responses.rate(reply.headers) or self._rate
-        return reply
+        response = self._web.request("POST", f"{self._options.url.rstrip('/')}/{page}", body, headers)
+        self._rate = responses.rate(response.headers) or self._rate
+        return response
 
     def _pause(self) -> float:
         """Return for how long to leave PVOutput alone, so that a few requests of the hour are left."""
@@ -235,13 +231,13 @@ class PVOutput:
             return 0.0
         return max(0.0, self._rate.reset - time())
 
-    def _check(self, reply: HttpResponse) -> None:
+    def _check(self, response: HttpResponse) -> None:
         """Return if a request was carried out; raise TryLater, for nothing is said about rows."""
-        if reply.status == 403 and "Exceeded" in reply.said():
-            raise TryLater(reply.said(), after=self._pause() or RESET_UNKNOWN)
-        if "Load in progress" in reply.said():
-            raise TryLater(reply.said(), after=BUSY)
-        http_status.check_answered(reply)
+        if response.status == 403 and "Exceeded" in response.summary():
+            raise TryLater(response.summary(), after=self._pause() or RESET_UNKNOWN)
+        if "Load in progress" in response.summary():
+            raise TryLater(response.summary(), after=BUSY)
+        http_status.check_answered(response)
 
 
 def _cumulative(part: Sequence[Entry]) -> str:

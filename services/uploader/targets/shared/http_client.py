@@ -53,7 +53,7 @@ class HttpResponse(NamedTuple):
                 return UNREADABLE_PAUSE
         return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else UNREADABLE_PAUSE
 
-    def said(self) -> str:
+    def summary(self) -> str:
         """Return status and beginning of the answer, in one line."""
         text = " ".join(self.body[: 4 * MOST_WORDS].decode("utf-8", "replace").split())[:MOST_WORDS]
         return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
@@ -92,13 +92,13 @@ class HttpClient:
                 self._while_waiting()
             answer = connection.getresponse()
             read = answer.read(MOST_BYTES)
-            reply = HttpResponse(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
+            response = HttpResponse(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
             if not answer.isclosed():  # there is more than anyone wants to read
                 self.close()
         except (OSError, http.client.HTTPException) as error:
             self.close()
             raise TryLater(f"{parts.hostname}: {_why(error)}") from None
-        return reply
+        return response
 
     def close(self) -> None:
         """Let go of the connection; the next request makes a new one."""

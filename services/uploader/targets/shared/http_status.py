@@ -14,26 +14,28 @@ ADVICE = {
 }
 
 
-def check(reply: HttpResponse) -> None:
+def check(response: HttpResponse) -> None:
     """Return if a request was carried out; raise Refused for what no repetition cures, else TryLater.
 
     A wrong key or address is for a human to mend: until then the rows are kept.
     """
-    if reply.ok:
+    if response.ok:
         return
-    if reply.status == 413:
-        raise TryLater(reply.said(), after=reply.after, smaller=True)
-    if reply.status in WRONG_DATA:
-        raise Refused(reply.said())
-    if 300 <= reply.status < 400:
-        raise TryLater(f"HTTP {reply.status}: it moved to {reply.headers.get('location', 'elsewhere')}: check url")
-    advice = ADVICE.get(reply.status)
-    raise TryLater(f"{reply.said()} ({advice})" if advice else reply.said(), after=reply.after)
+    if response.status == 413:
+        raise TryLater(response.summary(), after=response.after, smaller=True)
+    if response.status in WRONG_DATA:
+        raise Refused(response.summary())
+    if 300 <= response.status < 400:
+        raise TryLater(
+            f"HTTP {response.status}: it moved to {response.headers.get('location', 'elsewhere')}: check url"
+        )
+    advice = ADVICE.get(response.status)
+    raise TryLater(f"{response.summary()} ({advice})" if advice else response.summary(), after=response.after)
 
 
-def check_answered(reply: HttpResponse) -> None:
+def check_answered(response: HttpResponse) -> None:
     """Return if a question was answered; raise TryLater if it was not, for that says nothing about rows."""
     try:
-        check(reply)
+        check(response)
     except Refused as error:
         raise TryLater(str(error)) from None

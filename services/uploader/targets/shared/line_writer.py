@@ -1,4 +1,4 @@
-"""Line protocol (docs.influxdata.com, "Line protocol reference"): rows as lines, types fixed per channel.
+"""Rows as lines of the line protocol (heliograph/line_protocol.py), types fixed per channel.
 
 Gauges, counters and states are floats, whatever a value looks like; channels that are declared as
 integers are integers; texts are strings. So no value can conflict with the one before it.
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from heliograph import line_protocol
 from heliograph.messages import Value
 from heliograph.series_patterns import matches
 from services.uploader import templates
@@ -21,13 +22,10 @@ from services.uploader.target import MappedChannel, Row
 TEMPLATE_NAMES = (*PLACE, "name")
 MOST_LAYOUTS = 10_000
 _encode = msgspec.json.Encoder().encode
-_KEY = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ ", "\n": r"\ ", "\r": r"\ "})
-_MEASUREMENT = str.maketrans({",": r"\,", " ": r"\ ", "\n": r"\ ", "\r": r"\ "})
-_TEXT = str.maketrans({'"': r"\"", "\\": r"\\"})
 
 
 class LineField(NamedTuple):
-    """Where the value of one outlet goes."""
+    """Where the value of one mapped goes."""
 
     measurement: str
     tags: tuple[tuple[str, str], ...]
@@ -35,7 +33,7 @@ class LineField(NamedTuple):
 
 
 class LineTemplate(NamedTuple):
-    """One line of rows with the same outlets: a format for its values, of which `special` ones are converted first, and its time."""
+    """One line of rows with the same channels: a format for its values, of which `special` ones are converted first, and its time."""
 
     form: bytes
     fields: tuple[LineField, ...]
@@ -52,19 +50,19 @@ class Names:
         self._tags = tags
         self._integers = integers
 
-    def field(self, outlet: MappedChannel) -> LineField:
-        """Return where the value of an outlet goes; tags that would be empty are left out, others are in order of their keys."""
-        fill = partial(templates.filled, values=outlet._asdict())
+    def field(self, mapped: MappedChannel) -> LineField:
+        """Return where the value of an mapped goes; tags that would be empty are left out, others are in order of their keys."""
+        fill = partial(templates.filled, values=mapped._asdict())
         tags = tuple((key, value) for key, text in sorted(self._tags.items()) if (value := fill(text)))
         return LineField(fill(self._measurement), tags, fill(self._field))
 
-    def is_integer(self, outlet: MappedChannel) -> bool:
+    def is_integer(self, mapped: MappedChannel) -> bool:
         """Whether a channel was declared to have whole numbers only."""
-        return any(matches(pattern, outlet.series) for pattern in self._integers)
+        return any(matches(pattern, mapped.series) for pattern in self._integers)
 
 
 class LineWriter:
-    """Writes rows as lines; remembers what lines of the same outlets have in common."""
+    """Writes rows as lines; remembers what lines of the same channels have in common."""
 
     def __init__(self, names: Names, scale: int) -> None:
         """`scale` is how many units of time, as the lines have it, a second has."""
@@ -81,8 +79,8 @@ class LineWriter:
         """Return all lines of many rows, each with its end."""
         scale = self._scale
         found: list[bytes] = []
-        for outlets, alike in groupby(rows, itemgetter(1)):
-            lines = self.lines(outlets)
+        for channels, alike in groupby(rows, itemgetter(1)):
+            lines = self.lines(channels)
             if len(lines) == 1 and not lines[0].special:
                 numbers: list[Value] = []
                 for time, _, values, _ in alike:
@@ -90,37 +88,37 @@ class LineWriter:
                     numbers.append(round(time * scale))
                 # far faster than repr(), with the same digits
                 texts = _encode(numbers)[1:-1].split(b",")
-                found.append(lines[0].form * (len(texts) // (len(outlets) + 1)) % tuple(texts))
+                found.append(lines[0].form * (len(texts) // (len(channels) + 1)) % tuple(texts))
             else:
                 found += (line for row in alike for line in self._row(row, ()))
         return b"".join(found)
 
-    def lines(self, outlets: tuple[MappedChannel, ...]) -> list[LineTemplate]:
-        """Return what the lines of rows with these outlets have in common."""
-        if self._last[0] is outlets:
+    def lines(self, channels: tuple[MappedChannel, ...]) -> list[LineTemplate]:
+        """Return what the lines of rows with these channels have in common."""
+        if self._last[0] is channels:
             return self._last[1]
-        found = self._layouts.get(outlets)
+        found = self._layouts.get(channels)
         if found is None:
             groups: dict[tuple[object, ...], list[tuple[int, LineField]]] = {}
-            for place, outlet in enumerate(outlets):
-                field = self._names.field(outlet)
+            for place, mapped in enumerate(channels):
+                field = self._names.field(mapped)
                 groups.setdefault((field.measurement, field.tags), []).append((place, field))
-            found = [self._line(group, outlets) for group in groups.values()]
+            found = [self._line(group, channels) for group in groups.values()]
             if len(self._layouts) >= MOST_LAYOUTS:
                 self._layouts.clear()
-            self._layouts[outlets] = found
-        self._last = (outlets, found)
+            self._layouts[channels] = found
+        self._last = (channels, found)
         return found
 
     def _row(self, row: Row, without: Collection[tuple[str, str]]) -> list[bytes]:
         at = b"%d" % round(row.time * self._scale)
-        lines = self.lines(row.outlets)
+        lines = self.lines(row.channels)
         if without:
-            lines = [kept for line in lines if (kept := self._kept(line, row.outlets, without))]
+            lines = [kept for line in lines if (kept := self._kept(line, row.channels, without))]
         return [line.form % (*_written(line, row.values), at) for line in lines]
 
     def _kept(
-        self, line: LineTemplate, outlets: tuple[MappedChannel, ...], without: Collection[tuple[str, str]]
+        self, line: LineTemplate, channels: tuple[MappedChannel, ...], without: Collection[tuple[str, str]]
     ) -> LineTemplate | None:
         """Return a line without some fields, None if there are no others."""
         group = [
@@ -128,25 +126,24 @@ class LineWriter:
             for place, field in zip(line.places, line.fields, strict=True)
             if (field.measurement, field.name) not in without
         ]
-        return self._line(group, outlets) if group else None
+        return self._line(group, channels) if group else None
 
-    def _line(self, group: Sequence[tuple[int, LineField]], outlets: tuple[MappedChannel, ...]) -> LineTemplate:
+    def _line(self, group: Sequence[tuple[int, LineField]], channels: tuple[MappedChannel, ...]) -> LineTemplate:
         measurement, tags, _ = group[0][1]
         special: dict[int, Callable[[Value], bytes]] = {}
         parts: list[str] = []
         for place, field in group:
-            outlet = outlets[place]
-            if outlet.kind == "text":
+            mapped = channels[place]
+            if mapped.kind == "text":
                 special[place] = _string
-            elif self._names.is_integer(outlet):
+            elif self._names.is_integer(mapped):
                 special[place] = _integer
-            elif outlet.kind == "state":
+            elif mapped.kind == "state":
                 special[place] = _float
-            parts.append(f"{_escaped(field.name, _KEY)}=%b")
-        key = _escaped(measurement, _MEASUREMENT)
-        key += "".join(f",{_escaped(name, _KEY)}={_escaped(value, _KEY)}" for name, value in tags)
+            parts.append(f"{_literal(line_protocol.name(field.name))}=%b")
+        head = _literal(line_protocol.head(measurement, dict(tags)))
         fields = tuple(field for _, field in group)
-        form = f"{key} {','.join(parts)} %b\n".encode()
+        form = f"{head} {','.join(parts)} %b\n".encode()
         return LineTemplate(form, fields, tuple(place for place, _ in group), special)
 
 
@@ -156,7 +153,7 @@ def _written(line: LineTemplate, values: Sequence[Value]) -> list[bytes]:
 
 
 def _string(value: Value) -> bytes:
-    return f'"{str(value).translate(_TEXT)}"'.encode()
+    return line_protocol.string(str(value)).encode()
 
 
 def _integer(value: Value) -> bytes:
@@ -164,8 +161,8 @@ def _integer(value: Value) -> bytes:
 
 
 def _float(value: Value) -> bytes:
-    return repr(float(value)).encode()
+    return line_protocol.number(float(value)).encode()
 
 
-def _escaped(text: str, how: dict[int, str]) -> str:
-    return text.translate(how).replace("%", "%%")
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")

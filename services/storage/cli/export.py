@@ -1,0 +1,175 @@
+"""`heliograph-store export`: what is asked for, and where it goes."""
+
+import gzip
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, cast
+
+import click
+
+from heliograph import export_formats, series_patterns
+from heliograph.export_formats import Format, Row
+from heliograph.store.buckets import automatic, edges, zone
+from heliograph.store.interface import FUNCTIONS, Function, Reader, Series
+from services.storage.importers.shared.times import Times
+from services.storage.location import Place, store_options
+from services.storage.progress_bar import bar
+
+AFTER_LAST = 0.001  # the times of a store are whole milliseconds, and the end of a range is outside of it
+STEP_SECONDS = 60  # of the progress bar
+ROWS = 1_000  # written at a time
+BUCKETS = 1_000  # asked for at a time
+
+
+@click.command("export")
+@store_options
+@click.argument("patterns", nargs=-1)
+@click.option("--format", "form", type=click.Choice(export_formats.NAMES), default="csv", show_default=True)
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    default="-",
+    help="A file; one that ends in .gz is compressed.  [default: standard output]",
+)
+@click.option(
+    "--from",
+    "start",
+    default="",
+    help="ISO 8601 (without an offset: in --tz), or seconds since 1970 UTC.  [default: the oldest value]",
+)
+@click.option("--to", "end", default="", help="The same; itself not included.  [default: the newest value]")
+@click.option(
+    "--tz", default="UTC", show_default=True, help="Time zone of --from, --to, the buckets and the times in CSV."
+)
+@click.option("--bucket", default="", help="One value per 5m, 1h, 1d, 1w, 1mo, 1y …  [default: every value]")
+@click.option(
+    "--function",
+    "functions",
+    type=click.Choice(FUNCTIONS),
+    multiple=True,
+    help="Of a bucket, several times: these.  [default: mean]",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(tuple(export_formats.CSV_LAYOUTS)),
+    help="CSV: a column per series, or a line per value.  [default: wide]",
+)
+def export_command(place: Place, patterns: tuple[str, ...], **options: Any) -> None:
+    """Write series out: roof/meter/power, or patterns like 'roof/*/power' and 'roof/*/*'; all without a pattern.
+
+    A name without * must exist. Storage may run meanwhile. The files are those of the API's /export, and
+    `heliograph-store import csv`, `jsonl` and `line` read them again: nothing is changed by that.
+    """
+    reader = place.reader()
+    try:
+        _export(reader, patterns, **options)
+    finally:
+        reader.close()
+
+
+def _export(
+    reader: Reader,
+    patterns: tuple[str, ...],
+    *,
+    form: export_formats.Name,
+    output: Path,
+    start: str,
+    end: str,
+    tz: str,
+    bucket: str,
+    functions: tuple[Function, ...],
+    layout: str | None,
+) -> None:
+    if functions and not bucket:
+        raise click.UsageError("--function says what becomes of a bucket: say --bucket too")
+    if layout and form != "csv":
+        raise click.UsageError("--layout goes with --format csv")
+    chosen = _chosen(reader, patterns)
+    extent = reader.extent()
+    if not chosen or extent is None:
+        raise click.ClickException("no series matches; `heliograph-store info` lists them")
+    times = Times("auto", zone(tz))
+    first = _time(times, start, "--from") if start else extent[0]
+    last = _time(times, end, "--to") if end else extent[1] + AFTER_LAST
+    if first >= last:
+        raise click.BadParameter("it is not before --to", param_hint="--from")
+    if bucket == "auto":
+        bucket = automatic(first, last)
+    asked = [name for name in FUNCTIONS if name in (functions or ("mean",))] if bucket else []
+    if bucket:
+        rows = _bucket_rows(reader, chosen, asked, bucket, tz, first, last)
+    else:
+        rows = export_formats.raw_rows(reader.export([one.id for one in chosen], first, last), chosen)
+    kind: type[Format] = export_formats.CSV_LAYOUTS[layout] if layout else export_formats.FORMATS[form]
+    file_format = kind(export_formats.columns(chosen, asked), zone(tz))
+    with _opened(output) as file, bar("exporting", int((last - first) // STEP_SECONDS) + 1) as advance:
+        file.write(file_format.head())
+        reached = 0
+        while part := list(islice(rows, ROWS)):
+            file.write(file_format.rows(part))
+            step = max(reached, int((part[-1][0] - first) // STEP_SECONDS))
+            advance(step - reached)
+            reached = step
+
+
+def _bucket_rows(
+    reader: Reader,
+    chosen: Sequence[Series],
+    functions: Sequence[Function],
+    bucket: str,
+    tz: str,
+    start: float,
+    end: float,
+) -> Iterator[Row]:
+    first, second = edges(start, start + AFTER_LAST, bucket, tz)[:2]
+    while start < end:
+        bounds = edges(start, min(start + BUCKETS * (second - first), end), bucket, tz)
+        yield from export_formats.bucket_rows(reader, chosen, bounds, functions)
+        start = bounds[-1]
+
+
+def matching(series: Sequence[Series], patterns: Sequence[str]) -> list[Series]:
+    """Return the series that the patterns match, in order of their names.
+
+    Raises ValueError for anything that is not a pattern, KeyError for a full name that does not exist.
+    """
+    known = {one.name: one for one in series}
+    return [known[name] for name in series_patterns.select(map(series_patterns.check, patterns), known)]
+
+
+def _chosen(reader: Reader, patterns: tuple[str, ...]) -> list[Series]:
+    try:
+        return matching(reader.series(), patterns or ("*/*/*",))
+    except KeyError as error:
+        raise click.ClickException(f"no series {error.args[0]}; `heliograph-store info` lists them") from None
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="PATTERNS") from None
+
+
+def _time(times: Times, text: str, option: str) -> float:
+    try:
+        return times.seconds(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint=option) from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open where it goes; a file gets its name when it is complete."""
+    if str(path) == "-":
+        yield sys.stdout.buffer
+        return
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with ExitStack() as opened:
+            file: IO[bytes] = opened.enter_context(partial.open("wb"))
+            if path.suffix == ".gz":
+                file = cast("IO[bytes]", opened.enter_context(gzip.GzipFile("", "wb", 6, file, mtime=0)))
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""`heliograph-store`: look at a store, check it, back it up, bring data in and out."""
+
+import sys
+from contextlib import closing
+
+import click
+import msgspec
+
+import heliograph
+from services.storage.cli.export import export_command
+from services.storage.cli.imports import import_group
+from services.storage.cli.store import (
+    backup_command,
+    copy_command,
+    replaced_command,
+    restore_command,
+    salvage_command,
+)
+from services.storage.location import Place, store_options
+from services.storage.maintenance import check as inspection
+
+DAMAGED = 1
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(heliograph.__version__, prog_name="heliograph-store")
+def main() -> None:
+    """Look after the store of a node.
+
+    Each command says with --help what it does. Those that only read may run while storage does; the others say so
+    when they may not. Exit codes: 0 done, 1 not done (or damage found), 2 not understood.
+    """
+
+
+@main.command()
+@store_options
+@click.option("--points", is_flag=True, help="Count the values of every series and year too.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def info(place: Place, points: bool, as_json: bool) -> None:
+    """Say what is in the store: files, series, times, problems."""
+    with closing(place.reader()) as reader:
+        found = inspection.summary(place, reader, points=points)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    else:
+        click.echo("\n".join(inspection.told(found)))
+
+
+@main.command()
+@store_options
+@click.option("--quick", is_flag=True, help="Only the structure of the files.")
+@click.option("--values", is_flag=True, help="Also read every value the way the dashboard does; slow.")
+def check(place: Place, quick: bool, values: bool) -> None:
+    """Check every file and decode everything in it; exit code 1 if anything is damaged. Storage may run meanwhile."""
+    count = None
+    with closing(place.reader()) as reader:
+        wrong = inspection.unsound(place, quick=quick)
+        if not wrong:
+            reader.series()  # raises StoreAway if there is no store
+        if values:
+            count, missing = inspection.unreadable(reader)
+        else:
+            missing = reader.problems()
+        wrong += [sentence for sentence in missing if sentence not in wrong]
+    for sentence in wrong:
+        click.echo(sentence, err=True)
+    if wrong:
+        click.echo("damaged; the rest can be read. `heliograph-store salvage` saves what can be saved", err=True)
+        sys.exit(DAMAGED)
+    click.echo("all files are sound" + ("" if count is None else f", and all {count:,} values can be read"))
+
+
+for command in (
+    import_group,
+    export_command,
+    backup_command,
+    restore_command,
+    copy_command,
+    replaced_command,
+    salvage_command,
+):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main(prog_name="heliograph-store")

@@ -1,0 +1,70 @@
+"""Records of CSV files, cell by cell (RFC 4180): which cells are in quotes makes a difference."""
+
+import re
+
+_CELL = r'(?:"((?:[^"]|"")*+)"([^{d}\0]*+)|(?!")([^{d}\0]*+))({d}|\Z)'
+DELIMITERS = ",;\t|"
+
+
+class Quoted(str):
+    """The text of a cell that is in quotes, without them."""
+
+    __slots__ = ()
+
+
+class Unfinished(ValueError):
+    """The record ends within quotes; it may go on in the next line."""
+
+
+class Splitter:
+    """Splits records into cells; `width` is how many each must have, None if any number will do.
+
+    Without a delimiter it is the one of `DELIMITERS` that the first record has most of.
+    """
+
+    def __init__(self, delimiter: str = "") -> None:
+        self.width: int | None = None
+        self._delimiter = ""
+        if delimiter:
+            self._use(delimiter)
+
+    def _use(self, delimiter: str) -> None:
+        self._delimiter = delimiter
+        self._cell = re.compile(_CELL.replace("{d}", re.escape(delimiter)))
+
+    def split(self, text: str) -> list[str]:
+        """Return the cells of a record, none for an empty one; raise Unfinished or ValueError.
+
+        Within one line, a quote in the wrong position is an ordinary character; a record of several lines is refused then.
+        """
+        if not text.strip():
+            return []
+        if not self._delimiter:
+            self._use(max(DELIMITERS, key=text.count))
+        cells = self._split(text) if '"' in text or "\0" in text else text.split(self._delimiter)
+        if self.width not in (None, len(cells)):
+            raise ValueError("not as many cells as the header has")
+        return cells
+
+    def _split(self, text: str) -> list[str]:
+        cells: list[str] = []
+        position, delimiter = 0, self._delimiter
+        while delimiter:
+            cell = self._cell.match(text, position)
+            if not cell:
+                raise (Unfinished if text[position : position + 1] == '"' else ValueError)(
+                    "a quoted cell that does not end"
+                )
+            quoted, rest, plain, delimiter = cell.groups()
+            if "\n" in text and (rest or (plain and '"' in plain)):
+                raise ValueError("a quote within a cell that is not in quotes")
+            if quoted is not None:
+                plain = Quoted(quoted.replace('""', '"'))
+            cells.append(plain + rest if rest else plain)
+            position = cell.end()
+        return cells
+
+
+def is_unfinished(line: str) -> bool:
+    """Whether a quoted cell that began before a line goes on behind it."""
+    return line.count('"') % 2 == 0

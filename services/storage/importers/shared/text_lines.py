@@ -1,0 +1,126 @@
+"""Lines of text files that may be compressed, torn by a power cut, or no text at all; and records of several lines."""
+
+import gzip
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Generic, NamedTuple, TypeVar, cast
+
+T = TypeVar("T")
+LONGEST = 65_536  # bytes of a record; real ones are shorter, and a file without line ends must not fill the memory
+GZIP = b"\x1f\x8b"
+ZEROS = "zero bytes, as a power cut leaves them"
+
+
+class Line(NamedTuple):
+    """One line: its number from 1, its text and its end ("" at the end of a torn file), and why it cannot be used, if so."""
+
+    number: int
+    text: str
+    end: str = "\n"
+    wrong: str = ""
+
+
+class Record(NamedTuple, Generic[T]):
+    """What one or more lines hold: the number and the text of the first of them, and why there is no value, if so."""
+
+    number: int
+    text: str
+    value: T | None
+    wrong: str = ""
+
+
+class TextFile:
+    """The lines of a file, plain or gzip; `position` says how many bytes of it have been read.
+
+    Raises OSError if it cannot be opened; what cannot be read further down is a line that is wrong.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.position = 0
+
+    def __iter__(self) -> Iterator[Line]:
+        """Yield every line."""
+        with ExitStack() as opened:
+            file = opened.enter_context(self._path.open("rb"))
+            content = cast("IO[bytes]", file)
+            compressed = file.peek(2)[:2] == GZIP
+            if compressed:
+                content = cast("IO[bytes]", opened.enter_context(gzip.open(file)))
+            number = 0
+            try:
+                while raw := content.readline(LONGEST):
+                    number += 1
+                    wrong, done = "", len(raw)
+                    while len(raw) == LONGEST and not raw.endswith(b"\n"):
+                        wrong = f"a line longer than {LONGEST} bytes"
+                        raw = content.readline(LONGEST)
+                        done += len(raw)
+                    # a pipe cannot tell where it is
+                    self.position = file.tell() if compressed else self.position + done
+                    yield _line(number, raw, wrong)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                yield Line(number + 1, "", wrong=f"the compressed file is damaged from here on ({error})")
+            if compressed:
+                self.position = file.tell()
+
+
+def _line(number: int, raw: bytes, wrong: str) -> Line:
+    text = raw.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace")
+    stripped = text.rstrip("\r\n")
+    return Line(number, stripped, text[len(stripped) :], wrong)
+
+
+def records(
+    lines: Iterable[Line], read: Callable[[str], T], unfinished: type[ValueError], is_unfinished: Callable[[str], bool]
+) -> Iterator[Record[T]]:
+    """Yield what lines hold, joining those that a quoted text goes on in.
+
+    `read` raises `unfinished` for lines that a text does not end in, ValueError for what is wrong;
+    `is_unfinished` says whether a text that began before a line goes on behind it. If joined lines make no record,
+    or too long a one, the first of them alone is wrong, and the others are read by themselves.
+    """
+    source = iter(lines)
+    waiting: deque[Line] = deque()
+
+    def following() -> Line | None:
+        return waiting.popleft() if waiting else next(source, None)
+
+    while line := following():
+        if line.wrong:
+            yield Record(line.number, line.text, None, line.wrong)
+            continue
+        try:
+            yield Record(line.number, line.text, read(line.text))
+        except unfinished as error:
+            joined = _joined(line, following, is_unfinished)
+            text = "".join(part.text + part.end for part in joined)
+            try:
+                if joined[-1].wrong or len(text) > LONGEST:
+                    raise
+                value = read(text.rstrip("\r\n"))
+            except ValueError:
+                waiting.extendleft(reversed(joined[1:]))
+                yield _wrong(line, error)
+            else:
+                yield Record(line.number, line.text, value)
+        except ValueError as error:
+            yield _wrong(line, error)
+
+
+def _joined(line: Line, following: Callable[[], Line | None], is_unfinished: Callable[[str], bool]) -> list[Line]:
+    """Return a line and those after it up to where a text ends that begins in it, or to where it is too long."""
+    joined, size = [line], len(line.text)
+    while size <= LONGEST and (more := following()):
+        joined.append(more)
+        size += len(more.text) + len(more.end)
+        if more.wrong or not is_unfinished(more.text + more.end):
+            break
+    return joined
+
+
+def _wrong(line: Line, error: ValueError) -> Record[T]:
+    return Record(line.number, line.text, None, ZEROS if "\0" in line.text else str(error))

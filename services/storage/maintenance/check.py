@@ -1,0 +1,154 @@
+"""What is in a store, and whether all of it can be read."""
+
+import sqlite3
+from datetime import UTC, datetime
+
+import msgspec
+
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.store import buckets, checking
+from heliograph.store.interface import Reader, Series
+from services.storage.location import Place
+from services.storage.maintenance import files
+from services.storage.progress_bar import bar
+
+MINUTE = 60
+HOUR = 3600
+
+
+class File(msgspec.Struct, frozen=True):
+    """One file of an embedded store: bytes with its journal, and the version of its format; 0 if it cannot be told."""
+
+    name: str
+    bytes: int
+    format: int
+
+
+class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One series: its newest time in seconds since 1970 UTC, and its values per year if they were counted."""
+
+    name: str
+    unit: str
+    kind: str
+    newest: float | None = None
+    points: dict[str, int] = {}
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """All that `info` tells; times in seconds since 1970 UTC."""
+
+    store: str
+    sqlite: str
+    files: list[File]
+    nodes: int
+    devices: int
+    series: list[Row]
+    oldest: float | None
+    newest: float | None
+    problems: list[str]
+
+
+def summary(place: Place, reader: Reader, *, points: bool) -> Summary:
+    """Look at a store; raise StoreAway if there is none."""
+    series = reader.series()
+    latest = reader.latest([one.id for one in series])
+    extent = reader.extent()
+    rows = [
+        Row(
+            one.name,
+            one.unit,
+            one.kind,
+            latest[one.id].time if one.id in latest else None,
+            _points(reader, one, extent) if points and extent else {},
+        )
+        for one in series
+    ]
+    return Summary(
+        str(place),
+        sqlite3.sqlite_version,
+        []
+        if place.url
+        else [File(path.name, files.size(path), _format(place, path.name)) for path in files.named(place.folder)],
+        len({one.node for one in series}),
+        len({(one.node, one.device) for one in series}),
+        rows,
+        extent[0] if extent else None,
+        extent[1] if extent else None,
+        reader.problems(),
+    )
+
+
+def _points(reader: Reader, series: Series, extent: tuple[float, float]) -> dict[str, int]:
+    edges = buckets.edges(extent[0], extent[1] + 0.001, "1y", "UTC")
+    counts = reader.aggregate(series.id, edges, ["n"])["n"]
+    years = (str(datetime.fromtimestamp(edge + MINUTE, UTC).year) for edge in edges)
+    return {year: int(count) for year, count in zip(years, counts, strict=False) if count}
+
+
+def _format(place: Place, name: str) -> int:
+    try:
+        with files.opened(place.folder / name) as connection:
+            row = connection.execute("SELECT value FROM meta WHERE key='format'").fetchone()
+    except (OSError, StoreDamaged):
+        return 0
+    return int(row[0]) if row else 0
+
+
+def told(found: Summary) -> list[str]:
+    """Return a summary as lines for people."""
+    lines = [f"{found.store}, SQLite {found.sqlite}"]
+    lines += [
+        f"  {file.name:<18} {file.bytes:>15,} bytes  format {file.format or 'unreadable'}" for file in found.files
+    ]
+    if found.oldest is not None and found.newest is not None:
+        lines.append(f"from {moment(found.oldest)} to {moment(found.newest)}")
+    lines.append(f"{found.nodes} nodes, {found.devices} devices, {len(found.series)} series")
+    width = max((len(row.name) for row in found.series), default=0)
+    for row in found.series:
+        newest = moment(row.newest) if row.newest is not None else "no values"
+        lines.append(f"  {row.name:<{width}}  {row.kind:<7}  {row.unit:<5}  {newest}")
+        lines += [f"  {'':<{width}}  {year}: {count:>13,}" for year, count in row.points.items()]
+    return lines + [f"PROBLEM: {problem}" for problem in found.problems]
+
+
+def moment(time: float) -> str:
+    """Return a time as people read it."""
+    return datetime.fromtimestamp(time, UTC).isoformat(" ", "seconds").replace("+00:00", "Z")
+
+
+def unsound(place: Place, *, quick: bool) -> list[str]:
+    """Check the structure of every file and, unless quick, decode all of history; return what is wrong, a sentence each.
+
+    There is nothing to check of a database.
+    """
+    paths = [] if place.url else files.named(place.folder)
+    wrong: list[str] = []
+    with bar("checking", sum(map(files.size, paths))) as advance:
+        for path in paths:
+            try:
+                found = files.mistakes(path, quick=quick)
+                if not found and not quick and path.match(files.HISTORY):
+                    found = [sentence for some in checking.year(path) for sentence in some]
+                wrong += found
+                advance(files.size(path))
+            except (OSError, StoreDamaged) as error:
+                wrong.append(str(error))
+    return wrong
+
+
+def unreadable(reader: Reader) -> tuple[int, list[str]]:
+    """Read every value, which decodes every chunk; return how many there are, and what cannot be read, a sentence each."""
+    values = 0
+    try:
+        extent = reader.extent()
+        if extent:
+            hour, steps = int(extent[0] // HOUR), int((extent[1] - extent[0]) // HOUR) + 1
+            with bar("reading", steps) as advance:
+                for time, _, _ in reader.export([one.id for one in reader.series()], extent[0], extent[1] + 0.001):
+                    values += 1
+                    if (reached := int(time // HOUR)) > hour:
+                        advance(reached - hour)
+                        hour = reached
+        return values, reader.problems()
+    except (StoreAway, StoreDamaged) as error:
+        return values, [str(error)]

@@ -1,0 +1,39 @@
+"""How far one target has come, as it is kept on disk."""
+
+from msgspec import Struct, field
+
+from services.uploader.engine.in_flight import InFlight
+from services.uploader.engine.progress import Progress
+from services.uploader.engine.result import Result
+from services.uploader.engine.screening import devices_of
+
+
+class DeliveryState(Struct):
+    """What must survive a restart; times are seconds UTC."""
+
+    started: bool = False  # whether it is decided where it starts
+    first_seen: float = 0.0  # when the target was first seen
+    interval: float = 0.0  # what a position means: 0 is the cursor of an arrival, else the end of an interval
+    start_time: float = 0.0  # readings from before are not sent
+    progress: Progress = field(default_factory=Progress)
+    late_intervals: list[float] = field(default_factory=list)  # their ends: they are sent again
+    seen_cursor: int = 0  # the cursor up to which arrivals were checked for being late
+    newest: float = 0.0  # time of the newest row that was accepted
+    newest_by_device: dict[str, float] = field(default_factory=dict)  # the same by device, for targets that need order
+    in_flight: InFlight | None = None
+    sent: int = 0  # rows
+    skipped: int = 0  # rows that were too old
+    dropped: int = 0  # dead letters that were too many
+    last_success: float = 0.0
+
+    def note(self, result: Result, *, ordered: bool) -> None:
+        """Take account of a result; `ordered` is whether the target needs rows in order."""
+        self.skipped += result.skipped
+        if not result.accepted:
+            return
+        self.sent += len(result.accepted)
+        self.newest = max(self.newest, result.accepted[-1].time)
+        if ordered:
+            for row in result.accepted:
+                for device in devices_of(row):
+                    self.newest_by_device[device] = max(row.time, self.newest_by_device.get(device, 0.0))

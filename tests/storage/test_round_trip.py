@@ -1,0 +1,153 @@
+"""What is exported: the same bytes from the API and from heliograph-store; imported and exported again, equal."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from heliograph import store
+from heliograph.messages import Block, Channel, Value
+from heliograph.store.interface import FUNCTIONS, Function
+from services.api import export, queries
+from services.api.queries import Span
+from services.api.reader_pool import ReaderPool
+from tests.storage.stores import command, difference, done, everything, make, meanings, settle
+
+T = 1_763_633_000
+END = T + 172_800
+FORMATS = [("csv", "wide"), ("csv", "long"), ("jsonl", ""), ("line", "")]
+CHANNELS = {
+    "power": Channel("W"),
+    "on": Channel(kind="state"),
+    "mode": Channel(kind="text"),
+    "note": Channel(kind="text"),
+}
+SPECIAL = st.sampled_from(
+    ["\n", "\r", "\r\n", '"', ",", "=", " ", "\\", "'", "\0", "true", "5", "", "nan", "@", ",y=1", "\u2028"]
+)
+TEXTS = st.lists(SPECIAL | st.characters(exclude_categories=["Cs"]), max_size=6).map("".join)
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-5, 5)
+TIMES = st.integers(0, 172_799_999).map(lambda ms: T + ms / 1000)
+ROWS = st.lists(
+    st.tuples(TIMES, st.none() | NUMBERS, st.none() | st.booleans(), st.none() | TEXTS, st.none() | TEXTS),
+    min_size=1,
+    max_size=8,
+    unique_by=lambda row: row[0],
+).filter(lambda rows: any(value is not None for row in rows for value in row[1:]))
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    with TemporaryDirectory() as name:
+        yield Path(name)
+
+
+def fill(data: Path, rows: Sequence[Sequence[Value | None]], *, sealed: bool) -> None:
+    columns = [index for index, _ in enumerate(CHANNELS, 1) if any(row[index] is not None for row in rows)]
+    channels = {name: channel for index, (name, channel) in enumerate(CHANNELS.items(), 1) if index in columns}
+    block = Block("meter", tuple(channels), [[row[0], *(row[index] for index in columns)] for row in rows])
+    make(data, [block], channels)
+    make(data, [Block("pump", ("power",), [[row[0], 5.0] for row in rows])], node="shed")
+    if sealed:
+        settle(data)
+
+
+def from_api(
+    data: Path, form: str, layout: str, bucket: str = "", tz: str = "", functions: Sequence[str] = ()
+) -> bytes:
+    file_format = queries.file_format(form, layout or None)
+    text, zone, names = queries.buckets_of(bucket, tz or None, ",".join(functions) or None, local_times=form == "csv")
+
+    async def collected() -> bytes:
+        with ReaderPool(lambda: store.open_reader(data)) as pool:
+            answer = await pool.run(
+                lambda reader: export.prepare(reader, ["*/*/*"], Span(T, END), text, zone, names, file_format)
+            )
+            return b"".join([part async for part in export.stream(pool, answer)])
+
+    return asyncio.run(collected())
+
+
+def from_command(data: Path, form: str, layout: str, *options: str) -> bytes:
+    out = data.with_name("out")
+    more = ("--layout", layout) if layout else ()
+    done("export", "--data", data, "--format", form, "--from", T, "--to", END, "-o", out, *more, *options)
+    return out.read_bytes()
+
+
+@pytest.mark.parametrize(("form", "layout"), FORMATS)
+@settings(max_examples=8, deadline=None)
+@given(rows=ROWS, sealed=st.booleans())
+def test_what_is_exported_is_imported_and_exported_again_the_same(
+    form: str, layout: str, rows: list[tuple[Any, ...]], sealed: bool
+) -> None:
+    with folder() as home:
+        fill(home / "data", rows, sealed=sealed)
+        exported = from_command(home / "data", form, layout)
+        assert exported == from_api(home / "data", form, layout)
+        done("import", form, home / "out", "--data", home / "again")
+        assert difference(everything(home / "again"), everything(home / "data")) is None
+        assert {name: kind for name, (_, kind, _) in meanings(home / "again").items()}.items() <= {
+            name: kind for name, (_, kind, _) in meanings(home / "data").items()
+        }.items()
+        for other in FORMATS:
+            assert from_command(home / "again", *other) == from_command(home / "data", *other)
+
+
+@pytest.mark.parametrize(("form", "layout"), FORMATS)
+@settings(max_examples=8, deadline=None)
+@given(
+    rows=ROWS,
+    bucket=st.sampled_from(["7m", "1h", "6h", "1d", "1w", "1mo", "auto"]),
+    tz=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu"]),
+    functions=st.sets(st.sampled_from(FUNCTIONS), min_size=1),
+)
+def test_buckets_are_exported_the_same_by_the_api_and_by_the_command(
+    form: str, layout: str, rows: list[tuple[Any, ...]], bucket: str, tz: str, functions: set[Function]
+) -> None:
+    with folder() as home:
+        fill(home / "data", rows, sealed=True)
+        chosen = sorted(functions)
+        options = ("--bucket", bucket, "--tz", tz, *(part for name in chosen for part in ("--function", name)))
+        exported = from_command(home / "data", form, layout, *options)
+        assert exported == from_api(home / "data", form, layout, bucket, tz, chosen)
+        result = command("import", form, home / "out", "--data", home / "again")
+        assert result.exit_code == 0, result.output
+        assert "set aside" not in result.output
+
+
+def torn(content: bytes, position: int) -> bytes:
+    """A file of which one line lost its rest."""
+    return content[:position] + content[content.find(b"\n", position) :]
+
+
+@pytest.mark.parametrize(("form", "layout"), FORMATS)
+@settings(max_examples=8, deadline=None)
+@given(rows=st.lists(st.tuples(NUMBERS, TEXTS), min_size=3, max_size=12), where=st.floats(0, 1, exclude_max=True))
+def test_a_torn_line_takes_nothing_with_it(form: str, layout: str, rows: list[tuple[Any, str]], where: float) -> None:
+    with folder() as home:
+        values = [[T + number, power, text.replace("\n", "")] for number, (power, text) in enumerate(rows)]
+        make(
+            home / "data",
+            [Block("meter", ("power", "mode"), values)],
+            {"power": Channel("W"), "mode": CHANNELS["mode"]},
+        )
+        exported = from_command(home / "data", form, layout)
+        head = exported.find(b"\n") + 1 if form == "csv" else 0
+        content = torn(exported, head + int(where * (len(exported) - head)))
+        (home / "out").write_bytes(content)
+        result = command("import", form, home / "out", "--data", home / "again", "--text", "mode")
+        again = everything(home / "again") if result.exit_code == 0 else {}
+        lost = {
+            (name, time)
+            for name, points in everything(home / "data").items()
+            for time, value in points
+            if (time, value) not in again.get(name, [])
+        }
+        assert len({time for _, time in lost}) <= 1
