@@ -132,7 +132,7 @@ def torn(content: bytes, position: int) -> bytes:
 @pytest.mark.parametrize(("form", "layout"), FORMATS)
 @FEW
 @given(rows=st.lists(st.tuples(NUMBERS, TEXTS), min_size=3, max_size=12), where=st.floats(0, 1, exclude_max=True))
-def test_a_torn_line_takes_nothing_with_it(form: str, layout: str, rows: list[tuple[Any, str]], where: float) -> None:
+def test_a_torn_line_costs_no_other_line(form: str, layout: str, rows: list[tuple[Any, str]], where: float) -> None:
     with folder() as home:
         values = [[T + number, power, text.replace("\n", "")] for number, (power, text) in enumerate(rows)]
         make(
