@@ -359,7 +359,7 @@ def test_what_is_no_number_is_set_aside(opened: Opened, server: PVOutputServer) 
     assert len(server.stored) == 1
 
 
-def test_an_answer_about_the_system_that_is_none_is_asked_for_again(opened: Opened, server: PVOutputServer) -> None:
+def test_an_unknown_answer_about_the_system_is_asked_for_again(opened: Opened, server: PVOutputServer) -> None:
     server.instead = [Response(200, "<html>"), bad("Load in progress")]
     target = opened()
     with pytest.raises(TryLater, match="not a description"):
