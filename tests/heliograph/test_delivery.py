@@ -156,14 +156,14 @@ class World:
             self.sender.watermark(self.back.popleft())
 
     def held(self) -> set[int]:
-        """The numbers that are on the producer's disk."""
-        found = set()
+        """The numbers of the readings that are on the producer's disk."""
+        on_disk = set()
         for segment in self.segments():
             with segment.open() as file:
                 while record := segment.record(file):
                     if (record.epoch, record.sequence) in self.numbers:
-                        found.add(self.numbers[record.epoch, record.sequence])
-        return found
+                        on_disk.add(self.numbers[record.epoch, record.sequence])
+        return on_disk
 
     def segments(self) -> list[Segment]:
         return [Segment.load(path) for path in sorted(self.folder.glob("*.segment"))]
