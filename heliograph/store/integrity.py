@@ -1,4 +1,4 @@
-"""Reads everything at rest once a week, a little at a time: what has rotted is known before it is needed."""
+"""Reads all sealed years once a week, a little at a time, so that damage is known before the data is needed."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -12,30 +12,30 @@ WEEK = 7 * 86_400.0
 AT_ONCE = 100  # rows
 
 
-class Check:
-    """Goes through the years, table by table."""
+class IntegrityCheck:
+    """Reads the years table by table; `problems` are those of the last complete check."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._left: list[tuple[int, Path]] | None = None
         self._walk: Iterator[list[str]] = iter(())
-        self._found: list[str] = []
-        self.problems: list[str] = []  # of the last time that all was read
+        self._problems_so_far: list[str] = []
+        self.problems: list[str] = []
 
     def step(self) -> bool:
-        """Read a little; return whether that was the last of it. Raises YearDamaged for a file that cannot be read."""
+        """Read some rows; return whether the check is complete. Raises YearDamaged for a file that cannot be read."""
         if self._left is None:
             self._left = list(history.files(self._folder).items())
-            self._found = []
-        found = next(self._walk, None)
-        if found is not None:
-            self._found += found
+            self._problems_so_far = []
+        problems = next(self._walk, None)
+        if problems is not None:
+            self._problems_so_far += problems
             return False
         if self._left:
             self._walk = self._year(*self._left.pop(0))
             return False
         self._left = None
-        self.problems = self._found
+        self.problems = self._problems_so_far
         return True
 
     def _year(self, number: int, path: Path) -> Iterator[list[str]]:
@@ -43,7 +43,7 @@ class Check:
             yield from year(path)
         except OSError:
             if path.exists():
-                raise  # otherwise it was let go meanwhile
+                raise  # otherwise retention has deleted it meanwhile
         except StoreDamaged as error:
             if path.exists() and not history.is_bare(path):
                 raise YearDamaged(number, str(error)) from None
@@ -59,7 +59,7 @@ class YearDamaged(StoreDamaged):
 
 
 def year(path: Path) -> Iterator[list[str]]:
-    """Yield what is damaged in a year, a sentence each, after some rows each time; raise OSError, StoreDamaged."""
+    """Yield the damaged parts of a year, a sentence each, after every AT_ONCE rows; raise OSError, StoreDamaged."""
     for table, column in (("axis", "t"), ("axis", "s"), ("chunk", "v")):
         yield from _table(path, table, column, blocks.decode_floats if table == "chunk" else blocks.decode_ints)
     for grain in GRAINS:

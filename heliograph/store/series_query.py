@@ -1,8 +1,8 @@
-"""What is asked of one series, put together from what is hot and what is sealed: the planner.
+"""Queries about one series, answered from hot and sealed readings: the planner.
 
-Hot is read first and the years after it: what left hot.db before is in a year by then, and
-what is in both is the same. A day that has hot points is read point by point, all others
-from the coarsest cells that no edge cuts (storage.md 5.3, 5.4).
+Hot is read first and the years after it: readings that have left hot.db are in a year by then,
+and readings in both are equal. A day with hot points is read point by point, all others from
+the coarsest cells that no edge cuts.
 """
 
 import hashlib
@@ -13,8 +13,8 @@ from pathlib import Path
 from heliograph.store import cells, exact, history, tiers
 from heliograph.store.archive import Archive
 from heliograph.store.cells import DAY, Cells, Span, Track
+from heliograph.store.hot_cache import HotCache
 from heliograph.store.interface import Function, Series
-from heliograph.store.mirror import Mirror
 from heliograph.store.names import Names
 from heliograph.store.tiers import Blob, Grain
 from heliograph.store.totals import Column, Folded, Totals
@@ -33,17 +33,17 @@ NEEDED: dict[Function, frozenset[str]] = {
 }
 
 
-class Questions:
-    """Answers about one series, within one snapshot of the archive."""
+class SeriesQuery:
+    """Answers queries about one series, within one snapshot of the archive."""
 
-    def __init__(self, series: Series, names: Names, mirror: Mirror, archive: Archive) -> None:
+    def __init__(self, series: Series, names: Names, hot_cache: HotCache, archive: Archive) -> None:
         self._series = series
         self._names = names
         self._archive = archive
-        self._hot = mirror.days(series.id, names)
+        self._hot = hot_cache.days(series.id, names)
 
     def track(self, day: int) -> Track | None:
-        """Return the points of a UTC day; None if there are none."""
+        """Return the points of a UTC day; None for a day without points."""
         sealed, hot = self._archive.track(self._series.id, day), self._hot.get(day)
         if sealed is None or hot is None:
             return hot if sealed is None else sealed
@@ -122,39 +122,39 @@ class Questions:
     def _folded(
         self, totals: Totals, grain: Grain, first: int, last: int, needed: frozenset[str]
     ) -> tuple[tuple[Folded, list[Span]], int]:
-        """Return what the days from first to last of a year come to, the days' ends, and about how many bytes that is."""
+        """Return the reduced cells of the days from first to last of a year, the days' end points, and about their size in bytes."""
         parts, spans = self._year(grain, first, last, needed)
         folded = totals.folded(cells.concat(parts)) if parts else Folded(None, None)
         return (folded, spans), folded.size + 100 * len(spans)
 
     def _years(self, first: int, last: int) -> list[int]:
-        """Return the years of the days from first to last of which there is something."""
+        """Return the years of the days from first to last that have readings."""
         hot = {history.year_of(day) for day in self._hot if first <= day <= last}
         return sorted(hot.union(self._archive.between(first, last)))
 
     def _year(self, grain: Grain, first: int, last: int, needed: frozenset[str]) -> tuple[list[Cells], list[Span]]:
-        """Return the cells of the days from first to last of a year in order, and if areas are needed the days' ends."""
+        """Return the cells of the days from first to last of a year in order, and if areas are needed the days' end points."""
         hot = {day for day in self._hot if first <= day <= last}
         sealed, bare = self._sealed(grain, first, last, needed)
-        found: list[tuple[int, Cells, list[Span]]] = []
+        parts: list[tuple[int, Cells, list[Span]]] = []
         for rows, spans in sealed:
             for begin, end in _gaps(first, last, hot | bare):
                 low, high = ops.between(rows.start, begin * DAY, (end + 1) * DAY)
                 if low < high:
                     inside = [span for span in spans if begin <= span.start // DAY <= end]
-                    found.append((int(rows.start[low]), rows.slice(low, high), inside))
+                    parts.append((int(rows.start[low]), rows.slice(low, high), inside))
         for day in hot | bare:
             track = self.track(day)
             if track is not None:
                 made = cells.of_day(track, day, grain.width, self._series.kind, self._series.rollover)
-                found.append((day * DAY, made.only(needed), [cells.span(track)] if "area" in needed else []))
-        found.sort(key=lambda part: part[0])
-        return [part for _, part, _ in found], [span for _, _, spans in found for span in spans]
+                parts.append((day * DAY, made.only(needed), [cells.span(track)] if "area" in needed else []))
+        parts.sort(key=lambda part: part[0])
+        return [part for _, part, _ in parts], [span for _, _, spans in parts for span in spans]
 
     def _sealed(
         self, grain: Grain, first: int, last: int, needed: frozenset[str]
     ) -> tuple[list[tuple[Cells, list[Span]]], set[int]]:
-        """Return the cells that are sealed, and the sealed days from first to last of a year that have none there."""
+        """Return the sealed cells of a year, and its sealed days from first to last that have no cells."""
         number = history.year_of(first)
         if self._archive.year(number) is None:
             return [], set()
@@ -162,22 +162,22 @@ class Questions:
         if whole is not None:
             rows, spans, bare = whole
             return [(rows, spans)], {day for day in bare if first <= day <= last}
-        found: list[tuple[Cells, list[Span]]] = []
+        parts: list[tuple[Cells, list[Span]]] = []
         missing: set[int] = set()
         for month in range(history.month_of(first), history.month_of(last) + 1):
             closed = self._closed(grain, "month", month, needed)
             low, high = max(first, history.first_day(month)), min(last, history.first_day(month + 1) - 1)
             if closed is not None:
-                found.append(closed[:2])
+                parts.append(closed[:2])
                 missing.update(day for day in closed[2] if low <= day <= high)
             else:
-                self._by_day(grain, low, high, needed, found, missing)
-        return found, missing
+                self._by_day(grain, low, high, needed, parts, missing)
+        return parts, missing
 
     def _closed(
         self, grain: Grain, level: str, number: int, needed: frozenset[str]
     ) -> tuple[Cells, list[Span], frozenset[int]] | None:
-        """Return the cells of a closed month or year and its bare days; None if there are none that serve."""
+        """Return the cells of a closed month or year and its bare days; None if it has no cells with the needed columns."""
         name = history.file(Path(), number if level == "year" else number // 12).name
         with self._archive.tolerating(f"{name}: {grain.name} of series {self._series.id}, {level} {number}"):
             return _opened(self._archive.tier(grain, level, self._series.id, number), needed)
@@ -189,19 +189,19 @@ class Questions:
         first: int,
         last: int,
         needed: frozenset[str],
-        found: list[tuple[Cells, list[Span]]],
+        parts: list[tuple[Cells, list[Span]]],
         missing: set[int],
     ) -> None:
-        """Add the cells of the days of a month that is open, and the days that have none."""
-        shelf = self._archive.year(history.year_of(first))
-        if shelf is None:
+        """Add the cells of the days of an open month to `parts`, and the days without cells to `missing`."""
+        year = self._archive.year(history.year_of(first))
+        if year is None:
             return
         there = set(self._archive.days(self._series.id, first, last))
-        with self._archive.tolerating(f"{shelf.path.name}: {grain.name} of series {self._series.id}, day {first}"):
-            for day, blob in shelf.tiers_of_days(grain, self._series.id, first, last):
+        with self._archive.tolerating(f"{year.path.name}: {grain.name} of series {self._series.id}, day {first}"):
+            for day, blob in year.tiers_of_days(grain, self._series.id, first, last):
                 opened = _opened(blob, needed)
                 if opened is not None:
-                    found.append(opened[:2])
+                    parts.append(opened[:2])
                     there.discard(day)
         missing |= there
 
@@ -215,10 +215,10 @@ class Questions:
         return self._last_in_cells(time)
 
     def _last_in_cells(self, time: int) -> float | None:
-        """Return the last value before a time of the years whose points were let go, as near as cells can tell."""
+        """Return the last value before a time in the years without points, as precisely as cells allow."""
         for number in reversed(self._archive.between(0, time // DAY)):
-            shelf = self._archive.year(number)
-            if shelf is None or not shelf.bare:
+            year = self._archive.year(number)
+            if year is None or not year.bare:
                 continue
             for month in reversed(range(number * 12, number * 12 + 12)):
                 blob = self._archive.tier(tiers.FIVE_MINUTES, "month", self._series.id, month)
@@ -230,13 +230,13 @@ class Questions:
         return None
 
     def _earlier(self, today: int) -> list[int]:
-        """Return the newest day before today that is hot, and the newest that is sealed, the newer one first."""
+        """Return the newest hot and the newest sealed day before today, the newer one first."""
         hot = [day for day in self._hot if day < today][-1:]
         sealed = self._archive.newest_day(self._series.id, today)
         return sorted({*hot, *([] if sealed is None else [sealed])}, reverse=True)
 
     def _replace(self, totals: Totals, start: int, end: int) -> None:
-        """Take out of a counter's rise what it jumped by when its device was replaced."""
+        """Subtract from a counter's rise its jumps when its device was replaced."""
         done = set[int]()
         for time in self._names.replacements.get(self._series.id, ()):
             following = next(self.points(time, max(end, time)), None)
@@ -263,7 +263,7 @@ def _join(totals: Totals, before: Span | None, span: Span) -> None:
 
 
 def _gaps(first: int, last: int, without: set[int]) -> Iterator[tuple[int, int]]:
-    """Yield the runs of days from first to last that are not among some."""
+    """Yield the runs of consecutive days from first to last without some days."""
     for day in sorted(day for day in without if first <= day <= last):
         if first < day:
             yield first, day - 1

@@ -1,4 +1,4 @@
-"""What hot.db holds, kept in a reader's memory: only what is new is read again."""
+"""The content of hot.db in a reader's memory: only new readings are read from the file."""
 
 import math
 import sqlite3
@@ -20,28 +20,28 @@ class Frame(NamedTuple):
     payload: bytes
 
 
-class Mirror:
+class HotCache:
     """The readings that are not sealed yet, in order of arrival."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
-        self.last = 0  # the newest number of arrival that was ever seen
+        self.last = 0  # the newest number of arrival that was ever read
         self.sealed = 0  # the number of arrival up to which all years are whole
         self._by_layout: dict[int, list[Frame]] = {}
         self._tracks: dict[int, dict[int, Track]] = {}
 
     def refresh(self, hot: sqlite3.Connection) -> list[Frame]:
-        """Learn what arrived and what was sealed since the last time; return what arrived."""
+        """Read new readings and discard sealed ones; return the new ones."""
         hot.execute("BEGIN")
         try:
             oldest = hot.execute("SELECT min(seq) FROM frame").fetchone()[0]
             rows = hot.execute(
                 "SELECT seq, layout, ts, v FROM frame WHERE seq > ? ORDER BY seq", (self.last,)
             ).fetchall()
-            found = hot.execute("SELECT value FROM meta WHERE key='last'").fetchone()
+            sealed_row = hot.execute("SELECT value FROM meta WHERE key='last'").fetchone()
         finally:
             hot.execute("COMMIT")
-        self.sealed = oldest - 1 if oldest is not None else found[0] if found else 0
+        self.sealed = oldest - 1 if oldest is not None else sealed_row[0] if sealed_row else 0
         kept = len(self.frames) if oldest is None else bisect_right(self.frames, (oldest - 1,), key=lambda f: f[:1])
         if kept:
             del self.frames[:kept]
@@ -61,7 +61,7 @@ class Mirror:
         return new
 
     def newest(self, start: int, end: int) -> int:
-        """Return the newest number of arrival of a time in [start, end) ms UTC; 0 if there is none."""
+        """Return the newest number of arrival of the readings in [start, end) ms UTC, 0 without readings."""
         return max((frame.number for frame in self.frames if start <= frame.time < end), default=0)
 
     def extent(self) -> list[int]:
@@ -76,27 +76,27 @@ class Mirror:
 
     def days(self, series: int, names: Names) -> dict[int, Track]:
         """Return the points of a series by UTC day, in order of the days."""
-        found = self._tracks.get(series)
-        if found is None:
+        tracks = self._tracks.get(series)
+        if tracks is None:
             self._fill(series, names)
-            found = self._tracks[series]
-        return found
+            tracks = self._tracks[series]
+        return tracks
 
-    def _fill(self, wanted: int, names: Names) -> None:
-        """Work out the tracks of all series that share a layout with the wanted one: they are asked for together."""
-        layouts = [number for number in names.places.get(wanted, {}) if number in self._by_layout]
+    def _fill(self, series: int, names: Names) -> None:
+        """Compute the tracks of all series that share a layout with this one: they are usually needed together."""
+        layouts = [number for number in names.positions.get(series, {}) if number in self._by_layout]
         if not layouts:
-            self._tracks[wanted] = {}
+            self._tracks[series] = {}
         opened = {
             number: ops.columns([frame.payload for frame in self._by_layout[number]], len(names.layouts[number].series))
             for number in layouts
         }
         for sid in {sid for number in layouts for sid in names.layouts[number].series}:
-            theirs = [number for number in names.places[sid] if number in self._by_layout]
-            if sid != wanted and not set(theirs) <= opened.keys():
+            theirs = [number for number in names.positions[sid] if number in self._by_layout]
+            if sid != series and not set(theirs) <= opened.keys():
                 continue
             self._tracks[sid] = _by_day(
-                [(self._by_layout[number], opened[number][names.places[sid][number]]) for number in theirs]
+                [(self._by_layout[number], opened[number][names.positions[sid][number]]) for number in theirs]
             )
 
 
@@ -105,20 +105,20 @@ def _has_values(frame: Frame) -> bool:
 
 
 def _by_day(parts: list[tuple[list[Frame], Vector]]) -> dict[int, Track]:
-    """Return the points of frames and their values by UTC day; of equal times the last arrival, of absent values none."""
+    """Return points by UTC day, from frames and their values: the last arrival of equal times, without absent values."""
     times, numbers, values = [], [], []
     for frames, column in parts:
-        places = ops.present(column)
-        chosen = frames if places is None else [frames[place] for place in places.tolist()]
+        indexes = ops.present(column)
+        chosen = frames if indexes is None else [frames[index] for index in indexes.tolist()]
         if chosen:
             times.append(ops.ints([frame.time for frame in chosen]))
             numbers.append(ops.ints([frame.number for frame in chosen]))
-            values.append(column if places is None else ops.take(column, places))
+            values.append(column if indexes is None else ops.take(column, indexes))
     if not times:
         return {}
-    places = latest(ops.concat(numbers), ops.concat(times))
+    indexes = latest(ops.concat(numbers), ops.concat(times))
     track = Track(
-        *(column if places is None else ops.take(column, places) for column in map(ops.concat, (times, values)))
+        *(column if indexes is None else ops.take(column, indexes) for column in map(ops.concat, (times, values)))
     )
     days: dict[int, Track] = {}
     for day in sorted({time // DAY for time in track.times.tolist()}):
