@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from heliograph.messages import Block
-from services.storage.importers.csv import unit_apart
+from services.storage.importers.csv import split_unit
 from tests.storage.stores import command, done, everything, make, meanings
 
 OPTIONS = ("--node", "roof", "--device", "meter")
@@ -83,7 +83,7 @@ def test_bad_rows_are_counted_and_shown_and_the_rest_is_kept(tmp_path: Path) -> 
     assert "\x1b" not in result.stderr
 
 
-def test_what_the_store_knows_of_a_channel_stays_unless_it_is_told(tmp_path: Path) -> None:
+def test_what_the_store_knows_of_a_channel_stays_unless_options_change_it(tmp_path: Path) -> None:
     path = written(tmp_path, f"time,energy,mode\n{T},1,on\n")
     done(
         "import",
@@ -166,9 +166,9 @@ def test_an_option_that_cannot_be_is_a_usage_error(tmp_path: Path, arguments: tu
 
 
 def test_a_header_may_name_a_unit() -> None:
-    assert unit_apart("Power (W)") == ("Power", "W")
-    assert unit_apart("Temp [degC]") == ("Temp", "°C")
-    assert unit_apart("Power (total)") == ("Power (total)", "")
+    assert split_unit("Power (W)") == ("Power", "W")
+    assert split_unit("Temp [degC]") == ("Temp", "°C")
+    assert split_unit("Power (total)") == ("Power (total)", "")
 
 
 def test_a_column_has_the_name_that_every_service_gives_it(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from services.storage.importers.shared.names import SeriesNames
 from services.storage.importers.shared.options import channel_metadata, checked_name, metadata_options, tz_option
 from services.storage.importers.shared.parts import ChannelMetadata, ImportFile, ImportPlan, Part, PartBuilder
 from services.storage.importers.shared.text_lines import TextFile, records
-from services.storage.importers.shared.times import Times
+from services.storage.importers.shared.times import TimeParser
 
 TIME_NAMES = ("time", "timestamp", "datetime", "date", "date_time", "utc", "zeit")
 SERIES_NAMES = ("series", "name", "entity_id", "channel", "sensor")
@@ -133,8 +133,8 @@ def read(path: Path, options: Options, context: Context) -> Iterator[Part]:
             splitter.width = len(record.value)
             continue
         try:
-            if record.wrong:
-                raise ValueError(record.wrong)
+            if record.error:
+                raise ValueError(record.error)
             if table and record.value:
                 table.take(record.value, parts)
         except ValueError as error:
@@ -189,7 +189,7 @@ class _Table:
         self._options = options
         self._context = context
         self._time = _index(path, header, options.time, TIME_NAMES, "--time")
-        self._times = Times(options.time_format, options.zone)
+        self._times = TimeParser(options.time_format, options.zone)
 
     def take(self, cells: list[str], parts: PartBuilder) -> None:
         """Add the readings of a row with as many cells as the header; raise ValueError for one without a time or a name."""
@@ -230,7 +230,7 @@ class _Wide(_Table):
             renamed = options.channels.get(cell.strip())
             if index == self._time or renamed == "" or (not cell.strip() and renamed is None):
                 continue
-            text, unit = (renamed, "") if renamed else unit_apart(cell)
+            text, unit = (renamed, "") if renamed else split_unit(cell)
             try:
                 name = self._name(text)
             except CsvError:
@@ -309,7 +309,7 @@ def _index(path: Path, header: Sequence[str], given: str, usual: Sequence[str], 
     raise CsvError(f"{path}: which column is it? Say {option}; there are: {', '.join(names)[:300]}")
 
 
-def unit_apart(header: str) -> tuple[str, str]:
+def split_unit(header: str) -> tuple[str, str]:
     """Return name and unit of a header like `Power (W)`; the unit is empty if it names no known one."""
     if match := UNIT.fullmatch(header.strip()):
         try:

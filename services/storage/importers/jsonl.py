@@ -41,8 +41,8 @@ def read(path: Path, names: SeriesNames) -> Iterator[Part]:
     for line in file:
         reading = None
         try:
-            if line.wrong:
-                raise ValueError(line.wrong)
+            if line.error:
+                raise ValueError(line.error)
             if line.text.strip():
                 reading = _reading(line.text, names)
         except ValueError as error:

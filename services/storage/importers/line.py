@@ -72,8 +72,8 @@ def read(path: Path, options: Options, names: SeriesNames) -> Iterator[Part]:
     parts = PartBuilder(path, file)
     for record in records(file, _point, line_protocol.Unfinished, line_protocol.is_unfinished):
         try:
-            if record.wrong:
-                raise ValueError(record.wrong)
+            if record.error:
+                raise ValueError(record.error)
             if record.value:
                 reading = reading_of(record.value, options, names)
                 for mistake in reading.mistakes:
