@@ -24,7 +24,7 @@ from services.uploader.engine.selection import Selection
 from services.uploader.engine.source import ChannelMap
 from services.uploader.targets import parse_options
 from services.uploader.targets.influxdb.target import ROWS
-from services.uploader.targets.shared.line_writer import LineWriter, Names
+from services.uploader.targets.shared.line_writer import LineNames, LineWriter
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.1  # between two looks at how far it has come
@@ -82,7 +82,7 @@ def bodies(data: Path, folder: Path) -> tuple[int, int]:
     folder.mkdir()
     reader = open_reader(data)
     readings = RawSource(reader, ChannelMap(reader, Selection(parse_options({"kind": "file", "name": "bench"}))), 0.0)
-    writer = LineWriter(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
+    writer = LineWriter(LineNames("${device}", "${name}", {"node": "${node}"}, ()), 1000)
     cursor, rows, values = 0.0, 0, 0
     while (page := readings.read(cursor, readings.head(0.0), ROWS)).upto > cursor:
         some = page.rows

@@ -61,11 +61,11 @@ def list_command(context: click.Context, as_json: bool) -> None:
 def put_command(context: click.Context, name: str, options: Any) -> None:
     """Add a target, or change one that was added at runtime. OPTIONS is a JSON file, by default standard input."""
     try:
-        told = json.load(options)
+        values = json.load(options)
     except ValueError as error:
         raise click.ClickException(f"not JSON: {error}") from None
     with _asking(context.obj) as ask:
-        ask("put", name=name, options=told)
+        ask("put", name=name, options=values)
 
 
 @main.command("delete")
@@ -107,14 +107,14 @@ def test_command(context: click.Context, name: str) -> None:
 
 
 @main.group("dead-letters")
-def letters_group() -> None:
+def dead_letters_group() -> None:
     """Rows that a target rejected: list, edit, retry or drop them."""
 
 
-@letters_group.command("list")
+@dead_letters_group.command("list")
 @click.argument("name")
 @click.pass_context
-def letters_command(context: click.Context, name: str) -> None:
+def list_dead_letters_command(context: click.Context, name: str) -> None:
     """Print the dead letters of a target as JSON lines."""
     after: int | None = 0
     with _asking(context.obj) as ask:
@@ -125,7 +125,7 @@ def letters_command(context: click.Context, name: str) -> None:
             after = page["next"]
 
 
-@letters_group.command("edit")
+@dead_letters_group.command("edit")
 @click.argument("name")
 @click.argument("number", type=int)
 @click.argument("values", nargs=-1, required=True, metavar="CHANNEL=VALUE...")
@@ -138,7 +138,7 @@ def edit_command(context: click.Context, name: str, number: int, values: tuple[s
     click.echo(json.dumps(letter, ensure_ascii=False))
 
 
-@letters_group.command("retry")
+@dead_letters_group.command("retry")
 @click.argument("name")
 @click.argument("numbers", nargs=-1, type=int)
 @click.pass_context
@@ -149,7 +149,7 @@ def retry_command(context: click.Context, name: str, numbers: tuple[int, ...]) -
     click.echo(f"dead letters to retry: {count}")
 
 
-@letters_group.command("drop")
+@dead_letters_group.command("drop")
 @click.argument("name")
 @click.argument("numbers", nargs=-1, type=int)
 @click.option("--all", "everything", is_flag=True, help="All of them.")
@@ -197,7 +197,7 @@ def _formatted(time: float) -> str:
 
 @contextmanager
 def _asking(path: Path | None) -> Iterator[Ask]:
-    """Connect to the node's broker, and yield what asks the uploader; every mistake ends the command in one sentence."""
+    """Connect to the node's broker, and yield a function that sends requests to the uploader; every error ends the command with one sentence."""
     path = path or next((choice for choice in CONFIGS if choice.exists()), None)
     if path is None:
         raise click.UsageError("no config.toml in this folder: name it with --config")

@@ -162,9 +162,9 @@ class Management:
 
     def _list_dead_letters(self, payload: CommandPayload) -> dict[str, Any]:
         self._check_known(payload.name)
-        letters = self._file.dead_letters(payload.name, after=payload.after, limit=payload.limit)
-        fitting = page(map(dead_letters.as_json, letters))
-        more = len(fitting) < len(letters) or len(letters) == payload.limit
+        stored = self._file.dead_letters(payload.name, after=payload.after, limit=payload.limit)
+        fitting = page(map(dead_letters.as_json, stored))
+        more = len(fitting) < len(stored) or len(stored) == payload.limit
         return {
             "count": self._file.count(payload.name),
             "dead_letters": fitting,
@@ -210,11 +210,11 @@ class Management:
             raise CommandRefused("configured", f"{name} is defined in config.toml: change it there")
 
 
-def page(letters: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def page(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the first dead letters, one at least, as many as fit into an answer."""
     fitting: list[dict[str, Any]] = []
     room = PAGE_BYTES
-    for letter in letters:
+    for letter in rows:
         room -= len(msgspec.json.encode(letter))
         if fitting and room < 0:
             break

@@ -16,11 +16,11 @@ from services.uploader import templates
 from services.uploader.target import Target, TargetContext
 
 Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]  # never shown again: see secrets()
-PLACE = ("node", "device", "channel", "unit")  # what the names of channels can be made of
+CHANNEL_FIELDS = ("node", "device", "channel", "unit")  # the names in templates for the names of channels
 
 
 class TargetOptions(Config, frozen=True, tag_field="kind"):
-    """What every target can be told; the defaults in a subclass are those of its kind.
+    """The options of every target; the defaults in a subclass are those of its kind.
 
     `channels` and `exclude` are patterns for node/device/channel, `names` maps such patterns to
     what the channel is called there, the first that fits; `name_template` is for all others. Both are
@@ -59,7 +59,7 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
     LIVE_FIRST: ClassVar[bool] = True  # whether order = "live" is possible with this kind
 
     def __post_init__(self) -> None:
-        """Refuse what no target can be; a subclass calls `super().__post_init__()` first."""
+        """Refuse impossible options; a subclass calls `super().__post_init__()` first."""
         topics.name(self.name)
         for option, patterns in (("channels", self.channels), ("exclude", self.exclude), ("names", tuple(self.names))):
             for pattern in patterns:
@@ -68,7 +68,7 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
             ("name_template", self.name_template),
             *((f"names.{key}", text) for key, text in self.names.items()),
         ):
-            templates.check(option, template, PLACE)
+            templates.check(option, template, CHANNEL_FIELDS)
         beginning(self.start, self.zone())
         for option, number in (("interval", self.interval), ("grace", self.grace), ("min_interval", self.min_interval)):
             if not (math.isfinite(number) and number >= 0):
@@ -94,7 +94,7 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
         raise NotImplementedError
 
     def zone(self) -> ZoneInfo:
-        """Return the time zone of days and of `from`; raise ValueError if there is none such."""
+        """Return the time zone of days and of `from`; raise ValueError if it is unknown."""
         try:
             return ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
@@ -144,9 +144,9 @@ def secrets(options: TargetOptions) -> set[str]:
     return {text for _, text in _secrets(options) if text}
 
 
-def secret_names(wanted: type[TargetOptions]) -> set[str]:
+def secret_names(options_type: type[TargetOptions]) -> set[str]:
     """Return the names of those options of a kind that are never shown."""
-    return {field.encode_name for field in _secret_fields(wanted)}
+    return {field.encode_name for field in _secret_fields(options_type)}
 
 
 def _secrets(options: TargetOptions) -> Iterator[tuple[str, str]]:
@@ -155,9 +155,9 @@ def _secrets(options: TargetOptions) -> Iterator[tuple[str, str]]:
         yield from ((field.encode_name, text) for text in (value.values() if isinstance(value, dict) else [value]))
 
 
-def _secret_fields(wanted: type[TargetOptions]) -> Iterator[inspect.Field]:
-    found = inspect.type_info(wanted)
-    for field in found.fields if isinstance(found, inspect.StructType) else ():
+def _secret_fields(options_type: type[TargetOptions]) -> Iterator[inspect.Field]:
+    described = inspect.type_info(options_type)
+    for field in described.fields if isinstance(described, inspect.StructType) else ():
         kind = field.type.value_type if isinstance(field.type, inspect.DictType) else field.type
         if isinstance(kind, inspect.Metadata) and (kind.extra or {}).get("secret"):
             yield field

@@ -9,26 +9,26 @@ from services.uploader.targets import parse_options
 
 
 class Uploader(Config, frozen=True):
-    """The [uploader] section: what a target is made of depends on its kind, see `parsed`."""
+    """The [uploader] section: the options of a target depend on its type, see `parsed`."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {"store": "[node] store"}
 
     targets: tuple[dict[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse targets that are none, and two of the same name."""
+        """Refuse targets that are not valid, and two of the same name."""
         self.parsed()
 
     def parsed(self) -> tuple[TargetOptions, ...]:
         """Return the options of all targets; raise ValueError."""
-        found: dict[str, TargetOptions] = {}
-        for place, told in enumerate(self.targets):
-            where = f"targets.{told['name']}" if isinstance(told.get("name"), str) else f"targets[{place}]"
+        targets: dict[str, TargetOptions] = {}
+        for index, values in enumerate(self.targets):
+            where = f"targets.{values['name']}" if isinstance(values.get("name"), str) else f"targets[{index}]"
             try:
-                options = parse_options(told)
+                options = parse_options(values)
             except ValueError as error:
                 raise ValueError(f"{where}: {error}") from None
-            if options.name in found:
+            if options.name in targets:
                 raise ValueError(f"targets: two are called {options.name!r}")
-            found[options.name] = options
-        return tuple(found.values())
+            targets[options.name] = options
+        return tuple(targets.values())

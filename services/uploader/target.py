@@ -77,7 +77,7 @@ class TargetContext(NamedTuple):
 
 
 class TryLater(HeliographError):
-    """The target cannot take it now: the same rows again, after `after` seconds if it said so.
+    """The target cannot take it now: the same rows again, after `after` seconds if it asks for them.
 
     The first `done` rows were accepted. `smaller` asks for a smaller batch instead of patience.
     """

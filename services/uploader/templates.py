@@ -32,7 +32,7 @@ def alone(template: str) -> str:
 
 
 def check_all(option: str, template: Any, names: Collection[str], prefixes: tuple[str, ...] = ()) -> None:
-    """Check every text in lists and tables within each other."""
+    """Check every text in nested lists and tables."""
     if isinstance(template, str):
         check(option, template, names, prefixes)
     elif isinstance(template, dict):

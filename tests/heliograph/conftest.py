@@ -13,7 +13,7 @@ from tests.heliograph.postgres_server import Server
 
 @contextmanager
 def running_server() -> Iterator[Server]:
-    """A PostgreSQL that runs, and is gone afterwards."""
+    """A PostgreSQL server that runs, and is removed afterwards."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # tmp_path is closed to other users
         started = Server(Path(name))
         started.start()
@@ -34,6 +34,6 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Engine]:
         yield Embedded(tmp_path)
         return
     server = request.getfixturevalue("server")
-    found = Postgres(server.url())
-    found.drop()
-    yield found
+    database = Postgres(server.url())
+    database.drop()
+    yield database

@@ -1,4 +1,4 @@
-"""What a device with channels of all kinds measures, and everything there is to ask about it."""
+"""The readings of a device with channels of every kind, and the results of every query about them."""
 
 import random
 import struct
@@ -26,7 +26,7 @@ Reading = list[float | Value | None]
 
 
 class Clock:
-    """Says what a test wants."""
+    """Returns the time that a test sets."""
 
     def __init__(self, now: float) -> None:
         self.now = now
@@ -36,9 +36,9 @@ class Clock:
 
 
 def readings(start: float, days: int, every: int, seed: int = 1) -> list[Reading]:
-    """What a device with all kinds of channels measures."""
+    """The readings of a device with channels of every kind."""
     chance = random.Random(seed)
-    found: list[Reading] = []
+    rows: list[Reading] = []
     energy = 9_000.0
     for n in range(int(days * DAY / every)):
         energy = round(energy + chance.random(), 1) % 10_000
@@ -47,8 +47,8 @@ def readings(start: float, days: int, every: int, seed: int = 1) -> list[Reading
         power = None if chance.random() < 0.01 else round(chance.gauss(500, 30), 1)
         if chance.random() < 0.999 or n % 7:
             mode, is_on = chance.choice(["bulk", "float"]), chance.random() < 0.5
-            found.append([start + n * every, power, chance.gauss(0, 1) / 3, energy, mode, is_on])
-    return found
+            rows.append([start + n * every, power, chance.gauss(0, 1) / 3, energy, mode, is_on])
+    return rows
 
 
 def block(rows: list[Reading]) -> list[Block]:
@@ -56,7 +56,7 @@ def block(rows: list[Reading]) -> list[Block]:
 
 
 def bits(value: object) -> object:
-    """A float as the bits that it is, whatever it is in as it is."""
+    """A value with its floats as bytes, also within lists, tuples and dictionaries."""
     if isinstance(value, float):
         return struct.pack("<d", value)
     if isinstance(value, dict):
@@ -65,18 +65,18 @@ def bits(value: object) -> object:
 
 
 def answers(reader: Reader, start: float, end: float) -> dict[str, object]:
-    """Everything there is to ask about all series, by name."""
-    found: dict[str, object] = {"extent": reader.extent()}
+    """The results of every query about all series, by name."""
+    results: dict[str, object] = {"extent": reader.extent()}
     names = {one.id: one.name for one in reader.series()}
     for sid, name in names.items():
         page = reader.raw(sid, 0, 1e11, limit=10**9)
-        found[f"{name} raw"] = [page.times, page.values]
-        found[f"{name} latest"] = reader.latest([sid])[sid]
+        results[f"{name} raw"] = [page.times, page.values]
+        results[f"{name} latest"] = reader.latest([sid])[sid]
         for bucket, zone in BUCKETS:
             cuts = edges(start, end, bucket, zone)
-            found[f"{name} {bucket} {zone}"] = reader.aggregate(sid, cuts, FUNCTIONS)
-    found["export"] = sorted((time, names[sid], value) for time, sid, value in reader.export(list(names), 0, 1e11))
-    return found
+            results[f"{name} {bucket} {zone}"] = reader.aggregate(sid, cuts, FUNCTIONS)
+    results["export"] = sorted((time, names[sid], value) for time, sid, value in reader.export(list(names), 0, 1e11))
+    return results
 
 
 def differing(one: dict[str, object], other: dict[str, object]) -> list[str]:
@@ -85,6 +85,6 @@ def differing(one: dict[str, object], other: dict[str, object]) -> list[str]:
 
 
 def take(writer: Writer, rows: list[Reading], at_once: int = 1000) -> None:
-    for place in range(0, len(rows), at_once):
-        assert writer.write("roof", block(rows[place : place + at_once])) == []
+    for first in range(0, len(rows), at_once):
+        assert writer.write("roof", block(rows[first : first + at_once])) == []
         writer.commit({})

@@ -51,15 +51,15 @@ class Model:
         self.replacements.setdefault(name, []).append(round(time * 1000) / 1000)
 
     def points(self, one: Series) -> Points:
-        found: dict[float, Value] = {}
+        values: dict[float, Value] = {}
         for arrival in self.arrivals[: self.committed]:
             if (arrival.node, arrival.device) == (one.node, one.device) and one.channel in arrival.values:
-                found[arrival.time] = stored(one.kind, arrival.values[one.channel])
-        return sorted(found.items())
+                values[arrival.time] = stored(one.kind, arrival.values[one.channel])
+        return sorted(values.items())
 
 
 def stored(kind: Kind, value: Value) -> Value:
-    """What becomes of a value that is written."""
+    """The value that is read back for one that was written."""
     if kind == "text":
         return value if isinstance(value, str) else str(value)
     return bool(value) if kind == "state" and float(value) in (0.0, 1.0) else float(value)
@@ -90,7 +90,7 @@ times = st.builds(
     st.sampled_from([0, 1, 2, 59, 299, 300, 600, 3_600, 43_200, 85_800, 86_399]),
     st.sampled_from([0, 0, 1, 123, 999]),
 )
-# edges as time zones and buckets make them, and such as nobody would ask for
+# edges as time zones and buckets make them, and arbitrary ones
 edges = st.one_of(
     st.lists(times, min_size=2, max_size=6, unique=True).map(sorted),
     st.builds(
@@ -113,10 +113,10 @@ def blocks(draw: st.DrawFn) -> Block:
 
 
 def compare(reader: Reader, model: Model, cuts: list[float], limit: int) -> None:
-    """Whether a reader says of everything that was committed what the list says."""
-    found = reader.series()
-    compare_arrivals(everything_since(reader, limit), model, found)
-    for one in found:
+    """Assert that a reader returns everything that was committed as the list has it."""
+    series = reader.series()
+    compare_arrivals(everything_since(reader, limit), model, series)
+    for one in series:
         points = model.points(one)
         assert same(raw(reader, one.id, 0, 1e11, limit), points)
         start, end = cuts[0], cuts[-1]
@@ -128,15 +128,15 @@ def compare(reader: Reader, model: Model, cuts: list[float], limit: int) -> None
             compare_texts(reader, one, points, cuts)
         else:
             compare_totals(reader, one, points, cuts, model.replacements.get(one.name, []))
-    exported = list(reader.export([one.id for one in found], 0, 1e11))
+    exported = list(reader.export([one.id for one in series], 0, 1e11))
     assert [(t, i) for t, i, _ in exported] == sorted((t, i) for t, i, _ in exported)
-    assert len(exported) == sum(len(model.points(one)) for one in found)
-    every = [time for one in found for time, _ in model.points(one)]
+    assert len(exported) == sum(len(model.points(one)) for one in series)
+    every = [time for one in series for time, _ in model.points(one)]
     assert reader.extent() == ((min(every), max(every)) if every else None)
     assert reader.problems() == []
 
 
-def compare_arrivals(found: list[Arrival], model: Model, series: Sequence[Series]) -> None:
+def compare_arrivals(arrivals: list[Arrival], model: Model, series: Sequence[Series]) -> None:
     """Each reading once, in order; only values that a later arrival replaced may be missing, and readings without any."""
     kinds = {(one.node, one.device, one.channel): one.kind for one in series}
     committed = model.arrivals[: model.committed]
@@ -144,14 +144,14 @@ def compare_arrivals(found: list[Arrival], model: Model, series: Sequence[Series
     for arrival in committed:
         for channel in arrival.values:
             newest[arrival.node, arrival.device, arrival.time, channel] = arrival.cursor
-    cursors = [told.cursor for told in found]
+    cursors = [one.cursor for one in arrivals]
     assert cursors == sorted(set(cursors))
-    told = {one.cursor: one for one in found}
-    assert told.keys() <= {arrival.cursor for arrival in committed}
+    reported = {one.cursor: one for one in arrivals}
+    assert reported.keys() <= {arrival.cursor for arrival in committed}
     for arrival in committed:
         _, node, device, time, _, _ = arrival
         wanted = {channel: stored(kinds[node, device, channel], value) for channel, value in arrival.values.items()}
-        one = told.get(arrival.cursor, arrival._replace(channels=(), row=()))
+        one = reported.get(arrival.cursor, arrival._replace(channels=(), row=()))
         assert one[:4] == arrival[:4]
         assert all(same(value, wanted[channel]) for channel, value in one.values.items())
         for channel in wanted.keys() - one.values.keys():
@@ -171,30 +171,30 @@ def compare_texts(reader: Reader, one: Series, points: Points, cuts: list[float]
 def compare_totals(
     reader: Reader, one: Series, points: Points, cuts: list[float], replacements: Sequence[float] = ()
 ) -> None:
-    found = reader.aggregate(one.id, cuts, FUNCTIONS)
-    assert not any(value is not None and math.isnan(float(value)) for column in found.values() for value in column)
+    columns = reader.aggregate(one.id, cuts, FUNCTIONS)
+    assert not any(value is not None and math.isnan(float(value)) for column in columns.values() for value in column)
     numbers_ = [(time, float(value)) for time, value in points]
     if one.kind == "state":  # whose False may have been a -0.0
-        found |= {name: [None if v is None else float(v) + 0.0 for v in found[name]] for name in ("first", "last")}
+        columns |= {name: [None if v is None else float(v) + 0.0 for v in columns[name]] for name in ("first", "last")}
     inside = within(numbers_, cuts)
-    assert same(found["n"], [len(values) for values in inside])
+    assert same(columns["n"], [len(values) for values in inside])
     for name, choose in (("min", min), ("max", max)):
-        assert same(found[name], [choose(values) + 0.0 if values else None for values in inside])
-    assert same(found["first"], [values[0] if values else None for values in inside])
-    assert same(found["last"], [values[-1] if values else None for values in inside])
-    for place, values in enumerate(inside):
+        assert same(columns[name], [choose(values) + 0.0 if values else None for values in inside])
+    assert same(columns["first"], [values[0] if values else None for values in inside])
+    assert same(columns["last"], [values[-1] if values else None for values in inside])
+    for index, values in enumerate(inside):
         size = max(map(abs, values), default=0.0)
         exactly = total(values) if values else None
-        near(found["sum"][place], exactly, size * len(values))
-        if exactly is None or math.isfinite(float(found["sum"][place] or 0.0)):
-            near(found["mean"][place], None if exactly is None else exactly / len(values), size)
+        near(columns["sum"][index], exactly, size * len(values))
+        if exactly is None or math.isfinite(float(columns["sum"][index] or 0.0)):
+            near(columns["mean"][index], None if exactly is None else exactly / len(values), size)
         if exactly is not None and are_decimals(values):
-            assert same(found["sum"][place], float(exactly) + 0.0)
-            assert same(found["mean"][place], (float(exactly) + 0.0) / len(values))
+            assert same(columns["sum"][index], float(exactly) + 0.0)
+            assert same(columns["mean"][index], (float(exactly) + 0.0) / len(values))
     largest = max((abs(value) for _, value in numbers_), default=0.0)
     for name in FUNCTIONS:
         # alone it may be read from elsewhere, at most rounded differently
-        for alone, together in zip(reader.aggregate(one.id, cuts, [name])[name], found[name], strict=True):
+        for alone, together in zip(reader.aggregate(one.id, cuts, [name])[name], columns[name], strict=True):
             if together is None or math.isfinite(float(together)):
                 near(alone, None if together is None else Fraction(float(together)), largest * 100 + 1)
     if largest > HUGE:
@@ -202,16 +202,16 @@ def compare_totals(
     exact = are_decimals([value for _, value in numbers_])
     rollover = one.rollover if one.kind == "counter" else 0.0
     wanted = rises(numbers_, cuts, counter=one.kind == "counter", rollover=rollover, replacements=replacements)
-    for delta, rise in zip(found["delta"], wanted, strict=True):
+    for delta, rise in zip(columns["delta"], wanted, strict=True):
         near(delta, rise, largest * max(1, len(numbers_)))
         if exact and rise is not None:
             assert same(delta, float(rise) + 0.0)
-    for place, (area, lines) in enumerate(areas(numbers_, cuts)):
-        width = cuts[place + 1] - cuts[place]
+    for index, (area, lines) in enumerate(areas(numbers_, cuts)):
+        width = cuts[index + 1] - cuts[index]
         cells = min(4 * lines, width / 300)
         near(
-            found["integral"][place],
-            Fraction(0) if area is None and inside[place] else area,
+            columns["integral"][index],
+            Fraction(0) if area is None and inside[index] else area,
             largest * width / 3600,
             cells,
         )
@@ -232,15 +232,15 @@ def total(values: Sequence[float]) -> Fraction:
     return sum(map(Fraction, values), Fraction(0))
 
 
-def near(found: Value | None, wanted: Fraction | None, size: float, cells: float = 0) -> None:
+def near(result: Value | None, wanted: Fraction | None, size: float, cells: float = 0) -> None:
     """Equal but for the last digits of numbers of this size; a sum too large for a float may be infinite."""
-    if wanted is None or found is None:
-        assert (found is None) == (wanted is None), (found, wanted)
-    elif math.isinf(float(found)):
+    if wanted is None or result is None:
+        assert (result is None) == (wanted is None), (result, wanted)
+    elif math.isinf(float(result)):
         assert abs(wanted) > Fraction(sys.float_info.max) * Fraction(99, 100)
     else:
         digits = Fraction(size if math.isfinite(size) else sys.float_info.max) / 10**12 + Fraction(5e-324)
-        assert abs(Fraction(float(found)) - wanted) <= digits + ROUNDED * Fraction(cells), (found, wanted)
+        assert abs(Fraction(float(result)) - wanted) <= digits + ROUNDED * Fraction(cells), (result, wanted)
 
 
 def rises(
@@ -248,10 +248,10 @@ def rises(
 ) -> list[Fraction | None]:
     """By how much it rose from each point to the next, in the bucket of the later one."""
     written = Fraction if not are_decimals([value for _, value in points]) else lambda value: Fraction(repr(value))
-    found: list[Fraction | None] = [None] * (len(cuts) - 1)
+    sums: list[Fraction | None] = [None] * (len(cuts) - 1)
     for (start, before), (time, value) in itertools.pairwise(points):
-        place = bisect_right(cuts, time) - 1
-        if not 0 <= place < len(found):
+        bucket = bisect_right(cuts, time) - 1
+        if not 0 <= bucket < len(sums):
             continue
         rise = written(value) - written(before)
         if counter and any(start < moment <= time for moment in replacements):
@@ -259,25 +259,25 @@ def rises(
         elif counter and 0 <= value < 0.9 * before:
             is_rollover = rollover and 0.9 * rollover <= before <= rollover and value <= 0.1 * rollover
             rise += written(rollover) if is_rollover else written(before)
-        found[place] = (found[place] or Fraction(0)) + rise
-    return found
+        sums[bucket] = (sums[bucket] or Fraction(0)) + rise
+    return sums
 
 
 def areas(points: Numbers, cuts: list[float]) -> list[tuple[Fraction | None, int]]:
     """The area under the lines in each bucket, None if there is no line, and how many lines."""
-    found: list[tuple[Fraction | None, int]] = [(None, 0)] * (len(cuts) - 1)
+    sums: list[tuple[Fraction | None, int]] = [(None, 0)] * (len(cuts) - 1)
     edges_ = [Fraction(round(cut * 1000), 1000) for cut in cuts]
     exactly = [(Fraction(round(time * 1000), 1000), Fraction(value)) for time, value in points]
     for (start, first), (end, last) in itertools.pairwise(exactly):
         if end - start > GAP:
             continue
-        for place, (left, right) in enumerate(itertools.pairwise(edges_)):
+        for bucket, (left, right) in enumerate(itertools.pairwise(edges_)):
             a, b = max(left, start), min(right, end)
             if a < b:
-                area, lines = found[place]
+                area, lines = sums[bucket]
                 middle = first + (last - first) / (end - start) * ((a + b) / 2 - start)
-                found[place] = ((area or Fraction(0)) + middle * (b - a) / 3600, lines + 1)
-    return found
+                sums[bucket] = ((area or Fraction(0)) + middle * (b - a) / 3600, lines + 1)
+    return sums
 
 
 def raw(reader: Reader, series: int, start: float, end: float, limit: int) -> Points:
@@ -297,9 +297,9 @@ def raw(reader: Reader, series: int, start: float, end: float, limit: int) -> Po
 def everything_since(reader: Reader, limit: int) -> list[Arrival]:
     """All arrivals, a page at a time."""
     arrivals: list[Arrival] = []
-    while found := reader.since(arrivals[-1].cursor if arrivals else 0, limit):
-        assert len(found) <= limit
-        arrivals += found
+    while page := reader.since(arrivals[-1].cursor if arrivals else 0, limit):
+        assert len(page) <= limit
+        arrivals += page
     return arrivals
 
 
@@ -311,23 +311,23 @@ class Follower:
         self.known: dict[tuple[str, float], Value] = {}
 
     def poll(self, reader: Reader, limit: int) -> bool:
-        """Take a page; return whether there was anything on it."""
-        found = reader.since(self.cursor, limit)
-        for arrival in found:
+        """Read a page; return whether it had any arrivals."""
+        page = reader.since(self.cursor, limit)
+        for arrival in page:
             assert arrival.cursor > self.cursor
             self.cursor = arrival.cursor
             for channel, value in arrival.values.items():
                 self.known[f"{arrival.node}/{arrival.device}/{channel}", arrival.time] = value
-        return bool(found)
+        return bool(page)
 
 
 def answers(reader: Reader, cuts: Sequence[float]) -> dict[str, object]:
-    """Everything that a reader says of the points of all series: two stores with the same points say the same."""
+    """The results of every query about the points of all series: stores with the same points return the same."""
     ids = {one.name: one.id for one in reader.series()}
-    found: dict[str, object] = {name: raw(reader, one, 0, 1e11, 10**6) for name, one in ids.items()}
-    found |= {f"{name} totals": reader.aggregate(one, cuts, FUNCTIONS) for name, one in ids.items()}
-    found["latest"] = sorted((name, *reader.latest([one]).get(one, ())) for name, one in ids.items())
+    results: dict[str, object] = {name: raw(reader, one, 0, 1e11, 10**6) for name, one in ids.items()}
+    results |= {f"{name} totals": reader.aggregate(one, cuts, FUNCTIONS) for name, one in ids.items()}
+    results["latest"] = sorted((name, *reader.latest([one]).get(one, ())) for name, one in ids.items())
     names = {one: name for name, one in ids.items()}
-    found["export"] = sorted((time, names[one], value) for time, one, value in reader.export(list(names), 0, 1e11))
-    found["extent"] = reader.extent()
-    return found
+    results["export"] = sorted((time, names[one], value) for time, one, value in reader.export(list(names), 0, 1e11))
+    results["extent"] = reader.extent()
+    return results

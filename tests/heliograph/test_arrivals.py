@@ -29,19 +29,19 @@ def seal(writer: Writer, *rows: tuple[float, float | None, float | None]) -> Non
 
 
 def after(data: Path, cursor: int, limit: int) -> list[tuple[int, float, dict[str, Value]]]:
-    """Number, time and values of what is sealed."""
+    """Number, time and values of sealed readings."""
     archive = Archive(folder(data), lambda: None)
     reader = SqliteReader(folder(data))
     reader.series()
     with archive.snapshot():
-        found = Arrivals(archive).after(cursor, limit, lambda: reader._names, lambda _, numbers: list(numbers))
+        page = Arrivals(archive).after(cursor, limit, lambda: reader._names, lambda _, numbers: list(numbers))
     archive.close()
     reader.close()
-    assert {(arrival.node, arrival.device) for arrival in found} <= {("roof", "meter")}
-    return [(arrival.cursor, arrival.time, arrival.values) for arrival in found]
+    assert {(arrival.node, arrival.device) for arrival in page} <= {("roof", "meter")}
+    return [(arrival.cursor, arrival.time, arrival.values) for arrival in page]
 
 
-def test_what_is_sealed_comes_in_order_of_arrival_whatever_its_time_and_year(tmp_path: Path, writer: Writer) -> None:
+def test_sealed_readings_come_in_order_of_arrival_whatever_their_time_and_year(tmp_path: Path, writer: Writer) -> None:
     seal(writer, (NEW_YEAR + 5, 1.0, 10.0), (START, 2.0, 20.0))
     seal(writer, (START + 9, 3.0, 30.0), (NEW_YEAR, 4.0, 40.0), (START - 9, 5.0, 50.0))
     times = [NEW_YEAR + 5, START, START + 9, NEW_YEAR, START - 9]
@@ -51,7 +51,7 @@ def test_what_is_sealed_comes_in_order_of_arrival_whatever_its_time_and_year(tmp
             assert after(tmp_path, cursor, limit) == wanted[cursor : cursor + limit]
 
 
-def test_a_reading_whose_values_went_apart_is_one_again(tmp_path: Path, writer: Writer) -> None:
+def test_a_reading_whose_values_were_sealed_apart_is_one_again(tmp_path: Path, writer: Writer) -> None:
     seal(writer, (START, 1.0, 10.0), (START + 1, 2.0, 20.0))
     seal(writer, (START + 1, 3.0, None), (START + 2, None, 40.0))
     assert after(tmp_path, 0, 9) == [
@@ -63,7 +63,7 @@ def test_a_reading_whose_values_went_apart_is_one_again(tmp_path: Path, writer: 
     assert after(tmp_path, 1, 2) == after(tmp_path, 0, 9)[1:3]
 
 
-def test_what_was_replaced_altogether_does_not_come_again(tmp_path: Path, writer: Writer) -> None:
+def test_a_reading_whose_values_were_all_replaced_does_not_come_again(tmp_path: Path, writer: Writer) -> None:
     seal(writer, (START, 1.0, 10.0))
     seal(writer, (START, 2.0, 20.0))
     assert after(tmp_path, 0, 9) == [(2, START, {"a": 2.0, "b": 20.0})]
@@ -80,12 +80,12 @@ def test_a_page_is_full_however_many_numbers_in_a_row_were_replaced(tmp_path: Pa
             assert [number for number, _, _ in after(tmp_path, cursor, limit)] == behind[:limit]
 
 
-def test_where_nothing_is_sealed_nothing_comes(tmp_path: Path) -> None:
+def test_a_store_without_sealed_readings_has_no_arrivals(tmp_path: Path) -> None:
     archive = Archive(tmp_path, lambda: None)
 
-    def nobody() -> Names:
+    def no_names() -> Names:
         return EMPTY
 
     with archive.snapshot():
-        assert Arrivals(archive).after(0, 9, nobody, lambda _, numbers: list(numbers)) == []
+        assert Arrivals(archive).after(0, 9, no_names, lambda _, numbers: list(numbers)) == []
     archive.close()

@@ -210,22 +210,22 @@ def test_a_block_that_was_cut_short_or_grew_is_damaged(block: bytes, kernel: Mod
 @pytest.mark.parametrize("block", GOOD.values(), ids=GOOD)
 def test_a_block_with_one_flipped_bit_is_damaged(block: bytes, kernel: ModuleType) -> None:
     with using(kernel):
-        for place in range(len(block) * 8):
+        for bit in range(len(block) * 8):
             flipped = bytearray(block)
-            flipped[place // 8] ^= 1 << place % 8
+            flipped[bit // 8] ^= 1 << bit % 8
             with pytest.raises(BlockDamaged):
                 blocks.decode_floats(bytes(flipped))
 
 
 def read(block: bytes, kernel: ModuleType) -> tuple[bytes | None, bytes | None]:
-    found: list[bytes | None] = []
+    decoded: list[bytes | None] = []
     with using(kernel):
         for decode in (blocks.decode_floats, blocks.decode_ints):
             try:
-                found.append(decode(block).tobytes())
+                decoded.append(decode(block).tobytes())
             except BlockDamaged:
-                found.append(None)
-    return found[0], found[1]
+                decoded.append(None)
+    return decoded[0], decoded[1]
 
 
 @given(
@@ -236,7 +236,7 @@ def read(block: bytes, kernel: ModuleType) -> tuple[bytes | None, bytes | None]:
     st.integers(0, 20) | any_int,
     st.data(),
 )
-def test_what_is_sealed_like_a_block_is_read_alike_or_damaged(
+def test_bytes_with_the_checksum_of_a_block_are_decoded_alike_or_damaged(
     code: int, mode: int, width: int, n: int, base: int, data: st.DataObject
 ) -> None:
     size = n * width + (base * 8 if code == 254 and 0 <= base <= n else 0) - (width if mode in (1, 2) and n else 0)

@@ -54,8 +54,8 @@ def at(text: str, name: str = "UTC") -> float:
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(name)).timestamp()
 
 
-def hours(found: list[float]) -> list[float]:
-    return [(right - left) / 3600 for left, right in itertools.pairwise(found)]
+def hours(cuts: list[float]) -> list[float]:
+    return [(right - left) / 3600 for left, right in itertools.pairwise(cuts)]
 
 
 @settings(max_examples=80)
@@ -67,13 +67,13 @@ def hours(found: list[float]) -> list[float]:
 )
 def test_every_moment_is_in_the_bucket_of_its_local_date(name: str, first: int, days: float, bucket: str) -> None:
     start, end = float(first * STEP), first * STEP + days * 86_400
-    found = edges(start, end, bucket, name)
-    assert found == sorted(set(found))
-    assert found[0] <= start < found[1]
-    assert found[-2] < end <= found[-1]
+    cuts = edges(start, end, bucket, name)
+    assert cuts == sorted(set(cuts))
+    assert cuts[0] <= start < cuts[1]
+    assert cuts[-2] < end <= cuts[-1]
     local, key = ZoneInfo(name), KEYS[bucket]
     # walk from before the first to behind the last bucket; an edge is where the bucket's date changes
-    steps = range(int(found[0]) - STEP, int(found[-1]) + STEP, STEP)
+    steps = range(int(cuts[0]) - STEP, int(cuts[-1]) + STEP, STEP)
     dates = [(moment, key(datetime.fromtimestamp(moment, local).date())) for moment in steps]
     # where a clock goes back over midnight, the day before comes again for a while: only what is new counts
     newest, wanted = dates[0][1], []
@@ -81,7 +81,7 @@ def test_every_moment_is_in_the_bucket_of_its_local_date(name: str, first: int, 
         if day > newest:
             newest = day
             wanted.append(float(moment))
-    assert found == wanted
+    assert cuts == wanted
 
 
 def clock_edges(start: float, end: float, bucket: int, name: str) -> list[float]:
@@ -94,7 +94,7 @@ def clock_edges(start: float, end: float, bucket: int, name: str) -> list[float]
         return wall % 86_400 % bucket == 0
 
     first_shown: dict[int, int] = {}
-    found = []
+    starts = []
     minute, last = int(start - 3 * bucket) // 60 - 1500, int(end + 3 * bucket) // 60
     before = shown(minute)
     while minute < last:
@@ -103,11 +103,11 @@ def clock_edges(start: float, end: float, bucket: int, name: str) -> list[float]
         came_again = minute * 60 - first_shown.setdefault(wall, minute * 60)
         jumped_over = any(map(is_multiple, range(before + 60, wall, 60)))
         if jumped_over or (is_multiple(wall) and (not came_again or bucket <= came_again)):
-            found.append(minute * 60.0)
+            starts.append(minute * 60.0)
         before = wall
-    first = max(edge for edge in found if edge <= start)
-    end_of_all = min(edge for edge in found if edge >= end and edge > first)
-    return [edge for edge in found if first <= edge <= end_of_all]
+    first = max(edge for edge in starts if edge <= start)
+    end_of_all = min(edge for edge in starts if edge >= end and edge > first)
+    return [edge for edge in starts if first <= edge <= end_of_all]
 
 
 MINUTES = [1, 5, 7, 15, 25, 30, 45, 60, 90, 120, 180, 300, 360, 420, 720, 1439]
@@ -137,15 +137,15 @@ def test_buckets_of_a_clock_begin_when_it_shows_a_multiple_of_them(data: st.Data
         [("7s", 7), ("30s", 30), ("11m", 660), ("1h", 3600), ("7h", 25_200), ("24h", 86_400), ("36h", 129_600)]
     ),
 )
-def test_buckets_rise_cover_what_is_asked_and_last_less_than_twice_what_they_should(
+def test_buckets_rise_cover_the_query_and_last_less_than_twice_their_length(
     name: str, start: float, seconds: float, bucket: tuple[str, int]
 ) -> None:
     end = start + seconds
-    found = edges(start, end, bucket[0], name)
-    assert found == sorted(set(found))
-    assert found[0] <= start < found[1]
-    assert found[-2] < end <= found[-1]
-    assert max(right - left for left, right in itertools.pairwise(found)) < 2 * bucket[1] + 86_400 * (
+    cuts = edges(start, end, bucket[0], name)
+    assert cuts == sorted(set(cuts))
+    assert cuts[0] <= start < cuts[1]
+    assert cuts[-2] < end <= cuts[-1]
+    assert max(right - left for left, right in itertools.pairwise(cuts)) < 2 * bucket[1] + 86_400 * (
         bucket[1] >= 86_400
     )
 
@@ -156,20 +156,20 @@ def test_buckets_rise_cover_what_is_asked_and_last_less_than_twice_what_they_sho
     start=st.floats(at("1973-01-01"), at("2037-01-01")),
     days=st.floats(0.1, 40),
     bucket=st.sampled_from(["7m", "1h", "6h", "36h", "1d", "2w", "1mo"]),
-    place=st.floats(0, 1),
+    fraction=st.floats(0, 1),
 )
-def test_a_question_that_goes_on_at_an_edge_has_the_same_buckets(
-    name: str, start: float, days: float, bucket: str, place: float
+def test_a_query_that_continues_at_an_edge_has_the_same_buckets(
+    name: str, start: float, days: float, bucket: str, fraction: float
 ) -> None:
     whole = edges(start, start + days * 86_400, bucket, name)
-    seam = whole[int(place * (len(whole) - 1))]
+    seam = whole[int(fraction * (len(whole) - 1))]
     if seam == whole[0] or seam == whole[-1]:
         return
     assert edges(start, seam, bucket, name) + edges(seam, whole[-1], bucket, name)[1:] == whole
 
 
-def local_times(found: list[float], name: str) -> list[str]:
-    return [f"{datetime.fromtimestamp(edge, ZoneInfo(name)):%H:%M}" for edge in found]
+def local_times(cuts: list[float], name: str) -> list[str]:
+    return [f"{datetime.fromtimestamp(edge, ZoneInfo(name)):%H:%M}" for edge in cuts]
 
 
 def test_buckets_of_hours_keep_to_the_clock_where_it_changes() -> None:
@@ -190,16 +190,16 @@ def test_a_clock_change_of_half_an_hour_makes_one_hour_half_as_long_again() -> N
     assert hours(edges(spring, spring + 4 * 3600, "1h", "Australia/Lord_Howe")) == [1, 1, 0.5, 1, 1]
 
 
-def test_what_does_not_divide_a_day_begins_anew_at_midnight() -> None:
+def test_buckets_that_do_not_divide_a_day_start_again_at_midnight() -> None:
     midnight = at("2026-01-05", "Asia/Kathmandu")
-    found = edges(midnight - 600, midnight + 600, "7m", "Asia/Kathmandu")
-    assert [edge - midnight for edge in found] == [-720, -300, 0, 420, 840]
+    cuts = edges(midnight - 600, midnight + 600, "7m", "Asia/Kathmandu")
+    assert [edge - midnight for edge in cuts] == [-720, -300, 0, 420, 840]
 
 
 def test_hours_go_on_where_a_day_is_left_out() -> None:
-    found = edges(at("2011-12-30T04:00"), at("2011-12-30T16:00"), "6h", "Pacific/Apia")
-    assert local_times(found, "Pacific/Apia") == ["18:00", "00:00", "06:00"]
-    assert hours(found) == [6, 6]
+    cuts = edges(at("2011-12-30T04:00"), at("2011-12-30T16:00"), "6h", "Pacific/Apia")
+    assert local_times(cuts, "Pacific/Apia") == ["18:00", "00:00", "06:00"]
+    assert hours(cuts) == [6, 6]
 
 
 def test_a_day_has_23_24_or_25_hours() -> None:
@@ -217,11 +217,11 @@ def test_the_second_midnight_of_a_day_belongs_to_the_day_that_began_at_the_first
     assert edges(second, second + 60, "1d", "America/Havana") == [at("2026-11-01T04:00"), at("2026-11-02T05:00")]
 
 
-def test_a_day_that_never_was_has_no_bucket() -> None:
-    found = edges(at("2011-12-29T12:00"), at("2012-01-01T00:00"), "1d", "Pacific/Apia")
-    days = [datetime.fromtimestamp(edge, ZoneInfo("Pacific/Apia")).day for edge in found]
+def test_a_day_that_a_time_zone_skipped_has_no_bucket() -> None:
+    cuts = edges(at("2011-12-29T12:00"), at("2012-01-01T00:00"), "1d", "Pacific/Apia")
+    days = [datetime.fromtimestamp(edge, ZoneInfo("Pacific/Apia")).day for edge in cuts]
     assert days == [29, 31, 1, 2]
-    assert hours(found) == [24, 24, 24]
+    assert hours(cuts) == [24, 24, 24]
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_odd_offsets_move_days_and_hours(name: str, midnight: str) -> None:
     assert edges(start + 1, start + 3600, "1h", name) == [start, start + 3600]
 
 
-def test_weeks_begin_on_monday_and_several_of_them_where_any_question_would() -> None:
+def test_weeks_begin_on_monday_and_several_of_them_at_the_same_edges_for_every_query() -> None:
     week = edges(at("2026-01-01"), at("2026-01-02"), "1w", "UTC")
     assert week == [at("2025-12-29"), at("2026-01-05")]
     one, other = (
@@ -254,11 +254,11 @@ def test_months_and_years_have_their_lengths() -> None:
 @pytest.mark.parametrize("bucket", ["1s", "1h", "1d", "1w", "1mo", "1y"])
 def test_1970_and_before_and_the_far_future_have_buckets(bucket: str) -> None:
     for start in (0.0, -1e9, at("2400-02-29"), at("9990-01-01")):
-        found = edges(start, start + 10, bucket, "Europe/Berlin")
-        assert found[0] <= start < start + 10 <= found[-1]
+        cuts = edges(start, start + 10, bucket, "Europe/Berlin")
+        assert cuts[0] <= start < start + 10 <= cuts[-1]
 
 
-def test_an_empty_question_has_no_more_than_one_bucket() -> None:
+def test_an_empty_query_has_no_more_than_one_bucket() -> None:
     assert len(edges(100.0, 100.0, "1h", "UTC")) <= 2
     assert len(edges(200.0, 100.0, "1h", "UTC")) <= 2
 
@@ -270,7 +270,7 @@ def test_times_out_of_reach_are_refused(start: float) -> None:
             edges(start, start + 1, bucket, "Europe/Berlin")
 
 
-def test_more_buckets_than_anyone_can_want_are_refused_with_one_that_fits() -> None:
+def test_too_many_buckets_are_refused_with_a_length_that_fits() -> None:
     assert len(edges(0, MOST_BUCKETS, "1s", "UTC")) == MOST_BUCKETS + 1
     with pytest.raises(BucketError, match="10s would fit"):
         edges(0, 7 * 86_400, "1s", "UTC")
@@ -301,7 +301,7 @@ def test_more_buckets_than_anyone_can_want_are_refused_with_one_that_fits() -> N
         "x" * 10_000,
     ],
 )
-def test_what_is_no_bucket_is_refused_in_one_short_line(bucket: str) -> None:
+def test_a_text_that_is_not_a_bucket_is_refused_in_one_short_line(bucket: str) -> None:
     with pytest.raises(BucketError) as error:
         edges(0, 100, bucket, "UTC")
     assert "\n" not in str(error.value)

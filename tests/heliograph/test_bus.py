@@ -43,9 +43,9 @@ def subscribed(bus: Bus, topic: str, **options: int) -> "queue.SimpleQueue[Messa
 
 def connection(bus: Bus) -> socket.socket:
     assert bus._link
-    found = bus._link.client.socket()
-    assert isinstance(found, socket.socket)
-    return found
+    client_socket = bus._link.client.socket()
+    assert isinstance(client_socket, socket.socket)
+    return client_socket
 
 
 def payload(inbox: "queue.SimpleQueue[Message]") -> bytes:
@@ -62,24 +62,24 @@ def test_a_message_arrives_with_its_topic_and_payload(broker: LocalBroker) -> No
         assert (message.topic, message.payload, message.retained) == ("x/y", b"\x00\xff", False)
 
 
-def test_who_has_several_filters_that_match_is_called_once_for_a_message(broker: LocalBroker) -> None:
-    heard: list[Message] = []
+def test_a_subscriber_with_several_filters_that_match_is_called_once_for_a_message(broker: LocalBroker) -> None:
+    received: list[Message] = []
     with connected(broker.port) as bus, connected(broker.port, "b") as other:
         for topic_filter in ("x/+", "+/y", "#"):
-            other.subscribe(topic_filter, heard.append)
+            other.subscribe(topic_filter, received.append)
         end = subscribed(other, "end")
         assert other.publish("end", b"subscribed")
         assert payload(end) == b"subscribed"
         assert bus.publish("x/y", b"1", qos=1)
-        assert bus.publish("end", b"told", qos=1)
-        while payload(end) != b"told":
+        assert bus.publish("end", b"done", qos=1)
+        while payload(end) != b"done":
             pass
-    told = [message for message in heard if message.topic == "x/y"]
-    assert told
-    assert len({id(message) for message in told}) == len(told)  # a broker may send a copy for each filter
+    matching = [message for message in received if message.topic == "x/y"]
+    assert matching
+    assert len({id(message) for message in matching}) == len(matching)  # a broker may send a copy for each filter
 
 
-def test_what_is_retained_says_so(broker: LocalBroker) -> None:
+def test_a_retained_message_is_marked_as_retained(broker: LocalBroker) -> None:
     with connected(broker.port) as bus:
         bus.publish("fact", b"1", qos=1, retain=True)
         message = subscribed(bus, "fact").get(timeout=PATIENCE)
@@ -116,7 +116,7 @@ def test_the_bus_comes_back_with_its_subscriptions_whenever_the_broker_does(
         assert calls == [1, 2, 3]
 
 
-def test_who_comes_while_the_broker_is_there_is_called_at_once(broker: LocalBroker) -> None:
+def test_a_connect_callback_is_called_at_once_while_the_broker_is_there(broker: LocalBroker) -> None:
     with connected(broker.port) as bus:
         calls: list[None] = []
         bus.on_connect(lambda: calls.append(None))
@@ -154,7 +154,7 @@ def test_the_last_will_is_sent_when_the_connection_is_cut_and_not_after_a_goodby
         assert wills.empty()
 
 
-def test_what_was_not_acknowledged_comes_again_in_order(broker: LocalBroker) -> None:
+def test_messages_that_were_not_acknowledged_come_again_in_order(broker: LocalBroker) -> None:
     with connected(broker.port, "b") as other:
         with connected(broker.port, persistent=True, manual_ack=True) as bus:
             inbox = subscribed(bus, "journal")
@@ -175,20 +175,20 @@ def test_what_was_not_acknowledged_comes_again_in_order(broker: LocalBroker) -> 
         bus = Bus(Broker(port=broker.port), "n", "a", persistent=True, manual_ack=True)
         again = subscribed(bus, "journal")
         with bus:
-            found = [again.get(timeout=PATIENCE) for _ in range(6)]
-            assert [message.payload for message in found] == [b"2", b"3", b"4", b"5", b"6", b"7"]
-            for message in found:
+            redelivered = [again.get(timeout=PATIENCE) for _ in range(6)]
+            assert [message.payload for message in redelivered] == [b"2", b"3", b"4", b"5", b"6", b"7"]
+            for message in redelivered:
                 message.ack()
 
 
-def test_what_nobody_wants_any_more_does_not_block_a_persistent_session(broker: LocalBroker) -> None:
+def test_messages_without_a_subscription_do_not_block_a_persistent_session(broker: LocalBroker) -> None:
     with connected(broker.port, persistent=True, manual_ack=True) as bus:
         inbox = subscribed(bus, "old/#")
         bus.publish("old/x", b"", qos=1)
         inbox.get(timeout=PATIENCE).ack()
     with connected(broker.port, "b") as other:
         for _ in range(20):
-            other.publish("old/x", b"for nobody", qos=1)
+            other.publish("old/x", b"for no subscription", qos=1)
         echo = subscribed(other, "echo")
         other.publish("echo", b"", qos=1)  # behind the others: once it is back, the broker has queued them
         assert payload(echo) == b""
@@ -269,7 +269,7 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def test_a_wrong_password_is_said_once_and_never_shown(
+def test_a_wrong_password_is_reported_once_and_never_shown(
     tmp_path: Path, other_broker: Callable[[str], int], eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
     passwords = tmp_path / "passwords"
@@ -288,7 +288,7 @@ def test_a_wrong_password_is_said_once_and_never_shown(
     assert "hunter2" not in caplog.text
 
 
-def test_a_broker_that_comes_back_refusing_says_why(
+def test_a_refusal_by_a_broker_that_comes_back_is_logged(
     tmp_path: Path,
     broker: LocalBroker,
     other_broker: Callable[[str], int],

@@ -13,7 +13,7 @@ from heliograph.clock import Clock
 
 @pytest.fixture(autouse=True)
 def _kernel_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine that runs the tests has a right clock; these ask for one that has not."""
+    """The clock of the machine that runs the tests is synchronised; these tests need one that is not."""
     monkeypatch.setattr(clock_module, "_kernel_says_so", lambda: False)
     monkeypatch.setattr(clock_module, "CHECK_SECONDS", 0.0)
 
@@ -31,8 +31,8 @@ def make(tmp_path: Path, sign: Path, boot: str = "", **options: Any) -> Clock:
 
 
 def boots(tmp_path: Path) -> dict[str, float]:
-    found: dict[str, float] = json.loads((tmp_path / "clock" / "boots.json").read_text())
-    return found
+    moments: dict[str, float] = json.loads((tmp_path / "clock" / "boots.json").read_text())
+    return moments
 
 
 def test_a_trusted_clock_is_right_at_once(tmp_path: Path, sign: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_trusted_clock_is_right_at_once(tmp_path: Path, sign: Path) -> None:
     assert clock.booted(clock.boot) == pytest.approx(time.time() - clock.since_boot(), abs=1)
 
 
-def test_a_clock_is_wrong_until_the_time_service_says_so(tmp_path: Path, sign: Path) -> None:
+def test_a_clock_is_wrong_until_the_time_service_has_synchronised_it(tmp_path: Path, sign: Path) -> None:
     clock = make(tmp_path, sign)
     assert not clock.synchronised
     assert clock.booted(clock.boot) is None
@@ -50,7 +50,9 @@ def test_a_clock_is_wrong_until_the_time_service_says_so(tmp_path: Path, sign: P
     assert clock.booted(clock.boot) == pytest.approx(time.time() - clock.since_boot(), abs=1)
 
 
-def test_the_kernel_can_say_it_as_well(tmp_path: Path, sign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_the_kernel_synchronised_is_right(
+    tmp_path: Path, sign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = make(tmp_path, sign)
     assert not clock.synchronised
     monkeypatch.setattr(clock_module, "_kernel_says_so", lambda: True)
@@ -116,7 +118,9 @@ def test_only_so_many_boots_are_kept_and_the_newest_is_among_them(tmp_path: Path
         b'{"monday": ' + b"1" * 500 + b"}",
     ],
 )
-def test_a_damaged_memory_stamps_nothing_and_is_written_anew(tmp_path: Path, sign: Path, content: bytes) -> None:
+def test_a_damaged_file_of_boots_stamps_nothing_and_is_written_again(
+    tmp_path: Path, sign: Path, content: bytes
+) -> None:
     (tmp_path / "clock").mkdir()
     (tmp_path / "clock" / "boots.json").write_bytes(content)
     clock = make(tmp_path, sign)
@@ -129,14 +133,14 @@ def test_a_damaged_memory_stamps_nothing_and_is_written_anew(tmp_path: Path, sig
 
 @settings(max_examples=100)
 @given(content=st.binary(max_size=100))
-def test_any_memory_is_survived(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_any_content_of_the_file_of_boots_is_survived(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("clock")
     (folder / "clock").mkdir()
     (folder / "clock" / "boots.json").write_bytes(content)
     assert not make(folder, folder / "synchronized").synchronised
 
 
-def test_what_cannot_be_remembered_now_is_remembered_later(tmp_path: Path, sign: Path) -> None:
+def test_a_boot_that_cannot_be_saved_is_saved_later(tmp_path: Path, sign: Path) -> None:
     (tmp_path / "clock").write_text("a file where the folder should be")
     sign.touch()
     clock = make(tmp_path, sign)

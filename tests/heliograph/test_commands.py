@@ -53,7 +53,7 @@ def test_a_command_is_answered(server: Bus, client: Bus) -> None:
     assert requests.ask("n", "server", "empty", b"x", 30) == b""
 
 
-def test_many_who_ask_at_once_get_their_own_answers(server: Bus, client: Bus) -> None:
+def test_concurrent_requests_get_their_own_answers(server: Bus, client: Bus) -> None:
     serve(server, "n", "server", "echo", lambda payload: payload)
     ready(server)
     requests = Requests(client, "n", "client")
@@ -70,7 +70,7 @@ def test_many_who_ask_at_once_get_their_own_answers(server: Bus, client: Bus) ->
     assert answers == {number: str(number).encode() for number in range(20)}
 
 
-def test_nobody_who_answers_is_no_answer(client: Bus) -> None:
+def test_a_request_without_a_server_is_no_answer(client: Bus) -> None:
     with pytest.raises(NoAnswer, match="server on n did not answer reboot within"):
         Requests(client, "n", "client").ask("n", "server", "reboot", timeout=0.05)
 
@@ -97,7 +97,7 @@ def test_answers_come_after_the_broker_was_away(
     assert requests.ask("n", "server", "echo", b"2", 30) == b"2"
 
 
-def test_an_answer_that_nobody_waits_for_does_no_harm(server: Bus, client: Bus) -> None:
+def test_an_answer_that_no_request_waits_for_does_no_harm(server: Bus, client: Bus) -> None:
     serve(server, "n", "server", "echo", lambda payload: payload)
     ready(server)
     requests = Requests(client, "n", "client")

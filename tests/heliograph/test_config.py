@@ -26,7 +26,7 @@ class Line(Config, frozen=True):
         if self.baud < 0:
             raise ValueError(f"baud: {self.baud} is not a speed")
         if self.port.startswith("hunter"):
-            raise ValueError(f"port: {self.port[:7]!r} is nobody's port")
+            raise ValueError(f"port: {self.port[:7]!r} is not a port")
 
 
 class Moved(Config, frozen=True):
@@ -55,11 +55,11 @@ def load(folder: Path, text: str, service: str = "probe") -> Options:
 def mistake(folder: Path, text: str) -> str:
     with pytest.raises(ConfigError) as error:
         load(folder, text)
-    said = str(error.value)
-    assert said.startswith(f"{folder / 'config.toml'}: ")
-    assert "\n" not in said
+    message = str(error.value)
+    assert message.startswith(f"{folder / 'config.toml'}: ")
+    assert "\n" not in message
     assert error.value.__suppress_context__ or error.value.__context__ is None  # nothing to see in a traceback either
-    return said.removeprefix(f"{folder / 'config.toml'}: ")
+    return message.removeprefix(f"{folder / 'config.toml'}: ")
 
 
 def test_a_section_that_is_absent_is_all_defaults(tmp_path: Path) -> None:
@@ -68,16 +68,21 @@ def test_a_section_that_is_absent_is_all_defaults(tmp_path: Path) -> None:
     assert config.section(Node, {}, "node", PATH).clock == "auto"
 
 
-def test_options_become_what_they_say(tmp_path: Path) -> None:
-    found = load(
+def test_options_are_read_with_their_types(tmp_path: Path) -> None:
+    options = load(
         tmp_path,
         '[probe]\ntimeout = 3\n[[probe.lines]]\nport = "x"\n[probe.nodes.a]\nport = "y"\n[probe.numbered.7]\nport = "z"',
     )
-    assert (found.timeout, found.lines[0].port, found.nodes["a"].port, found.numbered["7"].port) == (3.0, "x", "y", "z")
+    assert (options.timeout, options.lines[0].port, options.nodes["a"].port, options.numbered["7"].port) == (
+        3.0,
+        "x",
+        "y",
+        "z",
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[probe]\ntimeout = 'long'", "[probe] timeout: expected float, found 'long'"),
         ("[probe]\ntimeout = true", "[probe] timeout: expected float, found True"),
@@ -117,16 +122,16 @@ def test_options_become_what_they_say(tmp_path: Path) -> None:
         ("[probe]\nmode = 1\nmode = 2", "not TOML: Cannot overwrite a value"),
     ],
 )
-def test_every_kind_of_mistake_is_one_line_with_the_place_the_expected_and_the_found(
-    tmp_path: Path, text: str, said: str
+def test_every_kind_of_mistake_is_one_line_with_the_key_the_expected_and_the_actual_value(
+    tmp_path: Path, text: str, message: str
 ) -> None:
-    assert mistake(tmp_path, text).startswith(said)
+    assert mistake(tmp_path, text).startswith(message)
 
 
 def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
-    for name, said in (("none", "No such file"), ("", "Is a directory"), ("bytes", "not TOML")):
-        with pytest.raises(ConfigError, match=said) as error:
+    for name, message in (("none", "No such file"), ("", "Is a directory"), ("bytes", "not TOML")):
+        with pytest.raises(ConfigError, match=message) as error:
             config.read(tmp_path / name)
         assert "\n" not in str(error.value)
 
@@ -140,12 +145,12 @@ def test_values_come_from_the_environment_and_from_files(tmp_path: Path, monkeyp
     monkeypatch.setenv("PASSWORD_probe", "for probe")
     (tmp_path / "probe").write_text(f"{SECRET}\n")
     text = f'[probe]\npassword = "file:{tmp_path}/{{service}}"\napi_key = "$PASSWORD_{{service}}"\n[[probe.lines]]\nport = "$PROBE_PORT"'
-    found = load(tmp_path, text)
-    assert (found.password, found.api_key, found.lines[0].port) == (SECRET, "for probe", "/dev/x")
+    options = load(tmp_path, text)
+    assert (options.password, options.api_key, options.lines[0].port) == (SECRET, "for probe", "/dev/x")
 
 
 @pytest.mark.parametrize("plain", ["$", "$ x", "a$HOME", "$1", "$HOME/x", "file", " file:x", "{service}"])
-def test_what_only_looks_like_a_reference_is_taken_as_it_is(tmp_path: Path, plain: str) -> None:
+def test_a_text_that_only_looks_like_a_reference_is_taken_literally(tmp_path: Path, plain: str) -> None:
     assert load(tmp_path, f"[probe]\npassword = '{plain}'").password == plain
 
 
@@ -200,7 +205,7 @@ def test_any_host_name_makes_a_node_name(monkeypatch: pytest.MonkeyPatch, hostna
 
 
 @pytest.mark.parametrize(
-    ("section", "said"),
+    ("section", "message"),
     [
         ({"port": 0}, "port: 0"),
         ({"port": 65536}, "port: 65536"),
@@ -209,8 +214,8 @@ def test_any_host_name_makes_a_node_name(monkeypatch: pytest.MonkeyPatch, hostna
         ({"ca": __file__}, "ca: cannot use"),
     ],
 )
-def test_a_broker_that_cannot_be_is_refused(section: dict[str, object], said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as error:
+def test_an_impossible_broker_is_refused(section: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as error:
         config.section(Broker, {"broker": section}, "broker", PATH)
     assert "\n" not in str(error.value)
 
@@ -228,12 +233,12 @@ toml = st.recursive(
 
 
 @given(toml)
-def test_any_section_is_options_or_one_line(found: object) -> None:
+def test_any_section_is_options_or_one_line(section: object) -> None:
     try:
-        config.section(Options, {"probe": found}, "probe", PATH)
+        config.section(Options, {"probe": section}, "probe", PATH)
     except ConfigError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = ""
-    assert "\n" not in said
-    assert "…" not in said
+        message = ""
+    assert "\n" not in message
+    assert "…" not in message

@@ -9,20 +9,20 @@ from heliograph import durable
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str | None]]:
     """What was synced, in order, each with what the file under its final name held then."""
-    found: list[tuple[str, str | None]] = []
+    calls: list[tuple[str, str | None]] = []
     real = os.fsync
 
     def fsync(descriptor: int) -> None:
         real(descriptor)
         final = tmp_path / "folder/state.json"
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        found.append((path.name, final.read_text() if final.exists() else None))
+        calls.append((path.name, final.read_text() if final.exists() else None))
 
     monkeypatch.setattr(os, "fsync", fsync)
-    return found
+    return calls
 
 
-def test_a_file_is_on_the_disk_before_it_takes_the_place_of_another_and_its_name_thereafter(
+def test_a_file_is_on_the_disk_before_it_replaces_another_and_its_name_thereafter(
     tmp_path: Path, synced: list[tuple[str, str | None]]
 ) -> None:
     path = tmp_path / "folder/state.json"
@@ -53,13 +53,15 @@ def test_a_disk_that_refuses_leaves_the_old_file_as_it_is(tmp_path: Path, monkey
     assert path.read_bytes() == b"new"
 
 
-def test_what_was_changed_in_place_can_be_synced_too(tmp_path: Path, synced: list[tuple[str, str | None]]) -> None:
+def test_a_file_that_was_changed_in_place_can_be_synced_too(
+    tmp_path: Path, synced: list[tuple[str, str | None]]
+) -> None:
     (tmp_path / "file").write_bytes(b"1")
     durable.sync(tmp_path / "file")
     durable.sync(tmp_path)
     assert [name for name, _ in synced] == ["file", tmp_path.name]
 
 
-def test_what_is_not_there_cannot_be_synced(tmp_path: Path) -> None:
+def test_a_missing_file_cannot_be_synced(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         durable.sync(tmp_path / "nothing")

@@ -60,7 +60,7 @@ def test_csv_names_the_function_of_a_column() -> None:
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "'=1", "'"])
-def test_no_text_is_a_formula_to_a_spreadsheet_and_every_text_can_be_restored(text: str) -> None:
+def test_no_text_is_a_formula_to_a_spreadsheet_and_every_text_can_be_recovered(text: str) -> None:
     [_, row] = csv.reader(io.StringIO(written(Csv, [Column(MODE)], (TIME, [text])), newline=""))
     assert row[1] == "'" + text
 
@@ -74,9 +74,9 @@ def test_negative_numbers_stay_numbers() -> None:
 )
 def test_csv_holds_every_value_exactly(rows: list[tuple[str, bool, float]]) -> None:
     text = written(Csv, RAW, *((TIME, row) for row in rows))
-    found = list(csv.reader(io.StringIO(text, newline=""), strict=True))[1:]
-    assert len(found) == len(rows)
-    for (_, text, boolean, number), row in zip(found, rows, strict=True):
+    parsed = list(csv.reader(io.StringIO(text, newline=""), strict=True))[1:]
+    assert len(parsed) == len(rows)
+    for (_, text, boolean, number), row in zip(parsed, rows, strict=True):
         assert (unguarded(text), boolean, float(number)) == (row[0], "true" if row[1] else "false", row[2])
 
 

@@ -80,7 +80,7 @@ def test_comparisons_are_true_or_false(text: str, expected: bool) -> None:
         "max(1e200 * 1e200 - 1e200 * 1e200, 1)",
     ],
 )
-def test_what_has_no_result_has_no_value(text: str) -> None:
+def test_a_formula_without_a_result_has_no_value(text: str) -> None:
     assert result(text) is None
 
 
@@ -89,9 +89,9 @@ def test_a_branch_that_is_not_taken_needs_no_values() -> None:
 
 
 def test_the_names_of_a_formula_are_known() -> None:
-    found = Formula("grid.power + 'roof/pump-1.flow' * grid.power if night.sun else 1").names
-    assert found == {Name("", "grid", "power"), Name("roof", "pump-1", "flow"), Name("", "night", "sun")}
-    assert {str(name) for name in found} == {"grid.power", "roof/pump-1.flow", "night.sun"}
+    names = Formula("grid.power + 'roof/pump-1.flow' * grid.power if night.sun else 1").names
+    assert names == {Name("", "grid", "power"), Name("roof", "pump-1", "flow"), Name("", "night", "sun")}
+    assert {str(name) for name in names} == {"grid.power", "roof/pump-1.flow", "night.sun"}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_the_names_of_a_formula_are_known() -> None:
         ("1\0", "is not known"),
     ],
 )
-def test_a_mistake_is_told_with_its_place_and_what_would_be_right(text: str, why: str) -> None:
+def test_a_mistake_is_reported_with_its_column_and_a_correction(text: str, why: str) -> None:
     with pytest.raises(ValueError, match=re.escape(why)) as error:
         Formula(text)
     assert "\n" not in str(error.value)
@@ -158,24 +158,24 @@ PIECES = st.sampled_from(
 
 def refusal(text: str) -> str:
     try:
-        found = Formula(text).evaluate(VALUES)
+        value = Formula(text).evaluate(VALUES)
     except ValueError as error:
         return str(error)
-    return "" if found is None or math.isfinite(found) else f"{text!r} gives {found}"
+    return "" if value is None or math.isfinite(value) else f"{text!r} gives {value}"
 
 
 @given(st.lists(PIECES, max_size=40).map("".join))
-def test_whatever_is_written_is_a_formula_or_a_mistake(text: str) -> None:
-    said = refusal(text)
-    assert "\n" not in said
-    assert " gives " not in said
+def test_any_sequence_of_tokens_is_a_formula_or_a_mistake(text: str) -> None:
+    message = refusal(text)
+    assert "\n" not in message
+    assert " gives " not in message
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_formula_or_a_mistake(text: str) -> None:
-    said = refusal(text)
-    assert "\n" not in said
-    assert " gives " not in said
+    message = refusal(text)
+    assert "\n" not in message
+    assert " gives " not in message
 
 
 EXPRESSIONS = st.recursive(
@@ -195,8 +195,8 @@ EXPRESSIONS = st.recursive(
 @given(EXPRESSIONS)
 def test_every_formula_has_a_finite_result_or_none(text: str) -> None:
     if len(text) <= LONGEST:
-        found = Formula(text).evaluate(VALUES)
-        assert found is None or math.isfinite(found)
+        value = Formula(text).evaluate(VALUES)
+        assert value is None or math.isfinite(value)
 
 
 def test_the_deepest_formula_is_far_from_the_limits_of_the_machine() -> None:

@@ -41,24 +41,24 @@ def test_days_months_and_years_are_those_of_the_calendar(day: int) -> None:
 
 
 @given(st.integers(0, 1 << 26), st.integers(0, (1 << 20) - 2), st.integers(0, 65_535))
-def test_a_key_says_whose_it_is(device: int, day: int, slot: int) -> None:
+def test_a_key_contains_its_device_and_day(device: int, day: int, slot: int) -> None:
     assert history.axis_owner(history.axis_key(device, day, slot)) == (device, day)
     assert history.key(device, day) < history.key(device, day + 1) <= history.key(device + 1, 0)
 
 
-def test_of_two_files_of_a_year_the_one_without_points_is_the_whole_one(tmp_path: Path) -> None:
+def test_of_two_files_of_a_year_the_one_without_points_is_the_complete_one(tmp_path: Path) -> None:
     for name in ("history-2024.db", "history-2023-tiers.db", "history-2023.db", "history-2022.db.damaged-1-2", "x.db"):
         (tmp_path / name).touch()
-    found = history.files(tmp_path)
-    assert {number: path.name for number, path in found.items()} == {
+    files = history.files(tmp_path)
+    assert {number: path.name for number, path in files.items()} == {
         2023: "history-2023-tiers.db",
         2024: "history-2024.db",
     }
-    assert [history.is_bare(path) for path in found.values()] == [True, False]
-    assert history.file(tmp_path, 2023, tiers=True) == found[2023]
+    assert [history.is_bare(path) for path in files.values()] == [True, False]
+    assert history.file(tmp_path, 2023, tiers=True) == files[2023]
 
 
-def test_what_is_put_is_found(year: Year) -> None:
+def test_chunks_and_axes_are_read_as_they_were_written(year: Year) -> None:
     day = history.first_day(2024 * 12)
     put(year, 1, day, [0, 500], [7, 3])
     put(year, 1, day + 2, [5], [9])

@@ -64,23 +64,23 @@ frames = st.builds(
         ),
     )
 )
-def test_what_is_encoded_is_decoded_as_it_was(message: Info | Reading | Frame | Watermark | Status) -> None:
+def test_a_message_is_decoded_as_it_was_encoded(message: Info | Reading | Frame | Watermark | Status) -> None:
     again = decode(type(message), encode(message))
     assert repr(again) == repr(message)
 
 
 @given(st.sampled_from(KINDS), st.binary() | anything.map(lambda thing: json.dumps(thing).encode()))
 def test_any_payload_is_a_message_or_a_message_error_in_one_line(kind: type[Info], payload: bytes) -> None:
-    found = decoded_or_refused(kind, payload)
-    assert isinstance(found, kind) or (kind.__name__ in str(found) and "\n" not in str(found))
+    decoded = decoded_or_refused(kind, payload)
+    assert isinstance(decoded, kind) or (kind.__name__ in str(decoded) and "\n" not in str(decoded))
 
 
 @given(frames.map(encode), st.data())
 def test_a_frame_with_damage_is_a_frame_or_a_message_error(payload: bytes, data: st.DataObject) -> None:
-    place = data.draw(st.integers(0, len(payload) - 1))
-    damaged = payload[:place] + data.draw(st.binary(max_size=3)) + payload[place + data.draw(st.integers(0, 5)) :]
-    found = decoded_or_refused(Frame, damaged)
-    assert isinstance(found, Frame) or "Frame" in str(found)
+    position = data.draw(st.integers(0, len(payload) - 1))
+    damaged = payload[:position] + data.draw(st.binary(max_size=3)) + payload[position + data.draw(st.integers(0, 5)) :]
+    decoded = decoded_or_refused(Frame, damaged)
+    assert isinstance(decoded, Frame) or "Frame" in str(decoded)
 
 
 @pytest.mark.parametrize(
@@ -102,12 +102,12 @@ def test_a_frame_with_damage_is_a_frame_or_a_message_error(payload: bytes, data:
         b'{"e":"' + b"x" * 65 + b'"}',
     ],
 )
-def test_what_is_no_frame_is_a_message_error(payload: bytes) -> None:
+def test_a_payload_that_is_not_a_frame_is_a_message_error(payload: bytes) -> None:
     with pytest.raises(MessageError):
         decode(Frame, payload)
 
 
-def test_what_a_newer_version_adds_does_no_harm() -> None:
+def test_a_field_of_a_newer_version_is_ignored() -> None:
     assert decode(Reading, b'{"time":1,"values":{"a":1},"new":[1]}') == Reading(1.0, {"a": 1})
 
 

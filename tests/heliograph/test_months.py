@@ -30,8 +30,8 @@ def measured(day: int, kind: Kind = "gauge", value: float = 1.0, grain: Grain = 
 def put(year: Year, day: int, kind: Kind = "gauge", value: float = 1.0, *, enough: bool = True) -> None:
     year.put_chunk(1, day, 0, (0, 0.0), b"")
     for grain in (FIVE_MINUTES, HOUR):
-        found, span = measured(day, kind, value, grain)
-        months.put(year, grain, 1, day, found if enough else None, span)
+        day_cells, span = measured(day, kind, value, grain)
+        months.put(year, grain, 1, day, day_cells if enough else None, span)
 
 
 def tier(year: Year, level: str, number: int, grain: Grain = HOUR) -> Tier:
@@ -40,16 +40,16 @@ def tier(year: Year, level: str, number: int, grain: Grain = HOUR) -> Tier:
     return blob.tier()
 
 
-def days_of(found: Tier) -> list[int]:
-    assert found.cells is not None
-    return sorted({start // DAY for start in found.cells.start.tolist()})
+def days_of(decoded: Tier) -> list[int]:
+    assert decoded.cells is not None
+    return sorted({start // DAY for start in decoded.cells.start.tolist()})
 
 
-def values_of(found: Tier) -> dict[int, float]:
-    assert found.cells is not None
-    assert found.cells.last is not None
-    starts = [start // DAY for start in found.cells.start.tolist()]
-    return dict(zip(starts, found.cells.last.tolist(), strict=True))
+def values_of(decoded: Tier) -> dict[int, float]:
+    assert decoded.cells is not None
+    assert decoded.cells.last is not None
+    starts = [start // DAY for start in decoded.cells.start.tolist()]
+    return dict(zip(starts, decoded.cells.last.tolist(), strict=True))
 
 
 def test_days_become_a_month_and_months_a_year(year: Year) -> None:
@@ -75,7 +75,7 @@ def test_days_become_a_month_and_months_a_year(year: Year) -> None:
 
 
 @pytest.mark.parametrize("level", ["month", "year"])
-def test_what_comes_late_is_put_into_what_is_closed(year: Year, level: str) -> None:
+def test_late_days_are_put_into_a_closed_month_or_year(year: Year, level: str) -> None:
     for day in (FIRST, FIRST + 3):
         put(year, day)
     months.close(year, HOUR, 1, JUNE)
@@ -86,10 +86,10 @@ def test_what_comes_late_is_put_into_what_is_closed(year: Year, level: str) -> N
     put(year, FIRST, value=5.0)
     put(year, FIRST + 1, value=6.0)
     put(year, FIRST + 9, enough=False)
-    found = tier(year, level, number)
-    assert values_of(found) == {FIRST: 5.0, FIRST + 1: 6.0, FIRST + 3: 1.0}
-    assert found.bare == {FIRST + 9}
-    assert [span.start // DAY for span in found.spans] == [FIRST, FIRST + 1, FIRST + 3]
+    closed = tier(year, level, number)
+    assert values_of(closed) == {FIRST: 5.0, FIRST + 1: 6.0, FIRST + 3: 1.0}
+    assert closed.bare == {FIRST + 9}
+    assert [span.start // DAY for span in closed.spans] == [FIRST, FIRST + 1, FIRST + 3]
     put(year, FIRST + 9)
     assert tier(year, level, number).bare == frozenset()
     put(year, FIRST + 3, enough=False)
@@ -102,14 +102,14 @@ def test_days_of_another_kind_are_left_bare(year: Year) -> None:
     put(year, FIRST + 1, "counter")
     put(year, FIRST + 2)
     months.close(year, HOUR, 1, JUNE)
-    found = tier(year, "month", JUNE)
-    assert (days_of(found), set(found.bare)) == ([FIRST, FIRST + 2], {FIRST + 1})
+    closed = tier(year, "month", JUNE)
+    assert (days_of(closed), set(closed.bare)) == ([FIRST, FIRST + 2], {FIRST + 1})
     put(year, FIRST + 2, "counter")
     assert tier(year, "month", JUNE).bare == {FIRST + 1, FIRST + 2}
     put(year, FIRST, "counter")
     put(year, FIRST + 1, "counter")
-    found = tier(year, "month", JUNE)
-    assert (days_of(found), set(found.bare), found.spans) == ([FIRST, FIRST + 1], {FIRST + 2}, [])
+    closed = tier(year, "month", JUNE)
+    assert (days_of(closed), set(closed.bare), closed.spans) == ([FIRST, FIRST + 1], {FIRST + 2}, [])
 
 
 def test_a_day_that_has_no_longer_enough_points_loses_its_cells(year: Year) -> None:
@@ -130,8 +130,8 @@ def test_cells_that_cannot_be_read_leave_their_days_bare(year: Year, level: str)
     put(year, FIRST + 5)
     if level == "day":
         months.close(year, HOUR, 1, JUNE)
-        found = tier(year, "month", JUNE)
-        assert (days_of(found), set(found.bare)) == ([FIRST + 3, FIRST + 5], {FIRST})
+        closed = tier(year, "month", JUNE)
+        assert (days_of(closed), set(closed.bare)) == ([FIRST + 3, FIRST + 5], {FIRST})
     else:
-        found = tier(year, level, JUNE if level == "month" else 2024)
-        assert (days_of(found), set(found.bare)) == ([FIRST + 5], {FIRST, FIRST + 3})
+        closed = tier(year, level, JUNE if level == "month" else 2024)
+        assert (days_of(closed), set(closed.bare)) == ([FIRST + 5], {FIRST, FIRST + 3})

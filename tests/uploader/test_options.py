@@ -22,15 +22,21 @@ def test_options_are_shown_without_secrets() -> None:
         }
     )
     assert secrets(options) == {"p5"}
-    told = shown(options)
-    assert (told["password"], told["token"], told["user"], told["kind"], told["from"]) == (
+    without_secrets = shown(options)
+    assert (
+        without_secrets["password"],
+        without_secrets["token"],
+        without_secrets["user"],
+        without_secrets["kind"],
+        without_secrets["from"],
+    ) == (
         "…",
         "",
         "u",
         "influxdb",
         "now",
     )
-    assert targets.parse_options({**told, "password": "p5"}) == options
+    assert targets.parse_options({**without_secrets, "password": "p5"}) == options
 
 
 @pytest.mark.parametrize("kind", targets.known())

@@ -9,10 +9,10 @@ from tests.samples import loaded, sections
 
 def test_the_sample_tells_the_truth_and_all_of_it() -> None:
     shipped, spelled_out = sections("uploader")
-    told, defaults = (loaded(Uploader, "uploader", text) for text in (spelled_out, shipped))
-    assert isinstance(told, Uploader)
+    spelled, defaults = (loaded(Uploader, "uploader", text) for text in (spelled_out, shipped))
+    assert isinstance(spelled, Uploader)
     assert isinstance(defaults, Uploader)
-    assert told.parsed() == defaults.parsed()
+    assert spelled.parsed() == defaults.parsed()
     section = tomllib.loads(spelled_out)["uploader"]
     assert set(section) == {field.name for field in msgspec.structs.fields(Uploader)}
     (target,) = section["targets"]

@@ -46,13 +46,14 @@ class Node:
     def start(self) -> subprocess.Popen[bytes]:
         return self._processes.start("services.uploader", str(self.folder / "config.toml"))
 
-    def said(self) -> str:
+    def log(self) -> str:
         return self._processes.output()
 
     def write(self, count: int) -> None:
         """Have so many more readings arrive, a second apart."""
         rows = [
-            [START + place, float(place), 230.5, 1000.0 + place] for place in range(self.written, self.written + count)
+            [START + second, float(second), 230.5, 1000.0 + second]
+            for second in range(self.written, self.written + count)
         ]
         self.writer.write("pi", [Block("meter", ("power", "voltage", "energy"), rows)])
         self.writer.commit({})
@@ -82,7 +83,7 @@ class Node:
         return answer
 
     def answers(self) -> dict[str, Any] | None:
-        """Return what there is, None while nobody answers."""
+        """Return what there is, None while there is no answer."""
         try:
             return self.ask("list", seconds=1.0)
         except NoAnswer:
@@ -106,7 +107,7 @@ def to_influx(influx: Influx, more: str = "") -> str:
 
 
 def expected(count: int) -> dict[int, float]:
-    return {round((START + place) * 1000): float(place) for place in range(count)}
+    return {round((START + second) * 1000): float(second) for second in range(count)}
 
 
 def test_what_storage_commits_is_uploaded(node: Node, influx: Influx, eventually: Eventually) -> None:
@@ -162,7 +163,7 @@ def test_a_target_that_is_dead_or_slow_does_not_hold_up_another(
     assert "refused" in eventually(last_error)
 
 
-def test_targets_are_managed_while_it_runs_and_their_secrets_never_told(
+def test_targets_are_managed_while_it_runs_and_their_secrets_never_shown(
     node: Node, influx: Influx, eventually: Eventually
 ) -> None:
     node.configure(to_influx(influx))
@@ -197,7 +198,7 @@ def test_targets_are_managed_while_it_runs_and_their_secrets_never_told(
     node.write(5)
     node.commit()
     eventually(lambda: influx.points("power", "again") == expected(15))
-    assert "s3cret-word" not in node.said()
+    assert "s3cret-word" not in node.log()
     assert (
         b"s3cret-word"
         in (node.folder / "data/uploader/uploader.db").read_bytes()
@@ -248,9 +249,9 @@ def test_a_poisoned_value_is_shown_repaired_and_replayed(node: Node, influx: Inf
     node.write(3)
     node.start()
     eventually(lambda: influx.points("power", "meter") == expected(3))
-    found = eventually(lambda: (got := node.ask("dead-letters", name="influx"))["count"] == 3 and got)
-    assert [letter["values"] for letter in found["dead_letters"]] == [{"pi/meter/voltage": 230.5}] * 3
-    assert "field type conflict" in found["dead_letters"][0]["reason"]
+    listed = eventually(lambda: (got := node.ask("dead-letters", name="influx"))["count"] == 3 and got)
+    assert [letter["values"] for letter in listed["dead_letters"]] == [{"pi/meter/voltage": 230.5}] * 3
+    assert "field type conflict" in listed["dead_letters"][0]["reason"]
     influx.query("DROP MEASUREMENT meter")
     edited = node.ask("dead-letters-edit", name="influx", id=1, values={"pi/meter/voltage": 231.0})
     assert edited["dead_letter"]["values"] == {"pi/meter/voltage": 231.0}
@@ -279,32 +280,32 @@ def test_the_same_from_the_command_line(node: Node, influx: Influx, eventually: 
     node.start()
     eventually(lambda: (node.answers() or {"targets": [{}]})["targets"][0].get("dead_letters") == 2)
 
-    def uploads(*arguments: str, told: str = "") -> tuple[int, str]:
+    def uploads(*arguments: str, stdin: str = "") -> tuple[int, str]:
         command = [sys.executable, "-m", "services.uploader.cli", "--config"]
         done = subprocess.run(
             [*command, str(node.folder / "config.toml"), *arguments],
-            cwd=ROOT, input=told, capture_output=True, text=True, timeout=120, check=False,
+            cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
         return done.returncode, done.stdout + done.stderr
 
-    code, said = uploads("list")
-    assert code == 0, said
-    assert "influx (influxdb, config.toml): running" in said
-    assert "dead letters: 2" in said
+    code, output = uploads("list")
+    assert code == 0, output
+    assert "influx (influxdb, config.toml): running" in output
+    assert "dead letters: 2" in output
     assert json.loads(uploads("list", "--json")[1])[0]["name"] == "influx"
-    code, said = uploads("dead-letters", "list", "influx")
-    assert [json.loads(line)["values"] for line in said.splitlines()] == [{"pi/meter/voltage": 230.5}] * 2
+    code, output = uploads("dead-letters", "list", "influx")
+    assert [json.loads(line)["values"] for line in output.splitlines()] == [{"pi/meter/voltage": 230.5}] * 2
     influx.query("DROP MEASUREMENT meter")
     assert uploads("dead-letters", "edit", "influx", "1", "pi/meter/voltage=231.5")[0] == 0
     assert uploads("dead-letters", "retry", "influx", "1") == (0, "dead letters to retry: 1\n")
     eventually(lambda: list(influx.points("voltage", "meter").values()) == [231.5])
     assert uploads("dead-letters", "drop", "influx")[0] == 2
     assert uploads("dead-letters", "drop", "influx", "--all") == (0, "dead letters deleted: 1\n")
-    assert uploads("put", "files", told='{"kind": "file", "enabled": false}') == (0, "")
-    assert uploads("put", "files", told="no JSON")[0] == 1
+    assert uploads("put", "files", stdin='{"kind": "file", "enabled": false}') == (0, "")
+    assert uploads("put", "files", stdin="no JSON")[0] == 1
     assert uploads("pause", "files") == (0, "")
     assert uploads("resume", "files") == (0, "")
-    code, said = uploads("delete", "influx", "--yes")
-    assert (code, said) == (1, "Error: influx is defined in config.toml: change it there\n")
+    code, output = uploads("delete", "influx", "--yes")
+    assert (code, output) == (1, "Error: influx is defined in config.toml: change it there\n")
     assert uploads("delete", "files", "--yes") == (0, "")
     assert uploads("test", "influx") == (0, "HTTP 204\n")

@@ -5,7 +5,7 @@ import time
 from services.uploader.engine.batch import BatchKind
 from services.uploader.engine.dead_letters import RejectedRow
 from services.uploader.engine.delivery_state import DeliveryState
-from services.uploader.engine.result import Result
+from services.uploader.engine.result import BatchResult
 from services.uploader.engine.state import StateFile
 
 SECONDS = 2.0  # between two writes, if a row that is sent twice does no harm
@@ -23,7 +23,7 @@ class Checkpoint:
         self._has_changed = False
         self._saved = float("-inf")
 
-    def add(self, kind: BatchKind, result: Result) -> None:
+    def add(self, kind: BatchKind, result: BatchResult) -> None:
         """Keep what became of rows for the next save; the state has changed."""
         self._rejected += result.rejected
         if kind == "dead_letters":

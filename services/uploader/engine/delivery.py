@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from services.uploader.engine.batch import Batch
 from services.uploader.engine.batch_size import BatchSize
 from services.uploader.engine.dead_letters import RejectedRow
-from services.uploader.engine.result import Result
+from services.uploader.engine.result import BatchResult
 from services.uploader.engine.screening import only
 from services.uploader.target import Refused, Row, Target, TryLater
 
@@ -29,15 +29,15 @@ class Delivery:
         self._failures = 0  # of requests since one was accepted, without a reason
         self._suspicious = False  # whether a row may be the reason
 
-    def send(self, batch: Batch, size: int) -> Result:
+    def send(self, batch: Batch, size: int) -> BatchResult:
         """Send the first rows of a batch, and return what became of it; rows left in it are sent next time."""
         rows = batch.first(size)
-        result = self._sent(batch, rows) if rows else Result(batch)
+        result = self._sent(batch, rows) if rows else BatchResult(batch)
         if not result.retry and not result.rest.pieces:  # nothing is left that could tell more about those pending
             return _decided(result)
         return result
 
-    def _sent(self, batch: Batch, rows: Sequence[Row]) -> Result:
+    def _sent(self, batch: Batch, rows: Sequence[Row]) -> BatchResult:
         try:
             answer = self._target.upload(rows)
         except TryLater as error:
@@ -47,14 +47,14 @@ class Delivery:
         result = self._accepted(batch.without_first(len(rows)), rows)
         return result._replace(response=self._redact(answer.response), pause=answer.pause)
 
-    def _accepted(self, rest: Batch, rows: Sequence[Row]) -> Result:
+    def _accepted(self, rest: Batch, rows: Sequence[Row]) -> BatchResult:
         self._refusals = self._failures = 0
         if self._size.grow(at_once=self._suspicious):
             self._suspicious = False
-        return _decided(Result(rest._replace(is_proven=True), rows))
+        return _decided(BatchResult(rest._replace(is_proven=True), rows))
 
-    def _failed(self, batch: Batch, rows: Sequence[Row], error: TryLater) -> Result:
-        result, left = Result(batch), rows[error.done :]
+    def _failed(self, batch: Batch, rows: Sequence[Row], error: TryLater) -> BatchResult:
+        result, left = BatchResult(batch), rows[error.done :]
         if error.done:
             result = self._accepted(batch.without_first(error.done), rows[: error.done])
         if error.smaller and len(left) > 1:
@@ -66,7 +66,7 @@ class Delivery:
             return result.then(self._sent_again(result.rest))
         return result._replace(retry=error)
 
-    def _sent_again(self, batch: Batch) -> Result:
+    def _sent_again(self, batch: Batch) -> BatchResult:
         """Send a suspected row once more, to a target that has just accepted another: it may have recovered only now."""
         suspected = batch.first(1)
         try:
@@ -98,11 +98,11 @@ class Delivery:
         limits = self._target.limits
         return self._newest_row() if limits.overwrites and not limits.ordered else None
 
-    def _refused(self, batch: Batch, rows: Sequence[Row], error: Refused) -> Result:
+    def _refused(self, batch: Batch, rows: Sequence[Row], error: Refused) -> BatchResult:
         response = self._redact(str(error))
         reasons = {0: response} if len(rows) == 1 else error.rows
         if not reasons:
-            return Result(batch.halved(len(rows)), response=response)
+            return BatchResult(batch.halved(len(rows)), response=response)
         refused: list[RejectedRow] = []
         for index, reason in sorted(reasons.items()):
             row = rows[index]
@@ -113,13 +113,13 @@ class Delivery:
         if good := [row for index, row in enumerate(rows) if index not in reasons]:
             return self._accepted(rest, good)._replace(response=response)
         self._refusals += len(reasons)
-        result = Result(rest, response=response)
+        result = BatchResult(rest, response=response)
         # of a row some of whose values were refused, the others were accepted
         if batch.is_proven or error.values or batch.kind == "dead_letters":
             return _decided(result._replace(rest=rest._replace(is_proven=batch.is_proven or bool(error.values))))
         return self._doubted(result) if self._refusals >= MANY else result
 
-    def _doubted(self, result: Result) -> Result:
+    def _doubted(self, result: BatchResult) -> BatchResult:
         """Find out whether these rows are bad, or the target accepts none at all: then they wait, and none is rejected."""
         if row := self._harmless():
             try:
@@ -134,7 +134,7 @@ class Delivery:
         return _decided(result._replace(rest=result.rest._replace(is_proven=True)))
 
 
-def _decided(result: Result) -> Result:
+def _decided(result: BatchResult) -> BatchResult:
     """Return a result with the refused rows that were pending among the rejected ones."""
     rest = result.rest
     return result._replace(rest=rest._replace(pending=()), rejected=result.rejected + rest.pending)

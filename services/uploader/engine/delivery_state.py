@@ -3,8 +3,8 @@
 from msgspec import Struct, field
 
 from services.uploader.engine.in_flight import InFlight
-from services.uploader.engine.progress import Progress
-from services.uploader.engine.result import Result
+from services.uploader.engine.progress import TargetProgress
+from services.uploader.engine.result import BatchResult
 from services.uploader.engine.screening import devices_of
 
 
@@ -15,7 +15,7 @@ class DeliveryState(Struct):
     first_seen: float = 0.0  # when the target was first seen
     interval: float = 0.0  # what a position means: 0 is the cursor of an arrival, else the end of an interval
     start_time: float = 0.0  # readings from before are not sent
-    progress: Progress = field(default_factory=Progress)
+    progress: TargetProgress = field(default_factory=TargetProgress)
     late_intervals: list[float] = field(default_factory=list)  # their ends: they are sent again
     seen_cursor: int = 0  # the cursor up to which arrivals were checked for being late
     newest: float = 0.0  # time of the newest row that was accepted
@@ -26,7 +26,7 @@ class DeliveryState(Struct):
     dropped: int = 0  # dead letters that were too many
     last_success: float = 0.0
 
-    def note(self, result: Result, *, ordered: bool) -> None:
+    def note(self, result: BatchResult, *, ordered: bool) -> None:
         """Take account of a result; `ordered` is whether the target needs rows in order."""
         self.skipped += result.skipped
         if not result.accepted:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from services.uploader.engine.batch import Batch, BatchKind
-from services.uploader.engine.result import Result
+from services.uploader.engine.result import BatchResult
 
 
 class InFlight(Struct, frozen=True):
@@ -26,13 +26,13 @@ class Delivered(NamedTuple):
     request: InFlight
     newest: float
 
-    def accepted(self, batch: Batch) -> Result:
+    def accepted(self, batch: Batch) -> BatchResult:
         """Return a batch without the rows that have arrived, and these as accepted."""
         first, last = self.request.first, self.request.last
         if batch.kind != self.request.kind:
-            return Result(batch)
+            return BatchResult(batch)
         rows, rest = batch.split(lambda row: first <= row.position <= last and row.time <= self.newest)
-        return Result(rest._replace(is_proven=True), rows) if rows else Result(batch)
+        return BatchResult(rest._replace(is_proven=True), rows) if rows else BatchResult(batch)
 
 
 def request_of(batch: Batch, size: int) -> InFlight:

@@ -17,8 +17,8 @@ from services.uploader.engine.source import ChannelMap, RowPage
 from services.uploader.options import TargetOptions
 from services.uploader.target import MappedChannel, Row
 
-MOST_INTERVALS = 720  # looked at together
-LIVE_INTERVALS = 10  # so many behind the newest one, a backlog begins
+MOST_INTERVALS = 720  # read together
+LIVE_INTERVALS = 10  # so many behind the newest one, the backlog ends
 PAGE_POINTS = 20_000
 ARRIVALS = 5_000
 GAP_SECONDS = GAP / 1000
@@ -63,7 +63,7 @@ class IntervalSource:
         return RowPage(after, edges[-1], rows)
 
     def beginning(self, start: float) -> float:
-        """Return where the first interval begins that holds what was measured since a time."""
+        """Return where the first interval begins that has readings since a time."""
         extent = self._reader.extent()
         return self._floor(max(start, extent[0]) if extent else start)
 
@@ -77,7 +77,7 @@ class IntervalSource:
         return rows[-1] if rows else None
 
     def late(self, done: float) -> list[float]:
-        """Return the ends, up to `done`, of the intervals of what has arrived since this was last asked."""
+        """Return the ends, up to `done`, of the intervals of what has arrived since the last call."""
         ends: set[float] = set()
         while arrivals := self._reader.since(self.seen_cursor, ARRIVALS):
             for _, node, device, time, channels, _row in arrivals:
@@ -99,17 +99,17 @@ class IntervalSource:
     def _today(self, sid: int, edges: list[float]) -> list[Value | None]:
         """Return by how much a counter rose from local midnight to the end of each interval that has a point."""
         before = self._midnight(edges[0])
-        asked = [before, *edges] if before < edges[0] else edges
-        rises = self._reader.aggregate(sid, asked, ["delta"])["delta"]
+        extended = [before, *edges] if before < edges[0] else edges
+        rises = self._reader.aggregate(sid, extended, ["delta"])["delta"]
         day, total = before, 0.0
-        found: list[Value | None] = []
-        for start, rise in zip(asked, rises, strict=False):
+        totals: list[Value | None] = []
+        for start, rise in zip(extended, rises, strict=False):
             if (midnight := self._midnight(start)) != day:
                 day, total = midnight, 0.0
             if isinstance(rise, (int, float)):
                 total += rise
-            found.append(None if rise is None else total)
-        return found[len(asked) - len(edges) :]
+            totals.append(None if rise is None else total)
+        return totals[len(extended) - len(edges) :]
 
     def _midnight(self, time: float) -> float:
         """Return when the local day began in which an interval begins."""
@@ -143,13 +143,13 @@ def means(times: Sequence[float], values: Sequence[float], edges: Sequence[float
     at, bounds = ops.milliseconds(times), ops.milliseconds(edges)
     areas, _ = ops.areas(at, ops.floats(values), bounds, GAP)
     covered, _ = ops.areas(at, ops.floats([1.0] * len(times)), bounds, GAP)
-    found: list[Value | None] = []
-    for place, (area, width) in enumerate(zip(areas.tolist(), covered.tolist(), strict=True)):
-        low, high = ops.between(at, int(bounds[place]), int(bounds[place + 1]))
+    result: list[Value | None] = []
+    for index, (area, width) in enumerate(zip(areas.tolist(), covered.tolist(), strict=True)):
+        low, high = ops.between(at, int(bounds[index]), int(bounds[index + 1]))
         if low == high:
-            found.append(None)
+            result.append(None)
         elif width > 0:
-            found.append(area / width)
+            result.append(area / width)
         else:
-            found.append(math.fsum(values[low:high]) / (high - low))
-    return found
+            result.append(math.fsum(values[low:high]) / (high - low))
+    return result

@@ -11,7 +11,7 @@ from heliograph.backoff import Backoff
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.redaction import redactor
 from heliograph.store.interface import Reader
-from services.uploader.engine.result import Result
+from services.uploader.engine.result import BatchResult
 from services.uploader.engine.session import TargetSession, open_session
 from services.uploader.engine.source import ChannelMap
 from services.uploader.engine.state import StateAway, StateFile
@@ -131,7 +131,7 @@ class Pipeline:
         if self._session is not None:
             self._session.prefetch()
 
-    def _send(self, session: TargetSession, *, rows: int = 0) -> Result | None:
+    def _send(self, session: TargetSession, *, rows: int = 0) -> BatchResult | None:
         """Send a request, and return what became of it."""
         self._looked = min(self._looked, time.monotonic() - LOOK_SECONDS / 2)
         result = session.send(self._now, rows=rows)

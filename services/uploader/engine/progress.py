@@ -9,7 +9,7 @@ from msgspec import Struct, field
 Range = tuple[float, float]  # everything after the first, up to and with the second
 
 
-class Progress(Struct):
+class TargetProgress(Struct):
     """Everything up to `floor` is done, and everything in `beyond`: ranges in order that touch neither each other nor the floor."""
 
     floor: float = 0

@@ -8,7 +8,7 @@ from services.uploader.engine.dead_letters import RejectedRow
 from services.uploader.target import Row, TryLater
 
 
-class Result(NamedTuple):
+class BatchResult(NamedTuple):
     """What became of a batch: rows that were accepted or rejected for good, and the batch that is left.
 
     With `retry` nothing more can be sent now. `response` is the target's text, without secrets, and `pause` the seconds
@@ -27,7 +27,7 @@ class Result(NamedTuple):
         """Whether rows are settled, or the whole batch is: then there is something to save."""
         return bool(self.accepted or self.rejected or self.skipped) or not self.rest.size()
 
-    def then(self, later: "Result") -> "Result":
+    def then(self, later: "BatchResult") -> "BatchResult":
         """Return this result followed by another one of the same batch."""
         return later._replace(
             accepted=[*self.accepted, *later.accepted],

@@ -6,7 +6,7 @@ from services.uploader.engine.batch import Batch
 from services.uploader.engine.delivery_state import DeliveryState
 from services.uploader.engine.interval_source import IntervalSource
 from services.uploader.engine.prefetch import Prefetch
-from services.uploader.engine.progress import Progress
+from services.uploader.engine.progress import TargetProgress
 from services.uploader.engine.raw_source import RawSource
 from services.uploader.engine.source import ChannelMap, NewestCursor, RowSource
 from services.uploader.engine.state import StateFile
@@ -87,7 +87,7 @@ class Scheduler:
         else:
             floor = 0.0 if is_given else state.seen_cursor
             state.start_time = start
-        state.progress, state.late_intervals = Progress(floor), []
+        state.progress, state.late_intervals = TargetProgress(floor), []
         state.started, state.interval = True, self.interval
         self._has_begun = True
         self._open()
@@ -95,8 +95,8 @@ class Scheduler:
     def next(self, rows: int, now: float, *, backlog: bool) -> Batch | None:
         """Return the batch to send at a moment, None if there is none; without `backlog` only what should not wait."""
         if self.retry_dead_letters:
-            if letters := self._file.dead_letters(self._options.name, retry=True, limit=rows):
-                return Batch.of("dead_letters", 0, 0, [one.row._replace(position=one.id) for one in letters])
+            if marked := self._file.dead_letters(self._options.name, retry=True, limit=rows):
+                return Batch.of("dead_letters", 0, 0, [one.row._replace(position=one.id) for one in marked])
             self.retry_dead_letters = False
         limits, progress = self._target.limits, self._state.progress
         if self._intervals is not None and limits.overwrites and (late := self._late(self._intervals, rows)):

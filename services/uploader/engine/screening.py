@@ -6,14 +6,14 @@ from typing import Any
 
 from services.uploader.engine.batch import Batch
 from services.uploader.engine.dead_letters import RejectedRow
-from services.uploader.engine.result import Result
+from services.uploader.engine.result import BatchResult
 from services.uploader.target import Limits, Row
 
 
-def screened(batch: Batch, limits: Limits, newest_by_device: Mapping[str, float], now: float) -> Result:
+def screened(batch: Batch, limits: Limits, newest_by_device: Mapping[str, float], now: float) -> BatchResult:
     """Return a new batch, of one piece, without the rows that cannot be sent; `now` is in s UTC."""
     if not batch.pieces or (batch.is_finite and not limits.age and not limits.ordered):
-        return Result(batch)
+        return BatchResult(batch)
     kept: list[Row] = []
     rejected: list[RejectedRow] = []
     skipped = 0
@@ -34,7 +34,7 @@ def screened(batch: Batch, limits: Limits, newest_by_device: Mapping[str, float]
             if any(finite):
                 kept.append(only(row, finite))
     rest = batch._replace(pieces=(kept,) if kept else (), is_finite=True)
-    return Result(rest, rejected=tuple(rejected), skipped=skipped)
+    return BatchResult(rest, rejected=tuple(rejected), skipped=skipped)
 
 
 def only(row: Row, chosen: list[bool]) -> Row:

@@ -13,7 +13,7 @@ from services.uploader.engine.delivery import Delivery
 from services.uploader.engine.delivery_state import DeliveryState
 from services.uploader.engine.in_flight import Delivered, request_of
 from services.uploader.engine.rate_limit import HOUR, RateLimit
-from services.uploader.engine.result import Result
+from services.uploader.engine.result import BatchResult
 from services.uploader.engine.scheduler import Scheduler, interval_of
 from services.uploader.engine.screening import screened
 from services.uploader.engine.source import ChannelMap, NewestCursor
@@ -94,7 +94,7 @@ class TargetSession:
             scheduler.request_prefetch(self.batch, self._size.largest())
         return True
 
-    def send(self, now: Callable[[], float], *, rows: int = 0) -> Result | None:
+    def send(self, now: Callable[[], float], *, rows: int = 0) -> BatchResult | None:
         """Send the next request of the batch, of at most so many rows if that is not 0; return what became of it."""
         delivered = None if self.target.limits.overwrites else self._skip_delivered()
         if self.batch is None:
@@ -107,7 +107,7 @@ class TargetSession:
             self.checkpoint.save()
         return delivered.then(result) if delivered else result
 
-    def _send(self, batch: Batch, rows: int) -> Result:
+    def _send(self, batch: Batch, rows: int) -> BatchResult:
         size = 0
         if batch.pieces:
             size = rows or self._size.next(batch.pieces[0][0])
@@ -120,7 +120,7 @@ class TargetSession:
             self.state.in_flight = None
         return result
 
-    def _skip_delivered(self) -> Result | None:
+    def _skip_delivered(self) -> BatchResult | None:
         """Return what has arrived of a request whose end is unknown, and take it out of the batch."""
         if request := self.state.in_flight:
             newest = newest_of(self.target)
@@ -133,7 +133,7 @@ class TargetSession:
         self.checkpoint.save()
         return result
 
-    def _apply(self, result: Result) -> None:
+    def _apply(self, result: BatchResult) -> None:
         """Keep what became of rows, and the batch that is left."""
         limits, rest = self.target.limits, result.rest
         self.batch = rest if rest.size() else None

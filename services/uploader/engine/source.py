@@ -9,7 +9,7 @@ from services.uploader.target import MappedChannel, Row
 
 
 class RowPage(NamedTuple):
-    """All rows after one position, up to and including another; there may be none."""
+    """All rows after one position, up to and including another; it may have no rows."""
 
     after: float
     upto: float

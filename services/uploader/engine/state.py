@@ -20,7 +20,7 @@ from services.uploader.engine import migration
 from services.uploader.engine.dead_letters import DeadLetter, RejectedRow, packed, unpacked
 from services.uploader.engine.delivery_state import DeliveryState
 
-MAX_DEAD_LETTERS = 10_000  # of one target; beyond that the oldest go
+MAX_DEAD_LETTERS = 10_000  # of one target; beyond that the oldest are deleted
 VERSION = 2
 SCHEMA = """
 CREATE TABLE target (name TEXT PRIMARY KEY, options BLOB, paused INTEGER NOT NULL DEFAULT 0, state BLOB) STRICT;
@@ -33,11 +33,11 @@ CREATE INDEX dead_letter_target ON dead_letter (target, id);
 
 
 class StateAway(HeliographError):
-    """The uploader's own file cannot be read or written now: wait, try again."""
+    """The uploader's own file cannot be read or written now: it is tried again later."""
 
 
 class StoredTarget(NamedTuple):
-    """One target that something is kept of; `options` is None if it was not added at runtime."""
+    """One target in the file; `options` is None if it was not added at runtime."""
 
     name: str
     options: dict[str, Any] | None
@@ -77,7 +77,7 @@ class StateFile:
             self._db.close()
 
     def targets(self) -> list[StoredTarget]:
-        """Return all targets that something is kept of, in order of their names."""
+        """Return all targets in the file, in order of their names."""
         with self._using() as db:
             rows = db.execute("SELECT name, options, paused FROM target ORDER BY name").fetchall()
         return [
@@ -138,7 +138,7 @@ class StateFile:
         state.dropped = dropped
 
     def dead_letters(self, name: str, *, after: int = 0, limit: int = 100, retry: bool = False) -> list[DeadLetter]:
-        """Return dead letters of a target in the order in which they came; with `retry` only those that are to be sent again."""
+        """Return dead letters of a target, oldest first; with `retry` only those that are marked to be sent again."""
         with self._using() as db:
             rows = db.execute(
                 "SELECT id, added, reason, row, retry FROM dead_letter WHERE target = ? AND id > ? AND retry >= ? ORDER BY id LIMIT ?",

@@ -32,7 +32,7 @@ import msgspec
 from heliograph import durable
 from services.uploader.options import TargetOptions
 from services.uploader.target import Answer, Limits, Row, TargetContext, TryLater
-from services.uploader.targets.shared.line_writer import LineWriter, Names
+from services.uploader.targets.shared.line_writer import LineNames, LineWriter
 
 HEADING = ("time", "node", "device", "name", "value", "unit")
 TAIL_BYTES = 100_000
@@ -51,18 +51,18 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="file"):
     RENAMED: ClassVar[Mapping[str, str]] = {"keep": "max_files"}
 
     def __post_init__(self) -> None:
-        """Refuse to keep less than nothing."""
+        """Refuse a negative number of files."""
         super().__post_init__()
         if self.max_files < 0:
             raise ValueError(f"max_files: {self.max_files} is not a number of files; 0 keeps all")
 
-    def open(self, context: TargetContext) -> "Files":
+    def open(self, context: TargetContext) -> "FileTarget":
         """Return the target."""
-        return Files(self, context)
+        return FileTarget(self, context)
 
 
-class Files:
-    """A folder of files, named after their part of the time in UTC."""
+class FileTarget:
+    """A folder of files, each named after its day, month or year in UTC."""
 
     limits = Limits(overwrites=False)
 
@@ -70,11 +70,11 @@ class Files:
         self._folder = Path(options.folder) if options.folder else context.folder
         self._options = options
         self._sizes = self._folder / f".{options.name}.sizes"
-        self._lines = LineWriter(Names("$device", "$name", {"node": "$node"}, ()), 1000)
+        self._lines = LineWriter(LineNames("$device", "$name", {"node": "$node"}, ()), 1000)
         self._checked = False
 
     def upload(self, rows: Sequence[Row]) -> Answer:
-        """Append rows to the files of their days."""
+        """Append rows to their files."""
         texts: dict[Path, list[Row]] = {}
         for row in rows:
             texts.setdefault(self._path(row.time), []).append(row)
@@ -103,10 +103,10 @@ class Files:
             raise TryLater(f"{self._folder}: {error.strerror or error}") from None
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """Do nothing: no file stays open."""
 
     def _check(self) -> None:
-        """Cut files to what they were before a batch that was never finished."""
+        """Cut files to their sizes before a batch that was not finished."""
         if self._checked:
             return
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ class Files:
 
 
 def _sizes(text: bytes) -> dict[str, int]:
-    """Return the sizes that were noted; a note that is torn was never finished, and nothing was written after it."""
+    """Return the sizes that were noted; nothing was written after a note that is incomplete."""
     try:
         return msgspec.json.decode(text, type=dict[str, int])
     except msgspec.DecodeError:

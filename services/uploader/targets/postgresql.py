@@ -39,7 +39,7 @@ from services.uploader.targets.shared.numbers import number
 
 MOST_ROWS = 5_000
 KEYS = ("time", "node", "device", "name", "channel")
-MEANINGS = (*KEYS, "unit", "value", "text")
+FIELDS = (*KEYS, "unit", "value", "text")
 COLUMNS = {"node": "node", "device": "device", "name": "channel", "time": "time", "value": "value", "text": "text"}
 FOR_GOOD = ("22", "23", "54")  # SQLSTATE: data exception, integrity constraint violation, program limit exceeded
 UNDEFINED_TABLE = "42P01"
@@ -69,16 +69,16 @@ class Options(TargetOptions, frozen=True, tag="postgresql", kw_only=True):
     RENAMED: ClassVar[Mapping[str, str]] = {"create": "create_table"}
 
     def __post_init__(self) -> None:
-        """Refuse what is no address of a database, and columns that do not make sense."""
+        """Refuse what is not the address of a database, and impossible columns."""
         super().__post_init__()
         check_url("url", self.url, ("postgresql", "postgres"))
         if not self.user:
             raise ValueError("user: it is empty")
         if not all(self.table.split(".")) or self.table.count(".") > 1:
             raise ValueError(f"table: expected table or schema.table, found {self.table!r}")
-        for meaning, column in self.columns.items():
-            if meaning not in MEANINGS or not column:
-                raise ValueError(f"columns: {meaning!r} = {column!r}; known are {', '.join(MEANINGS)}")
+        for field, column in self.columns.items():
+            if field not in FIELDS or not column:
+                raise ValueError(f"columns: {field!r} = {column!r}; known are {', '.join(FIELDS)}")
         for needed in ("time", "value"):
             if needed not in self.columns:
                 raise ValueError(f"columns: {needed} is missing")
@@ -100,14 +100,14 @@ class PostgreSQL:
         self._context = context
         self._connection: psycopg.Connection | None = None
         self._made = False
-        self._meanings = tuple(options.columns)
-        self._keys = tuple(meaning for meaning in KEYS if meaning in options.columns)
-        self._places = {meaning: place for place, meaning in enumerate(self._meanings)}
+        self._fields = tuple(options.columns)
+        self._keys = tuple(field for field in KEYS if field in options.columns)
+        self._indexes = {field: index for index, field in enumerate(self._fields)}
         self._plans: dict[tuple[MappedChannel, ...], list[tuple[tuple[str, ...], list[object]]]] = {}
         self._table = sql.Identifier(*options.table.split("."))
 
     def upload(self, rows: Sequence[Row]) -> Answer:
-        """Write all rows or none; a row that comes twice in a batch is what it was the last time."""
+        """Write all rows or none; of a row that is twice in a batch the last one counts."""
         wrong: dict[int, str] = {}
         lines: dict[tuple[object, ...], tuple[object, ...]] = {}
         for index, row in enumerate(rows):
@@ -139,9 +139,9 @@ class PostgreSQL:
         try:
             with self._connected().transaction(), self._connected().cursor() as cursor:
                 for values in wanted:
-                    found = cursor.execute(query, values).fetchone()
-                    if found and found[0] is not None:
-                        times.append(float(found[0]))
+                    newest = cursor.execute(query, values).fetchone()
+                    if newest and newest[0] is not None:
+                        times.append(float(newest[0]))
         except psycopg.Error as error:
             if self._options.create_table and error.sqlstate == UNDEFINED_TABLE:
                 return None
@@ -161,22 +161,22 @@ class PostgreSQL:
         plan = self._plans.get(row.channels)
         if plan is None:
             plan = self._plans[row.channels] = [self._plan(mapped) for mapped in row.channels]
-        found: dict[tuple[object, ...], tuple[object, ...]] = {}
+        lines: dict[tuple[object, ...], tuple[object, ...]] = {}
         for (key, line), value in zip(plan, row.values, strict=True):
-            told = number(value)
-            if told is None and "text" not in self._places:
+            converted = number(value)
+            if converted is None and "text" not in self._indexes:
                 continue
-            line[self._places["time"]] = moment
-            line[self._places["value"]] = told
-            if "text" in self._places:
-                line[self._places["text"]] = value if told is None else None
-            found[moment, *key] = tuple(line)
-        return found
+            line[self._indexes["time"]] = moment
+            line[self._indexes["value"]] = converted
+            if "text" in self._indexes:
+                line[self._indexes["text"]] = value if converted is None else None
+            lines[moment, *key] = tuple(line)
+        return lines
 
     def _plan(self, mapped: MappedChannel) -> tuple[tuple[str, ...], list[object]]:
-        """Return what a channel is known by, and its row with what is always the same in it."""
+        """Return the key of a channel, and its row with what is always the same in it."""
         fixed = mapped._asdict()
-        return self._known_by(mapped), [fixed.get(meaning) for meaning in self._meanings]
+        return self._known_by(mapped), [fixed.get(field) for field in self._fields]
 
     def _known_by(self, mapped: MappedChannel) -> tuple[str, ...]:
         return tuple(str(getattr(mapped, name)) for name in self._keys[1:])
@@ -198,17 +198,17 @@ class PostgreSQL:
 
     def _write(self, lines: Iterable[tuple[object, ...]]) -> None:
         names = self._options.columns
-        columns = sql.SQL(", ").join(sql.Identifier(names[meaning]) for meaning in self._meanings)
-        keys = sql.SQL(", ").join(sql.Identifier(names[meaning]) for meaning in self._keys)
+        columns = sql.SQL(", ").join(sql.Identifier(names[field]) for field in self._fields)
+        keys = sql.SQL(", ").join(sql.Identifier(names[field]) for field in self._keys)
         changed = sql.SQL(", ").join(
-            sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(names[meaning]))
-            for meaning in self._meanings
-            if meaning not in self._keys
+            sql.SQL("{0} = EXCLUDED.{0}").format(sql.Identifier(names[field]))
+            for field in self._fields
+            if field not in self._keys
         )
         with self._connected().cursor() as cursor:
             if self._options.create_table and not self._made:
-                found = cursor.execute("SELECT to_regclass(%s)", [self._table.as_string(cursor)]).fetchone()
-                if found is None or found[0] is None:  # who may write may not be one who may make tables
+                table = cursor.execute("SELECT to_regclass(%s)", [self._table.as_string(cursor)]).fetchone()
+                if table is None or table[0] is None:  # a user that may write need not be one that may create tables
                     cursor.execute(sql.SQL("CREATE TABLE {} ({})").format(self._table, self._definition()))
             cursor.execute(
                 sql.SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA").format(
@@ -225,27 +225,27 @@ class PostgreSQL:
             )
 
     def _definition(self) -> sql.Composable:
-        """Return columns and key of a table that is to be made: what is asked for is a channel at a time."""
+        """Return columns and key of a new table: its queries are for a channel and a range of time."""
         times: LiteralString = "timestamptz" if self._options.times == "timestamp" else "double precision"
         columns = [
             sql.SQL("{} {}").format(
                 sql.Identifier(column),
-                sql.SQL(f"{times} NOT NULL" if meaning == "time" else TYPES.get(meaning, "text NOT NULL")),
+                sql.SQL(f"{times} NOT NULL" if field == "time" else TYPES.get(field, "text NOT NULL")),
             )
-            for meaning, column in self._options.columns.items()
+            for field, column in self._options.columns.items()
         ]
-        key = [sql.Identifier(self._options.columns[meaning]) for meaning in (*self._keys[1:], "time")]
+        key = [sql.Identifier(self._options.columns[field]) for field in (*self._keys[1:], "time")]
         return sql.SQL(", ").join([*columns, sql.SQL("PRIMARY KEY ({})").format(sql.SQL(", ").join(key))])
 
     def _verdict(self, error: psycopg.Error) -> TryLater | Refused:
-        """Return what to raise for an error: only what the data are to blame for is refused."""
+        """Return what to raise for an error: Refused only for what the data cause."""
         state = error.sqlstate or ""
-        said = " ".join((error.diag.message_primary or str(error)).split())
+        message = " ".join((error.diag.message_primary or str(error)).split())
         if self._connection is not None and self._connection.broken:
             self.close()
         if state.startswith(FOR_GOOD) or (not state and isinstance(error, psycopg.DataError)):
-            return Refused(said)
+            return Refused(message)
         advice = ADVICE.get(state)
         if state == UNDEFINED_TABLE:
             self._made = False
-        return TryLater(f"{said} ({advice})" if advice else said)
+        return TryLater(f"{message} ({advice})" if advice else message)

@@ -67,7 +67,7 @@ class Options(TargetOptions, frozen=True, tag="thingspeak", kw_only=True):
     ca: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no channel has."""
+        """Refuse options that no channel has."""
         super().__post_init__()
         check_url("url", self.url)
         if not self.key:
@@ -87,7 +87,7 @@ class ThingSpeak:
     """Sends entries, each with a second of its own."""
 
     def __init__(self, options: Options) -> None:
-        """Take limits from the kind of account."""
+        """Take the limits of the account."""
         rows = (PAID_ROWS if options.paid else FREE_ROWS) if options.bulk else 1
         pace = BULK_PACE if options.bulk else PAID_PACE if options.paid else FREE_PACE
         self.limits = Limits(rows=rows, seconds=pace, interval=options.interval, overwrites=False)
@@ -97,9 +97,9 @@ class ThingSpeak:
         self._uncertain = True
 
     def upload(self, rows: Sequence[Row]) -> Answer:
-        """Send all rows in one request; raise Refused with those that hold what is no number or come twice.
+        """Send all rows in one request; raise Refused with those that are twice or hold what is not a number.
 
-        At the start, and after a request whose answer got lost, the channel is asked what is there already.
+        At the start, and after a request whose answer got lost, the channel is asked which entries it has.
         """
         wrong: dict[int, str] = {}
         entries: dict[int, dict[str, object]] = {}
@@ -119,25 +119,25 @@ class ThingSpeak:
             there = self._there(list(entries))
             entries = {second: entry for second, entry in entries.items() if second not in there}
             self._uncertain = False
-        said = self._send(entries) if entries else "nothing to send"
+        summary = self._send(entries) if entries else "nothing to send"
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
-        return Answer(said)
+        return Answer(summary)
 
     def newest(self) -> float | None:
-        """Return the time of the last entry of the channel; None if a private channel does not tell."""
+        """Return the time of the last entry of the channel; None if the channel is private."""
         response = self._read("feeds/last.json", {})
         if response is None or response.body.strip() in (b'"-1"', b"-1", b"", b"{}"):
             return None  # there is no entry yet
-        return _told(response, _time)
+        return _parsed(response, _time)
 
     def close(self) -> None:
         """Close the connection."""
         self._web.close()
 
     def _there(self, seconds: Sequence[int]) -> set[int]:
-        """Return which of these seconds, in rising order, have an entry; none if the channel does not tell."""
-        found: set[int] = set()
+        """Return which of these seconds, in rising order, have an entry; an empty set if the channel is private."""
+        seconds_there: set[int] = set()
         for at in range(0, len(seconds), MOST_READ):
             part = seconds[at : at + MOST_READ]
             response = self._read(
@@ -145,8 +145,8 @@ class ThingSpeak:
             )
             if response is None:
                 break
-            found |= _told(response, lambda told: {int(_time(entry)) for entry in told["feeds"]})
-        return found
+            seconds_there |= _parsed(response, lambda content: {int(_time(entry)) for entry in content["feeds"]})
+        return seconds_there
 
     def _read(self, path: str, query: Mapping[str, str]) -> HttpResponse | None:
         key = {"api_key": self._options.read_key} if self._options.read_key else {}
@@ -176,7 +176,7 @@ class ThingSpeak:
         return response.summary()
 
     def _judge(self, response: HttpResponse) -> None:
-        """Return if the entries were taken; ThingSpeak answers 0 with status 200 to what comes too fast."""
+        """Return if the entries were taken; ThingSpeak answers 0 with status 200 to requests that come too fast."""
         if response.status == 429:
             raise TryLater(response.summary(), after=response.after if response.after is not None else UNKNOWN_PAUSE)
         if response.status == 409:
@@ -193,16 +193,16 @@ class ThingSpeak:
 
 
 def _entry(row: Row) -> dict[str, object]:
-    """Return the fields of a row; raise ValueError for what is no number, or for two channels in one field."""
-    found: dict[str, MappedChannel] = {}
+    """Return the fields of a row; raise ValueError for a value that is not a number, or for two channels in one field."""
+    by_field: dict[str, MappedChannel] = {}
     entry: dict[str, object] = {}
     for mapped, value in zip(row.channels, row.values, strict=True):
         if mapped.name not in FIELDS:
             continue
-        if mapped.name in found:
-            other = found[mapped.name]
+        if mapped.name in by_field:
+            other = by_field[mapped.name]
             raise ValueError(f"{other.series} and {mapped.series} are both {mapped.name}: name one otherwise")
-        found[mapped.name] = mapped
+        by_field[mapped.name] = mapped
         entry[mapped.name] = value if isinstance(value, str) else number(value)
     return entry
 
@@ -211,8 +211,8 @@ def _time(entry: Any) -> float:
     return datetime.fromisoformat(entry["created_at"]).timestamp()
 
 
-def _told(response: HttpResponse, find: Callable[[Any], T]) -> T:
-    """Return what is found in an answer; raise TryLater if it is not there."""
+def _parsed(response: HttpResponse, find: Callable[[Any], T]) -> T:
+    """Return what `find` makes of an answer's JSON; raise TryLater if that fails."""
     try:
         return find(msgspec.json.decode(response.body))
     except (msgspec.DecodeError, ValueError, TypeError, KeyError):

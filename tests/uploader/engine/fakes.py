@@ -1,4 +1,4 @@
-"""A store in memory and a target that answers as it is told, for the tests of the engine."""
+"""A store in memory and a target that answers by a script, for the tests of the engine."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,10 +24,10 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="fake"):
     token: str = ""
 
 
-def fake_options(**told: object) -> Options:
+def fake_options(**options: object) -> Options:
     """Return options of a target that begins with the beginning, unless they say otherwise; `start` is `from`."""
-    start = told.pop("start", "beginning")
-    return msgspec.convert({"kind": "fake", "name": "fake", "from": start, **told}, Options)
+    start = options.pop("start", "beginning")
+    return msgspec.convert({"kind": "fake", "name": "fake", "from": start, **options}, Options)
 
 
 class MemoryStore:
@@ -53,13 +53,13 @@ class MemoryStore:
         return self.arrived[cursor : cursor + limit]
 
     def latest(self, ids: Sequence[int]) -> dict[int, Point]:
-        found: dict[int, Point] = {}
+        points: dict[int, Point] = {}
         for arrival in sorted(self.arrived, key=lambda one: one.time):
             for channel, value in arrival.values.items():
                 series = self._series[(arrival.node, arrival.device, channel)]
                 if series.id in ids:
-                    found[series.id] = Point(arrival.time, value)
-        return found
+                    points[series.id] = Point(arrival.time, value)
+        return points
 
     def extent(self) -> tuple[float, float] | None:
         times = [arrival.time for arrival in self.arrived]

@@ -95,7 +95,7 @@ def test_gauges_are_averaged_counters_and_states_have_their_last_value(site: Sit
 
 
 def test_an_interval_is_sent_when_it_is_over_and_had_time_to_arrive(site: Site) -> None:
-    site.write({START + place: {"power": 1.0} for place in range(0, 130, 10)})
+    site.write({START + index: {"power": 1.0} for index in range(0, 130, 10)})
     pipeline = site.pipeline(grace=30.0)
     site.run(pipeline, START + 89)
     assert site.sent() == []
@@ -104,13 +104,13 @@ def test_an_interval_is_sent_when_it_is_over_and_had_time_to_arrive(site: Site) 
 
 
 def test_stamps_are_starts_or_ends(site: Site) -> None:
-    site.write({START + place: {"power": 1.0} for place in range(0, 130, 10)})
+    site.write({START + index: {"power": 1.0} for index in range(0, 130, 10)})
     site.run(site.pipeline(timestamp="end"), START + 120)
     assert [moment for moment, _ in site.sent()] == [60, 120]
 
 
 def test_rises_of_counters_in_the_interval_or_since_local_midnight(site: Site) -> None:
-    readings = {START - 120 + place * 60.0: {"energy": 10.0 * place} for place in range(6)}
+    readings = {START - 120 + index * 60.0: {"energy": 10.0 * index} for index in range(6)}
     site.write(readings)
     site.run(site.pipeline(counters="delta"), START + 240)
     assert site.sent() == [(moment, {"energy": 10.0}) for moment in (-60, 0, 60, 120, 180)]
@@ -142,7 +142,7 @@ def test_late_data_has_its_interval_sent_again(site: Site) -> None:
 def test_late_intervals_survive_a_restart(site: Site) -> None:
     pipeline = site.pipeline(start="now")
     site.run(pipeline, START)
-    site.write({START + place: {"power": 10.0} for place in range(0, 300, 10)})
+    site.write({START + index: {"power": 10.0} for index in range(0, 300, 10)})
     site.run(pipeline, START + 300)
     site.write({START + 95: {"power": 99.0}, START + 215: {"power": 99.0}})
     site.target.taken.clear()
@@ -171,13 +171,13 @@ def test_intervals_without_readings_are_left_out_and_the_backlog_goes_on_behind_
 
 def test_a_target_that_must_have_averages_gets_them(site: Site) -> None:
     site.target.limits = Limits(rows=100, interval=300)
-    site.write({START + place: {"power": 5.0} for place in range(0, 660, 30)})
+    site.write({START + index: {"power": 5.0} for index in range(0, 660, 30)})
     site.run(site.pipeline(interval=0.0), START + 660)
     assert site.sent() == [(0, {"power": 5.0}), (300, {"power": 5.0})]
 
 
 def test_another_interval_goes_on_where_the_last_one_was(site: Site) -> None:
-    site.write({START + place: {"power": 5.0} for place in range(0, 1000, 10)})
+    site.write({START + index: {"power": 5.0} for index in range(0, 1000, 10)})
     site.run(site.pipeline(), START + 600)
     site.target.taken.clear()
     site.run(site.pipeline(interval=300.0), START + 1200)

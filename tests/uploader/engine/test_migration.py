@@ -10,7 +10,7 @@ from services.uploader import targets
 from services.uploader.engine import migration
 from services.uploader.engine.delivery_state import DeliveryState
 from services.uploader.engine.in_flight import InFlight
-from services.uploader.engine.progress import Progress
+from services.uploader.engine.progress import TargetProgress
 from services.uploader.engine.state import StateFile
 from services.uploader.options import TargetOptions
 
@@ -83,7 +83,7 @@ def test_a_file_of_version_1_is_opened_with_all_that_is_in_it(folder: Path) -> N
             assert (options.exclude, options.batch_size, options.min_interval) == (("*/*/voltage",), 20, 1.5)
             assert cloud.options["headers"] == OPTIONS["headers"]
             assert state.delivery_state("cloud") == DeliveryState(
-                started=True, first_seen=7.0, start_time=5.0, progress=Progress(12.0, [(14.0, 17.0)]),
+                started=True, first_seen=7.0, start_time=5.0, progress=TargetProgress(12.0, [(14.0, 17.0)]),
                 late_intervals=[60.0], seen_cursor=12, newest=1763596803.5,
                 newest_by_device={"roof/meter": 1763596803.5}, in_flight=InFlight("dead_letters", 1.0, 2.0),
                 sent=15, skipped=3, dropped=1, last_success=1763633012.4,

@@ -30,7 +30,7 @@ def begin(tmp_path: Path, store: MemoryStore) -> Iterator[Begin]:
 
 
 def fill(store: MemoryStore, count: int, first: float = NOON) -> list[float]:
-    times = [first + place for place in range(count)]
+    times = [first + index for index in range(count)]
     for moment in times:
         store.arrive(moment, {"power": moment % 100})
     return times
@@ -64,9 +64,7 @@ def test_a_backlog_arrives_once_in_order_and_in_batches_of_the_size_the_target_t
     assert [len(request) for request in engine.target.requests] == [10, 10, 10, 5]
 
 
-def test_a_target_that_is_told_to_begin_now_gets_only_what_arrives_from_then_on(
-    begin: Begin, store: MemoryStore
-) -> None:
+def test_a_target_that_begins_now_gets_only_what_arrives_from_then_on(begin: Begin, store: MemoryStore) -> None:
     fill(store, 5)
     engine = begin(start="now")
     engine.run()

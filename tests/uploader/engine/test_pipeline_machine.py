@@ -22,12 +22,12 @@ class MoodyTarget(FakeTarget):
         super().__init__(limits)
         self.names_rows = names_rows
         self.moods: list[str] = []
-        self.held: dict[float, int] = {}
+        self.stored: dict[float, int] = {}
 
     def upload(self, rows: Sequence[Row]) -> Answer:
         mood = self.moods.pop(0) if self.moods else ""
-        bad = {place: "poison" for place, row in enumerate(rows) if row.values[0] == -1.0}
-        good = [row for place, row in enumerate(rows) if place not in bad]
+        bad = {index: "poison" for index, row in enumerate(rows) if row.values[0] == -1.0}
+        good = [row for index, row in enumerate(rows) if index not in bad]
         if mood == "later":
             raise TryLater("not now")
         if mood == "smaller" and len(rows) > 1:
@@ -52,11 +52,11 @@ class MoodyTarget(FakeTarget):
         return Answer()
 
     def newest(self) -> float | None:
-        return max(self.held, default=None) if not self.limits.overwrites else None
+        return max(self.stored, default=None) if not self.limits.overwrites else None
 
     def _take(self, rows: Sequence[Row]) -> None:
         for row in rows:
-            self.held[row.time] = self.held.get(row.time, 0) + 1
+            self.stored[row.time] = self.stored.get(row.time, 0) + 1
 
 
 MOODS = st.lists(
@@ -120,10 +120,10 @@ class EveryRowOnce(RuleBasedStateMachine):
                     break
             good = {one.time for one in self.store.arrived if one.values["power"] != -1.0}
             bad = {one.time for one in self.store.arrived if one.values["power"] == -1.0}
-            assert set(self.target.held) == good
+            assert set(self.target.stored) == good
             assert set(self.engine.lost_times()) == bad
             if not self.overwrites:
-                assert set(self.target.held.values()) <= {1}
+                assert set(self.target.stored.values()) <= {1}
         finally:
             self.engine.close()
             shutil.rmtree(self.folder)

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.uploader.engine.progress import Progress
+from services.uploader.engine.progress import TargetProgress
 from services.uploader.engine.rate_limit import RateLimit
 
 RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12)
@@ -9,7 +9,7 @@ RANGES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), max_size=12
 
 @given(RANGES)
 def test_exactly_what_was_finished_is_done(ranges: list[tuple[int, int]]) -> None:
-    progress = Progress()
+    progress = TargetProgress()
     done: set[int] = set()
     for after, upto in ranges:
         progress.finish(after, upto)

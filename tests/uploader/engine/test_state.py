@@ -8,7 +8,7 @@ from heliograph.errors import ConfigError
 from services.uploader.engine import dead_letters, state
 from services.uploader.engine.dead_letters import DeadLetter, RejectedRow, edited
 from services.uploader.engine.delivery_state import DeliveryState
-from services.uploader.engine.progress import Progress
+from services.uploader.engine.progress import TargetProgress
 from services.uploader.engine.state import StateAway, StateFile
 from services.uploader.management import page
 from services.uploader.target import MappedChannel, Row
@@ -27,7 +27,11 @@ def kept(tmp_path: Path) -> Iterator[StateFile]:
 
 def test_what_is_known_of_a_target_is_there_after_a_restart(kept: StateFile, tmp_path: Path) -> None:
     known = DeliveryState(
-        started=True, progress=Progress(5, [(7, 9)]), late_intervals=[60.0], newest_by_device={"pi/meter": 3.0}, sent=4
+        started=True,
+        progress=TargetProgress(5, [(7, 9)]),
+        late_intervals=[60.0],
+        newest_by_device={"pi/meter": 3.0},
+        sent=4,
     )
     kept.save("influx", known, [RejectedRow(ROW, "bad")])
     kept.put("influx", {"kind": "influxdb", "token": "t"})
@@ -51,8 +55,8 @@ def test_only_its_owner_can_read_the_file(kept: StateFile, tmp_path: Path) -> No
 def test_dead_letters_beyond_the_most_go_and_are_counted(kept: StateFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "MAX_DEAD_LETTERS", 5)
     known = DeliveryState()
-    for place in range(8):
-        kept.save("influx", known, [RejectedRow(ROW._replace(time=float(place)), "bad")])
+    for index in range(8):
+        kept.save("influx", known, [RejectedRow(ROW._replace(time=float(index)), "bad")])
     assert [letter.row.time for letter in kept.dead_letters("influx")] == [3.0, 4.0, 5.0, 6.0, 7.0]
     assert known.dropped == 3
     assert kept.delivery_state("influx") == known
@@ -74,7 +78,7 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         StateFile(tmp_path / "uploader.db")
 
 
-def test_a_file_that_is_none_of_ours_says_which(tmp_path: Path) -> None:
+def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
     (tmp_path / "uploader.db").write_text("this is not a database, it only looks like one from far away")
     with pytest.raises(ConfigError, match=r"uploader\.db cannot be opened"):
         StateFile(tmp_path / "uploader.db")
@@ -94,11 +98,11 @@ def test_a_disk_that_refuses_changes_nothing(kept: StateFile, tmp_path: Path) ->
     assert kept.dead_letters("influx") == []
 
 
-def test_numbers_that_are_none_survive_being_kept() -> None:
+def test_numbers_that_are_not_finite_survive_being_kept() -> None:
     row = Row(1.0, (POWER, MODE), (float("-inf"), "nan"))
     assert dead_letters.unpacked(dead_letters.packed(row)) == row
-    told = dead_letters.as_json(DeadLetter(1, 2.0, "bad", row, retry=False))
-    assert told["values"] == {"pi/meter/power": "-inf", "pi/meter/mode": "nan"}
+    as_json = dead_letters.as_json(DeadLetter(1, 2.0, "bad", row, retry=False))
+    assert as_json["values"] == {"pi/meter/power": "-inf", "pi/meter/mode": "nan"}
 
 
 def test_values_of_a_letter_are_changed_by_either_name_or_left_out() -> None:
@@ -123,7 +127,7 @@ def test_a_change_that_makes_no_sense_is_refused(
         edited(ROW, values, moment)
 
 
-def test_a_page_of_letters_is_as_long_as_a_message_may_be() -> None:
+def test_a_page_of_dead_letters_is_as_long_as_a_message_may_be() -> None:
     long = [{"id": number, "why": "x" * 300_000} for number in range(3)]
     assert [letter["id"] for letter in page(long)] == [0]
     assert [letter["id"] for letter in page([{"id": 5, "why": "x" * 2_000_000}])] == [5]

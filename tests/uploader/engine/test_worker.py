@@ -60,7 +60,7 @@ def test_a_worker_sleeps_until_it_is_woken(workers: Workers, eventually: Eventua
 
 
 @pytest.mark.usefixtures("never_idle")
-def test_a_target_that_hangs_holds_up_nobody_else(workers: Workers, eventually: Eventually) -> None:
+def test_a_target_that_hangs_holds_up_no_other(workers: Workers, eventually: Eventually) -> None:
     release = threading.Event()
 
     class Hanging(FakeTarget):
@@ -71,9 +71,9 @@ def test_a_target_that_hangs_holds_up_nobody_else(workers: Workers, eventually: 
     hanging, other = Hanging(), FakeTarget()
     workers.store.arrive(NOON, {"power": 1.0})
     slow, quick = workers.start(hanging), workers.start(other)
-    for place in range(1, 6):
-        eventually(lambda place=place: len(other.taken) == place)
-        workers.store.arrive(NOON + place, {"power": 1.0})
+    for index in range(1, 6):
+        eventually(lambda index=index: len(other.taken) == index)
+        workers.store.arrive(NOON + index, {"power": 1.0})
         quick.wake()
         slow.wake()
     assert hanging.taken == []

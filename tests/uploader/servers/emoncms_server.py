@@ -39,7 +39,7 @@ class EmoncmsServer(WebServer):
             return self._get(request)
         if request.path == "/input/bulk" and request.method == "POST":
             return self._bulk(request)
-        return Response(404, "Not found")
+        return Response(404, "Not values")
 
     def _get(self, request: Request) -> Response:
         if refused := self._unauthorized(request):
@@ -48,8 +48,8 @@ class EmoncmsServer(WebServer):
         inputs = {name: rows for (of, name), rows in self.stored.items() if of == node}
         if not inputs:
             return Response(200, '"Node does not exist"')
-        told = {name: {"time": max(rows), "value": rows[max(rows)], "processList": ""} for name, rows in inputs.items()}
-        return Response(200, json.dumps(told, separators=(",", ":")))
+        form = {name: {"time": max(rows), "value": rows[max(rows)], "processList": ""} for name, rows in inputs.items()}
+        return Response(200, json.dumps(form, separators=(",", ":")))
 
     def _unauthorized(self, request: Request) -> Response | None:
         given = request.headers.get("authorization")
@@ -58,35 +58,35 @@ class EmoncmsServer(WebServer):
         return None if given == f"Bearer {KEY}" else Response(401, "Invalid API key")
 
     def _bulk(self, request: Request) -> Response:
-        said = "ok"
+        expected = "ok"
         if request.headers.get("content-type") == "aes128cbc":
             plain = self._opened(request)
             if plain is None:
                 return Response(200, json.dumps({"success": False, "message": "Invalid signature"}))
-            told = fields(plain.decode())
-            said = urlsafe_b64encode(hashlib.sha256(plain).digest()).decode()
+            form = fields(plain.decode())
+            expected = urlsafe_b64encode(hashlib.sha256(plain).digest()).decode()
         else:
             if refused := self._unauthorized(request):
                 return refused
             if request.query.get("cb") == "1":
-                told = {**request.query, "data": zlib.decompress(request.body).decode()}
+                form = {**request.query, "data": zlib.decompress(request.body).decode()}
             else:
-                told = {**request.query, **request.form()}
+                form = {**request.query, **request.form()}
         try:
-            items = json.loads(told["data"], parse_constant=lambda _: 1 / 0)
+            items = json.loads(form["data"], parse_constant=lambda _: 1 / 0)
         except (ValueError, ZeroDivisionError, KeyError):
             return error(FORMAT_ERROR)
         for item in items:
-            if why := self._item(item, self._reference(told, items)):
+            if why := self._item(item, self._reference(form, items)):
                 return error(why)
-        return Response(200, said)
+        return Response(200, expected)
 
-    def _reference(self, told: dict[str, str], items: list[Any]) -> int:
+    def _reference(self, form: dict[str, str], items: list[Any]) -> int:
         now = int(time.time() + self.ahead)
         for name, base in (("sentat", now), ("offset", now)):
-            if name in told:
-                return base - int(told[name])
-        return int(told["time"]) if "time" in told else now - int(items[-1][0])
+            if name in form:
+                return base - int(form[name])
+        return int(form["time"]) if "time" in form else now - int(items[-1][0])
 
     def _item(self, item: Any, reference: int) -> str:
         if not isinstance(item, list) or len(item) < 3:
@@ -94,20 +94,20 @@ class EmoncmsServer(WebServer):
         moment, node = reference + int(item[0]), str(item[1])
         if not re.fullmatch(r"[\w .:-]+", node):
             return "invalid node name"
-        found: dict[str, float] = {}
-        for place, value in enumerate(item[2:], 1):
-            named = value if isinstance(value, dict) else {} if value is None else {str(place): value}
+        values: dict[str, float] = {}
+        for position, value in enumerate(item[2:], 1):
+            named = value if isinstance(value, dict) else {} if value is None else {str(position): value}
             for name, number in named.items():
                 if isinstance(number, bool) or not isinstance(number, int | float):
                     return FORMAT_ERROR
-                found[re.sub(r"[^\w .-]", "", name)] = number
-        if self.poison & set(found.values()):
+                values[re.sub(r"[^\w .-]", "", name)] = number
+        if self.poison & set(values.values()):
             return "Input in error"
-        for name, number in found.items():
+        for name, number in values.items():
             rows = self.stored.setdefault((node, name), {})
             self.out_of_order += bool(rows) and moment < max(rows)
             rows[moment] = number
-        self.accepted.append((moment, node, found))
+        self.accepted.append((moment, node, values))
         return ""
 
     def _opened(self, request: Request) -> bytes | None:

@@ -20,17 +20,17 @@ class SolarProtocolServer(WebServer):
 
     def answer(self, request: Request) -> Response:
         assert (request.method, request.path) == ("POST", "/api/v1/api.php")
-        told = {name: escape(text.strip().replace("\\", "")) for name, text in request.form().items()}
-        if told.get("api_key") != KEY:
+        report = {name: escape(text.strip().replace("\\", "")) for name, text in request.form().items()}
+        if report.get("api_key") != KEY:
             return Response(200, "Wrong API Key provided.")
         was_empty = not self.devices
         entry = {
-            "mac": told.get("mac", ""),
-            "ip": told.get("ip", ""),
-            "time stamp": told.get("stamp", ""),
-            "name": told.get("name", ""),
-            "tz": told.get("tz", ""),
-            "log": told.get("log", ""),
+            "mac": report.get("mac", ""),
+            "ip": report.get("ip", ""),
+            "time stamp": report.get("stamp", ""),
+            "name": report.get("name", ""),
+            "tz": report.get("tz", ""),
+            "log": report.get("log", ""),
         }
         self.devices = [one for one in self.devices if one["mac"] != entry["mac"]] + [entry]
         return Response(200, "" if was_empty else json.dumps(self.devices))
@@ -49,20 +49,20 @@ class PimonitorServer(WebServer):
         if request.headers.get("content-type") != "application/json":
             return Response(200, "An unexpected error occured.  Try again.")
         try:
-            told = json.loads(request.body)
+            report = json.loads(request.body)
         except ValueError:
             return Response(400, "Bad request")
-        assert told["api_hash"] == KEY_HASH
-        if "timestamp" not in told:
+        assert report["api_hash"] == KEY_HASH
+        if "timestamp" not in report:
             return Response(500, "Internal Server Error")
         try:
-            assert len(told["location"]) <= 30
-            assert len(told["sensors"]) == 1
-            moment = str(datetime.strptime(f"{told['timestamp']} +0000", "%m/%d/%Y %H:%M:%S %z"))[:19]
-            sensor = told["sensors"][0]
-            self.stored.append((told["location"], moment, sensor["temperature"], sensor["humidity"]))
+            assert len(report["location"]) <= 30
+            assert len(report["sensors"]) == 1
+            moment = str(datetime.strptime(f"{report['timestamp']} +0000", "%m/%d/%Y %H:%M:%S %z"))[:19]
+            sensor = report["sensors"][0]
+            self.stored.append((report["location"], moment, sensor["temperature"], sensor["humidity"]))
         except (AssertionError, KeyError, ValueError):
-            self.ignored.append(told)
+            self.ignored.append(report)
         return Response(200, "[02/25/2021 19:04:56] Successfully received and inserted into database.")
 
 
@@ -77,9 +77,9 @@ class EmoncmsPostServer(WebServer):
         assert (request.method, request.path) == ("GET", "/emoncms/input/post.json")
         if request.query["apikey"] != "12345":
             return Response(200, '{"success": false, "message": "Invalid API key"}')
-        found = re.fullmatch(r"\{(.*)\}", request.query["json"])
-        assert found
-        values = {name: float(value) for name, _, value in (pair.partition(":") for pair in found[1].split(","))}
+        match = re.fullmatch(r"\{(.*)\}", request.query["json"])
+        assert match
+        values = {name: float(value) for name, _, value in (pair.partition(":") for pair in match[1].split(","))}
         self.stored.append((request.query["node"], float(request.query["time"]), values))
         return Response(200, "ok")
 

@@ -25,7 +25,7 @@ class PVOutputServer(WebServer):
         self.clock: Callable[[], float] = time.time
         self.stored: dict[str, list[str]] = {}  # "date,time": v1, v2, …
         self.flags: dict[str, str] = {}
-        self.place = "-27.5,153.0"
+        self.location = "-27.5,153.0"
         self.not_added: set[str] = set()
         self.dark: Callable[[datetime], bool] = lambda moment: False
         self.violations: list[str] = []
@@ -54,18 +54,20 @@ class PVOutputServer(WebServer):
             response = Response(403, f"Forbidden 403: Exceeded {limit} requests per hour")
         if headers.get("x-rate-limit") != "1":
             return response
-        told = {
+        answers = {
             "X-Rate-Limit-Remaining": str(max(limit - self.used, 0)),
             "X-Rate-Limit-Limit": str(limit),
             "X-Rate-Limit-Reset": str((self.hour + 1) * 3600),
         }
-        return response._replace(headers=told)
+        return response._replace(headers=answers)
 
     def _counted(self, request: Request) -> Response:
         form = request.form()
         match request.path.rpartition("/")[2]:
             case "getsystem.jsp":
-                system = f"Roof,5000,4000,20,250,Panels,1,5000,Inverter,N,25.0,No,20200101,{self.place},{self.minutes}"
+                system = (
+                    f"Roof,5000,4000,20,250,Panels,1,5000,Inverter,N,25.0,No,20200101,{self.location},{self.minutes}"
+                )
                 donations = f"{int(self.donor)}" if form.get("donations") == "1" else ""
                 return Response(200, f"{system};;{donations}")
             case "getstatus.jsp":
@@ -88,14 +90,14 @@ class PVOutputServer(WebServer):
         for row in rows:
             if why := self._mistake(row, form):
                 return bad(why)
-        told: list[str] = []
+        answers: list[str] = []
         for row in rows:
             key = f"{row[0]},{row[1]}"
             flag = "0" if key in self.not_added else "2" if key in self.stored else "1"
             if flag != "0":
                 self._store(key, row[2:], form)
-            told.append(f"{key},{flag}")
-        return Response(200, ";".join(told))
+            answers.append(f"{key},{flag}")
+        return Response(200, ";".join(answers))
 
     def _mistake(self, row: list[str], form: dict[str, str]) -> str:
         now = datetime.fromtimestamp(self.clock(), self.zone)

@@ -39,20 +39,20 @@ class ThingSpeakServer(WebServer):
             return Response(200, json.dumps({"channel": {"id": CHANNEL}, "feeds": feeds[-8_000:]}))
         if request.method != "POST" or request.headers.get("content-type") != "application/json":
             return error(400, "error_bad_request", "Bad Request")
-        told = json.loads(request.body)
+        content = json.loads(request.body)
         if request.path == f"/channels/{CHANNEL}/bulk_update.json":
-            return self._bulk(told)
+            return self._bulk(content)
         if request.path == "/update.json":
-            return self._single(told)
+            return self._single(content)
         return error(404, "error_resource_not_found", "Not Found")
 
-    def _bulk(self, told: dict[str, Any]) -> Response:
-        if told.get("write_api_key") != KEY:
+    def _bulk(self, content: dict[str, Any]) -> Response:
+        if content.get("write_api_key") != KEY:
             return error(401, "error_auth_required", "Authorization Required")
         if self.now - self.last["bulk"] < 15:
             return error(429, "error_too_many_requests", "Too Many Requests")
         self.last["bulk"] = self.now
-        updates = told["updates"]
+        updates = content["updates"]
         if not 0 < len(updates) <= (14_400 if self.paid else 960):
             return error(413, "error_request_too_large", "Request Entity Too Large")
         times = [moment(update) for update in updates]
@@ -63,14 +63,14 @@ class ThingSpeakServer(WebServer):
         self.stored.update(zip(times, updates, strict=True))
         return Response(202, '{"success":true}')
 
-    def _single(self, told: dict[str, Any]) -> Response:
-        if told.pop("api_key", "") != KEY:
+    def _single(self, content: dict[str, Any]) -> Response:
+        if content.pop("api_key", "") != KEY:
             return error(401, "error_auth_required", "Authorization Required")
-        if self.now - self.last["single"] < (1 if self.paid else 15) or moment(told) in self.stored:
+        if self.now - self.last["single"] < (1 if self.paid else 15) or moment(content) in self.stored:
             return Response(200, "0")
         self.last["single"] = self.now
-        self.stored[moment(told)] = told
-        return Response(200, json.dumps({**told, "channel_id": CHANNEL, "entry_id": len(self.stored)}))
+        self.stored[moment(content)] = content
+        return Response(200, json.dumps({**content, "channel_id": CHANNEL, "entry_id": len(self.stored)}))
 
 
 def moment(update: dict[str, Any]) -> float:
@@ -83,5 +83,5 @@ def bad_names(update: dict[str, Any]) -> bool:
 
 
 def error(status: int, code: str, message: str) -> Response:
-    told = {"status": str(status), "error": {"error_code": code, "message": message, "details": ""}}
-    return Response(status, json.dumps(told))
+    content = {"status": str(status), "error": {"error_code": code, "message": message, "details": ""}}
+    return Response(status, json.dumps(content))

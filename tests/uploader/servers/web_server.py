@@ -60,13 +60,13 @@ class WebServer:
                 if response.lost:
                     self.close_connection = True
                     return
-                told = response.body.encode("utf-8", "surrogateescape")
+                content = response.body.encode("utf-8", "surrogateescape")
                 self.send_response(response.status)
                 for name, value in response.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(told)))
+                self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(told)
+                self.wfile.write(content)
 
             def __getattr__(self, name: str) -> Callable[[], None]:
                 if name.startswith("do_"):

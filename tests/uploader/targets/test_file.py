@@ -6,18 +6,18 @@ import pytest
 from services.uploader import targets
 from services.uploader.target import Answer, MappedChannel, Row, TargetContext, TryLater
 from services.uploader.targets import file
-from services.uploader.targets.file import Files
+from services.uploader.targets.file import FileTarget
 from tests.uploader.engine.fakes import Engine, FakeTarget, MemoryStore
 
 NOON = 1_763_640_000.0
 POWER = MappedChannel("pi", "meter", "power", "W", "gauge", "power")
 MODE = MappedChannel("pi", "meter", "mode", "", "text", "mode")
-Open = Callable[..., Files]
+Open = Callable[..., FileTarget]
 
 
 @pytest.fixture
 def open_files(tmp_path: Path) -> Open:
-    def make(**options: object) -> Files:
+    def make(**options: object) -> FileTarget:
         chosen = targets.parse_options({"kind": "file", "name": "out", "folder": str(tmp_path / "files"), **options})
         assert isinstance(chosen, file.Options)
         return chosen.open(TargetContext("pi", tmp_path / "home", lambda: ()))
@@ -100,7 +100,7 @@ def test_without_a_folder_the_files_are_in_the_targets_home(tmp_path: Path) -> N
 class Forgetful(FakeTarget):
     """Files after which the process ends before it can note that they were written."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: FileTarget) -> None:
         super().__init__(files.limits._replace(rows=7))
         self._files = files
         self.crashes = 0
@@ -118,8 +118,8 @@ class Forgetful(FakeTarget):
 
 def test_after_crashes_every_reading_is_there_once(open_files: Open, tmp_path: Path) -> None:
     store = MemoryStore()
-    for place in range(60):
-        store.arrive(NOON + place, {"power": float(place)})
+    for index in range(60):
+        store.arrive(NOON + index, {"power": float(index)})
     engine = Engine(tmp_path, store, Forgetful(open_files()))
     try:
         for _ in range(100):
@@ -130,4 +130,4 @@ def test_after_crashes_every_reading_is_there_once(open_files: Open, tmp_path: P
     finally:
         engine.close()
     lines = (tmp_path / "files/out-2025-11-20.csv").read_text().splitlines()[1:]
-    assert [line.split(",")[4] for line in lines] == [str(float(place)) for place in range(60)]
+    assert [line.split(",")[4] for line in lines] == [str(float(index)) for index in range(60)]

@@ -52,14 +52,14 @@ def test_a_connection_is_used_again_and_renewed_when_the_server_closed_it(
     assert web.request("GET", server.url).ok
 
 
-def test_an_answer_that_never_comes_is_said_without_the_request(server: Echo, web: HttpClient) -> None:
+def test_an_answer_that_never_comes_is_reported_without_the_request(server: Echo, web: HttpClient) -> None:
     server.instead = [Response(lost=True)]
     with pytest.raises(TryLater, match=r"127\.0\.0\.1") as later:
         web.request("POST", f"{server.url}/?key=s3cret", b"s3cret", {"X-Key": "s3cret"})
     assert "s3cret" not in str(later.value)
 
 
-def test_nobody_at_home(free_ports: Callable[[], int], web: HttpClient) -> None:
+def test_a_port_without_a_server(free_ports: Callable[[], int], web: HttpClient) -> None:
     with pytest.raises(TryLater, match="refused"):
         web.request("GET", f"http://127.0.0.1:{free_ports()}")
 

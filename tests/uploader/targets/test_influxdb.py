@@ -36,8 +36,8 @@ def mapped(channel: str, kind: Kind = "gauge", device: str = "meter", unit: str 
     return MappedChannel("pi", device, channel, unit, kind, channel)
 
 
-def row(place: float, *pairs: tuple[MappedChannel, Value]) -> Row:
-    return Row(START + place, tuple(mapped for mapped, _ in pairs), tuple(value for _, value in pairs))
+def row(second: float, *pairs: tuple[MappedChannel, Value]) -> Row:
+    return Row(START + second, tuple(mapped for mapped, _ in pairs), tuple(value for _, value in pairs))
 
 
 POWER, VOLTAGE = mapped("power"), mapped("voltage", unit="V")
@@ -53,11 +53,11 @@ def version_3(server: WebServer) -> dict[str, object]:
 
 def test_rows_arrive_with_their_times_and_the_same_row_twice_is_once(influx: Influx, opened: Opened) -> None:
     target = opened(POWER, VOLTAGE, **version_1(influx))
-    rows = [row(place + 0.123, (POWER, 1.5 * place), (VOLTAGE, 230.0)) for place in range(10)]
+    rows = [row(second + 0.123, (POWER, 1.5 * second), (VOLTAGE, 230.0)) for second in range(10)]
     assert target.upload(rows).response == "HTTP 204"
     target.upload(rows)
-    wanted = {round((START + place) * 1000) + 123: 1.5 * place for place in range(10)}
-    assert influx.points("power", "meter") == wanted
+    expected = {round((START + second) * 1000) + 123: 1.5 * second for second in range(10)}
+    assert influx.points("power", "meter") == expected
     assert target.newest() == START + 9.123
 
 
@@ -106,7 +106,7 @@ def test_of_rows_with_a_type_conflict_only_the_values_in_conflict_are_refused(in
     influx.ask("POST", "/write?db=site&precision=s", f'meter,node=pi power="on",voltage="high" {int(START)}'.encode())
     target = opened(**version_1(influx))
     current = mapped("current", unit="A")
-    rows = [row(place + 10, (POWER, 1.0), (current, 2.0)) for place in range(3)] + [row(20, (VOLTAGE, 1.0))]
+    rows = [row(second + 10, (POWER, 1.0), (current, 2.0)) for second in range(3)] + [row(20, (VOLTAGE, 1.0))]
     rows.append(row(30, (current, 3.0)))
     with pytest.raises(Refused, match="field type conflict") as refused:
         target.upload(rows)
@@ -133,7 +133,7 @@ def test_a_body_that_is_too_large_asks_for_smaller_ones(tmp_path: Path, opened: 
         influx.query("CREATE DATABASE site")
         target = opened(**version_1(influx))
         with pytest.raises(TryLater) as large:
-            target.upload([row(place, (POWER, 1.0)) for place in range(10)])
+            target.upload([row(second, (POWER, 1.0)) for second in range(10)])
         assert large.value.smaller
         target.upload([row(0, (POWER, 1.0))])
     finally:
@@ -182,7 +182,7 @@ def test_a_target_without_data_says_so(influx: Influx, opened: Opened) -> None:
 
 def test_version_3_takes_rows(server: Influxdb3Server, opened: Opened) -> None:
     target = opened(POWER, VOLTAGE, **version_3(server), gzip="always")
-    target.upload([row(place, (POWER, 1.0), (VOLTAGE, 230.0)) for place in range(3)])
+    target.upload([row(second, (POWER, 1.0), (VOLTAGE, 230.0)) for second in range(3)])
     assert server.points[("meter", "power", START + 2)] == 1.0
     assert target.newest() == START + 2
     assert server.requests[0].query["precision"] == "millisecond"
@@ -214,8 +214,8 @@ CONFLICT = (
 )
 
 
-@pytest.mark.parametrize("status", [422, 500], ids=["as 2.x says it", "as early 2.0 said it"])
-def test_a_type_conflict_of_version_2_is_told_apart_from_a_broken_server(
+@pytest.mark.parametrize("status", [422, 500], ids=["as 2.x says it", "as early 2.0 says it"])
+def test_a_type_conflict_of_version_2_is_distinguished_from_a_broken_server(
     server: Influxdb3Server, opened: Opened, status: int
 ) -> None:
     server.instead = [Response(status, CONFLICT), Response(204)]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from heliograph.line_protocol import Point, parse
 from heliograph.messages import Kind, Value
 from services.uploader.target import MappedChannel, Row
-from services.uploader.targets.shared.line_writer import LineWriter, Names
+from services.uploader.targets.shared.line_writer import LineNames, LineWriter
 
 NUMBERS: st.SearchStrategy[Value] = st.floats(allow_nan=False, allow_infinity=False)
 VALUES: Mapping[Kind, st.SearchStrategy[Value]] = {
@@ -23,7 +23,7 @@ def devices(draw: st.DrawFn) -> tuple[MappedChannel, ...]:
     device = draw(st.text("m,= \\%", min_size=1, max_size=3))
     kinds = draw(st.lists(st.sampled_from(sorted(VALUES)), min_size=1, max_size=4))
     return tuple(
-        MappedChannel("pi", device, f"{kind}{place}", "%", kind, f"n{place}") for place, kind in enumerate(kinds)
+        MappedChannel("pi", device, f"{kind}{index}", "%", kind, f"n{index}") for index, kind in enumerate(kinds)
     )
 
 
@@ -40,13 +40,13 @@ def rows(draw: st.DrawFn) -> list[Row]:
 def test_a_body_is_the_lines_of_its_rows_one_after_another(
     some: list[Row], measurement: str, integers: tuple[str, ...]
 ) -> None:
-    writer = LineWriter(Names(measurement, "${name}", {"node": "${node}"}, integers), 1000)
+    writer = LineWriter(LineNames(measurement, "${name}", {"node": "${node}"}, integers), 1000)
     assert parts(writer.body(some)) == parts(b"".join(line for lines in writer.write(some) for line in lines))
 
 
 @given(rows())
 def test_every_line_is_read_as_what_was_written(some: list[Row]) -> None:
-    writer = LineWriter(Names("${device}", "${name}", {"node": "${node}"}, ()), 1000)
+    writer = LineWriter(LineNames("${device}", "${name}", {"node": "${node}"}, ()), 1000)
     for row, [line] in zip(some, writer.write(some), strict=True):
         device = row.channels[0].device
         values: dict[str, Value] = {
@@ -59,7 +59,7 @@ def test_every_line_is_read_as_what_was_written(some: list[Row]) -> None:
 
 def test_numbers_are_written_with_all_their_digits() -> None:
     power, energy = (MappedChannel("pi", "meter", name, "W", "gauge", name) for name in ("power", "energy"))
-    writer = LineWriter(Names("${device}", "${name}", {}, ()), 1000)
+    writer = LineWriter(LineNames("${device}", "${name}", {}, ()), 1000)
     some = [Row(1.5, (power, energy), (0.1, 1e300)), Row(2.25, (power, energy), (-0.0, 123456789.123456789))]
     assert writer.body(some) == (
         b"meter power=0.1,energy=1e300 1500\nmeter power=-0.0,energy=123456789.12345679 2250\n"

@@ -16,7 +16,7 @@ from tests.heliograph.postgres_server import Server
 from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.rows import START, delivered, mapped, row
 
-PASSWORD = "a-word-nobody-guesses"
+PASSWORD = "a-word-hard-to-guess"
 POWER, MODE = mapped("power"), mapped("mode", "", kind="text")
 Opened = Callable[..., PostgreSQL]
 Ask = Callable[..., list[tuple[object, ...]]]
@@ -104,7 +104,7 @@ def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) 
 
 
 @pytest.mark.parametrize(
-    ("prepare", "options", "said"),
+    ("prepare", "options", "reason"),
     [
         ("SELECT 1", {"create_table": False}, "make the table"),
         ("CREATE TABLE readings (time timestamptz)", {}, "check columns"),
@@ -113,15 +113,15 @@ def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) 
             {},
             "unique index",
         ),
-        ("SELECT 1", {"user": "nobody"}, "nobody"),
+        ("SELECT 1", {"user": "stranger"}, "stranger"),
         ("SELECT 1", {"table": "nowhere.readings"}, "nowhere"),
     ],
 )
 def test_what_a_human_has_to_mend_keeps_the_rows(
-    prepare: str, options: dict[str, object], said: str, opened: Opened, ask: Ask
+    prepare: str, options: dict[str, object], reason: str, opened: Opened, ask: Ask
 ) -> None:
     ask(prepare)
-    with pytest.raises(TryLater, match=said) as caught:
+    with pytest.raises(TryLater, match=reason) as caught:
         opened(**options).upload(rows(1))
     assert caught.value.done == 0
 
@@ -193,7 +193,7 @@ def test_a_table_that_was_dropped_is_made_again(opened: Opened, ask: Ask) -> Non
     assert ask("SELECT count(*) FROM readings") == [(2,)]
 
 
-def test_a_lock_is_not_waited_for_for_ever(opened: Opened, server: Server, database: str) -> None:
+def test_a_lock_is_not_waited_for_without_end(opened: Opened, server: Server, database: str) -> None:
     opened().upload(rows(1))
     with psycopg.connect(server.url(database)) as connection:
         connection.execute("LOCK TABLE readings")

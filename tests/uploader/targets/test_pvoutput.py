@@ -222,7 +222,6 @@ def test_requests_are_a_third_of_a_second_apart(opened: Opened, server: PVOutput
         (Response(401, "Unauthorized 401: Invalid API Key"), None),
         (Response(403, "Forbidden 403: Read only key"), None),
         (bad("Load in progress"), 30),
-        (Response(500, "Error"), None),
         (Response(503, "Busy", {"Retry-After": "9"}), 9),
         (Response(200, ""), None),
         (Response(200, "<html>Log in</html>"), None),
@@ -359,7 +358,7 @@ def test_what_is_no_number_is_set_aside(opened: Opened, server: PVOutputServer) 
     assert len(server.stored) == 1
 
 
-def test_an_answer_about_the_system_that_is_none_is_asked_for_again(opened: Opened, server: PVOutputServer) -> None:
+def test_an_unknown_answer_about_the_system_is_asked_for_again(opened: Opened, server: PVOutputServer) -> None:
     server.instead = [Response(200, "<html>"), bad("Load in progress")]
     target = opened()
     with pytest.raises(TryLater, match="not a description"):

@@ -88,7 +88,7 @@ def test_a_system_tells_its_interval_and_whether_its_owner_donates() -> None:
     assert responses.system(f"{head}5;;0") == (300, False, (-27.5, 153))
     assert responses.system(f"{head}15;0,0;1\n") == (900, True, (-27.5, 153))
     for nowhere in ("0,0", ",", "somewhere,else", "91,0"):
-        assert responses.system(f"{head.replace('-27.5,153.0', nowhere)}5;;0").place is None
+        assert responses.system(f"{head.replace('-27.5,153.0', nowhere)}5;;0").location is None
     for text in ("", "<html>", f"{head};;1", f"{head}5", f"{head}0;;1"):
         with pytest.raises(ValueError, match=r"not a description|an interval of 0"):
             responses.system(text)

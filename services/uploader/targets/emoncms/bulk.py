@@ -23,7 +23,7 @@ class BulkItems:
         self._plans: dict[tuple[MappedChannel, ...], dict[str, list[tuple[int, str]]]] = {}
 
     def node(self, mapped: MappedChannel) -> str:
-        """Return what the node of an mapped is called at Emoncms."""
+        """Return the name that the node of a channel has at Emoncms."""
         return templates.filled(self._template, mapped._asdict())
 
     def mistake(self, row: Row) -> str:
@@ -42,23 +42,25 @@ class BulkItems:
             plan = self._plans[row.channels] = {}
             for index, mapped in enumerate(row.channels):
                 plan.setdefault(self.node(mapped), []).append((index, mapped.name))
-        for node, places in plan.items():
-            named = {name: found for index, name in places if (found := number(row.values[index])) is not None}
-            if not named:
+        for node, members in plan.items():
+            values_by_name = {
+                name: converted for index, name in members if (converted := number(row.values[index])) is not None
+            }
+            if not values_by_name:
                 continue
-            if all(map(position, named)):
-                yield [int(row.time) - base, _told(node), *_positional(named)]
+            if all(map(position, values_by_name)):
+                yield [int(row.time) - base, _node(node), *_positional(values_by_name)]
             else:
-                yield [int(row.time) - base, _told(node), named]
+                yield [int(row.time) - base, _node(node), values_by_name]
 
 
-def _told(node: str) -> int | str:
-    """Return a node as emonHub tells it: one that is a number as a number."""
+def _node(node: str) -> int | str:
+    """Return a node as emonHub sends it: one that is a number as a number."""
     return int(node) if node.isascii() and node.isdigit() and not node.startswith("0") else node
 
 
-def _positional(named: dict[str, Number]) -> list[Number | None]:
-    values: list[Number | None] = [None] * max(map(position, named))
-    for name, value in named.items():
+def _positional(values_by_name: dict[str, Number]) -> list[Number | None]:
+    values: list[Number | None] = [None] * max(map(position, values_by_name))
+    for name, value in values_by_name.items():
         values[position(name) - 1] = value
     return values

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from services.uploader import templates
-from services.uploader.options import PLACE, Secret, TargetOptions, check_url
+from services.uploader.options import CHANNEL_FIELDS, Secret, TargetOptions, check_url
 from services.uploader.target import Answer, Limits, Refused, Row, TargetContext, TryLater
 from services.uploader.targets.emoncms.bulk import BulkItems
 from services.uploader.targets.shared import http_status
@@ -35,11 +35,11 @@ class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
     LIVE_FIRST = False
 
     def __post_init__(self) -> None:
-        """Refuse what no Emoncms takes."""
+        """Refuse options that no Emoncms takes."""
         super().__post_init__()
         check_url("url", self.url)
         if not re.fullmatch(r"[0-9A-Za-z]{32}", self.key):
-            raise ValueError("key: a write key of Emoncms has 32 letters and digits; see My Account there")
+            raise ValueError("key: a write key of Emoncms has 32 letters and digits; see My Account at Emoncms")
         if self.userid and not re.fullmatch(r"[0-9]+", self.userid):
             raise ValueError(f"userid: expected a number, found {self.userid!r}")
         if self.userid and not re.fullmatch(r"[0-9A-Fa-f]{32}", self.key):
@@ -48,7 +48,7 @@ class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
             raise ValueError("userid: compress and sentat are not possible together with encryption")
         if not self.node:
             raise ValueError("node: it is empty")
-        templates.check("node", self.node, PLACE)
+        templates.check("node", self.node, CHANNEL_FIELDS)
 
     def open(self, context: TargetContext) -> "Emoncms":
         """Return the target."""
@@ -70,14 +70,14 @@ class Emoncms:
         if options.userid:
             from services.uploader.targets.emoncms.encryption import (
                 Encryption,
-            )  # its library takes memory that few need
+            )  # its library takes memory that few targets need
 
             self._envelope: Encryption | None = Encryption(options.key, options.userid)
         else:
             self._envelope = None
 
     def upload(self, rows: Sequence[Row]) -> Answer:
-        """Send all rows in one bulk. Those that are no numbers are refused, the others of the batch are stored."""
+        """Send all rows in one bulk. Rows with values that are not numbers are refused, the others are stored."""
         wrong: dict[int, str] = {}
         good: list[Row] = []
         for index, row in enumerate(rows):
@@ -98,7 +98,7 @@ class Emoncms:
     def newest(self) -> float | None:
         """Return the latest time among the inputs of the nodes that this target writes to."""
         if self._envelope and self._url.startswith("http:"):
-            return None  # the question would show the key to everyone on the way
+            return None  # the query would show the key on the network
         nodes = dict.fromkeys(self._items.node(mapped) for mapped in self._context.channels())
         if "$" not in self._options.node:
             nodes = {self._options.node: None}
@@ -115,7 +115,7 @@ class Emoncms:
         response = self._web.request("GET", f"{self._url}/input/get?{urlencode({'node': node})}", b"", bearer)
         http_status.check_answered(response)
         text = response.body.decode("utf-8", "replace")
-        times = [int(found) for found in re.findall(r'"time"\s*:\s*"?(\d+)', text)]
+        times = [int(digits) for digits in re.findall(r'"time"\s*:\s*"?(\d+)', text)]
         if not times and "Node does not exist" not in text and text.strip() not in ("[]", "{}"):
             raise TryLater(f"it did not tell its inputs: {response.summary()}")
         return max(times, default=None)
@@ -140,7 +140,7 @@ class Emoncms:
     def _judge(self, response: HttpResponse, expected: bytes) -> None:
         """Accept the expected answer only: Emoncms reports errors with status 200.
 
-        A bulk stops at its first error, having stored what came before it: nobody knows which row it was.
+        A bulk stops at its first error, having stored what came before it, without saying which row it was.
         """
         http_status.check(response)
         if response.body == expected:

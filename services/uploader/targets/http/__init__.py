@@ -43,6 +43,6 @@ Presets have templates and answers of their own, and take what they need from `v
 | `oemgateway` | Emoncms, its folder as `url` | `key` | `GET /input/post.json?apikey=…&time=…&node=DEVICE&json={1:1,2:2}`; exactly `ok` is taken |
 """
 
-from services.uploader.targets.http.target import Http, Options
+from services.uploader.targets.http.target import HttpTarget, Options
 
-__all__ = ["Http", "Options"]
+__all__ = ["HttpTarget", "Options"]

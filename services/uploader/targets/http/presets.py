@@ -88,17 +88,17 @@ PRESETS: dict[str, Preset] = {
 
 def variables(preset: str, given: Mapping[str, str], timezone: str) -> dict[str, str]:
     """Return all variables of a preset; raise ValueError for one that is missing, too long or not known."""
-    wanted = PRESETS[preset]
-    for name in wanted.needed:
+    chosen = PRESETS[preset]
+    for name in chosen.needed:
         if not given.get(name):
             raise ValueError(f"variables: {preset} needs {name}")
     for name in given:
-        if name not in wanted.needed and name not in wanted.optional:
+        if name not in chosen.needed and name not in chosen.optional:
             raise ValueError(f"variables: {preset} has no {name}")
-    for name, longest in wanted.longest.items():
+    for name, longest in chosen.longest.items():
         if len(given[name]) > longest:
             raise ValueError(f"variables: {preset} takes {longest} characters of {name}")
-    found = {**wanted.optional, **given, "tz": timezone}
-    if "key" in found:
-        found["api_hash"] = hashlib.sha256(found["key"].encode()).hexdigest()
-    return found
+    complete = {**chosen.optional, **given, "tz": timezone}
+    if "key" in complete:
+        complete["api_hash"] = hashlib.sha256(complete["key"].encode()).hexdigest()
+    return complete

@@ -18,8 +18,8 @@ from services.uploader.targets.shared.numbers import number
 JSON = "application/json"
 BY_ROW = ("time", "iso", "local", "node", "device", "values", "pairs")
 BY_CHANNEL = ("channel", "name", "unit", "value")
-WRITTEN = "%:/?#[]@!$&'()*+,;=~{}"  # what stands in an address for itself
-VALUE = "value_"  # $value_pv_power is the value of the channel that is called pv_power there
+WRITTEN = "%:/?#[]@!$&'()*+,;=~{}"  # characters of an address that are not escaped
+VALUE = "value_"  # $value_pv_power is the value of the channel whose name there is pv_power
 
 Send = Literal["row", "device", "channel", "batch"]
 
@@ -42,8 +42,8 @@ class Recipe(NamedTuple):
     fahrenheit: bool = False  # temperatures are sent in °F, with two digits after the point as all values
 
 
-class Request(NamedTuple):
-    """What is sent, and for how many rows from the beginning of the batch it is the last thing."""
+class HttpRequest(NamedTuple):
+    """One request; `rows`: it is the last one for so many rows from the beginning of the batch."""
 
     rows: int
     method: str
@@ -56,8 +56,8 @@ class Missing(Exception):
     """A channel that a template needs has no value in this row."""
 
 
-class Names(dict[str, Any]):
-    """What the names in templates mean; a value that is not there is Missing."""
+class TemplateValues(dict[str, Any]):
+    """The values of the names in templates; one that is not there is Missing."""
 
     def __missing__(self, name: str) -> Any:
         """Raise Missing for a channel's value."""
@@ -73,8 +73,8 @@ class Composer:
         self._zone = zone
         self._variables = variables
 
-    def requests(self, rows: Sequence[Row], wrong: dict[int, str]) -> Iterator[Request]:
-        """Yield requests in the order of the rows; note in `wrong` rows that hold what is no number."""
+    def requests(self, rows: Sequence[Row], wrong: dict[int, str]) -> Iterator[HttpRequest]:
+        """Yield requests in the order of the rows; note in `wrong` the rows with values that are not numbers."""
         if self._recipe.send == "batch":
             good = [row for index, row in enumerate(rows) if self._is_good(index, row, wrong)]
             if good:
@@ -84,9 +84,9 @@ class Composer:
             return
         for index, row in enumerate(rows):
             if self._is_good(index, row, wrong):
-                for places in self._groups(row):
-                    if {row.channels[place].name for place in places}.issuperset(self._recipe.needs):
-                        yield self._request(index + 1, self._names(row, places))
+                for indexes in self._groups(row):
+                    if {row.channels[column].name for column in indexes}.issuperset(self._recipe.needs):
+                        yield self._request(index + 1, self._names(row, indexes))
 
     def _is_good(self, index: int, row: Row, wrong: dict[int, str]) -> bool:
         try:
@@ -100,23 +100,25 @@ class Composer:
 
     def _groups(self, row: Row) -> list[Sequence[int]]:
         if self._recipe.send == "channel":
-            return [[place] for place in range(len(row.channels))]
+            return [[column] for column in range(len(row.channels))]
         if self._recipe.send == "row":
             return [range(len(row.channels))]
         devices: dict[tuple[str, str], list[int]] = {}
-        for place, mapped in enumerate(row.channels):
-            devices.setdefault(mapped[:2], []).append(place)
+        for column, mapped in enumerate(row.channels):
+            devices.setdefault(mapped[:2], []).append(column)
         return list(devices.values())
 
-    def _names(self, row: Row, places: Sequence[int]) -> Names:
-        names = Names(self._variables)
+    def _names(self, row: Row, indexes: Sequence[int]) -> TemplateValues:
+        names = TemplateValues(self._variables)
         moment = datetime.fromtimestamp(row.time, UTC)
         names["time"] = number(round(row.time, 3))
         names["iso"] = moment.isoformat().replace("+00:00", "Z")
         names["local"] = moment.astimezone(self._zone).strftime(self._recipe.local)
-        first: MappedChannel = row.channels[places[0]]
+        first: MappedChannel = row.channels[indexes[0]]
         names["node"], names["device"] = first.node, first.device
-        values = {row.channels[place].name: self._told(row.channels[place], row.values[place]) for place in places}
+        values = {
+            row.channels[column].name: self._converted(row.channels[column], row.values[column]) for column in indexes
+        }
         names["values"] = values
         names["pairs"] = "{" + ",".join(f"{name}:{_text(value)}" for name, value in values.items()) + "}"
         names.update({VALUE + name: value for name, value in values.items()})
@@ -124,17 +126,17 @@ class Composer:
             names.update(channel=first.channel, name=first.name, unit=first.unit, value=values[first.name])
         return names
 
-    def _told(self, mapped: MappedChannel, value: Value) -> Value:
+    def _converted(self, mapped: MappedChannel, value: Value) -> Value:
         if isinstance(value, str | bool):
             return value
         if self._recipe.fahrenheit:
             value = round(value * 9 / 5 + 32 if mapped.unit == "°C" else value, 2)
         return number(value) or 0
 
-    def _request(self, rows: int, names: Names) -> Request:
+    def _request(self, rows: int, names: TemplateValues) -> HttpRequest:
         recipe = self._recipe
         texts = _texts(names)
-        url = _filled(recipe.url, Names({name: quote(text, safe="") for name, text in texts.items()}))
+        url = _filled(recipe.url, TemplateValues({name: quote(text, safe="") for name, text in texts.items()}))
         if query := _fields(recipe.query, texts):
             url += ("&" if urlsplit(url).query else "?") + urlencode(query, safe=recipe.safe, quote_via=quote)
         headers = _fields(recipe.headers, texts)
@@ -148,11 +150,11 @@ class Composer:
         headers = {name: _safe_header(text) for name, text in headers.items()}
         if kind and not any(name.lower() == "content-type" for name in headers):
             headers["Content-Type"] = kind
-        return Request(rows, recipe.method, quote(url, safe=WRITTEN), headers, body)
+        return HttpRequest(rows, recipe.method, quote(url, safe=WRITTEN), headers, body)
 
 
 def check(recipe: Recipe, variables: Sequence[str]) -> None:
-    """Raise ValueError, beginning with the option, if a template has names that nobody knows."""
+    """Raise ValueError, beginning with the option, if a template has unknown names."""
     by_row = (*BY_ROW, *variables)
     known = (*by_row, *(("items",) if recipe.send == "batch" else BY_CHANNEL if recipe.send == "channel" else ()))
     for option, template in recipe._asdict().items():
@@ -167,31 +169,31 @@ def _text(value: Any) -> str:
 
 
 def _safe_header(text: str) -> str:
-    """Return what can stand in a header: one line, UTF-8 in the clothes of Latin-1."""
+    """Return what can stand in a header: one line, UTF-8 bytes as Latin-1."""
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text).strip().encode().decode("latin-1")
 
 
-def _fields(template: Mapping[str, str], names: Names) -> dict[str, str]:
+def _fields(template: Mapping[str, str], names: TemplateValues) -> dict[str, str]:
     """Fill each field; those that need a channel without a value are left out."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for key, text in template.items():
         try:
-            found[key] = templates.filled(text, names)
+            fields[key] = templates.filled(text, names)
         except Missing:
             continue
-    return found
+    return fields
 
 
-def _tree(template: Any, names: Names) -> Any:
+def _tree(template: Any, names: TemplateValues) -> Any:
     """Build JSON; members that need a channel without a value are left out."""
     if isinstance(template, dict):
-        found = {}
+        tree = {}
         for key, value in template.items():
             try:
-                found[key] = _tree(value, names)
+                tree[key] = _tree(value, names)
             except Missing:
                 continue
-        return found
+        return tree
     if isinstance(template, list):
         return [_tree(value, names) for value in template]
     if isinstance(template, str):
@@ -200,13 +202,13 @@ def _tree(template: Any, names: Names) -> Any:
     return template
 
 
-def _texts(names: Names) -> Names:
-    return Names({name: _text(value) for name, value in names.items()})
+def _texts(names: TemplateValues) -> TemplateValues:
+    return TemplateValues({name: _text(value) for name, value in names.items()})
 
 
-def _filled(template: str, names: Names) -> str:
+def _filled(template: str, names: TemplateValues) -> str:
     """Fill a text; a channel without a value leaves nothing behind."""
     try:
         return templates.filled(template, names)
     except Missing as missing:
-        return _filled(template, Names({**names, str(missing): ""}))
+        return _filled(template, TemplateValues({**names, str(missing): ""}))

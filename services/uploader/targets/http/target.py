@@ -19,7 +19,7 @@ MOST_ROWS, MOST_ROWS_OF_A_BATCH = 100, 500
 class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     """A target of kind "http".
 
-    `variables` are names for templates that nobody is shown. An answer is a success if its
+    `variables` are names for templates; their values are never shown. An answer is a success if its
     status is among `success_codes` (any 2xx if that is empty) and `success_pattern` is found in its body; if
     `reject_pattern` is found there, the rows are set aside.
     """
@@ -49,7 +49,7 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     }
 
     def __post_init__(self) -> None:
-        """Refuse templates with unknown names, and what a preset does not know."""
+        """Refuse templates with unknown names, and options that the preset does not have."""
         super().__post_init__()
         check_url("url", self.url)
         if sum(map(bool, (self.form, self.json is not None, self.body))) > 1:
@@ -91,12 +91,12 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
             send=self.send,
         )
 
-    def open(self, context: TargetContext) -> "Http":
+    def open(self, context: TargetContext) -> "HttpTarget":
         """Return the target."""
-        return Http(self, context)
+        return HttpTarget(self, context)
 
 
-class Http:
+class HttpTarget:
     """Sends requests one after the other; a row is taken when all its requests were."""
 
     def __init__(self, options: Options, context: TargetContext) -> None:
@@ -120,7 +120,7 @@ class Http:
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Send requests until one fails for now; rows that are refused are noted on the way."""
         wrong: dict[int, str] = {}
-        said = "nothing to send"
+        summary = "nothing to send"
         for request in self._composer.requests(rows, wrong):
             done = 0 if self._whole else request.rows - 1
             try:
@@ -128,7 +128,7 @@ class Http:
                     request.method, request.url, request.body, {**self._basic, **request.headers}
                 )
                 self._judge(response)
-                said = response.summary()
+                summary = response.summary()
             except TryLater as error:
                 error.done = min([done, *wrong])
                 raise
@@ -138,7 +138,7 @@ class Http:
                 wrong[request.rows - 1] = str(error)
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
-        return Answer(said)
+        return Answer(summary)
 
     def close(self) -> None:
         """Close the connection."""

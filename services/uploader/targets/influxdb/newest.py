@@ -83,6 +83,6 @@ def _moment(text: str) -> float | None:
 
 
 def _raise_unless_answered(response: HttpResponse) -> None:
-    """Raise TryLater if another time the answer may be another one; what it does not know is none."""
+    """Raise TryLater if the answer may be another one next time."""
     if response.status in (401, 403, 408, 429) or response.status >= 500:
         raise TryLater(response.summary(), after=response.after)

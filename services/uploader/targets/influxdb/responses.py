@@ -14,56 +14,56 @@ MISSING_SECONDS = 60.0
 _CONFLICT = re.compile(
     r'field type conflict: input field "(?P<field>.*?)" on measurement "(?P<measurement>.*?)" is type'
 )
-_TAKEN = ("hinted handoff queue not empty", "points beyond retention policy")  # it will not change its mind
+_TAKEN = ("hinted handoff queue not empty", "points beyond retention policy")  # the answer would be the same next time
 
 
 def conflict(response: HttpResponse) -> tuple[str, str] | None:
     """Return measurement and field of the type conflict that an answer names, None if it names none."""
     if response.ok:
         return None
-    found = _CONFLICT.search(_words(response))
-    return (found["measurement"], found["field"]) if found else None
+    match = _CONFLICT.search(_words(response))
+    return (match["measurement"], match["field"]) if match else None
 
 
 def named(response: HttpResponse, lines: Sequence[int]) -> dict[int, dict[int, str]]:
-    """Return why which lines of which rows were refused, as version 3 lists them; `lines` says how many each row has."""
+    """Return the reasons why lines were refused, by row and line, as version 3 lists them; `lines` has the number of each row's lines."""
     if response.status != 400:
         return {}
     data = _json(response).get("data")
     entries = data if isinstance(data, list) else []
     rows = [(index, at) for index, count in enumerate(lines) for at in range(count)]
-    found: dict[int, dict[int, str]] = {}
+    reasons: dict[int, dict[int, str]] = {}
     for entry in entries:
         number = entry.get("line_number") if isinstance(entry, dict) else None
         if not isinstance(number, int) or not 0 < number <= len(rows):
             return {}
         index, at = rows[number - 1]
-        found.setdefault(index, {})[at] = str(entry.get("error_message", "refused"))
-    return found
+        reasons.setdefault(index, {})[at] = str(entry.get("error_message", "refused"))
+    return reasons
 
 
 def check(response: HttpResponse, version: int) -> None:
     """Raise TryLater or Refused unless everything was written."""
     if response.ok:
         return
-    said, words = response.summary(), _words(response)
+    summary, words = response.summary(), _words(response)
     if any(taken in words for taken in _TAKEN):
         return
     if response.status == 413:
-        raise TryLater(said, smaller=True)
+        raise TryLater(summary, smaller=True)
     if response.status in (401, 403):
         what = "token" if version > 1 else "user and password"
-        raise TryLater(f"{said}; check {what}, and their rights to write here", after=RIGHTS_SECONDS)
+        raise TryLater(f"{summary}; check {what}, and their rights to write here", after=RIGHTS_SECONDS)
     if response.status == 404:
         what = "bucket and org" if version == 2 else "the database"
-        raise TryLater(f"{said}; create {what}, or correct the name or the url", after=MISSING_SECONDS)
+        raise TryLater(f"{summary}; create {what}, or correct the name or the url", after=MISSING_SECONDS)
     if response.status in (400, 406, 422) or "partial write" in words:
-        raise Refused(said)
-    raise TryLater(said, after=response.after)
+        raise Refused(summary)
+    raise TryLater(summary, after=response.after)
 
 
 def decoded(response: HttpResponse) -> Any:
-    """Return what the JSON of an answer holds, None if it is none."""
+    """Return what the JSON of an answer holds, None if it is not JSON."""
     try:
         return msgspec.json.decode(response.body)
     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -71,8 +71,8 @@ def decoded(response: HttpResponse) -> Any:
 
 
 def _json(response: HttpResponse) -> dict[str, Any]:
-    found = decoded(response)
-    return found if isinstance(found, dict) else {}
+    content = decoded(response)
+    return content if isinstance(content, dict) else {}
 
 
 def _words(response: HttpResponse) -> str:

@@ -16,7 +16,7 @@ from services.uploader.targets.influxdb import responses
 from services.uploader.targets.influxdb.connection import Connection, Database
 from services.uploader.targets.influxdb.http_api import HttpConnection
 from services.uploader.targets.shared.http_client import HttpResponse
-from services.uploader.targets.shared.line_writer import TEMPLATE_NAMES, LineWriter, Names
+from services.uploader.targets.shared.line_writer import TEMPLATE_NAMES, LineNames, LineWriter
 
 ROWS = 2000
 MOST_CONFLICTS = 20  # of one batch that are looked for one by one
@@ -45,7 +45,7 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="influxdb"):
     ca: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what no InfluxDB can be."""
+        """Refuse options that no InfluxDB has."""
         super().__post_init__()
         check_url("url", self.url)
         if self.version == 2 and not self.bucket:
@@ -73,9 +73,9 @@ class Influxdb:
         self.limits = Limits(rows=ROWS)
         self._options = options
         self._context = context
-        self._names = Names(options.measurement, options.field, options.tags, options.integers)
+        self._names = LineNames(options.measurement, options.field, options.tags, options.integers)
         self._lines = LineWriter(self._names, UNITS_PER_SECOND[options.precision])
-        # two, so that rows are let go, too, while the database is busy
+        # two, so that rows are released, too, while the database is busy
         self._prepared: deque[tuple[Sequence[Row], bytes]] = deque(maxlen=2)
         self._compress = options.gzip == "always" or (options.gzip == "auto" and not _is_here(options.url))
         self._connection = _connection(options, context, compressed=self._compress)
@@ -125,17 +125,17 @@ class Influxdb:
         """Return what was refused of rows, by row and line."""
         values = {
             index: tuple(
-                place
+                column
                 for at, line in enumerate(self._lines.lines(rows[index].channels))
                 if at in lines
-                for place in line.places
+                for column in line.indexes
             )
             for index, lines in named.items()
         }
         return Refused(
             response.summary(),
             {index: next(iter(lines.values())) for index, lines in named.items()},
-            {index: places for index, places in values.items() if len(places) < len(rows[index].values)},
+            {index: indexes for index, indexes in values.items() if len(indexes) < len(rows[index].values)},
         )
 
     def _conflicting(self, rows: Sequence[Row], conflicts: dict[tuple[str, str], str]) -> Refused:
@@ -144,10 +144,10 @@ class Influxdb:
         for index, row in enumerate(rows):
             fields = [self._names.field(mapped) for mapped in row.channels]
             keys = [(field.measurement, field.name) for field in fields]
-            if places := tuple(place for place, key in enumerate(keys) if key in conflicts):
-                refused[index] = conflicts[keys[places[0]]]
-                if len(places) < len(keys):
-                    values[index] = places
+            if indexes := tuple(column for column, key in enumerate(keys) if key in conflicts):
+                refused[index] = conflicts[keys[indexes[0]]]
+                if len(indexes) < len(keys):
+                    values[index] = indexes
         return Refused(next(iter(conflicts.values())), refused, values)
 
 
@@ -177,7 +177,7 @@ def _connection(options: Options, context: TargetContext, *, compressed: bool) -
 
 
 def _is_here(address: str) -> bool:
-    """Whether a URL is of this machine: what it would save there is less than it costs."""
+    """Whether a URL is of this machine: compression would cost more than it saves."""
     host = urlsplit(address).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

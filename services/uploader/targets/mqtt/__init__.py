@@ -30,6 +30,6 @@ The client identifier is `heliograph-NODE-NAME` unless `client_id` names another
 | topic name invalid, payload format invalid, packet too large (MQTT 5); a topic with `+` or `#` | set aside |
 """
 
-from services.uploader.targets.mqtt.target import Broker, Options
+from services.uploader.targets.mqtt.target import MqttTarget, Options
 
-__all__ = ["Broker", "Options"]
+__all__ = ["MqttTarget", "Options"]

@@ -21,17 +21,17 @@ MOST_AT_ONCE = 10_000  # messages under way: a packet has an identifier of 16 bi
 HEADER_BYTES = 16  # of a PUBLISH packet, at most, beside topic and payload
 
 
-class Verdict(Enum):
-    """What to do with a message that was not taken."""
+class RetryVerdict(Enum):
+    """What to do with a message that was not accepted."""
 
     LATER = "later"
     NEVER = "never"
 
 
-class Result(NamedTuple):
-    """What became of messages: those that were not taken, by their place, and why the connection broke, if it did."""
+class PublishResult(NamedTuple):
+    """What became of messages: those that were not accepted, by their index, and why the connection broke, if it did."""
 
-    bad: dict[int, tuple[Verdict, str]]
+    bad: dict[int, tuple[RetryVerdict, str]]
     broken: str = ""
 
 
@@ -39,11 +39,19 @@ class BrokerSession:
     """A connection that is never renewed: paho would send on its own what the engine sends again."""
 
     def __init__(
-        self, address: tuple[str, int], client: str, version: str, timeout: float, context: ssl.SSLContext | None
+        self,
+        address: tuple[str, int],
+        client: str,
+        version: str,
+        context: ssl.SSLContext | None,
+        *,
+        timeout: float,
+        acknowledgement_timeout: float,
     ) -> None:
-        """`timeout` is in seconds for the connection, and then for every acknowledgement after the one before."""
+        """`timeout` is in seconds for the connection, the other one for every acknowledgement after the one before."""
         self._address = address
         self._timeout = timeout
+        self._acknowledgement_timeout = acknowledgement_timeout
         self._changed = threading.Condition()
         self._answer: ReasonCode | None = None
         self._lost = ""
@@ -65,7 +73,7 @@ class BrokerSession:
         self._client.on_publish = self._on_publish
 
     def entered(self, user: str, password: str) -> "BrokerSession":
-        """Connect and return this session; raise TryLater if the broker is away or lets nobody in."""
+        """Connect and return this session; raise TryLater if the broker is away or refuses the user."""
         host, port = self._address
         if user:
             self._client.username_pw_set(user, password or None)
@@ -82,48 +90,55 @@ class BrokerSession:
             answer, lost = self._answer, self._lost
         if answer is None or answer.is_failure:
             self.close()
-            raise TryLater(f"{host}:{port}: {f'refuses us: {answer}' if answer else lost or 'no answer in time'}")
+            raise TryLater(
+                f"{host}:{port}: {f'refuses the client: {answer}' if answer else lost or 'no answer in time'}"
+            )
         return self
 
     def is_up(self) -> bool:
-        """Whether the connection stands, as far as anyone can know."""
+        """Whether the connection is up, as far as is known."""
         return not self._lost
 
-    def publish(self, messages: Sequence[tuple[str, bytes]], *, retain: bool) -> Result:
+    def publish(self, messages: Sequence[tuple[str, bytes]], *, retain: bool) -> PublishResult:
         """Publish all messages and wait for their acknowledgements, or until the connection breaks or falls silent."""
-        bad: dict[int, tuple[Verdict, str]] = {}
+        bad: dict[int, tuple[RetryVerdict, str]] = {}
         for begin in range(0, len(messages), MOST_AT_ONCE):
             self._publish(messages, range(begin, min(begin + MOST_AT_ONCE, len(messages))), bad, retain=retain)
-        return Result(bad, self._lost)
+        return PublishResult(bad, self._lost)
 
     def _publish(
-        self, messages: Sequence[tuple[str, bytes]], part: range, bad: dict[int, tuple[Verdict, str]], *, retain: bool
+        self,
+        messages: Sequence[tuple[str, bytes]],
+        part: range,
+        bad: dict[int, tuple[RetryVerdict, str]],
+        *,
+        retain: bool,
     ) -> None:
-        places: dict[int, int] = {}
+        indexes: dict[int, int] = {}
         with self._changed:
             self._acknowledged.clear()
         for at in part:
             topic, payload = messages[at]
             size = len(topic.encode()) + len(payload) + HEADER_BYTES
             if self._largest and size > self._largest:
-                bad[at] = (Verdict.NEVER, f"{topic}: {size} bytes, the broker takes {self._largest}")
+                bad[at] = (RetryVerdict.NEVER, f"{topic}: {size} bytes, the broker takes {self._largest}")
                 continue
             if self._lost:
                 break
             sent = self._client.publish(topic, payload, 1, retain)
             if sent.rc != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 self._lose(f"the connection broke: {error_string(sent.rc)}")
-            places[sent.mid] = at
-        self._wait(set(places))
+            indexes[sent.mid] = at
+        self._wait(set(indexes))
         with self._changed:
-            reasons = {places[mid]: reason for mid, reason in self._acknowledged.items() if mid in places}
+            reasons = {indexes[mid]: reason for mid, reason in self._acknowledged.items() if mid in indexes}
         for at in part:
             if at in bad:
                 continue
             if at not in reasons:
-                bad[at] = (Verdict.LATER, self._lost)
+                bad[at] = (RetryVerdict.LATER, self._lost)
             elif reasons[at].is_failure:
-                verdict = Verdict.NEVER if reasons[at].value in FOR_GOOD else Verdict.LATER
+                verdict = RetryVerdict.NEVER if reasons[at].value in FOR_GOOD else RetryVerdict.LATER
                 bad[at] = (verdict, f"{messages[at][0]}: {reasons[at]}")
 
     def close(self) -> None:
@@ -140,7 +155,7 @@ class BrokerSession:
             while not self._lost and not wanted <= self._acknowledged.keys():
                 if len(self._acknowledged) != count:
                     count = len(self._acknowledged)
-                    end = monotonic() + self._timeout
+                    end = monotonic() + self._acknowledgement_timeout
                 left = end - monotonic()
                 if left <= 0:
                     self._lost = "no acknowledgement in time"
@@ -170,7 +185,7 @@ class BrokerSession:
 
 
 class _Socket(ssl.SSLSocket):
-    """Closes itself when the other side is not who it should be, which paho leaves to chance."""
+    """Closes itself if the handshake fails: paho leaves it open."""
 
     def do_handshake(self, block: bool = False) -> None:
         try:

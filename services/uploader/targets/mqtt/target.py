@@ -12,11 +12,11 @@ from heliograph.messages import Value
 from services.uploader import templates
 from services.uploader.options import Secret, TargetOptions
 from services.uploader.target import Answer, Limits, MappedChannel, Refused, Row, TargetContext, TryLater
-from services.uploader.targets.mqtt.session import BrokerSession, Verdict
+from services.uploader.targets.mqtt.session import BrokerSession, RetryVerdict
 from services.uploader.targets.shared.numbers import number
 
 MOST_ROWS = 500
-PLACE = ("node", "device", "channel", "name", "unit")
+TOPIC_FIELDS = ("node", "device", "channel", "name", "unit")
 TOPIC_BYTES = 65_535
 WILDCARDS = re.compile(r"[+#\x00]")
 
@@ -42,7 +42,7 @@ class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only
     RENAMED: ClassVar[Mapping[str, str]] = {"client": "client_id"}
 
     def __post_init__(self) -> None:
-        """Refuse what no broker has, and certificates that cannot be read."""
+        """Refuse impossible brokers and topics, and certificates that cannot be read."""
         super().__post_init__()
         if not self.host or "/" in self.host or "@" in self.host:
             raise ValueError("host: expected a name or an address alone")
@@ -52,29 +52,29 @@ class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only
             raise ValueError("user: it is empty, and there is a password")
         if self.certificate_key and not self.certificate:
             raise ValueError("certificate: it is empty, and there is a key for it")
-        templates.check("topic", self.topic, PLACE if self.format == "value" else PLACE[:2])
+        templates.check("topic", self.topic, TOPIC_FIELDS if self.format == "value" else TOPIC_FIELDS[:2])
         if not self.topic or WILDCARDS.search(self.topic):
             raise ValueError(f"topic: {self.topic!r} is not a topic to publish to")
-        templates.check("payload", self.payload, (*PLACE, "value", "time"))
+        templates.check("payload", self.payload, (*TOPIC_FIELDS, "value", "time"))
         self.context()
 
     def context(self) -> ssl.SSLContext | None:
         """Return how the connection is encrypted, None if it is not; raise ValueError if a file is unusable."""
         return tls.context(self.ca, self.certificate, self.certificate_key) if self.encrypted else None
 
-    def open(self, context: TargetContext) -> "Broker":
+    def open(self, context: TargetContext) -> "MqttTarget":
         """Return the target."""
-        return Broker(self, context)
+        return MqttTarget(self, context)
 
 
-class Message(NamedTuple):
+class Publication(NamedTuple):
     """What is published."""
 
     topic: str
     payload: bytes
 
 
-class Broker:
+class MqttTarget:
     """Publishes rows; a message may come twice when a connection breaks, none is left out."""
 
     def __init__(self, options: Options, context: TargetContext) -> None:
@@ -88,7 +88,7 @@ class Broker:
         """Publish all rows and wait until each message is acknowledged."""
         wrong: dict[int, str] = {}
         owners: list[int] = []
-        messages: list[Message] = []
+        messages: list[Publication] = []
         for index, row in enumerate(rows):
             try:
                 made = list(self._messages(row))
@@ -99,13 +99,17 @@ class Broker:
             owners += [index] * len(made)
         result = self._connected().publish(messages, retain=self._options.retain) if messages else None
         if result is not None:
-            wrong.update({owners[at]: why for at, (verdict, why) in result.bad.items() if verdict is Verdict.NEVER})
-            later = [owners[at] for at, (verdict, _) in result.bad.items() if verdict is Verdict.LATER]
+            wrong.update(
+                {owners[at]: why for at, (verdict, why) in result.bad.items() if verdict is RetryVerdict.NEVER}
+            )
+            later = [owners[at] for at, (verdict, _) in result.bad.items() if verdict is RetryVerdict.LATER]
             if result.broken:
                 self.close()
             if later:
                 # what the broker refused for good is refused again next time
-                why = result.broken or next(why for verdict, why in result.bad.values() if verdict is Verdict.LATER)
+                why = result.broken or next(
+                    why for verdict, why in result.bad.values() if verdict is RetryVerdict.LATER
+                )
                 raise TryLater(why, done=min([*later, *wrong]))
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
@@ -123,11 +127,16 @@ class Broker:
         if self._session is None:
             options = self._options
             self._session = BrokerSession(
-                options.address, self._client, options.version, options.timeout, options.context()
+                options.address,
+                self._client,
+                options.version,
+                options.context(),
+                timeout=options.timeout,
+                acknowledgement_timeout=options.timeout,
             ).entered(options.user, options.password)
         return self._session
 
-    def _messages(self, row: Row) -> Iterator[Message]:
+    def _messages(self, row: Row) -> Iterator[Publication]:
         """Yield what is published for a row; raise ValueError for what is no number or no topic."""
         if self._options.format != "value":
             bodies: dict[str, dict[str, Value]] = {}
@@ -137,23 +146,23 @@ class Broker:
                 )
             for topic, body in bodies.items():
                 if self._options.format == "json":
-                    yield Message(topic, msgspec.json.encode({"time": number(row.time), **body}))
+                    yield Publication(topic, msgspec.json.encode({"time": number(row.time), **body}))
                 else:
-                    texts = (told if isinstance(told, str) else f"{number(told)}" for told in body.values())
-                    yield Message(topic, ",".join(texts).encode())
+                    texts = (one if isinstance(one, str) else f"{number(one)}" for one in body.values())
+                    yield Publication(topic, ",".join(texts).encode())
             return
         for mapped, value in zip(row.channels, row.values, strict=True):
-            told = value if isinstance(value, str) else number(value)
-            values = {**_place(mapped), "value": told, "time": number(row.time)}
-            yield Message(self._topic(mapped), templates.filled(self._options.payload, values).encode())
+            converted = value if isinstance(value, str) else number(value)
+            values = {**_fields_of(mapped), "value": converted, "time": number(row.time)}
+            yield Publication(self._topic(mapped), templates.filled(self._options.payload, values).encode())
 
     def _topic(self, mapped: MappedChannel) -> str:
-        topic = templates.filled(self._options.topic, _place(mapped))
+        topic = templates.filled(self._options.topic, _fields_of(mapped))
         if not topic or WILDCARDS.search(topic) or len(topic.encode()) > TOPIC_BYTES:
             raise ValueError(f"{topic[:100]!r} is not a topic to publish to")
         return topic
 
 
-def _place(mapped: MappedChannel) -> dict[str, str]:
+def _fields_of(mapped: MappedChannel) -> dict[str, str]:
     node, device, channel, unit, _, name = mapped
     return {"node": node, "device": device, "channel": channel, "name": name, "unit": unit}

@@ -1,4 +1,4 @@
-"""What PVOutput calls v1 to v12, and how a row of them is written. Pure."""
+"""PVOutput's fields v1 to v12, and how a row of them is written. Pure."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -32,9 +32,9 @@ def field(mapped: MappedChannel) -> int:
 
 
 class Entry(NamedTuple):
-    """One row for PVOutput: its place in the batch, and v1 … v12 by number."""
+    """One row for PVOutput: its number in the batch, and v1 … v12 by number."""
 
-    place: int
+    row: int
     local: datetime
     values: dict[int, float]
 
@@ -55,7 +55,7 @@ class Entry(NamedTuple):
         return self._replace(values={number: value for number, value in self.values.items() if number not in fields})
 
     def is_complete(self) -> bool:
-        """Whether there is one of v1 … v4: PVOutput takes no row without."""
+        """Whether there is one of v1 … v4: PVOutput takes no row without one."""
         return any(number in self.values for number in (*ENERGIES, *POWERS))
 
 
@@ -69,15 +69,17 @@ class Fields:
         self._plans: dict[tuple[MappedChannel, ...], list[tuple[int, int, float]]] = {}
 
     def entry(self, index: int, row: Row) -> Entry:
-        """Return what PVOutput is told of a row; raise ValueError for what is no number, or for two in one place."""
+        """Return what PVOutput gets of a row; raise ValueError for a value that is not a number, or for two in one field."""
         plan = self._plans.get(row.channels)
         if plan is None:
             plan = self._plans[row.channels] = self._plan(row.channels)
         values: dict[int, float] = {}
-        for place, target, factor in plan:
-            found = number(row.values[place])
-            if found is not None:
-                values[target] = found * factor + (0.0 if row.channels[place].unit != "°F" or target != 5 else -160 / 9)
+        for column, target, factor in plan:
+            converted = number(row.values[column])
+            if converted is not None:
+                values[target] = converted * factor + (
+                    0.0 if row.channels[column].unit != "°F" or target != 5 else -160 / 9
+                )
         for power in POWERS:
             if values.get(power, 0.0) < 0:  # neither it nor its energy can be shown there
                 values = {key: value for key, value in values.items() if key not in (power, power - 1)}
@@ -86,14 +88,14 @@ class Fields:
 
     def _plan(self, channels: tuple[MappedChannel, ...]) -> list[tuple[int, int, float]]:
         plan: dict[int, tuple[int, int, float]] = {}
-        for place, mapped in enumerate(channels):
+        for index, mapped in enumerate(channels):
             target = field(mapped)
             if not target or (self._net and target in ENERGIES):
                 continue
             if target in plan:
                 other = channels[plan[target][0]]
                 raise ValueError(f"{other.series} and {mapped.series} are both v{target}: name one otherwise")
-            plan[target] = (place, target, _factor(mapped.unit, target))
+            plan[target] = (index, target, _factor(mapped.unit, target))
         return list(plan.values())
 
 

@@ -1,4 +1,4 @@
-"""What PVOutput answers: getsystem, getstatus, addbatchstatus, rate headers. Pure."""
+"""The responses of PVOutput: getsystem, getstatus, addbatchstatus, rate headers. Pure."""
 
 import re
 from collections.abc import Mapping
@@ -6,22 +6,22 @@ from datetime import datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-PLACE_ITEMS = slice(13, 15)  # of the first section of getsystem: latitude and longitude
+LOCATION_ITEMS = slice(13, 15)  # of the first section of getsystem: latitude and longitude
 INTERVAL_ITEM = 15
 DONOR_SECTION = 2
 OLDER = re.compile(r"Date is older than (\d+) days?", re.IGNORECASE)
 
 
 class System(NamedTuple):
-    """What decides how PVOutput can be fed: the interval of a system in seconds, whether its owner donates, and its place."""
+    """A system: its interval in seconds, whether its owner donates, and its location."""
 
     interval: float
     donor: bool
-    place: tuple[float, float] | None = None  # degrees north and east
+    location: tuple[float, float] | None = None  # degrees north and east
 
 
 def system(text: str) -> System:
-    """Return what getsystem with donations=1 tells; raise ValueError if it is something else."""
+    """Return what getsystem with donations=1 reports; raise ValueError if it is something else."""
     sections = [section.split(",") for section in text.strip().split(";")]
     try:
         minutes = int(sections[0][INTERVAL_ITEM])
@@ -31,7 +31,7 @@ def system(text: str) -> System:
     if not 1 <= minutes <= 60:
         raise ValueError(f"an interval of {minutes} minutes")
     try:
-        latitude, longitude = map(float, sections[0][PLACE_ITEMS])
+        latitude, longitude = map(float, sections[0][LOCATION_ITEMS])
     except ValueError:
         latitude = longitude = 0.0
     is_known = (latitude, longitude) != (0, 0) and abs(latitude) <= 90 and abs(longitude) <= 180
@@ -39,7 +39,7 @@ def system(text: str) -> System:
 
 
 def status_time(text: str, zone: ZoneInfo) -> float:
-    """Return the time (s UTC) of the status that getstatus tells; raise ValueError if it is something else.
+    """Return the time (s UTC) of the status that getstatus reports; raise ValueError if it is something else.
 
     An hour that comes twice in autumn is taken for the first: some rows are sent again, none is left out.
     """
@@ -48,13 +48,13 @@ def status_time(text: str, zone: ZoneInfo) -> float:
 
 
 def flags(text: str) -> dict[str, bool]:
-    """Return by "date,time" whether each row was added or updated, as addbatchstatus tells."""
-    found: dict[str, bool] = {}
-    for told in text.strip().split(";"):
-        date, time, flag = [*told.split(","), "", "", ""][:3]
+    """Return by "date,time" whether each row was added or updated, as addbatchstatus reports."""
+    added: dict[str, bool] = {}
+    for entry in text.strip().split(";"):
+        date, time, flag = [*entry.split(","), "", "", ""][:3]
         if flag.strip():
-            found[f"{date.strip()},{time.strip()}"] = flag.strip() != "0"
-    return found
+            added[f"{date.strip()},{time.strip()}"] = flag.strip() != "0"
+    return added
 
 
 class Rate(NamedTuple):
@@ -65,7 +65,7 @@ class Rate(NamedTuple):
 
 
 def rate(headers: Mapping[str, str]) -> Rate | None:
-    """Return what the X-Rate-Limit headers tell, None if there are none."""
+    """Return what the X-Rate-Limit headers report, None without them."""
     try:
         return Rate(int(headers["x-rate-limit-remaining"]), float(headers["x-rate-limit-reset"]))
     except (KeyError, ValueError):

@@ -24,7 +24,7 @@ RESET_UNKNOWN = 600.0
 
 
 class Options(TargetOptions, frozen=True, tag="pvoutput", kw_only=True):
-    """A target of kind "pvoutput"; `timezone` is that of the system there, the interval is asked of it."""
+    """A target of kind "pvoutput"; `timezone` is that of the system there, PVOutput reports its interval."""
 
     key: Secret
     system: str
@@ -35,7 +35,7 @@ class Options(TargetOptions, frozen=True, tag="pvoutput", kw_only=True):
     ca: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse what PVOutput cannot be told."""
+        """Refuse what PVOutput does not take."""
         super().__post_init__()
         check_url("url", self.url)
         if not re.fullmatch(r"[!-~]+", self.key):
@@ -48,7 +48,7 @@ class Options(TargetOptions, frozen=True, tag="pvoutput", kw_only=True):
         if self.timestamp != "start":
             raise ValueError('timestamp: PVOutput stamps intervals at their "start"')
         if self.counters == "delta":
-            raise ValueError('counters: PVOutput takes "today" (since local midnight) or "last" (since ever)')
+            raise ValueError('counters: PVOutput takes "today" (since local midnight) or "last" (lifetime)')
 
     def open(self, context: TargetContext) -> "PVOutput":
         """Return the target."""
@@ -59,7 +59,7 @@ class PVOutput:
     """Sends batches that stay within a local day, and looks at the flag of every row."""
 
     def __init__(self, options: Options) -> None:
-        """Begin with the limits of a free account and an interval of 5 minutes, until the system is asked."""
+        """Begin with the limits of a free account and an interval of 5 minutes, until PVOutput has reported the system's own."""
         self.limits = FREE
         self._options = options
         self._zone = options.zone()
@@ -82,16 +82,16 @@ class PVOutput:
                 entries.append(self._fields.entry(index, row))
             except (ValueError, OverflowError, OSError) as error:
                 wrong[index] = str(error)
-        said = "no row with energy or power"
+        summary = "no row with energy or power"
         for part in self._parts([entry for entry in entries if entry.is_complete()]):
             try:
-                said = self._send(part, wrong)
+                summary = self._send(part, wrong)
             except TryLater as error:
-                error.done = min([part[0].place, *wrong])
+                error.done = min([part[0].row, *wrong])
                 raise
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
-        return Answer(said, self._pause())
+        return Answer(summary, self._pause())
 
     def newest(self) -> float | None:
         """Return the time of the last status of the system."""
@@ -111,7 +111,7 @@ class PVOutput:
         self._web.close()
 
     def _ask_system(self) -> None:
-        """Learn interval and limits once; raise TryLater if PVOutput does not tell."""
+        """Learn interval and limits once; raise TryLater if PVOutput does not report them."""
         if self._system is not None:
             return
         response = self._request("getsystem.jsp", {"donations": "1"})
@@ -163,11 +163,11 @@ class PVOutput:
             raise TryLater(f"not an answer to a batch: {response.summary()}")
         for entry in part:
             if not added.get(entry.key):
-                wrong[entry.place] = f"{entry.key}: not added" if entry.key in added else f"{entry.key}: not confirmed"
+                wrong[entry.row] = f"{entry.key}: not added" if entry.key in added else f"{entry.key}: not confirmed"
         return response.summary()
 
     def _mended(self, part: list[Entry], text: str, response: HttpResponse, wrong: dict[int, str]) -> str:
-        """Take out what PVOutput does not like in a batch, and send the rest; raise Refused if nobody knows what it is."""
+        """Take the rows that PVOutput refuses out of a batch, and send the rest; raise Refused if it is unknown which."""
         if "Load in progress" in text:
             raise TryLater(response.summary(), after=BUSY)
         now = datetime.fromtimestamp(time(), self._zone)
@@ -189,21 +189,23 @@ class PVOutput:
             bad = part
         elif not bad:
             raise Refused(response.summary())
-        wrong.update({entry.place: f"{entry.key}: {response.summary()}" for entry in bad})
-        rest = [entry for entry in part if entry.place not in wrong]
+        wrong.update({entry.row: f"{entry.key}: {response.summary()}" for entry in bad})
+        rest = [entry for entry in part if entry.row not in wrong]
         return self._send(rest, wrong) if rest else response.summary()
 
     def _night(self, part: list[Entry]) -> set[int]:
         """Return which rows have generation while the sun is down, as far as PVOutput knows where the system is."""
-        if self._system is None or self._system.place is None:
+        if self._system is None or self._system.location is None:
             return set()
-        place = self._system.place
-        return {entry.place for entry in part if entry.values.get(2) and elevation(entry.local.timestamp(), *place) < 0}
+        location = self._system.location
+        return {
+            entry.row for entry in part if entry.values.get(2) and elevation(entry.local.timestamp(), *location) < 0
+        }
 
     def _darkened(self, part: list[Entry], night: set[int], response: HttpResponse, wrong: dict[int, str]) -> str:
         """Send a batch again, without generation at night; set aside the rows of which nothing is left."""
-        dark = [entry.without(1, 2) if entry.place in night else entry for entry in part]
-        wrong.update({entry.place: f"{entry.key}: {response.summary()}" for entry in dark if not entry.is_complete()})
+        dark = [entry.without(1, 2) if entry.row in night else entry for entry in part]
+        wrong.update({entry.row: f"{entry.key}: {response.summary()}" for entry in dark if not entry.is_complete()})
         rest = [entry for entry in dark if entry.is_complete()]
         return self._send(rest, wrong) if rest else response.summary()
 
@@ -226,13 +228,13 @@ class PVOutput:
         return response
 
     def _pause(self) -> float:
-        """Return for how long to leave PVOutput alone, so that a few requests of the hour are left."""
+        """Return for how long to send no request, so that a few of the hour are left."""
         if self._rate is None or self._rate.remaining > RESERVED_REQUESTS:
             return 0.0
         return max(0.0, self._rate.reset - time())
 
     def _check(self, response: HttpResponse) -> None:
-        """Return if a request was carried out; raise TryLater, for nothing is said about rows."""
+        """Return if a request was carried out; raise TryLater, for the response is not about rows."""
         if response.status == 403 and "Exceeded" in response.summary():
             raise TryLater(response.summary(), after=self._pause() or RESET_UNKNOWN)
         if "Load in progress" in response.summary():
@@ -241,6 +243,6 @@ class PVOutput:
 
 
 def _cumulative(part: Sequence[Entry]) -> str:
-    """Return c1: which energies are counted since ever: 1 both, 2 that of generation, 3 that of consumption."""
+    """Return c1: which energies are lifetime energies: 1 both, 2 that of generation, 3 that of consumption."""
     generated, consumed = (any(field in entry.values for entry in part) for field in ENERGIES)
     return "1" if generated and consumed else "2" if generated else "3" if consumed else ""

@@ -1,4 +1,4 @@
-"""For targets with a few fields of their own: only what `names` names is selected."""
+"""Options of targets with a few fields of their own: only the channels in `names` are selected."""
 
 from collections.abc import Collection
 
@@ -10,13 +10,13 @@ EVERYTHING = ("*/*/*",)
 
 
 def select(options: TargetOptions, fields: Collection[str]) -> None:
-    """Reduce `channels` to the patterns of `names`, unless they are chosen; raise ValueError for a name that is no field.
+    """Reduce `channels` to the patterns of `names`, unless they are chosen; raise ValueError for a name that is not a field.
 
     For `__post_init__`: the options of others stay as they are.
     """
     for name in options.names.values():
         if name not in fields:
-            raise ValueError(f"names: {name!r} is none of {', '.join(fields)}")
+            raise ValueError(f"names: {name!r} is not one of {', '.join(fields)}")
     if options.name_template:
         return
     if not options.names:

@@ -1,4 +1,4 @@
-"""HTTP for targets: one kept connection per server, and errors named after what to do next."""
+"""HTTP for targets: one persistent connection per server, and errors named after what to do next."""
 
 import http.client
 import select
@@ -27,7 +27,7 @@ def basic(user: str, password: str) -> str:
 
 
 class HttpResponse(NamedTuple):
-    """What a server answered; names of headers in small letters."""
+    """The response of a server; names of headers in lower-case letters."""
 
     status: int
     headers: Mapping[str, str]
@@ -40,7 +40,7 @@ class HttpResponse(NamedTuple):
 
     @property
     def after(self) -> float | None:
-        """Seconds that the server wants to be left alone (Retry-After: RFC 9110, 10.2.3), None if it did not say."""
+        """Seconds for which the server wants no request (Retry-After: RFC 9110, 10.2.3), None if it did not say."""
         text = self.headers.get("retry-after", "").strip()
         if not text:
             return None
@@ -54,7 +54,7 @@ class HttpResponse(NamedTuple):
         return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else UNREADABLE_PAUSE
 
     def summary(self) -> str:
-        """Return status and beginning of the answer, in one line."""
+        """Return status and beginning of the body, in one line."""
         text = " ".join(self.body[: 4 * MOST_WORDS].decode("utf-8", "replace").split())[:MOST_WORDS]
         return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
 
@@ -76,9 +76,9 @@ class HttpClient:
     def request(
         self, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> HttpResponse:
-        """Send one request and return the answer, whatever its status; raise TryLater if none comes.
+        """Send one request and return the answer, whatever its status; raise TryLater if there is none.
 
-        Redirections are answers as well: whoever follows them sends its password somewhere else.
+        Redirections are answers as well: a client that follows them sends its password elsewhere.
         """
         parts = urlsplit(url)
         path = parts.path or "/"
@@ -93,7 +93,7 @@ class HttpClient:
             answer = connection.getresponse()
             read = answer.read(MOST_BYTES)
             response = HttpResponse(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
-            if not answer.isclosed():  # there is more than anyone wants to read
+            if not answer.isclosed():  # there is more than is read
                 self.close()
         except (OSError, http.client.HTTPException) as error:
             self.close()
@@ -101,7 +101,7 @@ class HttpClient:
         return response
 
     def close(self) -> None:
-        """Let go of the connection; the next request makes a new one."""
+        """Close the connection; the next request makes a new one."""
         if self._connection is not None:
             self._connection.close()
         self._connection = self._server = None
@@ -118,7 +118,7 @@ class HttpClient:
         return self._connection
 
     def _is_stale(self) -> bool:
-        """Whether the server closed the connection: a request on it would fail, and nobody would know whether it arrived."""
+        """Whether the server closed the connection: a request on it would fail, and might have arrived or not."""
         if self._connection is None or self._connection.sock is None:
             return False
         with suppress(OSError, ValueError):
@@ -133,7 +133,7 @@ class HttpClient:
 
 
 def _why(error: Exception) -> str:
-    """Return what went wrong, in words that hold nothing of the request."""
+    """Return what went wrong, without anything of the request."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, OSError):

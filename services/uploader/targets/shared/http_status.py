@@ -10,14 +10,14 @@ ADVICE = {
     403: "check the rights of the key",
     404: "check url",
     405: "check url",
-    407: "a proxy wants a password",
+    407: "a proxy asks for a password",
 }
 
 
 def check(response: HttpResponse) -> None:
-    """Return if a request was carried out; raise Refused for what no repetition cures, else TryLater.
+    """Return if a request was carried out; raise Refused if it would fail again, else TryLater.
 
-    A wrong key or address is for a human to mend: until then the rows are kept.
+    A person has to mend a wrong key or address: until then the rows are kept.
     """
     if response.ok:
         return
@@ -34,7 +34,7 @@ def check(response: HttpResponse) -> None:
 
 
 def check_answered(response: HttpResponse) -> None:
-    """Return if a question was answered; raise TryLater if it was not, for that says nothing about rows."""
+    """Return if a query was answered; raise TryLater if it was not, for that means nothing for rows."""
     try:
         check(response)
     except Refused as error:

@@ -1,4 +1,4 @@
-"""Values as services that know only numbers take them."""
+"""Values for services that take only numbers."""
 
 import math
 
