@@ -1,43 +1,43 @@
-"""Lines that name their values, and the times that stand in lines."""
+"""Lines that name their values, and the timestamps in lines."""
 
 from collections.abc import Iterable
 
 from heliograph import names
 from heliograph.messages import Channel, Value, finite, one_line
-from services.serial_bridge.channels import NO_SENSOR_C
-from services.serial_bridge.readings import About, NotAReading, Reading
-from services.serial_bridge.values import number
+from services.serial_bridge.parsing.channels import NO_SENSOR_C
+from services.serial_bridge.parsing.readings import Description, NotAReading, ParsedReading
+from services.serial_bridge.parsing.values import number
 
 EARLIEST = 1_577_836_800.0  # 2020: before there was a Heliograph
 LATEST = 4_102_444_800.0  # 2100
 NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity", "ovf"}
 
 
-def moment(given: object) -> float:
-    """Return a time in seconds since 1970 UTC; raise NotAReading if it is none, or out of this century."""
+def timestamp(given: object) -> float:
+    """Return a time in seconds since 1970 UTC; raise NotAReading if it is not one between 2020 and 2100."""
     if isinstance(given, int | float) and not isinstance(given, bool) and EARLIEST <= given <= LATEST:
         return float(given)
-    raise NotAReading("the time is not in seconds since 1970 UTC", "wrong_times")
+    raise NotAReading("the time is not in seconds since 1970 UTC", "invalid_timestamps")
 
 
-def written_moment(text: str) -> float:
-    """Return a time that is written in seconds since 1970 UTC; raise NotAReading as `moment` does."""
+def written_timestamp(text: str) -> float:
+    """Return a time that is written in seconds since 1970 UTC; raise NotAReading as `timestamp` does."""
     try:
         given = number(text)
     except ValueError:
-        return moment(None)
-    return moment(given)
+        return timestamp(None)
+    return timestamp(given)
 
 
-def is_celsius(about: About, name: str) -> bool:
-    """Whether a channel is known to be a temperature in °C."""
-    return name in about.channels and about.channels[name].unit == "°C"
+def is_celsius(description: Description, name: str) -> bool:
+    """Return whether a channel is known to be a temperature in °C."""
+    return name in description.channels and description.channels[name].unit == "°C"
 
 
-def reading(pairs: Iterable[tuple[str, str]], device: str, about: About, rule: names.Rule) -> Reading:
-    """Return the reading of a line with these names and texts; what is no number is refused, unless it is asked for.
+def reading(pairs: Iterable[tuple[str, str]], device: str, description: Description, rule: names.Rule) -> ParsedReading:
+    """Return the reading of a line with these names and texts.
 
-    Asked for are texts of channels of kind `text`, and of `state`: true, on, yes and 1, or their opposites.
+    Refused is what is not a number, unless the channel is of kind `text`, or of `state`: true, on, yes, 1 or their opposites.
     """
     values: dict[str, Value] = {}
     texts: dict[str, str] = {}
@@ -48,16 +48,16 @@ def reading(pairs: Iterable[tuple[str, str]], device: str, about: About, rule: n
             name = rule.channel(key)
             if name in values:
                 raise ValueError(f"{name} is there already")
-            value = _value(text, about.channels.get(name))
+            value = _value(text, description.channels.get(name))
         except ValueError as error:
             refused.append(f"{key[:80]}: {error}")
             continue
-        if value is None or (value in NO_SENSOR_C and is_celsius(about, name)):
+        if value is None or (value in NO_SENSOR_C and is_celsius(description, name)):
             no_sensor += 1
         else:
             values[name] = value
             texts[name] = key
-    return Reading(device, values, about, None, no_sensor, tuple(refused), texts)
+    return ParsedReading(device, values, description, None, no_sensor, tuple(refused), texts)
 
 
 def _value(text: str, channel: Channel | None) -> Value | None:

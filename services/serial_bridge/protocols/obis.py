@@ -5,11 +5,11 @@ here keep their number: `1-0:96.50.1` is the channel `obis_1_0_96_50_1`.
 """
 
 from heliograph.messages import Channel, Kind
-from services.serial_bridge import channels
-from services.serial_bridge.readings import About
-from services.serial_bridge.values import Scale
+from services.serial_bridge.parsing import channels
+from services.serial_bridge.parsing.readings import Description
+from services.serial_bridge.parsing.values import Scale
 
-MOST_CHANNELS = 256  # more are noise that looks like codes
+MAX_CHANNELS = 256  # more are noise that looks like codes
 
 PHASES = {"l1": 20, "l2": 40, "l3": 60}
 CODES: dict[str, str] = {
@@ -54,14 +54,14 @@ COUNTERS = ("energy_", "reactive_energy_", "power_failures", "long_power_failure
 
 
 def channel(medium: int, line: int, code: str) -> str:
-    """Return what the value with this code is called."""
+    """Return the name of the channel with this code."""
     if medium in (0, 1) and line == 0 and code in CODES:
         return CODES[code]
     return f"obis_{medium}_{line}_{code.replace('.', '_')}"
 
 
 def _kind(name: str) -> Kind | None:
-    """Return the kind of a channel of this module, None if its unit says it."""
+    """Return the kind of a channel of this module, None if its unit tells it."""
     return "counter" if name.startswith(COUNTERS) else None
 
 
@@ -71,21 +71,21 @@ def converted(unit: str, value: float) -> tuple[str, float]:
     return known, factor.times(value)
 
 
-class Shown:
-    """What one meter has shown of itself so far: its channels, in the units of their first values."""
+class MeterChannels:
+    """The channels of one meter so far, in the units of their first values."""
 
-    def __init__(self, described: About) -> None:
+    def __init__(self, described: Description) -> None:
         self._described = described
         self._channels: dict[str, Channel] = {}
 
-    def take(self, name: str, unit: str, value: float) -> float:
-        """Learn the channel of a value, and return the value converted; raise ValueError if nobody knows its unit."""
+    def convert(self, name: str, unit: str, value: float) -> float:
+        """Learn the channel of a value, and return the value converted; raise ValueError if the unit is unknown."""
         unit, value = converted(unit, value)
-        if len(self._channels) < MOST_CHANNELS or name in self._channels:
+        if len(self._channels) < MAX_CHANNELS or name in self._channels:
             self._channels.setdefault(name, channels.channel(unit, _kind(name)))
         return value
 
-    def about(self) -> About:
-        """Return what is known of the meter; what the configuration says counts more."""
+    def description(self) -> Description:
+        """Return the description of the meter; the configuration takes precedence."""
         model, interval, described = self._described
-        return About(model, interval, {**self._channels, **described})
+        return Description(model, interval, {**self._channels, **described})

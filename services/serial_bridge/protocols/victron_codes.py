@@ -1,4 +1,4 @@
-"""What the numbers in VE.Direct texts mean: products, states, errors ("VE.Direct Protocol" 3.33, Victron Energy)."""
+"""The codes in VE.Direct texts: products, states, errors ("VE.Direct Protocol" 3.33, Victron Energy)."""
 
 _BLUE = "BlueSolar MPPT "
 _SMART = "SmartSolar MPPT "
@@ -107,7 +107,7 @@ ERRORS = {
 
 
 def product(number: int) -> str:
-    """Return what the product with this PID is called."""
+    """Return the name of the product with this PID."""
     if number in PRODUCTS:
         return PRODUCTS[number]
     power, volts = _PHOENIX.get(number >> 4), _PHOENIX_VOLTS.get(number & 15)

@@ -1,4 +1,4 @@
-"""What is sent to a radio node: values scaled and packed as its `tx` decoder says.
+"""Encodes packets to radio nodes: values scaled and packed as the `tx` section says.
 
 As emonHub does it (src/emonhub_interfacer.py): a value is divided by its scale, and packed
 little-endian without padding by its data code.
@@ -12,20 +12,20 @@ import msgspec
 
 from heliograph import names
 from heliograph.config import Config
-from services.serial_bridge import packets
-from services.serial_bridge.channels import named
-from services.serial_bridge.values import Scale, scale
+from services.serial_bridge.parsing.channels import named
+from services.serial_bridge.parsing.values import Scale, scale
+from services.serial_bridge.radio import packets
 
 CODES = "bBhHiIlLqQfd"
-MOST_BYTES = 62  # a packet of the RFM12 and RFM69 drivers has no room for more
+MAX_BYTES = 62  # a packet of the RFM12 and RFM69 drivers has no room for more
 
 
 class NotSent(ValueError):
     """Values that cannot be packed for this node: set them aside."""
 
 
-class Tx(Config, frozen=True):
-    """One [serial_bridge.nodes.NUMBER.tx] section: what the node understands."""
+class TransmitOptions(Config, frozen=True):
+    """One [serial_bridge.nodes.NUMBER.tx] section: the packets that the node understands."""
 
     names: tuple[str, ...] = ()
     datacodes: tuple[str, ...] = ()
@@ -34,10 +34,10 @@ class Tx(Config, frozen=True):
     scale: float = 1.0
 
 
-class Encoder:
-    """Packs the values that one node gets."""
+class PacketEncoder:
+    """Encodes the packets to one node."""
 
-    def __init__(self, tx: Tx, whitening: bool = False, rule: names.Rule = names.PRESENT) -> None:
+    def __init__(self, tx: TransmitOptions, whitening: bool = False, rule: names.Rule = names.PRESENT) -> None:
         """Raise ValueError if the options do not go together."""
         try:
             packets.check_codes((*tx.datacodes, tx.datacode), CODES)
@@ -51,32 +51,32 @@ class Encoder:
         self._code = tx.datacode
         self._whitening = whitening
 
-    def wanted(self, message: bytes) -> dict[str, float]:
+    def values(self, message: bytes) -> dict[str, float]:
         """Return the values of a `set` message, an object by name or an array, in the order of the packet; raise NotSent."""
         try:
-            wanted = msgspec.json.decode(message, type=dict[str, float | bool] | list[float | bool])
+            values = msgspec.json.decode(message, type=dict[str, float | bool] | list[float | bool])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise NotSent(f"neither an object nor an array of numbers: {error}") from None
-        if isinstance(wanted, dict):
-            return self._ordered(wanted)
-        if self._names and not self._codes and len(wanted) != len(self._names):
-            raise NotSent(f"{len(wanted)} values, the node gets {len(self._names)}")
-        called = self._names + [str(place) for place in range(len(self._names) + 1, len(wanted) + 1)]
-        return dict(zip(called, wanted, strict=False))
+        if isinstance(values, dict):
+            return self._ordered(values)
+        if self._names and not self._codes and len(values) != len(self._names):
+            raise NotSent(f"{len(values)} values, the node gets {len(self._names)}")
+        all_names = self._names + [str(position) for position in range(len(self._names) + 1, len(values) + 1)]
+        return dict(zip(all_names, values, strict=False))
 
-    def packed(self, values: list[float]) -> bytes:
+    def packet(self, values: list[float]) -> bytes:
         """Return the packet with these values; raise NotSent if they do not fit into it."""
         if self._codes and len(values) != len(self._codes):
             raise NotSent(f"{len(values)} values, the node gets {len(self._codes)}")
         packet = b"".join(self._one(position, value) for position, value in enumerate(values))
-        if not 0 < len(packet) <= MOST_BYTES:
-            raise NotSent(f"{len(packet)} bytes are no packet")
+        if not 0 < len(packet) <= MAX_BYTES:
+            raise NotSent(f"{len(packet)} bytes are not a packet")
         return packet.translate(packets.WHITENING) if self._whitening else packet
 
-    def _ordered(self, wanted: Mapping[str, float]) -> dict[str, float]:
-        if set(wanted) != set(self._names):
+    def _ordered(self, values: Mapping[str, float]) -> dict[str, float]:
+        if set(values) != set(self._names):
             raise NotSent(f"a packet has all of {', '.join(self._names) or 'no names'}, and nothing else")
-        return {name: wanted[name] for name in self._names}
+        return {name: values[name] for name in self._names}
 
     def _one(self, position: int, value: float) -> bytes:
         code = self._codes[position] if self._codes else self._code

@@ -1,19 +1,19 @@
-"""Cut what comes in at line ends, in bounded memory."""
+"""Splits a stream into lines, in bounded memory."""
 
 import re
 from collections.abc import Iterator
 
-from services.serial_bridge.readings import Piece
+from services.serial_bridge.parsing.readings import Piece
 
-LONGEST_BYTES = 4096
+MAX_BYTES = 4096
 _END = re.compile(rb"[\r\n]")
 
 
-class Lines:
-    """Turns pieces of a stream into lines: CR, LF or both end one, empty ones do not count.
+class LineSplitter:
+    """Splits a stream into lines: CR, LF or both end one, empty ones do not count.
 
-    A line longer than LONGEST_BYTES is returned once, cut short and as faulty, and the rest of
-    it is dropped. With `joined_late`, everything up to the first end is: it may be half a line.
+    A line longer than MAX_BYTES is returned once, cut short and with an error, and the rest of
+    it is dropped. With `joined_late`, everything up to the first end is dropped: it may be half a line.
     """
 
     def __init__(self, *, joined_late: bool = False) -> None:
@@ -22,11 +22,11 @@ class Lines:
 
     @property
     def unfinished(self) -> bytes:
-        """What came after the last line end."""
+        """The bytes after the last line end."""
         return self._rest
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """Yield the lines that end in this piece."""
+        """Yield the lines that end in this part of the stream."""
         *ended, self._rest = _END.split(self._rest + data)
         for line in ended:
             if self._dropping:
@@ -35,13 +35,13 @@ class Lines:
                 yield _line(line)
         if self._dropping:
             self._rest = b""
-        elif len(self._rest) > LONGEST_BYTES:
+        elif len(self._rest) > MAX_BYTES:
             line, self._rest = self._rest, b""
             self._dropping = True
             yield _line(line)
 
 
 def _line(data: bytes) -> Piece:
-    if len(data) > LONGEST_BYTES:
-        return Piece(data[:LONGEST_BYTES], "longer than any line", "overlong_lines")
+    if len(data) > MAX_BYTES:
+        return Piece(data[:MAX_BYTES], "longer than any line", "overlong_lines")
     return Piece(data)

@@ -1,4 +1,4 @@
-"""Numbers as they stand in lines and packets, without noise and without surprises."""
+"""Numbers in lines and packets: strictly parsed, exactly scaled."""
 
 import re
 from decimal import Decimal
@@ -10,7 +10,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+|[0-9]+\.[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]{1,4
 
 
 def number(text: str) -> float:
-    """Return a decimal number, an integer if it is written as one; raise ValueError if it is none."""
+    """Return a decimal number, an integer if it is written as one; raise ValueError if it is not a number."""
     if not _NUMBER.fullmatch(text):
         raise ValueError("not a number")
     return finite(int(text) if text.lstrip("+-").isdigit() else float(text))

@@ -1,4 +1,4 @@
-"""Radio nodes: what they pack into a packet, and how it comes out as exact values.
+"""Decodes packets of radio nodes into exact values.
 
 Data codes, scales and whitening are those of emonHub (docs/configuration.md, "Nodes";
 src/emonhub_coder.py): little-endian without padding, whitened bytes XOR 0x55.
@@ -14,18 +14,18 @@ import msgspec
 from heliograph import float32, names, topics
 from heliograph.config import Config
 from heliograph.messages import Channel, Kind, Value, finite
-from services.serial_bridge import packets
-from services.serial_bridge.channels import DBM, MISSED, NO_SENSOR_C, channel, named
-from services.serial_bridge.readings import About, NotAReading, Reading
-from services.serial_bridge.transmitting import Encoder, Tx
-from services.serial_bridge.values import Scale, scale
+from services.serial_bridge.parsing.channels import DBM, MISSED, NO_SENSOR_C, channel, named
+from services.serial_bridge.parsing.readings import Description, NotAReading, ParsedReading
+from services.serial_bridge.parsing.values import Scale, scale
+from services.serial_bridge.radio import packets
+from services.serial_bridge.radio.encoder import PacketEncoder, TransmitOptions
 
 CODES = "bBhHiIlLqQfdc"
 UNSIGNED = "BHILQ"
 LARGEST_NODE = 1023  # RFM69 addresses have ten bits, those of the RFM12 five
 
 
-class Node(Config, frozen=True):
+class NodeOptions(Config, frozen=True):
     """One [serial_bridge.nodes.NUMBER] section: the decoder of a radio node."""
 
     name: str
@@ -39,20 +39,20 @@ class Node(Config, frozen=True):
     kinds: dict[str, Kind] = msgspec.field(default_factory=dict)
     whitening: bool = False
     interval: float = 0.0
-    tx: Tx | None = None
+    tx: TransmitOptions | None = None
 
 
-class Layout:
+class PacketDecoder:
     """Decodes the packets of one node."""
 
-    def __init__(self, number: int, node: Node, rule: names.Rule = names.PRESENT) -> None:
+    def __init__(self, number: int, node: NodeOptions, rule: names.Rule = names.PRESENT) -> None:
         """Raise ValueError if the options of the node do not go together."""
         self.number = number
         self.device = topics.name(node.name)
         if not (math.isfinite(node.interval) and node.interval >= 0):
             raise ValueError(f"interval: {node.interval!r} is not a number of seconds")
         packets.check_codes((*node.datacodes, node.datacode), CODES)
-        self.encoder = Encoder(node.tx, node.whitening, rule) if node.tx else None
+        self.encoder = PacketEncoder(node.tx, node.whitening, rule) if node.tx else None
         self._whitened = node.whitening
         self._fixed = struct.Struct(f"<{''.join(node.datacodes)}")
         self._code = "" if node.datacodes else node.datacode
@@ -62,16 +62,18 @@ class Layout:
         self._names = _channels(node.names, rule)
         packets.check_lengths(node.datacodes, names=node.names, scales=node.scales, units=node.units)
         self._names += map(str, range(len(self._names) + 1, len(node.datacodes) + 1))
-        self.about = About(
+        self.description = Description(
             node.model or f"JeeLib node {number}",
             node.interval,
             _described(self._names, node, rule),
         )
         self._absent = {
-            name for name, what in self.about.channels.items() if what.unit == "°C" and what.kind == "gauge"
+            name
+            for name, described in self.description.channels.items()
+            if described.unit == "°C" and described.kind == "gauge"
         }
 
-    def decode(self, payload: bytes, rssi: int | None) -> Reading:
+    def decode(self, payload: bytes, rssi: int | None) -> ParsedReading:
         """Return the values of a packet; raise NotAReading if it has the wrong length."""
         if self._whitened:
             payload = payload.translate(packets.WHITENING)
@@ -80,15 +82,15 @@ class Layout:
             reading.values.setdefault("rssi", rssi)
         return reading
 
-    def named(self, numbers: Sequence[float]) -> Reading:
-        """Return the reading of values that came as numbers: names, scales and units hold, datacodes do not."""
+    def named(self, numbers: Sequence[float]) -> ParsedReading:
+        """Return the reading of values that came as numbers: names, scales and units apply, datacodes do not."""
         return self._reading(numbers, packed=False)
 
-    def _reading(self, found: Iterable[float | bytes], *, packed: bool) -> Reading:
+    def _reading(self, raw_values: Iterable[float | bytes], *, packed: bool) -> ParsedReading:
         values: dict[str, Value] = {}
         no_sensor = 0
         refused: list[str] = []
-        for position, raw in enumerate(found):
+        for position, raw in enumerate(raw_values):
             name = self._name(position)
             try:
                 value = self._value(position, raw, packed=packed)
@@ -99,10 +101,10 @@ class Layout:
                 no_sensor += 1
             else:
                 values[name] = value
-        return Reading(
+        return ParsedReading(
             self.device,
             values,
-            self.about,
+            self.description,
             no_sensor=no_sensor,
             refused=tuple(refused),
         )
@@ -141,21 +143,21 @@ class Layout:
         return finite(factor.times(float32.shortest(raw) if single else raw))
 
 
-def layouts(nodes: Mapping[str, Node], rule: names.Rule) -> dict[int, Layout]:
+def packet_decoders(nodes: Mapping[str, NodeOptions], rule: names.Rule) -> dict[int, PacketDecoder]:
     """Return the decoders by node number; raise ValueError that names the node whose options are wrong."""
-    made: dict[int, Layout] = {}
+    decoders: dict[int, PacketDecoder] = {}
     for number, node in nodes.items():
         if not re.fullmatch("0|[1-9][0-9]{0,3}", number) or int(number) > LARGEST_NODE:
             raise ValueError(f"nodes.{number}: the number of a node is between 0 and {LARGEST_NODE}")
         try:
-            layout = Layout(int(number), node, rule)
+            decoder = PacketDecoder(int(number), node, rule)
         except ValueError as error:
             raise ValueError(f"nodes.{number}: {error}") from None
-        for other in made.values():
-            if other.device == layout.device:
+        for other in decoders.values():
+            if other.device == decoder.device:
                 raise ValueError(f"nodes.{number}: name: node {other.number} is called {other.device!r}, too")
-        made[layout.number] = layout
-    return made
+        decoders[decoder.number] = decoder
+    return decoders
 
 
 def _scaled(option: str, factor: float) -> Scale:
@@ -166,15 +168,15 @@ def _scaled(option: str, factor: float) -> Scale:
 
 
 def _channels(given: tuple[str, ...], rule: names.Rule) -> list[str]:
-    made = named("names", given, rule)
-    for name in made:
+    channels = named("names", given, rule)
+    for name in channels:
         if name.isdigit():
             raise ValueError(f"names: {name!r} is what a value without a name is called")
-    return made
+    return channels
 
 
-def _described(ordered: list[str], node: Node, rule: names.Rule) -> dict[str, Channel]:
-    """Return what the options say of every channel that has a name or a unit."""
+def _described(ordered: list[str], node: NodeOptions, rule: names.Rule) -> dict[str, Channel]:
+    """Return the description of every channel that has a name or a unit in the options."""
     ordered = [
         *ordered,
         *map(str, range(len(ordered) + 1, len(node.units) + 1)),
@@ -188,16 +190,15 @@ def _described(ordered: list[str], node: Node, rule: names.Rule) -> dict[str, Ch
         unit = node.units[position] if position < len(node.units) else ""
         text = position < len(node.datacodes) and node.datacodes[position] == "c"
         try:
-            what = channel(unit, kinds.get(name, "text" if text else None))
+            described[name] = channel(unit, kinds.get(name, "text" if text else None))
         except ValueError as error:
             raise ValueError(f"units: {name}: {error}") from None
-        described[name] = what
-        if what.kind == "counter" and (rollover := _rollover(node, position)):
-            described[name] = msgspec.structs.replace(what, rollover=rollover)
+        if described[name].kind == "counter" and (rollover := _rollover(node, position)):
+            described[name] = msgspec.structs.replace(described[name], rollover=rollover)
     return described
 
 
-def _rollover(node: Node, position: int) -> float:
+def _rollover(node: NodeOptions, position: int) -> float:
     """Return the value at which an unsigned number of the packet begins again at zero; 0 for any other."""
     codes = node.datacodes or (node.datacode,) * (position + 1)
     if position >= len(codes) or codes[position] not in UNSIGNED:

@@ -1,4 +1,4 @@
-"""The elements that SML messages are made of: octets, booleans, integers, and lists of elements.
+"""The elements of SML messages: octets, booleans, integers, and lists of elements.
 
 An element begins with a byte of type and length (SML 1.03, chapter 6.3): the upper bits are
 the type, the lower four the length; bit 7 says that another byte with four more bits of
@@ -8,7 +8,7 @@ length follows. The length of a list counts its elements, any other also its own
 from collections.abc import Iterator
 from typing import Any
 
-from services.serial_bridge.readings import NotAReading
+from services.serial_bridge.parsing.readings import NotAReading
 
 Element = int | bytes | list[Any] | None
 DEEPEST = 16
@@ -52,7 +52,7 @@ def _element(data: bytes, at: int, deepest: int) -> tuple[Element, int]:
 
 
 def _head(data: bytes, at: int) -> tuple[int, int, int]:
-    """Return type, length, and how many bytes say so."""
+    """Return type, length, and the number of bytes of the head."""
     kind, length, size = 0, 0, 0
     while at + size < len(data) and size < 4:
         byte = data[at + size]

@@ -1,4 +1,4 @@
-"""A TCP port for any number of clients, in one thread: nobody waits for anybody."""
+"""A TCP port for any number of clients, in one thread: no client waits for another."""
 
 import errno
 import ipaddress
@@ -22,60 +22,60 @@ RETRY_SECONDS = 2.0
 SPARE_FILES = 128  # for everything else that the process has open
 
 
-class Conversation(Protocol):
-    """What is to be done with what one client sends."""
+class ClientHandler(Protocol):
+    """Handles the bytes that one client sends."""
 
     def feed(self, data: bytes) -> None:
-        """Take in what the client sent."""
+        """Handle the next bytes of the client."""
 
     def ended(self) -> None:
-        """The client is gone, or was sent away."""
+        """The client has left, or was disconnected."""
 
 
-class Server:
-    """Listens on one address; `welcome` makes the conversation of a client, None sends it away.
+class TcpServer:
+    """Listens on one address; `new_handler` returns the handler of a client by its address, None to refuse it.
 
-    A client that is silent for `idle` seconds is disconnected. When there are too many, or
-    no files are left to the process, the one that was silent for longest makes room.
-    `idle` and `clients` may be changed at any time; conversations live in this thread only.
+    A client that is silent for `idle_timeout` seconds is disconnected. When there are more than `max_clients`, or the
+    process has no files left, the one that was silent for longest is disconnected. Both may be changed at any time.
+    Handlers are called in this thread only. `error` is why the server does not listen yet.
     """
 
     def __init__(
         self,
         name: str,
         address: tuple[str, int],
-        welcome: Callable[[str], Conversation | None],
+        new_handler: Callable[[str], ClientHandler | None],
         *,
-        idle: float,
-        clients: int,
+        idle_timeout: float,
+        max_clients: int,
         count: Callable[[str], None],
     ) -> None:
         self._name = name
         self._address = address
-        self._welcome = welcome
-        self.idle = idle
-        self.clients = clients
+        self._new_handler = new_handler
+        self.idle_timeout = idle_timeout
+        self.max_clients = max_clients
         self._count = count
-        self._talks: OrderedDict[socket.socket, tuple[float, Conversation]] = OrderedDict()  # longest silent first
+        self._handlers: OrderedDict[socket.socket, tuple[float, ClientHandler]] = OrderedDict()  # longest silent first
         self._selector = selectors.DefaultSelector()
         self._stop = threading.Event()
         self._wake = socket.socketpair()
-        self.trouble = ""
+        self.error = ""
         self.listening = False
         self._thread = threading.Thread(target=self._run, name=f"socket {name}", daemon=True)
 
     @property
     def connected(self) -> int:
-        """How many clients there are."""
-        return len(self._talks)
+        """The number of clients."""
+        return len(self._handlers)
 
     def start(self) -> None:
-        """Begin to listen; an address in use is tried again until it is free."""
+        """Start the thread; an address in use is tried again until it is free."""
         raise_file_limit()
         self._thread.start()
 
     def stop(self) -> None:
-        """Ask the thread to end."""
+        """Tell the thread to end."""
         self._stop.set()
         with suppress(OSError):
             self._wake[1].send(b".")
@@ -90,19 +90,19 @@ class Server:
             try:
                 listener = _listener(self._address)
             except OSError as error:
-                if not self.trouble:
+                if not self.error:
                     log.warning("%s cannot listen at %s:%d yet: %s", self._name, *self._address, error)
-                self.trouble = str(error)
+                self.error = str(error)
                 self._stop.wait(RETRY_SECONDS)
                 continue
             with listener:
-                self.trouble = ""
+                self.error = ""
                 self.listening = True
                 log.info("%s listens at %s:%d", self._name, *self._address)
                 self._selector.register(listener, selectors.EVENT_READ)
                 self._serve(listener)
                 self._selector.unregister(listener)
-        for client in list(self._talks):
+        for client in list(self._handlers):
             self._end(client)
         self._selector.close()
         for end in self._wake:
@@ -113,17 +113,17 @@ class Server:
             for key, _ in self._selector.select(TURN_SECONDS):
                 if key.fileobj is listener:
                     self._accept(listener)
-                elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._talks:
-                    self._hear(key.fileobj)
+                elif isinstance(key.fileobj, socket.socket) and key.fileobj in self._handlers:
+                    self._receive(key.fileobj)
             now = time.monotonic()
-            while self._talks and now - self._silent_since() > self.idle:
-                self._end(next(iter(self._talks)), "clients_idle")
+            while self._handlers and now - self._silent_since() > self.idle_timeout:
+                self._end(next(iter(self._handlers)), "clients_idle")
 
     def _silent_since(self) -> float:
-        return next(iter(self._talks.values()))[0]
+        return next(iter(self._handlers.values()))[0]
 
     def _accept(self, listener: socket.socket) -> None:
-        """Take in who waits, a few at a time: those who are connected have their turn, too."""
+        """Accept waiting clients, a few at a time: those that are connected have their turn, too."""
         for _ in range(64):
             try:
                 client, address = listener.accept()
@@ -132,24 +132,24 @@ class Server:
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE):
                     continue  # this one is gone already
-                if not self._talks:
-                    self._stop.wait(RETRY_SECONDS)  # the files are somebody else's
+                if not self._handlers:
+                    self._stop.wait(RETRY_SECONDS)  # other parts of the process have the files
                     return
-                self._end(next(iter(self._talks)), "clients_evicted")
+                self._end(next(iter(self._handlers)), "clients_evicted")
                 continue
             client.setblocking(False)
-            talk = self._welcome(str(address[0]))
-            if talk is None:
+            handler = self._new_handler(str(address[0]))
+            if handler is None:
                 client.close()
                 self._count("clients_refused")
                 continue
-            if len(self._talks) >= self.clients:
-                self._end(next(iter(self._talks)), "clients_evicted")
-            self._talks[client] = (time.monotonic(), talk)
+            if len(self._handlers) >= self.max_clients:
+                self._end(next(iter(self._handlers)), "clients_evicted")
+            self._handlers[client] = (time.monotonic(), handler)
             self._selector.register(client, selectors.EVENT_READ)
             self._count("clients")
 
-    def _hear(self, client: socket.socket) -> None:
+    def _receive(self, client: socket.socket) -> None:
         try:
             data = client.recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
@@ -159,30 +159,30 @@ class Server:
         if not data:
             self._end(client)
             return
-        talk = self._talks[client][1]
-        self._talks[client] = (time.monotonic(), talk)
-        self._talks.move_to_end(client)
-        talk.feed(data)
+        handler = self._handlers[client][1]
+        self._handlers[client] = (time.monotonic(), handler)
+        self._handlers.move_to_end(client)
+        handler.feed(data)
 
     def _end(self, client: socket.socket, counter: str = "") -> None:
-        _, talk = self._talks.pop(client)
+        _, handler = self._handlers.pop(client)
         self._selector.unregister(client)
         client.close()
-        talk.ended()
+        handler.ended()
         if counter:
             self._count(counter)
 
 
 def is_allowed(address: str, networks: Sequence[str]) -> bool:
-    """Whether an address is one of these, or in one of these networks."""
-    found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
-    return any(found in ipaddress.ip_network(network) for network in networks)
+    """Return whether an address is one of these, or in one of these networks."""
+    parsed = ipaddress.ip_address(address.partition("%")[0])
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
+    return any(parsed in ipaddress.ip_network(network) for network in networks)
 
 
 def raise_file_limit() -> None:
-    """Let this process have as many files open as it may."""
+    """Raise the limit of open files to what the system allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(OSError, ValueError):
@@ -190,7 +190,7 @@ def raise_file_limit() -> None:
 
 
 def file_limit() -> int:
-    """Return how many clients the process has files for."""
+    """Return the number of clients for which the process has files."""
     return max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE_FILES)
 
 

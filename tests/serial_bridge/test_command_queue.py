@@ -1,49 +1,48 @@
-"""When and what a board is told, by a clock that the test sets."""
+"""What is written to a board, and when, by a clock that the test sets."""
 
 import time
 from itertools import pairwise
 from typing import Any
 
-import msgspec
 import pytest
 
-from services.serial_bridge import radio
-from services.serial_bridge.options import Port
-from services.serial_bridge.radio import Radio
-from services.serial_bridge.talker import Talker
+from services.serial_bridge.radio import commands
+from services.serial_bridge.radio.command_queue import CommandQueue
+from services.serial_bridge.radio.settings import RadioOptions
 
 
 class Board:
-    """A talker, its clock, and what it has written so far."""
+    """A command queue and its clock."""
 
     def __init__(self, line_format: str = "rfm2pi", *, synchronised: bool = True, **settings: Any) -> None:
         self.now = 1000.0
         self.synchronised = synchronised
-        self.port = Port(name="radio", port="x", format=line_format, radio=Radio(**settings))
-        self.talker = Talker(self.port, lambda: self.now, lambda: self.synchronised)
-        self.talker.opened()
+        self.command_queue = CommandQueue(
+            RadioOptions(**settings), lambda: self.now, lambda: self.synchronised, oem=line_format == "oem"
+        )
+        self.command_queue.opened()
 
     def wait(self, seconds: float) -> list[bytes]:
         written = []
         for _ in range(round(seconds * 10)):
-            if command := self.talker.due():
+            if command := self.command_queue.due():
                 written.append(command)
             self.now += 0.1
         return written
 
 
-def test_an_old_firmware_is_told_number_first_and_a_new_one_letter_first() -> None:
+def test_an_old_firmware_gets_the_number_first_and_a_new_one_letter_first() -> None:
     wanted: dict[str, Any] = {"group": 210, "base_id": 5, "frequency": 433, "vcal": 268.97, "period": 9.8}
     wanted["ical"] = ((90.9, 4.2), (16.67, 6.0))
     board = Board("oem", **wanted)
     assert board.wait(0.5) == [b"4v\n"]
-    board.talker.hear("> 4v")
+    board.command_queue.received("> 4v")
     assert board.wait(5) == [b"5i\n", b"4b\n", b"210g\n"]
-    for answer in ("4v", ""):
+    for response in ("4v", ""):
         board = Board("oem", **wanted)
         assert board.wait(0.5) == [b"4v\n"]
-        if answer:
-            board.talker.hear(answer)
+        if response:
+            board.command_queue.received(response)
         new = [b"i5\n", b"b4\n", b"g210\n", b"d9.8\n", b"k0 268.97 0.00\n", b"k1 90.90 4.20\n", b"k2 16.67 6.00\n"]
         assert board.wait(9) == new
 
@@ -61,8 +60,8 @@ def test_commands_are_a_second_apart() -> None:
 
 
 def test_packets_wait_until_the_board_is_set_and_the_time_until_there_is_one() -> None:
-    board = Board(group=210, send_time=60.0, synchronised=False)
-    board.talker.send(20, bytes([14, 38]))
+    board = Board(group=210, time_broadcast_interval=60.0, synchronised=False)
+    board.command_queue.send(20, bytes([14, 38]))
     assert board.wait(10) == [b"v", b"210g", b"20,14,38,0s"]
     board.synchronised = True
     (first,) = board.wait(30)
@@ -74,32 +73,30 @@ def test_packets_wait_until_the_board_is_set_and_the_time_until_there_is_one() -
 def test_a_board_that_is_plugged_in_again_is_set_again() -> None:
     board = Board(group=210)
     assert board.wait(5) == [b"v", b"210g"]
-    board.talker.opened()
-    board.talker.hear("[RF12demo.12] E i15* g210 @ 433 MHz q1")
+    board.command_queue.opened()
+    board.command_queue.received("[RF12demo.12] E i15* g210 @ 433 MHz q1")
     assert board.wait(5) == [b"v"]
-    assert board.talker.firmware == "RF12demo.12"
+    assert board.command_queue.firmware == "RF12demo.12"
 
 
 def test_a_changed_setting_is_sent_alone() -> None:
     board = Board(group=210, frequency=433)
     assert board.wait(6) == [b"v", b"4b", b"210g"]
-    board.talker.configure(msgspec.structs.replace(board.port, radio=Radio(group=210, frequency=868)))
+    board.command_queue.configure(RadioOptions(group=210, frequency=868))
     assert board.wait(6) == [b"8b"]
 
 
 def test_a_board_that_oemgateway_and_emonhub_set_is_set_to_the_same() -> None:
-    board = Board(group=210, frequency=433, base_id=15, send_time=60.0)
-    *commands, _ = board.wait(6)
-    assert sorted(commands[1:]) == [b"15i", b"210g", b"4b"]
-    board.talker.configure(
-        msgspec.structs.replace(board.port, radio=Radio(group=210, frequency=868, base_id=15, send_time=60.0))
-    )
+    board = Board(group=210, frequency=433, base_id=15, time_broadcast_interval=60.0)
+    *written, _ = board.wait(6)
+    assert sorted(written[1:]) == [b"15i", b"210g", b"4b"]
+    board.command_queue.configure(RadioOptions(group=210, frequency=868, base_id=15, time_broadcast_interval=60.0))
     assert board.wait(10) == [b"8b"]
-    assert radio.time_packet(time.struct_time((2026, 11, 21, 10, 28, 59, 5, 325, 0))) == b"00,10,28,00,s"
+    assert commands.time_packet(time.struct_time((2026, 11, 21, 10, 28, 59, 5, 325, 0))) == b"00,10,28,00,s"
     board = Board(base_id=5, frequency=433, group=210, quiet="on", calibration="230V")
     assert board.wait(9) == [b"v", b"5i", b"4b", b"210g", b"1q", b"1p"]
-    changed = Radio(base_id=5, frequency=868, group=210, quiet="off", calibration="110V")
-    board.talker.configure(msgspec.structs.replace(board.port, radio=changed))
+    changed = RadioOptions(base_id=5, frequency=868, group=210, quiet="off", calibration="110V")
+    board.command_queue.configure(changed)
     assert board.wait(9) == [b"8b", b"0q", b"2p"]
 
 
@@ -111,13 +108,13 @@ def test_a_board_that_oemgateway_and_emonhub_set_is_set_to_the_same() -> None:
     ],
 )
 def test_a_settings_line_says_what_is_in_force(line: str, known: dict[str, str]) -> None:
-    assert radio.settings(line) == known
+    assert commands.settings(line) == known
 
 
 def test_too_many_packets_for_a_slow_radio_are_the_newest() -> None:
     board = Board()
     for number in range(150):
-        board.talker.send(1, bytes([number]))
+        board.command_queue.send(1, bytes([number]))
     written = board.wait(160)
     assert written[0] == b"v"
     assert written[1] == b"1,50,0s"

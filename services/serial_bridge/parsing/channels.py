@@ -1,4 +1,4 @@
-"""What a channel means: what the configuration says, else what can be guessed."""
+"""Descriptions of channels: from the configuration, else guessed."""
 
 from collections.abc import Iterable
 
@@ -12,7 +12,7 @@ MISSED = Channel(kind="counter", label="missed packets")
 
 
 def channel(unit: str, kind: Kind | None = None) -> Channel:
-    """Return a channel whose unit is spelled in any common way; raise ValueError if nobody knows the unit.
+    """Return a channel whose unit is spelled in any common way; raise ValueError if the unit is unknown.
 
     Pulses and energies are counters unless `kind` says otherwise.
     """
@@ -24,7 +24,7 @@ def channel(unit: str, kind: Kind | None = None) -> Channel:
 
 
 def named(option: str, texts: Iterable[str], rule: names.Rule) -> list[str]:
-    """Return the channels that an option names; raise ValueError for a text that is no name, and for two with the same."""
+    """Return the names of the channels in an option; raise ValueError if one has no name, or the name of another."""
     made: list[str] = []
     for text in texts:
         try:
@@ -38,7 +38,7 @@ def named(option: str, texts: Iterable[str], rule: names.Rule) -> list[str]:
 
 
 def guessed(value: Value) -> Channel:
-    """Return what a channel of which nothing is known must be, to have this value."""
+    """Return the description of a channel of which only this value is known."""
     if isinstance(value, bool):
         return Channel(kind="state")
     return Channel(kind="text" if isinstance(value, str) else "gauge")
