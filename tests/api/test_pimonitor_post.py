@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from heliograph.messages import Channel
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest import pimonitor
 from tests.api.receiver import KEY, Receiver, receiver_at
 
@@ -135,5 +135,5 @@ def test_the_hour_that_comes_twice_is_the_one_nearer_to_now() -> None:
 
 
 def test_the_hour_that_is_left_out_is_refused() -> None:
-    with pytest.raises(Refused, match="the clock was put forward"):
+    with pytest.raises(RequestRefused, match="the clock was put forward"):
         pimonitor.moment("03/09/2025 02:30:00", NEW_YORK, 0)

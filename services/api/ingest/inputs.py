@@ -13,7 +13,7 @@ from heliograph import units
 from heliograph.messages import Channel, Value, is_value
 from heliograph.names import Rule
 from heliograph.pending import shown
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest.naming import PostedNames
 from services.api.ingest.options import EmoncmsNode
 from services.api.ingest.reports import Report
@@ -33,12 +33,12 @@ class Inputs(NamedTuple):
 
 
 def node_key(node: object) -> str:
-    """Return a node as the configuration names it, 15 and 15.0 as "15"; raise Refused for what is none."""
+    """Return a node as the configuration names it, 15 and 15.0 as "15"; raise RequestRefused for what is none."""
     if isinstance(node, bool) or not isinstance(node, str | int | float):
-        raise Refused(f"node: {shown(node)[:40]} is neither a number nor a name")
+        raise RequestRefused(f"node: {shown(node)[:40]} is neither a number nor a name")
     text = node.strip() if isinstance(node, str) else f"{node:.15g}" if is_value(node) else ""
     if not text or len(text) > 100:
-        raise Refused(f"node: {shown(node)[:40]} is neither a number nor a name")
+        raise RequestRefused(f"node: {shown(node)[:40]} is neither a number nor a name")
     return str(int(text.partition(".")[0])) if _DIGITS.fullmatch(text) else text
 
 
@@ -49,13 +49,13 @@ def device(key: str, nodes: Mapping[str, EmoncmsNode], rule: Rule) -> str:
     try:
         return f"node{key}" if key.isdecimal() else rule.device(key)
     except ValueError as error:
-        raise Refused(f"node: {error}") from None
+        raise RequestRefused(f"node: {error}") from None
 
 
 def report(
     key: str, inputs: Inputs, time: float | None, nodes: Mapping[str, EmoncmsNode], names: PostedNames
 ) -> Report | None:
-    """Return a node's inputs as a reading, None if there are none; raise Refused.
+    """Return a node's inputs as a reading, None if there are none; raise RequestRefused.
 
     Adds to `inputs.refused` what cannot be the name of a channel, or is there already.
     """
@@ -80,16 +80,16 @@ def report(
 
 
 def fulljson(text: str) -> tuple[Inputs, object]:
-    """Return the inputs of a JSON object, and its `time` if there is one; raise Refused if it is no object."""
+    """Return the inputs of a JSON object, and its `time` if there is one; raise RequestRefused if it is no object."""
     content = loads(text)
     if not isinstance(content, dict):
-        raise Refused('fulljson: expected an object such as {"power": 100}')
+        raise RequestRefused('fulljson: expected an object such as {"power": 100}')
     moment = content.pop("time", None)
     return named(content), moment
 
 
 def loose(text: str) -> Inputs:
-    """Return the inputs of `{power1:100,power2:200}`, quoted or not; raise Refused if there are none."""
+    """Return the inputs of `{power1:100,power2:200}`, quoted or not; raise RequestRefused if there are none."""
     inputs = Inputs({}, [])
     for pair in text.strip(_WRAPPING).split(","):
         name, colon, value = pair.rpartition(":")
@@ -111,7 +111,7 @@ def data(text: str) -> Inputs:
     if stripped.startswith("{"):
         try:
             return fulljson(stripped)[0]
-        except Refused:
+        except RequestRefused:
             return loose(stripped)
     return loose(stripped) if ":" in stripped else csv(stripped)
 
@@ -137,11 +137,11 @@ def numbered(values: Iterable[object]) -> Inputs:
 
 
 def loads(text: str | bytes) -> Any:
-    """Return JSON; NaN and Infinity, which emonHub writes, are numbers here; raise Refused."""
+    """Return JSON; NaN and Infinity, which emonHub writes, are numbers here; raise RequestRefused."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"not JSON: {str(error)[:100]}") from None
+        raise RequestRefused(f"not JSON: {str(error)[:100]}") from None
 
 
 def _add(inputs: Inputs, name: str, value: object) -> None:
