@@ -30,7 +30,7 @@ LONG_CLASSES = {
     "heliograph/store/housekeeping.py: Housekeeping",
     "heliograph/store/postgres/reader.py: PostgresReader",
     "heliograph/store/postgres/writer.py: PostgresWriter",
-    "heliograph/store/questions.py: Questions",
+    "heliograph/store/series_query.py: SeriesQuery",
     "heliograph/store/reader.py: SqliteReader",
 }
 MOST_SUPPRESSIONS = 5

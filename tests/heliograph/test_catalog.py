@@ -129,6 +129,6 @@ def test_names_are_read_as_they_were_written(tmp_path: Path) -> None:
         Series(2, "roof", "x", "b", "", "text"),
     ]
     assert found.layouts == {layout.id: names.Layout(1, (2, 1))}
-    assert (found.places, found.owners) == ({2: {layout.id: 0}, 1: {layout.id: 1}}, {1: 1, 2: 1})
+    assert (found.positions, found.owners) == ({2: {layout.id: 0}, 1: {layout.id: 1}}, {1: 1, 2: 1})
     assert (found.words, found.replacements, found.of_device(1)) == ({word: "on"}, {1: [5, 9]}, {1, 2})
     connection.close()

@@ -133,7 +133,7 @@ def test_half_made_files_are_a_store_that_is_away(tmp_path: Path, reader: Reader
     folder(tmp_path).mkdir()
     for name in ("catalog.db", "hot.db"):
         (folder(tmp_path) / name).write_bytes(b"")
-        with pytest.raises(StoreAway, match="just being made"):
+        with pytest.raises(StoreAway, match="being created"):
             reader.series()
 
 

@@ -1,4 +1,4 @@
-"""The PostgreSQL store, reading side: every question is one snapshot of the database."""
+"""The PostgreSQL store, reading side: every query is one snapshot of the database."""
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,7 +46,7 @@ EXPORT = "SELECT ts, series, v FROM reading WHERE series = ANY(%s) AND ts >= %s 
 
 
 class PostgresReader:
-    """Reads a database that others write; `Reader` of interface.py says what it promises."""
+    """Reads a database that other processes write; `Reader` of interface.py is its contract."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -58,7 +58,7 @@ class PostgresReader:
         self._words: dict[int, str] = {}
 
     def close(self) -> None:
-        """Let go of the server."""
+        """Close the idle connections."""
         with self._lock:
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -80,7 +80,7 @@ class PostgresReader:
         """Return the points of [start, end), at most `limit` of them, starting at `after`."""
         begin = _ms(start if after is None else max(after, start))
         with self._snapshot() as connection:
-            kind = points.known(connection, series).kind
+            kind = points.series_row(connection, series).kind
             with connection.cursor(binary=True) as cursor:
                 rows = cursor.execute(
                     "SELECT ts, v FROM reading WHERE series = %s AND ts >= %s AND ts < %s ORDER BY ts LIMIT %s",
@@ -97,14 +97,14 @@ class PostgresReader:
     ) -> dict[str, list[Value | None]]:
         """Return one value per function and bucket; None for a bucket without points."""
         with self._snapshot() as connection:
-            known = points.known(connection, series)
-            names: list[Function] = [f for f in functions if known.kind != "text" or f in ("n", "first", "last")]
-            columns = plan.totals(connection, known, list(map(_ms, edges)), names).columns(names)
-            if known.kind == "text":
+            row = points.series_row(connection, series)
+            names: list[Function] = [f for f in functions if row.kind != "text" or f in ("n", "first", "last")]
+            columns = plan.totals(connection, row, list(map(_ms, edges)), names).columns(names)
+            if row.kind == "text":
                 self._learn(connection, (v for name in names if name != "n" for v in columns[name] if v is not None))
         nothing: list[Value | None] = [None] * (len(edges) - 1)
         return {
-            name: self._told(known.kind, name, columns[name]) if name in columns else list(nothing)
+            name: self._as_values(row.kind, name, columns[name]) if name in columns else list(nothing)
             for name in functions
         }
 
@@ -112,7 +112,7 @@ class PostgresReader:
         """Yield (time, series, value) of [start, end) in order of time; each UTC day is one snapshot."""
         begin, stop = _ms(start), _ms(end)
         with schema.refusing(self._database, StoreAway):
-            connection = self._take()  # for as long as whoever asked takes over the values
+            connection = self._take()  # for as long as the caller takes to read the values
             try:
                 yield from self._export(connection, list(ids), begin, stop)
             finally:
@@ -122,11 +122,11 @@ class PostgresReader:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
         with self._snapshot() as connection:
             rows = connection.execute(SINCE, (cursor, limit)).fetchall()
-            wanted = sorted({number for row in rows for number in row[4] or ()})
+            numbers_ = sorted({number for row in rows for number in row[4] or ()})
             named: dict[int, tuple[str, Kind]] = {
                 number: (name, kind)
                 for number, name, kind in connection.execute(
-                    "SELECT id, name, kind FROM series WHERE id = ANY(%s)", (wanted,)
+                    "SELECT id, name, kind FROM series WHERE id = ANY(%s)", (numbers_,)
                 )
             }
             self._learn(
@@ -140,9 +140,9 @@ class PostgresReader:
                 device,
                 ts / 1000,
                 tuple(named[number][0] for number in numbers or ()),
-                tuple(self._value(named[number][1], v) for number, v in zip(numbers or (), found or (), strict=True)),
+                tuple(self._value(named[number][1], v) for number, v in zip(numbers or (), values or (), strict=True)),
             )
-            for seq, node, device, ts, numbers, found in rows
+            for seq, node, device, ts, numbers, values in rows
         ]
 
     def extent(self) -> tuple[float, float] | None:
@@ -153,20 +153,20 @@ class PostgresReader:
         return (min(times) / 1000, max(times) / 1000) if times else None
 
     def version(self, start: float, end: float) -> str:
-        """Return a text that is another one whenever an answer about [start, end) may have changed.
+        """Return a text that changes whenever an answer about [start, end) may have changed.
 
         A delta looks back as far as it has to, so everything before the end counts.
         """
         reach = (_ms(end) + GAP) // DAY
         with self._snapshot() as connection:
-            found = connection.execute(
+            row = connection.execute(
                 "SELECT (SELECT changes FROM clock), (SELECT max(changed) FROM day WHERE day <= %s)", (reach,)
             ).fetchone()
-        changes, changed = found or (0, 0)
+        changes, changed = row or (0, 0)
         return f"{self._identity}-{changes}-{changed or 0}"
 
     def problems(self) -> list[str]:
-        """Return why the store cannot be read, if it cannot; the server looks after what it holds, see its log."""
+        """Return why the store cannot be read, if so; the server checks its own files, see its log."""
         try:
             with self._snapshot():
                 return []
@@ -230,7 +230,7 @@ class PostgresReader:
                     yield from ((ts / 1000, number, self._value(kinds[number], v)) for ts, number, v in rows)
 
     def _learn(self, connection: Connection, numbers: Iterable[object]) -> None:
-        """Learn the texts that have these numbers."""
+        """Read the texts with these numbers that are not known yet."""
         missing = list({int(float(str(number))) for number in numbers} - self._words.keys())
         if missing:
             rows = connection.execute("SELECT id, text FROM word WHERE id = ANY(%s)", (missing,))
@@ -241,8 +241,8 @@ class PostgresReader:
             return self._words[int(number)]
         return bool(number) if kind == "state" and number in (0.0, 1.0) else number
 
-    def _told(self, kind: Kind, function: str, column: list[Value | None]) -> list[Value | None]:
-        """Return a column as it is told: the first and last of a text are texts."""
+    def _as_values(self, kind: Kind, function: str, column: list[Value | None]) -> list[Value | None]:
+        """Return a column as values: the first and last of a text are texts."""
         if kind != "text" or function == "n":
             return column
         return [None if value is None else self._value(kind, float(value)) for value in column]
