@@ -17,7 +17,7 @@ from heliograph.outbox import Outbox
 from heliograph.segment import Segment
 from heliograph.sender import Sender, UnstampedFrame
 from heliograph.store.interface import Progress
-from services.storage.journal_intake import Intake, Verdict
+from services.storage.journal_intake import JournalIntake, Verdict
 
 PRODUCER = "pi/meter"
 EPOCH_ZERO = 1_700_000_000.0
@@ -66,7 +66,7 @@ class World:
         self.declared: list[tuple[str, int]] = []
         self.backup: Database = ({}, [], [])
         self.starts = 0
-        self.intake: Intake | None = None
+        self.intake: JournalIntake | None = None
         self.taken: list[int] = []
         self.newly_declared: list[tuple[str, int]] = []
         self.touched: set[str] = set()
@@ -191,7 +191,7 @@ class World:
     def start_storage(self) -> None:
         if self.intake is None:
             self.starts += 1
-            self.intake = Intake(self.progress, f"db-{self.starts}", COMMIT_SECONDS)
+            self.intake = JournalIntake(self.progress, f"db-{self.starts}", COMMIT_SECONDS)
             self.tell_everyone()
 
     def kill_storage(self) -> None:
@@ -211,7 +211,7 @@ class World:
 
     def tell_everyone(self) -> None:
         if self.intake:
-            for mark in self.intake.marks().values():
+            for mark in self.intake.watermarks().values():
                 self.tell(mark)
 
     def deliver(self, count: int) -> None:
@@ -220,11 +220,11 @@ class World:
             payload = self.wire.popleft()
             self.unacknowledged.append(payload)
             for frame in frames(payload):
-                verdict = self.intake.judge(PRODUCER, frame)
-                if verdict is not Verdict.TAKE:
-                    self.tell(self.intake.mark(PRODUCER, frame.epoch, gap=verdict is Verdict.GAP))
+                verdict = self.intake.classify(PRODUCER, frame)
+                if verdict is not Verdict.ACCEPT:
+                    self.tell(self.intake.watermark(PRODUCER, frame.epoch, gap=verdict is Verdict.GAP))
                     continue
-                missing = self.intake.take(PRODUCER, frame)
+                missing = self.intake.accept(PRODUCER, frame)
                 self.newly_declared += [(frame.epoch, frame.sequence - back) for back in range(1, missing + 1)]
                 self.touched.add(frame.epoch)
                 for block in frame.blocks:
@@ -245,7 +245,7 @@ class World:
             self.intake.commit(progress)
             self.unacknowledged.clear()
             for epoch in self.touched:
-                self.tell(self.intake.mark(PRODUCER, epoch))
+                self.tell(self.intake.watermark(PRODUCER, epoch))
             self.touched.clear()
             assert len(set(self.stored)) == len(self.stored), "stored twice"
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from heliograph.redaction import redactor
 
 SECRET = "p@ss/w+rd?ä 'x\""
-# What an error text may make of a secret; each is undone by whoever reads it.
+# The forms that a secret may have in an error text; each can be decoded.
 SPELLINGS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "path": quote,

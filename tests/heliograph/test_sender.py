@@ -303,7 +303,7 @@ def test_a_frame_of_an_earlier_boot_is_stamped_if_its_moment_is_known(rig: Rig) 
     assert rig.sender.unstamped == 0
 
 
-def test_a_frame_of_a_boot_whose_moment_nobody_knows_is_counted_once_and_never_stamped(rig: Rig) -> None:
+def test_a_frame_of_a_boot_of_unknown_time_is_counted_once_and_never_stamped(rig: Rig) -> None:
     rig.outbox.append(held("yesterday", [12.5, 100], [13.5, 100]))
     rig.up = False
     rig.start()

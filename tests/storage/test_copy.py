@@ -7,7 +7,7 @@ import pytest
 from heliograph import store
 from heliograph.messages import Block, Channel, Info
 from heliograph.store.interface import Progress
-from services.storage.maintenance.copy import READINGS, Copy
+from services.storage.maintenance.copy import READINGS, StoreCopy
 from tests.storage.stores import command, difference, done, everything, make, meanings, progress, settle
 
 T = 1_763_633_000
@@ -34,7 +34,7 @@ def mark(last: int, lost: int = 0) -> dict[tuple[str, str], Progress]:
     return {("roof/poller", "e1"): Progress(last, lost)}
 
 
-def test_a_copy_has_everything_and_what_the_producers_were_told(tmp_path: Path) -> None:
+def test_a_copy_has_everything_and_the_progress_of_the_producers(tmp_path: Path) -> None:
     data, other = tmp_path / "data", tmp_path / "other"
     make(data, rows(0, 12_000), CHANNELS, mark(5, 1))
     out = done("copy", "--to", other, "--data", data)
@@ -89,10 +89,10 @@ def test_a_copy_that_was_cut_off_goes_on_where_it_was(
 
         monkeypatch.setattr(target, "commit", fragile)
         with pytest.raises(Crash):
-            Copy(source, target, standing).everything(lambda steps: None)
+            StoreCopy(source, target, standing).everything(lambda steps: None)
     assert progress(other) == {}
     with closing(store.open_reader(data)) as source, closing(store.open_writer(other)) as target:
-        copy = Copy(source, target, standing)
+        copy = StoreCopy(source, target, standing)
         copy.everything(lambda steps: None)
         assert copy.readings == 3 * READINGS + 2 - commits * READINGS
         copy.finish(mark(9))
@@ -108,7 +108,7 @@ def test_a_replaced_meter_is_known_to_the_copy(tmp_path: Path) -> None:
         [Block("meter", ("energy",), [[T, 100.0], [T + 60, 5_000.0], [T + 120, 5_002.0]])],
         {"energy": Channel("kWh", "counter")},
     )
-    done("replaced", "roof/meter/energy", "--at", T + 60, "--data", data)
+    done("meter-replaced", "roof/meter/energy", "--at", T + 60, "--data", data)
     for _ in range(2):
         done("copy", "--to", other, "--data", data)
     with closing(store.open_reader(other)) as reader:
@@ -135,7 +135,7 @@ def test_progress_never_goes_back(tmp_path: Path) -> None:
     assert progress(tmp_path / "other") == mark(8)
 
 
-def test_a_target_that_was_made_anew_gets_everything_again(tmp_path: Path) -> None:
+def test_a_target_that_was_recreated_gets_everything_again(tmp_path: Path) -> None:
     data, other = tmp_path / "data", tmp_path / "other"
     make(data, rows(0, 100), CHANNELS)
     done("copy", "--to", other, "--data", data)

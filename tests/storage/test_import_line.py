@@ -13,9 +13,9 @@ T = 1_763_633_000
 
 
 def point(line: str) -> Point:
-    found = parse(line)
-    assert found is not None
-    return found
+    parsed = parse(line)
+    assert parsed is not None
+    return parsed
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ def read(path: Path, options: Options, names: SeriesNames) -> Iterator[Part]:
     parts = PartBuilder(path, file)
     for record in records(file, _point, line_protocol.Unfinished, line_protocol.is_unfinished):
         try:
-            if record.wrong:
-                raise ValueError(record.wrong)
+            if record.error:
+                raise ValueError(record.error)
             if record.value:
                 reading = reading_of(record.value, options, names)
                 for mistake in reading.mistakes:
@@ -108,7 +108,7 @@ def reading_of(point: Point, options: Options, names: SeriesNames) -> Reading:
     node = options.node or tags.get("node", "")
     tags.pop("node", None)
     if not topics.is_name(node):
-        raise ValueError("no node: say --node")
+        raise ValueError("no node: give --node")
     prefix = tags.pop(options.channel_tag, "") if options.channel_tag else ""
     device = options.device or _device(node, point.measurement, tags, options.device_tag, names)
     reading = Reading(node, device, [], [point.time / PER_SECOND[options.precision]], [])
