@@ -30,25 +30,25 @@ from services.api import (
     views,
 )
 from services.api.errors import Refused
-from services.api.history import History
 from services.api.ingest import routes
 from services.api.ingest.gate import is_foreign
 from services.api.ingest.readings import PostedReading
 from services.api.ingest.routes import Ingest
-from services.api.live import Live
+from services.api.live import LiveState
+from services.api.reader_pool import ReaderPool
 from services.api.schemas import (
-    BucketAnswer,
-    DeviceAnswer,
+    BucketResponse,
+    DeviceResponse,
     Health,
-    LatestAnswer,
-    NodeAnswer,
+    LatestResponse,
+    NodeResponse,
     Problem,
-    RawAnswer,
-    answer,
+    RawResponse,
+    cacheable_response,
     components,
     described,
     described_file,
-    kept,
+    json_response,
 )
 from services.api.uploads import routes as upload_routes
 from services.api.uploads.client import UploaderClient
@@ -82,8 +82,8 @@ NodeQuery = Annotated[str | None, Query(description="Only the devices of this no
 
 
 def create_app(
-    live: Live,
-    history: History,
+    live: LiveState,
+    store: ReaderPool,
     *,
     node: str,
     connected: Callable[[], bool],
@@ -109,29 +109,29 @@ def create_app(
     @app.get("/api/v1/health", responses=described(Health, "Bus and store answer."), tags=["node"])
     async def health() -> Response:
         """Whether bus and store answer (else 503), and how the services of this node are."""
-        store, damages = await _store_problems(history)
-        found = views.health(live, node, connected(), store, time.time(), damages)
-        return answer(found, 200 if found.bus and found.store else 503)
+        store_problem, damages = await _store_problems(store)
+        found = views.health(live, node, connected(), store_problem, time.time(), damages)
+        return json_response(found, 200 if found.bus and found.store else 503)
 
-    @app.get("/api/v1/nodes", responses=described(NodeAnswer, "Nodes.", "list"), tags=["node"])
+    @app.get("/api/v1/nodes", responses=described(NodeResponse, "Nodes.", "list"), tags=["node"])
     async def nodes() -> Response:
         """Every node that was seen, with its services and their last status."""
-        return answer(views.nodes(live))
+        return json_response(views.nodes(live))
 
-    @app.get("/api/v1/devices", responses=described(DeviceAnswer, "Devices.", "list"), tags=["readings"])
+    @app.get("/api/v1/devices", responses=described(DeviceResponse, "Devices.", "list"), tags=["readings"])
     async def devices(node: NodeQuery = None) -> Response:
         """Every device with its channels and their newest values."""
-        return answer(views.devices(live, node))
+        return json_response(views.devices(live, node))
 
-    @app.get("/api/v1/latest", responses=described(LatestAnswer, "By series.", "map"), tags=["readings"])
+    @app.get("/api/v1/latest", responses=described(LatestResponse, "By series.", "map"), tags=["readings"])
     async def latest(wanted: SeriesQuery = None) -> Response:
         """The newest value of each series."""
         names = queries.patterns(wanted or [])
-        return answer(views.latest(live, names, await _stored(history)))
+        return json_response(views.latest(live, names, await _stored(store)))
 
     @app.get(
         "/api/v1/series",
-        responses=described(RawAnswer, "Raw points; with `bucket`, a BucketAnswer."),
+        responses=described(RawResponse, "Raw points; with `bucket`, a BucketResponse."),
         tags=["readings"],
     )
     async def history_of_series(
@@ -152,14 +152,14 @@ def create_app(
         text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions)
         if text:
             queries.bearable(text, asked, 1)
-            found = await history.ask(
+            found = await store.run(
                 lambda reader: series.bucketed(reader, names, asked, text, zone, wanted_functions, had)
             )
         else:
             most, place = queries.limit(limit), queries.cursor(cursor)
-            found = await history.ask(lambda reader: series.raw(reader, names, asked, most, place, had))
+            found = await store.run(lambda reader: series.raw(reader, names, asked, most, place, had))
         headers = freshness.headers(found.tag, found.end, time.time())
-        return kept(found.body, headers) if found.body else freshness.not_modified(headers)
+        return cacheable_response(found.body, headers) if found.body else freshness.not_modified(headers)
 
     @app.get(
         "/api/v1/export",
@@ -182,14 +182,12 @@ def create_app(
         asked = queries.span(start, end, time.time())
         is_csv = issubclass(form, Csv)
         text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions, local_times=is_csv)
-        found = await history.ask(
-            lambda reader: export.prepare(reader, names, asked, text, zone, wanted_functions, form)
-        )
+        found = await store.run(lambda reader: export.prepare(reader, names, asked, text, zone, wanted_functions, form))
         headers = freshness.headers(found.tag, asked.end, time.time())
         if freshness.has(request.headers.get("if-none-match", ""), found.tag):
             return freshness.not_modified(headers)
         headers["content-disposition"] = f'attachment; filename="{found.file_name}"'
-        return export.Download(export.stream(history, found), headers=headers, media_type=found.table.media_type)
+        return export.Download(export.stream(store, found), headers=headers, media_type=found.table.media_type)
 
     @app.websocket("/api/v1/live")
     async def live_feed(websocket: WebSocket) -> None:
@@ -213,7 +211,7 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)  # 6 takes five times as long for 10 % less
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
-    app.add_middleware(dashboard.Headers, content_security_policy=dashboard.policy(static))
+    app.add_middleware(dashboard.SecurityHeaders, content_security_policy=dashboard.policy(static))
     return app
 
 
@@ -233,15 +231,15 @@ class _Api(FastAPI):
                     # FastAPI's own 422: ours is the 4XX.
                     operation["responses"].pop("422", None)
             raw = schema["paths"]["/api/v1/series"]["get"]["responses"]["200"]["content"]["application/json"]
-            raw["schema"] = {"oneOf": [raw["schema"], {"$ref": f"#/components/schemas/{BucketAnswer.__name__}"}]}
+            raw["schema"] = {"oneOf": [raw["schema"], {"$ref": f"#/components/schemas/{BucketResponse.__name__}"}]}
             self.openapi_schema = schema
         return self.openapi_schema
 
 
-async def _store_problems(history: History) -> tuple[str, list[str]]:
+async def _store_problems(store: ReaderPool) -> tuple[str, list[str]]:
     """Return why the store does not answer, or nothing; and what it cannot read."""
     try:
-        return "", await asyncio.wait_for(history.ask(_damages), STORE_SECONDS)
+        return "", await asyncio.wait_for(store.run(_damages), STORE_SECONDS)
     except (StoreAway, StoreDamaged) as error:
         return str(error), []
     except TimeoutError:
@@ -253,10 +251,10 @@ def _damages(reader: Reader) -> list[str]:
     return reader.problems()
 
 
-async def _stored(history: History) -> list[tuple[Series, Point | None]]:
+async def _stored(store: ReaderPool) -> list[tuple[Series, Point | None]]:
     """Return every series of the store with its newest point; nothing while the store does not answer."""
     try:
-        return await asyncio.wait_for(history.ask(_newest), STORE_SECONDS)
+        return await asyncio.wait_for(store.run(_newest), STORE_SECONDS)
     except (StoreAway, StoreDamaged, TimeoutError):
         return []
 
@@ -270,19 +268,19 @@ def _newest(reader: Reader) -> list[tuple[Series, Point | None]]:
 def _explain_errors(app: FastAPI) -> None:
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> Response:
-        found = answer(Problem(error.detail), error.status)
+        found = json_response(Problem(error.detail), error.status)
         found.headers.update(error.headers)
         return found
 
     @app.exception_handler(StoreAway)
     @app.exception_handler(StoreDamaged)
     async def away(_: Request, error: Exception) -> Response:
-        return answer(Problem(f"the store does not answer: {error}"), 503)
+        return json_response(Problem(f"the store does not answer: {error}"), 503)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return answer(Problem(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 422)
+        return json_response(Problem(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 422)
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
@@ -290,6 +288,6 @@ def _explain_errors(app: FastAPI) -> None:
             404: f"there is no {request.url.path[:80]}; /api/v1/docs lists what there is",
             405: f"{request.method[:16]} is not for {request.url.path[:80]}; /api/v1/docs lists what is",
         }
-        found = answer(Problem(details.get(error.status_code, str(error.detail))), error.status_code)
+        found = json_response(Problem(details.get(error.status_code, str(error.detail))), error.status_code)
         found.headers.update(error.headers or {})
         return found

@@ -22,8 +22,8 @@ from heliograph.messages import Value
 from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import Function, Reader, Series
 from services.api import freshness, queries
-from services.api.history import History
 from services.api.queries import DAY, Span
+from services.api.reader_pool import ReaderPool
 from services.api.series import matching
 
 log = logging.getLogger(__name__)
@@ -86,35 +86,35 @@ class Download(StreamingResponse):
             log.info("an export is broken off: the service stops")
 
 
-async def stream(history: History, export: Export) -> AsyncIterator[bytes]:
+async def stream(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
     """Yield the file; raise StoreAway, in the middle of it, when the store goes away."""
     if head := export.table.head():
         yield head
     if not export.chosen:
         return
-    async for part in _bucketed(history, export) if export.bucket else _raw(history, export):
+    async for part in _bucketed(store, export) if export.bucket else _raw(store, export):
         if part:
             yield part
 
 
-async def _raw(history: History, export: Export) -> AsyncIterator[bytes]:
+async def _raw(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
     most = max(1000, min(PAGE_POINTS, PAGE_CELLS // len(export.chosen)))
     start, seconds = export.asked.start, FIRST_SECONDS
     while start < export.asked.end:
         span = Span(start, min(start + seconds, export.asked.end))
-        page = await history.ask(partial(raw_page, export=export, span=span, most=2 * most))
+        page = await store.run(partial(raw_page, export=export, span=span, most=2 * most))
         yield page.body
         seconds = max(1.0, (page.end - start) * min(GROWTH, most / max(page.points, 1)))
         start = page.end
 
 
-async def _bucketed(history: History, export: Export) -> AsyncIterator[bytes]:
+async def _bucketed(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
     length = queries.length(export.bucket)
     count = max(1, int(min(PAGE_POINTS // len(export.table.columns), BUCKET_DAYS * DAY // length)))
     start = export.asked.start
     while start < export.asked.end:
         span = Span(start, min(start + count * length, export.asked.end))
-        page = await history.ask(partial(bucket_page, export=export, span=span))
+        page = await store.run(partial(bucket_page, export=export, span=span))
         yield page.body
         start = page.end
 

@@ -10,7 +10,7 @@ from heliograph.store.interface import Function, Reader, Series
 from services.api import freshness, queries
 from services.api.errors import Refused
 from services.api.queries import DAY, Cursor, Span
-from services.api.schemas import RawAnswer, RawSeries
+from services.api.schemas import RawResponse, RawSeries
 
 BUCKETED_LIMIT = 200  # series of one bucketed answer
 SCAN_LIMIT = 20_000_000  # values that the store looks at for one answer
@@ -34,7 +34,7 @@ def matching(reader: Reader, wanted: Sequence[str]) -> list[Series]:
 def raw(
     reader: Reader, wanted: Sequence[str], asked: Span, limit: int, cursor: Cursor | None, if_none_match: str = ""
 ) -> Found:
-    """Return one page of points, a RawAnswer: series after series in order of their names, each oldest first.
+    """Return one page of points, a RawResponse: series after series in order of their names, each oldest first.
 
     A page holds at most `limit` points and only the series it got to.
     """
@@ -42,7 +42,7 @@ def raw(
     tag = freshness.tag(reader, chosen, *asked, limit, cursor, whole_past=False)
     if freshness.has(if_none_match, tag):
         return Found(b"", tag, asked.end)
-    answer = RawAnswer({}, None)
+    answer = RawResponse({}, None)
     for one in chosen:
         if cursor and one.name < cursor.series:
             continue
@@ -68,7 +68,7 @@ def bucketed(
     functions: Sequence[Function],
     if_none_match: str = "",
 ) -> Found:
-    """Return every series per bucket of local time, a BucketAnswer; raise Refused for more than is bearable."""
+    """Return every series per bucket of local time, a BucketResponse; raise Refused for more than is bearable."""
     chosen = matching(reader, wanted)
     if len(chosen) > BUCKETED_LIMIT:
         raise Refused(f"{len(chosen)} series match; at most {BUCKETED_LIMIT} in one answer")

@@ -15,9 +15,9 @@ from heliograph.messages import Block, Channel, Info
 from heliograph.store import open_reader, open_writer
 from heliograph.store.interface import Reader
 from services.api.app import create_app
-from services.api.history import History
 from services.api.ingest.routes import Ingest
-from services.api.live import Live
+from services.api.live import LiveState
+from services.api.reader_pool import ReaderPool
 from services.api.server import configuration
 from services.api.uploads.client import UploaderClient
 
@@ -56,21 +56,21 @@ class Running:
         self,
         open_store: Callable[[], Reader],
         origins: tuple[str, ...] = (),
-        ingest: Callable[[Live, History], Ingest] | None = None,
-        uploader: Callable[[Live], UploaderClient] | None = None,
+        ingest: Callable[[LiveState, ReaderPool], Ingest] | None = None,
+        uploader: Callable[[LiveState], UploaderClient] | None = None,
     ) -> None:
-        self.live = Live()
+        self.live = LiveState()
         self.connected = True
-        self._history = History(open_store)
+        self._store = ReaderPool(open_store)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         app = create_app(
             self.live,
-            self._history,
+            self._store,
             node="roof",
             connected=lambda: self.connected,
             origins=origins,
-            ingest=ingest(self.live, self._history) if ingest else None,
+            ingest=ingest(self.live, self._store) if ingest else None,
             uploader=uploader(self.live) if uploader else None,
         )
         self._server = uvicorn.Server(configuration(app))
@@ -78,7 +78,7 @@ class Running:
         self._thread = threading.Thread(target=self._run)
 
     def _run(self) -> None:
-        with self._history:
+        with self._store:
             self._loop.run_until_complete(self._server.serve(sockets=[self._listener]))
         self._loop.close()
 
@@ -101,7 +101,7 @@ class Running:
     def tell(self, topic: str, message: object) -> None:
         """Let the application hear a message of the bus."""
         payload = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self.do(lambda: self.live.take(topic, payload))
+        self.do(lambda: self.live.update(topic, payload))
 
     def state(self, device: str, **values: object) -> None:
         self.tell(f"heliograph/roof/devices/{device}/state", {"time": START + 36000, "values": values})

@@ -11,7 +11,6 @@ import httpx
 
 from heliograph.messages import Availability, Info, Value
 from heliograph.store import open_reader
-from services.api.history import History
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.emoncms import EmoncmsInput
 from services.api.ingest.gate import Gate
@@ -21,7 +20,8 @@ from services.api.ingest.options import EmoncmsNode, EmoncmsOptions, EncryptedDe
 from services.api.ingest.posts import PimonitorPost
 from services.api.ingest.routes import Ingest
 from services.api.ingest.smartplug import SmartPlugs
-from services.api.live import Live
+from services.api.live import LiveState
+from services.api.reader_pool import ReaderPool
 from tests.api.conftest import Running
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -32,7 +32,7 @@ LIMIT = 100_000
 
 
 class MemoryProducer:
-    """Notes what it is told; its disk can be full."""
+    """Records what is published; its disk can be full."""
 
     def __init__(self) -> None:
         self.infos: dict[str, Info] = {}
@@ -74,7 +74,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.running.port}"
         self.client = httpx.Client(base_url=self.url, timeout=30)
 
-    def _ingest(self, live: Live, history: History) -> Ingest:
+    def _ingest(self, live: LiveState, store: ReaderPool) -> Ingest:
         gate = Gate(
             Keys({"garden": HASH}, {"device 1234": DEVICE_KEY}),
             Bodies(LIMIT),
@@ -92,7 +92,7 @@ class Receiver:
             gate,
             self.intake,
             PimonitorPost(PimonitorOptions(tz=self._tz), gate, self.intake, lambda: self.now),
-            EmoncmsInput(options, gate, self.intake, history, lambda: self.now),
+            EmoncmsInput(options, gate, self.intake, store, lambda: self.now),
             SmartPlugs(SmartPlugOptions(plugs={"0xb00bf0cc": "kettle"}), gate, self.intake, live),
         )
 

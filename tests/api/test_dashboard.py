@@ -36,7 +36,7 @@ def test_a_page_and_everything_it_loads_comes_from_the_node(site: httpx.Client, 
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', text)
     imports = json.loads(re.findall(r'<script type="importmap">(.*?)</script>', text, re.DOTALL)[0])["imports"]
     seen: set[str] = set()
-    waiting = [found for pair in LOADED.findall(text) for found in pair if found]
+    waiting = [path for pair in LOADED.findall(text) for path in pair if path]
     while waiting:
         address = waiting.pop()
         if address in seen or address.startswith("/api/"):
@@ -45,7 +45,7 @@ def test_a_page_and_everything_it_loads_comes_from_the_node(site: httpx.Client, 
         answer = site.get(address)
         assert answer.status_code == 200, address
         if address.endswith(".js"):
-            waiting += [found for pair in LOADED.findall(answer.text) for found in pair if found]
+            waiting += [path for pair in LOADED.findall(answer.text) for path in pair if path]
             waiting += [imports[name] for name in BARE.findall(answer.text)]
             folder = address.rsplit("/", 1)[0]
             waiting += [f"{folder}/{name}" for name in re.findall(r'from ?"\./([^"]+)"', answer.text)]

@@ -31,7 +31,7 @@ def http(reader: MemoryReader) -> Iterator[httpx.Client]:
 
 @pytest.mark.parametrize("path", ["/series", "/export"])
 @pytest.mark.parametrize("buckets", [Query(), HOURLY])
-def test_who_has_the_answer_is_told_so_until_it_changes(
+def test_a_client_with_the_current_response_gets_304_until_it_changes(
     http: httpx.Client, reader: MemoryReader, path: str, buckets: Query
 ) -> None:
     first = http.get(path, params=OLD | buckets)

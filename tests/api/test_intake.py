@@ -7,12 +7,12 @@ import pytest
 from services.api.errors import Busy, Refused
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.reports import MOST_DEVICES, Report
-from services.api.live import Live
+from services.api.live import LiveState
 from tests.api.receiver import MemoryProducer
 
 
 def intake_at(folder: Path, producer: MemoryProducer, now: Callable[[], float] = lambda: 0.0) -> HttpIntake:
-    return HttpIntake(producer, Live(), "roof", folder / "api" / "devices.json", monotonic=now)
+    return HttpIntake(producer, LiveState(), "roof", folder / "api" / "devices.json", monotonic=now)
 
 
 def test_a_device_that_is_silent_for_three_intervals_is_offline_until_it_speaks(tmp_path: Path) -> None:

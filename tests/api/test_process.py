@@ -41,7 +41,7 @@ def api(
     return process, port
 
 
-def test_what_is_published_is_heard_by_a_web_socket(
+def test_what_is_published_arrives_at_a_web_socket(
     api: tuple[subprocess.Popen[bytes], int], broker: LocalBroker, eventually: Eventually
 ) -> None:
     _, port = api
@@ -81,7 +81,7 @@ def test_a_bad_payload_is_set_aside_and_shown_in_the_status(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_when_told_though_a_web_socket_is_open(
+def test_it_stops_although_a_web_socket_is_open(
     api: tuple[subprocess.Popen[bytes], int], processes: Processes, number: int
 ) -> None:
     process, port = api
@@ -93,9 +93,7 @@ def test_it_stops_when_told_though_a_web_socket_is_open(
     assert "Traceback" not in processes.output()
 
 
-def test_it_stops_when_told_though_a_file_is_being_sent(
-    api: tuple[subprocess.Popen[bytes], int], processes: Processes
-) -> None:
+def test_it_stops_although_a_file_is_being_sent(api: tuple[subprocess.Popen[bytes], int], processes: Processes) -> None:
     process, port = api
     query = "series=roof/tracer/pv_power&from=0&bucket=1s"  # a billion rows
     with httpx.stream("GET", f"http://127.0.0.1:{port}/api/v1/export?{query}") as answer:
@@ -141,7 +139,7 @@ def test_a_wrong_option_is_one_line_and_the_end(tmp_path: Path, processes: Proce
     assert processes.output().count("\n") == 1
 
 
-def test_a_port_that_is_taken_is_one_line_and_the_end(
+def test_a_port_that_is_accepted_is_one_line_and_the_end(
     tmp_path: Path, broker: LocalBroker, processes: Processes
 ) -> None:
     file = configure(tmp_path, broker.port, broker.port, tmp_path)

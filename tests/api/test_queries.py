@@ -82,7 +82,7 @@ def test_a_time_zone_is_its_name(name: str) -> None:
     assert queries.zone(name) == name
 
 
-def test_functions_are_told_apart() -> None:
+def test_functions_are_parsed_in_order() -> None:
     assert queries.functions("max, mean,max") == ["mean", "max"]
     assert queries.functions(None) == ["mean"]
     with pytest.raises(Refused, match="'median' is none of n mean min"):

@@ -8,7 +8,7 @@ from heliograph.store.interface import Function, Series
 from services.api import queries, series
 from services.api.errors import Refused
 from services.api.queries import Span
-from services.api.schemas import BucketAnswer
+from services.api.schemas import BucketResponse
 from tests.api.conftest import START
 from tests.api.memory import MemoryReader
 
@@ -32,9 +32,9 @@ class Busy(MemoryReader):
         return {name: [each if name == "n" else 1234.5] * count for name in functions}
 
 
-def ask(reader: MemoryReader, days: float, bucket: str, tz: str = "UTC") -> BucketAnswer:
-    found = series.bucketed(reader, ["*/*/*"], Span(START, START + days * DAY), bucket, tz, ["mean"])
-    return msgspec.json.decode(found.body, type=BucketAnswer)
+def ask(reader: MemoryReader, days: float, bucket: str, tz: str = "UTC") -> BucketResponse:
+    response = series.bucketed(reader, ["*/*/*"], Span(START, START + days * DAY), bucket, tz, ["mean"])
+    return msgspec.json.decode(response.body, type=BucketResponse)
 
 
 def test_an_answer_in_buckets_is_what_openapi_says() -> None:
@@ -86,5 +86,5 @@ def test_a_short_question_is_not_counted_first() -> None:
 def test_raw_points_of_any_time_come_by_the_page() -> None:
     points: list[tuple[float, int, Value]] = [(START + step, 0, float(step)) for step in range(25)]
     reader = MemoryReader(CHANNELS[:1], points)
-    found = series.raw(reader, ["*/*/*"], Span(0.0, queries.LATEST), 10, None)
-    assert b'"next":"roof/meter/power_00@' in found.body
+    response = series.raw(reader, ["*/*/*"], Span(0.0, queries.LATEST), 10, None)
+    assert b'"next":"roof/meter/power_00@' in response.body

@@ -57,7 +57,7 @@ def test_empty_lines_and_comments_are_nothing(line: str) -> None:
         "m,a=b\\ f=1 5",
     ],
 )
-def test_what_is_no_line_is_refused(line: str) -> None:
+def test_anything_else_is_refused(line: str) -> None:
     with pytest.raises(LineError):
         parse(line)
 
@@ -93,7 +93,7 @@ def test_noise_is_read_or_refused(line: str) -> None:
     assert point is None or point.fields
 
 
-def test_lines_made_to_be_slow_are_not() -> None:
+def test_no_line_takes_long() -> None:
     for unit in ("\\,a=", "\\,", '\\"', "\\", ",a\\=b", "1"):
         for head in ("m", "m,", "m f=", 'm f="', "m f=1 "):
             with pytest.raises(LineError):

@@ -12,7 +12,7 @@ from heliograph.errors import ConfigError
 from heliograph.store.interface import Series
 from services.api import queries
 from services.api.errors import Refused
-from services.api.live import Feed, Newest
+from services.api.live import LiveFeed, Newest
 from services.storage.cli.export import matching
 from services.uploader.engine.selection import Selection
 from services.uploader.options import TargetOptions
@@ -54,8 +54,8 @@ def test_every_user_matches_alike(pattern: str, names: list[str]) -> None:
     if "*" in pattern:
         assert queries.select(queries.patterns([pattern]), names) == expected
         assert [one.name for one in matching(series, [pattern])] == expected
-    feed = Feed()
-    feed.want([pattern])
+    feed = LiveFeed()
+    feed.subscribe([pattern])
     for name in names:
         feed.offer(name, Newest(0, 0))
     assert sorted(feed._pending) == expected

@@ -70,7 +70,7 @@ def test_every_feed_of_a_folder_is_imported_and_a_broken_one_stops_no_other(tmp_
         "house/emoncms/feed_7": [(START, 7.0)],
     }
     for sentence in (
-        "2.dat: the .meta file says that the interval is 0 s",
+        "2.dat: the interval in the .meta file is 0 s",
         "3.dat: a torn value at the end: '0102'",
         "4.dat: a file that cannot be read",
         "5.dat: the .meta file has 3 bytes; it needs 16",

@@ -18,7 +18,6 @@ from heliograph.messages import Value
 from heliograph.store.interface import Reader
 from services.api import queries
 from services.api.errors import Busy, Refused
-from services.api.history import History
 from services.api.ingest import bulk, encryption, inputs
 from services.api.ingest.bodies import inflate
 from services.api.ingest.gate import Gate
@@ -26,7 +25,8 @@ from services.api.ingest.inputs import Inputs
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.options import EmoncmsOptions
 from services.api.ingest.reports import Report
-from services.api.schemas import answer
+from services.api.reader_pool import ReaderPool
+from services.api.schemas import json_response
 
 KIND = "emoncms"
 MOST_PARAMETERS = 100
@@ -50,13 +50,13 @@ class EmoncmsInput:
         options: EmoncmsOptions,
         gate: Gate,
         intake: HttpIntake,
-        history: History,
+        store: ReaderPool,
         now: Callable[[], float],
     ) -> None:
         self._options = options
         self._gate = gate
         self._intake = intake
-        self._history = history
+        self._store = store
         self._now = now
 
     async def post(self, request: Request) -> Response:
@@ -70,7 +70,7 @@ class EmoncmsInput:
     async def get(self, request: Request) -> Response:
         """Return the newest values of a node, so that a client knows where to continue."""
         try:
-            return answer(await self._newest(request.query_params.get("node", "")))
+            return json_response(await self._newest(request.query_params.get("node", "")))
         except Refused as error:
             return _problem(error)
 
@@ -120,7 +120,7 @@ class EmoncmsInput:
         self._intake.check(report)
         await self._intake.accept([report])
         self._gate.set_aside(KIND, [(f"node {key[:40]}: {why}", text) for why in read.refused])
-        return answer({"success": True}) if spelling == "fulljson" else PlainTextResponse("ok")
+        return json_response({"success": True}) if spelling == "fulljson" else PlainTextResponse("ok")
 
     async def _accept_many(self, form: FormRequest) -> Response:
         parameters = form.parameters
@@ -154,7 +154,7 @@ class EmoncmsInput:
         device = inputs.device(key, self._options.nodes, self._intake.names.rule)
         known = dict(self._intake.newest(device))
         try:
-            stored = await asyncio.wait_for(self._history.ask(self._stored(device)), STORE_SECONDS)
+            stored = await asyncio.wait_for(self._store.run(self._stored(device)), STORE_SECONDS)
         except (StoreAway, StoreDamaged, TimeoutError) as error:
             if not known:
                 raise Busy(f"the store does not answer: {error}", 503, STORE_SECONDS) from None

@@ -12,7 +12,7 @@ from services.api.ingest import reports
 from services.api.ingest.naming import PostedNames
 from services.api.ingest.reported_devices import SERVICE, ReportedDevices
 from services.api.ingest.reports import Report
-from services.api.live import Live
+from services.api.live import LiveState
 
 RETRY_SECONDS = 1.0  # the producer tries a disk that refused again after this
 
@@ -40,7 +40,7 @@ class HttpIntake:
     def __init__(
         self,
         producer: Publisher,
-        live: Live,
+        live: LiveState,
         node: str,
         file: Path,
         *,

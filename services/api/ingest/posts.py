@@ -14,7 +14,7 @@ from services.api.ingest import pimonitor, readings
 from services.api.ingest.gate import Gate
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.options import PimonitorOptions
-from services.api.schemas import Accepted, answer
+from services.api.schemas import Accepted, json_response
 
 _JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)")
 SHOWN_BYTES = 200
@@ -37,7 +37,7 @@ async def accept_readings(request: Request, gate: Gate, intake: HttpIntake) -> R
     except Refused as error:
         gate.refused("readings", error, shown)
         raise
-    return answer(Accepted(len(reports)), 202)
+    return json_response(Accepted(len(reports)), 202)
 
 
 class PimonitorPost:

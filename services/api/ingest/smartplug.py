@@ -21,7 +21,7 @@ from services.api.ingest.gate import Gate
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.options import SmartPlugOptions
 from services.api.ingest.reports import Report
-from services.api.live import Live
+from services.api.live import LiveState
 
 KIND = "smartplug"
 CHANNEL = "plugged"
@@ -50,7 +50,7 @@ class PlugListener:
 class SmartPlugs:
     """Accepts reports of plugs and forwards them to the clients of the WebSocket."""
 
-    def __init__(self, options: SmartPlugOptions, gate: Gate, intake: HttpIntake, live: Live) -> None:
+    def __init__(self, options: SmartPlugOptions, gate: Gate, intake: HttpIntake, live: LiveState) -> None:
         self._plugs: Mapping[str, str] = options.plugs
         self._gate = gate
         self._intake = intake
