@@ -104,6 +104,20 @@ def test_a_counter_is_declared_as_one(tmp_path: Path) -> None:
     assert meanings(tmp_path / "data") == {"house/emoncms/energy": ("kWh", "counter", 0.0)}
 
 
+def test_two_feeds_never_become_one_series(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_fina(tmp_path / name, 7, 10, [1.0])
+    data = tmp_path / "data"
+    result = command("import", "phpfina", tmp_path / "a", tmp_path / "b", "--data", data, *OPTIONS)
+    assert result.exit_code == 1
+    assert "are both feed 7" in result.stderr
+    both = ("--feed", "7=power", "--feed", "8=power")
+    result = command("import", "phpfina", tmp_path / "a", *both, "--data", data, *OPTIONS)
+    assert result.exit_code == 2
+    assert "two feeds would have the same name" in result.stderr
+
+
 def test_a_phptimeseries_feed_comes_out_equal(tmp_path: Path) -> None:
     generator = random.Random(4)
     time, points = START, []
