@@ -90,8 +90,8 @@ def test_a_form_gets_the_response_of_the_original(receiver: Receiver) -> None:
         ({"timestamp": 7}, "timestamp"),
         ({"sensors": None}, "sensors"),
         ({"sensors": []}, "sensors"),
-        ({"sensors": [7]}, "sensor 1: it is not an object"),
-        ({"sensors": [{"sensorType": "DHT22"}]}, "sensor 1: it has no values"),
+        ({"sensors": [7]}, "sensor 1: not an object"),
+        ({"sensors": [{"sensorType": "DHT22"}]}, "sensor 1: no values"),
         ({"sensors": [{"temperature": "warm"}]}, "sensor 1: 'temperature': 'warm' is not a number"),
     ],
 )
