@@ -56,7 +56,7 @@ def site(reader: MemoryReader) -> Iterator[Running]:
 
 @pytest.fixture
 def http(site: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1", timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1", timeout=30, verify=False) as client:
         yield client
 
 

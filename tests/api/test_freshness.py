@@ -24,7 +24,7 @@ def reader() -> MemoryReader:
 def http(reader: MemoryReader) -> Iterator[httpx.Client]:
     running = Running(lambda: checked(reader))
     running.start()
-    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}/api/v1", timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}/api/v1", timeout=30, verify=False) as client:
         yield client
     running.stop()
 

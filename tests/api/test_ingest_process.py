@@ -57,7 +57,7 @@ class Node:
 
     def post(self, number: int) -> None:
         reading = {"device": "attic", "values": {"number": number}, "time": START + number}
-        answer = httpx.post(f"{self.url}/api/v1/readings", json=reading, headers=HEADERS, timeout=30)
+        answer = httpx.post(f"{self.url}/api/v1/readings", json=reading, headers=HEADERS, timeout=30, verify=False)
         assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
 
     def arrived(self) -> list[Arrival]:
@@ -81,7 +81,7 @@ class Node:
 
     def _answers(self) -> bool:
         try:
-            return httpx.get(f"{self.url}/api/v1/nodes").status_code == 200
+            return httpx.get(f"{self.url}/api/v1/nodes", verify=False).status_code == 200
         except httpx.TransportError:
             return False
 
@@ -125,7 +125,9 @@ def test_a_data_folder_from_before_keeps_the_former_spelling(
         (node.data / "outbox" / "api").mkdir(parents=True)
     node.start_storage()
     node.start_api()
-    sent = httpx.post(f"{node.url}/input/post", params={"node": "15", "json": "{Küche:1}"}, headers=HEADERS, timeout=30)
+    sent = httpx.post(
+        f"{node.url}/input/post", params={"node": "15", "json": "{Küche:1}"}, headers=HEADERS, timeout=30, verify=False
+    )
     assert (sent.status_code, sent.text) == (200, "ok")
     eventually(lambda: [arrival.values for arrival in node.arrived()] == [{channel: 1}])
 
@@ -182,9 +184,9 @@ def test_a_device_is_described_on_the_bus_and_shown_by_the_api(
         bus.subscribe("heliograph/roof/devices/attic/info", hear)
 
         def shown() -> Any:
-            answer = httpx.post(f"{node.url}/api/v1/readings", json=reading, headers=HEADERS)
+            answer = httpx.post(f"{node.url}/api/v1/readings", json=reading, headers=HEADERS, verify=False)
             assert answer.status_code == 202
-            devices = httpx.get(f"{node.url}/api/v1/devices").json()
+            devices = httpx.get(f"{node.url}/api/v1/devices", verify=False).json()
             return devices and devices[0]["availability"] == "online" and devices[0]["channels"][0]["value"] == 21.4
 
         eventually(shown)
@@ -198,11 +200,11 @@ def test_the_status_counts_what_came_and_shows_what_was_wrong(
 ) -> None:
     node.start_api()
     node.post(1)
-    assert httpx.post(f"{node.url}/api/v1/readings", content=b"[7]", headers=HEADERS).status_code == 422
-    assert httpx.post(f"{node.url}/input/post?csv=1").status_code == 401
+    assert httpx.post(f"{node.url}/api/v1/readings", content=b"[7]", headers=HEADERS, verify=False).status_code == 422
+    assert httpx.post(f"{node.url}/input/post?csv=1", verify=False).status_code == 401
 
     def status() -> Any:
-        own = httpx.get(f"{node.url}/api/v1/health").json()["services"].get("api", {})
+        own = httpx.get(f"{node.url}/api/v1/health", verify=False).json()["services"].get("api", {})
         return own if "requests_emoncms" in own.get("counters", {}) else None
 
     broker.kill()
@@ -227,7 +229,7 @@ def test_the_plugs_may_have_a_port_of_their_own(node: Node) -> None:
             assert b"200" in plug.recv(4096)
         assert client.recv(timeout=20) == report.decode()
     for path in ("/", "/api/v1/nodes", "/data"):
-        assert httpx.get(f"http://127.0.0.1:{node.plug_port}{path}").status_code in (404, 405)
+        assert httpx.get(f"http://127.0.0.1:{node.plug_port}{path}", verify=False).status_code in (404, 405)
 
 
 @pytest.mark.parametrize(

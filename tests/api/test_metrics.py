@@ -244,7 +244,7 @@ def test_whatever_is_known_every_line_is_one_of_prometheus(
 
 @pytest.fixture
 def root(running: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}", timeout=30) as http:
+    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}", timeout=30, verify=False) as http:
         yield http
 
 

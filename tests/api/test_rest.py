@@ -258,7 +258,7 @@ def test_health_is_bad_without_the_bus(running: Running, client: httpx.Client) -
 def storeless(tmp_path: Path) -> Iterator[tuple[Running, httpx.Client]]:
     site = Running(lambda: open_reader(tmp_path / "nothing"))
     site.start()
-    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1") as http:
+    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1", verify=False) as http:
         yield site, http
     site.stop()
 

@@ -28,7 +28,7 @@ def site(reader: MemoryReader) -> Iterator[Running]:
 
 @pytest.fixture
 def http(site: Running) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1", timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1", timeout=30, verify=False) as client:
         yield client
 
 
@@ -69,7 +69,7 @@ def test_without_the_store_health_has_the_reason_and_latest_the_live_values() ->
 
     running = Running(away)
     running.start()
-    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}/api/v1", timeout=30) as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{running.port}/api/v1", timeout=30, verify=False) as client:
         answer = client.get("/health")
         latest = client.get("/latest", params={"series": "*/*/*"})
     running.stop()

@@ -266,8 +266,7 @@ def test_a_reader_reads_only_what_is_new(tmp_path: Path, writer: Writer) -> None
         writer.commit({})
         assert len(reader.since(0, 10)) == n + 1
         assert isinstance(reader, SqliteReader)
-        assert reader._files
-        reader._files[1].connection.set_trace_callback(questions.append)
+        reader._files.hot().set_trace_callback(questions.append)
     asked = [question for question in questions if "FROM frame" in question]
     assert len([question for question in asked if "seq > " in question]) == 2
     assert not any("seq > 0 " in question for question in asked)
