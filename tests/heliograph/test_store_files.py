@@ -1,4 +1,4 @@
-"""What only a store of files does: other processes, read-only folders, full disks, files that are none of ours."""
+"""What only a store of files does: other processes, read-only folders, full disks, files that are not ours."""
 
 import sqlite3
 import subprocess
@@ -38,8 +38,8 @@ def meter(*rows: Sequence[object]) -> list[Block]:
 
 
 def values(reader: Reader, name: str = "roof/meter/power") -> list[Value]:
-    found = {one.name: one.id for one in reader.series()}
-    return reader.raw(found[name], 0, 1e11, limit=10**6).values if name in found else []
+    ids = {one.name: one.id for one in reader.series()}
+    return reader.raw(ids[name], 0, 1e11, limit=10**6).values if name in ids else []
 
 
 def test_a_reader_sees_the_store_that_took_the_place_of_another(tmp_path: Path, reader: Reader) -> None:
