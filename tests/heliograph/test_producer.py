@@ -158,7 +158,7 @@ def test_many_threads_can_publish_and_flush_at_once(away: Rig) -> None:
     )
 
 
-def test_a_disk_that_refuses_keeps_readings_in_memory_and_flush_says_so(
+def test_a_disk_that_refuses_keeps_readings_in_memory_and_flush_returns_false(
     away: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(_self: Outbox, _payload: bytes) -> int:
