@@ -36,7 +36,7 @@ def test_numbers_stay_over_a_restart_and_new_ones_follow(tmp_path: Path) -> None
     connection.close()
 
 
-def test_the_first_value_decides_the_kind_of_an_undeclared_channel(tmp_path: Path) -> None:
+def test_the_first_value_decides_the_kind_of_a_channel_that_was_not_declared(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
     assert catalog.layout("roof", "x", ("a", "b", "c", "d"), [1, 0.5, True, "on"]).kinds == (
@@ -122,13 +122,13 @@ def test_names_are_read_as_they_were_written(tmp_path: Path) -> None:
     word = catalog.word("on")
     catalog.commit()
     connection.executemany("INSERT INTO replacement VALUES(1, ?)", [(9,), (5,)])
-    stored = names.read(connection)
-    assert stored.devices == {1: ("roof", "x")}
-    assert list(stored.series.values()) == [
+    read = names.read(connection)
+    assert read.devices == {1: ("roof", "x")}
+    assert list(read.series.values()) == [
         Series(1, "roof", "x", "a", "kWh", "counter", 100.0),
         Series(2, "roof", "x", "b", "", "text"),
     ]
-    assert stored.layouts == {layout.id: names.Layout(1, (2, 1))}
-    assert (stored.positions, stored.owners) == ({2: {layout.id: 0}, 1: {layout.id: 1}}, {1: 1, 2: 1})
-    assert (stored.words, stored.replacements, stored.of_device(1)) == ({word: "on"}, {1: [5, 9]}, {1, 2})
+    assert read.layouts == {layout.id: names.Layout(1, (2, 1))}
+    assert (read.positions, read.owners) == ({2: {layout.id: 0}, 1: {layout.id: 1}}, {1: 1, 2: 1})
+    assert (read.words, read.replacements, read.of_device(1)) == ({word: "on"}, {1: [5, 9]}, {1, 2})
     connection.close()

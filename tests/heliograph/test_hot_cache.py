@@ -24,14 +24,14 @@ def hot(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 def known() -> Names:
     """Two layouts of one device: (1, 2) and (2,)."""
-    catalog = names.Names({}, {}, {}, {}, {}, {}, {})
-    catalog.devices[1] = ("roof", "meter")
+    names_ = names.Names({}, {}, {}, {}, {}, {}, {})
+    names_.devices[1] = ("roof", "meter")
     for sid in (1, 2):
-        catalog.series[sid] = Series(sid, "roof", "meter", f"c{sid}", "", "gauge")
-        catalog.owners[sid] = 1
-    catalog.layouts.update({1: Layout(1, (1, 2)), 2: Layout(1, (2,))})
-    catalog.positions.update({1: {1: 0}, 2: {1: 1, 2: 0}})
-    return catalog
+        names_.series[sid] = Series(sid, "roof", "meter", f"c{sid}", "", "gauge")
+        names_.owners[sid] = 1
+    names_.layouts.update({1: Layout(1, (1, 2)), 2: Layout(1, (2,))})
+    names_.positions.update({1: {1: 0}, 2: {1: 1, 2: 0}})
+    return names_
 
 
 def arrive(hot: sqlite3.Connection, number: int, layout: int, time: int, *values: float) -> None:

@@ -1,4 +1,4 @@
-"""What only a store of files does: other processes, read-only folders, full disks, foreign files."""
+"""What only a store of files does: other processes, read-only folders, full disks, files that are not ours."""
 
 import sqlite3
 import subprocess
