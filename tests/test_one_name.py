@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph import names
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest import inputs
 from services.api.ingest.inputs import Inputs
 from services.api.ingest.naming import PostedNames
@@ -64,7 +64,7 @@ def imports(text: str) -> Iterable[str]:
 def name_of(user: Callable[[str], Iterable[str]], text: str) -> list[str]:
     try:
         return list(user(text))
-    except (ValueError, Refused):
+    except (ValueError, RequestRefused):
         return []
 
 

@@ -7,7 +7,7 @@ from fastapi import Path as InPath
 from msgspec import Struct
 from starlette.responses import Response
 
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest.routes import KEY
 from services.api.schemas import described, json_response
 from services.api.uploads import client
@@ -160,12 +160,12 @@ def _register_dead_letters(app: FastAPI, uploader: UploaderClient) -> None:
 
 
 def _numbers(text: str | None) -> list[int] | None:
-    """Parse the ids in an address, None for all; raise Refused, also for an empty list."""
+    """Parse the ids in an address, None for all; raise RequestRefused, also for an empty list."""
     if text is None:
         return None
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() and len(part) <= 18 for part in parts):
-        raise Refused("ids: expected numbers with commas between them; leave it out for all")
+        raise RequestRefused("ids: expected numbers with commas between them; leave it out for all")
     return list(map(int, parts))
 
 
