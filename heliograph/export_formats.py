@@ -86,7 +86,7 @@ class Format(ABC):
 class Csv(Format):
     """A line for each time, a column for each series; lines end with CR LF.
 
-    Texts, and nothing else, are in quotes: so "" is an empty text, and an empty cell is no value.
+    Texts, and nothing else, are in quotes: so "" is an empty text, and an empty cell a missing value.
     """
 
     suffix = "csv"

@@ -37,7 +37,7 @@ _MEASUREMENT_ESCAPES = str.maketrans({",": r"\,", " ": r"\ ", "\n": r"\ ", "\r":
 
 
 class LineError(ValueError):
-    """This is not line protocol; the message says what is wrong, without the line."""
+    """A line that is not line protocol; the message names the error, without the line."""
 
 
 class Unfinished(LineError):
@@ -54,9 +54,9 @@ class Point(NamedTuple):
 
 
 def parse(line: str) -> Point | None:
-    """Return what a line says, None for one that is empty or a comment; raise LineError for anything else.
+    """Return the point of a line, None for an empty line or a comment; raise LineError for anything else.
 
-    Raises Unfinished for a line that may continue; `is_unfinished` says which further lines belong to it.
+    Raises Unfinished for a line that may continue; `is_unfinished` finds the last line that belongs to it.
     """
     line = line.strip(" \r\n")
     if not line or line[0] == "#":
@@ -91,12 +91,12 @@ def parse(line: str) -> Point | None:
     if time:
         position = time.end()
     if position < len(line):
-        raise LineError("more behind the fields than a time")
+        raise LineError("more than a time after the fields")
     return Point(_ESCAPED_IN_MEASUREMENT.sub(r"\1", measurement[0]), tags, fields, int(time[1]) if time else None)
 
 
 def is_unfinished(line: str) -> bool:
-    """Whether a point continues after this line too, which began within one of its strings."""
+    """Whether a point, of which a string was open before this line, continues after it too."""
     position = 0
     while end := _STRING_END.match(line, position):
         start = _STRING_START.match(line, end.end())

@@ -52,6 +52,45 @@ class SizedCache(Generic[T]):
             self._bytes -= self._entries.pop(key)[1]
 
 
+class Damage:
+    """Notes the parts of a store that cannot be read: results do not include them."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[str, str] = {}  # by part
+
+    def __bool__(self) -> bool:
+        """Whether anything could not be read."""
+        return bool(self._reasons)
+
+    def note(self, part: str, reason: str) -> None:
+        """Note that a part cannot be read, and log it once."""
+        if part not in self._reasons:
+            log.error("%s: %s", part, reason)
+        self._reasons[part] = reason
+
+    def missing(self, part: str, reason: str) -> None:
+        """Note that a part is not there, perhaps only for this moment: it is not logged."""
+        self._reasons[part] = reason
+
+    def forget(self, file: str) -> None:
+        """Forget the damage of a file, which may be a new one, or repaired."""
+        self._reasons = {part: reason for part, reason in self._reasons.items() if not part.startswith(file)}
+
+    @contextmanager
+    def tolerated(self, part: str) -> Iterator[None]:
+        """Note a part that cannot be read, and go on without it; a disk that does not answer is not damage."""
+        try:
+            yield
+        except sqlite3.OperationalError:
+            raise
+        except (StoreDamaged, sqlite3.DatabaseError) as error:
+            self.note(part, str(error))
+
+    def problems(self) -> list[str]:
+        """Return the parts that could not be read, with the reasons."""
+        return [f"{part}: {reason}" for part, reason in self._reasons.items()]
+
+
 class Archive:
     """Opens years when they are needed, and caches what it has decoded."""
 
@@ -61,7 +100,7 @@ class Archive:
         self._changed = changed
         self._open: dict[int, ReadableYear] = {}
         self._paths: dict[int, Path] = {}
-        self._problems: dict[str, str] = {}
+        self.damage = Damage()
         self._reading: set[int] = set()  # years with a transaction
         self._changes = 0
         self._times: SizedCache[Vector] = SizedCache(TIMES_BYTES)
@@ -81,7 +120,7 @@ class Archive:
                 try:
                     self._open[number].db.execute("COMMIT")
                 except sqlite3.Error as error:  # SQLite may refuse even that after a damaged page
-                    self.damaged(self._open[number].path.name, str(error))
+                    self.damage.note(self._open[number].path.name, str(error))
                     self._close(number)
             self._reading.clear()
 
@@ -111,8 +150,7 @@ class Archive:
                 year = self._open[number] = ReadableYear(path, number)
             if year.begin():
                 self._changes += 1
-                for what in [what for what in self._problems if what.startswith(path.name)]:
-                    del self._problems[what]  # it may be a new file, or repaired
+                self.damage.forget(path.name)
                 self._times.forget(number)
                 self._cells.forget(number)
                 self._parts.forget(number)
@@ -123,41 +161,18 @@ class Archive:
             if now != path:  # it was deleted, or its points were, since the snapshot began
                 self._paths = {other: there for other, there in {**self._paths, number: now}.items() if there}
                 return self.year(number)
-            self._problems[path.name] = str(error)  # perhaps it is being created
+            self.damage.missing(path.name, str(error))  # perhaps it is being created
             return None
         except (StoreDamaged, sqlite3.Error) as error:
-            self.damaged(path.name, str(error))
+            self.damage.note(path.name, str(error))
             self._close(number)
             return None
         self._reading.add(number)
         return year
 
-    def damaged(self, what: str, why: str) -> None:
-        """Note that a part cannot be read; results do not include it."""
-        if what not in self._problems:
-            log.error("%s: %s", what, why)
-        self._problems[what] = why
-
-    @contextmanager
-    def tolerating(self, what: str) -> Iterator[None]:
-        """Note a part that cannot be read, and go on without it; a disk that does not answer is not damage."""
-        try:
-            yield
-        except sqlite3.OperationalError:
-            raise
-        except (StoreDamaged, sqlite3.DatabaseError) as error:
-            self.damaged(what, str(error))
-
-    def problems(self) -> list[str]:
-        """Return the parts that could not be read so far, with the reasons."""
-        return [f"{what}: {why}" for what, why in self._problems.items()]
-
     def hold(self, first: int, last: int) -> None:
-        """Freeze the years of the UTC days from first to last for the rest of the snapshot.
-
-        The newest comes first: readings that are sealed into two years are in the older one first.
-        """
-        for number in reversed(self.between(first, last)):
+        """Freeze the years of the UTC days from first to last for the rest of the snapshot."""
+        for number in reversed(self.between(first, last)):  # readings of two years are sealed into the older one first
             self.year(number)
 
     def track(self, series: int, day: int) -> Track | None:
@@ -165,7 +180,7 @@ class Archive:
         year = self.year(history.year_of(day))
         if year is None:
             return None
-        with self.tolerating(f"{year.path.name}: series {series}, day {day}"):
+        with self.damage.tolerated(f"{year.path.name}: series {series}, day {day}"):
             chunk = year.chunk(series, day)
             return None if chunk is None else history.track(self._times_of(year, chunk.axis), chunk)
         return None
@@ -186,10 +201,10 @@ class Archive:
         self, number: int, key: Hashable, make: Callable[[], tuple[tuple[Folded, list[Span]], int]]
     ) -> tuple[Folded, list[Span]]:
         """Return the result of `make` for a year, from the cache if the year could be read as a whole."""
-        if self.year(number) is None or self._problems:
+        if self.year(number) is None or self.damage:
             return make()[0]
         folded = self._parts.get(number, key, make)
-        if self._problems:
+        if self.damage:
             self._parts.forget(number)
         return folded
 
@@ -206,7 +221,7 @@ class Archive:
         self.hold(first, last)
         for number in self.between(first, last):
             if year := self.year(number):
-                with self.tolerating(year.path.name):
+                with self.damage.tolerated(year.path.name):
                     days += year.days(series, first, last)
         return days
 
@@ -214,7 +229,7 @@ class Archive:
         """Return the newest UTC day before one that has sealed points of a series."""
         for number in reversed(self.between(0, before)):
             if year := self.year(number):
-                with self.tolerating(year.path.name):
+                with self.damage.tolerated(year.path.name):
                     day = year.newest_day(series, before)
                     if day is not None:
                         return day
@@ -224,7 +239,7 @@ class Archive:
         """Return the newest sealed point of a series: ms UTC and value."""
         for number in reversed(self.numbers()):
             if year := self.year(number):
-                with self.tolerating(year.path.name):
+                with self.damage.tolerated(year.path.name):
                     point = year.newest(series)
                     if point is not None and point[1] == 0:  # SQLite does not keep the sign of -0.0
                         track = self.track(series, point[0] // DAY)
@@ -241,7 +256,7 @@ class Archive:
         """Return the extent of the first of these years that has one."""
         for number in numbers:
             if year := self.year(number):
-                with self.tolerating(year.path.name):
+                with self.damage.tolerated(year.path.name):
                     times = year.extent()
                     if times:
                         return times
@@ -252,7 +267,7 @@ class Archive:
         versions: list[str] = []
         for number in self.between(0, last):
             if year := self.year(number):
-                with self.tolerating(year.path.name):
+                with self.damage.tolerated(year.path.name):
                     versions.append(f"{number}:{year.version():x}")
         return ".".join(versions)
 
@@ -268,7 +283,7 @@ class Archive:
         """Close all files."""
         for number in list(self._open):
             self._close(number)
-        self._problems = {}
+        self.damage = Damage()
 
     def _close(self, number: int) -> None:
         if year := self._open.pop(number, None):

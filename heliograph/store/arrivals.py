@@ -96,7 +96,7 @@ class Arrivals:
         """Return the results of a query with the numbers of their years, in order; damaged years have no results."""
         results: list[tuple[int, int]] = []
         for number, year in years.items():
-            with self._archive.tolerating(year.path.name):
+            with self._archive.damage.tolerated(year.path.name):
                 results += [(result, number) for result in query(year)]
         return sorted(results)
 
@@ -111,10 +111,10 @@ class Arrivals:
         device, day = history.axis_owner(k)
         columns: list[tuple[int, Vector]] = []
         times, numbers = ops.ints(()), ops.ints(())
-        with self._archive.tolerating(f"{year.path.name}: device {device}, day {day}"):
+        with self._archive.damage.tolerated(f"{year.path.name}: device {device}, day {day}"):
             times, numbers = year.axis(k)
         for sid in sorted(names.of_device(device)) if len(times) else ():
-            with self._archive.tolerating(f"{year.path.name}: series {sid}, day {day}"):
+            with self._archive.damage.tolerated(f"{year.path.name}: series {sid}, day {day}"):
                 chunk = year.chunk(sid, day)
                 if chunk is not None and chunk.axis == k:
                     columns.append((sid, history.track(times, chunk).values))

@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from heliograph.store.integrity import WEEK, IntegrityCheck, YearDamaged
 from heliograph.store.interface import Keep
 from heliograph.store.names import Names
 from heliograph.store.retention import Retention
-from heliograph.store.sealing import Parts
+from heliograph.store.salvager import Salvager
 from heliograph.store.years import Years
 
 log = logging.getLogger(__name__)
@@ -40,14 +40,13 @@ class Housekeeping:
         self._hot = hot
         self._catalog = catalog
         self._now = now
-        self._take_again = take_again
         self.years = Years(folder)
         self._retention = Retention(folder, self.years, keep, self._seal_before)
         self._retained: int | None = None  # the UTC day on which nothing was left to drop
         self._check = IntegrityCheck(folder)
-        self._salvaging: Iterator[bool] | None = None
         self._names: Names | None = None
         self._closing = Closing(folder, self.years)
+        self._salvager = Salvager(folder, self.years, self._current_names, take_again, self._closing)
 
     def close(self) -> None:
         """Close the files."""
@@ -72,7 +71,7 @@ class Housekeeping:
         if self._sealing_is_due():
             self.seal()
             return True
-        if self._close() or self._salvage() or self._retain():
+        if self._close() or self._salvager.step() or self._retain():
             return True
         self._check_some()
         return False
@@ -82,7 +81,7 @@ class Housekeeping:
         while self.seal():
             pass
         self._closing.touched(())
-        while self._close() or self._salvage():
+        while self._close() or self._salvager.step():
             pass
 
     def seal(self) -> bool:
@@ -129,53 +128,10 @@ class Housekeeping:
                 sources, parts = sealing.opened(days[device, day], known)
                 over = history.first_day(history.month_of(day) + 1) <= today - months.CLOSE_DAYS
                 sealing.seal(year, device, day, sources, parts, known, over=over)
-                year.learn(parts, _words(parts, known), known)
+                year.learn(parts, sealing.words(parts, known), known)
 
     def _close(self) -> bool:
         return self._closing.step(int(self._now() // 86_400), self._current_names)
-
-    def _salvage(self) -> bool:
-        """Store some readable data of a damaged file again; return whether there was any."""
-        if self._salvaging is None:
-            aside = salvage.damaged(self._folder)
-            if not aside:
-                return False
-            number = salvage.year_of(aside[0])
-            self._salvaging = self._from_hot(aside[0]) if number is None else self._from_year(aside[0], number)
-        if not next(self._salvaging, False):
-            self._salvaging = None
-        return True
-
-    def _from_hot(self, path: Path) -> Iterator[bool]:
-        for frames in salvage.frames(path):
-            known = self._current_names()
-            good = [frame for frame in frames if known.width(frame[0]) * 8 == len(frame[2])]
-            while not self._take_again(good):
-                yield True
-            log.info("%s: %d readings salvaged", path.name, len(good))
-            yield True
-        salvage.done(path)
-
-    def _from_year(self, path: Path, number: int) -> Iterator[bool]:
-        for old, (axis, chunks) in salvage.axes(path):
-            device, day = history.axis_owner(axis)
-            known = self._current_names()
-            try:
-                source = sealing.Source(*old.axis(axis))
-                parts: Parts = {
-                    sid: [sealing.Part(0, None, history.track(source.times, history.Chunk(day, axis, block)).values)]
-                    for sid, block in chunks
-                    if sid in known.series
-                }
-            except (StoreDamaged, sqlite3.Error) as error:
-                log.warning("%s: day %d of device %d cannot be salvaged: %s", path.name, day, device, error)
-                continue
-            with self.years.writing(number) as year:
-                sealing.seal(year, device, day, {0: source}, parts, known, over=True)
-                year.learn(parts, _words(parts, known), known)
-            yield True
-        salvage.done(path)
-        self._closing.touched(())
 
     def _retain(self) -> bool:
         today = int(self._now() // 86_400)
@@ -236,14 +192,3 @@ def _whole_days(rows: list[sealing.Row]) -> list[sealing.Row]:
     newest = max(map(itemgetter(2), rows)) // DAY
     cut = next(index for index, row in enumerate(rows) if row[2] // DAY == newest)
     return rows[:cut] or rows
-
-
-def _words(parts: Parts, known: Names) -> set[int]:
-    """Return the numbers of the words among new values."""
-    return {
-        int(word)
-        for sid, news in parts.items()
-        if known.series[sid].kind == "text"
-        for part in news
-        for word in set(part.values.tolist())
-    }

@@ -89,6 +89,17 @@ def opened(readings: Mapping[int, Readings], names: Names) -> tuple[dict[int, So
     return sources, parts
 
 
+def words(parts: Parts, names: Names) -> set[int]:
+    """Return the numbers of the words among new values."""
+    return {
+        int(word)
+        for sid, news in parts.items()
+        if names.series[sid].kind == "text"
+        for part in news
+        for word in set(part.values.tolist())
+    }
+
+
 def seal(
     year: Year,
     device: int,

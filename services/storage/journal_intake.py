@@ -13,7 +13,7 @@ class Verdict(Enum):
 
     ACCEPT = "accept"
     DUPLICATE = "duplicate"
-    GAP = "gap"  # frames before it are missing: the producer sends it again behind them
+    GAP = "gap"  # frames before it are missing: the producer sends it again after them
 
 
 class JournalIntake:

@@ -57,13 +57,13 @@ def test_empty_lines_and_comments_are_nothing(line: str) -> None:
         "m,a=b\\ f=1 5",
     ],
 )
-def test_what_is_no_line_is_refused(line: str) -> None:
+def test_anything_else_is_refused(line: str) -> None:
     with pytest.raises(LineError):
         parse(line)
 
 
 @given(NAMES, st.dictionaries(NAMES, NAMES), FIELDS, st.integers(-(10**18), 10**18))
-def test_what_is_written_is_read_again(
+def test_a_line_is_parsed_as_it_was_written(
     measurement: str, tags: dict[str, str], fields: dict[str, Value], time: int
 ) -> None:
     assert parse(line_protocol.line(measurement, tags, fields, time)) == Point(measurement, tags, fields, time)
@@ -93,7 +93,7 @@ def test_noise_is_read_or_refused(line: str) -> None:
     assert point is None or point.fields
 
 
-def test_lines_made_to_be_slow_are_not() -> None:
+def test_no_line_takes_long() -> None:
     for unit in ("\\,a=", "\\,", '\\"', "\\", ",a\\=b", "1"):
         for head in ("m", "m,", "m f=", 'm f="', "m f=1 "):
             with pytest.raises(LineError):

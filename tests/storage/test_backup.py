@@ -48,7 +48,7 @@ def test_a_backup_is_restored_as_it_was(tmp_path: Path) -> None:
     assert not list((data / "store").glob("*.partial*"))
 
 
-def test_who_follows_the_arrivals_misses_nothing_that_comes_after_a_restore(tmp_path: Path) -> None:
+def test_a_reader_of_arrivals_misses_nothing_that_arrives_after_a_restore(tmp_path: Path) -> None:
     data, folder = tmp_path / "data", tmp_path / "backup"
     make(data, rows(0, 100))
     done("backup", folder, "--data", data)
@@ -212,7 +212,7 @@ def test_a_damaged_file_is_never_taken_for_a_backup_and_the_last_good_one_stays(
     assert command("check", "--data", data).exit_code == 1
 
 
-def test_a_backup_that_is_not_whole_is_refused_and_the_store_stays(tmp_path: Path) -> None:
+def test_an_incomplete_backup_is_refused_and_the_store_stays(tmp_path: Path) -> None:
     data, folder = tmp_path / "data", tmp_path / "backup"
     make(data, rows(0, 100))
     done("backup", folder, "--data", data)
@@ -237,7 +237,7 @@ def test_a_backup_that_is_not_whole_is_refused_and_the_store_stays(tmp_path: Pat
         kept.rename(folder)
 
 
-def test_there_is_no_backup_of_nothing(tmp_path: Path) -> None:
+def test_without_a_store_there_is_no_backup(tmp_path: Path) -> None:
     result = command("backup", tmp_path / "backup", "--data", tmp_path)
     assert result.exit_code == 1
     assert "there is no store" in result.stderr

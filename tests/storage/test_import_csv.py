@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from heliograph.messages import Block
-from services.storage.importers.csv import split_unit
+from services.storage.importers.shared.csv_table import split_unit
 from tests.storage.stores import command, done, everything, make, meanings
 
 OPTIONS = ("--node", "roof", "--device", "meter")
@@ -119,7 +119,7 @@ def test_a_dry_run_judges_everything_and_stores_nothing(tmp_path: Path) -> None:
     ("content", "says"),
     [
         ("", "an empty file"),
-        ("power,current\n1,2\n", "Say --time"),
+        ("power,current\n1,2\n", "Give --time"),
         (f"time\n{T}\n", "names a time and nothing else"),
         (f"time,power,power\n{T},1,2\n", "two columns are called roof/meter/power"),
         (f"time,Power,power\n{T},1,2\n", "'power' would be called power, which is the name of 'Power'"),
@@ -137,7 +137,7 @@ def test_without_a_device_the_columns_must_be_series(tmp_path: Path) -> None:
     path = written(tmp_path, f"time,roof/meter/power,power\n{T},1,2\n")
     result = command("import", "csv", path, "--data", tmp_path)
     assert result.exit_code == 1
-    assert "say --node and --device" in result.stderr
+    assert "give --node and --device" in result.stderr
 
 
 def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:

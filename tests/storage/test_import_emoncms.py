@@ -70,7 +70,7 @@ def test_every_feed_of_a_folder_is_imported_and_a_broken_one_stops_no_other(tmp_
         "house/emoncms/feed_7": [(START, 7.0)],
     }
     for sentence in (
-        "2.dat: the .meta file says that the interval is 0 s",
+        "2.dat: the interval in the .meta file is 0 s",
         "3.dat: a torn value at the end: '0102'",
         "4.dat: a file that cannot be read",
         "5.dat: the .meta file has 3 bytes; it needs 16",
@@ -102,6 +102,20 @@ def test_a_counter_is_declared_as_one(tmp_path: Path) -> None:
         *("--data", tmp_path / "data", *OPTIONS),
     )
     assert meanings(tmp_path / "data") == {"house/emoncms/energy": ("kWh", "counter", 0.0)}
+
+
+def test_two_feeds_never_become_one_series(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_fina(tmp_path / name, 7, 10, [1.0])
+    data = tmp_path / "data"
+    result = command("import", "phpfina", tmp_path / "a", tmp_path / "b", "--data", data, *OPTIONS)
+    assert result.exit_code == 1
+    assert "are both feed 7" in result.stderr
+    both = ("--feed", "7=power", "--feed", "8=power")
+    result = command("import", "phpfina", tmp_path / "a", *both, "--data", data, *OPTIONS)
+    assert result.exit_code == 2
+    assert "two feeds would have the same name" in result.stderr
 
 
 def test_a_phptimeseries_feed_comes_out_equal(tmp_path: Path) -> None:

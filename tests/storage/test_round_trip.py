@@ -15,8 +15,8 @@ from heliograph import store
 from heliograph.messages import Block, Channel, Value
 from heliograph.store.interface import FUNCTIONS, Function
 from services.api import export, queries
-from services.api.history import History
-from services.api.queries import Span
+from services.api.queries import TimeRange
+from services.api.reader_pool import ReaderPool
 from tests.storage.stores import command, difference, done, everything, make, meanings, settle
 
 T = 1_763_633_000
@@ -64,14 +64,14 @@ def from_api(
     data: Path, form: str, layout: str, bucket: str = "", tz: str = "", functions: Sequence[str] = ()
 ) -> bytes:
     file_format = queries.file_format(form, layout or None)
-    text, zone, names = queries.buckets_of(bucket, tz or None, ",".join(functions) or None, local_times=form == "csv")
+    aggregation = queries.aggregation(bucket, tz or None, ",".join(functions) or None, local_times=form == "csv")
 
     async def collected() -> bytes:
-        with History(lambda: store.open_reader(data)) as history:
-            answer = await history.ask(
-                lambda reader: export.prepare(reader, ["*/*/*"], Span(T, END), text, zone, names, file_format)
+        with ReaderPool(lambda: store.open_reader(data)) as pool:
+            answer = await pool.run(
+                lambda reader: export.prepare(reader, ["*/*/*"], TimeRange(T, END), aggregation, file_format)
             )
-            return b"".join([part async for part in export.stream(history, answer)])
+            return b"".join([part async for part in export.stream(pool, answer)])
 
     return asyncio.run(collected())
 
@@ -132,7 +132,7 @@ def torn(content: bytes, position: int) -> bytes:
 @pytest.mark.parametrize(("form", "layout"), FORMATS)
 @FEW
 @given(rows=st.lists(st.tuples(NUMBERS, TEXTS), min_size=3, max_size=12), where=st.floats(0, 1, exclude_max=True))
-def test_a_torn_line_takes_nothing_with_it(form: str, layout: str, rows: list[tuple[Any, str]], where: float) -> None:
+def test_a_torn_line_costs_no_other_line(form: str, layout: str, rows: list[tuple[Any, str]], where: float) -> None:
     with folder() as home:
         values = [[T + number, power, text.replace("\n", "")] for number, (power, text) in enumerate(rows)]
         make(

@@ -451,7 +451,7 @@ LIKELY = st.fixed_dictionaries(
         max_size=6,
     )
 )
-def test_no_message_whatever_stops_the_journal(messages: list[tuple[str, bytes]]) -> None:
+def test_no_message_stops_the_journal(messages: list[tuple[str, bytes]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         rig = Rig(Path(folder))
         for topic, payload in messages:

@@ -48,7 +48,7 @@ def test_a_time_is_understood_however_it_is_written(form: str, text: str) -> Non
         ("auto", "1" * 5000),
     ],
 )
-def test_what_is_no_time_raises_a_value_error_or_is_far_from_what_a_store_takes(form: str, text: str) -> None:
+def test_other_texts_raise_a_value_error_or_are_far_from_the_times_of_a_store(form: str, text: str) -> None:
     try:
         seconds = TimeParser(form, BERLIN).seconds(text)
     except ValueError:

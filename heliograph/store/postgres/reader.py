@@ -1,10 +1,6 @@
 """The PostgreSQL store, reading side: every query is one snapshot of the database."""
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-
-import psycopg
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Kind, Value
@@ -12,10 +8,9 @@ from heliograph.store.cells import DAY, GAP
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
 from heliograph.store.postgres import plan, points, schema
 from heliograph.store.postgres.names import unpack
+from heliograph.store.postgres.pool import Pool
 from heliograph.store.postgres.schema import Connection
 
-MOST_CONNECTIONS = 8  # of one process, exports aside
-IDLE_CONNECTIONS = 2
 EXPORT_ROWS = 10_000
 
 SERIES = (
@@ -49,29 +44,21 @@ class PostgresReader:
     """Reads a database that other processes write; `Reader` of interface.py is its contract."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._database = schema.Database(url)
-        self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self._idle: list[Connection] = []
-        self._identity = ""
+        self._pool = Pool(url, schema.Database(url), self._forget_words)
         self._words: dict[int, str] = {}
 
     def close(self) -> None:
         """Close the idle connections."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        self._pool.close()
 
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             return [Series(*row) for row in connection.execute(SERIES)]
 
     def latest(self, ids: Sequence[int]) -> dict[int, Point]:
         """Return the newest point of each of these series that has one."""
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             rows = connection.execute(LATEST, (list(ids),)).fetchall()
             self._learn(connection, (v for _, kind, _, v in rows if kind == "text"))
         return {number: Point(ts / 1000, self._value(kind, v)) for number, kind, ts, v in rows}
@@ -79,7 +66,7 @@ class PostgresReader:
     def raw(self, series: int, start: float, end: float, *, limit: int, after: float | None = None) -> RawPage:
         """Return the points of [start, end), at most `limit` of them, starting at `after`."""
         begin = _ms(start if after is None else max(after, start))
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             kind = points.series_row(connection, series).kind
             with connection.cursor(binary=True) as cursor:
                 rows = cursor.execute(
@@ -96,7 +83,7 @@ class PostgresReader:
         self, series: int, edges: Sequence[float], functions: Sequence[Function]
     ) -> dict[str, list[Value | None]]:
         """Return one value per function and bucket; None for a bucket without points."""
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             row = points.series_row(connection, series)
             names: list[Function] = [f for f in functions if row.kind != "text" or f in ("n", "first", "last")]
             columns = plan.totals(connection, row, list(map(_ms, edges)), names).columns(names)
@@ -111,16 +98,12 @@ class PostgresReader:
     def export(self, ids: Sequence[int], start: float, end: float) -> Iterator[tuple[float, int, Value]]:
         """Yield (time, series, value) of [start, end) in order of time; each UTC day is one snapshot."""
         begin, stop = _ms(start), _ms(end)
-        with schema.refusing(self._database, StoreAway):
-            connection = self._take()  # for as long as the caller takes to read the values
-            try:
-                yield from self._export(connection, list(ids), begin, stop)
-            finally:
-                self._give_back(connection)
+        with self._pool.connection() as connection:  # for as long as the caller takes to read the values
+            yield from self._export(connection, list(ids), begin, stop)
 
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             rows = connection.execute(SINCE, (cursor, limit)).fetchall()
             numbers_ = sorted({number for row in rows for number in row[4] or ()})
             named: dict[int, tuple[str, Kind]] = {
@@ -147,7 +130,7 @@ class PostgresReader:
 
     def extent(self) -> tuple[float, float] | None:
         """Return the times of the oldest and the newest point of all, points of which only cells are kept included."""
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             answers = [connection.execute(question).fetchone() or () for question in (EXTENT, KEPT)]
         times = [time for answer in answers for time in answer if time is not None]
         return (min(times) / 1000, max(times) / 1000) if times else None
@@ -158,61 +141,20 @@ class PostgresReader:
         A delta looks back as far as it has to, so everything before the end counts.
         """
         reach = (_ms(end) + GAP) // DAY
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             row = connection.execute(
                 "SELECT (SELECT changes FROM clock), (SELECT max(changed) FROM day WHERE day <= %s)", (reach,)
             ).fetchone()
         changes, changed = row or (0, 0)
-        return f"{self._identity}-{changes}-{changed or 0}"
+        return f"{self._pool.identity}-{changes}-{changed or 0}"
 
     def problems(self) -> list[str]:
         """Return why the store cannot be read, if so; the server checks its own files, see its log."""
         try:
-            with self._snapshot():
+            with self._pool.snapshot():
                 return []
         except (StoreAway, StoreDamaged) as error:
             return [str(error)]
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[Connection]:
-        """Give a connection in a transaction; raise StoreAway or StoreDamaged."""
-        with self._slots, schema.refusing(self._database, StoreAway):
-            connection = self._take()
-            try:
-                with connection.transaction():
-                    yield connection
-            finally:
-                self._give_back(connection)
-
-    def _take(self) -> Connection:
-        while True:
-            with self._lock:
-                connection = self._idle.pop() if self._idle else None
-            if connection is None:
-                return self._connect()
-            if schema.is_current(connection):
-                return connection
-            connection.close()
-
-    def _give_back(self, connection: Connection) -> None:
-        with self._lock:
-            if not connection.closed and len(self._idle) < IDLE_CONNECTIONS:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-    def _connect(self) -> Connection:
-        connection = schema.connect(self._url, writes=False)
-        try:
-            schema.check(connection, self._database)
-            identity = schema.meta(connection, "identity")
-        except (psycopg.Error, StoreAway, StoreDamaged):
-            connection.close()
-            raise
-        with self._lock:
-            if identity != self._identity:  # the words of another store are others
-                self._identity, self._words = identity, {}
-        return connection
 
     def _export(
         self, connection: Connection, ids: list[int], start: int, end: int
@@ -228,6 +170,9 @@ class PostgresReader:
                 while rows := cursor.fetchmany(EXPORT_ROWS):
                     self._learn(connection, (v for _, number, v in rows if kinds[number] == "text"))
                     yield from ((ts / 1000, number, self._value(kinds[number], v)) for ts, number, v in rows)
+
+    def _forget_words(self) -> None:
+        self._words = {}
 
     def _learn(self, connection: Connection, numbers: Iterable[object]) -> None:
         """Read the texts with these numbers that are not known yet."""

@@ -1,11 +1,9 @@
 """The PostgreSQL store, writing side: readings in order of arrival, one transaction at a time."""
 
-import math
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 
@@ -13,20 +11,12 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Block, Info
 from heliograph.store import readings
 from heliograph.store.interface import Keep, Progress, Refusal
-from heliograph.store.postgres import schema
+from heliograph.store.postgres import copying, schema
+from heliograph.store.postgres.copying import Row
 from heliograph.store.postgres.months import DAY, Months, month
-from heliograph.store.postgres.names import Layout, Names, Waiting, pack, unpack
+from heliograph.store.postgres.names import Names, Waiting, pack, unpack
 from heliograph.store.postgres.schema import Connection
 from heliograph.store.postgres.upkeep import Upkeep
-
-# COPY's binary format: https://www.postgresql.org/docs/current/sql-copy.html
-COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-COPY_TAIL = struct.pack(">h", -1)
-READING = struct.Struct(">hiiiqidiq")  # fields, then each as length and value: series, ts, v, seq
-ARRIVAL = struct.Struct(">hiqiiiq")  # seq, device, ts
-COPY_BYTES = 1 << 18
-
-Row = tuple[Layout, int, Any]
 
 
 class Attempt(NamedTuple):
@@ -198,14 +188,14 @@ class PostgresWriter:
             numbers = {month(day * DAY) for _, day in touched}
             self._months.need(connection, numbers)
             with connection.cursor() as cursor:
-                _copy(cursor, "incoming", self._packed_readings(last))
+                copying.readings(cursor, self._rows, self._names, last)
                 # of equal times the last arrival wins; an earlier commit's is always earlier
                 cursor.execute(
                     "INSERT INTO reading SELECT DISTINCT ON (series, ts) series, ts, v, seq FROM incoming "
                     "ORDER BY series, ts, seq DESC "
                     "ON CONFLICT (series, ts) DO UPDATE SET v = excluded.v, seq = excluded.seq"
                 )
-                _copy(cursor, "arrival", self._packed_arrivals(last))
+                copying.arrivals(cursor, self._rows, last)
             _touch(connection, touched, revision, round(self._now() * 1000))
         last += len(self._rows)
         if void:
@@ -231,30 +221,6 @@ class PostgresWriter:
             (last, revision, seen + len(marks), int(changes)),
         )
         return waiting, numbers
-
-    def _packed_readings(self, last: int) -> Iterator[bytes]:
-        pack_row, word_id, isnan = READING.pack, self._names.word_id, math.isnan
-        for seq, (layout, ts, numbers) in enumerate(self._rows, last + 1):
-            for slot, kind, number in zip(layout.slots, layout.kinds, numbers, strict=True):
-                if not isnan(number):
-                    value = word_id(int(number)) if kind == "text" else number
-                    yield pack_row(4, 4, slot.id, 8, ts, 8, value, 8, seq)
-
-    def _packed_arrivals(self, last: int) -> Iterator[bytes]:
-        for seq, (layout, ts, _) in enumerate(self._rows, last + 1):
-            yield ARRIVAL.pack(3, 8, seq, 4, layout.device.id, 8, ts)
-
-
-def _copy(cursor: psycopg.Cursor[Any], table: str, rows: Iterator[bytes]) -> None:
-    with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
-        parts, size = [COPY_HEAD], 0
-        for row in rows:
-            parts.append(row)
-            size += len(row)
-            if size > COPY_BYTES:
-                copy.write(b"".join(parts))
-                parts, size = [], 0
-        copy.write(b"".join([*parts, COPY_TAIL]))
 
 
 def _touch(connection: Connection, touched: list[tuple[int, int]], revision: int, now: int) -> None:

@@ -1,4 +1,4 @@
-"""The shapes of what is asked and answered about uploads: docs/uploads.md describes them."""
+"""The shapes of requests and responses about uploads, as docs/uploads.md describes them."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from services.api.live import LATEST
 
 
 class UploadTarget(Struct):
-    """One target and how it stands; times are UTC seconds, null before there is one. Secrets are `…`."""
+    """One target and its state; times are UTC seconds, null before there is one. Secrets are `…`."""
 
     name: str
     kind: str
@@ -33,7 +33,7 @@ class UploadTarget(Struct):
 
 
 class Uploads(Struct):
-    """All targets of a node by name, and the kinds that there can be."""
+    """All targets of a node by name, and the kinds of targets."""
 
     targets: list[UploadTarget]
     kinds: list[str]
@@ -66,7 +66,7 @@ class DeadLetters(Struct):
 
 
 class Affected(Struct):
-    """How many dead letters it was."""
+    """How many dead letters were affected."""
 
     count: int
 
@@ -78,7 +78,7 @@ class DeadLetterSelection(Struct, forbid_unknown_fields=True):
 
 
 class DeadLetterChange(Struct, forbid_unknown_fields=True):
-    """Other values by series, null leaves one out; and another time, UTC seconds."""
+    """New values by series, null removes one; and a new time, UTC seconds."""
 
     values: dict[str, Value | None] = field(default_factory=dict)
     time: Annotated[float, msgspec.Meta(ge=0, le=LATEST)] | None = None

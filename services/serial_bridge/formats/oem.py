@@ -1,4 +1,4 @@
-"""OpenEnergyMonitor's serial format 2: lines of an emonTx V4, V5 or emonPi 2 on a serial port.
+"""OpenEnergyMonitor's serial format 2, of an emonTx V4, V5 or emonPi 2: `power1:100,power2:200`, `{"power1":100}`.
 
 `{"power1":100,"power2":200.5}`, `power1:100,power2:200`, or the packets of other nodes that
 it receives, `OK 19 205 0 0 0 36 2 31 0 (-75)` (emonHub, EmonHubOEMInterfacer).

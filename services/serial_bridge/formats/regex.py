@@ -1,4 +1,4 @@
-r"""Lines that match a pattern: its named groups are the channels, `device` and `time` are what they say.
+r"""Lines that match a pattern: the named groups of `pattern` are the channels.
 
 `pattern = "T=(?P<temperature>[-0-9.]+) H=(?P<humidity>\\d+)%"`, in the syntax of Python's `re`.
 """

@@ -85,7 +85,7 @@ def _export(
     layout: str | None,
 ) -> None:
     if functions and not bucket:
-        raise click.UsageError("--function says what becomes of a bucket: say --bucket too")
+        raise click.UsageError("--function goes with --bucket: give both")
     if layout and form != "csv":
         raise click.UsageError("--layout goes with --format csv")
     chosen = _chosen(reader, patterns)

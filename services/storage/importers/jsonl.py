@@ -64,7 +64,7 @@ def _add(parts: PartBuilder, reading: _Reading | None) -> None:
 
 
 def _reading(text: str, names: SeriesNames) -> _Reading:
-    """Return what a line says; raise ValueError for anything else. A bucket's `mean` of `power` is `power_mean`."""
+    """Return the reading of a line; raise ValueError for anything else. A bucket's `mean` of `power` is `power_mean`."""
     try:
         entries = _decode(text)
     except (msgspec.DecodeError, RecursionError):

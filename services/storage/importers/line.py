@@ -108,7 +108,7 @@ def reading_of(point: Point, options: Options, names: SeriesNames) -> Reading:
     node = options.node or tags.get("node", "")
     tags.pop("node", None)
     if not topics.is_name(node):
-        raise ValueError("no node: say --node")
+        raise ValueError("no node: give --node")
     prefix = tags.pop(options.channel_tag, "") if options.channel_tag else ""
     device = options.device or _device(node, point.measurement, tags, options.device_tag, names)
     reading = Reading(node, device, [], [point.time / PER_SECOND[options.precision]], [])

@@ -43,7 +43,7 @@ def read(feed: Feed, node: str, device: str, channel: str) -> Iterator[Part]:
         return
     _, _, interval, start = META.unpack_from(raw)
     if not interval:
-        yield _unreadable(feed, "the .meta file says that the interval is 0 s")
+        yield _unreadable(feed, "the interval in the .meta file is 0 s")
         return
     with feed.path.open("rb") as file:
         index = 0

@@ -2,7 +2,7 @@
 
 `feed_<id>.MYD` is a row of records of 9 bytes: 249, the time in seconds since 1970 UTC as an unsigned 32-bit
 integer, the value as a float32, both little endian. Source: emoncms, docs/timeseries/Variable-interval.md and
-post() in Modules/feed/engine/PHPTimeSeries.php (`pack("CIf", 249, …)`; a file whose size is no multiple of 9 was
+post() in Modules/feed/engine/PHPTimeSeries.php (`pack("CIf", 249, …)`; a file whose size is not a multiple of 9 was
 torn by a power cut, and written on from the next multiple).
 """
 

@@ -1,4 +1,4 @@
-"""Lines of text files that may be compressed, torn by a power cut, or no text at all; and records of several lines."""
+"""Lines of text files that may be compressed, torn by a power cut, or not text; and records of several lines."""
 
 import gzip
 import zlib
