@@ -29,7 +29,7 @@ class RetryVerdict(Enum):
 
 
 class PublishResult(NamedTuple):
-    """What became of messages: those that were not accepted, by their index, and reason the connection broke, if it did."""
+    """What became of messages: those that were not accepted, by their index, and why the connection broke, if it did."""
 
     bad: dict[int, tuple[RetryVerdict, str]]
     broken: str = ""

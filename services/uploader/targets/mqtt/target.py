@@ -1,4 +1,4 @@
-"""The target: messages for rows; MQTT 5 reports reason a broker refuses one."""
+"""The target: messages for rows; MQTT 5 reports why a broker refuses one."""
 
 import re
 import ssl
