@@ -56,7 +56,7 @@ def test_the_password_of_basic_authentication_is_not_shown(user: str) -> None:
     assert len(tail.rstrip("=")) <= 1
 
 
-def test_a_text_becomes_one_line_and_what_is_no_secret_stays() -> None:
+def test_a_text_becomes_one_line_and_keeps_what_is_not_secret() -> None:
     redact = redactor([SECRET, "", "ab"])
     assert redact(f"refused: {SECRET}!\nreally\tabsurd") == "refused: …! really absurd"
     assert redact("") == ""
