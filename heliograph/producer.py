@@ -91,7 +91,7 @@ class Producer:
         topics.name(device)
         for channel in info.channels:
             if not topics.is_channel(channel):
-                raise ValueError(f"{channel[:80]!r} is not the name of a channel: lower-case letters, digits and _ are")
+                raise ValueError(f"{channel[:80]!r} is not the name of a channel; use lower-case letters, digits and _")
         self._announcements.declare(
             device, self._quality.described(device, info) if self._quality is not None else info
         )
@@ -147,7 +147,7 @@ class Producer:
             }
 
     def facts(self) -> dict[str, object]:
-        """Return where delivery stands: the epoch, the last frame in the outbox, the last one committed."""
+        """Return the progress of delivery: the epoch, the last frame in the outbox, the last one committed."""
         with self._lock:
             return {
                 "epoch": self._outbox.epoch,

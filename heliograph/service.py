@@ -1,4 +1,4 @@
-"""How every service starts, says how it is, and stops."""
+"""How every service starts, reports its status, and stops."""
 
 import argparse
 import logging
@@ -32,7 +32,7 @@ SHOWN_CHARACTERS = 200
 
 
 class Service:
-    """One process on the bus: `with Service(…) as service` connects it and says goodbye; `path` is its configuration.
+    """One process on the bus: `with Service(…) as service` connects it and, at the end, reports it offline; `path` is its configuration.
 
     For one that is `persistent` the broker keeps what comes while it is away, and it acknowledges every message itself.
     """
@@ -78,7 +78,7 @@ class Service:
         self._thread = threading.Thread(target=self._keep_reporting, name="status", daemon=True)
 
     def __enter__(self) -> "Service":
-        """Connect in the background and report how the service is from now on."""
+        """Connect in the background, and report the status from now on."""
         self._heartbeat.beat()
         self.bus.on_connect(self.report)
         self.bus.__enter__()
@@ -86,7 +86,7 @@ class Service:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Keep what was published, say offline, disconnect."""
+        """Save what was published, report offline, disconnect."""
         with self._reporting:
             self._stopped.set()
         self._thread.join()
@@ -102,9 +102,9 @@ class Service:
 
     @property
     def store(self) -> StoreLocation:
-        """Where the node's store is; known to a service that says `uses_store` to `run`."""
+        """Where the node's store is; for a service that passes `uses_store` to `run`."""
         if self._store is None:
-            raise RuntimeError("a service that opens the store says so to run: uses_store=True")
+            raise RuntimeError("to open the store, call run() with uses_store=True")
         return self._store
 
     def producer(self) -> Producer:
@@ -156,11 +156,11 @@ class Service:
             log.warning("%sset aside: %s: %.200r", f"{where}: " if where else "", why, shown)
 
     def alive(self) -> None:
-        """Leave a sign of life for the health check; the main loop has to call this at least every ten seconds."""
+        """Beat for the health check; the main loop has to call this at least every ten seconds."""
         self._heartbeat.beat()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, leaving signs of life."""
+        """Sleep, with heartbeats."""
         end = time.monotonic() + seconds
         while True:
             self.alive()
@@ -170,7 +170,7 @@ class Service:
             time.sleep(min(left, heartbeat.BEAT_SECONDS))
 
     def status(self) -> Status:
-        """Return how the service is."""
+        """Return the status of the service."""
         with self._lock:
             counters = dict(self._counters)
             facts = dict(self._facts)

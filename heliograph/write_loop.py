@@ -14,8 +14,8 @@ def until_stopped(service: Service, work: Callable[[], None], finish: Callable[[
     """Call `work` again and again, less and less often while it raises OSError; when the process ends, call `finish`.
 
     OSError means that the disk or the database refuses, or is away: nothing is acknowledged, so everything comes again.
-    The counter `write_failures` and the fact `write_error` tell, the latter with the reason for as long as it lasts, and
-    the log says once that it is so, and once that it is over.
+    The counter `write_failures` and the fact `write_error` report it, the latter with the reason for as long as it lasts, and
+    the log has one line when it begins, and one when it is over.
     """
     backoff = Backoff()
     service.fact("write_error", "")
@@ -43,4 +43,4 @@ def until_stopped(service: Service, work: Callable[[], None], finish: Callable[[
         try:
             finish()
         except OSError as error:
-            log.error("%s; what is not written comes again", error)
+            log.error("%s; what is not written will be sent again", error)
