@@ -19,7 +19,7 @@ _row = partial(tuple.__new__, Row)  # two thirds of the time of Row(…), and th
 
 
 class RowLayout(NamedTuple):
-    """Which of a reading's values the target gets, and how to get them; no channels: none."""
+    """Which of a reading's values the target gets, and how to get them; without channels it gets none."""
 
     channels: tuple[MappedChannel, ...]
     choose: Callable[[Values], Values]

@@ -106,7 +106,7 @@ def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) 
 @pytest.mark.parametrize(
     ("prepare", "options", "reason"),
     [
-        ("SELECT 1", {"create_table": False}, "make the table"),
+        ("SELECT 1", {"create_table": False}, "create the table"),
         ("CREATE TABLE readings (time timestamptz)", {}, "check columns"),
         (
             "CREATE TABLE readings (time timestamptz, node text, device text, channel text, value float8, text text)",
@@ -160,7 +160,7 @@ def test_a_batch_is_written_whole_or_not_at_all(opened: Opened, ask: Ask) -> Non
     assert ask("SELECT count(*) FROM readings") == [(1,)]
 
 
-def test_what_is_no_number_and_no_time_is_refused_alone(opened: Opened, ask: Ask) -> None:
+def test_what_is_not_a_number_and_no_time_is_refused_alone(opened: Opened, ask: Ask) -> None:
     with pytest.raises(Refused) as caught:
         opened().upload([row(START, (POWER,), float("nan")), row(1e300, (POWER,), 1), *rows(1)])
     assert sorted(caught.value.rows) == [0, 1]
