@@ -77,7 +77,7 @@ def test_bad_rows_are_counted_and_shown_and_the_rest_is_kept(tmp_path: Path) -> 
     assert result.exit_code == 0
     assert everything(tmp_path) == {"roof/meter/power": [(T, 1.0), (T + 5, 6.0)]}
     assert "set aside 2 times: not a time" in result.stderr
-    assert "set aside 2 times: not as many cells as the header has" in result.stderr
+    assert "set aside 2 times: a row with more or fewer cells than the header" in result.stderr
     assert "set aside 2 times: not a value of kind gauge" in result.stderr
     assert f"{path}:3: not a time" in result.stderr
     assert "\x1b" not in result.stderr

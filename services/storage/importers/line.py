@@ -50,7 +50,7 @@ class Reading(NamedTuple):
 @click.option(
     "--channel-tag", default="", metavar="TAG", help="The tag that names the channel, where the field is `value`."
 )
-@click.option("--field", "fields", multiple=True, help="Import this field only (several times: these).")
+@click.option("--field", "fields", multiple=True, help="Import only this field; may be repeated.")
 @click.option(
     "--precision",
     type=click.Choice(["ns", "us", "ms", "s"]),

@@ -151,7 +151,7 @@ class _Wide(CsvTable):
             except CsvError:
                 raise
             except ValueError as error:
-                raise CsvError(f"{path}: {error}; call the column otherwise: --column '{cell}=…'") from None
+                raise CsvError(f"{path}: {error}; rename the column: --column '{cell}=…'") from None
             if any(name == column.name for columns in devices.values() for column in columns.values()):
                 raise CsvError(f"{path}: two columns are called {'/'.join(name)}; rename one: --column '{cell}=…'")
             if unit:

@@ -77,10 +77,10 @@ def _line(number: int, raw: bytes, error: str) -> Line:
 def records(
     lines: Iterable[Line], read: Callable[[str], T], unfinished: type[ValueError], is_unfinished: Callable[[str], bool]
 ) -> Iterator[Record[T]]:
-    """Yield what lines hold, joining those that a quoted text goes on in.
+    """Yield what lines hold, joining those that a quoted text continues in.
 
     `read` raises `unfinished` for lines in which a quoted text does not end, ValueError for other errors;
-    `is_unfinished` returns whether a text that began before a line goes on after it. If joined lines are not a record,
+    `is_unfinished` returns whether a text that began before a line continues after it. If joined lines are not a record,
     or too long a one, only the first of them is an error, and the others are read by themselves.
     """
     source = iter(lines)
