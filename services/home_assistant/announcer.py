@@ -37,7 +37,7 @@ class BusEvent(NamedTuple):
 
 
 CONNECTED = BusEvent("")
-# All states, though few are used: a door's first state may come right behind its description.
+# All states, though few are used: a door's first state may come right after its description.
 KINDS: tuple[topics.DeviceTopic, ...] = ("availability", "info", "state")
 
 
@@ -192,7 +192,7 @@ class Announcer:
 
     def _reconcile(self, now: float) -> None:
         for orphan in self._registry.reconcile(now):
-            log.info("removed %s from Home Assistant: it has no description any more", orphan)
+            log.info("removed %s from Home Assistant: its description was removed", orphan)
         for device in self._retained_mirrors - self._mirrored:
             if not self._registry.is_known(device):
                 self._mirror.clear(self._mirror_topic(identifiers.join(*device)))

@@ -116,7 +116,7 @@ def house(tmp_path: Path, processes: Processes, eventually: Eventually) -> Itera
     made = House(tmp_path, processes)
     with made.observer, made.producer, made.home:
         assert all(bus.wait_connected(30) for bus in (made.observer, made.producer, made.home))
-        assert made.observer.publish("observer", b"ready", qos=1)  # behind its own subscription
+        assert made.observer.publish("observer", b"ready", qos=1)  # after its own subscription
         eventually(lambda: "observer" in made.newest)
         yield made
     made.stop_broker()
