@@ -220,7 +220,7 @@ def test_the_broker_has_rules_for_every_service(service: str) -> None:
     assert rules[service], f"mosquitto/acl: user {service} has no topic line"
 
 
-def test_the_broker_has_no_rules_for_a_service_that_there_is_not() -> None:
+def test_the_broker_has_no_rules_for_a_service_that_does_not_exist() -> None:
     assert set(access_rules()) - set(SERVICES) == {
         "homeassistant",
         "viewer",
