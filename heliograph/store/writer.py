@@ -10,11 +10,11 @@ from pathlib import Path
 from heliograph.lock import Lock
 from heliograph.messages import Block, Info
 from heliograph.store import hot, readings, schema
-from heliograph.store.catalog import Catalog, Layout
+from heliograph.store.catalog import Catalog, CatalogLayout
 from heliograph.store.housekeeping import Housekeeping
 from heliograph.store.interface import FOR_EVER, Keep, Progress, Refusal
 
-Checked = tuple[Layout, int, Sequence[float]]
+Checked = tuple[CatalogLayout, int, Sequence[float]]
 
 
 class SqliteWriter:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from heliograph import export_formats
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.export_formats import Format
+from heliograph.export_formats import ExportFormat
 from heliograph.messages import Value
 from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import Function, Reader, Series
@@ -38,7 +38,7 @@ BUCKET_DAYS = 32.0  # of shorter buckets a page is about no more time than this
 class Export(NamedTuple):
     """What is exported, and the entity tag of it; raw points if `bucket` is empty."""
 
-    table: Format
+    table: ExportFormat
     chosen: list[Series]
     asked: Span
     bucket: str
@@ -61,7 +61,7 @@ def prepare(
     bucket: str,
     tz: str,
     functions: Sequence[Function],
-    form: type[Format],
+    form: type[ExportFormat],
 ) -> Export:
     """Return what is to be exported; raise Refused for a series that does not exist. `bucket` is empty for raw points."""
     chosen = matching(reader, wanted)

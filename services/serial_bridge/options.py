@@ -110,7 +110,7 @@ class SerialBridge(Config, frozen=True):
                 sources_of[source.device_name] = f"{section}.{source.name}"
         self.context(names.PRESENT)
 
-    def context(self, rule: names.Rule) -> Context:
+    def context(self, rule: names.NamingRule) -> Context:
         """Return what all sources share; raise ValueError, naming the source, if options contradict each other under a rule."""
         context = Context(packet_decoders(self.nodes, rule), rule)
         for section, sources in (("ports", self.ports), ("sockets", self.sockets)):

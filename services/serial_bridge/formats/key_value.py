@@ -40,7 +40,7 @@ def parser(source: SourceOptions, context: Context) -> LineParser:
     return parse
 
 
-def pairs(text: str, device: str, description: Description, rule: names.Rule) -> ParsedReading:
+def pairs(text: str, device: str, description: Description, rule: names.NamingRule) -> ParsedReading:
     """Return what pairs of names and numbers say; raise NotAReading if one of them is not one."""
     values: dict[str, Value] = {}
     texts: dict[str, str] = {}

@@ -38,7 +38,7 @@ def parser(source: SourceOptions, context: Context) -> LineParser:
     return parse
 
 
-def _object(line: str, device: str, description: Description, rule: names.Rule) -> ParsedReading:
+def _object(line: str, device: str, description: Description, rule: names.NamingRule) -> ParsedReading:
     """Return the numbers of an object; anything else in it is refused."""
     values: dict[str, Value] = {}
     texts: dict[str, str] = {}
