@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from heliograph import config
-from services.serial_bridge import formats
 from services.serial_bridge.options import PortOptions, SerialBridge, SocketOptions
 from services.serial_bridge.radio.encoder import TransmitOptions
 from services.serial_bridge.radio.nodes import NodeOptions
@@ -51,9 +50,3 @@ def test_all_decoders_are_there() -> None:
 def test_a_decoder_works_when_it_is_uncommented(decoder: str) -> None:
     options = load(SAMPLE.read_text() + re.sub("^##   ", "", decoder, flags=re.MULTILINE))[0]
     assert len(options.nodes) == 2
-
-
-@pytest.mark.parametrize("name", formats.known())
-def test_every_format_is_a_row_of_the_readme_and_in_the_list_of_the_sample(name: str) -> None:
-    assert f"\n| `{name}` | " in SAMPLE.with_name("README.md").read_text()
-    assert re.search(rf"^#+ .*\b{name}\b", SAMPLE.read_text(), re.MULTILINE)

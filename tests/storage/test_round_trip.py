@@ -15,7 +15,7 @@ from heliograph import store
 from heliograph.messages import Block, Channel, Value
 from heliograph.store.interface import FUNCTIONS, Function
 from services.api import export, queries
-from services.api.queries import Span
+from services.api.queries import TimeRange
 from services.api.reader_pool import ReaderPool
 from tests.storage.stores import command, difference, done, everything, make, meanings, settle
 
@@ -64,12 +64,12 @@ def from_api(
     data: Path, form: str, layout: str, bucket: str = "", tz: str = "", functions: Sequence[str] = ()
 ) -> bytes:
     file_format = queries.file_format(form, layout or None)
-    text, zone, names = queries.buckets_of(bucket, tz or None, ",".join(functions) or None, local_times=form == "csv")
+    aggregation = queries.aggregation(bucket, tz or None, ",".join(functions) or None, local_times=form == "csv")
 
     async def collected() -> bytes:
         with ReaderPool(lambda: store.open_reader(data)) as pool:
             answer = await pool.run(
-                lambda reader: export.prepare(reader, ["*/*/*"], Span(T, END), text, zone, names, file_format)
+                lambda reader: export.prepare(reader, ["*/*/*"], TimeRange(T, END), aggregation, file_format)
             )
             return b"".join([part async for part in export.stream(pool, answer)])
 
