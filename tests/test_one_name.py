@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph import names
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest import inputs
 from services.api.ingest.inputs import Inputs
 from services.api.ingest.naming import PostedNames
@@ -23,10 +23,10 @@ from services.sensor_reader import names as sensor_names
 from services.serial_bridge.decoder import DecoderFactory
 from services.serial_bridge.options import PortOptions
 from services.serial_bridge.parsing.readings import ParsedReading
-from services.serial_bridge.source import Context
+from services.serial_bridge.source import ParserContext
 from services.storage.importers.shared.names import SeriesNames
 
-CONTEXT = Context({})
+CONTEXT = ParserContext({})
 WORDS = st.text("aAbB1 -_.ü°", min_size=1, max_size=80) | st.text("abc Ö", min_size=60, max_size=200)
 TEXTS = WORDS.filter(lambda text: text not in ("device", "time") and not text.strip().isdecimal())
 
@@ -64,7 +64,7 @@ def imports(text: str) -> Iterable[str]:
 def name_of(user: Callable[[str], Iterable[str]], text: str) -> list[str]:
     try:
         return list(user(text))
-    except (ValueError, Refused):
+    except (ValueError, RequestRefused):
         return []
 
 

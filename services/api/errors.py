@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from heliograph.errors import HeliographError
 
 
-class Refused(HeliographError):
+class RequestRefused(HeliographError):
     """A request is refused with this status; the message says what is wrong and what would be right."""
 
     def __init__(self, detail: str, status: int = 422, headers: Mapping[str, str] | None = None) -> None:
@@ -15,7 +15,7 @@ class Refused(HeliographError):
         self.headers = dict(headers or {})
 
 
-class Busy(Refused):
+class Busy(RequestRefused):
     """A request is refused for now; the same may be answered after this many seconds."""
 
     def __init__(self, detail: str, status: int, seconds: float) -> None:

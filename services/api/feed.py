@@ -7,7 +7,7 @@ from starlette.types import Message
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from services.api import queries
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.live import LiveFeed, LiveState
 
 GATHER_SECONDS = 0.1  # a burst of readings is one message
@@ -42,7 +42,7 @@ async def _receive(websocket: WebSocket, live: LiveState, feed: LiveFeed) -> Non
     while (message := await websocket.receive())["type"] != "websocket.disconnect":
         try:
             live.subscribe(feed, _patterns(message))
-        except Refused as error:
+        except RequestRefused as error:
             await websocket.send_text(msgspec.json.encode({"detail": error.detail}).decode())
 
 
@@ -51,7 +51,7 @@ def _patterns(message: Message) -> list[str]:
         text = message.get("text") or message.get("bytes") or b""
         return queries.patterns(msgspec.json.decode(text, type=SubscriptionRequest).subscribe)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Refused(f'expected {{"subscribe": ["node/device/channel"]}}: {error}') from None
+        raise RequestRefused(f'expected {{"subscribe": ["node/device/channel"]}}: {error}') from None
 
 
 async def _send(websocket: WebSocket, feed: LiveFeed) -> None:

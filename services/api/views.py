@@ -55,7 +55,7 @@ def latest(
 ) -> dict[str, LatestResponse]:
     """Return the newest value of each series that matches, from the bus or from the store, whichever is newer.
 
-    Raises Refused for a full name that does not exist.
+    Raises RequestRefused for a full name that does not exist.
     """
     known = {name: (channel, newest) for name, channel, newest in live.newest()}
     for series, point in stored:

@@ -52,7 +52,7 @@ class SourceOptions(Config, frozen=True):
                 raise ValueError(f"{option}: {self.format} has no use for it")
 
 
-class Context(NamedTuple):
+class ParserContext(NamedTuple):
     """What all sources share: the decoders of radio nodes by number, and the rule that makes names of texts."""
 
     node_decoders: Mapping[int, PacketDecoder]

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from heliograph.messages import Channel
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest import pimonitor
 from tests.api.receiver import KEY, Receiver, receiver_at
 
@@ -90,8 +90,8 @@ def test_a_form_gets_the_response_of_the_original(receiver: Receiver) -> None:
         ({"timestamp": 7}, "timestamp"),
         ({"sensors": None}, "sensors"),
         ({"sensors": []}, "sensors"),
-        ({"sensors": [7]}, "sensor 1: it is not an object"),
-        ({"sensors": [{"sensorType": "DHT22"}]}, "sensor 1: it has no values"),
+        ({"sensors": [7]}, "sensor 1: not an object"),
+        ({"sensors": [{"sensorType": "DHT22"}]}, "sensor 1: no values"),
         ({"sensors": [{"temperature": "warm"}]}, "sensor 1: 'temperature': 'warm' is not a number"),
     ],
 )
@@ -135,5 +135,5 @@ def test_the_hour_that_comes_twice_is_the_one_nearer_to_now() -> None:
 
 
 def test_the_hour_that_is_left_out_is_refused() -> None:
-    with pytest.raises(Refused, match="the clock was put forward"):
+    with pytest.raises(RequestRefused, match="the clock was put forward"):
         pimonitor.moment("03/09/2025 02:30:00", NEW_YORK, 0)

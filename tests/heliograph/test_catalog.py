@@ -73,7 +73,7 @@ def test_nothing_is_written_and_nothing_locked_before_the_commit(tmp_path: Path)
     connection.close()
 
 
-def test_a_commit_that_fails_is_made_up_for_by_the_next(tmp_path: Path) -> None:
+def test_the_next_commit_writes_what_a_failed_one_did_not(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
     catalog.word("one")
@@ -88,7 +88,7 @@ def test_a_commit_that_fails_is_made_up_for_by_the_next(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_numbers_of_what_somebody_removed_are_not_given_to_others(tmp_path: Path) -> None:
+def test_numbers_of_removed_words_are_not_used_again(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
     for text in ("one", "two", "three"):
@@ -99,7 +99,7 @@ def test_numbers_of_what_somebody_removed_are_not_given_to_others(tmp_path: Path
     connection.close()
 
 
-def test_what_a_channel_means_follows_the_last_info_but_text_and_number_stay_apart(tmp_path: Path) -> None:
+def test_unit_and_kind_of_a_channel_follow_the_last_info_but_a_text_never_becomes_a_number(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
     catalog.declare("roof", "x", Info("", {"a": Channel("Wh", "gauge"), "t": Channel("", "text")}))

@@ -105,13 +105,13 @@ def test_line_protocol_has_a_line_for_each_device_and_time() -> None:
     )
 
 
-def test_line_protocol_of_buckets_has_a_field_for_each_function_and_leaves_out_what_there_is_not() -> None:
+def test_line_protocol_of_buckets_has_a_field_for_each_function_and_leaves_out_absent_values() -> None:
     assert written(LineProtocol, HOURLY, (TIME, [1.5, 2, None]), (TIME, [None, None, None])) == (
         "tracer,node=roof pv_power_mean=1.5,pv_power_max=2.0 1763596800123000000\n"
     )
 
 
-def test_line_protocol_escapes_what_the_protocol_reserves() -> None:
+def test_line_protocol_escapes_reserved_characters() -> None:
     odd = Series(1, "the roof", "a,b c=d", "x=y z", "", "text")
     assert written(LineProtocol, [ExportColumn(odd)], (0.0, ['say "a\\b"'])) == (
         'a\\,b\\ c=d,node=the\\ roof x\\=y\\ z="say \\"a\\\\b\\"" 0\n'

@@ -65,7 +65,7 @@ def test_of_equal_times_the_last_arrival_counts_whatever_its_layout(hot: sqlite3
     assert cache.days(77, known()) == {}
 
 
-def test_only_what_is_new_is_learned_and_what_is_sealed_forgotten(hot: sqlite3.Connection) -> None:
+def test_a_refresh_reads_only_new_frames_and_drops_sealed_ones(hot: sqlite3.Connection) -> None:
     cache = HotCache()
     arrive(hot, 5, 1, NOW, 1.0, 2.0)
     assert [frame.number for frame in cache.refresh(hot)] == [5]
@@ -83,7 +83,7 @@ def test_only_what_is_new_is_learned_and_what_is_sealed_forgotten(hot: sqlite3.C
     assert [frame.number for frame in cache.after(6)] == [7]
     sealed(hot, 7)
     arrive(hot, 8, 2, NOW + 3, 5.0)
-    sealed(hot, 8)  # came and went unseen
+    sealed(hot, 8)  # was written and sealed between two refreshes
     assert cache.refresh(hot) == []
     assert (cache.frames, cache.sealed, points(cache, 2)) == ([], 8, {})
 

@@ -63,7 +63,7 @@ def test_anything_else_is_refused(line: str) -> None:
 
 
 @given(NAMES, st.dictionaries(NAMES, NAMES), FIELDS, st.integers(-(10**18), 10**18))
-def test_what_is_written_is_read_again(
+def test_a_line_is_parsed_as_it_was_written(
     measurement: str, tags: dict[str, str], fields: dict[str, Value], time: int
 ) -> None:
     assert parse(line_protocol.line(measurement, tags, fields, time)) == LinePoint(measurement, tags, fields, time)

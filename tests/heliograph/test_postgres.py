@@ -48,7 +48,7 @@ def reader(database: Postgres) -> Iterator[Reader]:
 
 @pytest.fixture
 def own_server() -> Iterator[Server]:
-    """One that a test may stop."""
+    """A server that a test may stop."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         started = Server(Path(name))
         started.start()
@@ -134,7 +134,7 @@ def test_a_store_that_is_away_cannot_be_opened_for_writing_and_hides_its_passwor
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_done_twice(
+def test_a_commit_whose_response_was_lost_is_neither_lost_nor_done_twice(
     database: Postgres, reader: Reader, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     writer = database.writer()
@@ -295,7 +295,7 @@ def test_housekeeping_waits_until_a_day_has_settled(database: Postgres) -> None:
 
 
 def filled(database: Postgres, keep: Keep, now: float) -> Writer:
-    """Three readings on each of 700 days, in three years, with everything due done."""
+    """A database with three readings on each of 700 days, in three years, after all housekeeping."""
     with closing(database.writer(now=lambda: now)) as writer:
         writer.declare("roof", "meter", COUNTER)
         start = T0 - 700 * DAY

@@ -30,7 +30,7 @@ def read(text: str) -> dict[str, rules.Rule]:
 
 
 class Edge:
-    """A producer's rules, and what came out of them."""
+    """A producer's rules, and the readings that passed them."""
 
     def __init__(self, text: str, **kinds: Kind) -> None:
         self.aside: list[tuple[str, str, str]] = []
@@ -39,24 +39,24 @@ class Edge:
         if kinds:
             self.quality.described("meter", Info("", {name: Channel("", kind) for name, kind in kinds.items()}))
 
-    def say(self, at: float, values: dict[str, Value], boot: str = "") -> list[tuple[float, dict[str, Value]]]:
+    def apply(self, at: float, values: dict[str, Value], boot: str = "") -> list[tuple[float, dict[str, Value]]]:
         passed = self.quality.apply(Pending("meter", boot, at, values, at + 100))
         assert all(one.device == "meter" and one.boot == boot and one.shown == one.time + 100 for one in passed)
         self.out += [(one.time, one.values) for one in passed]
         return [(one.time, one.values) for one in passed]
 
     def all(self, *values: Value, channel: str = "power", every: float = 10.0) -> list[tuple[float, Value]]:
-        """Say a value every ten seconds, and stop."""
+        """Return what the rules pass of a value every ten seconds, with what they release at the end."""
         for number, value in enumerate(values):
-            self.say(number * every, {channel: value})
+            self.apply(number * every, {channel: value})
         self.out += [(one.time, one.values) for one in self.quality.release()]
         return [(at, passed[channel]) for at, passed in self.out if channel in passed]
 
 
 def test_a_value_is_scaled_without_the_traces_of_binary_fractions() -> None:
     edge = Edge('[quality."meter/temperature"]\nscale = 0.1\noffset = -40')
-    assert edge.say(0, {"temperature": 603, "power": 603}) == [(0, {"temperature": 20.3, "power": 603})]
-    assert edge.say(1, {"temperature": 3}) == [(1, {"temperature": -39.7})]
+    assert edge.apply(0, {"temperature": 603, "power": 603}) == [(0, {"temperature": 20.3, "power": 603})]
+    assert edge.apply(1, {"temperature": 3}) == [(1, {"temperature": -39.7})]
 
 
 @given(
@@ -68,21 +68,21 @@ def test_scaling_is_multiplying_and_adding(value: float, scale: float, offset: f
     if not scale:
         return
     edge = Edge(f'[quality."meter/power"]\nscale = {scale!r}\noffset = {offset!r}')
-    (_, scaled) = edge.say(0, {"power": value})[0]
+    (_, scaled) = edge.apply(0, {"power": value})[0]
     assert scaled["power"] == pytest.approx(value * scale + offset, rel=1e-9, abs=1e-6)
 
 
 def test_a_scaled_value_that_is_too_large_for_a_number_is_set_aside() -> None:
     edge = Edge('[quality."meter/power"]\nscale = 1e200')
-    assert edge.say(0, {"power": 1e300, "voltage": 230.0}) == [(0, {"voltage": 230.0})]
-    assert edge.say(1, {"power": 10**308}) == []
+    assert edge.apply(0, {"power": 1e300, "voltage": 230.0}) == [(0, {"voltage": 230.0})]
+    assert edge.apply(1, {"power": 10**308}) == []
     assert [where for _, _, where in edge.aside] == ["meter/power"] * 2
 
 
 def test_a_value_out_of_its_range_is_set_aside_and_its_neighbours_are_kept() -> None:
     edge = Edge('[quality."meter/temp*"]\nmin = -40\nmax = 85')
-    assert edge.say(0, {"temp1": 85, "temp2": 85.01, "power": 1000}) == [(0, {"temp1": 85, "power": 1000})]
-    assert edge.say(1, {"temp1": -127}) == []
+    assert edge.apply(0, {"temp1": 85, "temp2": 85.01, "power": 1000}) == [(0, {"temp1": 85, "power": 1000})]
+    assert edge.apply(1, {"temp1": -127}) == []
     assert edge.aside == [
         ("not between -40 and 85", "85.01", "meter/temp2"),
         ("not between -40 and 85", "-127", "meter/temp1"),
@@ -113,10 +113,10 @@ def test_a_step_comes_through_with_the_third_reading_and_nothing_of_it_is_lost()
     edge = Edge('[quality."meter/power"]\nspike = 100')
     before = [10, 12, 11, 10, 12, 11]
     for number, value in enumerate(before):
-        edge.say(number, {"power": value})
-    assert edge.say(6, {"power": 2000}) == []
-    assert edge.say(7, {"power": 2010}) == []
-    assert edge.say(8, {"power": 2005}) == [(6, {"power": 2000}), (7, {"power": 2010}), (8, {"power": 2005})]
+        edge.apply(number, {"power": value})
+    assert edge.apply(6, {"power": 2000}) == []
+    assert edge.apply(7, {"power": 2010}) == []
+    assert edge.apply(8, {"power": 2005}) == [(6, {"power": 2000}), (7, {"power": 2010}), (8, {"power": 2005})]
     assert edge.quality.counters()["quality_spikes"] == 0
 
 
@@ -130,7 +130,7 @@ def test_a_ramp_that_is_steeper_than_the_threshold_comes_through() -> None:
     edge = Edge('[quality."meter/power"]\nspike = 10')
     values = [number * 100 for number in range(20)]
     passed = [value for _, value in edge.all(*values)]
-    assert len(passed) >= 17  # what waits at the end is left out
+    assert len(passed) >= 17  # the last values, which still wait, are not among them
     assert passed == values[: len(passed)]
 
 
@@ -167,8 +167,8 @@ def test_a_value_that_does_not_change_is_published_with_the_heartbeat() -> None:
 def test_a_gap_in_the_readings_is_not_bridged() -> None:
     edge = Edge('[quality."meter/power"]\nheartbeat = 60')
     for at in (0, 10, 20):
-        edge.say(at, {"power": 7})
-    assert edge.say(5000, {"power": 7}) == [(20, {"power": 7}), (5000, {"power": 7})]
+        edge.apply(at, {"power": 7})
+    assert edge.apply(5000, {"power": 7}) == [(20, {"power": 7}), (5000, {"power": 7})]
 
 
 def test_the_dead_band_counts_from_what_was_published_so_a_drift_is_seen() -> None:
@@ -219,10 +219,10 @@ def test_states_and_texts_are_published_on_change_whatever_the_dead_band(
 
 def test_channels_of_one_reading_are_held_back_each_on_its_own() -> None:
     edge = Edge('[quality."meter/*"]\ndeadband = 1')
-    edge.say(0, {"a": 1, "b": 1})
-    assert edge.say(10, {"a": 1, "b": 5}) == [(10, {"b": 5})]
-    assert edge.say(20, {"a": 1, "b": 5}) == []
-    assert edge.say(30, {"a": 9, "b": 9}) == [(20, {"a": 1, "b": 5}), (30, {"a": 9, "b": 9})]
+    edge.apply(0, {"a": 1, "b": 1})
+    assert edge.apply(10, {"a": 1, "b": 5}) == [(10, {"b": 5})]
+    assert edge.apply(20, {"a": 1, "b": 5}) == []
+    assert edge.apply(30, {"a": 9, "b": 9}) == [(20, {"a": 1, "b": 5}), (30, {"a": 9, "b": 9})]
 
 
 def test_a_value_that_never_changes_is_stuck_until_it_does(caplog: pytest.LogCaptureFixture) -> None:
@@ -230,7 +230,7 @@ def test_a_value_that_never_changes_is_stuck_until_it_does(caplog: pytest.LogCap
     edge = Edge('[quality."meter/temp"]\nstuck = 30')
     assert len(edge.all(*[20.5] * 8, channel="temp")) == 8
     assert edge.quality.facts()["stuck"] == ["meter/temp"]
-    edge.say(90, {"temp": 20.6})
+    edge.apply(90, {"temp": 20.6})
     assert edge.quality.facts()["stuck"] == []
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
@@ -244,17 +244,17 @@ def test_a_device_that_was_silent_is_not_stuck() -> None:
 
 def test_late_readings_and_those_without_a_time_are_scaled_and_checked_and_no_more() -> None:
     edge = Edge('[quality."meter/power"]\nscale = 2\nmax = 1000\nspike = 10\ndeadband = 5\nstuck = 10')
-    assert edge.say(100, {"power": 1}) == [(100, {"power": 2})]
-    assert edge.say(50, {"power": 1}) == [(50, {"power": 2})]
-    assert edge.say(100, {"power": 400}) == [(100, {"power": 800})]
-    assert edge.say(60, {"power": 501}) == []
+    assert edge.apply(100, {"power": 1}) == [(100, {"power": 2})]
+    assert edge.apply(50, {"power": 1}) == [(50, {"power": 2})]
+    assert edge.apply(100, {"power": 400}) == [(100, {"power": 800})]
+    assert edge.apply(60, {"power": 501}) == []
     for _ in range(5):
-        assert edge.say(7, {"power": 300}, boot="b") == [(7, {"power": 600})]
-    assert edge.say(110, {"power": 1}) == []
+        assert edge.apply(7, {"power": 300}, boot="b") == [(7, {"power": 600})]
+    assert edge.apply(110, {"power": 1}) == []
     assert edge.quality.facts()["stuck"] == ["meter/power"]
 
 
-def test_what_no_rule_names_is_left_alone() -> None:
+def test_a_reading_without_a_rule_is_not_changed() -> None:
     edge = Edge('[quality."other/*"]\nscale = 2')
     values: dict[str, Value] = {"power": 1, "mode": "on", "load": True}
     for at in range(3):
@@ -267,7 +267,7 @@ def test_what_no_rule_names_is_left_alone() -> None:
 def test_rules_that_nothing_has_matched_are_shown() -> None:
     edge = Edge('[quality."meter/power"]\nscale = 2\n[quality."metre/*"]\nscale = 2\n[quality."*/temp"]\nmax = 1')
     assert edge.quality.facts()["quality_unmatched"] == ["meter/power", "metre/*", "*/temp"]
-    edge.say(0, {"power": 1})
+    edge.apply(0, {"power": 1})
     assert edge.quality.facts()["quality_unmatched"] == ["metre/*", "*/temp"]
 
 
@@ -288,7 +288,7 @@ def test_later_rules_count_more_option_by_option() -> None:
 
 def test_rules_that_leave_no_range_set_everything_aside_and_nothing_breaks() -> None:
     edge = Edge('[quality."*/*"]\nmin = 0\n[quality."meter/temp"]\nmax = -5')
-    assert edge.say(0, {"temp": -10}) == []
+    assert edge.apply(0, {"temp": -10}) == []
     assert edge.aside
 
 
@@ -373,7 +373,7 @@ def test_the_rules_pass_only_finite_values_and_no_empty_reading(
         '[quality."*/b"]\nmin = -5\nmax = 1e12\nspike_readings = 3'
     )
     for at, values in readings:
-        edge.say(at, values)
+        edge.apply(at, values)
     edge.out += [(one.time, one.values) for one in edge.quality.release()]
     for _, values in edge.out:
         assert values or {} in [original for _, original in readings]

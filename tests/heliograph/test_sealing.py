@@ -77,7 +77,7 @@ def test_values_that_were_measured_apart_have_axes_of_their_own_and_no_axis_is_l
     assert set(year.axes(1, TODAY)) == used
 
 
-def test_an_absent_value_hides_nothing(year: Year) -> None:
+def test_an_absent_value_replaces_nothing(year: Year) -> None:
     seal(
         year, [row(1, BOTH, NOW, 1.0, 2.0), row(2, BOTH, NOW, math.nan, 3.0), row(3, BOTH, NOW + 1, math.nan, math.nan)]
     )

@@ -123,7 +123,7 @@ def test_a_crash_on_any_thread_ends_the_process_loudly_and_brings_its_will(
     assert watcher.until(lambda status: status.state == "offline").time == 0
 
 
-def test_a_crash_of_the_main_thread_ends_the_process_loudly_and_says_offline(
+def test_a_crash_of_the_main_thread_ends_the_process_loudly(
     processes: Processes, watcher: Watcher, config: Callable[[str], str]
 ) -> None:
     process = processes.start(PROBE, config('[probe]\nthen = "crash"'))

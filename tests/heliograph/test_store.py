@@ -141,7 +141,7 @@ def test_a_channel_cannot_change_between_text_and_number(writer: Writer, reader:
     assert values(reader, "roof/meter/mode") == ["bulk", "7"]
 
 
-def test_units_and_kinds_follow_what_is_declared_last(writer: Writer, reader: Reader) -> None:
+def test_units_and_kinds_follow_the_last_declaration(writer: Writer, reader: Reader) -> None:
     writer.write("roof", meter([T0, 1]))
     writer.commit({})
     assert [(one.unit, one.kind) for one in reader.series()] == [("", "gauge")]

@@ -23,7 +23,7 @@ GARBAGE = b"no block"
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Forty days of two channels, at rest; 2025 is closed, January is not."""
+    """Forty days of two channels, sealed; 2025 is closed, January is not."""
     writer = open_writer(tmp_path, now=lambda: START + (DAYS + 1) * DAY)
     for day in range(DAYS):
         start = START + day * DAY
@@ -191,7 +191,7 @@ def test_a_year_that_cannot_be_read_does_not_stop_the_rest(data: Path, year: int
     assert reader.extent() == (START + kept_days[0] * DAY, START + (kept_days[-1] + 1) * DAY - EVERY)
     assert reader.version(START, START + DAYS * DAY)
     assert [problem for problem in reader.problems() if path.name in problem]
-    # the writer goes on as well
+    # the writer continues as well
     writer = open_writer(data, now=lambda: FEBRUARY)
     late = [[START + 30 * DAY + 1, 100.0, 1.0], [START + 32 * DAY + 1, 200.0, 1.0], [FEBRUARY - 5, 300.0, 1.0]]
     writer.write("roof", [Block("meter", ("power", "other"), late)])

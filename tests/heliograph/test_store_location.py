@@ -101,7 +101,7 @@ def test_a_location_is_shown_without_user_and_password() -> None:
 
 
 @given(TEXTS, st.sampled_from(["postgresql://u:{}@h/d", "postgresql://u@h/d?password={}&sslmode=disable"]))
-def test_what_a_database_says_is_shown_without_the_password(password: str, url: str) -> None:
+def test_the_errors_of_a_database_are_shown_without_the_password(password: str, url: str) -> None:
     url = url.format(quote(password, safe=""))
     check(url)
     database = DatabaseName(url)

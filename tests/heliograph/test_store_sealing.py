@@ -22,10 +22,10 @@ from tests.heliograph.meter import (
     NEW_YEAR,
     Clock,
     Reading,
-    answers,
     bits,
     block,
     differing,
+    query_results,
     readings,
     take,
 )
@@ -60,9 +60,9 @@ def test_sealing_and_closing_change_no_result(engine: Engine) -> None:
     take(writer, readings(start, 1, 25))
     take(writer, readings(start + DAY, 2, 300, seed=2))
     take(writer, readings(start + 3 * DAY, 5, 3600, seed=3))
-    hot, arrived = answers(reader, start, start + 8 * DAY), everything_since(reader, 1000)
+    hot, arrived = query_results(reader, start, start + 8 * DAY), everything_since(reader, 1000)
     writer.settle()
-    sealed = answers(reader, start, start + 8 * DAY)
+    sealed = query_results(reader, start, start + 8 * DAY)
     for name in differing(hot, sealed):
         # only sums of values that are not decimals, and areas, may be rounded differently where they are added up
         assert " " in name
@@ -97,7 +97,7 @@ def damaged_delivery(rows: list[Reading], seed: int) -> list[list[Reading]]:
 
 
 def clean_and_damaged(clean: Engine, damaged: Engine, rows: list[Reading], now: float) -> None:
-    """Compare every answer after a clean run with those after a damaged one, bit by bit."""
+    """Compare the results of every query after a clean delivery with those after a damaged one, bit by bit."""
     clock = Clock(now)
     first, second = clean.writer(now=clock), damaged.writer(now=clock)
     one, other = clean.reader(), damaged.reader()
@@ -110,7 +110,7 @@ def clean_and_damaged(clean: Engine, damaged: Engine, rows: list[Reading], now: 
         clock.now = now + number * 40 * DAY
         second.settle()  # days are sealed, months and years closed before the next piece comes
     start, end = float(str(rows[0][0])), float(str(rows[-1][0])) + 1
-    assert differing(answers(one, start, end), answers(other, start, end)) == []
+    assert differing(query_results(one, start, end), query_results(other, start, end)) == []
     followed = {(a.time, c): v for a in everything_since(other, 997) for c, v in a.values.items()}
     assert followed == {(a.time, c): v for a in everything_since(one, 997) for c, v in a.values.items()}
     for store in (first, second, one, other):
@@ -118,7 +118,7 @@ def clean_and_damaged(clean: Engine, damaged: Engine, rows: list[Reading], now: 
 
 
 @pytest.mark.slow
-def test_a_damaged_delivery_gives_the_answers_of_a_clean_one_to_the_bit(tmp_path: Path) -> None:
+def test_a_damaged_delivery_gives_the_results_of_a_clean_one_to_the_bit(tmp_path: Path) -> None:
     rows = readings(NEW_YEAR - DAY, 1, 25) + readings(NEW_YEAR, 35, 360, seed=2)
     clean_and_damaged(Embedded(tmp_path / "clean"), Embedded(tmp_path / "damaged"), rows, NEW_YEAR + 33 * DAY)
 

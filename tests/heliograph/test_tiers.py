@@ -62,7 +62,7 @@ def test_a_tier_without_cells_still_has_its_bare_days() -> None:
 
 
 @given(st.data())
-def test_whatever_is_broken_is_damage_and_nothing_else(data: st.DataObject) -> None:
+def test_any_broken_tier_is_a_damaged_store(data: st.DataObject) -> None:
     whole = tiers.encode(month(), 0, FIVE_MINUTES_MS)
     cut = data.draw(st.integers(0, len(whole) - 1))
     for bad in (whole[:cut], whole[:cut] + bytes([whole[cut] ^ data.draw(st.integers(1, 255))]) + whole[cut + 1 :]):

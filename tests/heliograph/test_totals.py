@@ -140,7 +140,7 @@ def test_a_counter_that_starts_again_at_zero_loses_nothing_it_counted_since() ->
     assert one("delta", [(0, 90.0), (10, 100.0), (20, 3.0), (30, 5.0)], [0, 100]) == [15.0]
 
 
-def test_a_register_that_rolls_over_goes_on_from_zero() -> None:
+def test_a_register_that_rolls_over_continues_from_zero() -> None:
     assert one("delta", [(0, 9990.0), (10, 5.0)], [0, 100], rollover=10_000.0) == [15.0]
     assert one("delta", [(0, 9990.0), (10, 1005.0)], [0, 100], rollover=10_000.0) == [1005.0]
     assert one("delta", [(0, 5000.0), (10, 5.0)], [0, 100], rollover=10_000.0) == [5.0]
@@ -171,7 +171,7 @@ def test_an_integral_crosses_edges_and_ends_at_gaps() -> None:
     assert one("integral", [(-400, 3600.0), (400, 3600.0)], [0, 100]) == [100.0]
 
 
-def test_a_bucket_without_points_has_nothing_but_its_number_of_them() -> None:
+def test_a_bucket_without_points_has_only_its_number_of_points() -> None:
     for function in FUNCTIONS:
         assert one(function, [], [0, 1, 2]) == ([0, 0] if function == "n" else [None, None])
 

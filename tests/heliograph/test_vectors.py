@@ -73,7 +73,7 @@ def test_both_have_the_same_functions() -> None:
 
 
 @given(columns, st.data())
-def test_columns_are_put_together_and_taken_apart(values: list[float], data: st.DataObject) -> None:
+def test_columns_are_joined_and_split(values: list[float], data: st.DataObject) -> None:
     indexes = data.draw(st.lists(st.integers(0, len(values) - 1)))
     both("take", values, indexes)
     both("concat", [values, values[:1]])
@@ -151,7 +151,7 @@ def test_rounding(values: list[float], digits: int) -> None:
         assert rounded == value or abs(rounded - value) <= 0.51 / 10**digits + abs(value) * 1e-15
 
 
-def test_what_is_rounded_to_nothing_has_no_sign() -> None:
+def test_a_value_that_is_rounded_to_zero_has_no_sign() -> None:
     assert bits(both("rounded", [-0.2, -0.0, 0.2], 0)) == bits([0.0, 0.0, 0.0])
 
 

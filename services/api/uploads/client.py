@@ -19,17 +19,17 @@ from heliograph import topics
 from heliograph.commands import NoAnswer
 from heliograph.errors import MessageError
 from heliograph.messages import decode
-from services.api.errors import Busy, Refused
+from services.api.errors import Busy, RequestRefused
 from services.api.ingest.gate import Gate
 from services.api.live import LiveState
 from services.api.uploads.schemas import (
     Affected,
-    DeadLetter,
     DeadLetterChange,
-    DeadLetters,
-    TestResult,
+    UploadDeadLetter,
+    UploadDeadLetters,
     Uploads,
     UploadTarget,
+    UploadTestResult,
 )
 
 T = TypeVar("T", bound=Struct)
@@ -46,7 +46,7 @@ _STATUS = {"invalid": 422, "missing": 404, "configured": 409}
 
 
 class _Changed(Struct):
-    dead_letter: DeadLetter
+    dead_letter: UploadDeadLetter
 
 
 class _Outcome(Struct):
@@ -56,7 +56,7 @@ class _Outcome(Struct):
 
 
 class UploaderClient:
-    """A client of the uploaders of all nodes, for the event loop. Every method raises Refused."""
+    """A client of the uploaders of all nodes, for the event loop. Every method raises RequestRefused."""
 
     def __init__(self, ask: Ask, gate: Gate, live: LiveState, node: str, managers: Collection[str]) -> None:
         """`managers` are the names of the keys that may change uploads."""
@@ -74,13 +74,13 @@ class UploaderClient:
             body = await self._gate.body(request)
             owner = await self._gate.admit(request)
             if owner not in self._managers:
-                raise Refused(
+                raise RequestRefused(
                     f"the key {owner!r} may only send readings; managers in [api] lists the keys that may manage uploads",
                     403,
                 )
             if len(body) > MOST_BYTES:
-                raise Refused(f"the body is longer than {MOST_BYTES} bytes", 413)
-        except Refused as error:
+                raise RequestRefused(f"the body is longer than {MOST_BYTES} bytes", 413)
+        except RequestRefused as error:
             self._gate.refused("uploads", error, None)
             raise
         return body
@@ -93,13 +93,13 @@ class UploaderClient:
         """Return one target."""
         targets = (await self._command(Uploads, node, "list", name=name)).targets
         if len(targets) != 1:
-            raise Refused(f"there is no target {name[:80]!r}", 404)
+            raise RequestRefused(f"there is no target {name[:80]!r}", 404)
         return targets[0]
 
     async def put(self, node: str | None, name: str, options: dict[str, Any]) -> UploadTarget:
         """Add or replace a target."""
         if options.get("name", name) != name:
-            raise Refused("name: it differs from the one in the address; leave it out of the body")
+            raise RequestRefused("name: it differs from the one in the address; leave it out of the body")
         await self._command(_Outcome, node, "put", name=name, options=options)
         return await self.one(node, name)
 
@@ -112,17 +112,17 @@ class UploaderClient:
         """Delete a target and its dead letters."""
         await self._command(_Outcome, node, "delete", name=name)
 
-    async def test(self, node: str | None, name: str) -> TestResult:
+    async def test(self, node: str | None, name: str) -> UploadTestResult:
         """Send one reading now, and return the result; waits as long as the target may take."""
         timeout = (await self.one(node, name)).options.get("timeout")
         seconds = timeout if isinstance(timeout, int | float) and 0 < timeout <= 3600 else TIMEOUT_SECONDS
-        return await self._command(TestResult, node, "test", 2 * seconds + TEST_SECONDS, name=name)
+        return await self._command(UploadTestResult, node, "test", 2 * seconds + TEST_SECONDS, name=name)
 
-    async def dead_letters(self, node: str | None, name: str, after: int, limit: int) -> DeadLetters:
+    async def dead_letters(self, node: str | None, name: str, after: int, limit: int) -> UploadDeadLetters:
         """Return a page of dead letters."""
-        return await self._command(DeadLetters, node, "dead-letters", name=name, after=after, limit=limit)
+        return await self._command(UploadDeadLetters, node, "dead-letters", name=name, after=after, limit=limit)
 
-    async def edit(self, node: str | None, name: str, number: int, change: DeadLetterChange) -> DeadLetter:
+    async def edit(self, node: str | None, name: str, number: int, change: DeadLetterChange) -> UploadDeadLetter:
         """Change a dead letter, and return it."""
         payload = {"name": name, "id": number, **msgspec.to_builtins(change)}
         return (await self._command(_Changed, node, "dead-letters-edit", **payload)).dead_letter
@@ -148,17 +148,17 @@ class UploaderClient:
                 partial(self._ask, node, SERVICE, command, msgspec.json.encode(payload), seconds), done
             )
         except NoAnswer as error:
-            raise Refused(f"{error}; check whether it is running, then try again", 504) from None
+            raise RequestRefused(f"{error}; check whether it is running, then try again", 504) from None
         except asyncio.CancelledError:  # uvicorn does not wait any longer
             raise Busy("the api is stopping; the result of the command is unknown", 503, RETRY_SECONDS) from None
         return _read(kind, node, command, answer)
 
     def _reachable(self, node: str | None) -> str:
-        """Return the node, by default this one; raise Refused if it is unknown, or its uploader is offline."""
+        """Return the node, by default this one; raise RequestRefused if it is unknown, or its uploader is offline."""
         requested = node or self._node
         owners = {owner for owner, _ in (*self._live.devices, *self._live.services)}
         if requested != self._node and (requested not in owners or not topics.is_name(requested)):
-            raise Refused(f"node: there is no {requested[:63]!r}; /api/v1/nodes lists them", 404)
+            raise RequestRefused(f"node: there is no {requested[:63]!r}; /api/v1/nodes lists them", 404)
         status = self._live.services.get((requested, SERVICE))
         if status is None or status.state == "offline":
             raise Busy(f"no uploader is running on {requested}: start it, then try again", 503, RETRY_SECONDS)
@@ -166,19 +166,19 @@ class UploaderClient:
 
 
 def _read(kind: type[T], node: str, command: str, answer: bytes) -> T:
-    """Decode a response; raise Refused if it reports an error, or is malformed."""
+    """Decode a response; raise RequestRefused if it reports an error, or is malformed."""
     try:
         outcome = decode(_Outcome, answer)
-        if outcome.ok or (kind is TestResult and not outcome.code):
+        if outcome.ok or (kind is UploadTestResult and not outcome.code):
             return decode(kind, answer)
     except MessageError:
-        raise Refused(
+        raise RequestRefused(
             f"the uploader of {node} answered {command} in a way this version does not understand: are versions mixed?",
             502,
         ) from None
     if outcome.code == "away":
         raise Busy(outcome.error, 503, RETRY_SECONDS)
-    raise Refused(outcome.error, _STATUS.get(outcome.code, 502))
+    raise RequestRefused(outcome.error, _STATUS.get(outcome.code, 502))
 
 
 async def _in_thread(ask: Callable[[], bytes], done: Callable[[], None]) -> bytes:
@@ -212,16 +212,16 @@ async def _in_thread(ask: Callable[[], bytes], done: Callable[[], None]) -> byte
 
 
 def parsed(kind: type[T], body: bytes) -> T:
-    """Decode a body, the defaults if it is empty; raise Refused."""
+    """Decode a body, the defaults if it is empty; raise RequestRefused."""
     try:
         return decode(kind, body or b"{}")
     except MessageError as error:
-        raise Refused(f"the body is {error}") from None
+        raise RequestRefused(f"the body is {error}") from None
 
 
 def options(body: bytes) -> dict[str, Any]:
-    """Decode the options of a target; raise Refused."""
+    """Decode the options of a target; raise RequestRefused."""
     try:
         return msgspec.json.decode(body, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Refused(f"the body is not an object with options in JSON: {error}") from None
+        raise RequestRefused(f"the body is not an object with options in JSON: {error}") from None
