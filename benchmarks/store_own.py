@@ -11,7 +11,7 @@ from benchmarks.store_demands import tree_bytes
 from heliograph.messages import Block, frames
 from heliograph.store import folder, open_writer
 from heliograph.store.interface import Progress
-from services.storage.storage import COMMIT_FRAMES, COMMIT_READINGS
+from services.storage.journal import COMMIT_FRAMES, COMMIT_READINGS
 
 PRODUCER = (f"{NODE}/benchmark", EPOCH)
 

@@ -11,14 +11,12 @@ from typing import NamedTuple
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo, topic_matches_sub
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from heliograph.backoff import Backoff
 from heliograph.config import Broker
-from heliograph.mqtt_client import connect_properties, new_client
+from heliograph.mqtt_client import connect_properties, new_client, publish_properties
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +46,31 @@ class _Link(NamedTuple):
     lost: threading.Event
 
 
+class _Subscriptions:
+    """What is subscribed, and the callbacks of each topic; its owner holds a lock, except for `known`."""
+
+    def __init__(self) -> None:
+        self._entries: list[tuple[str, Callback, int]] = []
+        self._callbacks: dict[str, list[Callback]] = {}  # by topic; matching filters costs more than the rest
+
+    def add(self, topic_filter: str, callback: Callback, qos: int) -> None:
+        self._entries.append((topic_filter, callback, qos))
+        self._callbacks.clear()
+
+    def options(self) -> list[tuple[str, SubscribeOptions]]:
+        return [(topic_filter, SubscribeOptions(qos=qos)) for topic_filter, _, qos in self._entries]
+
+    def known(self, topic: str) -> list[Callback] | None:
+        return self._callbacks.get(topic)
+
+    def matching(self, topic: str) -> list[Callback]:
+        matches = [callback for topic_filter, callback, _ in self._entries if topic_matches_sub(topic_filter, topic)]
+        callbacks = list(dict.fromkeys(matches))
+        if len(self._callbacks) < KNOWN_TOPICS:
+            self._callbacks[topic] = callbacks
+        return callbacks
+
+
 class Bus:
     """Publishes and subscribes, whether or not the broker is there; connects again until it is closed.
 
@@ -73,8 +96,7 @@ class Bus:
         self._will = will
         self._persistent = persistent
         self._manual_ack = manual_ack
-        self._subscriptions: list[tuple[str, Callback, int]] = []
-        self._callbacks: dict[str, list[Callback]] = {}  # by topic; matching filters costs more than the rest
+        self._subscriptions = _Subscriptions()
         self._on_connect: list[Callable[[], None]] = []
         self._link: _Link | None = None
         self._lock = (
@@ -128,13 +150,7 @@ class Bus:
         link = self._link
         if link is None or not self._up.is_set():
             return False
-        properties = None
-        if response_topic or correlation:
-            properties = Properties(PacketTypes.PUBLISH)
-            properties.CorrelationData = correlation
-            if response_topic:
-                properties.ResponseTopic = response_topic
-        sent = link.client.publish(topic, payload, qos, retain, properties)
+        sent = link.client.publish(topic, payload, qos, retain, publish_properties(response_topic, correlation))
         if qos:
             self._last = sent
         return sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
@@ -145,8 +161,7 @@ class Bus:
         A callback that is subscribed with several filters is called once for a message that matches more than one.
         """
         with self._lock:
-            self._subscriptions.append((topic_filter, callback, qos))
-            self._callbacks.clear()
+            self._subscriptions.add(topic_filter, callback, qos)
             if (link := self._link) and self._up.is_set():
                 link.client.subscribe(topic_filter, options=SubscribeOptions(qos=qos))
 
@@ -209,10 +224,8 @@ class Bus:
         self.connects += 1
         log.info("connected to the broker at %s:%s", self._broker.host, self._broker.port)
         with self._lock:
-            if self._subscriptions:
-                client.subscribe(
-                    [(topic_filter, SubscribeOptions(qos=qos)) for topic_filter, _, qos in self._subscriptions]
-                )
+            if options := self._subscriptions.options():
+                client.subscribe(options)
             self._up_since = time.monotonic()
             self._up.set()
         for callback in self._on_connect:
@@ -234,37 +247,17 @@ class Bus:
             link.lost.set()
 
     def _received(self, client: Client, _data: object, message: MQTTMessage) -> None:
-        properties = message.properties
-        taken = Message(
-            message.topic,
-            bytes(message.payload),
-            message.retain,
-            partial(client.ack, message.mid, message.qos),
-            getattr(properties, "ResponseTopic", ""),
-            getattr(properties, "CorrelationData", b""),
-        )
-        callbacks = self._callbacks.get(taken.topic)
+        received = _message(client, message)
+        callbacks = self._subscriptions.known(received.topic)
         if callbacks is None:
-            callbacks = self._matching(taken.topic)
+            with self._lock:
+                callbacks = self._subscriptions.matching(received.topic)
         for callback in callbacks:
-            callback(taken)
+            callback(received)
         if (
             not callbacks
         ):  # a subscription of the session before: unacknowledged, the message would block those behind it
-            taken.ack()
-
-    def _matching(self, topic: str) -> list[Callback]:
-        with self._lock:
-            callbacks = list(
-                dict.fromkeys(
-                    callback
-                    for topic_filter, callback, _ in self._subscriptions
-                    if topic_matches_sub(topic_filter, topic)
-                )
-            )
-            if len(self._callbacks) < KNOWN_TOPICS:
-                self._callbacks[topic] = callbacks
-        return callbacks
+            received.ack()
 
     def _warn_once(self, text: str, *args: object) -> None:
         """Log one warning per loss and reason, not one per attempt."""
@@ -272,3 +265,14 @@ class Bus:
         if warning not in self._warned:
             self._warned.add(warning)
             log.warning("%s; trying again until it is back", warning)
+
+
+def _message(client: Client, message: MQTTMessage) -> Message:
+    return Message(
+        message.topic,
+        bytes(message.payload),
+        message.retain,
+        partial(client.ack, message.mid, message.qos),
+        getattr(message.properties, "ResponseTopic", ""),
+        getattr(message.properties, "CorrelationData", b""),
+    )

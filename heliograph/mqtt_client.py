@@ -43,6 +43,17 @@ def connect_properties(*, persistent: bool) -> Properties:
     return properties
 
 
+def publish_properties(response_topic: str, correlation: bytes) -> Properties | None:
+    """Return the properties of PUBLISH for a request or a response; None if there are none."""
+    if not (response_topic or correlation):
+        return None
+    properties = Properties(PacketTypes.PUBLISH)
+    properties.CorrelationData = correlation
+    if response_topic:
+        properties.ResponseTopic = response_topic
+    return properties
+
+
 def _without_delay(_client: Client, _data: object, connection: object) -> None:
     """Switch Nagle's algorithm off: it costs 40 ms per request."""
     if isinstance(connection, socket.socket):

@@ -32,12 +32,23 @@ def device(text: str) -> str:
     return name if topics.is_name(name) else names.device(text)
 
 
+def cut_channel(text: str) -> str:
+    """Return `Küche 1` as `k_che_1`, and the first 64 characters of a name that is longer; raise ValueError if none is left."""
+    return _OTHERS.sub("_", text.lower()).strip("_")[: names.LONGEST_CHANNEL] or names.channel(text)
+
+
+def cut_device(text: str) -> str:
+    """Return `Küche 1` as `k_che_1`, and the first 63 characters of a name that is longer; raise ValueError if none is left."""
+    return _OTHERS_IN_DEVICES.sub("_", text.lower()).strip("_-")[: names.LONGEST_DEVICE] or names.device(text)
+
+
 def _channel(plain: str, text: str) -> str:
     name = _OTHERS.sub("_", plain).strip("_")
     return name if topics.is_channel(name) else names.channel(text)
 
 
-PLAIN = names.Rule(1, channel, device)  # serial_bridge, api
-HUMPED = names.Rule(
+PLAIN = names.NamingRule(1, channel, device)  # serial_bridge, api
+CUT = names.NamingRule(1, cut_channel, cut_device)  # files that were imported into a store
+HUMPED = names.NamingRule(
     1, humped_channel, names.device
 )  # mqtt_importer, which remembers the names of its devices by itself

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from heliograph import topics
 from heliograph.messages import Block, Value, is_value
 
-KNOWN_CHANNELS = 10_000
+KNOWN_NAMES = 10_000
+LATEST = 1 << 40  # seconds; storage decides which times are absurd, but a time must be a number
 
 SetAside = Callable[[str, str, str], None]  # why, what, where
 
@@ -36,20 +37,30 @@ def columnar(readings: list[Pending]) -> list[Block]:
 
 
 class ValueCheck:
-    """Sorts out the values that no channel can have: NaN, infinity, long texts, names that would change the topic tree."""
+    """Sorts out what cannot be stored: NaN, infinity, long texts, names that would change the topic tree."""
 
     def __init__(self, set_aside: SetAside) -> None:
         self._set_aside = set_aside
-        self._channels: set[str] = set()  # names that are known to be good
+        self._devices: set[str] = set()  # names that are known to be good
+        self._channels: set[str] = set()
 
-    def good(self, device: str, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Return the good values of a reading, and set the others aside one by one."""
+    def good(self, device: str, values: Mapping[str, Value], at: float | None) -> dict[str, Value]:
+        """Return the good values of a reading, and set the others aside one by one; none if device or time is bad."""
+        if device not in self._devices:
+            if not topics.is_name(device):
+                self._set_aside("not the name of a device", shown(device), "")
+                return {}
+            if len(self._devices) < KNOWN_NAMES:
+                self._devices.add(device)
+        if at is not None and not 0 <= at <= LATEST:
+            self._set_aside("not a time", shown(at), device)
+            return {}
         if self._channels.issuperset(values) and are_finite(values):
             return dict(values)
         good = {channel: value for channel, value in values.items() if is_good(channel, value)}
         for channel in [name for name in values if name not in good]:
             self._set_aside("not a channel and value", f"{shown(channel)}={shown(values[channel])}", device)
-        if len(self._channels) < KNOWN_CHANNELS:
+        if len(self._channels) < KNOWN_NAMES:
             self._channels.update(good)
         return good
 

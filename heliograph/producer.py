@@ -22,13 +22,12 @@ from heliograph.messages import (
     decode,
 )
 from heliograph.outbox import CAP_BYTES, Outbox
-from heliograph.pending import Pending, SetAside, ValueCheck, shown
+from heliograph.pending import Pending, SetAside, ValueCheck
 from heliograph.quality import Quality
 from heliograph.sender import Sender
 
 log = logging.getLogger(__name__)
 
-LATEST = 1 << 40  # seconds; what is absurd is for storage to decide, but this must be a number
 SYNC_SECONDS = 10.0  # as long as storage's commit interval: what a power cut may take
 
 
@@ -107,13 +106,7 @@ class Producer:
         Values that no channel can have (NaN, infinity, long texts, hostile names) are set
         aside one by one; the good ones around them are kept.
         """
-        if device not in self._announcements and not topics.is_name(device):
-            self._set_aside("not the name of a device", shown(device), "")
-            return
-        if at is not None and not 0 <= at <= LATEST:
-            self._set_aside("not a time", shown(at), device)
-            return
-        good = self._check.good(device, values)
+        good = self._check.good(device, values, at)
         if not good:
             return
         time = round(self._clock.now() if at is None else at, 3)

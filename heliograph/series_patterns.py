@@ -17,7 +17,7 @@ _PARTS = {
 
 
 def check(pattern: str, parts: tuple[str, ...] = SERIES) -> str:
-    """Return a pattern that has these parts; raise ValueError, which says what a pattern is, for anything else."""
+    """Return a pattern that has these parts; raise ValueError, with the syntax, for anything else."""
     texts = pattern.split("/")
     if len(texts) != len(parts) or not all(
         _PARTS[part].fullmatch(text) for part, text in zip(parts, texts, strict=True)

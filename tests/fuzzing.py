@@ -1,4 +1,4 @@
-"""Random and mutated bytes for a while, and how much memory is kept of them."""
+"""Random and mutated bytes for some turns or, with --full, for a minute; and how much memory is kept of them."""
 
 import gc
 import random
@@ -9,15 +9,9 @@ from collections.abc import Callable, Sequence
 import pytest
 
 FULL_SECONDS = 60.0
-SHORT_SECONDS = 0.5
 WARM_SECONDS = 5.0  # caches fill up in it
 MOST_GROWTH = 500_000  # bytes, in a minute of tens of thousands of inputs
 LONGEST = 20_000
-
-
-def seconds(request: pytest.FixtureRequest) -> float:
-    """Return how long to go on: a minute with --full."""
-    return FULL_SECONDS if request.config.getoption("--full") else SHORT_SECONDS
 
 
 def mutated(chance: random.Random, seed: bytes, pieces: Sequence[bytes] = ()) -> bytes:
@@ -39,21 +33,26 @@ def mutated(chance: random.Random, seed: bytes, pieces: Sequence[bytes] = ()) ->
     return bytes(data[:LONGEST])
 
 
-def grows(turn: Callable[[], object], for_seconds: float) -> int:
-    """Take turns for a while to fill caches, then for so many seconds; return how many bytes more are held after these."""
+def grows(turn: Callable[[], object], request: pytest.FixtureRequest, turns: int = 200) -> int:
+    """Take turns to fill caches, then `turns` more; return how many bytes more are held after these.
+
+    With --full as many turns as fit into a minute.
+    """
+    is_full = request.config.getoption("--full")
     tracemalloc.start()
     try:
-        _repeat(turn, min(WARM_SECONDS, for_seconds / 2))
+        _repeat(turn, turns // 2, WARM_SECONDS if is_full else 0.0)
         before = _held()
-        _repeat(turn, for_seconds)
+        _repeat(turn, turns, FULL_SECONDS if is_full else 0.0)
         return _held() - before
     finally:
         tracemalloc.stop()
 
 
-def _repeat(turn: Callable[[], object], for_seconds: float) -> None:
-    end = time.monotonic() + for_seconds
-    turn()
+def _repeat(turn: Callable[[], object], turns: int, at_least_seconds: float) -> None:
+    end = time.monotonic() + at_least_seconds
+    for _ in range(turns):
+        turn()
     while time.monotonic() < end:
         turn()
 

@@ -1,7 +1,7 @@
 """The store: every reading, for ten years.
 
-`open_writer` for the one process that writes, `open_reader` for everyone else;
-interface.py says what both promise.
+`open_writer` is for the one process that writes, `open_reader` for all others;
+interface.py is the contract of both.
 """
 
 import importlib
@@ -29,7 +29,9 @@ def open_writer(
     keep: Keep = FOR_EVER,
     now: Callable[[], float] = time.time,
 ) -> Writer:
-    """Open the store of a data folder, or the one that a postgresql:// URL names, for writing; raise OSError, StoreDamaged or ConfigError.
+    """Open a store for writing: the files of a data folder, or the database of a postgresql:// URL.
+
+    Raises OSError, StoreDamaged or ConfigError.
 
     Readings from the future are refused only while `believe_clock()` says that the system clock
     is right. `now` says when housekeeping is due, in seconds UTC.
@@ -41,7 +43,7 @@ def open_writer(
 
 
 def open_reader(data: Path, *, url: str = "") -> Reader:
-    """Return a reader of the store of a data folder, or of the one that a URL names; it need not be there yet."""
+    """Return a reader of the store of a data folder, or of the database of a URL; the store may not exist yet."""
     if url:
         reader: Reader = _postgres().open_postgres_reader(url)
         return reader
@@ -49,7 +51,7 @@ def open_reader(data: Path, *, url: str = "") -> Reader:
 
 
 def _postgres() -> ModuleType:
-    """Return what is imported only where it is used: a Pi has better things to do with the memory."""
+    """Import the PostgreSQL store only where it is used: it needs memory that a Pi has not."""
     try:
         return importlib.import_module("heliograph.store.postgres")
     except ImportError as error:

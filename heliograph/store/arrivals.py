@@ -1,4 +1,4 @@
-"""Sealed readings in the order in which they arrived, for those who follow the store."""
+"""Sealed readings in their order of arrival, for `since`."""
 
 import heapq
 from bisect import bisect_right
@@ -9,21 +9,21 @@ from typing import NamedTuple
 
 from heliograph.messages import Value
 from heliograph.store import history
-from heliograph.store.archive import Archive, Kept, Shelf
+from heliograph.store.archive import Archive, ReadableYear, SizedCache
 from heliograph.store.interface import Arrival
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
 
-Told = Callable[[int, list[float]], list[Value]]
+ValuesOf = Callable[[int, list[float]], list[Value]]
 
 KEPT_BYTES = 16_000_000
-AHEAD = 8  # readings of one axis that are made at first
+AHEAD = 8  # readings of one axis that are decoded at first
 
 _arrival = partial(tuple.__new__, Arrival)  # half the time of Arrival._make, and there are millions
 
 
 class _Axis(NamedTuple):
-    """All that was measured on an axis, in order of arrival."""
+    """All readings on an axis, in order of arrival."""
 
     device: int
     numbers: list[int]
@@ -32,19 +32,19 @@ class _Axis(NamedTuple):
 
 
 class _Rows:
-    """The readings of an axis; those of many devices alternate, so some are made ahead, twice as many each time."""
+    """The readings of an axis; those of many devices alternate, so some are decoded ahead, twice as many each time."""
 
-    def __init__(self, axis: _Axis, names: Names, told: Told) -> None:
+    def __init__(self, axis: _Axis, names: Names, values_of: ValuesOf) -> None:
         self.numbers = axis.numbers
         self._axis = axis
-        self._told = told
+        self._values_of = values_of
         self._node, self._device = names.devices[axis.device]
         self._channels = tuple(names.series[sid].channel for sid, _ in axis.columns)
         self._begin = 0
         self._made: list[Arrival] = []
 
     def take(self, begin: int, end: int, room: int) -> list[Arrival]:
-        """Return the readings of some rows; not more than `room` will be asked for."""
+        """Return the readings of the rows from `begin` to `end`; at most `room` rows will be needed."""
         if not self._begin <= begin <= end <= self._begin + len(self._made):
             size = max(end - begin, min(room, 2 * len(self._made) or AHEAD))
             self._begin, self._made = begin, self._make(begin, min(begin + size, len(self.numbers)))
@@ -52,7 +52,7 @@ class _Rows:
 
     def _make(self, begin: int, end: int) -> list[Arrival]:
         axis = self._axis
-        columns = [self._told(sid, column[begin:end].tolist()) for sid, column in axis.columns]
+        columns = [self._values_of(sid, column[begin:end].tolist()) for sid, column in axis.columns]
         rows: Iterable[tuple[Value, ...]] = zip(*columns, strict=True) if columns else repeat((), end - begin)
         times = ops.divided(axis.times[begin:end], 1000.0).tolist()
         same = map(repeat, (self._node, self._device))
@@ -65,55 +65,57 @@ class Arrivals:
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self._kept: Kept[_Axis] = Kept(KEPT_BYTES)
+        self._kept: SizedCache[_Axis] = SizedCache(KEPT_BYTES)
 
-    def after(self, cursor: int, limit: int, known: Callable[[], Names], told: Told) -> list[Arrival]:
-        """Return at most `limit` readings that arrived after a number, in order.
+    def after(self, cursor: int, limit: int, known: Callable[[], Names], values_of: ValuesOf) -> list[Arrival]:
+        """Return at most `limit` readings that arrived after the number `cursor`, in order.
 
-        Names are asked for when the years are open; `told` makes values of the numbers of a series.
+        `known` returns the names, once the years are open; `values_of` converts the numbers of a series to values.
         """
-        shelves = {number: shelf for number in self._archive.numbers() if (shelf := self._archive.year(number))}
+        years = {number: year for number in self._archive.numbers() if (year := self._archive.year(number))}
         names = known()
         opened: dict[tuple[int, int], _Rows] = {}
-        found: list[Arrival] = []
+        arrivals: list[Arrival] = []
         while True:
-            upto = cursor + limit - len(found)  # of so many numbers, there are no more readings
-            keys = self._asked(shelves, partial(Shelf.arrivals, after=cursor, upto=upto))
-            for k, year in keys:
-                if (k, year) not in opened:
-                    opened[k, year] = _Rows(self._axis(shelves[year], k, names), names, told)
-            following = _merge(found, [opened[key] for key in keys], cursor, upto)
-            if len(found) >= limit:
-                return found
-            following += (number for number, _ in self._asked(shelves, partial(Shelf.next_arrivals, after=upto)))
+            upto = cursor + limit - len(arrivals)  # so many numbers have at most so many readings
+            keys = self._query(years, partial(ReadableYear.arrivals, after=cursor, upto=upto))
+            for k, number in keys:
+                if (k, number) not in opened:
+                    opened[k, number] = _Rows(self._axis(years[number], k, names), names, values_of)
+            following = _merge(arrivals, [opened[key] for key in keys], cursor, upto)
+            if len(arrivals) >= limit:
+                return arrivals
+            following += (number for number, _ in self._query(years, partial(ReadableYear.next_arrivals, after=upto)))
             if not following:
-                return found
+                return arrivals
             cursor = min(following) - 1
 
-    def _asked(self, shelves: Mapping[int, Shelf], question: Callable[[Shelf], list[int]]) -> list[tuple[int, int]]:
-        """Return what the years answer, each with its year, in order; what is damaged answers nothing."""
-        found: list[tuple[int, int]] = []
-        for year, shelf in shelves.items():
-            with self._archive.tolerating(shelf.path.name):
-                found += [(answer, year) for answer in question(shelf)]
-        return sorted(found)
+    def _query(
+        self, years: Mapping[int, ReadableYear], query: Callable[[ReadableYear], list[int]]
+    ) -> list[tuple[int, int]]:
+        """Return the results of a query with the numbers of their years, in order; damaged years have no results."""
+        results: list[tuple[int, int]] = []
+        for number, year in years.items():
+            with self._archive.damage.tolerated(year.path.name):
+                results += [(result, number) for result in query(year)]
+        return sorted(results)
 
-    def _axis(self, shelf: Shelf, k: int, names: Names) -> _Axis:
+    def _axis(self, year: ReadableYear, k: int, names: Names) -> _Axis:
         def read() -> tuple[_Axis, int]:
-            found = self._read(shelf, k, names)
-            return found, (2 + len(found.columns)) * 8 * len(found.numbers)
+            axis = self._read(year, k, names)
+            return axis, (2 + len(axis.columns)) * 8 * len(axis.numbers)
 
-        return self._kept.get(shelf.number, (k, shelf.opening, shelf.seen), read)
+        return self._kept.get(year.number, (k, year.opening, year.seen), read)
 
-    def _read(self, shelf: Shelf, k: int, names: Names) -> _Axis:
+    def _read(self, year: ReadableYear, k: int, names: Names) -> _Axis:
         device, day = history.axis_owner(k)
         columns: list[tuple[int, Vector]] = []
         times, numbers = ops.ints(()), ops.ints(())
-        with self._archive.tolerating(f"{shelf.path.name}: device {device}, day {day}"):
-            times, numbers = shelf.axis(k)
+        with self._archive.damage.tolerated(f"{year.path.name}: device {device}, day {day}"):
+            times, numbers = year.axis(k)
         for sid in sorted(names.of_device(device)) if len(times) else ():
-            with self._archive.tolerating(f"{shelf.path.name}: series {sid}, day {day}"):
-                chunk = shelf.chunk(sid, day)
+            with self._archive.damage.tolerated(f"{year.path.name}: series {sid}, day {day}"):
+                chunk = year.chunk(sid, day)
                 if chunk is not None and chunk.axis == k:
                     columns.append((sid, history.track(times, chunk).values))
         order = None if ops.last_of_equals(numbers) is None else ops.order(numbers)
@@ -123,29 +125,29 @@ class Arrivals:
         return _Axis(device, numbers.tolist(), times, columns)
 
 
-def _merge(found: list[Arrival], axes: Sequence[_Rows], cursor: int, upto: int) -> list[int]:
-    """Add what arrived after a number, and not after another, in order; return the next number after that of each axis."""
+def _merge(arrivals: list[Arrival], axes: Sequence[_Rows], cursor: int, upto: int) -> list[int]:
+    """Add the readings with numbers in (cursor, upto] in order; return the next number of each axis behind them."""
     rows: list[tuple[int, int, int]] = []  # next number, axis, row
-    for place, axis in enumerate(axes):
+    for index, axis in enumerate(axes):
         row = bisect_right(axis.numbers, cursor)
         if row < len(axis.numbers):
-            rows.append((axis.numbers[row], place, row))
+            rows.append((axis.numbers[row], index, row))
     heapq.heapify(rows)
     while rows and rows[0][0] <= upto:
-        number, place, row = heapq.heappop(rows)
-        axis = axes[place]
+        number, index, row = heapq.heappop(rows)
+        axis = axes[index]
         end = min(rows[0][0] - 1, upto) if rows else upto
         until = max(row + 1, bisect_right(axis.numbers, end, row))
-        _join(found, axis.take(row, until, upto - number + 1))
+        _join(arrivals, axis.take(row, until, upto - number + 1))
         if until < len(axis.numbers):
-            heapq.heappush(rows, (axis.numbers[until], place, until))
+            heapq.heappush(rows, (axis.numbers[until], index, until))
     return [number for number, _, _ in rows]
 
 
-def _join(found: list[Arrival], more: list[Arrival]) -> None:
-    """Add readings in order; the first may be another part of the last that there is."""
-    if found and found[-1].cursor == more[0].cursor:
-        values = found[-1].values | more[0].values
-        found[-1] = found[-1]._replace(channels=tuple(values), row=tuple(values.values()))
+def _join(arrivals: list[Arrival], more: list[Arrival]) -> None:
+    """Append readings; the first may have more values of the last reading that is there."""
+    if arrivals and arrivals[-1].cursor == more[0].cursor:
+        values = arrivals[-1].values | more[0].values
+        arrivals[-1] = arrivals[-1]._replace(channels=tuple(values), row=tuple(values.values()))
         more = more[1:]
-    found += more
+    arrivals += more

@@ -1,4 +1,4 @@
-"""Blocks: a column of numbers as few bytes, back to the bit or not at all.
+"""Blocks: a column of numbers in few bytes; decoding gives the same bits, or fails.
 
     block = header, payload, crc
     header = code u8, mode u8, width u8, n u32, base i64   (little endian)
@@ -21,7 +21,7 @@ from heliograph.errors import StoreDamaged
 
 Vector: TypeAlias = Any  # numpy.ndarray or array.array, of float64 or int64
 
-MOST_VALUES = 1 << 24  # in one block: so much memory, and no more, can a hostile block ask for
+MOST_VALUES = 1 << 24  # in one block: it limits the memory that a hostile block can take
 MOST_DECIMALS = 6
 DICTIONARY, RAW = 254, 255  # codes; lower ones are a number of decimals
 OFFSET, DELTA, DELTA_OF_DELTA, CONSTANT = 0, 1, 2, 255  # modes
@@ -34,7 +34,7 @@ WIDE = 1 << 40  # a column that may be too wide to add up its steps
 
 
 class BlockDamaged(StoreDamaged):
-    """These bytes are not a block, or no longer the one that was written."""
+    """These bytes are not a block, or have changed since they were written."""
 
 
 def _kernel() -> ModuleType:
@@ -48,12 +48,12 @@ kernel = _kernel()
 
 
 def floats(values: Iterable[float]) -> Vector:
-    """Return a vector of float64; the same one if it is one."""
+    """Return a vector of float64; the argument itself if it is one."""
     return kernel.floats(values)
 
 
 def ints(values: Iterable[int]) -> Vector:
-    """Return a vector of int64, the same one if it is one; raise OverflowError or TypeError for what is none."""
+    """Return a vector of int64, the argument itself if it is one; raise OverflowError or TypeError for other numbers."""
     return kernel.ints(values)
 
 

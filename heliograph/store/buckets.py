@@ -4,8 +4,8 @@ Buckets shorter than a day begin whenever the local clock shows a multiple of th
 midnight: 6h at 00:00, 06:00, 12:00 and 18:00 of every day, one of them an hour shorter or
 longer where the clock changes. Where the clock jumps over a multiple, the bucket begins at the
 jump. Where it goes back, buckets no longer than that come again (the hour that comes twice is two
-buckets of 1h); longer ones last longer. What does not divide a day, 7m, begins anew at
-midnight: the last bucket of a day is short, and all days have the same buckets.
+buckets of 1h); longer ones last longer. A length that does not divide a day, such as 7m, starts again
+at midnight: the last bucket of a day is short, and all days have the same buckets.
 """
 
 import re
@@ -43,11 +43,11 @@ MONDAY = datetime.fromisoformat("1970-01-05")
 
 
 class BucketError(HeliographError):
-    """The buckets that were asked for cannot be; the message says what can."""
+    """The requested buckets are not possible; the message says which are."""
 
 
 def zone(name: str) -> tzinfo:
-    """Return a time zone by its IANA name; raise BucketError if there is none of that name."""
+    """Return a time zone by its IANA name; raise BucketError if there is no such zone."""
     try:
         return _zone(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -60,13 +60,13 @@ def _zone(name: str) -> tzinfo:
 
 
 def automatic(start: float, end: float) -> str:
-    """Return the bucket that makes about 500 points of [start, end)."""
-    wanted = (end - start) / AUTOMATIC_POINTS
+    """Return the length of buckets of which about 500 cover [start, end)."""
+    shortest = (end - start) / AUTOMATIC_POINTS
     for bucket in AUTOMATIC:
-        if _seconds(bucket) >= wanted:
+        if _seconds(bucket) >= shortest:
             return bucket
     for bucket, days in zip(AUTOMATIC_DAYS, (1, 7, 31, 366), strict=True):
-        if days * DAY >= wanted:
+        if days * DAY >= shortest:
             return bucket
     return "1y"
 
@@ -90,11 +90,11 @@ def edges(start: float, end: float, bucket: str, timezone: str) -> list[float]:
         fits = automatic(start, start + (end - start) * AUTOMATIC_POINTS / MOST_BUCKETS)
         raise BucketError(f"{bucket} makes more than {MOST_BUCKETS} buckets; {fits} would fit")
     try:
-        found = _edges(start, end, count, unit, zone(timezone))
+        every = _edges(start, end, count, unit, zone(timezone))
     except (OverflowError, OSError, ValueError):
         raise BucketError("the time is out of reach: only the years 1 to 9999 have buckets") from None
-    first = max(bisect_right(found, start) - 1, 0)
-    return found[first : max(bisect_left(found, end), first + 1) + 1]
+    first = max(bisect_right(every, start) - 1, 0)
+    return every[first : max(bisect_left(every, end), first + 1) + 1]
 
 
 def _edges(start: float, end: float, count: int, unit: str, local: tzinfo) -> list[float]:
@@ -113,23 +113,23 @@ def _edges(start: float, end: float, count: int, unit: str, local: tzinfo) -> li
 
 def _clock(start: float, end: float, seconds: int, local: tzinfo) -> list[float]:
     """Return edges of buckets shorter than a day; no bucket lasts twice as long as it should."""
-    found: list[float] = []
-    due = None  # what the clock would show next if it did not change
+    edges_: list[float] = []
+    due = None  # the next time of the local clock if it did not change
     for begin, until, offset in _stretches(int(start) - 3 * seconds, int(end) + 3 * seconds, local):
         shown = begin + offset
         if due is not None and due < shown:
             if next(_multiples(due, shown + 1, seconds), None) is not None:
-                found.append(float(begin))
+                edges_.append(float(begin))
             shown += 1
         elif due is not None and due - shown < seconds:
             shown = due
-        found += [float(wall - offset) for wall in _multiples(shown, until + offset, seconds)]
+        edges_ += [float(wall - offset) for wall in _multiples(shown, until + offset, seconds)]
         due = until + offset
-    return found
+    return edges_
 
 
 def _stretches(start: int, end: int, local: tzinfo) -> Iterator[tuple[int, int, int]]:
-    """Yield (begin, end, seconds that the local clock is ahead of UTC) as long as that stays the same."""
+    """Yield (begin, end, seconds that the local clock is ahead of UTC) of periods without a clock change."""
     begin = day = start
     offset = _offset(start, local)
     while day < end:
@@ -152,7 +152,7 @@ def _offset(moment: int, local: tzinfo) -> int:
 
 
 def _multiples(first: int, last: int, seconds: int) -> Iterator[int]:
-    """Yield what a clock shows at every multiple since midnight, from `first` up to and without `last`."""
+    """Yield the local times that are multiples of `seconds` since midnight, in [first, last)."""
     if DAY % seconds == 0:
         yield from range(-(-first // seconds) * seconds, last, seconds)
         return
@@ -162,13 +162,13 @@ def _multiples(first: int, last: int, seconds: int) -> Iterator[int]:
 
 
 def _calendar(end: float, local: tzinfo, day: datetime, following: Callable[[datetime], datetime]) -> list[float]:
-    found = [day.replace(tzinfo=local).timestamp()]
-    while found[-1] < end:
+    edges_ = [day.replace(tzinfo=local).timestamp()]
+    while edges_[-1] < end:
         day = following(day)
         edge = day.replace(tzinfo=local).timestamp()
-        if edge > found[-1]:  # a day that a place jumped over has no bucket: Samoa had no 30 December 2011
-            found.append(edge)
-    return found
+        if edge > edges_[-1]:  # a day that was skipped has no bucket: Samoa had no 30 December 2011
+            edges_.append(edge)
+    return edges_
 
 
 def _month(index: int) -> datetime:

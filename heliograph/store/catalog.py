@@ -1,4 +1,4 @@
-"""The names of a store, for the one process that writes them."""
+"""The catalog of a store, written: numbers for devices, series, layouts and words."""
 
 import itertools
 import sqlite3
@@ -8,7 +8,7 @@ from heliograph.messages import Info, Kind, Value
 from heliograph.store import names, schema
 
 
-class Layout:
+class CatalogLayout:
     """The channels of one kind of reading of a device, in the order of the payload."""
 
     def __init__(self, number: int, kinds: tuple[Kind, ...]) -> None:
@@ -18,9 +18,9 @@ class Layout:
 
 
 class Catalog:
-    """Gives numbers to names; what is new becomes durable with `commit`, and waits in memory until then.
+    """Gives numbers to names; new ones wait in memory until `commit` makes them durable.
 
-    A transaction that stayed open meanwhile would be rolled back by a full disk, and its numbers given twice.
+    If a transaction stayed open instead, a full disk would roll it back, and its numbers would be given twice.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -30,7 +30,7 @@ class Catalog:
             table: itertools.count(connection.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
             for table in ("device", "series", "layout", "word")
         }
-        self._layouts: dict[tuple[str, str, tuple[str, ...]], Layout] = {}
+        self._layouts: dict[tuple[str, str, tuple[str, ...]], CatalogLayout] = {}
         self._devices: dict[str, int] = dict(connection.execute("SELECT name, id FROM device"))
         self._words: dict[str, int] = dict(connection.execute("SELECT text, id FROM word"))
         self._numbers: dict[tuple[int, bytes], int] = {
@@ -44,25 +44,25 @@ class Catalog:
         }
 
     def declare(self, node: str, device: str, info: Info) -> list[str]:
-        """Note units and kinds; return the channels whose kind cannot change between text and number any more."""
+        """Note units and kinds; return the channels that change between text and number, which is refused."""
         number = self._device(f"{node}/{device}")
-        kept = []
+        refused = []
         for name, channel in info.channels.items():
-            found = self._series.get((number, name))
-            if found is None:
+            series = self._series.get((number, name))
+            if series is None:
                 self._new_series(number, name, channel.unit, channel.kind, channel.rollover)
                 continue
-            sid, unit, kind, rollover = found
+            sid, unit, kind, rollover = series
             if (kind == "text") != (channel.kind == "text"):
-                kept.append(name)
+                refused.append(name)
             elif (unit, kind, rollover) != (channel.unit, channel.kind, channel.rollover):
                 new = (channel.unit, channel.kind, channel.rollover)
                 self._new.append(("UPDATE series SET unit=?, kind=?, rollover=? WHERE id=?", (*new, sid)))
                 self._series[number, name] = (sid, *new)
-        return kept
+        return refused
 
-    def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
-        """Return the layout of a device's reading; a channel nobody declared gets its kind from the example."""
+    def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> CatalogLayout:
+        """Return the layout of a device's reading; a channel that was not declared gets its kind from the example."""
         key = (node, device, channels)
         layout = self._layouts.get(key)
         if layout is None:
@@ -78,9 +78,9 @@ class Catalog:
         return number
 
     def commit(self) -> bool:
-        """Make new names durable, before anything refers to them; return whether there were any.
+        """Make new names durable, before rows refer to them; return whether there were any.
 
-        Raises sqlite3.Error, with all kept for the next try.
+        Raises sqlite3.Error; everything is kept for the next call.
         """
         if not self._new:
             return False
@@ -102,7 +102,7 @@ class Catalog:
         self._series[device, name] = (number, unit, kind, rollover)
         self._new.append(("INSERT INTO series VALUES(?, ?, ?, ?, ?, ?)", (number, device, name, unit, kind, rollover)))
 
-    def _new_layout(self, device_name: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
+    def _new_layout(self, device_name: str, channels: tuple[str, ...], example: list[Value]) -> CatalogLayout:
         device = self._device(device_name)
         sids: list[int] = []
         kinds: list[Kind] = []
@@ -117,7 +117,7 @@ class Catalog:
         if number is None:
             number = self._numbers[device, blob] = next(self._ids["layout"])
             self._new.append(("INSERT INTO layout VALUES(?, ?, ?)", (number, device, blob)))
-        return Layout(number, tuple(kinds))
+        return CatalogLayout(number, tuple(kinds))
 
 
 def _kind(value: Value) -> Kind:

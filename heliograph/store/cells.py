@@ -1,10 +1,9 @@
-"""Points become cells, and cells become buckets: what is known of the points between two edges.
+"""Cells: the aggregates of the points between two edges. Points are reduced to cells, and cells to buckets.
 
-A cell is a row of columns: how many points, their sum, least, largest, first and last; for
-a counter the `carry`, which is what its resets and rollovers took away (so last - first +
-carry is by how much it rose); for other numbers the `area` in unit·h under the straight
-lines from point to point, as far as they lie in the cell and in its UTC day. A cell that
-only a line crosses has n = 0.
+A cell is a row of columns: the number of points, their sum, least, largest, first and last; for
+a counter the `carry`, which its resets and rollovers took away (so its rise is last - first +
+carry); for other numbers the `area` in unit·h under the straight lines from point to point, as far
+as they lie in the cell and in its UTC day. A cell that only a line crosses has n = 0.
 """
 
 from collections.abc import Callable, Set
@@ -21,13 +20,13 @@ AREA_DIGITS = 3  # an area keeps so many digits more than its readings have, at 
 
 
 class Track(NamedTuple):
-    """Points of one series, rising in time: int64 ms UTC and float64."""
+    """Points of one series in order of time: int64 ms UTC and float64."""
 
     times: Vector
     values: Vector
 
 
-class Span(NamedTuple):
+class DaySpan(NamedTuple):
     """The first and the last point of a UTC day, for the lines that cross midnight: ms UTC and value."""
 
     start: int
@@ -39,7 +38,7 @@ class Span(NamedTuple):
 class Cells(NamedTuple):
     """Rows in order; `start` in ms UTC.
 
-    `carry` is there for counters, `area` for other numbers; whoever needs only some columns may leave out the rest.
+    Counters have `carry`, other numbers `area`; columns that are not needed may be None.
     """
 
     start: Vector
@@ -56,13 +55,13 @@ class Cells(NamedTuple):
         """Return the rows from begin up to and not including end."""
         return self._each(lambda column: column[begin:end])
 
-    def take(self, places: Vector) -> "Cells":
-        """Return the rows at these places."""
-        return self._each(lambda column: ops.take(column, places))
+    def take(self, rows: Vector) -> "Cells":
+        """Return the rows with these indexes."""
+        return self._each(lambda column: ops.take(column, rows))
 
-    def only(self, wanted: Set[str]) -> "Cells":
+    def only(self, columns: Set[str]) -> "Cells":
         """Return the cells with start, n and these columns."""
-        rest = {name: getattr(self, name) for name in self._fields[2:] if name in wanted}
+        rest = {name: getattr(self, name) for name in self._fields[2:] if name in columns}
         return Cells(self.start, self.n, **rest)
 
     def _each(self, change: Callable[[Any], Any]) -> "Cells":
@@ -71,7 +70,7 @@ class Cells(NamedTuple):
 
 
 def latest(numbers: Vector, times: Vector) -> Vector | None:
-    """Return the places of the last arrival of each time, in order of time; None if that is all, as it stands.
+    """Return the indexes of the last arrival of each time, in order of time; None if those are all rows in their order.
 
     `numbers` are those of arrival.
     """
@@ -83,14 +82,14 @@ def latest(numbers: Vector, times: Vector) -> Vector | None:
     return chosen
 
 
-def span(track: Track) -> Span:
-    """Return the first and last point of at least one."""
+def span(track: Track) -> DaySpan:
+    """Return the first and last point of a track, which is not empty."""
     times, values = track
-    return Span(int(times[0]), float(values[0]), int(times[-1]), float(values[-1]))
+    return DaySpan(int(times[0]), float(values[0]), int(times[-1]), float(values[-1]))
 
 
 def reduce(track: Track, edges: Vector, *, counter: bool, rollover: float) -> tuple[Vector, Cells]:
-    """Return which buckets have points, and their cells without areas; `start` is that of the bucket."""
+    """Return the indexes of the buckets that have points, and their cells without areas; `start` is that of the bucket."""
     times, values = track
     firsts, buckets = ops.segments(times, edges)
     rows = len(times)
@@ -125,14 +124,14 @@ def of_day(track: Track, day: int, width: int, kind: Kind, rollover: float) -> C
 
 
 def _with_areas(cells: Cells, buckets: Vector, areas: Vector, touched: bytearray, edges: Vector) -> Cells:
-    places = buckets.tolist()
-    crossed = {bucket for bucket, line in enumerate(touched) if line}.difference(places)
+    occupied = buckets.tolist()
+    crossed = {bucket for bucket, line in enumerate(touched) if line}.difference(occupied)
     if not crossed:
         return cells._replace(area=ops.take(areas, buckets))
-    row_of = {bucket: row for row, bucket in enumerate(places)}
-    every = sorted([*places, *crossed])
+    row_of = {bucket: row for row, bucket in enumerate(occupied)}
+    every = sorted([*occupied, *crossed])
     rows: list[int] = []
-    for bucket in every:  # a cell that is only crossed repeats what was last seen
+    for bucket in every:  # a cell that is only crossed repeats the last value
         rows.append(row_of.get(bucket, rows[-1] if rows else 0))
     holes = [row for row, bucket in enumerate(every) if bucket in crossed]
     chosen = ops.ints(rows)
@@ -151,7 +150,7 @@ def _with_areas(cells: Cells, buckets: Vector, areas: Vector, touched: bytearray
 
 
 def concat(parts: list[Cells]) -> Cells:
-    """Return the rows of at least one, all of the same kind."""
+    """Return the rows of all parts, which have the same columns; there is at least one part."""
     start, n, *rest = zip(*parts, strict=True)
     return Cells(
         ops.concat(start), ops.concat(n), *(None if column[0] is None else ops.concat(column) for column in rest)

@@ -1,4 +1,4 @@
-"""Months that are over become one row for each series, years too; a year that is closed is packed."""
+"""Closes months and years that are over: one row for each series. A closed year is packed."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -12,23 +12,23 @@ AT_ONCE = 10  # months of series, or years
 
 
 class Closing:
-    """Finds what is over and not closed, a piece at a time."""
+    """Closes months and years that are over, a piece at a time."""
 
     def __init__(self, folder: Path, years: Years) -> None:
         self._folder = folder
         self._years = years
         self._busy: set[int] = set()
-        self._looked: int | None = None  # the day on which nothing was left to close
-        self._unpacked: set[int] = set()  # years for which there was no room, or no peace
+        self._done_on: int | None = None  # the UTC day on which everything was closed
+        self._unpacked: set[int] = set()  # years that could not be packed today: no room on the disk, or being read
 
     def touched(self, busy: Iterable[int]) -> None:
-        """Note that something has changed; more may be on its way for these months, which wait for the next time."""
+        """Note that months have changed; those that are `busy` may get more readings, and wait until the next call."""
         self._busy = set(busy)
-        self._looked = None
+        self._done_on = None
 
     def step(self, today: int, names: Callable[[], Names]) -> bool:
-        """Close or pack something, as of a UTC day; return whether there was anything. Raises OSError if the disk refuses."""
-        if self._looked == today:
+        """Close or pack one piece, as of a UTC day; return whether there was one. Raises OSError if the disk refuses."""
+        if self._done_on == today:
             return False
         for number in history.files(self._folder):
             try:
@@ -38,7 +38,7 @@ class Closing:
                 if history.file(self._folder, number).exists():
                     self._years.move_aside(number, str(error))
                 return True
-        self._looked = today
+        self._done_on = today
         self._unpacked.clear()
         return False
 
@@ -48,17 +48,17 @@ class Closing:
             return False
         over = history.first_day((number + 1) * 12) <= before
         with schema.reading(path) as db:
-            found = history.Year(db)
+            open_year = history.Year(db)
             open_months = sorted(
                 {
-                    place
+                    pair
                     for grain in tiers.GRAINS
-                    for place in found.open_days(grain, before)
-                    if place[1] not in self._busy
+                    for pair in open_year.open_days(grain, before)
+                    if pair[1] not in self._busy
                 }
             )[:AT_ONCE]
             busy = {month // 12 for month in self._busy}
-            open_years = found.open_months(tiers.HOUR)[:AT_ONCE] if over and number not in busy else []
+            open_years = open_year.open_months(tiers.HOUR)[:AT_ONCE] if over and number not in busy else []
         if not open_months and not open_years:
             return over and number not in busy and self._pack(number, path)
         with self._years.writing(number) as year:
@@ -71,10 +71,10 @@ class Closing:
         return True
 
     def _pack(self, number: int, path: Path) -> bool:
-        """Pack a year that is closed, once; return whether it was."""
+        """Pack a closed year if it is not packed yet; return whether that was done."""
         if number in self._unpacked or packing.is_packed(path):
             return False
         if not packing.pack(path, number, self._years):
-            self._unpacked.add(number)  # tomorrow, perhaps
+            self._unpacked.add(number)  # tried again tomorrow
             return False
         return True

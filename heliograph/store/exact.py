@@ -1,17 +1,17 @@
-"""Sums that are rounded once, and the rule by which a counter's fall is understood: one number at a time."""
+"""Sums that are rounded once, and the rule that tells a counter's resets from its dips: one number at a time."""
 
 import math
 from collections.abc import Sequence
 
 SCALES = tuple(10**digits for digits in range(7))
-LARGEST = 10**15  # scaled integers below it survive the way to float64 and back
-EXACT = 1 << 53  # and so do sums below this
+LARGEST = 10**15  # scaled integers below it are exact as float64 and back
+EXACT = 1 << 53  # so are sums below this
 RESET = 0.9
 ROLLOVER_FROM, ROLLOVER_TO = 0.9, 0.1  # a fall from the top tenth of a register to its lowest
 
 
 def decimal(values: Sequence[float]) -> tuple[int, list[int]] | None:
-    """Return (digits, integers) with integer / 10**digits == value for all values, digits ≤ 6 the least; None if there are none."""
+    """Return (digits, integers) with integer / 10**digits == value for all values and the fewest digits ≤ 6, else None."""
     for digits, scale in enumerate(SCALES):
         scaled: list[int] = []
         for value in values:
@@ -28,10 +28,10 @@ def decimal(values: Sequence[float]) -> tuple[int, list[int]] | None:
 
 
 def total(values: Sequence[float]) -> float:
-    """Return the sum of values, exact for decimals and rounded once for others; infinite if it is too large."""
-    found = decimal(values)
-    if found is not None:
-        digits, scaled = found
+    """Return the sum of values: exact for decimals, rounded once for others, infinite if it is too large."""
+    as_decimal = decimal(values)
+    if as_decimal is not None:
+        digits, scaled = as_decimal
         if sum(map(abs, scaled)) < EXACT:
             exactly: float = sum(scaled) / SCALES[digits]
             return exactly + 0.0
@@ -42,18 +42,18 @@ def fsum(values: Sequence[float]) -> float:
     """Return the sum rounded once; infinite if it is too large, NaN if infinities cancel out."""
     try:
         return math.fsum(values) + 0.0
-    except OverflowError:  # what is added in between is beyond float64
+    except OverflowError:  # an intermediate sum is beyond float64
         return math.fsum(value / 4 for value in values) * 4
     except ValueError:
         return math.nan
 
 
 def correction(before: float, value: float, rollover: float = 0.0) -> float:
-    """Return what has to be added to value - before to get by how much a counter rose.
+    """Return what has to be added to value - before to get the rise of a counter.
 
     A fall to less than 0.9 of the value before is a reset: the counter began again at zero
     (Home Assistant Core, components/sensor/recorder.py, `reset_detected`); a smaller fall is
-    a dip that comes back. A register that rolls over at a known value continues from zero.
+    a dip, after which the value returns. A register that rolls over at a known value continues from zero.
     """
     if not 0 <= value < RESET * before:
         return 0.0

@@ -51,9 +51,9 @@ def scale(values: Floats) -> tuple[int, Ints, int, int] | None:
     with np.errstate(all="ignore"):
         for decimals, power in enumerate(POWERS):
             if _scaled(probe, power) is not None:
-                found = _scaled(values, power)
-                if found is not None:
-                    return decimals, *found
+                scaled = _scaled(values, power)
+                if scaled is not None:
+                    return decimals, *scaled
     return None
 
 
@@ -81,13 +81,13 @@ def from_bits(numbers: Ints) -> Floats:
 
 
 def distinct(numbers: Ints) -> tuple[Ints, Ints]:
-    """Return the different integers in order, and for each integer its place among them."""
+    """Return the different integers in order, and for each integer its index among them."""
     words, index = np.unique(numbers, return_inverse=True)
     return words, index.astype(np.int64)
 
 
 def take(words: Ints, index: Ints) -> Ints:
-    """Return the words at these places; raise IndexError beyond them."""
+    """Return the words with these indexes; raise IndexError for an index beyond them."""
     return words[index]
 
 
@@ -104,26 +104,26 @@ def planes(numbers: NDArray[Any], width: int) -> bytes:
 
 
 def pack(numbers: Ints, mode: int, low: int, high: int) -> tuple[int, int, bytes]:
-    """Return width, base and byte planes of at least two integers of low..high, as what the mode stores for them."""
+    """Return width, base and byte planes of at least two integers of low..high, as the mode stores them."""
     size = 2 if high - low < 1 << 14 else 4 if high - low < 1 << 30 else 8  # changes of steps reach 4 * (high - low)
-    found = (numbers - low).astype(f"i{size}", copy=False)
+    steps = (numbers - low).astype(f"i{size}", copy=False)
     base = low
     if mode != OFFSET:
         base = int(numbers[0])
-        found = found[1:] - found[:-1]
+        steps = steps[1:] - steps[:-1]
         if mode == DELTA_OF_DELTA:
-            found[1:] -= found[:-1].copy()
-        found = (found << 1) ^ (found >> size * 8 - 1)
-    largest = int(found.view(f"u{size}").max())
+            steps[1:] -= steps[:-1].copy()
+        steps = (steps << 1) ^ (steps >> size * 8 - 1)
+    largest = int(steps.view(f"u{size}").max())
     width = (largest.bit_length() + 7) // 8 or 1
-    return width, base, planes(found, width)
+    return width, base, planes(steps, width)
 
 
 def unpack(data: bytes, mode: int, width: int, n: int, base: int) -> Ints:
     """Return the n integers that `pack` made into these planes; beyond int64 they wrap."""
-    found = _joined(data, width)
+    joined = _joined(data, width)
     if mode == OFFSET:
-        numbers: Ints = found.astype(np.int64, copy=False)
+        numbers: Ints = joined.astype(np.int64, copy=False)
         if base:
             numbers += base
         return numbers
@@ -131,9 +131,9 @@ def unpack(data: bytes, mode: int, width: int, n: int, base: int) -> Ints:
     numbers[0] = base
     steps = numbers[1:]
     if width == 1:
-        UNZIGZAG.take(found, out=steps, mode="clip")
+        UNZIGZAG.take(joined, out=steps, mode="clip")
     else:
-        steps[:] = ((found >> 1) ^ -(found & 1)).view(f"i{found.itemsize}")
+        steps[:] = ((joined >> 1) ^ -(joined & 1)).view(f"i{joined.itemsize}")
     if mode == DELTA_OF_DELTA:
         np.add.accumulate(steps, out=steps)
     return np.add.accumulate(numbers, out=numbers)
@@ -145,14 +145,14 @@ def _joined(data: bytes, width: int) -> NDArray[Any]:
     if width == 1:
         return source
     n = len(source) // width
-    found: NDArray[Any]
+    joined: NDArray[Any]
     if width == 2:
-        found = source[n:].astype(np.uint16)
-        found <<= 8
-        found |= source[:n]
-        return found
+        joined = source[n:].astype(np.uint16)
+        joined <<= 8
+        joined |= source[:n]
+        return joined
     size = 4 if width <= 4 else 8
     apart = np.zeros((n, size), np.uint8)
     apart[:, :width] = source.reshape(width, n).T
-    found = apart.reshape(-1).view(f"<u{size}")
-    return found.astype(f"u{size}", copy=False)
+    joined = apart.reshape(-1).view(f"<u{size}")
+    return joined.astype(f"u{size}", copy=False)

@@ -1,4 +1,4 @@
-"""Columns with numpy; vectors.py says what they are, plain_vectors.py what each function does, to the bit."""
+"""Columns with numpy; vectors.py explains them, plain_vectors.py is the reference for every function, to the bit."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -32,13 +32,13 @@ def are_multiples(numbers: Any, of: int) -> bool:
 
 
 def concat(parts: Sequence[Any]) -> Any:
-    """Return one column of at least one."""
+    """Return the concatenation of at least one column."""
     return np.concatenate(parts) if len(parts) > 1 else np.asarray(parts[0])
 
 
-def take(column: Any, places: Any) -> Any:
-    """Return the rows at these places."""
-    return np.asarray(column)[np.asarray(places)]
+def take(column: Any, indexes: Any) -> Any:
+    """Return the rows with these indexes."""
+    return np.asarray(column)[np.asarray(indexes)]
 
 
 def columns(payloads: Sequence[bytes], width: int) -> list[Any]:
@@ -48,56 +48,56 @@ def columns(payloads: Sequence[bytes], width: int) -> list[Any]:
 
 
 def present(values: Any) -> Any | None:
-    """Return the places of what is not NaN; None if nothing is."""
+    """Return the indexes of the values that are not NaN; None if no value is NaN."""
     absent = np.isnan(values)
     return np.flatnonzero(~absent) if absent.any() else None
 
 
 def last_of_equals(times: Any) -> Any | None:
-    """Return the places in order of time, of equal times the last; None if the times rise already."""
+    """Return the indexes in order of time, the last of equal times; None if the times rise already."""
     times = np.asarray(times)
     if len(times) < 2 or (times[1:] > times[:-1]).all():
         return None
-    places = np.argsort(times, kind="stable")
-    ordered = times[places]
-    return places[np.append(ordered[1:] != ordered[:-1], True)]
+    indexes = np.argsort(times, kind="stable")
+    ordered = times[indexes]
+    return indexes[np.append(ordered[1:] != ordered[:-1], True)]
 
 
 def order(numbers: Any) -> Any:
-    """Return the places in rising order, equal ones as they stand."""
+    """Return the indexes in rising order of the numbers, equal ones in their order."""
     return np.argsort(numbers, kind="stable")
 
 
 def between(sorted_times: Any, start: int, end: int) -> tuple[int, int]:
-    """Return the places of [start, end) in rising times."""
+    """Return the first index of [start, end) in rising times, and the one behind the last."""
     first, last = np.searchsorted(sorted_times, (start, end))
     return int(first), int(last)
 
 
 def segments(times: Any, edges: Any) -> tuple[Any, Any]:
-    """Return where each bucket of rising times starts that has any, and which bucket it is; all times are inside the edges."""
+    """Return the first row of each bucket that has times, and the index of the bucket; the times rise within the edges."""
     if len(times) > len(edges):
-        places = np.searchsorted(times, edges)
-        buckets = np.flatnonzero(places[1:] > places[:-1])
-        return places[buckets], buckets
+        indexes = np.searchsorted(times, edges)
+        buckets = np.flatnonzero(indexes[1:] > indexes[:-1])
+        return indexes[buckets], buckets
     buckets = np.searchsorted(edges, times, side="right") - 1
     firsts = runs(buckets)
     return firsts, buckets[firsts]
 
 
 def runs(numbers: Any) -> Any:
-    """Return where runs of equal numbers start."""
+    """Return the first row of each run of equal numbers."""
     numbers = np.asarray(numbers)
     return np.flatnonzero(np.concatenate(([True], numbers[1:] != numbers[:-1]))) if len(numbers) else ints(())
 
 
 def counts(firsts: Any, rows: int) -> Any:
-    """Return the rows of each segment."""
+    """Return the number of rows of each segment."""
     return np.diff(firsts, append=rows)
 
 
 def lasts(firsts: Any, rows: int) -> Any:
-    """Return the place of each segment's last row."""
+    """Return the last row of each segment."""
     return np.append(firsts[1:], rows)[: len(firsts)] - 1
 
 
@@ -107,18 +107,18 @@ def sum_ints(numbers: Any, firsts: Any) -> Any:
 
 
 class _Last:
-    """The column that was looked at last, with what was found: one is summed by cells of two lengths, and integrated."""
+    """The column of the last call with its result: the same column is summed for two lengths of cells, and integrated."""
 
     seen: tuple[Any, tuple[int, Any, int] | None] = (None, None)
 
 
 def decimal(values: Any) -> tuple[int, Any, int] | None:
     """Return digits, integers and the largest of them by size, as exact.decimal; None if the values are not decimals."""
-    seen, found = _Last.seen
+    seen, result = _Last.seen
     if values is not seen:
-        found = _decimal(np.asarray(values, dtype=np.float64))
-        _Last.seen = (values, found)
-    return found
+        result = _decimal(np.asarray(values, dtype=np.float64))
+        _Last.seen = (values, result)
+    return result
 
 
 def _decimal(values: Any) -> tuple[int, Any, int] | None:
@@ -144,10 +144,10 @@ def sums(values: Any, firsts: Any) -> Any:
     """Return the exact sum of each segment."""
     if not len(firsts):
         return floats(())
-    found = decimal(values)
+    as_decimal = decimal(values)
     longest = int(counts(firsts, len(values)).max())
-    if found and found[2] * longest < exact.EXACT:
-        return np.add.reduceat(found[1], firsts) / exact.SCALES[found[0]] + 0.0
+    if as_decimal and as_decimal[2] * longest < exact.EXACT:
+        return np.add.reduceat(as_decimal[1], firsts) / exact.SCALES[as_decimal[0]] + 0.0
     return floats(plain_vectors.sums(np.asarray(values).tolist(), np.asarray(firsts).tolist()))
 
 
@@ -164,9 +164,9 @@ def maxima(values: Any, firsts: Any) -> Any:
 def row_sums(columns_: Sequence[Any]) -> Any:
     """Return the exact sum of each row of at least one column."""
     table = np.concatenate(columns_)
-    found = decimal(table)
-    if found and found[2] * len(columns_) < exact.EXACT:
-        return found[1].reshape(len(columns_), -1).sum(axis=0) / exact.SCALES[found[0]] + 0.0
+    as_decimal = decimal(table)
+    if as_decimal and as_decimal[2] * len(columns_) < exact.EXACT:
+        return as_decimal[1].reshape(len(columns_), -1).sum(axis=0) / exact.SCALES[as_decimal[0]] + 0.0
     return floats([exact.total(row) for row in table.reshape(len(columns_), -1).T.tolist()])
 
 
@@ -176,7 +176,7 @@ def negative(values: Any) -> Any:
 
 
 def divided(values: Any, by: Any) -> Any:
-    """Return each value divided by a number, or by its own."""
+    """Return each value divided by a number, or by the number of its row."""
     return np.asarray(values) / by
 
 
@@ -191,67 +191,67 @@ def scaled(numbers: Any, by: int, offset: int) -> Any:
 
 
 def positive(numbers: Any) -> Any | None:
-    """Return the places of what is above zero; None if all is."""
+    """Return the indexes of the numbers above zero; None if all are."""
     above = np.asarray(numbers) > 0
     return None if above.all() else np.flatnonzero(above)
 
 
 def corrections(before: Any, values: Any, rollover: float) -> Any:
     """Return for each value what to add to its rise since `before` of the row above; 0 for the first."""
-    found = np.zeros(len(values))
+    result = np.zeros(len(values))
     if len(values) > 1:
         before, after = np.asarray(before)[:-1], np.asarray(values)[1:]
-        for place in np.flatnonzero((after >= 0) & (after < exact.RESET * before)).tolist():
-            found[place + 1] = exact.correction(float(before[place]), float(after[place]), rollover)
-    return found
+        for index in np.flatnonzero((after >= 0) & (after < exact.RESET * before)).tolist():
+            result[index + 1] = exact.correction(float(before[index]), float(after[index]), rollover)
+    return result
 
 
-def zero_at(column: Any, places: Any) -> Any:
-    """Return the column with zeros at these places."""
+def zero_at(column: Any, indexes: Any) -> Any:
+    """Return the column with zeros at these indexes."""
     changed = np.array(column)
-    changed[places] = 0
+    changed[indexes] = 0
     return changed
 
 
 def areas(times: Any, values: Any, edges: Any, gap: int) -> tuple[Any, Any]:
     """Return the area under straight lines from point to point in unit·ms, and whether there is a line, for each bucket."""
-    found = decimal(values)
-    if found is None or 2 * found[2] * int(edges[-1] - edges[0]) >= exact.EXACT:
+    as_decimal = decimal(values)
+    if as_decimal is None or 2 * as_decimal[2] * int(edges[-1] - edges[0]) >= exact.EXACT:
         plain, touched = plain_vectors.areas(times.tolist(), values.tolist(), edges.tolist(), gap)
         return floats(plain), touched
     size = len(edges) - 1
-    integers = found[1]
+    integers = as_decimal[1]
     lengths = np.diff(times)
     left = np.searchsorted(edges, times[:-1], side="right") - 1
     right = np.searchsorted(edges, times[1:], side="left") - 1  # a line that ends at an edge lies before it
     known = (lengths <= gap) & (right >= 0) & (left < size)
     inside = known & (left == right)
     doubled = np.zeros(size, dtype=np.int64)
-    places = np.flatnonzero(inside)
+    indexes = np.flatnonzero(inside)
     touched = bytearray(size)
-    if len(places):
-        buckets = left[places]
+    if len(indexes):
+        buckets = left[indexes]
         firsts = runs(buckets)
-        terms = (integers[places] + integers[places + 1]) * lengths[places]
+        terms = (integers[indexes] + integers[indexes + 1]) * lengths[indexes]
         doubled[buckets[firsts]] = np.add.reduceat(terms, firsts)
         for bucket in buckets[firsts].tolist():
             touched[bucket] = 1
-    summed = (doubled / (2 * exact.SCALES[found[0]])).tolist()
+    summed = (doubled / (2 * exact.SCALES[as_decimal[0]])).tolist()
     plain_edges = edges.tolist()
-    for place in np.flatnonzero(known & ~inside).tolist():
+    for index in np.flatnonzero(known & ~inside).tolist():
         cut(
             summed,
             touched,
             plain_edges,
-            max(int(left[place]), 0),
-            (int(times[place]), float(values[place])),
-            (int(times[place + 1]), float(values[place + 1])),
+            max(int(left[index]), 0),
+            (int(times[index]), float(values[index])),
+            (int(times[index + 1]), float(values[index + 1])),
         )
     return floats(summed), touched
 
 
 def rounded(values: Any, digits: int) -> Any:
-    """Return values with so many digits behind the point, at most 6; larger ones than that can hold stay as they are."""
+    """Return values rounded to a number of digits behind the point, at most 6; values that are too large for that stay as they are."""
     scale = exact.SCALES[digits]
     with np.errstate(over="ignore", invalid="ignore"):
         products = values * scale
@@ -259,13 +259,13 @@ def rounded(values: Any, digits: int) -> Any:
 
 
 def digits_of(values: Any) -> int | None:
-    """Return how many digits behind the point the values have, if they are decimals of at most 6."""
-    found = decimal(values)
-    return found[0] if found else None
+    """Return the number of digits behind the point, None for values that are not decimals of at most 6."""
+    as_decimal = decimal(values)
+    return as_decimal[0] if as_decimal else None
 
 
-def filled(column: Any, places: Any, others: Any) -> Any:
-    """Return the column with another one's rows at these places."""
+def filled(column: Any, indexes: Any, others: Any) -> Any:
+    """Return the column with the rows of another one at these indexes."""
     changed = np.array(column)
-    changed[places] = others[places]
+    changed[indexes] = others[indexes]
     return changed

@@ -1,8 +1,8 @@
-"""One year at rest: `history-YYYY.db`, for whoever writes it and whoever reads it.
+"""One sealed year: `history-YYYY.db`, the queries and statements of its readers and its writer.
 
-A chunk is what one series measured in one UTC day. Series that were always measured
-together share an axis, which has the times and, for `since`, the number under which each
-reading arrived. docs/store-format.md says it byte by byte.
+A chunk holds the values of one series in one UTC day. Series that were always measured
+together share an axis, which has the times and, for `since`, the number of arrival of each
+reading. docs/store-format.md has the format byte by byte.
 """
 
 import re
@@ -77,26 +77,26 @@ def first_day(month: int) -> int:
 
 
 def file(folder: Path, year: int, *, tiers: bool = False) -> Path:
-    """Return where a year is; `tiers` if its points were let go."""
+    """Return the path of a year; with `tiers` that of one whose points were dropped."""
     return folder / f"history-{year:04d}{'-tiers' if tiers else ''}.db"
 
 
 def files(folder: Path) -> dict[int, Path]:
-    """Return the file of each year that there is; of two, the one whose points were let go is the whole one."""
-    found: dict[int, Path] = {}
+    """Return the file of each year that exists; of two files, the one without points is complete."""
+    paths: dict[int, Path] = {}
     for path in sorted(folder.glob("history-*.db"), reverse=True):
         if match := _NAME.fullmatch(path.name):
-            found[int(match[1])] = path
-    return dict(sorted(found.items()))
+            paths[int(match[1])] = path
+    return dict(sorted(paths.items()))
 
 
 def is_bare(path: Path) -> bool:
-    """Whether the points of a year were let go, and only its tiers kept."""
+    """Whether the points of a year were dropped, and only its cells kept."""
     return path.name.endswith("-tiers.db")
 
 
 def origin(level: str, number: int) -> int:
-    """Return where the cells of a day, month or year begin to be counted, in ms UTC."""
+    """Return the time from which the cells of a day, month or year are counted, in ms UTC."""
     if level == "day":
         return number * DAY
     return first_day(number if level == "month" else number * 12) * DAY
@@ -118,13 +118,13 @@ def axis_owner(k: int) -> tuple[int, int]:
 
 
 class Year:
-    """What one connection sees of a year; every method may raise sqlite3.Error, and StoreDamaged for a blob that is none."""
+    """One connection to a year; every method may raise sqlite3.Error, and StoreDamaged for a blob that cannot be decoded."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.db = connection
 
     def chunk(self, series: int, day: int) -> Chunk | None:
-        """Return what a series measured in a day, still encoded."""
+        """Return the chunk of a series in a day, still encoded."""
         row = self.db.execute("SELECT axis, v FROM chunk WHERE k=?", (key(series, day),)).fetchone()
         return Chunk(day, *row) if row else None
 
@@ -192,11 +192,11 @@ class Year:
         self.db.executemany("DELETE FROM axis WHERE k=?", [(k,) for k in keys])
 
     def put_chunk(self, series: int, day: int, axis: int, newest: tuple[int, float], values: bytes) -> None:
-        """Write what a series measured in a day: key of its axis, newest point, block."""
+        """Write the chunk of a series in a day: key of its axis, newest point, block."""
         self.db.execute("INSERT OR REPLACE INTO chunk VALUES(?, ?, ?, ?, ?)", (key(series, day), axis, *newest, values))
 
     def set_aside(self, series: int, chunk: Chunk) -> None:
-        """Move a chunk that cannot be read out of the way."""
+        """Move a chunk that cannot be read into the table `damaged`."""
         k = key(series, chunk.day)
         self.db.execute("INSERT INTO damaged VALUES(?, ?, ?)", (k, chunk.axis, chunk.values))
         self.db.execute("DELETE FROM chunk WHERE k=?", (k,))
@@ -210,7 +210,7 @@ class Year:
         self.db.execute(f"DELETE FROM {table} WHERE k BETWEEN ? AND ?", (key(series, first), key(series, last)))
 
     def track(self, series: int, day: int) -> Track:
-        """Return the points of a series' day, which it has."""
+        """Return the points of a series' day; raise BlockDamaged if there are no points."""
         chunk = self.chunk(series, day)
         if chunk is None:
             raise blocks.BlockDamaged(f"the chunk of series {series}, day {day} is missing")
@@ -218,11 +218,11 @@ class Year:
 
     def has_tier(self, grain: Grain, level: str, series: int, number: int) -> bool:
         """Whether a month or year has a row."""
-        found = self.db.execute(f"SELECT 1 FROM {grain.name}_{level} WHERE k=?", (key(series, number),))
-        return found.fetchone() is not None
+        row = self.db.execute(f"SELECT 1 FROM {grain.name}_{level} WHERE k=?", (key(series, number),))
+        return row.fetchone() is not None
 
     def marked(self, grain: Grain, series: int, first: int, last: int) -> list[int]:
-        """Return the days from first to last whose cells are still to be made."""
+        """Return the days from first to last whose cells are not computed yet."""
         rows = self.db.execute(
             f"SELECT k FROM {grain.name}_day WHERE k BETWEEN ? AND ? AND b = ?",
             (key(series, first), key(series, last), MARK),
@@ -230,32 +230,32 @@ class Year:
         return [k & ((1 << DAY_BITS) - 1) for (k,) in rows]
 
     def open_days(self, grain: Grain, before: int) -> list[tuple[int, int]]:
-        """Return the (series, month) that have cells by the day, of months that end before a UTC day."""
+        """Return the pairs (series, month) that have cells by the day, of months that end before a UTC day."""
         mask = (1 << DAY_BITS) - 1
-        found = {
+        months = {
             (k >> DAY_BITS, month_of(k & mask))
             for (k,) in self.db.execute(f"SELECT k FROM {grain.name}_day WHERE k & {mask} < ?", (before,))
         }
-        return sorted((series, month) for series, month in found if first_day(month + 1) <= before)
+        return sorted((series, month) for series, month in months if first_day(month + 1) <= before)
 
     def open_months(self, grain: Grain) -> list[int]:
-        """Return the series that have cells by the month and none by the day."""
+        """Return the series that have cells by the month but not by the day."""
         series = f"SELECT DISTINCT k >> {DAY_BITS} FROM {grain.name}"
         return [sid for (sid,) in self.db.execute(f"{series}_month EXCEPT {series}_day ORDER BY 1")]
 
     def arrivals(self, after: int, upto: int) -> list[int]:
-        """Return the key of each axis on which something may have arrived after one number and not after another."""
+        """Return the key of each axis that may have readings with numbers of arrival in (after, upto]."""
         return [k for (k,) in self.db.execute("SELECT k FROM axis WHERE smax > ? AND smin <= ?", (after, upto))]
 
     def next_arrivals(self, after: int) -> list[int]:
-        """Return the lowest smin after a number of arrival; none if there is none."""
-        found = self.db.execute("SELECT min(smin) FROM axis WHERE smin > ?", (after,))
-        return [number for (number,) in found if number is not None]
+        """Return the lowest smin after a number of arrival in a list, which is empty if there is no such axis."""
+        row = self.db.execute("SELECT min(smin) FROM axis WHERE smin > ?", (after,))
+        return [number for (number,) in row if number is not None]
 
     def extent(self) -> list[int]:
-        """Return the times (ms UTC) of points among which the oldest and the newest are."""
+        """Return times (ms UTC) that include those of the oldest and the newest point."""
         mask = (1 << DAY_BITS) - 1
-        found: list[int] = []
+        times: list[int] = []
         for which in ("min", "max"):
             day = self.db.execute(f"SELECT {which}(k >> {SLOT_BITS} & {mask}) FROM axis INDEXED BY arrival").fetchone()[
                 0
@@ -265,22 +265,22 @@ class Year:
                     f"SELECT k FROM axis INDEXED BY arrival WHERE k >> {SLOT_BITS} & {mask} = ?", (day,)
                 ).fetchall()
                 for (k,) in axes:
-                    times = self.times(k)
-                    found += int(times[0]), int(times[-1])
-        return found or self._extent_of_cells()
+                    axis = self.times(k)
+                    times += int(axis[0]), int(axis[-1])
+        return times or self._extent_of_cells()
 
     def _extent_of_cells(self) -> list[int]:
         mask = (1 << DAY_BITS) - 1
-        found: list[int] = []
+        times: list[int] = []
         for level in HOUR.closed:
             for k, blob in self.db.execute(f"SELECT k, b FROM {HOUR.name}_{level}"):
                 rows = Blob(blob, origin(level, k & mask), HOUR.width).cells(())
                 if rows is not None:
-                    found += int(rows.start[0]), int(rows.start[-1])
-        return found
+                    times += int(rows.start[0]), int(rows.start[-1])
+        return times
 
     def version(self) -> int:
-        """Return a number that rises with every change."""
+        """Return the version of the year, which rises with every change."""
         row = self.db.execute("SELECT value FROM meta WHERE key='version'").fetchone()
         return int(row[0]) if row else 0
 
@@ -292,7 +292,7 @@ def decoded_times(k: int, block: bytes) -> Vector:
 
 
 def track(times: Vector, chunk: Chunk) -> Track:
-    """Return the points of a chunk; raise StoreDamaged if it is not of this axis."""
+    """Return the points of a chunk on an axis with these times; raise StoreDamaged if their numbers differ."""
     values: Vector = blocks.decode_floats(chunk.values)
     if len(values) != len(times):
         raise blocks.BlockDamaged(f"a chunk of {len(values)} values on an axis of {len(times)} times")

@@ -1,4 +1,4 @@
-"""`hot.db`: what arrived and is not sealed yet, for the one process that writes it."""
+"""`hot.db`, opened by the one process that writes it: readings that are not sealed yet."""
 
 import logging
 import shutil
@@ -10,15 +10,15 @@ from heliograph.store import salvage, schema, years
 
 log = logging.getLogger(__name__)
 
-ROOM = 1_024_000  # bytes: where SQLite begins to write its WAL from the start again
+ROOM = 1_024_000  # bytes after which SQLite starts its WAL from the beginning again
 FREE = 64 * ROOM
-JUMP = 10_000_000  # numbers of arrival: more than a damaged hot.db can have given that nobody knows of
+JUMP = 10_000_000  # numbers of arrival: more than a damaged hot.db can have given without a trace
 
 
 def opened(folder: Path, now: float) -> sqlite3.Connection:
     """Open hot.db for the one connection that writes it; raise OSError.
 
-    A damaged one is moved aside, to be salvaged: what arrives must not wait for it.
+    A damaged file is moved aside and salvaged later: new readings must not wait for that.
     """
     path = schema.hot_file(folder)
     try:
@@ -31,7 +31,7 @@ def opened(folder: Path, now: float) -> sqlite3.Connection:
     except StoreDamaged as error:
         if path.stat().st_size and schema.is_of_other_format(path):
             raise
-        log.error("%s; it is moved aside, and what can be read is salvaged", error)
+        log.error("%s; moving it aside and salvaging readable data", error)
         schema.move_aside(path)
         db = schema.create(path, schema.HOT_PAGE, schema.HOT)
     with schema.refusing(path):
@@ -42,13 +42,13 @@ def opened(folder: Path, now: float) -> sqlite3.Connection:
 
 
 def next_number(db: sqlite3.Connection, folder: Path) -> int:
-    """Return the next number of arrival, which nothing ever had."""
+    """Return the next number of arrival, which no reading has had."""
     newest = int(schema.one(db, "SELECT coalesce(max(seq), 0) FROM frame"))
     sealed = years.newest_arrival(folder)
-    found = db.execute("SELECT value FROM meta WHERE key='last'").fetchone()
-    if found is not None and max(newest, int(found[0])) >= sealed:
-        return max(newest, int(found[0])) + 1
-    # this hot.db is new, or an older one was put back: others may have given numbers that nobody knows of
+    last_sealed = db.execute("SELECT value FROM meta WHERE key='last'").fetchone()
+    if last_sealed is not None and max(newest, int(last_sealed[0])) >= sealed:
+        return max(newest, int(last_sealed[0])) + 1
+    # this hot.db is new, or an older one was restored: another file may have given numbers without a trace
     last = max(newest, sealed)
     if sealed or any(folder.glob("hot.db.*-*")):
         last += JUMP
@@ -57,7 +57,7 @@ def next_number(db: sqlite3.Connection, folder: Path) -> int:
 
 
 def _take_over(db: sqlite3.Connection, folder: Path) -> None:
-    """Let a new file begin with the progress and identity of the damaged one that it replaces, whenever that was moved aside."""
+    """Copy progress and identity of the damaged file that a new one replaces, whenever it was moved aside."""
     aside = [path for path in salvage.damaged(folder) if salvage.year_of(path) is None]
     if not aside or db.execute("SELECT 1 FROM meta WHERE key='identity'").fetchone():
         return
@@ -70,13 +70,13 @@ def _take_over(db: sqlite3.Connection, folder: Path) -> None:
 
 def _check(db: sqlite3.Connection, path: Path) -> None:
     with schema.refusing(path):
-        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise StoreDamaged(f"{path}: {found}")
+        verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise StoreDamaged(f"{path}: {verdict}")
 
 
 def _make_room(db: sqlite3.Connection, folder: Path) -> None:
-    """Let the WAL have its final size from the start: appending costs the card twice what overwriting does (storage.md 3.2)."""
+    """Give the WAL its final size from the start: appending costs the card twice as much as overwriting."""
     wal = schema.hot_file(folder).with_name("hot.db-wal")
     if shutil.disk_usage(folder).free < FREE or (wal.exists() and wal.stat().st_size >= ROOM):
         return

@@ -1,31 +1,31 @@
-"""What a store does beside taking readings: one small piece at a time, when it is due."""
+"""The housekeeping of the embedded store: one small piece at a time, when it is due."""
 
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import history, months, names, salvage, schema, sealing
 from heliograph.store.cells import DAY
-from heliograph.store.checking import WEEK, Check, YearDamaged
 from heliograph.store.closing import Closing
+from heliograph.store.integrity import WEEK, IntegrityCheck, YearDamaged
 from heliograph.store.interface import Keep
 from heliograph.store.names import Names
 from heliograph.store.retention import Retention
-from heliograph.store.sealing import Parts
+from heliograph.store.salvager import Salvager
 from heliograph.store.years import Years
 
 log = logging.getLogger(__name__)
 
 SEAL_FRAMES = 20_000
 SEAL_SECONDS = 4 * 3600
-SEAL_DELAY = 600  # after a boundary, a UTC midnight among them: what is a little late comes along
+SEAL_DELAY = 600  # s after a boundary, UTC midnight among them: readings that are a little late are included
 
 
 class Housekeeping:
-    """Seals hot.db into years and closes their months."""
+    """Seals hot.db into years, closes months, salvages damaged files, drops old data and checks the files."""
 
     def __init__(
         self,
@@ -40,26 +40,25 @@ class Housekeeping:
         self._hot = hot
         self._catalog = catalog
         self._now = now
-        self._take_again = take_again
         self.years = Years(folder)
         self._retention = Retention(folder, self.years, keep, self._seal_before)
-        self._retained: int | None = None  # the day on which nothing was left to let go
-        self._check = Check(folder)
-        self._salvaging: Iterator[bool] | None = None
+        self._retained: int | None = None  # the UTC day on which nothing was left to drop
+        self._check = IntegrityCheck(folder)
         self._names: Names | None = None
         self._closing = Closing(folder, self.years)
+        self._salvager = Salvager(folder, self.years, self._current_names, take_again, self._closing)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self.years.close()
 
     @property
-    def let_go(self) -> int:
-        """Up to when nothing but cells is kept, in ms UTC."""
-        return self._retention.let_go
+    def dropped_before(self) -> int:
+        """The time before which only cells are kept, in ms UTC."""
+        return self._retention.dropped_before
 
     def problems(self) -> list[str]:
-        """Return what is damaged, or too large."""
+        """Return what is damaged or too large, a sentence each."""
         damaged = [f"{path.name} is damaged and not salvaged yet" for path in salvage.damaged(self._folder)]
         return [*damaged, *self._check.problems, *([self._retention.problem] if self._retention.problem else [])]
 
@@ -68,21 +67,21 @@ class Housekeeping:
         self._names = None
 
     def step(self) -> bool:
-        """Do one piece of what is due; return whether more is. Raises OSError if the disk refuses."""
+        """Do one piece of the work that is due; return whether more is due. Raises OSError if the disk refuses."""
         if self._sealing_is_due():
             self.seal()
             return True
-        if self._close() or self._salvage() or self._retain():
+        if self._close() or self._salvager.step() or self._retain():
             return True
         self._check_some()
         return False
 
     def settle(self) -> None:
-        """Seal everything, close every month that is over, salvage what is damaged."""
+        """Seal everything, close every month that is over, salvage damaged files."""
         while self.seal():
             pass
         self._closing.touched(())
-        while self._close() or self._salvage():
+        while self._close() or self._salvager.step():
             pass
 
     def seal(self) -> bool:
@@ -106,83 +105,40 @@ class Housekeeping:
 
     def _seal_before(self, moment: int) -> bool:
         with schema.refusing(self._folder):
-            found = self._hot.execute("SELECT 1 FROM frame WHERE ts < ? LIMIT 1", (moment,)).fetchone()
-        return found is not None and self.seal()
+            row = self._hot.execute("SELECT 1 FROM frame WHERE ts < ? LIMIT 1", (moment,)).fetchone()
+        return row is not None and self.seal()
 
     def _seal(self, rows: list[sealing.Row]) -> None:
-        known = self._names_()
+        known = self._current_names()
         by_year: dict[int, list[tuple[int, int]]] = {}
         days = sealing.by_day(rows, known)
-        for device, day in sorted(days, key=lambda place: (place[1], place[0])):
+        for device, day in sorted(days, key=lambda device_day: (device_day[1], device_day[0])):
             by_year.setdefault(history.year_of(day), []).append((device, day))
-        for number, places in by_year.items():
+        for number, device_days in by_year.items():
             try:
-                self._seal_year(number, places, days, known)
+                self._seal_year(number, device_days, days, known)
             except StoreDamaged:
-                self._seal_year(number, places, days, known)
+                self._seal_year(number, device_days, days, known)
         self._closing.touched(history.month_of(day) for _, day in days)
 
-    def _seal_year(self, number: int, places: Iterable[tuple[int, int]], days: sealing.Days, known: Names) -> None:
+    def _seal_year(self, number: int, device_days: Iterable[tuple[int, int]], days: sealing.Days, known: Names) -> None:
         today = int(self._now() // 86_400)
         with self.years.writing(number) as year:
-            for device, day in places:
+            for device, day in device_days:
                 sources, parts = sealing.opened(days[device, day], known)
                 over = history.first_day(history.month_of(day) + 1) <= today - months.CLOSE_DAYS
                 sealing.seal(year, device, day, sources, parts, known, over=over)
-                year.learn(parts, _words(parts, known), known)
+                year.learn(parts, sealing.words(parts, known), known)
 
     def _close(self) -> bool:
-        return self._closing.step(int(self._now() // 86_400), self._names_)
-
-    def _salvage(self) -> bool:
-        """Put some of what can be read of a damaged file into the store again; return whether there was any."""
-        if self._salvaging is None:
-            aside = salvage.damaged(self._folder)
-            if not aside:
-                return False
-            number = salvage.year_of(aside[0])
-            self._salvaging = self._from_hot(aside[0]) if number is None else self._from_year(aside[0], number)
-        if not next(self._salvaging, False):
-            self._salvaging = None
-        return True
-
-    def _from_hot(self, path: Path) -> Iterator[bool]:
-        for frames in salvage.frames(path):
-            known = self._names_()
-            good = [frame for frame in frames if known.width(frame[0]) * 8 == len(frame[2])]
-            while not self._take_again(good):
-                yield True
-            log.info("%s: %d readings salvaged", path.name, len(good))
-            yield True
-        salvage.done(path)
-
-    def _from_year(self, path: Path, number: int) -> Iterator[bool]:
-        for old, (axis, chunks) in salvage.axes(path):
-            device, day = history.axis_owner(axis)
-            known = self._names_()
-            try:
-                source = sealing.Source(*old.axis(axis))
-                parts: Parts = {
-                    sid: [sealing.Part(0, None, history.track(source.times, history.Chunk(day, axis, block)).values)]
-                    for sid, block in chunks
-                    if sid in known.series
-                }
-            except (StoreDamaged, sqlite3.Error) as error:
-                log.warning("%s: day %d of device %d cannot be salvaged: %s", path.name, day, device, error)
-                continue
-            with self.years.writing(number) as year:
-                sealing.seal(year, device, day, {0: source}, parts, known, over=True)
-                year.learn(parts, _words(parts, known), known)
-            yield True
-        salvage.done(path)
-        self._closing.touched(())
+        return self._closing.step(int(self._now() // 86_400), self._current_names)
 
     def _retain(self) -> bool:
         today = int(self._now() // 86_400)
         if self._retained == today:
             return False
         try:
-            if self._retention.step(self._now(), self._names_):
+            if self._retention.step(self._now(), self._current_names):
                 return True
         except YearDamaged as error:
             if history.file(self._folder, error.number).exists():
@@ -192,11 +148,11 @@ class Housekeeping:
         return False
 
     def _check_some(self) -> None:
-        """Read a little of what is at rest, if a week has passed since all was read."""
+        """Check some rows, if a week has passed since the last complete check."""
         with schema.refusing(self._folder):
-            found = self._hot.execute("SELECT value FROM meta WHERE key='checked_at'").fetchone()
+            row = self._hot.execute("SELECT value FROM meta WHERE key='checked_at'").fetchone()
         now = self._now()
-        if found and 0 <= now - found[0] < WEEK:
+        if row and 0 <= now - row[0] < WEEK:
             return
         try:
             finished = self._check.step()
@@ -214,13 +170,13 @@ class Housekeeping:
             ).fetchone()
             if first is None:
                 return False
-            found = self._hot.execute("SELECT value FROM meta WHERE key='sealed_at'").fetchone()
+            row = self._hot.execute("SELECT value FROM meta WHERE key='sealed_at'").fetchone()
         if last - first + 1 >= SEAL_FRAMES:
             return True
-        now, sealed = self._now(), found[0] if found else 0.0
+        now, sealed = self._now(), row[0] if row else 0.0
         return _boundary(now) != _boundary(sealed) if sealed <= now + 86_400 else True
 
-    def _names_(self) -> Names:
+    def _current_names(self) -> Names:
         if self._names is None:
             with schema.refusing(self._folder):
                 self._names = names.read(self._catalog)
@@ -232,18 +188,7 @@ def _boundary(seconds: float) -> int:
 
 
 def _whole_days(rows: list[sealing.Row]) -> list[sealing.Row]:
-    """Return the rows before the newest day begins, if there are any: in a backlog, the rest of it comes soon."""
+    """Return the rows before the newest day, if there are any: in a backlog, the rest of that day comes soon."""
     newest = max(map(itemgetter(2), rows)) // DAY
-    cut = next(place for place, row in enumerate(rows) if row[2] // DAY == newest)
+    cut = next(index for index, row in enumerate(rows) if row[2] // DAY == newest)
     return rows[:cut] or rows
-
-
-def _words(parts: Parts, known: Names) -> set[int]:
-    """Return the words that new values stand for."""
-    return {
-        int(word)
-        for sid, news in parts.items()
-        if known.series[sid].kind == "text"
-        for part in news
-        for word in set(part.values.tolist())
-    }

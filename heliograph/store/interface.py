@@ -1,4 +1,4 @@
-"""What a store promises, whoever implements it. Times are seconds since 1970 UTC, kept to the millisecond."""
+"""The contract of a store, for all implementations. Times are seconds since 1970 UTC, kept to the millisecond."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, get_args
@@ -61,17 +61,17 @@ class Arrival(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """How far a producer's epoch is stored: the last frame, and how many frames before it were declared lost."""
+    """How far a producer's epoch is stored: the last frame, and the number of frames before it that were declared lost."""
 
     last: int
     lost: int
 
 
 class Keep(NamedTuple):
-    """How long a store keeps what; 0 is for ever.
+    """How long a store keeps points and cells; 0 is without a limit.
 
-    After `raw_years` full years the points of a year go, after `years` everything of it.
-    Beyond `gigabytes` the oldest points go, then the oldest years, but never this year's.
+    After `raw_years` full years the points of a year are dropped, after `years` all of it.
+    Beyond `gigabytes` the oldest points are dropped, then the oldest years, but never the current year.
     """
 
     years: float = 0.0
@@ -104,50 +104,53 @@ class Writer(Protocol):
         ...
 
     def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
-        """Note units and kinds of a device's channels, durable with the next commit; return what cannot be changed any more."""
+        """Note units and kinds of a device's channels, durable with the next commit; return the changes that are refused."""
         ...
 
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored. For equal times the last arrival wins.
 
-        Raises OSError, with none of them taken, if the disk refuses.
+        Raises OSError if the disk refuses; then no reading was taken.
         """
         ...
 
     def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
-        """Make what was written and this progress durable together; raise OSError, with all kept for the next try, if the disk refuses."""
+        """Make the readings and this progress durable together.
+
+        Raises OSError if the disk refuses; everything is kept for the next call.
+        """
         ...
 
     def replaced(self, series: int, time: float) -> None:
-        """Note that the device behind a counter was replaced: whatever it jumped by at this time was not counted.
+        """Note that the device behind a counter was replaced: its jump at this time is not part of its rise.
 
-        Durable at once. Raises KeyError for a series that there is not, OSError if the disk refuses.
+        Durable at once. Raises KeyError if the series is unknown, OSError if the disk refuses.
         """
         ...
 
     def maintain(self) -> bool:
         """Do one piece of the housekeeping that is due, well below a second; return whether more is due.
 
-        What is committed is moved into its final form, checked, and let go when it is older than
-        what is kept. Answers do not change by it. Raises OSError if the disk refuses; nothing is lost.
+        Committed readings are moved into their final form and checked; what is older than `Keep` allows is
+        dropped. Other answers do not change by it. Raises OSError if the disk refuses; nothing is lost.
         """
         ...
 
     def settle(self) -> None:
-        """Do all housekeeping now that would be due some day: after an import, before a copy."""
+        """Do all housekeeping now, also what is due later: after an import, before a copy."""
         ...
 
     def problems(self) -> list[str]:
-        """Return what is damaged, a sentence each; empty is good."""
+        """Return what is damaged, a sentence each; nothing if all is well."""
         ...
 
     def close(self) -> None:
-        """Let go of the files; what is not committed is forgotten."""
+        """Close the files; readings that are not committed are discarded."""
         ...
 
 
 class Reader(Protocol):
-    """Reads a store while another process writes it; thread-safe. Every method raises StoreAway while there is none."""
+    """Reads a store while another process writes it; thread-safe. Every method raises StoreAway while there is no store."""
 
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""
@@ -186,22 +189,22 @@ class Reader(Protocol):
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first; 0 is before the first.
 
-        Late readings come when they arrived, whatever their time. A cursor stays good for ever.
+        Late readings come in order of arrival, whatever their time. A cursor stays valid forever.
         """
         ...
 
     def extent(self) -> tuple[float, float] | None:
-        """Return the times of the oldest and the newest point of all; None if there is none."""
+        """Return the times of the oldest and the newest point of all series; None without points."""
         ...
 
     def version(self, start: float, end: float) -> str:
-        """Return a text that is another one whenever an answer about [start, end) may have changed."""
+        """Return a text that changes whenever an answer about [start, end) may have changed."""
         ...
 
     def problems(self) -> list[str]:
-        """Return which parts cannot be read, a sentence each; answers come without them."""
+        """Return which parts cannot be read, a sentence each; answers do not include them."""
         ...
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         ...

@@ -1,6 +1,6 @@
-"""Cells by the day while a month is open, by the month when it is closed, those of an hour by the year at last.
+"""Rows of cells: one per day while a month is open, one per month when it is closed, for hours one per year in the end.
 
-A year by the hour is one row then, not 365.
+So a year by the hour is one row, not 365.
 """
 
 import logging
@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import cells, history, tiers
-from heliograph.store.cells import DAY, Cells, Span, Track
+from heliograph.store.cells import DAY, Cells, DaySpan, Track
 from heliograph.store.history import Year
 from heliograph.store.interface import Series
 from heliograph.store.tiers import Blob, Grain, Tier
@@ -20,11 +20,11 @@ log = logging.getLogger(__name__)
 CLOSE_DAYS = 2  # a month or a year is closed so many days after its end
 
 
-def put(year: Year, grain: Grain, series: int, day: int, found: Cells | None, span: Span) -> None:
+def put(year: Year, grain: Grain, series: int, day: int, rows: Cells | None, span: DaySpan) -> None:
     """Write the cells of a series' day, None if it has too few points for them; `span` are its first and last point.
 
-    What is closed stays closed: what came late is put into its row. Of a row that cannot be read all
-    other days become bare: their points are asked from then on.
+    Closed months and years stay closed: late cells are written into their rows. If such a row cannot be read, all
+    other days become bare: from then on their points are read.
     """
     for level in grain.closed:
         number = _number(level, day)
@@ -35,12 +35,12 @@ def put(year: Year, grain: Grain, series: int, day: int, found: Cells | None, sp
             log.error("cells of series %d, %s %d: %s; its points are read in their place", series, level, number, error)
             tier = Tier(None, [], frozenset(year.days(series, *_days_of(level, number))))
         if tier is not None:
-            _write(year, grain, level, series, number, with_day(tier, day, found, span))
+            _write(year, grain, level, series, number, with_day(tier, day, rows, span))
             return
-    if found is None:
+    if rows is None:
         year.drop_tiers(f"{grain.name}_day", series, day, day)
     else:
-        _write(year, grain, "day", series, day, _alone(found, span))
+        _write(year, grain, "day", series, day, _alone(rows, span))
 
 
 def is_closed(year: Year, grain: Grain, series: int, day: int) -> bool:
@@ -49,7 +49,7 @@ def is_closed(year: Year, grain: Grain, series: int, day: int) -> bool:
 
 
 def mark(year: Year, grain: Grain, series: int, day: int) -> None:
-    """Note that a day will have cells when its month is closed, which is over: they need not be made twice."""
+    """Note that the cells of a day are computed when its month, which is over, is closed: once is enough."""
     _write(year, grain, "day", series, day, tiers.EMPTY)
 
 
@@ -57,9 +57,9 @@ def made(year: Year, series: Series, month: int) -> dict[Grain, dict[int, Tier]]
     """Return the cells of the days of a series' month that are only marked; days that cannot be read are left out."""
     first, last = _days_of("month", month)
     tracks: dict[int, Track] = {}
-    found: dict[Grain, dict[int, Tier]] = {}
+    tiers_: dict[Grain, dict[int, Tier]] = {}
     for grain in tiers.GRAINS:
-        days = found[grain] = {}
+        days = tiers_[grain] = {}
         for day in year.marked(grain, series.id, first, last):
             try:
                 track = tracks[day] if day in tracks else year.track(series.id, day)
@@ -69,25 +69,25 @@ def made(year: Year, series: Series, month: int) -> dict[Grain, dict[int, Tier]]
             tracks[day] = track
             rows = cells.of_day(track, day, grain.width, series.kind, series.rollover)
             days[day] = _alone(rows, cells.span(track))
-    return found
+    return tiers_
 
 
-def with_day(tier: Tier, day: int, found: Cells | None, span: Span) -> Tier:
-    """Return the tier of a month or year with one day put anew; a day of another kind than the rest is left bare."""
+def with_day(tier: Tier, day: int, rows: Cells | None, span: DaySpan) -> Tier:
+    """Return the tier of a month or year with one day replaced; a day with other columns than the rest becomes bare."""
     rest = without_day(tier.cells, day)
     spans = [other for other in tier.spans if other.start // DAY != day]
-    if found is None or (rest is not None and not _alike(rest, found)):
+    if rows is None or (rest is not None and not _alike(rest, rows)):
         return Tier(rest, spans, tier.bare | {day})
-    parts = [found] if rest is None else sorted([*_split(rest, day), found], key=lambda part: int(part.start[0]))
-    spans = sorted([*spans, span]) if found.area is not None else spans
+    parts = [rows] if rest is None else sorted([*_split(rest, day), rows], key=lambda part: int(part.start[0]))
+    spans = sorted([*spans, span]) if rows.area is not None else spans
     return Tier(cells.concat(parts), spans, tier.bare - {day})
 
 
-def without_day(found: Cells | None, day: int) -> Cells | None:
-    """Return cells without those of a UTC day; None if none are left."""
-    if found is None:
+def without_day(rows: Cells | None, day: int) -> Cells | None:
+    """Return cells without those of a UTC day; None if no cells remain."""
+    if rows is None:
         return None
-    parts = _split(found, day)
+    parts = _split(rows, day)
     return cells.concat(parts) if parts else None
 
 
@@ -107,7 +107,7 @@ def close_year(year: Year, grain: Grain, series: int, number: int) -> None:
 
 
 def _write_merged(year: Year, grain: Grain, level: str, series: int, number: int, merged: Tier) -> None:
-    """Write a month or a year, unless it has no cells; days that have points and no cells in it are bare."""
+    """Write a month or a year, unless it has no cells; days that have points but no cells are bare."""
     if merged.cells is not None:
         days = {start // DAY for start in merged.cells.start.tolist()}
         bare = frozenset(set(year.days(series, *_days_of(level, number))) - days)
@@ -115,9 +115,9 @@ def _write_merged(year: Year, grain: Grain, level: str, series: int, number: int
 
 
 def _merged(blobs: Iterable[Blob | Tier]) -> Tier:
-    """Return tiers in order as one, those that can be read; one of another kind than the first is left out, its days become bare."""
+    """Return the readable tiers merged, in order; the days of a tier with other columns than the first become bare."""
     merged: list[Cells] = []
-    spans: list[Span] = []
+    spans: list[DaySpan] = []
     for blob in blobs:
         try:
             part = blob if isinstance(blob, Tier) else blob.tier()
@@ -130,8 +130,8 @@ def _merged(blobs: Iterable[Blob | Tier]) -> Tier:
     return Tier(cells.concat(merged) if merged else None, spans, frozenset())
 
 
-def _alone(found: Cells, span: Span) -> Tier:
-    return Tier(found, [span] if found.area is not None else [], frozenset())
+def _alone(rows: Cells, span: DaySpan) -> Tier:
+    return Tier(rows, [span] if rows.area is not None else [], frozenset())
 
 
 def _number(level: str, day: int) -> int:
@@ -149,12 +149,12 @@ def _write(year: Year, grain: Grain, level: str, series: int, number: int, tier:
     year.put_tier(f"{grain.name}_{level}", series, number, blob)
 
 
-def _split(found: Cells, day: int) -> list[Cells]:
-    """Return the cells before and after a UTC day, as far as there are any."""
-    begin, end = ops.between(found.start, day * DAY, (day + 1) * DAY)
-    return [part for part in (found.slice(0, begin), found.slice(end, len(found.n))) if len(part.n)]
+def _split(rows: Cells, day: int) -> list[Cells]:
+    """Return the cells before and after a UTC day, without empty parts."""
+    begin, end = ops.between(rows.start, day * DAY, (day + 1) * DAY)
+    return [part for part in (rows.slice(0, begin), rows.slice(end, len(rows.n))) if len(part.n)]
 
 
 def _alike(one: Cells, other: Cells) -> bool:
-    """Whether two have the same columns: a series that became a counter has others from then on."""
+    """Whether cells have the same columns: they change when a series becomes a counter."""
     return [column is None for column in one] == [column is None for column in other]

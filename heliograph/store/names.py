@@ -1,4 +1,4 @@
-"""The names of a store, as they stand in the catalog at one moment."""
+"""The names of a store: a snapshot of its catalog."""
 
 import array
 import sqlite3
@@ -10,27 +10,27 @@ from heliograph.store.interface import Series
 
 
 class Layout(NamedTuple):
-    """What the numbers of a reading are: of which device, and of which series, in the payload's order."""
+    """The device of a reading, and the series of its values in the order of the payload."""
 
     device: int
     series: tuple[int, ...]
 
 
 class Names(NamedTuple):
-    """Everything that numbers stand for."""
+    """What the numbers of devices, series, layouts and words stand for."""
 
     devices: dict[int, tuple[str, str]]  # node and device
     series: dict[int, Series]  # in order of their ids
     owners: dict[int, int]  # series → device
     layouts: dict[int, Layout]
-    places: dict[int, dict[int, int]]  # series → layout → place of its value in the payload
+    positions: dict[int, dict[int, int]]  # series → layout → position of its value in the payload
     words: dict[int, str]
     replacements: dict[int, list[int]]  # series → ms UTC, rising
 
     def width(self, layout: int) -> int:
-        """Return how many numbers a reading of a layout has; 0 if nobody knows it."""
-        found = self.layouts.get(layout)
-        return len(found.series) if found else 0
+        """Return the number of values in a reading of a layout, 0 if the layout is unknown."""
+        known = self.layouts.get(layout)
+        return len(known.series) if known else 0
 
     def of_device(self, device: int) -> set[int]:
         """Return the series of a device."""
@@ -41,7 +41,7 @@ EMPTY = Names({}, {}, {}, {}, {}, {}, {})
 
 
 def read(catalog: sqlite3.Connection) -> Names:
-    """Return all names; a connection of its own transaction sees them as of one moment."""
+    """Return all names; within a transaction they are those of one moment."""
     names = Names({}, {}, {}, {}, {}, {}, {})
     for number, full_name in catalog.execute("SELECT id, name FROM device"):
         node, _, device = full_name.partition("/")
@@ -55,8 +55,8 @@ def read(catalog: sqlite3.Connection) -> Names:
         names.owners[number] = owner
     for number, owner, blob in catalog.execute("SELECT id, device, sids FROM layout"):
         names.layouts[number] = Layout(owner, tuple(unpacked(blob)))
-        for place, sid in enumerate(names.layouts[number].series):
-            names.places.setdefault(sid, {})[number] = place
+        for position, sid in enumerate(names.layouts[number].series):
+            names.positions.setdefault(sid, {})[number] = position
     names.words.update(catalog.execute("SELECT id, text FROM word"))
     for sid, time in catalog.execute("SELECT series, ts FROM replacement ORDER BY ts"):
         names.replacements.setdefault(sid, []).append(time)
@@ -64,7 +64,7 @@ def read(catalog: sqlite3.Connection) -> Names:
 
 
 def packed(series: Iterable[int]) -> bytes:
-    """Return the ids of series as they stand in a layout: u32, little endian."""
+    """Return the ids of series as a layout holds them: u32, little endian."""
     sids = array.array("I", series)
     if sys.byteorder == "big":
         sids.byteswap()

@@ -1,7 +1,7 @@
-"""A closed year is written anew once, in order: what is read together then lies together, and what was freed is gone.
+"""Rewrites a closed year once, in order: rows that are read together are then stored together, without free pages.
 
-Cells were written whenever a day or a month was complete, into pages that were free somewhere. Cold, a year of
-hours was 291 requests to the card so, and is 20 packed (benchmarks/store_cold.py).
+Before, cells are in whatever page was free when a day or month was complete: a cold year of hours takes 291
+requests to the card, and 20 when it is packed (benchmarks/store_cold.py).
 """
 
 import logging
@@ -18,13 +18,13 @@ log = logging.getLogger(__name__)
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a year was packed, or has nothing but cells."""
+    """Whether a year was packed, or has only cells."""
     with schema.reading(path) as db:
         return db.execute("SELECT 1 FROM meta WHERE key='packed'").fetchone() is not None
 
 
 def pack(path: Path, number: int, years: Years) -> bool:
-    """Write a year anew; return False if there is no room for it, or somebody reads it at this moment.
+    """Rewrite a year; return False if the disk has no room for it, or another process reads the year now.
 
     Raises OSError if the disk refuses, StoreDamaged if the file cannot be read.
     """
@@ -34,7 +34,7 @@ def pack(path: Path, number: int, years: Years) -> bool:
     new = path.with_name(path.name + ".new")
     schema.delete(new)
     with schema.refusing(path), closing(sqlite3.connect(path, isolation_level=None)) as old:
-        # What is in the WAL belongs to the old file; the new one must not find it.
+        # The WAL belongs to the old file; the new one must not use it.
         busy = old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             return False

@@ -11,7 +11,7 @@ Floats: TypeAlias = "array[float]"
 Ints: TypeAlias = Sequence[int]
 
 PROBE = 64  # values that are tried first
-LARGEST = 10**15  # below it, k / 10**d finds its k again
+LARGEST = 10**15  # below it, k can be recovered from k / 10**d
 POWERS = tuple(float(10**d) for d in range(7))
 OFFSET, DELTA_OF_DELTA = 0, 2  # modes of blocks.py; every other one is a delta
 HALF, MASK = 1 << 63, (1 << 64) - 1
@@ -53,9 +53,9 @@ def scale(values: Floats) -> tuple[int, Ints, int, int] | None:
     probe = values[:: max(1, len(values) // PROBE)]
     for decimals, power in enumerate(POWERS):
         if _scaled(probe, power) is not None:
-            found = _scaled(values, power)
-            if found is not None:
-                return decimals, *found
+            scaled = _scaled(values, power)
+            if scaled is not None:
+                return decimals, *scaled
     return None
 
 
@@ -90,15 +90,15 @@ def from_bits(numbers: Ints) -> Floats:
 
 
 def distinct(numbers: Ints) -> tuple[Ints, Ints]:
-    """Return the different integers in order, and for each integer its place among them."""
+    """Return the different integers in order, and for each integer its index among them."""
     words = array("q", sorted(set(numbers)))
-    places = {word: place for place, word in enumerate(words)}
-    return words, [places[number] for number in numbers]
+    indexes = {word: index for index, word in enumerate(words)}
+    return words, [indexes[number] for number in numbers]
 
 
 def take(words: Ints, index: Ints) -> Ints:
-    """Return the words at these places; raise IndexError beyond them."""
-    return [words[place] for place in index]
+    """Return the words with these indexes; raise IndexError for an index beyond them."""
+    return [words[position] for position in index]
 
 
 def bends_less(numbers: Ints) -> bool:
@@ -115,14 +115,14 @@ def planes(numbers: Ints, width: int) -> bytes:
     if sys.byteorder == "big":
         whole.byteswap()
     data = whole.tobytes()
-    return b"".join(data[place :: whole.itemsize] for place in range(width))
+    return b"".join(data[offset :: whole.itemsize] for offset in range(width))
 
 
 def pack(numbers: Ints, mode: int, low: int, high: int) -> tuple[int, int, bytes]:
-    """Return width, base and byte planes of at least two integers of low..high, as what the mode stores for them."""
+    """Return width, base and byte planes of at least two integers of low..high, as the mode stores them."""
     if mode == OFFSET:
         base = low
-        found = [number - low for number in numbers]
+        packed = [number - low for number in numbers]
     else:
         base = numbers[0]
         steps = _steps(numbers)
@@ -130,9 +130,9 @@ def pack(numbers: Ints, mode: int, low: int, high: int) -> tuple[int, int, bytes
             steps = [steps[0], *_steps(steps)]
         if high - low >= HALF >> 2:
             steps = _wrapped(steps)
-        found = [step + step if step >= 0 else -1 - step - step for step in steps]
-    width = (max(found).bit_length() + 7) // 8 or 1
-    return width, base, planes(found, width)
+        packed = [step + step if step >= 0 else -1 - step - step for step in steps]
+    width = (max(packed).bit_length() + 7) // 8 or 1
+    return width, base, planes(packed, width)
 
 
 def _steps(numbers: Ints) -> list[int]:
@@ -145,15 +145,15 @@ def _wrapped(numbers: Iterable[int]) -> list[int]:
 
 def unpack(data: bytes, mode: int, width: int, n: int, base: int) -> Ints:
     """Return the n integers that `pack` made into these planes; beyond int64 they wrap."""
-    found = _joined(data, width)
+    joined = _joined(data, width)
     if mode == OFFSET:
-        numbers = [number + base for number in found]
+        numbers = [number + base for number in joined]
         reach = 1 << width * 8
     else:
         steps: Iterable[int] = (
-            [UNZIGZAG[number] for number in found]
+            [UNZIGZAG[number] for number in joined]
             if width == 1
-            else [~(number >> 1) if number & 1 else number >> 1 for number in found]
+            else [~(number >> 1) if number & 1 else number >> 1 for number in joined]
         )
         if mode == DELTA_OF_DELTA:
             steps = accumulate(steps)
@@ -167,12 +167,12 @@ def _joined(data: bytes, width: int) -> Sequence[int]:
         return data
     n, size = len(data) // width, _size(width)
     whole = bytearray(n * size)
-    for place in range(width):
-        whole[place::size] = data[place * n : (place + 1) * n]
-    found = array(UNSIGNED[size], bytes(whole))
+    for offset in range(width):
+        whole[offset::size] = data[offset * n : (offset + 1) * n]
+    joined = array(UNSIGNED[size], bytes(whole))
     if sys.byteorder == "big":
-        found.byteswap()
-    return found
+        joined.byteswap()
+    return joined
 
 
 def _size(width: int) -> int:

@@ -33,18 +33,18 @@ def are_multiples(numbers: Any, of: int) -> bool:
 
 
 def concat(parts: Sequence[Any]) -> Any:
-    """Return one column of at least one."""
+    """Return the concatenation of at least one column."""
     joined = array(parts[0].typecode)
     for part in parts:
         joined.extend(part)
     return joined
 
 
-def take(column: Any, places: Any) -> Any:
-    """Return the rows at these places."""
-    if len(places) == 1:
-        return array(column.typecode, [column[places[0]]])
-    return array(column.typecode, itemgetter(*places)(column) if len(places) else ())
+def take(column: Any, indexes: Any) -> Any:
+    """Return the rows with these indexes."""
+    if len(indexes) == 1:
+        return array(column.typecode, [column[indexes[0]]])
+    return array(column.typecode, itemgetter(*indexes)(column) if len(indexes) else ())
 
 
 def columns(payloads: Sequence[bytes], width: int) -> list[Any]:
@@ -52,58 +52,58 @@ def columns(payloads: Sequence[bytes], width: int) -> list[Any]:
     table = array("d", b"".join(payloads))
     if sys.byteorder == "big":
         table.byteswap()
-    return [table[place::width] for place in range(width)]
+    return [table[index::width] for index in range(width)]
 
 
 def present(values: Any) -> Any | None:
-    """Return the places of what is not NaN; None if nothing is."""
-    places = array("q", (place for place, value in enumerate(values) if not math.isnan(value)))
-    return None if len(places) == len(values) else places
+    """Return the indexes of the values that are not NaN; None if no value is NaN."""
+    indexes = array("q", (index for index, value in enumerate(values) if not math.isnan(value)))
+    return None if len(indexes) == len(values) else indexes
 
 
 def last_of_equals(times: Any) -> Any | None:
-    """Return the places in order of time, of equal times the last; None if the times rise already."""
+    """Return the indexes in order of time, the last of equal times; None if the times rise already."""
     if all(before < time for before, time in pairwise(times)):
         return None
     order = sorted(range(len(times)), key=times.__getitem__)
-    kept = [place for place, following in pairwise(order) if times[place] != times[following]]
+    kept = [index for index, following in pairwise(order) if times[index] != times[following]]
     return array("q", [*kept, *order[-1:]])
 
 
 def order(numbers: Any) -> Any:
-    """Return the places in rising order, equal ones as they stand."""
+    """Return the indexes in rising order of the numbers, equal ones in their order."""
     return array("q", sorted(range(len(numbers)), key=numbers.__getitem__))
 
 
 def between(sorted_times: Any, start: int, end: int) -> tuple[int, int]:
-    """Return the places of [start, end) in rising times."""
+    """Return the first index of [start, end) in rising times, and the one behind the last."""
     return bisect_left(sorted_times, start), bisect_left(sorted_times, end)
 
 
 def segments(times: Any, edges: Any) -> tuple[Any, Any]:
-    """Return where each bucket of rising times starts that has any, and which bucket it is; all times are inside the edges."""
+    """Return the first row of each bucket that has times, and the index of the bucket; the times rise within the edges."""
     firsts, buckets = array("q"), array("q")
-    place = 0
-    while place < len(times):
-        bucket = bisect_right(edges, times[place]) - 1
-        firsts.append(place)
+    index = 0
+    while index < len(times):
+        bucket = bisect_right(edges, times[index]) - 1
+        firsts.append(index)
         buckets.append(bucket)
-        place = bisect_left(times, edges[bucket + 1], place)
+        index = bisect_left(times, edges[bucket + 1], index)
     return firsts, buckets
 
 
 def runs(numbers: Any) -> Any:
-    """Return where runs of equal numbers start."""
-    return array("q", [place for place in range(len(numbers)) if not place or numbers[place] != numbers[place - 1]])
+    """Return the first row of each run of equal numbers."""
+    return array("q", [index for index in range(len(numbers)) if not index or numbers[index] != numbers[index - 1]])
 
 
 def counts(firsts: Any, rows: int) -> Any:
-    """Return the rows of each segment."""
+    """Return the number of rows of each segment."""
     return array("q", (end - start for start, end in pairwise([*firsts, rows])))
 
 
 def lasts(firsts: Any, rows: int) -> Any:
-    """Return the place of each segment's last row."""
+    """Return the last row of each segment."""
     return array("q", (end - 1 for end in [*firsts[1:], rows][: len(firsts)]))
 
 
@@ -138,7 +138,7 @@ def negative(values: Any) -> Any:
 
 
 def divided(values: Any, by: Any) -> Any:
-    """Return each value divided by a number, or by its own."""
+    """Return each value divided by a number, or by the number of its row."""
     return array(
         "d", (v / d for v, d in zip(values, by, strict=True)) if hasattr(by, "__len__") else (v / by for v in values)
     )
@@ -155,9 +155,9 @@ def scaled(numbers: Any, by: int, offset: int) -> Any:
 
 
 def positive(numbers: Any) -> Any | None:
-    """Return the places of what is above zero; None if all is."""
-    places = array("q", (place for place, number in enumerate(numbers) if number > 0))
-    return None if len(places) == len(numbers) else places
+    """Return the indexes of the numbers above zero; None if all are."""
+    indexes = array("q", (index for index, number in enumerate(numbers) if number > 0))
+    return None if len(indexes) == len(numbers) else indexes
 
 
 def corrections(before: Any, values: Any, rollover: float) -> Any:
@@ -166,18 +166,18 @@ def corrections(before: Any, values: Any, rollover: float) -> Any:
     return array("d", [0.0, *(exact.correction(a, b, rollover) for a, b in pairs)][: len(values)])
 
 
-def zero_at(column: Any, places: Any) -> Any:
-    """Return the column with zeros at these places."""
+def zero_at(column: Any, indexes: Any) -> Any:
+    """Return the column with zeros at these indexes."""
     changed = array(column.typecode, column)
-    for place in places:
-        changed[place] = 0
+    for index in indexes:
+        changed[index] = 0
     return changed
 
 
 def areas(times: Any, values: Any, edges: Any, gap: int) -> tuple[Any, Any]:
     """Return the area under straight lines from point to point in unit·ms, and whether there is a line, for each bucket.
 
-    Nothing is assumed between points more than `gap` ms apart. Lines outside the edges do not count.
+    Points more than `gap` ms apart are not joined. Lines outside the edges do not count.
     """
     size = len(edges) - 1
     scaled = exact.decimal(values)
@@ -186,50 +186,50 @@ def areas(times: Any, values: Any, edges: Any, gap: int) -> tuple[Any, Any]:
     inner: list[list[Any]] = [[] for _ in range(size)]
     crossing: list[tuple[int, int]] = []
     bucket = 0
-    for place in range(len(times) - 1):
-        start, end = times[place], times[place + 1]
+    for index in range(len(times) - 1):
+        start, end = times[index], times[index + 1]
         if end - start > gap or end <= edges[0] or start >= edges[size]:
             continue
         bucket = max(bucket, bisect_right(edges, start) - 1)
         if edges[bucket] <= start and end <= edges[bucket + 1]:
-            inner[bucket].append((numbers[place] + numbers[place + 1]) * (end - start))
+            inner[bucket].append((numbers[index] + numbers[index + 1]) * (end - start))
         else:
-            crossing.append((place, bucket))
-    found = array("d", ((sum(terms) if scaled else exact.fsum(terms)) / (2 * scale) for terms in inner))
+            crossing.append((index, bucket))
+    result = array("d", ((sum(terms) if scaled else exact.fsum(terms)) / (2 * scale) for terms in inner))
     touched = bytearray(map(bool, inner))
-    for place, bucket in crossing:
-        cut(found, touched, edges, bucket, (times[place], values[place]), (times[place + 1], values[place + 1]))
-    return found, touched
+    for index, bucket in crossing:
+        cut(result, touched, edges, bucket, (times[index], values[index]), (times[index + 1], values[index + 1]))
+    return result, touched
 
 
-def cut(found: Any, touched: Any, edges: Any, bucket: int, start: tuple[int, float], end: tuple[int, float]) -> None:
+def cut(areas_: Any, touched: Any, edges: Any, bucket: int, start: tuple[int, float], end: tuple[int, float]) -> None:
     """Add the area under one line to the buckets that it crosses, from `bucket` on."""
     (left, first), (right, last) = start, end
     slope = (last - first) / (right - left)
-    while bucket < len(found) and edges[bucket] < right:
+    while bucket < len(areas_) and edges[bucket] < right:
         begin, stop = max(left, edges[bucket]), min(right, edges[bucket + 1])
         if stop > begin:
             middle = first + slope * ((begin + stop) / 2 - left)
-            found[bucket] += middle * (stop - begin)
+            areas_[bucket] += middle * (stop - begin)
             touched[bucket] = 1
         bucket += 1
 
 
 def rounded(values: Any, digits: int) -> Any:
-    """Return values with so many digits behind the point, at most 6; larger ones than that can hold stay as they are."""
+    """Return values rounded to a number of digits behind the point, at most 6; values that are too large for that stay as they are."""
     scale = exact.SCALES[digits]
     return array("d", (round(v * scale) / scale if abs(v * scale) < exact.LARGEST else v for v in values))
 
 
 def digits_of(values: Any) -> int | None:
-    """Return how many digits behind the point the values have, if they are decimals of at most 6."""
-    found = exact.decimal(values)
-    return found[0] if found else None
+    """Return the number of digits behind the point, None for values that are not decimals of at most 6."""
+    as_decimal = exact.decimal(values)
+    return as_decimal[0] if as_decimal else None
 
 
-def filled(column: Any, places: Any, others: Any) -> Any:
-    """Return the column with another one's rows at these places."""
+def filled(column: Any, indexes: Any, others: Any) -> Any:
+    """Return the column with the rows of another one at these indexes."""
     changed = array(column.typecode, column)
-    for place in places:
-        changed[place] = others[place]
+    for index in indexes:
+        changed[index] = others[index]
     return changed

@@ -10,18 +10,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
-from heliograph.store import names, schema
+from heliograph.store import schema
 from heliograph.store.archive import Archive
 from heliograph.store.arrivals import Arrivals
 from heliograph.store.cells import DAY, GAP, Track
+from heliograph.store.hot_cache import HotCache, HotFrame
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
-from heliograph.store.mirror import Frame, Mirror
-from heliograph.store.questions import Questions
-from heliograph.store.totals import Column
+from heliograph.store.series_query import SeriesQuery
+from heliograph.store.store_files import StoreFiles
 from heliograph.store.vectors import Vector, ops
 
 HOUR = 3_600_000
@@ -29,58 +29,54 @@ T = TypeVar("T")
 
 
 class SqliteReader:
-    """Reads the store in a folder; `Reader` of interface.py says what it promises."""
+    """Reads the store in a folder; `Reader` of interface.py is its contract."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._lock = threading.RLock()
-        self._files: tuple[schema.ReadOnly, schema.ReadOnly] | None = None  # catalog.db and hot.db
+        self._files = StoreFiles(folder)
         self._archive = Archive(folder, self._learn)
         self._asked: tuple[list[float], Vector] = ([], ops.ints(()))
         self._forget()
 
     def _forget(self) -> None:
-        """Know nothing: the next store may be another one."""
-        self._version = -1
-        self._names = names.EMPTY
-        self._mirror = Mirror()
+        """Discard everything that was read: the next store may be another one."""
+        self._hot_cache = HotCache()
         self._arrivals = Arrivals(self._archive)
         self._latest: dict[int, tuple[int, float]] = {}
         self._sealed: dict[int, tuple[int, float] | None] = {}
         self._changes = -1
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         with self._lock:
-            for file in self._files or ():
-                file.close()
-            self._files = None
+            self._files.close()
             self._archive.close()
             self._forget()
 
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""
         with self._reading():
-            return list(self._names.series.values())
+            return list(self._files.names.series.values())
 
     def latest(self, ids: Sequence[int]) -> dict[int, Point]:
         """Return the newest point of each of these series that has one."""
-        found: dict[int, Point] = {}
+        points: dict[int, Point] = {}
         with self._reading():
             changes = self._archive.changes()
-            if changes != self._changes:  # what was sealed may never have been seen in hot.db
+            if changes != self._changes:  # sealed readings may never have been read from hot.db
                 self._changes = changes
                 self._sealed.clear()
             for sid in ids:
-                if sid not in self._names.series:
+                if sid not in self._files.names.series:
                     continue
                 if sid not in self._sealed:
-                    self._sealed[sid] = self._questions(sid).newest()
+                    self._sealed[sid] = self._query(sid).newest()
                 hot, sealed = self._latest.get(sid), self._sealed[sid]
                 newest = hot if sealed is None or (hot is not None and hot[0] >= sealed[0]) else sealed
                 if newest is not None:
-                    found[sid] = Point(newest[0] / 1000, self._value(sid, newest[1]))
-        return found
+                    points[sid] = Point(newest[0] / 1000, self._files.value(sid, newest[1]))
+        return points
 
     def raw(self, series: int, start: float, end: float, *, limit: int, after: float | None = None) -> RawPage:
         """Return the points of [start, end), at most `limit` of them, starting at `after`."""
@@ -89,11 +85,11 @@ class SqliteReader:
         following: float | None = None
         begin = _ms(start if after is None else max(after, start))
         with self._reading():
-            for track in self._questions(series).points(begin, _ms(end)):
+            for track in self._query(series).points(begin, _ms(end)):
                 room = limit - len(times)
-                # a day is the most that is asked for, most of the time: it is not copied
+                # most requests are for a day at most: that one is not copied
                 times = _joined(times, ops.divided(track.times[:room], 1000.0).tolist())
-                values = _joined(values, self._values(series, track.values[:room].tolist()))
+                values = _joined(values, self._files.values(series, track.values[:room].tolist()))
                 if len(track.times) > room:
                     following = int(track.times[room]) / 1000
                     break
@@ -104,17 +100,17 @@ class SqliteReader:
     ) -> dict[str, list[Value | None]]:
         """Return one value per function and bucket; None for a bucket without points."""
         with self._reading():
-            if list(edges) != self._asked[0]:  # many series are asked about the same buckets
+            if list(edges) != self._asked[0]:  # queries of many series have the same edges
                 self._asked = list(edges), ops.milliseconds(edges)
-            columns = self._questions(series).aggregate(self._asked[1], functions)
-            return {name: self._told(series, name, column) for name, column in columns.items()}
+            columns = self._query(series).aggregate(self._asked[1], functions)
+            return {name: self._files.column(series, name, column) for name, column in columns.items()}
 
     def export(self, ids: Sequence[int], start: float, end: float) -> Iterator[tuple[float, int, Value]]:
         """Yield (time, series, value) of [start, end) in order of time, a day in memory at a time."""
         begin, stop = _ms(start), _ms(end)
         for day in self._days(ids, begin, stop):
             with self._reading():
-                tracks = [(sid, track) for sid in ids if (track := self._questions(sid).track(day))]
+                tracks = [(sid, track) for sid in ids if (track := self._query(sid).track(day))]
             for hour in range(day * DAY, (day + 1) * DAY, HOUR):
                 yield from self._between(tracks, max(begin, hour), min(stop, hour + HOUR))
 
@@ -122,29 +118,29 @@ class SqliteReader:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
         with self._reading():
             readings: list[Arrival] = []
-            sealed = self._mirror.sealed
+            sealed = self._hot_cache.sealed
             if cursor < sealed:
-                readings = self._arrivals.after(cursor, limit, lambda: self._names, self._values)
-                # of what is newer, some years may not have their part yet
+                readings = self._arrivals.after(cursor, limit, lambda: self._files.names, self._files.values)
+                # newer readings may not be in all of their years yet
                 del readings[bisect_right(readings, (sealed,), key=lambda arrival: arrival[:1]) :]
             last = readings[-1].cursor if readings else cursor
             if len(readings) < limit:
-                readings += map(self._arrival, self._mirror.after(last)[: limit - len(readings)])
+                readings += map(self._arrival, self._hot_cache.after(last)[: limit - len(readings)])
             return readings
 
     def extent(self) -> tuple[float, float] | None:
         """Return the times of the oldest and the newest point of all."""
         with self._reading():
-            times = self._mirror.extent() + self._archive.extent()
+            times = self._hot_cache.extent() + self._archive.extent()
             return (min(times) / 1000, max(times) / 1000) if times else None
 
     def version(self, start: float, end: float) -> str:
-        """Return a text that is another one whenever an answer about [start, end) may have changed."""
-        stop = _ms(end) + GAP  # what came before start counts as well: a delta reaches back
+        """Return a text that changes whenever an answer about [start, end) may have changed."""
+        stop = _ms(end) + GAP  # everything before counts as well: a delta looks back
         with self._reading() as hot:
             identity = schema.one(hot, "SELECT value FROM meta WHERE key='identity'")
-            known = zlib.crc32(repr((self._names.series, self._names.replacements)).encode())
-            newest = self._mirror.newest(0, stop)
+            known = zlib.crc32(repr((self._files.names.series, self._files.names.replacements)).encode())
+            newest = self._hot_cache.newest(0, stop)
             return f"{identity}-{known:x}-{self._archive.version(stop // DAY)}-{newest:x}"
 
     def problems(self) -> list[str]:
@@ -152,37 +148,39 @@ class SqliteReader:
         with self._reading():
             for number in self._archive.numbers():
                 self._archive.year(number)
-            return self._archive.problems()
+            return self._archive.damage.problems()
 
     def _days(self, ids: Sequence[int], begin: int, stop: int) -> list[int]:
         if begin >= stop:
             return []
         with self._reading():
-            found: set[int] = set()
+            days: set[int] = set()
             for sid in ids:
-                found.update(self._questions(sid).days(begin // DAY, (stop - 1) // DAY))
-            return sorted(found)
+                days.update(self._query(sid).days(begin // DAY, (stop - 1) // DAY))
+            return sorted(days)
 
     def _between(self, tracks: list[tuple[int, Track]], begin: int, until: int) -> list[tuple[float, int, Value]]:
         """Return the points of [begin, until) in order of time, then of series."""
-        found: list[tuple[float, int, Value]] = []
+        points: list[tuple[float, int, Value]] = []
         for sid, track in tracks:
             low, high = ops.between(track.times, begin, until)
-            values = self._values(sid, track.values[low:high].tolist())
+            values = self._files.values(sid, track.values[low:high].tolist())
             times = ops.divided(track.times[low:high], 1000.0).tolist()
-            found += zip(times, repeat(sid), values, strict=False)
-        found.sort(key=lambda point: point[:2])
-        return found
+            points += zip(times, repeat(sid), values, strict=False)
+        points.sort(key=lambda point: point[:2])
+        return points
 
-    def _questions(self, sid: int) -> Questions:
-        return Questions(self._names.series[sid], self._names, self._mirror, self._archive)
+    def _query(self, sid: int) -> SeriesQuery:
+        return SeriesQuery(self._files.names.series[sid], self._files.names, self._hot_cache, self._archive)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Hold hot.db, with all names known that it refers to, and then the years; raise StoreAway or StoreDamaged."""
+        """Give a snapshot: hot.db with the names that it refers to, then the years; raise StoreAway or StoreDamaged."""
         with self._lock:
             try:
-                hot = self._open()
+                if not self._files.are_current():
+                    self.close()
+                hot = self._files.hot()
                 for frame in self._refreshed(hot):
                     self._remember(frame)
                 with self._archive.snapshot():
@@ -194,85 +192,37 @@ class SqliteReader:
                 self.close()
                 raise StoreDamaged(f"{self._folder}: {error}; move it aside, or restore a backup") from None
 
-    def _refreshed(self, hot: sqlite3.Connection) -> list[Frame]:
-        """Return what the newest points may be among; the names it refers to are learned after it."""
-        sealed = self._mirror.sealed
-        new = self._mirror.refresh(hot)
+    def _refreshed(self, hot: sqlite3.Connection) -> list[HotFrame]:
+        """Return the frames that may have newest points; the names they refer to are read after them."""
+        sealed = self._hot_cache.sealed
+        new = self._hot_cache.refresh(hot)
         self._learn()
-        if self._mirror.sealed != sealed:  # of what is in a year, the year may know a later arrival
+        if self._hot_cache.sealed != sealed:  # a year may have a later arrival of a sealed time
             self._latest.clear()
-            return self._mirror.frames
+            return self._hot_cache.frames
         return new
 
     def _learn(self) -> None:
-        """Read the names again if there are others now: a year that was just opened may need them."""
-        if self._files is None:
-            return
-        catalog = self._files[0].connection
-        version = catalog.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version:
-            catalog.execute("BEGIN")
-            try:
-                self._names = names.read(catalog)
-            finally:
-                catalog.execute("COMMIT")
-            self._version = version
+        """Read the names again if they have changed: a year that was opened now may need new ones."""
+        if self._files.refresh_names():
             self._sealed.clear()
 
-    def _open(self) -> sqlite3.Connection:
-        """Return the connection to hot.db, which may have been replaced, as may catalog.db."""
-        if self._files and not all(file.is_current() for file in self._files):
-            self.close()
-        if self._files is None:
-            catalog = schema.ReadOnly(schema.catalog_file(self._folder))
-            try:
-                self._files = catalog, schema.ReadOnly(schema.hot_file(self._folder))
-            except (StoreAway, StoreDamaged):
-                catalog.close()
-                raise
-        return self._files[1].connection
-
-    def _remember(self, frame: Frame) -> None:
+    def _remember(self, frame: HotFrame) -> None:
         for sid, number in self._numbers(frame):
             if sid not in self._latest or self._latest[sid][0] <= frame.time:
                 self._latest[sid] = (frame.time, number)
 
-    def _numbers(self, frame: Frame) -> list[tuple[int, float]]:
-        sids = self._names.layouts[frame.layout].series
+    def _numbers(self, frame: HotFrame) -> list[tuple[int, float]]:
+        sids = self._files.names.layouts[frame.layout].series
         numbers = zip(sids, struct.unpack(f"<{len(sids)}d", frame.payload), strict=True)
         return [(sid, number) for sid, number in numbers if not math.isnan(number)]
 
-    def _arrival(self, frame: Frame) -> Arrival:
-        node, device = self._names.devices[self._names.layouts[frame.layout].device]
+    def _arrival(self, frame: HotFrame) -> Arrival:
+        node, device = self._files.names.devices[self._files.names.layouts[frame.layout].device]
         numbers = self._numbers(frame)
-        channels = tuple(self._names.series[sid].channel for sid, _ in numbers)
-        row = tuple(self._value(sid, number) for sid, number in numbers)
+        channels = tuple(self._files.names.series[sid].channel for sid, _ in numbers)
+        row = tuple(self._files.value(sid, number) for sid, number in numbers)
         return Arrival(frame.number, node, device, frame.time / 1000, channels, row)
-
-    def _value(self, sid: int, number: float) -> Value:
-        kind = self._names.series[sid].kind
-        if kind == "text":
-            return self._word(int(number))
-        return bool(number) if kind == "state" and number in (0.0, 1.0) else number
-
-    def _word(self, number: int) -> str:
-        """Return a text; a year that is read after the names may have a newer one."""
-        if number not in self._names.words and self._files:
-            self._names.words.update(self._files[0].connection.execute("SELECT id, text FROM word"))
-        return self._names.words[number]
-
-    def _values(self, sid: int, numbers: list[float]) -> list[Value]:
-        if self._names.series[sid].kind in ("text", "state"):
-            return [self._value(sid, number) for number in numbers]
-        return cast(list[Value], numbers)
-
-    def _told(self, sid: int, function: str, column: Column) -> Column:
-        """A text has a first and a last, and a number of them, but no mean."""
-        if self._names.series[sid].kind != "text" or function == "n":
-            return column
-        if function not in ("first", "last"):
-            return [None] * len(column)
-        return [None if value is None else self._value(sid, float(value)) for value in column]
 
 
 def _joined(some: list[T], more: list[T]) -> list[T]:

@@ -1,4 +1,4 @@
-"""Which readings a store takes, whoever implements it: the checks between a frame and a row. Pure."""
+"""Which readings a store takes: the checks between a frame and a row, for all implementations. Pure."""
 
 import math
 import time
@@ -10,16 +10,16 @@ from heliograph import topics
 from heliograph.messages import Block, Info, Kind, Value, is_value
 from heliograph.store.interface import Refusal
 
-EARLIEST = 946_684_800.0  # 2000-01-01: before it there was none of the hardware
-LATEST = 4_102_444_800.0  # 2100-01-01: for those who do not know what time it is
-FUTURE_SECONDS = 86_400.0  # a clock this far ahead is wrong, whoever says so
+EARLIEST = 946_684_800.0  # 2000-01-01: the hardware did not exist before
+LATEST = 4_102_444_800.0  # 2100-01-01: the limit while the system clock is not set
+FUTURE_SECONDS = 86_400.0  # a producer's clock this far ahead is wrong
 MOST_CHANNELS = 1_000
 NAN = math.nan
 TIMES = (float, int)  # not bool, which is an int too
 
 
-class Layout(Protocol):
-    """What a store knows of the channels of one kind of reading, in the order of its values."""
+class RowLayout(Protocol):
+    """The channels of one kind of reading, in the order of its values."""
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -28,19 +28,19 @@ class Layout(Protocol):
 
     @property
     def texts(self) -> bool:
-        """Whether one of them is a text."""
+        """Whether a channel is a text."""
         ...
 
 
-L = TypeVar("L", bound=Layout)
-L_co = TypeVar("L_co", bound=Layout, covariant=True)
+L = TypeVar("L", bound=RowLayout)
+L_co = TypeVar("L_co", bound=RowLayout, covariant=True)
 
 
-class Names(Protocol[L_co]):
+class NameIndex(Protocol[L_co]):
     """Gives numbers to names."""
 
     def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> L_co:
-        """Return the layout of a device's reading; a channel nobody declared gets its kind from the example."""
+        """Return the layout of a device's reading; a channel that was not declared gets its kind from the example."""
         ...
 
     def word(self, text: str) -> int:
@@ -49,52 +49,52 @@ class Names(Protocol[L_co]):
 
 
 def latest_time(*, clock_is_right: bool) -> float:
-    """Return the latest time that a reading can have now, in seconds UTC."""
+    """Return the latest time that a reading may have now, in seconds UTC."""
     return time.time() + FUTURE_SECONDS if clock_is_right else LATEST
 
 
 def refused_info(device: str, info: Info) -> list[Refusal]:
-    """Return why a store takes nothing of the info of a device; empty if it may be noted."""
+    """Return why a store refuses the info of a device; empty if it is good."""
     if topics.is_name(device) and len(info.channels) <= MOST_CHANNELS and _are_channels(tuple(info.channels)):
         return []
     return [Refusal("not the info of a device", f"{device[:80]}: {list(info.channels)[:5]}")]
 
 
 def refused_kind(device: str, channel: str) -> Refusal:
-    """Return the refusal of a channel that was a number and is declared a text, or the other way round."""
+    """Return the refusal of a channel whose kind would change between number and text."""
     return Refusal("a channel cannot change between text and number", f"{device}/{channel}")
 
 
 def rows(
-    names: Names[L], node: str, block: Block, latest: float, refusals: list[Refusal]
+    names: NameIndex[L], node: str, block: Block, latest: float, refusals: list[Refusal]
 ) -> list[tuple[L, int, Sequence[float]]]:
-    """Return (layout, ms UTC, numbers) of each reading of a block, NaN for an absent value; add what is none to `refusals`."""
+    """Return (layout, ms UTC, numbers) of each reading of a block, NaN for an absent value; add bad rows to `refusals`."""
     channels = block.channels
     if not topics.is_name(block.device) or not 0 < len(channels) <= MOST_CHANNELS or not _are_channels(channels):
         refusals.append(Refusal("not the names of a device and its channels", f"{block.device}: {channels}"[:200]))
         return []
-    found: list[tuple[L, int, Sequence[float]]] = []
+    checked: list[tuple[L, int, Sequence[float]]] = []
     layout: L | None = None
-    wanted = len(channels) + 1
+    width = len(channels) + 1
     finite = math.isfinite
     for row in block.rows:
-        if len(row) != wanted or type(row[0]) not in TIMES or not EARLIEST <= row[0] <= latest:
+        if len(row) != width or type(row[0]) not in TIMES or not EARLIEST <= row[0] <= latest:
             refusals.append(Refusal("not a time and values", repr(row)[:200]))
             continue
         values = row[1:]
         if layout is None:
             layout = names.layout(node, block.device, channels, values)
         try:
-            # finite numbers and booleans are taken as they are; anything else takes the careful way
+            # finite numbers and booleans are taken as they are; other values are checked one by one
             plain = not layout.texts and finite(sum(values))
             numbers = values if plain else _numbers(names, layout, values, refusals)
         except (TypeError, OverflowError):
             numbers = _numbers(names, layout, values, refusals)
-        found.append((layout, round(row[0] * 1000), numbers))
-    return found
+        checked.append((layout, round(row[0] * 1000), numbers))
+    return checked
 
 
-def _numbers(names: Names[L], layout: L, values: list[Value | None], refusals: list[Refusal]) -> list[float]:
+def _numbers(names: NameIndex[L], layout: L, values: list[Value | None], refusals: list[Refusal]) -> list[float]:
     numbers: list[float] = []
     for value, kind in zip(values, layout.kinds, strict=True):
         if value is None:

@@ -1,4 +1,4 @@
-"""How long what is kept: years of points, years of cells, bytes. Only ever whole years, and never the newest."""
+"""Retention: drops the points of whole years, then whole years, never the current one; limits by age and by size."""
 
 import logging
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from heliograph import durable
 from heliograph.errors import StoreDamaged
 from heliograph.store import cells, history, months, schema, tiers
 from heliograph.store.cells import DAY
-from heliograph.store.checking import YearDamaged
 from heliograph.store.history import Year
+from heliograph.store.integrity import YearDamaged
 from heliograph.store.interface import Keep
 from heliograph.store.names import Names
 from heliograph.store.tiers import Grain
@@ -25,23 +25,23 @@ KEPT_TABLES = ("r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year", "devi
 
 
 class Retention:
-    """Lets go of what is older, or larger, than what is kept."""
+    """Drops what is older or larger than `keep` allows; before `dropped_before` (ms UTC) only cells are kept."""
 
     def __init__(self, folder: Path, years: Years, keep: Keep, seal_before: Callable[[int], bool]) -> None:
-        """Finish what was interrupted; `seal_before` seals what came late for times before a moment in ms UTC, if anything did."""
+        """Finish an interrupted drop; `seal_before` seals late readings from before a time in ms UTC, if there are any."""
         self._folder = folder
         self._seal_before = seal_before
         self._years = years
         self._keep = keep
-        self.let_go = self._found_gone()
+        self.dropped_before = self._dropped_on_disk()
         self.problem = ""
 
     def step(self, now: float, names: Callable[[], Names]) -> bool:
-        """Do a piece of what is due; return whether there was any. Raises OSError, YearDamaged."""
+        """Do one piece of work; return whether there was any. Raises OSError, YearDamaged."""
         there = history.files(self._folder)
         if not there:
             return False
-        # A clock that is far ahead must not let go of everything: what is stored says which year it is, too.
+        # A clock that is far ahead must not drop everything: the newest stored year is a limit, too.
         this_year = min(datetime.fromtimestamp(now, UTC).year, max(there))
         for number, path in there.items():
             if self._keep.years and number < this_year - self._keep.years:
@@ -69,15 +69,17 @@ class Retention:
         return False
 
     def _unlink(self, number: int, path: Path) -> None:
-        log.warning("the year %d is older than what is kept: deleted", number)
+        log.warning(
+            "deleting the year %d: it is older than keep_years, or the store is larger than keep_gigabytes", number
+        )
         self._years.forget(number)
         schema.delete(path)
-        self._gone(number)
+        self._note_dropped(number)
 
     def _thin(self, number: int, path: Path, names: Names) -> None:
-        """Complete the cells of a year, some at a time; when they are, leave nothing else of it."""
-        self._gone(number)  # nothing may arrive any more for what is to be a cell
-        if self._seal_before(self.let_go):
+        """Complete the cells of a year, some at a time; then drop its points."""
+        self._note_dropped(number)  # no point may arrive any more for a completed cell
+        if self._seal_before(self.dropped_before):
             return
         try:
             if not self._complete(number, names):
@@ -86,7 +88,7 @@ class Retention:
             raise YearDamaged(number, str(error)) from None
 
     def _leave_cells(self, number: int, path: Path) -> None:
-        log.warning("the points of %d are older than what is kept: its cells of 5 minutes and 1 hour stay", number)
+        log.warning("dropping the points of %d, keeping its cells of 5 minutes and 1 hour", number)
         self._years.forget(number)
         bare = history.file(self._folder, number, tiers=True)
         new = bare.with_name(bare.name + ".new")
@@ -105,7 +107,7 @@ class Retention:
         schema.delete(path)
 
     def _complete(self, number: int, names: Names) -> bool:
-        """Give some days cells that have none; return whether there were any."""
+        """Compute cells for some days that have no cells; return whether there were any."""
         with schema.reading(history.file(self._folder, number)) as db:
             missing = _without_cells(Year(db), number, AT_ONCE)
         if missing:
@@ -114,35 +116,35 @@ class Retention:
                     _give_cells(year, series, days, names)
         return bool(missing)
 
-    def _found_gone(self) -> int:
-        """Return up to when nothing but cells is left, in ms UTC; finish what a power cut interrupted."""
+    def _dropped_on_disk(self) -> int:
+        """Return the time before which only cells are left, in ms UTC; finish what a power cut interrupted."""
         for path in self._folder.glob("history-*-tiers.db.new*"):
             path.unlink()
-        gone = 0
+        dropped = 0
         for number, path in history.files(self._folder).items():
             if history.is_bare(path):
                 schema.delete(history.file(self._folder, number))
-                gone = history.first_day((number + 1) * 12) * DAY
-        return gone
+                dropped = history.first_day((number + 1) * 12) * DAY
+        return dropped
 
-    def _gone(self, number: int) -> None:
-        self.let_go = max(self.let_go, history.first_day((number + 1) * 12) * DAY)
+    def _note_dropped(self, number: int) -> None:
+        self.dropped_before = max(self.dropped_before, history.first_day((number + 1) * 12) * DAY)
 
 
 def _without_cells(year: Year, number: int, most: int) -> list[tuple[int, list[int]]]:
-    """Return some series with days that have points but no cells, each with some of these days."""
-    found: list[tuple[int, list[int]]] = []
+    """Return at most `most` series with at most `most` of their days that have points but no cells."""
+    result: list[tuple[int, list[int]]] = []
     first, last = history.first_day(number * 12), history.first_day((number + 1) * 12) - 1
     for (series,) in year.db.execute("SELECT id FROM series ORDER BY id").fetchall():
         missing = set(year.days(series, first, last))
         for grain in tiers.GRAINS:
             missing_here = sorted(missing - _days_with_cells(year, grain, series, number))[:most]
             if missing_here:
-                found.append((series, missing_here))
+                result.append((series, missing_here))
                 break
-        if len(found) == most:
+        if len(result) == most:
             break
-    return found
+    return result
 
 
 def _days_with_cells(year: Year, grain: Grain, series: int, number: int) -> set[int]:
@@ -151,15 +153,15 @@ def _days_with_cells(year: Year, grain: Grain, series: int, number: int) -> set[
     numbers = {"year": [number], "month": list(range(number * 12, number * 12 + 12))}
     for level in grain.closed:
         blobs += [blob for one in numbers[level] if (blob := year.tier(grain, level, series, one)) is not None]
-    found = [rows for blob in blobs if (rows := blob.cells(())) is not None]
-    return {start // DAY for rows in found for start in rows.start.tolist()}
+    tiers_rows = [rows for blob in blobs if (rows := blob.cells(())) is not None]
+    return {start // DAY for rows in tiers_rows for start in rows.start.tolist()}
 
 
 def _give_cells(year: Year, series: int, days: list[int], names: Names) -> None:
-    """Write the cells of a series' days, however few points they have."""
+    """Compute and write the cells of a series' days, however few points they have."""
     one = names.series[series]
     for day in days:
         track = year.track(series, day)
         for grain in tiers.GRAINS:
-            found = cells.of_day(track, day, grain.width, one.kind, one.rollover)
-            months.put(year, grain, series, day, found, cells.span(track))
+            rows = cells.of_day(track, day, grain.width, one.kind, one.rollover)
+            months.put(year, grain, series, day, rows, cells.span(track))

@@ -1,7 +1,7 @@
-"""What can still be read of a damaged file goes back into the store, a little at a time.
+"""Reads what is still readable in a damaged file, a little at a time, so that it can be stored again.
 
-A damaged file was moved aside as NAME.damaged-WHEN; when nothing more can be had from it,
-it is called NAME.salvaged-WHEN, and may be deleted.
+A damaged file is moved aside as NAME.damaged-WHEN. When everything readable is salvaged, it
+is renamed to NAME.salvaged-WHEN, and may be deleted.
 """
 
 import logging
@@ -48,7 +48,7 @@ def done(path: Path) -> Path:
 
 
 def opened(path: Path) -> sqlite3.Connection | None:
-    """Open a damaged file to read it; None if SQLite cannot do even that."""
+    """Open a damaged file for reading; return None if SQLite cannot open it."""
     try:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         try:
@@ -66,21 +66,21 @@ def rows(db: sqlite3.Connection, table: str, columns: str, key: str = "rowid") -
     """Yield (key, columns …) of all rows that can be read, in order of an integer key."""
     last = -1
     while last < LARGEST:
-        found, whole = _some(db, f"SELECT {key}, {columns} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?", last)
-        yield from found
-        if found:
-            last = found[-1][0]
-        if whole and len(found) < ROWS:
+        batch, whole = _some(db, f"SELECT {key}, {columns} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?", last)
+        yield from batch
+        if batch:
+            last = batch[-1][0]
+        if whole and len(batch) < ROWS:
             return
-        if not whole and not found:
+        if not whole and not batch:
             last = _behind(db, table, key, last)
 
 
-def _some(db: sqlite3.Connection, question: str, last: int) -> tuple[list[tuple[Any, ...]], bool]:
-    """Return the rows behind a key up to what cannot be read, and whether that was all that was asked for."""
+def _some(db: sqlite3.Connection, query: str, last: int) -> tuple[list[tuple[Any, ...]], bool]:
+    """Return the readable rows behind a key, and whether all requested rows were readable."""
     for limit in (ROWS, 1):
         try:
-            return db.execute(question, (last, limit)).fetchall(), limit == ROWS
+            return db.execute(query, (last, limit)).fetchall(), limit == ROWS
         except sqlite3.Error:
             continue
     return [], False
@@ -103,32 +103,32 @@ def _behind(db: sqlite3.Connection, table: str, key: str, last: int) -> int:
     while low < high:
         middle = (low + high) // 2
         low, high = (middle + 1, high) if fails(middle) else (low, middle)
-    log.warning("what is between %d and %d of %s cannot be read", last, high, table)
+    log.warning("the rows between %d and %d of %s cannot be read", last, high, table)
     return high
 
 
 def marks(path: Path) -> tuple[list[tuple[Any, ...]], str | None]:
-    """Return the rows of `progress` of a damaged hot.db as far as they can be read, and the store's identity."""
+    """Return the readable rows of `progress` of a damaged hot.db, and the store's identity, None if it cannot be read."""
     db = opened(path)
     if db is None:
         return [], None
     with closing(db):
-        found: list[tuple[Any, ...]] = []
+        marks_: list[tuple[Any, ...]] = []
         identity = None
         try:
-            found.extend(db.execute("SELECT producer, epoch, last, lost, seen FROM progress"))
+            marks_.extend(db.execute("SELECT producer, epoch, last, lost, seen FROM progress"))
         except sqlite3.Error as error:
-            log.error("%s: of the producers' progress %d rows can be read: %s", path.name, len(found), error)
+            log.error("%s: only %d rows of the producers' progress can be read: %s", path.name, len(marks_), error)
         try:
             row = db.execute("SELECT value FROM meta WHERE key='identity'").fetchone()
             identity = str(row[0]) if row else None
         except sqlite3.Error as error:
             log.error("%s: %s", path.name, error)
-        return found, identity
+        return marks_, identity
 
 
 def frames(path: Path) -> Iterator[list[Frame]]:
-    """Yield what can be read of the readings of a damaged hot.db, some at a time, in order of arrival."""
+    """Yield the readable readings of a damaged hot.db in order of arrival, at most ROWS at a time."""
     db = opened(path)
     if db is None:
         return
@@ -144,7 +144,7 @@ def frames(path: Path) -> Iterator[list[Frame]]:
 
 
 def axes(path: Path) -> Iterator[tuple[Year, Axis]]:
-    """Yield each axis of a damaged year, with the chunks on it that can be read."""
+    """Yield each axis of a damaged year with its readable chunks."""
     db = opened(path)
     if db is None:
         return
@@ -173,9 +173,9 @@ def _block(db: sqlite3.Connection, k: int) -> bytes | None:
 
 
 def catalog(folder: Path) -> Path | None:
-    """Make a damaged catalog anew from what can be read of it and what the years know; return where the old one is.
+    """Recreate a damaged catalog from its readable rows and the copies in the years; return the path of the old one.
 
-    Nobody may write the store meanwhile. Raises OSError if the disk refuses.
+    No other process may write the store meanwhile. Raises OSError if the disk refuses.
     """
     path = schema.catalog_file(folder)
     aside = schema.move_aside(path) if path.exists() else None

@@ -55,19 +55,19 @@ CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 
 def hot_file(folder: Path) -> Path:
-    """Return where the readings are that are not sealed yet."""
+    """Return the path of the file with the readings that are not sealed yet."""
     return folder / "hot.db"
 
 
 def catalog_file(folder: Path) -> Path:
-    """Return where the names are."""
+    """Return the path of the file with the names."""
     return folder / "catalog.db"
 
 
 def create(path: Path, page: int, script: str) -> sqlite3.Connection:
-    """Open a file for the one connection that writes it; raise StoreDamaged if it is not ours or not readable.
+    """Open or create a file for the one connection that writes it.
 
-    Raises OSError if the folder does not take it.
+    Raises StoreDamaged if it is not a file of the store or cannot be read, OSError if the disk refuses.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with refusing(path):
@@ -96,7 +96,7 @@ def create(path: Path, page: int, script: str) -> sqlite3.Connection:
 
 @contextmanager
 def refusing(path: Path) -> Iterator[None]:
-    """Raise OSError for what the disk refuses, and StoreDamaged for a file that is not what it should be."""
+    """Turn SQLite's errors into OSError if the disk refuses, and into StoreDamaged for a damaged file."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -107,7 +107,7 @@ def refusing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Do all of it or nothing; SQLite itself rolls back when the disk is full, but not always."""
+    """Commit everything in here or nothing; SQLite rolls back by itself when the disk is full, but not always."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -117,23 +117,23 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
-def one(connection: sqlite3.Connection, question: str) -> Any:
-    """Return the one value that a question has as its answer."""
-    return connection.execute(question).fetchone()[0]
+def one(connection: sqlite3.Connection, query: str) -> Any:
+    """Return the first value of the first row of a query."""
+    return connection.execute(query).fetchone()[0]
 
 
 def is_of_other_format(path: Path) -> bool:
-    """Whether a file is a good one, of another version of Heliograph."""
+    """Whether a file is a good one of another format, made by another version of Heliograph."""
     try:
         with reading(path) as db:
-            found = db.execute("SELECT value FROM meta WHERE key='format'").fetchone()
+            row = db.execute("SELECT value FROM meta WHERE key='format'").fetchone()
     except (OSError, StoreDamaged):
         return False
-    return found is not None and found[0] != FORMAT
+    return row is not None and row[0] != FORMAT
 
 
 def move_aside(path: Path) -> Path:
-    """Rename a damaged file, and what SQLite keeps beside it; return its new path, which says when."""
+    """Rename a damaged file and SQLite's files beside it; return its new path, which includes the time."""
     aside = path.with_name(
         f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{time.time_ns() % 1000}"
     )
@@ -145,27 +145,27 @@ def move_aside(path: Path) -> Path:
 
 
 def delete(path: Path) -> None:
-    """Delete a file and what SQLite keeps beside it, as far as they are there."""
+    """Delete a file and SQLite's files beside it, if they exist."""
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """Read a file for a moment; raise OSError or StoreDamaged."""
+    """Open a file for reading and close it again; raise OSError or StoreDamaged."""
     with refusing(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("PRAGMA query_only=1")
         yield connection
 
 
 class ReadOnly:
-    """A file that another process may be writing, or may replace by another one."""
+    """A file that another process may write, or replace by another file."""
 
     def __init__(self, path: Path) -> None:
-        """Open it; raise StoreAway if it is not there, StoreDamaged if it is not ours or not readable."""
+        """Open it; raise StoreAway if it does not exist, StoreDamaged if it is not a file of the store or cannot be read."""
         self._path = path
         self._wal = path.with_name(path.name + "-wal")
-        # Where the volume is read-only, SQLite cannot make the -shm file; with no writer there is nothing to share.
+        # On a read-only volume SQLite cannot create the -shm file; without a writer it is not needed.
         choices = ("mode=ro",) if self._wal.exists() else ("mode=ro", "immutable=1")
         for choice in choices:
             self._immutable = choice == "immutable=1"
@@ -183,11 +183,11 @@ class ReadOnly:
         raise StoreAway(f"{path}: {reason}")
 
     def is_current(self) -> bool:
-        """Whether what was opened is still what is there; without a writer, SQLite does not look for changes."""
+        """Whether the open file is still the one on the disk; without a writer, SQLite does not look for changes."""
         return self._look() == self._opened
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.connection.close()
 
     def _connect(self, choice: str) -> sqlite3.Connection:
@@ -197,7 +197,7 @@ class ReadOnly:
             connection.execute("PRAGMA query_only=1")
             connection.execute(f"PRAGMA cache_size=-{READER_CACHE}")
             if not _is_made(connection):
-                raise StoreAway(f"there is no store in {self._path.parent} yet; it is just being made")
+                raise StoreAway(f"there is no store in {self._path.parent} yet; it is being created")
             _refuse_other_formats(self._path, connection)
         except (sqlite3.Error, StoreAway, StoreDamaged):
             connection.close()
@@ -206,11 +206,11 @@ class ReadOnly:
 
     def _look(self) -> tuple[object, ...] | None:
         try:
-            found = self._path.stat()
+            status = self._path.stat()
         except OSError:
             return None
-        same = (found.st_dev, found.st_ino)
-        return (*same, found.st_mtime_ns, found.st_size, self._wal.exists()) if self._immutable else same
+        same = (status.st_dev, status.st_ino)
+        return (*same, status.st_mtime_ns, status.st_size, self._wal.exists()) if self._immutable else same
 
 
 def _is_made(connection: sqlite3.Connection) -> bool:
@@ -218,6 +218,6 @@ def _is_made(connection: sqlite3.Connection) -> bool:
 
 
 def _refuse_other_formats(path: Path, connection: sqlite3.Connection) -> None:
-    found = connection.execute("SELECT value FROM meta WHERE key='format'").fetchone()
-    if found and found[0] != FORMAT:
-        raise StoreDamaged(f"{path} has format {found[0]}; this version of Heliograph reads {FORMAT}")
+    row = connection.execute("SELECT value FROM meta WHERE key='format'").fetchone()
+    if row and row[0] != FORMAT:
+        raise StoreDamaged(f"{path} has format {row[0]}; this version of Heliograph reads {FORMAT}")

@@ -1,4 +1,4 @@
-"""From readings in order of arrival to chunks: every series and UTC day that readings touch is put together anew."""
+"""Turns readings in order of arrival into chunks: every series and UTC day with new readings is written again."""
 
 import logging
 from collections.abc import Iterable, Mapping, Set
@@ -27,29 +27,29 @@ class Readings(NamedTuple):
 
 
 class Source(NamedTuple):
-    """When readings were measured (ms UTC), and the numbers under which they arrived."""
+    """The times of readings (ms UTC) and their numbers of arrival."""
 
     times: Vector
     numbers: Vector
 
 
-class Part(NamedTuple):
-    """New values of one series: those of a source's readings at `places` (None: all)."""
+class NewValues(NamedTuple):
+    """New values of one series: those of the readings of a source at `indexes` (None: all)."""
 
     source: int
-    places: Vector | None
+    indexes: Vector | None
     values: Vector
 
 
 class Group(NamedTuple):
-    """Series that were always measured together, before (on `axis`) and now: they share the work and the axis."""
+    """Series that were always measured together, before (on `axis`) and now: they share an axis."""
 
     axis: int | None
-    parts: list[Part]  # of its first member; the others differ only in the values
+    parts: list[NewValues]  # of its first member; the others differ only in the values
     members: list[int]
 
 
-Parts = dict[int, list[Part]]  # by series
+Parts = dict[int, list[NewValues]]  # by series
 Days = dict[tuple[int, int], dict[int, Readings]]  # (device, UTC day) → layout → readings
 
 
@@ -63,28 +63,41 @@ def by_day(rows: Iterable[Row], names: Names) -> Days:
         if first == last:
             days.setdefault((device, first), {})[layout] = Readings(numbers, times, payloads)
             continue
-        places: dict[int, list[int]] = {}
-        for place, time in enumerate(times):
-            places.setdefault(time // DAY, []).append(place)
-        for day, chosen in places.items():
-            columns = (tuple(column[place] for place in chosen) for column in (numbers, times, payloads))
+        indexes: dict[int, list[int]] = {}
+        for index, time in enumerate(times):
+            indexes.setdefault(time // DAY, []).append(index)
+        for day, chosen in indexes.items():
+            columns = (tuple(column[index] for index in chosen) for column in (numbers, times, payloads))
             days.setdefault((device, day), {})[layout] = Readings(*columns)
     return days
 
 
 def opened(readings: Mapping[int, Readings], names: Names) -> tuple[dict[int, Source], Parts]:
     """Return the columns of a device's readings of a day."""
-    sources = {layout: Source(ops.ints(found.times), ops.ints(found.numbers)) for layout, found in readings.items()}
+    sources = {
+        layout: Source(ops.ints(of_layout.times), ops.ints(of_layout.numbers)) for layout, of_layout in readings.items()
+    }
     parts: Parts = {}
-    for layout, found in readings.items():
+    for layout, of_layout in readings.items():
         sids = names.layouts[layout].series
-        for sid, values in zip(sids, ops.columns(found.payloads, len(sids)), strict=True):
-            places = ops.present(values)
-            if places is None:
-                parts.setdefault(sid, []).append(Part(layout, None, values))
-            elif len(places):
-                parts.setdefault(sid, []).append(Part(layout, places, ops.take(values, places)))
+        for sid, values in zip(sids, ops.columns(of_layout.payloads, len(sids)), strict=True):
+            indexes = ops.present(values)
+            if indexes is None:
+                parts.setdefault(sid, []).append(NewValues(layout, None, values))
+            elif len(indexes):
+                parts.setdefault(sid, []).append(NewValues(layout, indexes, ops.take(values, indexes)))
     return sources, parts
+
+
+def words(parts: Parts, names: Names) -> set[int]:
+    """Return the numbers of the words among new values."""
+    return {
+        int(word)
+        for sid, news in parts.items()
+        if names.series[sid].kind == "text"
+        for part in news
+        for word in set(part.values.tolist())
+    }
 
 
 def seal(
@@ -92,28 +105,27 @@ def seal(
     device: int,
     day: int,
     sources: Mapping[int, Source],
-    parts: Mapping[int, list[Part]],
+    parts: Mapping[int, list[NewValues]],
     names: Names,
     *,
     over: bool = False,
 ) -> None:
-    """Put a device's new values of a UTC day into the year, in the transaction that is open.
+    """Merge a device's new values of a UTC day into the year, in the transaction that is open.
 
-    If the month is `over`, cells are made when it is closed, unless it is closed already.
-
-    Of equal times of a series, the last arrival stays; what is there already may come again.
-    What is there and cannot be read is set aside. Raises sqlite3.Error if the disk refuses.
+    If the month is `over`, cells are computed when it is closed, unless it is closed already.
+    Of equal times of a series the last arrival stays; readings that are in the year already may come again.
+    Chunks that cannot be read are set aside. Raises sqlite3.Error if the disk refuses.
     """
-    old, before = _there(year, parts, day)
+    old, before = _existing(year, parts, day)
     axes = _Axes(year, device, day, before.keys(), names.of_device(device) - parts.keys())
     for group in _groups(parts, old):
         known = [] if group.axis is None else [before[group.axis]]
         news = [sources[part.source] for part in group.parts]
-        places = [part.places for part in group.parts]
+        indexes = [part.indexes for part in group.parts]
         numbers = ops.concat(
-            [s.numbers for s in known] + [_taken(s.numbers, p) for s, p in zip(news, places, strict=True)]
+            [s.numbers for s in known] + [_taken(s.numbers, p) for s, p in zip(news, indexes, strict=True)]
         )
-        times = ops.concat([s.times for s in known] + [_taken(s.times, p) for s, p in zip(news, places, strict=True)])
+        times = ops.concat([s.times for s in known] + [_taken(s.times, p) for s, p in zip(news, indexes, strict=True)])
         kept = cells.latest(numbers, times)
         times = _taken(times, kept)
         axis = axes.put(times, _taken(numbers, kept), group.axis)
@@ -123,8 +135,8 @@ def seal(
     axes.tidy()
 
 
-def _there(year: Year, series: Iterable[int], day: int) -> tuple[dict[int, dict[int, Vector]], dict[int, Source]]:
-    """Return what is there: the values of each series by axis, at most one, and those axes."""
+def _existing(year: Year, series: Iterable[int], day: int) -> tuple[dict[int, dict[int, Vector]], dict[int, Source]]:
+    """Return the values of each series that are in the year, by axis (at most one), and those axes."""
     old: dict[int, dict[int, Vector]] = {}
     axes: dict[int, Source] = {}
     for sid in series:
@@ -140,19 +152,19 @@ def _there(year: Year, series: Iterable[int], day: int) -> tuple[dict[int, dict[
     return old, axes
 
 
-def _groups(parts: Mapping[int, list[Part]], old: Mapping[int, Mapping[int, Vector]]) -> Iterable[Group]:
+def _groups(parts: Mapping[int, list[NewValues]], old: Mapping[int, Mapping[int, Vector]]) -> Iterable[Group]:
     groups: dict[tuple[int | None, tuple[tuple[int, bytes | None], ...]], Group] = {}
     for sid, news in parts.items():
         axis = next(iter(old[sid]), None)
-        sources = tuple((part.source, None if part.places is None else part.places.tobytes()) for part in news)
+        sources = tuple((part.source, None if part.indexes is None else part.indexes.tobytes()) for part in news)
         groups.setdefault((axis, sources), Group(axis, news, [])).members.append(sid)
     return groups.values()
 
 
-def _taken(column: Vector, places: Vector | None) -> Vector:
-    if places is None:
+def _taken(column: Vector, indexes: Vector | None) -> Vector:
+    if indexes is None:
         return column
-    taken: Vector = ops.take(column, places)
+    taken: Vector = ops.take(column, indexes)
     return taken
 
 
@@ -165,12 +177,12 @@ def _put(year: Year, sid: int, day: int, axis: int, track: Track, names: Names, 
         if over and enough and not months.is_closed(year, grain, sid, day):
             months.mark(year, grain, sid, day)
         else:
-            found = cells.of_day(track, day, grain.width, series.kind, series.rollover) if enough else None
-            months.put(year, grain, sid, day, found, cells.span(track))
+            rows = cells.of_day(track, day, grain.width, series.kind, series.rollover) if enough else None
+            months.put(year, grain, sid, day, rows, cells.span(track))
 
 
 class _Axes:
-    """The axes of a device's day: shared where they are equal, kept as long as a chunk needs them."""
+    """The axes of a device's day: equal ones are shared, those that no chunk needs are deleted."""
 
     def __init__(self, year: Year, device: int, day: int, leaving: Set[int], others: Set[int]) -> None:
         self._year = year
@@ -182,7 +194,7 @@ class _Axes:
         self._shared: dict[tuple[bytes, bytes], int] = {}
 
     def put(self, times: Vector, numbers: Vector, old: int | None) -> int:
-        """Return the key of an axis, which is written unless it was already."""
+        """Write an axis unless an equal one was written; return its key."""
         blobs = blocks.encode_ints(ops.shifted(times, -self._day * DAY)), blocks.encode_ints(numbers)
         k = self._shared.get(blobs)
         if k is None:

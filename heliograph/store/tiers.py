@@ -1,7 +1,7 @@
-"""Cells at rest: one blob for the cells of a series in a day, a month or a year. docs/store-format.md says it byte by byte.
+"""Stored cells: one blob for the cells of a series in a day, a month or a year; docs/store-format.md has it byte by byte.
 
-A blob is a directory (how many columns; for each its number and length), its checksum and
-the columns, each a block. Whoever needs three columns decodes three.
+A blob is a directory (the number of columns; for each its number and length), its checksum and
+the columns, each a block. Only the columns that are needed are decoded.
 """
 
 import struct
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import blocks
-from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, Span
+from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, DaySpan
 from heliograph.store.vectors import Vector, ops
 
 VERSION = 1
@@ -27,12 +27,12 @@ OPENED, CLOSED, BARE = 9, 10, 11  # of each day: ms in the day of its first and 
 
 
 class Grain(NamedTuple):
-    """How long a cell is, in ms, and how many points a day must have to be worth cells."""
+    """The length of a cell in ms, and the number of points from which on a day gets cells."""
 
     name: str
     width: int
     least: int
-    closed: tuple[str, ...]  # into what its days are merged, the longest first
+    closed: tuple[str, ...]  # what its days are merged into, the longest first
 
 
 FIVE_MINUTES = Grain("r5m", FIVE_MINUTES_MS, 2880, ("month",))  # below it, the points themselves are as small
@@ -41,7 +41,7 @@ GRAINS = (FIVE_MINUTES, HOUR)
 
 
 def of_edges(edges: Vector) -> Grain | None:
-    """Return the coarsest grain whose cells no edge (ms UTC) cuts; None if points themselves are needed."""
+    """Return the coarsest grain whose cells no edge (ms UTC) cuts; None if points are needed."""
     for grain in reversed(GRAINS):
         if ops.are_multiples(edges, grain.width):
             return grain
@@ -49,14 +49,14 @@ def of_edges(edges: Vector) -> Grain | None:
 
 
 class Tier(NamedTuple):
-    """The cells of some days, with what is needed to join them to their neighbours.
+    """The cells of some days, and the end points that join them to their neighbours.
 
     `spans` has the first and the last point of each day that has cells (only where cells
     have areas), `bare` the days that have points but no cells.
     """
 
     cells: Cells | None
-    spans: list[Span]
+    spans: list[DaySpan]
     bare: frozenset[int]
 
 
@@ -82,74 +82,74 @@ def encode(tier: Tier, origin: int, width: int) -> bytes:
     return head + directory + CRC.pack(zlib.crc32(head + directory)) + b"".join(block for _, block in columns)
 
 
-MARK = encode(EMPTY, 0, 1)  # a day whose cells are still to be made
+MARK = encode(EMPTY, 0, 1)  # a day whose cells are not computed yet
 
 
 class Blob:
-    """A blob whose columns are decoded when they are wanted; every method raises StoreDamaged for what is none."""
+    """A blob whose columns are decoded when they are needed; every method raises StoreDamaged if it cannot be decoded."""
 
     def __init__(self, blob: bytes, origin: int, width: int) -> None:
-        """Take it as it is."""
+        """Keep the bytes; nothing is decoded yet."""
         self._blob, self._origin, self._width = blob, origin, width
         self.size = len(blob) * DECODED
         self._columns: dict[int, Vector] = {}
 
     @cached_property
     def _blocks(self) -> dict[int, bytes]:
-        blob, found = self._blob, dict[int, bytes]()
+        blob, columns = self._blob, dict[int, bytes]()
         try:
             version, size = HEAD.unpack_from(blob)
             if version != VERSION:
                 raise StoreDamaged(f"a tier of version {version}; this version of Heliograph reads {VERSION}")
-            place = HEAD.size + size * ENTRY.size
-            if CRC.unpack_from(blob, place)[0] != zlib.crc32(blob[:place]):
+            position = HEAD.size + size * ENTRY.size
+            if CRC.unpack_from(blob, position)[0] != zlib.crc32(blob[:position]):
                 raise StoreDamaged("the checksum of a tier's directory is wrong")
-            place += CRC.size
+            position += CRC.size
             for entry in range(size):
                 number, length = ENTRY.unpack_from(blob, HEAD.size + entry * ENTRY.size)
-                found[number] = blob[place : place + length]
-                place += length
+                columns[number] = blob[position : position + length]
+                position += length
         except struct.error:
-            raise StoreDamaged("a tier that is cut short") from None
-        if place != len(blob):
-            raise StoreDamaged(f"a tier of {len(blob)} bytes that should have {place}")
-        return found
+            raise StoreDamaged("a truncated tier") from None
+        if position != len(blob):
+            raise StoreDamaged(f"a tier of {len(blob)} bytes in place of {position}")
+        return columns
 
     def has(self, name: str) -> bool:
         """Whether the cells have a column."""
         return COLUMNS.index(name) in self._blocks
 
-    def cells(self, wanted: Collection[str] = COLUMNS) -> Cells | None:
-        """Return the cells with the wanted columns, as far as they have them; None if there are no cells."""
+    def cells(self, names: Collection[str] = COLUMNS) -> Cells | None:
+        """Return the cells with those of the named columns that they have; None if there are no cells."""
         if 0 not in self._blocks:
             return None
         if START not in self._columns:
             self._columns[START] = ops.scaled(blocks.decode_ints(self._blocks[0]), self._width, self._origin)
         start = self._columns[START]
-        found = {name: self._column(COLUMNS.index(name)) for name in COLUMNS[1:] if name in wanted or name == "n"}
-        if any(column is not None and len(column) != len(start) for column in found.values()):
+        columns = {name: self._column(COLUMNS.index(name)) for name in COLUMNS[1:] if name in names or name == "n"}
+        if any(column is not None and len(column) != len(start) for column in columns.values()):
             raise StoreDamaged("a tier with columns of different lengths")
-        return Cells(start, **found)  # type: ignore[arg-type]
+        return Cells(start, **columns)  # type: ignore[arg-type]
 
     def bare(self) -> frozenset[int]:
         """Return the days that have points but no cells here."""
         return frozenset(blocks.decode_ints(self._blocks[BARE]).tolist()) if BARE in self._blocks else frozenset()
 
-    def spans(self, cells: Cells) -> list[Span]:
+    def spans(self, cells: Cells) -> list[DaySpan]:
         """Return the first and last point of each day of these cells, which have n, first and last."""
         if OPENED not in self._blocks or cells.first is None or cells.last is None:
             return []
         opened, closed = (blocks.decode_ints(self._blocks[number]).tolist() for number in (OPENED, CLOSED))
         runs = list(_days(cells))
         if not len(opened) == len(closed) == len(runs):
-            raise StoreDamaged("a tier whose days are not those of its cells")
+            raise StoreDamaged("a tier whose days do not match its cells")
         return [
-            Span(day * DAY + start, float(cells.first[low]), day * DAY + end, float(cells.last[high - 1]))
+            DaySpan(day * DAY + start, float(cells.first[low]), day * DAY + end, float(cells.last[high - 1]))
             for (day, low, high), start, end in zip(runs, opened, closed, strict=True)
         ]
 
     def tier(self) -> Tier:
-        """Return everything."""
+        """Return the whole tier."""
         cells = self.cells()
         return Tier(cells, [] if cells is None else self.spans(cells), self.bare())
 

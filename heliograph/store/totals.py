@@ -1,13 +1,12 @@
-"""What becomes of many points in one bucket: pure, in order of time.
+"""The functions of an aggregate over buckets: pure, in order of time.
 
-delta     by how much a counter rose: resets, rollovers and replacements are taken out, see
-          exact.py; of anything else, the difference. A rise belongs to the bucket of its
-          later point.
+delta     the rise of a counter without resets, rollovers and replacements, see exact.py; of
+          other series the difference. A rise belongs to the bucket of its later point.
 integral  the area under straight lines from point to point in unit·h, cut at the edges;
           nothing is assumed between points farther apart than cells.GAP.
 
-The exact sums (vectors.py) make the answer the same whether it is put together from points,
-from 5-minute cells or from cells of an hour.
+Because sums are exact (vectors.py), the result is the same whether it is computed from points,
+from cells of 5 minutes or from cells of an hour.
 """
 
 import math
@@ -24,7 +23,7 @@ Column = list[Value | None]
 
 
 class Folded(NamedTuple):
-    """What cells come to: which buckets, and what is in them; which buckets, and areas in unit·h."""
+    """Cells reduced to buckets: the indexes of the buckets and their cells; the indexes and areas in unit·h."""
 
     part: tuple[Vector, Cells] | None
     areas: tuple[Vector, Vector] | None
@@ -37,17 +36,17 @@ class Folded(NamedTuple):
 
 
 class Totals:
-    """Takes points and cells of one series in order of time, and says what is in each bucket."""
+    """Takes points and cells of one series in order of time, and computes the functions of each bucket."""
 
     def __init__(self, edges: Vector, *, counter: bool = False, rollover: float = 0.0) -> None:
-        """Take rising edges in ms UTC; `counter` says that a fall is a reset, `rollover` where its register ends."""
+        """Take rising edges in ms UTC; the falls of a `counter` are resets, its register ends at `rollover`."""
         self.edges = edges
         self.start, self.end = int(edges[0]), int(edges[-1])
         self._size = len(edges) - 1
         self._counter = counter
         self._rollover = rollover
-        self._parts: list[tuple[Vector, Cells]] = []  # which buckets, and what is in them
-        self._areas: list[tuple[Vector, Vector]] = []  # which buckets, and areas in them in unit·h
+        self._parts: list[tuple[Vector, Cells]] = []  # indexes of buckets, and their cells
+        self._areas: list[tuple[Vector, Vector]] = []  # indexes of buckets, and their areas in unit·h
         self._adjusted: dict[int, list[float]] = {}
         self._before: float | None = None
 
@@ -56,7 +55,7 @@ class Totals:
         self._before = before
 
     def points(self, track: Track, *, area: bool) -> None:
-        """Take points, perhaps some outside of the edges; their lines count only with `area`."""
+        """Take points, of which some may be outside the edges; the areas under their lines are taken with `area`."""
         begin, end = ops.between(track.times, self.start, self.end)
         low = max(0, ops.between(self.edges, 0, int(track.times[0]) + 1)[1] - 1)
         high = min(self._size, ops.between(self.edges, 0, int(track.times[-1]) + 1)[1])
@@ -65,14 +64,14 @@ class Totals:
         edges = self.edges[low : high + 1]
         if begin < end:
             inside = Track(track.times[begin:end], track.values[begin:end])
-            buckets, found = cells.reduce(inside, edges, counter=self._counter, rollover=self._rollover)
-            self._parts.append((ops.shifted(buckets, low), found))
+            buckets, cells_ = cells.reduce(inside, edges, counter=self._counter, rollover=self._rollover)
+            self._parts.append((ops.shifted(buckets, low), cells_))
         if area:
             areas, touched = ops.areas(track.times, track.values, edges, cells.GAP)
             self._take_areas(areas.tolist(), touched, low)
 
     def folded(self, rows: Cells) -> Folded:
-        """Return what cells come to, of which none crosses an edge; those outside of the edges do not count."""
+        """Return cells reduced to buckets; no cell may cross an edge, and those outside the edges do not count."""
         begin, end = ops.between(rows.start, self.start, self.end)
         rows = rows.slice(begin, end)
         if begin == end:
@@ -90,14 +89,14 @@ class Totals:
         return Folded((buckets, self._joined(rows, firsts)._replace(start=buckets)), areas)
 
     def take(self, folded: Folded) -> None:
-        """Take what cells come to, folded with the same edges."""
+        """Take reduced cells, folded with the same edges."""
         if folded.areas is not None:
             self._areas.append(folded.areas)
         if folded.part is not None:
             self._parts.append(folded.part)
 
     def cells(self, rows: Cells) -> None:
-        """Take cells of which none crosses an edge; those outside of the edges do not count."""
+        """Take cells; no cell may cross an edge, and those outside the edges do not count."""
         self.take(self.folded(rows))
 
     def line(self, start: tuple[int, float], end: tuple[int, float]) -> None:
@@ -118,25 +117,25 @@ class Totals:
 
     def columns(self, functions: Iterable[Function]) -> dict[str, Column]:
         """Return one value per function and bucket; None for a bucket without points, of which n is 0."""
-        wanted = list(functions)
+        names = list(functions)
         if not self._parts:
-            found: dict[str, Column] = {name: [0 if name == "n" else None] * self._size for name in wanted}
-            return found | ({"integral": self._integral(())} if "integral" in wanted else {})
+            columns: dict[str, Column] = {name: [0 if name == "n" else None] * self._size for name in names}
+            return columns | ({"integral": self._integral(())} if "integral" in names else {})
         buckets = ops.concat([buckets for buckets, _ in self._parts])
         rows = cells.concat([part for _, part in self._parts])
         firsts = ops.runs(buckets)
-        places = ops.take(buckets, firsts).tolist()
+        occupied = ops.take(buckets, firsts).tolist()
         rows = self._joined(rows, firsts)
-        return {name: self._column(name, rows, places) for name in wanted}
+        return {name: self._column(name, rows, occupied) for name in names}
 
     def _take_areas(self, areas: Sequence[float], touched: bytearray, low: int) -> None:
-        buckets = [place for place, line in enumerate(touched) if line]
+        buckets = [bucket for bucket, line in enumerate(touched) if line]
         if buckets:
             taken = [areas[bucket] / cells.HOUR for bucket in buckets]
             self._areas.append((ops.ints([low + bucket for bucket in buckets]), ops.floats(taken)))
 
     def _joined(self, rows: Cells, firsts: Vector) -> Cells:
-        """Return one row for each segment; areas are not among them."""
+        """Return one row for each segment, without areas."""
         size = len(rows.n)
         carry = rows.carry
         if carry is not None:
@@ -153,28 +152,28 @@ class Totals:
             carry,
         )
 
-    def _column(self, name: Function, rows: Cells, places: list[int]) -> Column:
+    def _column(self, name: Function, rows: Cells, buckets: list[int]) -> Column:
         if name == "n":
-            return self._spread(places, rows.n.tolist(), 0)
+            return self._spread(buckets, rows.n.tolist(), 0)
         if name == "mean":
-            return self._spread(places, ops.divided(rows.sum, rows.n).tolist())
+            return self._spread(buckets, ops.divided(rows.sum, rows.n).tolist())
         if name == "delta":
-            return self._spread(places, self._deltas(rows, places))
+            return self._spread(buckets, self._deltas(rows, buckets))
         if name == "integral":
-            return self._integral(places)
+            return self._integral(buckets)
         column: Vector = getattr(rows, name)
-        return self._spread(places, column.tolist())
+        return self._spread(buckets, column.tolist())
 
-    def _spread(self, places: list[int], values: list[Value | None], empty: Value | None = None) -> Column:
-        if len(places) == self._size:
+    def _spread(self, buckets: list[int], values: list[Value | None], empty: Value | None = None) -> Column:
+        if len(buckets) == self._size:
             return values
         column: Column = [empty] * self._size
-        for place, value in zip(places, values, strict=True):
-            column[place] = value
+        for bucket, value in zip(buckets, values, strict=True):
+            column[bucket] = value
         return column
 
-    def _deltas(self, rows: Cells, places: list[int]) -> list[Value | None]:
-        """Return the rise of each bucket; None if it has the very first point and no other."""
+    def _deltas(self, rows: Cells, buckets: list[int]) -> list[Value | None]:
+        """Return the rise of each bucket, None for one that has only the first point of the series."""
         if rows.first is None or rows.last is None:
             raise ValueError("a delta needs the first and the last value")
         origin = float(rows.first[0]) if self._before is None else self._before
@@ -190,21 +189,21 @@ class Totals:
         deltas: list[Value | None] = ops.row_sums(terms).tolist()
         if self._before is None and rows.n[0] == 1:
             deltas[0] = None
-        for row, place in enumerate(places):
-            if place in self._adjusted and deltas[row] is not None:
-                deltas[row] = exact.total([float(deltas[row] or 0.0), *self._adjusted[place]])
+        for row, bucket in enumerate(buckets):
+            if bucket in self._adjusted and deltas[row] is not None:
+                deltas[row] = exact.total([float(deltas[row] or 0.0), *self._adjusted[bucket]])
         return deltas
 
-    def _integral(self, places: Sequence[int]) -> Column:
+    def _integral(self, occupied: Sequence[int]) -> Column:
         column: Column = [None] * self._size
-        for place in places:
-            column[place] = 0.0
+        for bucket in occupied:
+            column[bucket] = 0.0
         if self._areas:
             buckets, areas = (ops.concat(columns) for columns in zip(*self._areas, strict=True))
             order = ops.order(buckets)
             buckets, areas = ops.take(buckets, order), ops.take(areas, order)
             firsts = ops.runs(buckets)
-            found = zip(ops.take(buckets, firsts).tolist(), ops.sums(areas, firsts).tolist(), strict=True)
-            for place, area in found:
-                column[place] = None if math.isnan(area) else area  # infinities may cancel out
+            summed = zip(ops.take(buckets, firsts).tolist(), ops.sums(areas, firsts).tolist(), strict=True)
+            for bucket, area in summed:
+                column[bucket] = None if math.isnan(area) else area  # infinities may cancel out
         return column

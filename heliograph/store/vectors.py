@@ -1,8 +1,8 @@
-"""Arithmetic on whole columns: `ops` is numpy's where there is numpy, plain Python's elsewhere; both give the same bits.
+"""Arithmetic on whole columns: `ops` uses numpy where it is installed, plain Python elsewhere; both give the same bits.
 
 Columns of times are int64 (ms UTC), columns of values float64. A segment is a run of rows,
-given by where it starts; it ends where the next one starts. A sum of decimal readings (at
-most six digits behind the point) is exact: their integers are added and divided once. Any
+given by the index of its first row; it ends where the next one starts. A sum of decimal readings
+(at most six digits behind the point) is exact: their integers are added and divided once. Any
 other sum is rounded once, as math.fsum does it. So a sum depends neither on the order in
 which readings arrived nor on where they are stored.
 """
@@ -21,17 +21,17 @@ class Vector(Protocol):
     def __iter__(self) -> Iterator[Any]: ...
 
     @overload
-    def __getitem__(self, place: slice, /) -> "Vector": ...
+    def __getitem__(self, index: slice, /) -> "Vector": ...
 
     @overload
-    def __getitem__(self, place: int, /) -> Any: ...
+    def __getitem__(self, index: int, /) -> Any: ...
 
     def tolist(self) -> list[Any]:
         """Return the numbers as Python's own."""
         ...
 
     def tobytes(self) -> bytes:
-        """Return the numbers as this machine has them in memory."""
+        """Return the numbers as they are in this machine's memory."""
         ...
 
 

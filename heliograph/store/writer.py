@@ -10,15 +10,15 @@ from pathlib import Path
 from heliograph.lock import Lock
 from heliograph.messages import Block, Info
 from heliograph.store import hot, readings, schema
-from heliograph.store.catalog import Catalog, Layout
+from heliograph.store.catalog import Catalog, CatalogLayout
 from heliograph.store.housekeeping import Housekeeping
 from heliograph.store.interface import FOR_EVER, Keep, Progress, Refusal
 
-Checked = tuple[Layout, int, Sequence[float]]
+Checked = tuple[CatalogLayout, int, Sequence[float]]
 
 
 class SqliteWriter:
-    """Writes the files of a folder; `Writer` of interface.py says what it promises."""
+    """Writes the files of a folder; `Writer` of interface.py is its contract."""
 
     def __init__(
         self,
@@ -27,7 +27,7 @@ class SqliteWriter:
         keep: Keep = FOR_EVER,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Open or make the store; raise OSError, or StoreDamaged if its catalog cannot be read."""
+        """Open or create the store; raise OSError, or StoreDamaged if its catalog cannot be read."""
         self._folder = folder
         self._believe_clock = believe_clock
         self._rows: list[tuple[int, int, int, bytes]] = []
@@ -45,8 +45,8 @@ class SqliteWriter:
                 self._seen = int(schema.one(self._hot, "SELECT coalesce(max(seen), 0) FROM progress"))
                 self._hot.execute("INSERT OR IGNORE INTO meta VALUES('identity', ?)", (uuid.uuid4().hex[:16],))
                 self.identity = str(schema.one(self._hot, "SELECT value FROM meta WHERE key='identity'"))
-            self._care = Housekeeping(folder, self._hot, self._catalog_db, keep, now, self._take_again)
-            opened.callback(self._care.close)
+            self._housekeeping = Housekeeping(folder, self._hot, self._catalog_db, keep, now, self._take_again)
+            opened.callback(self._housekeeping.close)
             opened.pop_all()
 
     @property
@@ -60,7 +60,7 @@ class SqliteWriter:
         return {(producer, epoch): Progress(last, lost) for producer, epoch, last, lost in rows}
 
     def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
-        """Note units and kinds; return what contradicts what is stored already."""
+        """Note units and kinds; return the changes that are refused."""
         refused = readings.refused_info(device, info)
         if refused:
             return refused
@@ -70,12 +70,12 @@ class SqliteWriter:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []
         latest = readings.latest_time(clock_is_right=self._believe_clock())
-        let_go = self._care.let_go
+        dropped_before = self._housekeeping.dropped_before
         for block in blocks:
             pack = struct.Struct(f"<{len(block.channels)}d").pack
             rows = readings.rows(self._catalog, node, block, latest, refusals)
-            if let_go:
-                rows = _kept(rows, let_go, block.device, refusals)
+            if dropped_before:
+                rows = _kept(rows, dropped_before, block.device, refusals)
             self._rows += [
                 (number, layout.id, moment, pack(*numbers))
                 for number, (layout, moment, numbers) in enumerate(rows, self._next)
@@ -84,16 +84,16 @@ class SqliteWriter:
         return refusals
 
     def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
-        """Make readings and progress durable together; raise OSError if the disk refuses, and keep all for the next try."""
+        """Make readings and progress durable together; raise OSError if the disk refuses, with everything kept."""
         # a clock that was set back must not make an old epoch look like the newest
         seen = max(round(time.time() * 1000), self._seen + 1)
         marks = [
-            (producer, epoch, last, lost, seen + place)
-            for place, ((producer, epoch), (last, lost)) in enumerate(progress.items())
+            (producer, epoch, last, lost, seen + index)
+            for index, ((producer, epoch), (last, lost)) in enumerate(progress.items())
         ]
         with schema.refusing(self._folder):
             if self._catalog.commit():
-                self._care.learn()
+                self._housekeeping.learn()
             with schema.transaction(self._hot):
                 self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", self._rows)
                 self._hot.executemany("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", marks)
@@ -106,44 +106,46 @@ class SqliteWriter:
             if self._catalog_db.execute("SELECT 1 FROM series WHERE id=?", (series,)).fetchone() is None:
                 raise KeyError(series)
             self._catalog_db.execute("INSERT OR IGNORE INTO replacement VALUES(?, ?)", (series, round(time * 1000)))
-        self._care.learn()
+        self._housekeeping.learn()
 
     def maintain(self) -> bool:
         """Do one piece of the housekeeping that is due; return whether more is due."""
-        let_go = self._care.let_go
-        more = self._care.step()
-        if self._care.let_go != let_go:  # what waits for the next commit came too late now
-            self._rows = [row for row in self._rows if row[2] >= self._care.let_go]
+        dropped_before = self._housekeeping.dropped_before
+        more = self._housekeeping.step()
+        if self._housekeeping.dropped_before != dropped_before:  # readings that wait for the commit may be too old now
+            self._rows = [row for row in self._rows if row[2] >= self._housekeeping.dropped_before]
         return more
 
     def settle(self) -> None:
-        """Do all housekeeping that would be due some day."""
-        self._care.settle()
+        """Do all housekeeping now, also what is due later."""
+        self._housekeeping.settle()
 
     def problems(self) -> list[str]:
-        """Return what is damaged."""
-        return self._care.problems()
+        """Return what is damaged, a sentence each."""
+        return self._housekeeping.problems()
 
     def close(self) -> None:
-        """Let go of the files; what is not committed is forgotten."""
-        self._care.close()
+        """Close the files; readings that are not committed are discarded."""
+        self._housekeeping.close()
         self._hot.close()
         self._catalog_db.close()
         self._lock.release()
 
     def _take_again(self, frames: list[tuple[int, int, bytes]]) -> bool:
-        """Store salvaged frames under new numbers; return False if others are waiting, which have smaller ones."""
+        """Store salvaged frames under new numbers; return False while readings with smaller numbers wait for the commit."""
         if self._rows:
             return False
-        kept = [frame for frame in frames if frame[1] >= self._care.let_go]
-        rows = [(self._next + place, *frame) for place, frame in enumerate(kept)]
+        kept = [frame for frame in frames if frame[1] >= self._housekeeping.dropped_before]
+        rows = [(self._next + index, *frame) for index, frame in enumerate(kept)]
         with schema.refusing(self._folder), schema.transaction(self._hot):
             self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", rows)
         self._next += len(rows)
         return True
 
 
-def _kept(rows: list[Checked], let_go: int, device: str, refusals: list[Refusal]) -> list[Checked]:
-    """Return the rows that are not older than what is kept; add the others to the refusals."""
-    refusals += [Refusal("older than what is kept", f"{device}: {row[1] / 1000}") for row in rows if row[1] < let_go]
-    return [row for row in rows if row[1] >= let_go]
+def _kept(rows: list[Checked], dropped_before: int, device: str, refusals: list[Refusal]) -> list[Checked]:
+    """Return the rows from `dropped_before` on; add the others to the refusals."""
+    refusals += [
+        Refusal("older than what is kept", f"{device}: {row[1] / 1000}") for row in rows if row[1] < dropped_before
+    ]
+    return [row for row in rows if row[1] >= dropped_before]

@@ -1,4 +1,4 @@
-"""The years at rest, for the one process that writes them."""
+"""The sealed years, opened by the one process that writes them."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -13,11 +13,11 @@ from heliograph.store.names import Names
 log = logging.getLogger(__name__)
 
 
-class OpenYear(Year):
-    """A year that is being written, with the names it has."""
+class WritableYear(Year):
+    """A year that is open for writing, and the names it has."""
 
     def __init__(self, path: Path, number: int) -> None:
-        """Open it, or make it; raise OSError or StoreDamaged."""
+        """Open or create it; raise OSError or StoreDamaged."""
         super().__init__(schema.create(path, history.PAGE, history.SCHEMA))
         self.path = path
         self.number = number
@@ -28,7 +28,7 @@ class OpenYear(Year):
             }
 
     def learn(self, series: Iterable[int], words: Iterable[int], names: Names) -> None:
-        """Write what the catalog says of these series and words, as far as it is not there."""
+        """Copy the names of these series and words from the catalog, if the year does not have them yet."""
         for sid in series:
             one, owner = names.series[sid], names.owners[sid]
             self._note("device", (owner, "/".join(names.devices[owner])))
@@ -45,17 +45,17 @@ class OpenYear(Year):
 
 
 class Years:
-    """Opens years to write them, and moves aside what cannot be read."""
+    """Opens years for writing, and moves damaged files aside."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._open: dict[int, OpenYear] = {}
+        self._open: dict[int, WritableYear] = {}
 
     @contextmanager
-    def writing(self, number: int) -> Iterator[OpenYear]:
-        """Write a year in one transaction, all of it or nothing; raise OSError if the disk refuses.
+    def writing(self, number: int) -> Iterator[WritableYear]:
+        """Write a year in one transaction; raise OSError if the disk refuses.
 
-        Raises StoreDamaged if the file cannot be read, after it was moved aside: the next try starts a new one.
+        Raises StoreDamaged if the file cannot be read, after it was moved aside: the next call creates a new one.
         """
         done = False
         try:
@@ -71,7 +71,7 @@ class Years:
             raise
         finally:
             if not done:
-                self.forget(number)  # what it noted as written was not
+                self.forget(number)  # its cached names were not written
 
     def tidy(self) -> None:
         """Close all years but the newest that is open."""
@@ -84,35 +84,35 @@ class Years:
             year.db.close()
 
     def move_aside(self, number: int, why: str) -> Path:
-        """Let the file of a year out of the way, to be salvaged; return where it is now."""
+        """Move the damaged file of a year aside, to be salvaged; return its new path."""
         self.forget(number)
         path = history.file(self._folder, number)
-        log.error("%s; the year %d starts anew, what can be read is salvaged", why, number)
+        log.error("%s; recreating year %d, salvaging readable data", why, number)
         return schema.move_aside(path)
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         for number in list(self._open):
             self.forget(number)
 
-    def _opened(self, number: int) -> OpenYear:
+    def _opened(self, number: int) -> WritableYear:
         year = self._open.get(number)
         if year is None:
-            year = self._open[number] = OpenYear(history.file(self._folder, number), number)
+            year = self._open[number] = WritableYear(history.file(self._folder, number), number)
             with schema.refusing(year.path):
                 year.db.execute("INSERT OR IGNORE INTO meta VALUES('year', ?)", (number,))
         return year
 
 
 def newest_arrival(folder: Path) -> int:
-    """Return the largest number of arrival of all years, 0 if there is none; years that cannot be read do not count."""
+    """Return the largest number of arrival of all years that can be read, 0 without readings."""
     newest = 0
     for path in history.files(folder).values():
         try:
             with schema.reading(path) as db:
-                found = db.execute("SELECT coalesce(max(smax), 0) FROM axis").fetchone()[0]
+                newest_here = db.execute("SELECT coalesce(max(smax), 0) FROM axis").fetchone()[0]
         except (StoreDamaged, OSError) as error:
             log.error("%s", error)
             continue
-        newest = max(newest, int(found))
+        newest = max(newest, int(newest_here))
     return newest

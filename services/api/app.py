@@ -1,12 +1,10 @@
-"""The routes: what is asked over HTTP, and who answers it."""
+"""The application: its routes and its errors."""
 
-import asyncio
-import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -17,73 +15,23 @@ from starlette.websockets import WebSocket
 
 import heliograph
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.export_formats import Csv
-from heliograph.store.interface import Point, Reader, Series
-from services.api import (
-    dashboard,
-    export,
-    feed,
-    freshness,
-    metrics,
-    queries,
-    series,
-    views,
-)
-from services.api.errors import Refused
-from services.api.history import History
-from services.api.ingest import routes
+from services.api import dashboard, feed, history_routes, live_routes, metrics
+from services.api.errors import RequestRefused
+from services.api.ingest import routes as ingest_routes
 from services.api.ingest.gate import is_foreign
 from services.api.ingest.readings import PostedReading
 from services.api.ingest.routes import Ingest
-from services.api.live import Live
-from services.api.schemas import (
-    BucketAnswer,
-    DeviceAnswer,
-    Health,
-    LatestAnswer,
-    NodeAnswer,
-    Problem,
-    RawAnswer,
-    answer,
-    components,
-    described,
-    described_file,
-    kept,
-)
+from services.api.live import LiveState
+from services.api.reader_pool import ReaderPool
+from services.api.schemas import BucketResponse, Problem, components, json_response
 from services.api.uploads import routes as upload_routes
 from services.api.uploads.client import UploaderClient
 from services.api.uploads.schemas import SCHEMAS as UPLOAD_SCHEMAS
 
-STORE_SECONDS = 5.0  # how long /health and /latest wait for the store
-
-SeriesQuery = Annotated[
-    list[str] | None,
-    Query(
-        alias="series",
-        description="Comma-separated node/device/channel; * matches within one part.",
-        examples=["roof/tracer/pv_power"],
-    ),
-]
-FromQuery = Annotated[
-    str | None, Query(alias="from", description="UTC seconds or ISO 8601; default: 24 hours before `to`.")
-]
-ToQuery = Annotated[str | None, Query(alias="to", description="UTC seconds or ISO 8601, not included; default: now.")]
-BucketQuery = Annotated[str | None, Query(description="15m, 1h, 1d, 1w, 1mo, 1y, … or auto; none: raw points.")]
-ZoneQuery = Annotated[str | None, Query(description="The time zone of buckets, and of the times in CSV; default: UTC.")]
-FunctionsQuery = Annotated[
-    str | None,
-    Query(description="Comma-separated: n mean min max sum first last delta integral; default: mean."),
-]
-LimitQuery = Annotated[str | None, Query(description="Raw points on a page, at most 100000; default: 10000.")]
-NextQuery = Annotated[str | None, Query(alias="next", description="`next` of the page before, with the same question.")]
-FormatQuery = Annotated[str | None, Query(alias="format", description="csv, jsonl or line; default: csv.")]
-LayoutQuery = Annotated[str | None, Query(description="CSV: wide, a column per series; or long, a line per value.")]
-NodeQuery = Annotated[str | None, Query(description="Only the devices of this node.")]
-
 
 def create_app(
-    live: Live,
-    history: History,
+    live: LiveState,
+    store: ReaderPool,
     *,
     node: str,
     connected: Callable[[], bool],
@@ -94,7 +42,7 @@ def create_app(
 ) -> FastAPI:
     """Return the application; `connected` says whether the broker answers, `origins` may read from other pages.
 
-    Without `ingest` nothing can be written, without `uploader` no upload be managed.
+    Without `ingest` there are no routes for writing, without `uploader` none for managing uploads.
     """
     app = _Api(
         title="Heliograph",
@@ -106,95 +54,13 @@ def create_app(
     )
     files = StaticFiles(directory=static, html=True, check_dir=False)
 
-    @app.get("/api/v1/health", responses=described(Health, "Bus and store answer."), tags=["node"])
-    async def health() -> Response:
-        """Whether bus and store answer (else 503), and how the services of this node are."""
-        store, damages = await _store_problems(history)
-        found = views.health(live, node, connected(), store, time.time(), damages)
-        return answer(found, 200 if found.bus and found.store else 503)
-
-    @app.get("/api/v1/nodes", responses=described(NodeAnswer, "Nodes.", "list"), tags=["node"])
-    async def nodes() -> Response:
-        """Every node that was seen, with its services and their last status."""
-        return answer(views.nodes(live))
-
-    @app.get("/api/v1/devices", responses=described(DeviceAnswer, "Devices.", "list"), tags=["readings"])
-    async def devices(node: NodeQuery = None) -> Response:
-        """Every device with its channels and their newest values."""
-        return answer(views.devices(live, node))
-
-    @app.get("/api/v1/latest", responses=described(LatestAnswer, "By series.", "map"), tags=["readings"])
-    async def latest(wanted: SeriesQuery = None) -> Response:
-        """The newest value of each series."""
-        names = queries.patterns(wanted or [])
-        return answer(views.latest(live, names, await _stored(history)))
-
-    @app.get(
-        "/api/v1/series",
-        responses=described(RawAnswer, "Raw points; with `bucket`, a BucketAnswer."),
-        tags=["readings"],
-    )
-    async def history_of_series(
-        request: Request,
-        wanted: SeriesQuery = None,
-        start: FromQuery = None,
-        end: ToQuery = None,
-        bucket: BucketQuery = None,
-        tz: ZoneQuery = None,
-        functions: FunctionsQuery = None,
-        limit: LimitQuery = None,
-        cursor: NextQuery = None,
-    ) -> Response:
-        """Raw points by the page, or values per bucket of local time."""
-        names = queries.patterns(wanted or [])
-        asked = queries.span(start, end, time.time())
-        had = request.headers.get("if-none-match", "")
-        text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions)
-        if text:
-            queries.bearable(text, asked, 1)
-            found = await history.ask(
-                lambda reader: series.bucketed(reader, names, asked, text, zone, wanted_functions, had)
-            )
-        else:
-            most, place = queries.limit(limit), queries.cursor(cursor)
-            found = await history.ask(lambda reader: series.raw(reader, names, asked, most, place, had))
-        headers = freshness.headers(found.tag, found.end, time.time())
-        return kept(found.body, headers) if found.body else freshness.not_modified(headers)
-
-    @app.get(
-        "/api/v1/export",
-        responses=described_file("The file.", "text/csv", "application/jsonl", "text/plain"),
-        tags=["readings"],
-    )
-    async def file_of_series(
-        request: Request,
-        wanted: SeriesQuery = None,
-        start: FromQuery = None,
-        end: ToQuery = None,
-        bucket: BucketQuery = None,
-        tz: ZoneQuery = None,
-        functions: FunctionsQuery = None,
-        format_name: FormatQuery = None,
-        layout: LayoutQuery = None,
-    ) -> Response:
-        """Raw points or values per bucket as a file of any size."""
-        names, form = queries.patterns(wanted or []), queries.file_format(format_name, layout)
-        asked = queries.span(start, end, time.time())
-        is_csv = issubclass(form, Csv)
-        text, zone, wanted_functions = queries.buckets_of(bucket, tz, functions, local_times=is_csv)
-        found = await history.ask(
-            lambda reader: export.prepare(reader, names, asked, text, zone, wanted_functions, form)
-        )
-        headers = freshness.headers(found.tag, asked.end, time.time())
-        if freshness.has(request.headers.get("if-none-match", ""), found.tag):
-            return freshness.not_modified(headers)
-        headers["content-disposition"] = f'attachment; filename="{found.file_name}"'
-        return export.Download(export.stream(history, found), headers=headers, media_type=found.table.media_type)
+    live_routes.register(app, live, store, node, connected)
+    history_routes.register(app, store)
 
     @app.websocket("/api/v1/live")
     async def live_feed(websocket: WebSocket) -> None:
         if is_foreign(websocket, origins):
-            await websocket.close(1008, "this page may not listen here; see origins in [api]")
+            await websocket.close(1008, "this page may not subscribe here; see origins in [api]")
             return
         await feed.serve(websocket, live)
 
@@ -204,7 +70,7 @@ def create_app(
 
     metrics.register(app, live, node, connected)
     if ingest:
-        routes.register(app, ingest)
+        ingest_routes.register(app, ingest)
     if uploader:
         upload_routes.register(app, uploader)
     app.mount("/", files)
@@ -213,83 +79,54 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)  # 6 takes five times as long for 10 % less
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
-    app.add_middleware(dashboard.Headers, content_security_policy=dashboard.policy(static))
+    app.add_middleware(dashboard.SecurityHeaders, content_security_policy=dashboard.policy(static))
     return app
 
 
 class _Api(FastAPI):
-    """FastAPI that describes our own answers and errors in openapi.json."""
+    """FastAPI, with our own responses and errors in openapi.json."""
 
     def openapi(self) -> dict[str, Any]:
-        """Return the description, made when first asked for."""
+        """Return the description, which is made on the first request."""
         if self.openapi_schema is None:
             schema = super().openapi()
             schema["components"] = {
                 "schemas": components(PostedReading, *UPLOAD_SCHEMAS),
-                "securitySchemes": routes.SECURITY_SCHEMES,
+                "securitySchemes": ingest_routes.SECURITY_SCHEMES,
             }
             for path in schema["paths"].values():
                 for operation in path.values():
                     # FastAPI's own 422: ours is the 4XX.
                     operation["responses"].pop("422", None)
             raw = schema["paths"]["/api/v1/series"]["get"]["responses"]["200"]["content"]["application/json"]
-            raw["schema"] = {"oneOf": [raw["schema"], {"$ref": f"#/components/schemas/{BucketAnswer.__name__}"}]}
+            raw["schema"] = {"oneOf": [raw["schema"], {"$ref": f"#/components/schemas/{BucketResponse.__name__}"}]}
             self.openapi_schema = schema
         return self.openapi_schema
 
 
-async def _store_problems(history: History) -> tuple[str, list[str]]:
-    """Return why the store does not answer, or nothing; and what it cannot read."""
-    try:
-        return "", await asyncio.wait_for(history.ask(_damages), STORE_SECONDS)
-    except (StoreAway, StoreDamaged) as error:
-        return str(error), []
-    except TimeoutError:
-        return f"the store did not answer within {STORE_SECONDS:.0f} s", []
-
-
-def _damages(reader: Reader) -> list[str]:
-    reader.series()  # raises StoreAway while there is none
-    return reader.problems()
-
-
-async def _stored(history: History) -> list[tuple[Series, Point | None]]:
-    """Return every series of the store with its newest point; nothing while the store does not answer."""
-    try:
-        return await asyncio.wait_for(history.ask(_newest), STORE_SECONDS)
-    except (StoreAway, StoreDamaged, TimeoutError):
-        return []
-
-
-def _newest(reader: Reader) -> list[tuple[Series, Point | None]]:
-    series = reader.series()
-    latest = reader.latest([one.id for one in series])
-    return [(one, latest.get(one.id)) for one in series]
-
-
 def _explain_errors(app: FastAPI) -> None:
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> Response:
-        found = answer(Problem(error.detail), error.status)
-        found.headers.update(error.headers)
-        return found
+    @app.exception_handler(RequestRefused)
+    async def refused(_: Request, error: RequestRefused) -> Response:
+        response = json_response(Problem(error.detail), error.status)
+        response.headers.update(error.headers)
+        return response
 
     @app.exception_handler(StoreAway)
     @app.exception_handler(StoreDamaged)
     async def away(_: Request, error: Exception) -> Response:
-        return answer(Problem(f"the store does not answer: {error}"), 503)
+        return json_response(Problem(f"the store does not answer: {error}"), 503)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> Response:
         first = error.errors()[0]
-        return answer(Problem(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 422)
+        return json_response(Problem(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"), 422)
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
         details = {
-            404: f"there is no {request.url.path[:80]}; /api/v1/docs lists what there is",
-            405: f"{request.method[:16]} is not for {request.url.path[:80]}; /api/v1/docs lists what is",
+            404: f"there is no {request.url.path[:80]}; /api/v1/docs lists the routes",
+            405: f"{request.method[:16]} is not for {request.url.path[:80]}; /api/v1/docs lists the methods",
         }
-        found = answer(Problem(details.get(error.status_code, str(error.detail))), error.status_code)
-        found.headers.update(error.headers or {})
-        return found
+        response = json_response(Problem(details.get(error.status_code, str(error.detail))), error.status_code)
+        response.headers.update(error.headers or {})
+        return response

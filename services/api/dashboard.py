@@ -1,4 +1,4 @@
-"""The dashboard's files, and what a browser may do with them."""
+"""The dashboard's files, and the security headers of every response."""
 
 import base64
 import hashlib
@@ -18,8 +18,8 @@ def policy(folder: Path) -> str:
     Everything comes from this node; the only inline script is the import map, by its
     hash; and strings become HTML only through Lit, which never puts values into markup.
     """
-    maps = sorted({found for page in folder.glob("*.html") for found in _IMPORT_MAP.findall(page.read_bytes())})
-    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(found).digest()).decode()}'" for found in maps]
+    maps = sorted({text for page in folder.glob("*.html") for text in _IMPORT_MAP.findall(page.read_bytes())})
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(text).digest()).decode()}'" for text in maps]
     return "; ".join(
         [
             "default-src 'none'",
@@ -37,8 +37,8 @@ def policy(folder: Path) -> str:
     )
 
 
-class Headers:
-    """ASGI middleware that adds the security headers to every answer."""
+class SecurityHeaders:
+    """ASGI middleware that adds the security headers to every response."""
 
     def __init__(self, app: ASGIApp, content_security_policy: str) -> None:
         self._app = app
@@ -52,14 +52,14 @@ class Headers:
         }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and put the headers on what comes back."""
+        """Pass the request on, and add the headers to its response."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
-                # Kept by the browser, asked for again each time: an update shows at once.
+                # The browser caches it, but asks each time whether it has changed: an update shows at once.
                 headers.setdefault("cache-control", "no-cache")
             await send(message)
 

@@ -1,7 +1,7 @@
-"""Answers to /export: a file of any size, asked from the store a page at a time.
+"""Responses to /export: a file of any size, read from the store page by page.
 
-Between two pages other questions have their turn, nothing in the store is held, and a client
-that is gone is noticed.
+Between two pages other queries have their turn, nothing in the store is locked, and a client that has disconnected is
+noticed.
 """
 
 import asyncio
@@ -17,135 +17,136 @@ from starlette.types import Receive, Scope, Send
 
 from heliograph import export_formats
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.export_formats import Format
+from heliograph.export_formats import ExportFormat
 from heliograph.messages import Value
 from heliograph.store.buckets import automatic, edges, zone
-from heliograph.store.interface import Function, Reader, Series
+from heliograph.store.interface import Reader, Series
 from services.api import freshness, queries
-from services.api.history import History
-from services.api.queries import DAY, Span
+from services.api.queries import DAY, Aggregation, TimeRange
+from services.api.reader_pool import ReaderPool
 from services.api.series import matching
 
 log = logging.getLogger(__name__)
 
-PAGE_POINTS = 20_000  # about as many values as a page should have
+PAGE_POINTS = 20_000  # values that a page should have, about
 PAGE_CELLS = 1_000_000  # rows times columns of a page
-FIRST_SECONDS = 3600.0  # how much time the first page is about
+FIRST_SECONDS = 3600.0  # of the first page
 GROWTH = 4.0  # from page to page, at most
-BUCKET_DAYS = 32.0  # of shorter buckets a page is about no more time than this
+BUCKET_DAYS = 32.0  # of a page of buckets, unless one bucket is longer
 
 
 class Export(NamedTuple):
-    """What is exported, and the entity tag of it; raw points if `bucket` is empty."""
+    """A file to be exported, and its entity tag."""
 
-    table: Format
-    chosen: list[Series]
-    asked: Span
-    bucket: str
-    tz: str
-    functions: Sequence[Function]
+    table: ExportFormat
+    selected: list[Series]
+    time_range: TimeRange
+    aggregation: Aggregation
     tag: str
 
     @property
     def file_name(self) -> str:
-        """The name under which it is saved: a series, or all, and the time."""
-        what = self.chosen[0].name.replace("/", "_") if len(self.chosen) == 1 else "heliograph"
-        since, until = (f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%SZ}" for moment in self.asked)
+        """The name of the file: one series, or heliograph, and the time."""
+        what = self.selected[0].name.replace("/", "_") if len(self.selected) == 1 else "heliograph"
+        since, until = (f"{datetime.fromtimestamp(moment, UTC):%Y%m%dT%H%M%SZ}" for moment in self.time_range)
         return f"{what}_{since}_{until}.{self.table.suffix}"
 
 
 def prepare(
     reader: Reader,
-    wanted: Sequence[str],
-    asked: Span,
-    bucket: str,
-    tz: str,
-    functions: Sequence[Function],
-    form: type[Format],
+    patterns: Sequence[str],
+    time_range: TimeRange,
+    aggregation: Aggregation,
+    form: type[ExportFormat],
 ) -> Export:
-    """Return what is to be exported; raise Refused for a series that does not exist. `bucket` is empty for raw points."""
-    chosen = matching(reader, wanted)
+    """Return the export of the series that match; raise RequestRefused for an unknown full name."""
+    bucket, tz, functions = aggregation
+    selected = matching(reader, patterns)
     if bucket == "auto":
-        bucket = automatic(asked.start, asked.end)
+        bucket = automatic(time_range.start, time_range.end)
     functions = functions if bucket else ()
-    table = form(export_formats.columns(chosen, functions), zone(tz))
-    tag = freshness.tag(reader, chosen, *asked, bucket, tz, functions, form.__name__, whole_past="delta" in functions)
-    return Export(table, chosen, asked, bucket, tz, functions, tag)
+    table = form(export_formats.columns(selected, functions), zone(tz))
+    tag = freshness.tag(
+        reader, selected, *time_range, bucket, tz, functions, form.__name__, whole_past="delta" in functions
+    )
+    return Export(table, selected, time_range, Aggregation(bucket, tz, functions), tag)
 
 
 class Download(StreamingResponse):
-    """A file that is sent while it is made, and broken off where it cannot be made any further."""
+    """A file that is sent while it is made; the connection is closed if it cannot be completed."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; uvicorn closes a connection whose answer is not complete."""
+        """Send the file; uvicorn closes a connection whose response is not complete."""
         try:
             await super().__call__(scope, receive, send)
         except (StoreAway, StoreDamaged) as error:
-            log.warning("an export is broken off: %s", error)
+            log.warning("an export is cut short: %s", error)
         except asyncio.CancelledError:
-            log.info("an export is broken off: the service stops")
+            log.info("an export is cut short: the service is stopping")
 
 
-async def stream(history: History, export: Export) -> AsyncIterator[bytes]:
-    """Yield the file; raise StoreAway, in the middle of it, when the store goes away."""
+async def stream(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
+    """Yield the content of the file; raise StoreAway if the store goes away before its end."""
     if head := export.table.head():
         yield head
-    if not export.chosen:
+    if not export.selected:
         return
-    async for part in _bucketed(history, export) if export.bucket else _raw(history, export):
+    async for part in _bucketed(store, export) if export.aggregation.bucket else _raw(store, export):
         if part:
             yield part
 
 
-async def _raw(history: History, export: Export) -> AsyncIterator[bytes]:
-    most = max(1000, min(PAGE_POINTS, PAGE_CELLS // len(export.chosen)))
-    start, seconds = export.asked.start, FIRST_SECONDS
-    while start < export.asked.end:
-        span = Span(start, min(start + seconds, export.asked.end))
-        page = await history.ask(partial(raw_page, export=export, span=span, most=2 * most))
+async def _raw(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
+    most = max(1000, min(PAGE_POINTS, PAGE_CELLS // len(export.selected)))
+    start, seconds = export.time_range.start, FIRST_SECONDS
+    while start < export.time_range.end:
+        part = TimeRange(start, min(start + seconds, export.time_range.end))
+        page = await store.run(partial(raw_page, export=export, part=part, most=2 * most))
         yield page.body
         seconds = max(1.0, (page.end - start) * min(GROWTH, most / max(page.points, 1)))
         start = page.end
 
 
-async def _bucketed(history: History, export: Export) -> AsyncIterator[bytes]:
-    length = queries.length(export.bucket)
+async def _bucketed(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
+    length = queries.length(export.aggregation.bucket)
     count = max(1, int(min(PAGE_POINTS // len(export.table.columns), BUCKET_DAYS * DAY // length)))
-    start = export.asked.start
-    while start < export.asked.end:
-        span = Span(start, min(start + count * length, export.asked.end))
-        page = await history.ask(partial(bucket_page, export=export, span=span))
+    start = export.time_range.start
+    while start < export.time_range.end:
+        part = TimeRange(start, min(start + count * length, export.time_range.end))
+        page = await store.run(partial(bucket_page, export=export, part=part))
         yield page.body
         start = page.end
 
 
-class Page(NamedTuple):
-    """A part of the file: everything before `end`, and how many values that are."""
+class ExportPage(NamedTuple):
+    """A part of the file: everything before `end`, and its number of values."""
 
     body: bytes
     end: float
     points: int
 
 
-def raw_page(reader: Reader, export: Export, span: Span, most: int) -> Page:
-    """Return the raw points of a span, or of the beginning of it if there are more than about `most`."""
-    found, end = _points(reader, [one.id for one in export.chosen], span, most)
-    return Page(export.table.rows(export_formats.raw_rows(found, export.chosen)), end, len(found))
+def raw_page(reader: Reader, export: Export, part: TimeRange, most: int) -> ExportPage:
+    """Return the raw points of a part of the time, or of its beginning if there are more than about `most`."""
+    points, end = _points(reader, [one.id for one in export.selected], part, most)
+    return ExportPage(export.table.rows(export_formats.raw_rows(points, export.selected)), end, len(points))
 
 
-def _points(reader: Reader, ids: Sequence[int], span: Span, most: int) -> tuple[list[tuple[float, int, Value]], float]:
+def _points(
+    reader: Reader, ids: Sequence[int], part: TimeRange, most: int
+) -> tuple[list[tuple[float, int, Value]], float]:
     """Return about `most` points, all of each time, and the time before which there are no others."""
-    points = reader.export(ids, *span)
-    found = list(itertools.islice(points, most))
+    points = reader.export(ids, *part)
+    page = list(itertools.islice(points, most))
     for point in points:
-        if point[0] > found[-1][0]:
-            return found, point[0]
-        found.append(point)
-    return found, span.end
+        if point[0] > page[-1][0]:
+            return page, point[0]
+        page.append(point)
+    return page, part.end
 
 
-def bucket_page(reader: Reader, export: Export, span: Span) -> Page:
-    """Return the buckets that cover a span; the page ends where the last of them does."""
-    bounds = edges(*span, export.bucket, export.tz)
-    rows = export_formats.bucket_rows(reader, export.chosen, bounds, export.functions)
-    return Page(export.table.rows(rows), bounds[-1], len(export.table.columns) * (len(bounds) - 1))
+def bucket_page(reader: Reader, export: Export, part: TimeRange) -> ExportPage:
+    """Return the buckets that cover a part of the time; the page ends with the last of them."""
+    bounds = edges(*part, export.aggregation.bucket, export.aggregation.tz)
+    rows = export_formats.bucket_rows(reader, export.selected, bounds, export.aggregation.functions)
+    return ExportPage(export.table.rows(rows), bounds[-1], len(export.table.columns) * (len(bounds) - 1))

@@ -1,4 +1,4 @@
-"""The newest value of every series of every node, and who wants to hear of it.
+"""The newest value of every series of every node, and the clients that subscribe to them.
 
 Not thread-safe: everything happens on the event loop.
 """
@@ -27,73 +27,74 @@ class Newest(NamedTuple):
     value: Value
 
 
-class Device(Struct):
-    """What is known of one device; `stored` are the channels the store has, `heard` those read since the start."""
+class DeviceState(Struct):
+    """What is known of one device; `stored` are the channels in the store, `reported` those with a reading since the start."""
 
     node: str
     name: str
     info: Info | None = None
     availability: Availability | None = None
     stored: dict[str, Channel] = field(default_factory=dict)
-    heard: set[str] = field(default_factory=set)
+    reported: set[str] = field(default_factory=set)
     newest: dict[str, Newest] = field(default_factory=dict)
 
     def channels(self) -> dict[str, Channel]:
-        """Return the channels it has today: those it declares, else those it once had; and those it just sent."""
+        """Return its present channels: those it declares, or else those in the store; and those with a reading since the start."""
         channels = dict(self.info.channels if self.info else self.stored)
-        for name in sorted(self.heard - channels.keys()):
+        for name in sorted(self.reported - channels.keys()):
             channels[name] = self.stored.get(name, Channel())
         return channels
 
     def all_channels(self) -> dict[str, Channel]:
-        """Return these and those that only the store remembers."""
+        """Return these, and those that only the store has."""
         return self.stored | self.channels()
 
 
-class Feed:
-    """What one listener has not been given yet: at most one value per series, the newest."""
+class LiveFeed:
+    """The values that wait for one client: at most one per series, the newest."""
 
     def __init__(self) -> None:
         self._patterns: list[str] = []
-        self._wanted: dict[str, bool] = {}
+        self._is_subscribed: dict[str, bool] = {}
         self._pending: dict[str, Newest] = {}
-        self._news = asyncio.Event()
+        self._has_values = asyncio.Event()
 
-    def want(self, wanted: list[str]) -> None:
-        """Replace what is listened to; what was not given yet is forgotten."""
-        self._patterns = wanted
-        self._wanted.clear()
+    def subscribe(self, patterns: list[str]) -> None:
+        """Replace the subscription, and discard the values that wait."""
+        self._patterns = patterns
+        self._is_subscribed.clear()
         self._pending.clear()
 
     def offer(self, series: str, newest: Newest) -> None:
-        """Keep a value for the listener if it wants it."""
-        wanted = self._wanted.get(series)
-        if wanted is None:
-            wanted = self._wanted[series] = any(matches(pattern, series) for pattern in self._patterns)
-        if wanted:
+        """Keep a value for the client if it has subscribed to the series."""
+        is_subscribed = self._is_subscribed.get(series)
+        if is_subscribed is None:
+            is_subscribed = any(matches(pattern, series) for pattern in self._patterns)
+            self._is_subscribed[series] = is_subscribed
+        if is_subscribed:
             self._pending[series] = newest
-            self._news.set()
+            self._has_values.set()
 
     async def take(self) -> dict[str, Newest]:
-        """Wait for news and return all of it, by series."""
+        """Wait until there are values, and return all of them by series."""
         while not self._pending:
-            self._news.clear()
-            await self._news.wait()
+            self._has_values.clear()
+            await self._has_values.wait()
         pending, self._pending = self._pending, {}
         return pending
 
 
-class Live:
-    """Devices, services and newest values, as the bus and the store tell of them."""
+class LiveState:
+    """Devices, services and newest values, from the bus and from the store."""
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
-        self.devices: dict[tuple[str, str], Device] = {}
+        self.devices: dict[tuple[str, str], DeviceState] = {}
         self.services: dict[tuple[str, str], Status] = {}
-        self._feeds: set[Feed] = set()
+        self._feeds: set[LiveFeed] = set()
         self._now = now
 
-    def take(self, topic: str, payload: bytes) -> None:
-        """Take in one message of the bus; raise MessageError if it is not what its topic promises."""
+    def update(self, topic: str, payload: bytes) -> None:
+        """Update the state from one message of the bus; raise MessageError if the topic or the payload is malformed."""
         try:
             node, owner, kind, _ = topics.parse(topic)
         except ValueError as error:
@@ -111,7 +112,7 @@ class Live:
                 self.services.pop((node, owner), None)
 
     def seed(self, series: Iterable[Series], latest: Mapping[int, Point]) -> None:
-        """Fill in what the store knows and the bus has not told yet."""
+        """Fill in what is in the store and has not arrived over the bus yet."""
         for one in series:
             device = self._device(one.node, one.device)
             device.stored[one.channel] = Channel(one.unit, one.kind)
@@ -120,26 +121,26 @@ class Live:
                 self._set(device, one.channel, Newest(point.time, point.value))
 
     def newest(self) -> Iterator[tuple[str, Channel, Newest | None]]:
-        """Yield every series with what it is and its newest value, None before the first one."""
+        """Yield every series with its channel and its newest value, None before the first one."""
         for device in self.devices.values():
             for name, channel in device.all_channels().items():
                 yield f"{device.node}/{device.name}/{name}", channel, device.newest.get(name)
 
-    def listen(self) -> Feed:
-        """Return a new feed; `ignore` it when its listener is gone."""
-        feed = Feed()
+    def open_feed(self) -> LiveFeed:
+        """Return a new feed; `close_feed` it when its client has disconnected."""
+        feed = LiveFeed()
         self._feeds.add(feed)
         return feed
 
-    def subscribe(self, feed: Feed, wanted: list[str]) -> None:
-        """Change what a feed listens to and offer it the newest value of each series."""
-        feed.want(wanted)
+    def subscribe(self, feed: LiveFeed, patterns: list[str]) -> None:
+        """Replace the subscription of a feed, and offer it the newest value of each series."""
+        feed.subscribe(patterns)
         for series, _, newest in self.newest():
             if newest:
                 feed.offer(series, newest)
 
-    def ignore(self, feed: Feed) -> None:
-        """Forget a feed."""
+    def close_feed(self, feed: LiveFeed) -> None:
+        """Offer a feed nothing more."""
         self._feeds.discard(feed)
 
     @property
@@ -147,23 +148,23 @@ class Live:
         """How many feeds there are."""
         return len(self._feeds)
 
-    def _device(self, node: str, name: str) -> Device:
+    def _device(self, node: str, name: str) -> DeviceState:
         device = self.devices.get((node, name))
         if device is None:
-            device = self.devices[node, name] = Device(node, name)
+            device = self.devices[node, name] = DeviceState(node, name)
         return device
 
     def _state(self, node: str, name: str, reading: Reading) -> None:
         for channel, value in reading.values.items():
             if not topics.is_channel(channel) or not is_value(value):
-                raise MessageError(f"{channel[:80]!r} is no channel, or its value is none")
-        # A clock that is not set yet says nothing about when; that it arrived does.
+                raise MessageError(f"{channel[:80]!r} is not a channel, or its value is not valid")
+        # The time of a clock that is not set yet is wrong; the time of arrival is near.
         moment = self._now() if reading.clock else reading.time
         if not 0 <= moment <= LATEST:
             raise MessageError(f"time {moment} is not between 1970 and 2100")
         device = self._device(node, name)
         for channel, value in reading.values.items():
-            device.heard.add(channel)
+            device.reported.add(channel)
             self._set(device, channel, Newest(moment, value))
 
     def _info(self, node: str, name: str, payload: bytes) -> None:
@@ -173,7 +174,7 @@ class Live:
         info = decode(Info, payload)
         for channel in info.channels:
             if not topics.is_channel(channel):
-                raise MessageError(f"{channel[:80]!r} is no channel")
+                raise MessageError(f"{channel[:80]!r} is not a channel")
         self._device(node, name).info = info
 
     def _availability(self, node: str, name: str, payload: bytes) -> None:
@@ -185,7 +186,7 @@ class Live:
             raise MessageError("not an availability: it is online, offline or asleep")
         self._device(node, name).availability = _AVAILABILITY[payload]
 
-    def _set(self, device: Device, channel: str, newest: Newest) -> None:
+    def _set(self, device: DeviceState, channel: str, newest: Newest) -> None:
         device.newest[channel] = newest
         series = f"{device.node}/{device.name}/{channel}"
         for feed in self._feeds:

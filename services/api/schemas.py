@@ -1,4 +1,4 @@
-"""The shapes of the answers: encoded from here, and described from here in openapi.json."""
+"""The shapes of the responses, for encoding and for openapi.json."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from heliograph.messages import Value
 
 
 class Problem(Struct):
-    """What is wrong and what would be right."""
+    """An error: what is wrong, and what would be right."""
 
     detail: str
 
 
 class ServiceHealth(Struct):
-    """One service: `state` is online or offline; `time` is when it said so, UTC seconds."""
+    """One service: `state` is online or offline; `time` is that of the status, UTC seconds."""
 
     state: str
     version: str
@@ -29,7 +29,7 @@ class ServiceHealth(Struct):
 
 
 class Health(Struct):
-    """Whether this node's bus and store answer, and how its services say they are.
+    """Whether this node's broker and store answer, and the status of its services.
 
     `problems` are parts of the store that cannot be read; `status` is ok or degraded.
     """
@@ -44,15 +44,15 @@ class Health(Struct):
     services: dict[str, ServiceHealth]
 
 
-class NodeAnswer(Struct):
-    """One node that was seen on the bus or in the store."""
+class NodeResponse(Struct):
+    """One node that is known from the bus or from the store."""
 
     node: str
     devices: int
     services: dict[str, ServiceHealth]
 
 
-class ChannelAnswer(Struct):
+class ChannelResponse(Struct):
     """One channel with its newest value; both are null before the first one."""
 
     name: str
@@ -63,18 +63,18 @@ class ChannelAnswer(Struct):
     value: Value | None
 
 
-class DeviceAnswer(Struct):
-    """One device; `interval` is how many seconds are expected between readings, 0 when irregular."""
+class DeviceResponse(Struct):
+    """One device; `interval` is the expected number of seconds between readings, 0 when irregular."""
 
     node: str
     device: str
     model: str
     availability: str
     interval: float
-    channels: list[ChannelAnswer]
+    channels: list[ChannelResponse]
 
 
-class LatestAnswer(Struct):
+class LatestResponse(Struct):
     """The newest value of one series; both are null before the first one."""
 
     time: float | None
@@ -96,14 +96,14 @@ class RawSeries(Struct):
     value: list[Value]
 
 
-class RawAnswer(Struct):
+class RawResponse(Struct):
     """A page of points; `next` goes into the next request and is null on the last page."""
 
     series: dict[str, RawSeries]
     next: str | None
 
 
-class BucketAnswer(Struct):
+class BucketResponse(Struct):
     """Values per bucket; `time` holds the starts of the buckets; a bucket without readings is null.
 
     Each series has `unit`, `n` and one list per function.
@@ -115,25 +115,35 @@ class BucketAnswer(Struct):
     series: dict[str, dict[str, str | list[Value | None]]]
 
 
-def answer(content: object, status: int = 200) -> Response:
-    """Return an answer as JSON that is never kept by a cache."""
+def json_response(content: object, status: int = 200) -> Response:
+    """Return a JSON response that no cache stores."""
     return Response(msgspec.json.encode(content), status, {"cache-control": "no-store"}, media_type="application/json")
 
 
-def kept(body: bytes, headers: dict[str, str]) -> Response:
-    """Return an answer in JSON that a client may keep as the headers say."""
+def cacheable_response(body: bytes, headers: dict[str, str]) -> Response:
+    """Return a JSON response that a cache may store as the headers say."""
     return Response(body, 200, headers, media_type="application/json")
 
 
 def components(*more: type[Struct]) -> dict[str, Any]:
-    """Return the JSON schemas of all answers and of what else there is, by name."""
-    kinds = (Problem, Health, NodeAnswer, DeviceAnswer, LatestAnswer, RawAnswer, BucketAnswer, Accepted, *more)
+    """Return the JSON schemas of all responses, and of the other structs given, by name."""
+    kinds = (
+        Problem,
+        Health,
+        NodeResponse,
+        DeviceResponse,
+        LatestResponse,
+        RawResponse,
+        BucketResponse,
+        Accepted,
+        *more,
+    )
     _, schemas = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")
     return schemas
 
 
 def described(kind: type[Struct], description: str, shape: str = "one") -> dict[int | str, dict[str, Any]]:
-    """Return what openapi.json says of an answer: `one` of a kind, a `list`, or a `map` by name."""
+    """Return the description of a response in openapi.json: `one` struct, a `list`, or a `map` by name."""
     reference: dict[str, Any] = {"$ref": f"#/components/schemas/{kind.__name__}"}
     schema = {
         "one": reference,
@@ -144,7 +154,7 @@ def described(kind: type[Struct], description: str, shape: str = "one") -> dict[
 
 
 def described_file(description: str, *media_types: str) -> dict[int | str, dict[str, Any]]:
-    """Return what openapi.json says of an answer that is a text file of one of several kinds."""
+    """Return the description in openapi.json of a response that is a text file of one of several media types."""
     return {
         200: {"description": description, "content": {kind: {"schema": {"type": "string"}} for kind in media_types}},
         **_PROBLEMS,
@@ -159,6 +169,6 @@ def _problem(description: str) -> dict[str, Any]:
 
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    "4XX": _problem("The question is wrong."),
+    "4XX": _problem("The request is wrong."),
     503: _problem("The store is away."),
 }

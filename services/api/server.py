@@ -1,4 +1,4 @@
-"""The process: bus and store on one side, uvicorn on the other."""
+"""The process: connects bus and store with uvicorn."""
 
 import asyncio
 import contextlib
@@ -22,20 +22,20 @@ from heliograph.store import open_reader
 from heliograph.store.interface import Point, Reader, Series
 from services.api import dashboard
 from services.api.app import create_app
-from services.api.history import History
 from services.api.ingest import keys
 from services.api.ingest.opening import open_ingest
 from services.api.ingest.options import EmoncmsOptions, PimonitorOptions, SmartPlugOptions
 from services.api.ingest.routes import Ingest, PlugPort
-from services.api.live import Live
+from services.api.live import LiveState
+from services.api.reader_pool import ReaderPool
 from services.api.uploads.client import UploaderClient
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
-SEED_SECONDS = 5.0  # between two looks for a store that is not there yet
-CLOSE_SECONDS = 1  # for answers under way when the service stops
-MESSAGE_BYTES = 65_536  # longest subscription
+SEED_SECONDS = 5.0  # between two attempts to read a store that is not there yet
+CLOSE_SECONDS = 1  # for responses under way when the service stops
+MESSAGE_BYTES = 65_536  # of the longest subscription
 
 
 class Api(Config, frozen=True, kw_only=True):
@@ -75,7 +75,7 @@ class Api(Config, frozen=True, kw_only=True):
 
 
 def _check_key(name: str, text: str) -> None:
-    """Raise ValueError, without showing it, for what is not the hash of a key."""
+    """Raise ValueError, without showing it, unless this is the hash of a key."""
     try:
         keys.parse_hash(text)
     except ValueError as error:
@@ -83,31 +83,31 @@ def _check_key(name: str, text: str) -> None:
 
 
 def main(options: Api, service: Service) -> None:
-    """Answer until the process is told to stop."""
+    """Serve until the process is stopped."""
     ports = [port for port in (options.port, options.smartplug.port) if port]
-    with contextlib.ExitStack() as open_things:
-        listeners = [open_things.enter_context(_listen(options.host, port)) for port in ports]
-        history = open_things.enter_context(History(partial(open_reader, service.store.data, url=service.store.url)))
-        asyncio.run(_serve(options, service, listeners, history))
+    with contextlib.ExitStack() as opened:
+        listeners = [opened.enter_context(_listen(options.host, port)) for port in ports]
+        store = opened.enter_context(ReaderPool(partial(open_reader, service.store.data, url=service.store.url)))
+        asyncio.run(_serve(options, service, listeners, store))
 
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.create_server(address[:2], family=family, backlog=128)
-        # asyncio does it only for sockets that say IPPROTO_TCP; without it a short answer waits 40 ms for an acknowledgement
+        # asyncio sets it only for sockets that were made with IPPROTO_TCP; without it a short response waits 40 ms for an acknowledgement
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     except OSError as error:
         raise ConfigError(f"[api] cannot listen on {host} port {port}: {error.strerror}") from None
 
 
-async def _serve(options: Api, service: Service, listeners: list[socket.socket], history: History) -> None:
-    live = Live()
+async def _serve(options: Api, service: Service, listeners: list[socket.socket], store: ReaderPool) -> None:
+    live = LiveState()
     ingest = open_ingest(
         service,
         live,
-        history,
+        store,
         keys=options.keys,
         body_limit=options.body_limit,
         writes_per_second=options.writes_per_second,
@@ -121,7 +121,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         log.warning("the dashboard's packages are missing: run scripts/frontend")
     app: ASGIApp = create_app(
         live,
-        history,
+        store,
         node=service.node,
         connected=lambda: service.bus.connected,
         origins=options.origins,
@@ -136,14 +136,14 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
     shown = "127.0.0.1" if options.host in ("", "0.0.0.0", "::") else options.host
     log.info("listening on %s, dashboard at http://%s:%d/", options.host, shown, options.port)
     async with asyncio.TaskGroup() as tasks:
-        aside = [tasks.create_task(_seed(live, history)), tasks.create_task(_beat(service, live, ingest))]
+        background = [tasks.create_task(_seed(live, store)), tasks.create_task(_beat(service, live, ingest))]
         await server.serve(sockets=listeners)
-        for task in aside:
+        for task in background:
             task.cancel()
 
 
 def configuration(app: ASGIApp) -> uvicorn.Config:
-    """Return how uvicorn serves: h11, asyncio, and no logging of its own but warnings."""
+    """Return the configuration of uvicorn: h11, asyncio, and only warnings in the log."""
     return uvicorn.Config(
         app,
         http="h11",
@@ -160,20 +160,20 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-def _follow(service: Service, live: Live) -> None:
-    """Hand what the bus says about every node to `live`, on the event loop."""
+def _follow(service: Service, live: LiveState) -> None:
+    """Pass the messages of every node on to `live`, on the event loop."""
     loop = asyncio.get_running_loop()
 
-    def take(message: Message) -> None:
+    def update(message: Message) -> None:
         try:
-            live.take(message.topic, message.payload)
+            live.update(message.topic, message.payload)
         except MessageError as error:
             service.set_aside(str(error), message.payload, message.topic)
 
     def pass_on(message: Message) -> None:
-        # After the loop has ended nobody wants to know.
+        # The event loop may have ended already.
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(take, message)
+            loop.call_soon_threadsafe(update, message)
 
     service.bus.subscribe(topics.every_device("state"), pass_on, qos=0)
     service.bus.subscribe(topics.every_device("info"), pass_on)
@@ -181,11 +181,11 @@ def _follow(service: Service, live: Live) -> None:
     service.bus.subscribe(topics.every_service("status"), pass_on)
 
 
-async def _seed(live: Live, history: History) -> None:
-    """Show what the store knows, as soon as there is one."""
+async def _seed(live: LiveState, store: ReaderPool) -> None:
+    """Fill in the newest values of the store, as soon as there is one."""
     while True:
         try:
-            series, latest = await history.ask(_newest)
+            series, latest = await store.run(_newest)
         except (StoreAway, StoreDamaged):
             await asyncio.sleep(SEED_SECONDS)
         else:
@@ -198,7 +198,7 @@ def _newest(reader: Reader) -> tuple[list[Series], dict[int, Point]]:
     return series, reader.latest([one.id for one in series])
 
 
-async def _beat(service: Service, live: Live, ingest: Ingest) -> None:
+async def _beat(service: Service, live: LiveState, ingest: Ingest) -> None:
     while True:
         service.alive()
         service.fact("listeners", live.listeners)

@@ -1,4 +1,4 @@
-"""What is known live, in the shapes of the answers."""
+"""From the live state to responses."""
 
 from collections.abc import Sequence
 
@@ -7,12 +7,14 @@ import msgspec
 from heliograph.messages import Channel, Status
 from heliograph.store.interface import Point, Series
 from services.api import queries
-from services.api.live import Device, Live, Newest
-from services.api.schemas import ChannelAnswer, DeviceAnswer, Health, LatestAnswer, NodeAnswer, ServiceHealth
+from services.api.live import DeviceState, LiveState, Newest
+from services.api.schemas import ChannelResponse, DeviceResponse, Health, LatestResponse, NodeResponse, ServiceHealth
 
 
-def health(live: Live, node: str, bus: bool, store_problem: str, now: float, damages: Sequence[str] = ()) -> Health:
-    """Return how this node is; `store_problem` is empty when the store answers, `damages` is what it cannot read.
+def health(
+    live: LiveState, node: str, bus: bool, store_problem: str, now: float, damages: Sequence[str] = ()
+) -> Health:
+    """Return the health of this node; `store_problem` is empty when the store answers, `damages` is what it cannot read.
 
     A service of this node that cannot write, as its fact `write_error` says, makes the node degraded, too.
     """
@@ -34,25 +36,26 @@ def health(live: Live, node: str, bus: bool, store_problem: str, now: float, dam
     )
 
 
-def nodes(live: Live) -> list[NodeAnswer]:
+def nodes(live: LiveState) -> list[NodeResponse]:
     """Return every node that has a device or a service, by name."""
     names = sorted({node for node, _ in live.devices} | {node for node, _ in live.services})
     return [
-        NodeAnswer(node, sum(1 for owner, _ in live.devices if owner == node), _services(live, node)) for node in names
+        NodeResponse(node, sum(1 for owner, _ in live.devices if owner == node), _services(live, node))
+        for node in names
     ]
 
 
-def devices(live: Live, node: str | None) -> list[DeviceAnswer]:
+def devices(live: LiveState, node: str | None) -> list[DeviceResponse]:
     """Return every device of one node or of all, by name."""
     return [_device(device) for (owner, _), device in sorted(live.devices.items()) if node in (None, owner)]
 
 
 def latest(
-    live: Live, wanted: Sequence[str], stored: Sequence[tuple[Series, Point | None]] = ()
-) -> dict[str, LatestAnswer]:
-    """Return the newest values of the series that are meant, newer ones of the store before live ones.
+    live: LiveState, patterns: Sequence[str], stored: Sequence[tuple[Series, Point | None]] = ()
+) -> dict[str, LatestResponse]:
+    """Return the newest value of each series that matches, from the bus or from the store, whichever is newer.
 
-    Raises Refused for a name that is none.
+    Raises RequestRefused for a full name that does not exist.
     """
     known = {name: (channel, newest) for name, channel, newest in live.newest()}
     for series, point in stored:
@@ -61,14 +64,14 @@ def latest(
             newest = Newest(point.time, point.value)
         known[series.name] = channel, newest
     answers = {}
-    for name in queries.select(wanted, known):
+    for name in queries.select(patterns, known):
         channel, newest = known[name]
         time, value = newest or (None, None)
-        answers[name] = LatestAnswer(time, value, channel.unit)
+        answers[name] = LatestResponse(time, value, channel.unit)
     return answers
 
 
-def _services(live: Live, node: str) -> dict[str, ServiceHealth]:
+def _services(live: LiveState, node: str) -> dict[str, ServiceHealth]:
     return {name: _service(status) for (owner, name), status in sorted(live.services.items()) if owner == node}
 
 
@@ -85,13 +88,13 @@ def _service(status: Status) -> ServiceHealth:
     )
 
 
-def _device(device: Device) -> DeviceAnswer:
+def _device(device: DeviceState) -> DeviceResponse:
     info = device.info
     channels = []
     for name, channel in device.channels().items():
         time, value = device.newest.get(name) or (None, None)
-        channels.append(ChannelAnswer(name, channel.label, channel.unit, channel.kind, time, value))
-    return DeviceAnswer(
+        channels.append(ChannelResponse(name, channel.label, channel.unit, channel.kind, time, value))
+    return DeviceResponse(
         node=device.node,
         device=device.name,
         model=info.model if info else "",

@@ -1,22 +1,25 @@
-"""The main loop: one reader per port, one listener per socket, and how they are in the status."""
+"""The main loop: one reader per port, one server per socket, and their state in the status."""
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from heliograph import names, names_before, topics
 from heliograph.bus import Message
 from heliograph.service import Service
-from services.serial_bridge import configuration
-from services.serial_bridge.commanding import carry_out
-from services.serial_bridge.intake import MOST_DEVICES, Intake
-from services.serial_bridge.offers import Offers
-from services.serial_bridge.options import Port, SerialBridge, Socket
-from services.serial_bridge.reader import Reader
-from services.serial_bridge.repeater import repeater
-from services.serial_bridge.server import Server
-from services.serial_bridge.socket_source import MOST_DEVICES as MOST_SOCKET_DEVICES
+from services.serial_bridge import config_watch
+from services.serial_bridge.intake import MAX_DEVICES, SerialIntake
+from services.serial_bridge.options import PortOptions, SerialBridge, SocketOptions
+from services.serial_bridge.port import PortReader
+from services.serial_bridge.radio.repeater import repeater
+from services.serial_bridge.radio.set_commands import carry_out
+from services.serial_bridge.radio.settings import RepeaterOptions
+from services.serial_bridge.radio.unknown_nodes import UnknownNodes
+from services.serial_bridge.socket_source import MAX_DEVICES as MAX_SOCKET_DEVICES
 from services.serial_bridge.socket_source import SocketSource
-from services.serial_bridge.source import Context
+from services.serial_bridge.source import ParserContext
+from services.serial_bridge.tcp_server import TcpServer
 
 log = logging.getLogger(__name__)
 
@@ -24,130 +27,157 @@ FACTS_SECONDS = 2.0
 STOP_SECONDS = 1.5
 
 
+class Stoppable(Protocol):
+    """Something with a thread."""
+
+    def stop(self) -> None:
+        """Tell the thread to end."""
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the thread."""
+
+
 class Bridge:
-    """Everything that is read, and what of it changes when the settings do."""
+    """All ports, sockets and repeaters, which follow the configuration."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self.rule = names.rule_of(service.data, service.name, names_before.PLAIN)
-        self._owners = names.NameOwners(MOST_SOCKET_DEVICES)
+        self._owners = names.NameOwners(MAX_SOCKET_DEVICES)
         self._producer = service.producer()
-        self._offers = Offers()
-        self._readers: dict[str, Reader] = {}
+        self._unknown_nodes = UnknownNodes()
+        self._readers: dict[str, PortReader] = {}
         self._sockets: dict[str, SocketSource] = {}
-        self._repeaters: dict[str, tuple[Port, Server]] = {}
-        self._intakes: dict[str, Intake] = {}
+        self._repeaters: dict[str, tuple[RepeaterOptions, TcpServer]] = {}
+        self._intakes: dict[str, SerialIntake] = {}
         self._options = SerialBridge()
-        self._context = Context({}, self.rule)
+        self._context = ParserContext({}, self.rule)
         service.bus.subscribe(topics.every_device("set", service.node), self._set)
 
     def apply(self, options: SerialBridge) -> None:
-        """Start what is new, stop what is gone, and change the rest while it runs."""
-        before, self._options = self._options, options
-        self._context = context = options.context(self.rule)
-        self._offers.listed(set(context.layouts))
+        """Start what is new, stop what is no longer configured, and change the rest while it runs."""
+        nodes_changed = options.nodes != self._options.nodes
+        self._options = options
+        self._context = options.context(self.rule)
+        self._unknown_nodes.remove(set(self._context.node_decoders))
         ports = {port.name: port for port in options.ports}
-        sockets = {one.name: one for one in options.sockets}
-        ends: list[Reader | SocketSource | Server] = []
-        for name, reader in list(self._readers.items()):
-            if name not in ports or not _is_same_line(reader.port, ports[name]):
-                ends.append(self._readers.pop(name))
-        for name, source in list(self._sockets.items()):
-            if name not in sockets or not _is_same_address(source.options, sockets[name]):
-                ends.append(self._sockets.pop(name))
-        for name, (port, server) in list(self._repeaters.items()):
-            if name not in self._readers or ports[name].repeater != port.repeater:
-                ends.append(server)
-                del self._repeaters[name]
-        _end(ends)
-        for name, port in ports.items():
-            if name not in self._readers:
-                self._readers[name] = Reader(port, context, self._service, self._intake(name, MOST_DEVICES))
-                self._readers[name].start()
-            elif (self._readers[name].port, before.nodes) != (port, options.nodes):
-                self._readers[name].change(port, context)
-            talker = self._readers[name].talker
-            if port.repeater.port and name not in self._repeaters and talker:
-                self._repeaters[name] = (port, repeater(port, talker, self._service.count))
-                self._repeaters[name][1].start()
-        for name, one in sockets.items():
-            if name not in self._sockets:
-                intake = self._intake(name, MOST_SOCKET_DEVICES)
-                self._sockets[name] = SocketSource(one, context, self._service, intake)
-                self._sockets[name].start()
-            elif (self._sockets[name].options, before.nodes) != (one, options.nodes):
-                self._sockets[name].change(one, context)
+        sockets = {socket.name: socket for socket in options.sockets}
+        _stop(self._without(ports, sockets))
+        for port in ports.values():
+            self._apply_port(port, nodes_changed=nodes_changed)
+        for socket in sockets.values():
+            self._apply_socket(socket, nodes_changed=nodes_changed)
 
     def facts(self) -> dict[str, dict[str, object]]:
-        """Return the facts of the status, and tell the service those that are not of ports."""
+        """Set the facts of the status; return those of ports and sockets by name."""
         ports = {name: reader.facts() for name, reader in self._readers.items()}
         sockets = {name: source.facts() for name, source in self._sockets.items()}
         self._service.fact("ports", ports)
         self._service.fact("sockets", sockets)
-        self._service.fact("unknown_nodes", self._offers.facts())
+        self._service.fact("unknown_nodes", self._unknown_nodes.facts())
         return ports | sockets
 
     def stop(self) -> None:
         """Stop everything."""
-        _end([*self._readers.values(), *self._sockets.values(), *(server for _, server in self._repeaters.values())])
+        repeaters = [server for _, server in self._repeaters.values()]
+        _stop([*self._readers.values(), *self._sockets.values(), *repeaters])
 
-    def _intake(self, name: str, most: int) -> Intake:
-        """Return the intake of a source: what it learnt of its devices outlives changes of the source."""
+    def _without(self, ports: Mapping[str, PortOptions], sockets: Mapping[str, SocketOptions]) -> list[Stoppable]:
+        """Remove, and return, what is no longer configured, or has to start again."""
+        removed: list[Stoppable] = []
+        for name, reader in list(self._readers.items()):
+            if name not in ports or not _is_same_line(reader.port, ports[name]):
+                removed.append(self._readers.pop(name))
+        for name, source in list(self._sockets.items()):
+            if name not in sockets or not _is_same_address(source.options, sockets[name]):
+                removed.append(self._sockets.pop(name))
+        for name, (repeater_options, server) in list(self._repeaters.items()):
+            if name not in self._readers or ports[name].repeater != repeater_options:
+                removed.append(server)
+                del self._repeaters[name]
+        return removed
+
+    def _apply_port(self, port: PortOptions, *, nodes_changed: bool) -> None:
+        reader = self._readers.get(port.name)
+        if reader is None:
+            intake = self._intake(port.name, MAX_DEVICES)
+            reader = self._readers[port.name] = PortReader(port, self._context, self._service, intake)
+            reader.start()
+        elif nodes_changed or reader.port != port:
+            reader.change(port, self._context)
+        if port.repeater.port and port.name not in self._repeaters and reader.command_queue:
+            server = repeater(port.name, port.repeater, reader.command_queue, self._service.count)
+            self._repeaters[port.name] = (port.repeater, server)
+            server.start()
+
+    def _apply_socket(self, options: SocketOptions, *, nodes_changed: bool) -> None:
+        source = self._sockets.get(options.name)
+        if source is None:
+            intake = self._intake(options.name, MAX_SOCKET_DEVICES)
+            source = self._sockets[options.name] = SocketSource(options, self._context, self._service, intake)
+            source.start()
+        elif nodes_changed or source.options != options:
+            source.change(options, self._context)
+
+    def _intake(self, name: str, max_devices: int) -> SerialIntake:
+        """Return the intake of a source: what it knows of its devices outlives changes of the source."""
         if name not in self._intakes:
-            self._intakes[name] = Intake(name, self._service, self._producer, self._offers, self._owners, most)
+            self._intakes[name] = SerialIntake(
+                name, self._service, self._producer, self._unknown_nodes, self._owners, max_devices
+            )
         return self._intakes[name]
 
     def _set(self, message: Message) -> None:
-        """Send what a `set` message says to its node; called on the network thread."""
+        """Send the values of a `set` message to its node; called on the network thread."""
         if message.retained:
             return  # an old command
         device = topics.parse(message.topic).owner
-        layout = next((one for one in self._context.layouts.values() if one.device == device and one.encoder), None)
-        if layout is None:
+        nodes = [node for node in self._context.node_decoders.values() if node.device == device and node.encoder]
+        if not nodes:
             return  # another service's device
-        talkers = {name: reader.talker for name, reader in self._readers.items() if reader.talker}
-        heard = [name for name in talkers if self._readers[name].knows(device)]
-        chosen = talkers.get((heard or list(talkers) or [""])[0])
-        carry_out(self._service, message, layout, chosen)
+        boards = [reader for reader in self._readers.values() if reader.command_queue]
+        nearest = [reader for reader in boards if reader.knows(device)]
+        chosen = (nearest or boards)[:1]
+        carry_out(self._service, message, nodes[0], chosen[0].command_queue if chosen else None)
 
 
 def main(options: SerialBridge, service: Service) -> None:
-    """Read all ports until the process is told to stop."""
+    """Read all ports until the process is stopped."""
     if not (options.ports or options.sockets):
         log.warning("no [[serial_bridge.ports]] in the configuration: nothing to read")
     bridge = Bridge(service)
-    watch = configuration.Watch(service.path, service.name, bridge.rule)
-    configuration.check(options, bridge.rule, service.path)
-    was: object = None
+    watch = config_watch.ConfigWatch(service.path, service.name, bridge.rule)
+    config_watch.check(options, bridge.rule, service.path)
+    reported: object = None
     try:
         bridge.apply(options)
         while True:
             if changed := watch.changed():
-                log.info("the settings have changed")
+                log.info("the configuration has changed")
                 bridge.apply(changed)
-                service.count("settings_changed")
-            service.fact("mistake", watch.mistake)
-            state = [(name, facts["open"], facts.get("recognised")) for name, facts in bridge.facts().items()]
-            if (state, watch.mistake) != was:
+                service.count("config_reloads")
+            service.fact("config_error", watch.error)
+            ports = [(name, facts["open"], facts.get("detected_format")) for name, facts in bridge.facts().items()]
+            if (ports, watch.error) != reported:
                 service.report()
-            was = (state, watch.mistake)
+            reported = (ports, watch.error)
             service.wait(FACTS_SECONDS)
     finally:
         bridge.stop()
 
 
-def _is_same_line(one: Port, other: Port) -> bool:
-    """Whether a port can stay open: it is the same wire, and the same language."""
+def _is_same_line(one: PortOptions, other: PortOptions) -> bool:
+    """Return whether a port can stay open: it is the same device, with the same parameters and format."""
     return all(getattr(one, option) == getattr(other, option) for option in ("port", "speed", "bits", "format"))
 
 
-def _is_same_address(one: Socket, other: Socket) -> bool:
+def _is_same_address(one: SocketOptions, other: SocketOptions) -> bool:
     return (one.host, one.port, one.format) == (other.host, other.port, other.format)
 
 
-def _end(what: list[Reader | SocketSource | Server]) -> None:
-    for one in what:
-        one.stop()
+def _stop(threads: Sequence[Stoppable]) -> None:
+    for thread in threads:
+        thread.stop()
     end = time.monotonic() + STOP_SECONDS
-    for one in what:
-        one.join(max(0.0, end - time.monotonic()))
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))

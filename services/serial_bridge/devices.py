@@ -1,70 +1,75 @@
-"""What a device has shown of itself so far."""
+"""A device at a port or socket: what its readings have shown so far."""
 
 from collections import deque
 
 from heliograph.messages import Channel, Info
 from heliograph.names import NameOwners, NameTaken
-from services.serial_bridge.channels import MISSED, guessed
-from services.serial_bridge.readings import NotAReading, Reading
+from services.serial_bridge.parsing.channels import MISSED, guessed
+from services.serial_bridge.parsing.readings import NotAReading, ParsedReading
 
-MOST_CHANNELS = 256  # more are noise that looks like names
+MAX_CHANNELS = 256  # more are noise that looks like names
 REMEMBERED_GAPS = 9
 NEEDED_GAPS = 4
 REGULAR = 1.5  # the middle half of the gaps of a regular device differs by less than this factor
 
 
-class Device:
-    """Learns the channels, the interval and the lost messages of one device from its readings."""
+class SerialDevice:
+    """Learns the channels, the interval and the lost messages of one device from its readings.
+
+    `last_seen` is the time of the last reading, on the clock of `update`.
+    """
 
     def __init__(self) -> None:
         self.info = Info("", {}, service="serial_bridge")
+        self.last_seen = 0.0
         self._channels: dict[str, Channel] = {}
-        self.heard = 0.0  # when, on the clock of `take`
+        self._owners = NameOwners(MAX_CHANNELS)
         self._gaps: deque[float] = deque(maxlen=REMEMBERED_GAPS)
-        self._last: float | None = None
-        self._owners = NameOwners(MOST_CHANNELS)
-        self._message: int | None = None
+        self._last_time: float | None = None
+        self._last_message: int | None = None
         self._missed = 0
 
-    def take(self, reading: Reading, now: float) -> dict[str, NotAReading]:
-        """Learn from a reading heard at `now`, seconds of a clock that no one sets.
+    def update(self, reading: ParsedReading, now: float) -> dict[str, NotAReading]:
+        """Learn from a reading at `now`, in seconds of a monotonic clock.
 
-        Adds `missed` to the values of a device that numbers its messages, and returns the channels that it
-        removed, with the reason: those after MOST_CHANNELS, and those with the name of another.
+        Adds `missed` to the values of a device that numbers its messages. Removes channels after MAX_CHANNELS, and those
+        with the name of another; returns these with the reason.
         """
-        self.heard = now
+        self.last_seen = now
         self._count_missed(reading)
-        refused = {}
-        for name, value in reading.values.items():
-            if name not in self._channels and len(self._channels) >= MOST_CHANNELS:
-                refused[name] = NotAReading("more channels than a device can have")
-                continue
-            try:
-                self._owners.claim(name, reading.texts.get(name, name))
-            except NameTaken as error:
-                refused[name] = NotAReading(str(error), "names_taken")
-                continue
-            if name not in self._channels:
-                known = reading.about.channels.get(name)
-                self._channels[name] = known or guessed(value)
+        refused = self._refuse(reading)
         for name in refused:
             del reading.values[name]
-        interval = reading.about.interval or self._learnt(now)
-        so_far = (len(self.info.channels), self.info.interval, self.info.model)
-        if so_far != (len(self._channels), interval, reading.about.model):
-            self.info = Info(
-                reading.about.model,
-                dict(self._channels),
-                interval,
-                self.info.service,
-            )
+        description = reading.description
+        for name, value in reading.values.items():
+            if name not in self._channels:
+                self._channels[name] = description.channels.get(name) or guessed(value)
+        interval = description.interval or self._learn_interval(now)
+        known = (len(self.info.channels), self.info.interval, self.info.model)
+        if known != (len(self._channels), interval, description.model):
+            self.info = Info(description.model, dict(self._channels), interval, self.info.service)
         return refused
 
-    def _learnt(self, now: float) -> float:
+    def _refuse(self, reading: ParsedReading) -> dict[str, NotAReading]:
+        refused = {}
+        new = 0
+        for name in reading.values:
+            try:
+                if name not in self._channels and len(self._channels) + new >= MAX_CHANNELS:
+                    raise NotAReading("more channels than a device can have")
+                self._owners.claim(name, reading.texts.get(name, name))
+                new += name not in self._channels
+            except NameTaken as error:
+                refused[name] = NotAReading(str(error), "duplicate_names")
+            except NotAReading as error:
+                refused[name] = error
+        return refused
+
+    def _learn_interval(self, now: float) -> float:
         """Return the seconds between readings to two digits, 0 until they are regular."""
-        if self._last is not None and now > self._last:
-            self._gaps.append(now - self._last)
-        self._last = now
+        if self._last_time is not None and now > self._last_time:
+            self._gaps.append(now - self._last_time)
+        self._last_time = now
         gaps = sorted(self._gaps)
         known = self.info.interval
         if len(gaps) < NEEDED_GAPS:
@@ -74,13 +79,13 @@ class Device:
             return known
         return float(f"{middle:.2g}")
 
-    def _count_missed(self, reading: Reading) -> None:
-        """A number that is not larger than the last one is a device that started again."""
+    def _count_missed(self, reading: ParsedReading) -> None:
+        """Count the numbers between two messages; a number that is not larger than the last one is a restarted device."""
         message = reading.values.get("msg")
         if not isinstance(message, int) or isinstance(message, bool):
             return
-        if self._message is not None and message > self._message:
-            self._missed += message - self._message - 1
-        self._message = message
+        if self._last_message is not None and message > self._last_message:
+            self._missed += message - self._last_message - 1
+        self._last_message = message
         reading.values.setdefault("missed", self._missed)
         self._channels.setdefault("missed", MISSED)

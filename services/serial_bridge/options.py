@@ -1,6 +1,6 @@
 """The [serial_bridge] section of the configuration."""
 
-import ipaddress
+from typing import ClassVar
 
 import msgspec
 import serial
@@ -8,9 +8,9 @@ import serial
 from heliograph import names
 from heliograph.config import Config
 from services.serial_bridge import formats, usb
-from services.serial_bridge.nodes import Node, layouts
-from services.serial_bridge.radio import Radio
-from services.serial_bridge.source import Context, Source
+from services.serial_bridge.radio.nodes import NodeOptions, packet_decoders
+from services.serial_bridge.radio.settings import RadioOptions, RepeaterOptions, check_port
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BITS = {"5": serial.FIVEBITS, "6": serial.SIXBITS, "7": serial.SEVENBITS, "8": serial.EIGHTBITS}
 PARITIES = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
@@ -19,39 +19,17 @@ RADIO_FORMATS = ("rfm2pi", "oem")
 NODE_FORMATS = ("rfm2pi", "node_values")  # whose devices are nodes, never the port itself
 
 
-def _check_port(port: int, lowest: int) -> None:
-    if not lowest <= port < 65536:
-        raise ValueError(f"port: {port} is not between {lowest} and 65535")
-
-
-class Repeater(Config, frozen=True):
-    """The [serial_bridge.ports.repeater] section: a TCP port whose lines go to the radio; port 0 is none."""
-
-    port: int = 0
-    host: str = "127.0.0.1"
-    allow: tuple[str, ...] = ("127.0.0.1",)
-
-    def __post_init__(self) -> None:
-        """Refuse what is no port, and addresses that are none."""
-        _check_port(self.port, 0)
-        for address in self.allow:
-            try:
-                ipaddress.ip_network(address)
-            except ValueError as error:
-                raise ValueError(f"allow: {error}") from None
-
-
-class Port(Source, frozen=True, kw_only=True):
+class PortOptions(SourceOptions, frozen=True, kw_only=True):
     """One [[serial_bridge.ports]] section: a serial port."""
 
     port: str
     baud: int = 0
     bits: str = "8N1"
-    radio: Radio = Radio()
-    repeater: Repeater = Repeater()
+    radio: RadioOptions = RadioOptions()
+    repeater: RepeaterOptions = RepeaterOptions()
 
     def __post_init__(self) -> None:
-        """Refuse what no serial port can be."""
+        """Refuse options that a serial port cannot have."""
         self.check()
         if not 0 <= self.baud <= 10_000_000:
             raise ValueError(f"baud: {self.baud} is not the speed of a port")
@@ -60,10 +38,10 @@ class Port(Source, frozen=True, kw_only=True):
             raise ValueError(f"bits: {self.bits!r} is not like 8N1, 7E1 or 8E2")
         if not self.port:
             raise ValueError("port: it is empty")
-        if self.format not in RADIO_FORMATS and (self.radio != Radio() or self.repeater != Repeater()):
+        if self.format not in RADIO_FORMATS and (self.radio != RadioOptions() or self.repeater != RepeaterOptions()):
             raise ValueError("radio: only rfm2pi and oem have one")
-        if self.format == "oem" and self.radio.send_time:
-            raise ValueError("radio: send_time: only rfm2pi broadcasts the time")
+        if self.format == "oem" and self.radio.time_broadcast_interval:
+            raise ValueError("radio: time_broadcast_interval: only rfm2pi broadcasts the time")
         if "://" in self.port and not usb.is_id(self.port):
             try:
                 serial.serial_for_url(self.port, do_not_open=True)
@@ -74,72 +52,74 @@ class Port(Source, frozen=True, kw_only=True):
 
     @property
     def speed(self) -> int:
-        """The speed of the port: the one given, else the usual one of the format."""
+        """The speed of the port: the configured one, else the usual one of the format."""
         known = self.format in formats.known()
         return self.baud or (formats.load(self.format).baud if known else formats.BAUD)
 
 
-class Socket(Source, frozen=True, kw_only=True):
+class SocketOptions(SourceOptions, frozen=True, kw_only=True):
     """One [[serial_bridge.sockets]] section: a TCP port for any number of clients."""
+
+    RENAMED: ClassVar = {"idle": "idle_timeout", "clients": "max_clients"}
 
     port: int
     host: str = "127.0.0.1"
     key: str = ""
     timestamped: bool = False
-    idle: float = 300.0
-    clients: int = 12_000
+    idle_timeout: float = 300.0
+    max_clients: int = 12_000
 
     def __post_init__(self) -> None:
-        """Refuse what no listener can be."""
+        """Refuse options that a listener cannot have."""
         self.check()
-        _check_port(self.port, 1)
-        if not 0.1 <= self.idle <= 1e6:
-            raise ValueError(f"idle: {self.idle!r} is not between 0.1 and 1000000 seconds")
-        if not 1 <= self.clients <= 1_000_000:
-            raise ValueError(f"clients: {self.clients} is not between 1 and 1000000")
+        check_port(self.port, 1)
+        if not 0.1 <= self.idle_timeout <= 1e6:
+            raise ValueError(f"idle_timeout: {self.idle_timeout!r} is not between 0.1 and 1000000 seconds")
+        if not 1 <= self.max_clients <= 1_000_000:
+            raise ValueError(f"max_clients: {self.max_clients} is not between 1 and 1000000")
         if any(character.isspace() for character in self.key):
             raise ValueError("key: it has a space in it")
         if self.format == formats.AUTO:
             raise ValueError("format: auto listens to one device for a while; a socket has a format")
-        if (self.key or self.timestamped) and self.format in formats.known() and formats.load(self.format).cutter:
+        if (self.key or self.timestamped) and self.format in formats.known() and formats.load(self.format).splitter:
             raise ValueError(f"key, timestamped: {self.format} has no lines to put them into")
 
 
 class SerialBridge(Config, frozen=True):
     """The [serial_bridge] section."""
 
-    ports: tuple[Port, ...] = ()
-    sockets: tuple[Socket, ...] = ()
-    nodes: dict[str, Node] = msgspec.field(default_factory=dict)
+    ports: tuple[PortOptions, ...] = ()
+    sockets: tuple[SocketOptions, ...] = ()
+    nodes: dict[str, NodeOptions] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse sources of the same name or device, unknown formats, and decoders that contradict themselves."""
-        found: set[str] = set()
-        called: dict[str, str] = {}
+        used: set[str] = set()
+        sources_of: dict[str, str] = {}
         for section, sources in (("ports", self.ports), ("sockets", self.sockets)):
             for source in sources:
-                if source.name in found:
+                if source.name in used:
                     raise ValueError(f"{section}.{source.name}: two ports have this name")
-                found.add(source.name)
+                used.add(source.name)
                 if source.format in NODE_FORMATS:
                     continue
-                if source.called in called:
+                if source.device_name in sources_of:
                     raise ValueError(
-                        f"{section}.{source.name}: device: {called[source.called]} is {source.called!r}, too"
+                        f"{section}.{source.name}: device: {sources_of[source.device_name]} is {source.device_name!r}, too"
                     )
-                called[source.called] = f"{section}.{source.name}"
+                sources_of[source.device_name] = f"{section}.{source.name}"
         self.context(names.PRESENT)
 
-    def context(self, rule: names.Rule) -> Context:
-        """Return what all sources share; raise ValueError, naming the source, if options do not go together under a rule."""
-        context = Context(layouts(self.nodes, rule), rule)
+    def context(self, rule: names.NamingRule) -> ParserContext:
+        """Return what all sources share; raise ValueError, naming the source, if options contradict each other under a rule."""
+        context = ParserContext(packet_decoders(self.nodes, rule), rule)
         for section, sources in (("ports", self.ports), ("sockets", self.sockets)):
             for source in sources:
                 _check_format(section, source, context)
         return context
 
 
-def _check_format(section: str, source: Source, context: Context) -> None:
+def _check_format(section: str, source: SourceOptions, context: ParserContext) -> None:
     """Raise ValueError that names the source if its options do not go together."""
     if source.format == formats.AUTO:
         return

@@ -3,85 +3,92 @@
 import hmac
 
 from heliograph.service import Service
-from services.serial_bridge import named_values
-from services.serial_bridge.decoding import Cut, Plan
-from services.serial_bridge.intake import Intake
-from services.serial_bridge.lines import Lines
-from services.serial_bridge.options import Socket
-from services.serial_bridge.readings import Cutter, Decoder, Heard, NotAReading, Reading, Remark
-from services.serial_bridge.server import Server, file_limit
-from services.serial_bridge.source import Context
+from services.serial_bridge.decoder import DecoderFactory, StreamDecoder
+from services.serial_bridge.intake import SerialIntake
+from services.serial_bridge.options import SocketOptions
+from services.serial_bridge.parsing import named_values
+from services.serial_bridge.parsing.lines import LineSplitter
+from services.serial_bridge.parsing.readings import (
+    Decoder,
+    NotAReading,
+    ParsedPiece,
+    ParsedReading,
+    StatusLine,
+    StreamSplitter,
+)
+from services.serial_bridge.source import ParserContext
+from services.serial_bridge.tcp_server import TcpServer, file_limit
 
-MOST_DEVICES = 20_000
+MAX_DEVICES = 20_000
 
 
 class SocketSource:
-    """Listens on one TCP port for ever, and publishes what its clients say."""
+    """Listens on one TCP port, and publishes the readings of its clients."""
 
-    def __init__(self, options: Socket, context: Context, service: Service, intake: Intake) -> None:
+    def __init__(self, options: SocketOptions, context: ParserContext, service: Service, intake: SerialIntake) -> None:
         self._intake = intake
         self._options = options
-        self._plan = Plan(options, context)
+        self._decoders = DecoderFactory(options, context)
         self.generation = 0
-        self._server = Server(
+        self._server = TcpServer(
             options.name,
             (options.host, options.port),
-            lambda _address: Client(self),
-            idle=options.idle,
-            clients=min(options.clients, file_limit()),
+            lambda _address: SocketClient(self),
+            idle_timeout=options.idle_timeout,
+            max_clients=min(options.max_clients, file_limit()),
             count=service.count,
         )
 
     @property
-    def options(self) -> Socket:
-        """The options that are in force."""
+    def options(self) -> SocketOptions:
+        """The current options."""
         return self._options
 
     def start(self) -> None:
-        """Begin to listen."""
+        """Start the thread."""
         self._server.start()
 
     def stop(self) -> None:
-        """Ask the thread to end."""
+        """Tell the thread to end."""
         self._server.stop()
 
     def join(self, seconds: float) -> None:
-        """Wait for the end of the thread; nobody reads its devices then."""
+        """Wait for the end of the thread; publish that the devices are offline."""
         self._server.join(seconds)
         self._intake.offline()
 
-    def change(self, options: Socket, context: Context) -> None:
-        """Go on with other options at the same address and format: clients stay connected, half lines stay."""
-        self._options, self._plan = options, Plan(options, context)
-        self._server.idle = options.idle
-        self._server.clients = min(options.clients, file_limit())
+    def change(self, options: SocketOptions, context: ParserContext) -> None:
+        """Continue with other options at the same address and format: clients stay connected, half lines are kept."""
+        self._options, self._decoders = options, DecoderFactory(options, context)
+        self._server.idle_timeout = options.idle_timeout
+        self._server.max_clients = min(options.max_clients, file_limit())
         self.generation += 1
 
     def facts(self) -> dict[str, object]:
-        """Return how the socket is, for the status."""
+        """Return the state of the socket, for the status."""
         facts: dict[str, object] = {
             "port": f"{self._options.host}:{self._options.port}",
             "open": self._server.listening,
             "clients": self._server.connected,
             **self._intake.facts(),
         }
-        if self._server.trouble:
-            facts["trouble"] = self._server.trouble
+        if self._server.error:
+            facts["error"] = self._server.error
         return facts
 
     def decoder(self, before: Decoder | None) -> Decoder:
-        """Return what decodes a client by the options of now, going on in the middle of the same line."""
-        plan, options = self._plan, self._options
+        """Return the decoder of a client under the current options, which goes on in the middle of the same line."""
+        decoders, options = self._decoders, self._options
         if options.key or options.timestamped:
-            cutter: Cutter = before.cutter if isinstance(before, Cut) else Lines()
-            return Cut(cutter, lambda line: enveloped(line, plan, options), text=True)
-        return plan.decoder(joined_late=False, before=before, same=before is not None)
+            splitter: StreamSplitter = before.splitter if isinstance(before, StreamDecoder) else LineSplitter()
+            return StreamDecoder(splitter, lambda line: enveloped(line, decoders, options), text=True)
+        return decoders.decoder(joined_late=False, before=before, same=before is not None)
 
-    def take(self, heard: Heard) -> None:
-        """Publish what a client said; what a line with a key in it was is not shown."""
-        if self._options.key and not isinstance(heard.said, Reading):
-            heard = heard._replace(raw=_masked(heard.raw))
-        self._intake.take(heard)
+    def accept(self, piece: ParsedPiece) -> None:
+        """Publish the readings of a client; a line that may have a key in it is not shown."""
+        if self._options.key and not isinstance(piece.result, ParsedReading):
+            piece = piece._replace(raw=_masked(piece.raw))
+        self._intake.accept(piece)
 
     def unfinished(self, rest: bytes) -> None:
         """Set half a line aside: its end may be missing."""
@@ -89,8 +96,8 @@ class SocketSource:
         self._intake.refuse("the client left in the middle of a line", shown, "unfinished_lines")
 
 
-class Client:
-    """One client and what it has sent of a line so far."""
+class SocketClient:
+    """One client, and the beginning of the line that it is sending."""
 
     __slots__ = ("_decoder", "_generation", "_source")
 
@@ -100,36 +107,36 @@ class Client:
         self._decoder: Decoder | None = None  # most of those that are silent never need one
 
     def feed(self, data: bytes) -> None:
-        """Take in what the client sent."""
+        """Decode what the client sent."""
         if self._decoder is None or self._generation != self._source.generation:
             self._generation = self._source.generation
             self._decoder = self._source.decoder(self._decoder)
-        for heard in self._decoder.feed(data):
-            self._source.take(heard)
+        for piece in self._decoder.feed(data):
+            self._source.accept(piece)
 
     def ended(self) -> None:
-        """The client is gone."""
-        if isinstance(self._decoder, Cut) and isinstance(self._decoder.cutter, Lines):
-            rest = self._decoder.cutter.unfinished
+        """Set aside the line that the client did not finish."""
+        if isinstance(self._decoder, StreamDecoder) and isinstance(self._decoder.splitter, LineSplitter):
+            rest = self._decoder.splitter.unfinished
             if rest:
                 self._source.unfinished(rest)
 
 
-def enveloped(line: str, plan: Plan, options: Socket) -> Reading | Remark:
-    """Return what a line with a key or a time says: `[time] values…`, the key anywhere as a word; raise NotAReading."""
+def enveloped(line: str, decoders: DecoderFactory, options: SocketOptions) -> ParsedReading | StatusLine:
+    """Return the reading of a line with a key or a time: `[time] values…`, the key anywhere as a word; raise NotAReading."""
     words = line.strip().split(" ")
     if options.key:
-        places = [place for place, word in enumerate(words) if _is_key(word, options.key)]
-        if not places:
+        indexes = [index for index, word in enumerate(words) if _is_key(word, options.key)]
+        if not indexes:
             raise NotAReading("the key is not in it", "wrong_keys")
-        del words[places[0]]
+        del words[indexes[0]]
     at = None
     if options.timestamped:
-        at = named_values.written_moment(words.pop(0) if words else "")
-    said = plan.parse(" ".join(words))
-    if isinstance(said, list):
+        at = named_values.written_timestamp(words.pop(0) if words else "")
+    result = decoders.parse(" ".join(words))
+    if isinstance(result, list):
         raise NotAReading("several readings in one line")
-    return said if at is None or isinstance(said, Remark) else said._replace(at=at)
+    return result if at is None or isinstance(result, StatusLine) else result._replace(at=at)
 
 
 def _is_key(word: str, key: str) -> bool:
@@ -137,5 +144,5 @@ def _is_key(word: str, key: str) -> bool:
 
 
 def _masked(line: bytes) -> bytes:
-    """Return how long a line was: a wrong key in it may be nearly the right one."""
+    """Return the length of a line: a wrong key in it may be nearly the right one."""
     return f"{len(line)} bytes".encode()

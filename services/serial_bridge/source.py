@@ -1,4 +1,4 @@
-"""What ports and sockets have in common, and what a format needs of it."""
+"""What ports and sockets have in common, and what formats need of the configuration."""
 
 import math
 from collections.abc import Mapping
@@ -9,13 +9,13 @@ import msgspec
 from heliograph import names, topics
 from heliograph.config import Config
 from heliograph.messages import Channel, Kind
-from services.serial_bridge.channels import MISSED, channel, named
-from services.serial_bridge.nodes import Layout
-from services.serial_bridge.readings import About, NotAReading
+from services.serial_bridge.parsing.channels import MISSED, channel, named
+from services.serial_bridge.parsing.readings import Description, NotAReading
+from services.serial_bridge.radio.nodes import PacketDecoder
 
 
-class Source(Config, frozen=True):
-    """What comes in at a port or socket, and which device it is from."""
+class SourceOptions(Config, frozen=True):
+    """The options that ports and sockets have in common: the format, and the device that the values are from."""
 
     name: str
     format: str
@@ -30,14 +30,14 @@ class Source(Config, frozen=True):
     pattern: str = ""
 
     @property
-    def called(self) -> str:
-        """The device whose values come in, unless a line names another."""
+    def device_name(self) -> str:
+        """The device that the values are from, unless a line names another."""
         return self.device or self.name
 
     def check(self) -> None:
         """Raise ValueError for what no source can have."""
         topics.name(self.name)
-        topics.name(self.called)
+        topics.name(self.device_name)
         if not (math.isfinite(self.interval) and self.interval >= 0):
             raise ValueError(f"interval: {self.interval!r} is not a number of seconds")
         if not 0 <= self.node_offset <= 1000:
@@ -52,25 +52,27 @@ class Source(Config, frozen=True):
                 raise ValueError(f"{option}: {self.format} has no use for it")
 
 
-class Context(NamedTuple):
-    """What all sources share: the decoders of radio nodes, and the rule by which texts become names."""
+class ParserContext(NamedTuple):
+    """What all sources share: the decoders of radio nodes by number, and the rule that makes names of texts."""
 
-    layouts: Mapping[int, Layout]
-    rule: names.Rule = names.PRESENT
+    node_decoders: Mapping[int, PacketDecoder]
+    rule: names.NamingRule = names.PRESENT
 
-    def device(self, text: str | None, source: Source) -> str:
-        """Return the device that a line names, else that of the source; raise NotAReading if none can be called this."""
+    def device(self, text: str | None, source: SourceOptions) -> str:
+        """Return the device that a line names, else that of the source; raise NotAReading if it cannot be a name."""
         if text is None:
-            return source.called
+            return source.device_name
         try:
             return self.rule.device(text)
         except ValueError as error:
             raise NotAReading(str(error)) from None
 
-    def about(self, source: Source, model: str = "", known: Mapping[str, Channel] | None = None) -> About:
-        """Return what the options of a source say of its channels, over what is `known` of them.
+    def describe(
+        self, source: SourceOptions, model: str = "", known: Mapping[str, Channel] | None = None
+    ) -> Description:
+        """Return the description of a source's device: its options take precedence over what is `known`.
 
-        Raises ValueError if they contradict themselves.
+        Raises ValueError if the options contradict themselves.
         """
         described: dict[str, Channel] = {"missed": MISSED, **(known or {})}
         kinds = dict(zip(named("kinds", source.kinds, self.rule), source.kinds.values(), strict=True))
@@ -83,4 +85,4 @@ class Context(NamedTuple):
         for name, kind in kinds.items():
             if name not in described or described[name].kind != kind:
                 described[name] = Channel(described[name].unit if name in described else "", kind)
-        return About(source.model or model or f"{source.format} device", source.interval, described)
+        return Description(source.model or model or f"{source.format} device", source.interval, described)

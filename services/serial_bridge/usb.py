@@ -1,4 +1,4 @@
-"""USB adapters by what they are instead of by the order they were found in."""
+"""USB adapters by their IDs: paths depend on the order in which they were plugged in."""
 
 import re
 
@@ -12,20 +12,20 @@ class PortAway(OSError):
 
 
 def is_id(port: str) -> bool:
-    """Whether this is VID:PID or VID:PID:SERIAL, the IDs in hexadecimal."""
+    """Return whether this is VID:PID or VID:PID:SERIAL, the IDs in hexadecimal."""
     return _ID.fullmatch(port) is not None
 
 
 def path(port: str) -> str:
-    """Return the path of the one adapter with this ID; raise PortAway if there is none, or no telling which."""
-    found = _ID.fullmatch(port)
-    if not found:
+    """Return the path of the one adapter with this ID; raise PortAway if there is none, or more than one."""
+    match = _ID.fullmatch(port)
+    if not match:
         return port
-    vendor, product = int(found[1], 16), int(found[2], 16)
+    vendor, product = int(match[1], 16), int(match[2], 16)
     paths = sorted(
         item.device
         for item in list_ports.comports()
-        if (item.vid, item.pid) == (vendor, product) and found[3] in (None, item.serial_number)
+        if (item.vid, item.pid) == (vendor, product) and match[3] in (None, item.serial_number)
     )
     if not paths:
         raise PortAway(f"no USB adapter {port}")

@@ -4,7 +4,8 @@ import queue
 from functools import partial
 
 from heliograph.service import run
-from services.storage.storage import Inbox, Storage, listen, main
+from services.storage.options import Storage
+from services.storage.storage import Inbox, listen, main
 
 inbox: Inbox = queue.SimpleQueue()
 run("storage", Storage, partial(main, inbox=inbox), listen=partial(listen, inbox=inbox), uses_store=True)

@@ -1,4 +1,4 @@
-"""Which store a command works on, and what to do when it cannot be opened."""
+"""Which store a command works on, and the errors of opening it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,12 +21,12 @@ STOP_STORAGE = (
 )
 
 
-class Place(StoreLocation):
-    """Where a store is, and what the commands do there."""
+class StoreAccess(StoreLocation):
+    """Where a store is, and how the commands open it."""
 
     @property
     def folder(self) -> Path:
-        """The folder of the store's files; raises click.ClickException for a store that has none."""
+        """The folder of the store's files; raises click.ClickException for a database, which has none."""
         if self.url:
             raise click.ClickException(
                 "this store is a PostgreSQL database: its own tools do that (pg_dump, pg_restore, VACUUM)"
@@ -38,25 +38,25 @@ class Place(StoreLocation):
         return store.open_reader(self.data, url=self.url)
 
     def writer(self) -> Writer:
-        """Open the store for writing; raise what `explained` explains."""
+        """Open the store for writing; raises what `errors_explained` explains."""
         return store.open_writer(self.data, url=self.url)
 
 
-def place(text: str) -> Place:
-    """Return the place that a URL or a data folder names; raise click.UsageError for a URL that is not a store's."""
-    return _behind(text) if "://" in text else Place(Path(text))
+def store_at(text: str) -> StoreAccess:
+    """Return the store that a URL or a data folder names; raise click.UsageError for a URL that is not a store's."""
+    return _database(text) if "://" in text else StoreAccess(Path(text))
 
 
-def _behind(url: str) -> Place:
+def _database(url: str) -> StoreAccess:
     try:
         store_location.check(url)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    return Place(Path(), url)
+    return StoreAccess(Path(), url)
 
 
-def configured(path: Path | None) -> Place:
-    """Return the place that a node's configuration names; raise click.UsageError if there is no configuration."""
+def configured(path: Path | None) -> StoreAccess:
+    """Return the store that a node's configuration names; raise click.UsageError if there is no configuration."""
     if path is None:
         path = next((choice for choice in CONFIGS if choice.exists()), None)
     if path is None:
@@ -65,12 +65,12 @@ def configured(path: Path | None) -> Place:
         )
     file = config.read(path)
     node = config.section(config.Node, file, "node", path, "storage")
-    return Place(*store_location.configured(node, path, "storage"))
+    return StoreAccess(*store_location.configured(node, path, "storage"))
 
 
 @contextmanager
-def explained() -> Iterator[None]:
-    """End the command with one sentence that says what to do, for everything that may be wrong with a store."""
+def errors_explained() -> Iterator[None]:
+    """End the command with one sentence that says what to do, whatever is wrong with the store."""
     try:
         yield
     except Taken:
@@ -86,7 +86,7 @@ def explained() -> Iterator[None]:
 
 
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which store it works on; it is called with a Place first."""
+    """Give a command the options that name the store it works on, which it gets as its first argument."""
 
     @click.option(
         "--config",
@@ -101,12 +101,12 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     )
     @click.option("--url", help="A PostgreSQL store: postgresql://…, in place of a configuration.")
     @wraps(command)
-    def with_place(config_file: Path | None, data: Path | None, url: str | None, *args: Any, **options: Any) -> Any:
+    def with_store(config_file: Path | None, data: Path | None, url: str | None, *args: Any, **options: Any) -> Any:
         if sum(choice is not None for choice in (config_file, data, url)) > 1:
             raise click.UsageError("--config, --data and --url each name a store: give one of them")
-        with explained():
+        with errors_explained():
             if url is not None:
-                return command(_behind(url), *args, **options)
-            return command(configured(config_file) if data is None else Place(data), *args, **options)
+                return command(_database(url), *args, **options)
+            return command(configured(config_file) if data is None else StoreAccess(data), *args, **options)
 
-    return with_place
+    return with_store

@@ -28,9 +28,11 @@ class MemoryReader:
 
     def raw(self, series: int, start: float, end: float, *, limit: int, after: float | None = None) -> RawPage:
         self.asked.append(("raw", series, start, end, limit, after))
-        found = [(time, value) for time, sid, value in self._between(max(start, after or start), end) if sid == series]
-        following = found[limit][0] if len(found) > limit else None
-        return RawPage([time for time, _ in found[:limit]], [value for _, value in found[:limit]], following)
+        matches = [
+            (time, value) for time, sid, value in self._between(max(start, after or start), end) if sid == series
+        ]
+        following = matches[limit][0] if len(matches) > limit else None
+        return RawPage([time for time, _ in matches[:limit]], [value for _, value in matches[:limit]], following)
 
     def aggregate(
         self, series: int, edges: Sequence[float], functions: Sequence[Function]

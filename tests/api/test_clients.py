@@ -92,7 +92,7 @@ def test_the_client_keeps_readings_over_its_own_death_and_the_nodes(
     assert receiver.producer.readings == [("attic", {"number": 1}, 1763600000)]
 
 
-def test_the_client_waits_when_it_is_told_to_and_sends_the_same_again(
+def test_the_client_waits_as_long_as_it_should_and_sends_the_same_again(
     receiver: Receiver, make_client: Callable[..., Any]
 ) -> None:
     client = make_client(receiver.url)

@@ -113,14 +113,14 @@ def test_a_bad_request_is_an_error_and_never_now(receiver: Receiver, parameters:
     assert receiver.counted["refused_content"] == 1
 
 
-def test_a_bad_value_is_set_aside_and_the_others_are_taken(receiver: Receiver) -> None:
+def test_a_bad_value_is_set_aside_and_the_others_are_accepted(receiver: Receiver) -> None:
     assert is_ok(receiver.post("/input/post", data={"node": "a", "json": '{"b":1,"c":"x","":3}'}))
     assert receiver.producer.readings == [("a", {"b": 1}, None)]
     assert len(receiver.aside) == 2
     assert KEY not in str(receiver.aside)
 
 
-def test_emonhubs_frames_are_taken_with_the_names_of_the_configuration(receiver: Receiver) -> None:
+def test_emonhubs_frames_are_accepted_with_the_names_of_the_configuration(receiver: Receiver) -> None:
     receiver.now = T + 11
     body = urlencode({"data": f"[[{T},10,100,200.5,-67],[{T + 10},11,3,4]]"})
     headers = {"content-type": "application/x-www-form-urlencoded"}
@@ -136,7 +136,7 @@ def test_emonhubs_frames_are_taken_with_the_names_of_the_configuration(receiver:
     }
 
 
-def test_emonhubs_compressed_frames_with_names_are_taken(receiver: Receiver) -> None:
+def test_emonhubs_compressed_frames_with_names_are_accepted(receiver: Receiver) -> None:
     frames = f'[[{T},"emontx",{{"power1":100,"power2":200.5,"rssi":-67}}],[{T + 10},11,3,4]]'
     receiver.now = T + 11
     assert is_ok(receiver.post(f"/input/bulk.json?sentat={T + 11}&cb=1", content=zlib.compress(frames.encode())))
@@ -146,7 +146,7 @@ def test_emonhubs_compressed_frames_with_names_are_taken(receiver: Receiver) -> 
     ]
 
 
-def test_hexadecimal_frames_are_taken(receiver: Receiver) -> None:
+def test_hexadecimal_frames_are_accepted(receiver: Receiver) -> None:
     packed = zlib.compress(f"[[{T},11,3]]".encode()).hex()
     assert is_ok(receiver.post("/input/bulk?c=1&time=0", data={"data": packed}))
     assert is_ok(receiver.get("/input/bulk", c="1", time="0", data=packed))
@@ -175,7 +175,7 @@ def test_times_count_from_what_is_given(
     assert [at for _, _, at in receiver.producer.readings] == times
 
 
-def test_before_the_clock_is_set_only_absolute_times_are_taken(receiver: Receiver) -> None:
+def test_before_the_clock_is_set_only_absolute_times_are_accepted(receiver: Receiver) -> None:
     receiver.clock_is_right = False
     for parameters in ({"sentat": "9"}, {"offset": "9"}, {}):
         answer = receiver.post("/input/bulk", params=parameters, data={"data": f"[[{T},1,2]]"})
@@ -216,7 +216,7 @@ def test_what_is_no_list_is_refused(receiver: Receiver, data: str) -> None:
     refused(receiver.post("/input/bulk?time=0", data={"data": data}))
 
 
-def test_an_empty_list_is_taken(receiver: Receiver) -> None:
+def test_an_empty_list_is_accepted(receiver: Receiver) -> None:
     assert is_ok(receiver.post("/input/bulk?time=0", data={"data": "[]"}))
 
 
@@ -294,12 +294,12 @@ def test_a_sender_that_asks_learns_where_to_go_on(tmp_path: Path, data: Path) ->
         }
         assert is_ok(receiver.post("/input/bulk?time=1523810250", data={"data": '[[10,"IotaHome",1]]'}))
         assert receiver.get("/emoncms/input/get.json", node="IotaHome").json()["1"]["time"] == 1523810260
-        unknown = receiver.get("/input/get", node="nobody")
+        unknown = receiver.get("/input/get", node="unknown")
         assert (unknown.status_code, unknown.text) == (200, '"Node does not exist"')
         refused(receiver.get("/input/get"))
 
 
-def test_while_the_store_is_away_nobody_is_told_that_a_node_is_new(tmp_path: Path) -> None:
+def test_while_the_store_is_away_no_node_is_called_new(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     with receiver_at(tmp_path) as receiver:
         refused(receiver.get("/input/get", node="IotaHome"), 503)

@@ -36,7 +36,7 @@ def test_the_newest_values_come_at_once_and_then_what_arrives(running: Running, 
     assert receive(socket_to) == [{"series": PV, "time": NOW, "value": 2}]
 
 
-def test_a_device_that_appears_later_is_heard(running: Running, socket_to: ClientConnection) -> None:
+def test_a_device_that_appears_later_is_in_the_feed(running: Running, socket_to: ClientConnection) -> None:
     subscribe(socket_to, "*/*/*")
     running.state("newcomer", x="on")
     while (batch := receive(socket_to)) == []:
@@ -120,7 +120,7 @@ def test_a_client_that_is_cut_off_is_forgotten(
     eventually(lambda: running.live.listeners == 0)
 
 
-def test_many_listeners_are_served_and_too_many_told(running: Running) -> None:
+def test_many_clients_are_served_and_too_many_rejected(running: Running) -> None:
     address = f"ws://127.0.0.1:{running.port}/api/v1/live"
     running.state("tracer", pv_power=1)
     with ExitStack() as opened:

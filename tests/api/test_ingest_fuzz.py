@@ -131,4 +131,5 @@ def test_encrypted_bodies(receiver: Receiver, body: bytes, user: str) -> None:
 @settings(max_examples=EXAMPLES)
 @given(node=st.text(max_size=80))
 def test_questions_for_a_node(receiver: Receiver, node: str) -> None:
-    assert receiver.get("/input/get", node=node).status_code in (422, 503)
+    # 200: another test has posted to that node
+    assert receiver.get("/input/get", node=node).status_code in (200, 422, 503)

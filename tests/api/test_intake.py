@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from services.api.errors import Busy, Refused
+from services.api.errors import Busy, RequestRefused
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.reports import MOST_DEVICES, Report
-from services.api.live import Live
+from services.api.live import LiveState
 from tests.api.receiver import MemoryProducer
 
 
 def intake_at(folder: Path, producer: MemoryProducer, now: Callable[[], float] = lambda: 0.0) -> HttpIntake:
-    return HttpIntake(producer, Live(), "roof", folder / "api" / "devices.json", monotonic=now)
+    return HttpIntake(producer, LiveState(), "roof", folder / "api" / "devices.json", monotonic=now)
 
 
 def test_a_device_that_is_silent_for_three_intervals_is_offline_until_it_speaks(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_there_is_an_end_to_devices(tmp_path: Path) -> None:
     producer = MemoryProducer()
     intake = intake_at(tmp_path, producer)
     asyncio.run(intake.accept([Report(f"d{number}", {"a": 1}) for number in range(MOST_DEVICES)]))
-    with pytest.raises(Refused, match=f"there are {MOST_DEVICES} devices already"):
+    with pytest.raises(RequestRefused, match=f"there are {MOST_DEVICES} devices already"):
         asyncio.run(intake.accept([Report("one_more", {"a": 1})]))
     asyncio.run(intake.accept([Report("d7", {"a": 2})]))
     assert len(producer.readings) == MOST_DEVICES + 1
@@ -63,7 +63,7 @@ def test_readings_that_are_valid_one_by_one_are_refused_if_they_are_not_together
     ):
         for report in reports:
             intake.check(report)
-        with pytest.raises(Refused, match=words):
+        with pytest.raises(RequestRefused, match=words):
             asyncio.run(intake.accept(reports))
     assert producer.readings == []
 

@@ -106,8 +106,8 @@ def test_a_bucket_gives_a_burst_and_then_its_rate() -> None:
 
 def test_buckets_do_not_fill_the_memory() -> None:
     rates = RateLimits(0.001, 1, Clock(), remembered=2)
-    assert [rates.take(who) for who in "abc"] == [0, 0, 0]
-    assert [rates.take(who) > 0 for who in "cba"] == [True, True, False]
+    assert [rates.take(client) for client in "abc"] == [0, 0, 0]
+    assert [rates.take(client) > 0 for client in "cba"] == [True, True, False]
 
 
 def test_the_command_prints_a_key_and_the_line_for_the_configuration(tmp_path: Path) -> None:

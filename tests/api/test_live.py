@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from heliograph.errors import MessageError
 from heliograph.store.interface import Point, Series
-from services.api.live import Live, Newest
+from services.api.live import LiveState, Newest
 
 STATE = "heliograph/roof/devices/tracer/state"
 INFO = "heliograph/roof/devices/tracer/info"
@@ -16,17 +16,17 @@ NOW = 1763633000.0
 
 
 @pytest.fixture
-def live() -> Live:
-    return Live(now=lambda: NOW)
+def live() -> LiveState:
+    return LiveState(now=lambda: NOW)
 
 
-def newest(live: Live) -> dict[str, Newest | None]:
+def newest(live: LiveState) -> dict[str, Newest | None]:
     return {name: value for name, _, value in live.newest()}
 
 
-def test_the_newest_value_of_each_channel_is_kept(live: Live) -> None:
-    live.take(STATE, b'{"time": 10, "values": {"pv_power": 1, "load": true, "mode": "float"}}')
-    live.take(STATE, b'{"time": 20, "values": {"pv_power": 2.5}}')
+def test_the_newest_value_of_each_channel_is_kept(live: LiveState) -> None:
+    live.update(STATE, b'{"time": 10, "values": {"pv_power": 1, "load": true, "mode": "float"}}')
+    live.update(STATE, b'{"time": 20, "values": {"pv_power": 2.5}}')
     assert newest(live) == {
         "roof/tracer/load": (10, True),
         "roof/tracer/mode": (10, "float"),
@@ -34,35 +34,35 @@ def test_the_newest_value_of_each_channel_is_kept(live: Live) -> None:
     }
 
 
-def test_a_device_is_known_by_its_info_before_its_first_reading(live: Live) -> None:
-    live.take(INFO, b'{"model": "epever", "interval": 5, "channels": {"pv_power": {"unit": "W"}}}')
+def test_a_device_is_known_by_its_info_before_its_first_reading(live: LiveState) -> None:
+    live.update(INFO, b'{"model": "epever", "interval": 5, "channels": {"pv_power": {"unit": "W"}}}')
     assert newest(live) == {"roof/tracer/pv_power": None}
 
 
-def test_a_device_whose_info_is_removed_is_forgotten(live: Live) -> None:
-    live.take(INFO, b'{"model": "epever", "channels": {"pv_power": {"unit": "W"}}}')
-    live.take(INFO, b"")
+def test_a_device_whose_info_is_removed_is_forgotten(live: LiveState) -> None:
+    live.update(INFO, b'{"model": "epever", "channels": {"pv_power": {"unit": "W"}}}')
+    live.update(INFO, b"")
     assert not live.devices
 
 
-def test_a_reading_from_before_the_clock_was_set_counts_from_its_arrival(live: Live) -> None:
-    live.take(STATE, b'{"time": 10, "values": {"pv_power": 1}, "clock": "unsynced"}')
+def test_a_reading_from_before_the_clock_was_set_counts_from_its_arrival(live: LiveState) -> None:
+    live.update(STATE, b'{"time": 10, "values": {"pv_power": 1}, "clock": "unsynced"}')
     assert newest(live) == {"roof/tracer/pv_power": (NOW, 1)}
 
 
-def test_availability_is_one_of_three_words(live: Live) -> None:
-    live.take(AVAILABILITY, b"asleep")
+def test_availability_is_one_of_three_words(live: LiveState) -> None:
+    live.update(AVAILABILITY, b"asleep")
     assert live.devices["roof", "tracer"].availability == "asleep"
-    live.take(AVAILABILITY, b"")
+    live.update(AVAILABILITY, b"")
     assert live.devices["roof", "tracer"].availability is None
     with pytest.raises(MessageError, match="online, offline or asleep"):
-        live.take(AVAILABILITY, b"broken")
+        live.update(AVAILABILITY, b"broken")
 
 
-def test_a_service_is_known_by_its_status(live: Live) -> None:
-    live.take(STATUS, b'{"state": "online", "version": "0.1.0", "counters": {"readings": 3}}')
+def test_a_service_is_known_by_its_status(live: LiveState) -> None:
+    live.update(STATUS, b'{"state": "online", "version": "0.1.0", "counters": {"readings": 3}}')
     assert live.services["roof", "storage"].counters == {"readings": 3}
-    live.take(STATUS, b"")
+    live.update(STATUS, b"")
     assert not live.services
 
 
@@ -87,28 +87,28 @@ def test_a_service_is_known_by_its_status(live: Live) -> None:
         b"[" * 5000,
     ],
 )
-def test_a_bad_state_changes_nothing(live: Live, payload: bytes) -> None:
+def test_a_bad_state_changes_nothing(live: LiveState, payload: bytes) -> None:
     with pytest.raises(MessageError):
-        live.take(STATE, payload)
+        live.update(STATE, payload)
     assert not live.devices
 
 
 @given(st.sampled_from([STATE, INFO, AVAILABILITY, STATUS, "heliograph/x", "other/roof/devices/a/state"]), st.binary())
-def test_any_payload_is_taken_or_refused(topic: str, payload: bytes) -> None:
-    live = Live()
+def test_any_payload_is_accepted_or_refused(topic: str, payload: bytes) -> None:
+    live = LiveState()
     try:
-        live.take(topic, payload)
+        live.update(topic, payload)
     except MessageError:
         assert not live.devices
 
 
-def test_the_store_fills_in_what_the_bus_has_not_told(live: Live) -> None:
+def test_the_store_fills_in_what_the_bus_has_not_sent(live: LiveState) -> None:
     series = [
         Series(1, "roof", "tracer", "pv_power", "W", "gauge"),
         Series(2, "roof", "tracer", "energy", "kWh", "counter"),
         Series(3, "roof", "tracer", "never", "", "gauge"),
     ]
-    live.take(STATE, b'{"time": 100, "values": {"pv_power": 7}}')
+    live.update(STATE, b'{"time": 100, "values": {"pv_power": 7}}')
     live.seed(series, {1: Point(50.0, 1.0), 2: Point(50.0, 2.0)})
     assert newest(live) == {
         "roof/tracer/pv_power": (100, 7),
@@ -119,27 +119,27 @@ def test_the_store_fills_in_what_the_bus_has_not_told(live: Live) -> None:
     assert units == {"pv_power": "W", "energy": "kWh", "never": ""}
 
 
-def test_a_channel_that_a_device_no_longer_has_leaves_its_card_but_not_the_series(live: Live) -> None:
+def test_a_channel_that_a_device_no_longer_has_leaves_its_card_but_not_the_series(live: LiveState) -> None:
     live.seed([Series(1, "roof", "tracer", "old", "W", "gauge")], {1: Point(50.0, 1.0)})
-    live.take(INFO, b'{"model": "epever", "channels": {"new": {"unit": "W"}}}')
+    live.update(INFO, b'{"model": "epever", "channels": {"new": {"unit": "W"}}}')
     assert list(live.devices["roof", "tracer"].channels()) == ["new"]
     assert set(newest(live)) == {"roof/tracer/old", "roof/tracer/new"}
 
 
-def test_a_feed_keeps_only_the_newest_of_each_series_it_wants(live: Live) -> None:
-    live.take(STATE, b'{"time": 1, "values": {"pv_power": 0, "load": false}}')
-    feed = live.listen()
+def test_a_feed_keeps_only_the_newest_of_each_series_it_wants(live: LiveState) -> None:
+    live.update(STATE, b'{"time": 1, "values": {"pv_power": 0, "load": false}}')
+    feed = live.open_feed()
     live.subscribe(feed, ["roof/*/pv_power"])
     for number in range(1000):
-        live.take(STATE, b'{"time": 2, "values": {"pv_power": %d, "load": true}}' % number)
+        live.update(STATE, b'{"time": 2, "values": {"pv_power": %d, "load": true}}' % number)
     assert asyncio.run(feed.take()) == {"roof/tracer/pv_power": (2, 999)}
 
 
-def test_a_feed_that_is_ignored_hears_nothing_more(live: Live) -> None:
-    feed = live.listen()
+def test_a_feed_that_is_ignored_hears_nothing_more(live: LiveState) -> None:
+    feed = live.open_feed()
     live.subscribe(feed, ["*/*/*"])
-    live.ignore(feed)
-    live.take(STATE, b'{"time": 1, "values": {"pv_power": 0}}')
+    live.close_feed(feed)
+    live.update(STATE, b'{"time": 1, "values": {"pv_power": 0}}')
     assert live.listeners == 0
 
     async def news() -> None:

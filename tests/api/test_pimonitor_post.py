@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from heliograph.messages import Channel
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest import pimonitor
 from tests.api.receiver import KEY, Receiver, receiver_at
 
@@ -33,12 +33,12 @@ def post(receiver: Receiver, **changes: Any) -> httpx.Response:
     return receiver.post("/", key="", content=json.dumps(content), headers=headers)
 
 
-def said(answer: httpx.Response) -> tuple[int, str, str]:
+def parts(answer: httpx.Response) -> tuple[int, str, str]:
     return answer.status_code, answer.headers["content-type"], answer.text
 
 
 def test_a_report_is_answered_as_the_original_does(receiver: Receiver) -> None:
-    assert said(post(receiver)) == (200, "text/html; charset=utf-8", SUCCESS)
+    assert parts(post(receiver)) == (200, "text/html; charset=utf-8", SUCCESS)
     assert receiver.producer.readings == [("attic", {"temperature": 21.4, "humidity": 41.3}, SECONDS)]
     info = receiver.producer.infos["attic"]
     assert info.model == "pimonitor DHT22"
@@ -73,9 +73,9 @@ def test_the_hash_of_the_key_is_checked(receiver: Receiver) -> None:
     assert post(receiver, api_hash=HASH.upper()).status_code == 200
 
 
-def test_a_form_is_told_what_the_original_says(receiver: Receiver) -> None:
+def test_a_form_gets_the_response_of_the_original(receiver: Receiver) -> None:
     answer = receiver.post("/", key="", data={"location": "attic"})
-    assert said(answer) == (415, "text/plain; charset=utf-8", "An unexpected error occured.  Try again.")
+    assert parts(answer) == (415, "text/plain; charset=utf-8", "An unexpected error occured.  Try again.")
 
 
 @pytest.mark.parametrize(
@@ -90,8 +90,8 @@ def test_a_form_is_told_what_the_original_says(receiver: Receiver) -> None:
         ({"timestamp": 7}, "timestamp"),
         ({"sensors": None}, "sensors"),
         ({"sensors": []}, "sensors"),
-        ({"sensors": [7]}, "sensor 1: it is not an object"),
-        ({"sensors": [{"sensorType": "DHT22"}]}, "sensor 1: it has no values"),
+        ({"sensors": [7]}, "sensor 1: not an object"),
+        ({"sensors": [{"sensorType": "DHT22"}]}, "sensor 1: no values"),
         ({"sensors": [{"temperature": "warm"}]}, "sensor 1: 'temperature': 'warm' is not a number"),
     ],
 )
@@ -135,5 +135,5 @@ def test_the_hour_that_comes_twice_is_the_one_nearer_to_now() -> None:
 
 
 def test_the_hour_that_is_left_out_is_refused() -> None:
-    with pytest.raises(Refused, match="the clock was put forward"):
+    with pytest.raises(RequestRefused, match="the clock was put forward"):
         pimonitor.moment("03/09/2025 02:30:00", NEW_YORK, 0)

@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from heliograph.store.buckets import edges
 from services.api import queries
-from services.api.errors import Refused
-from services.api.queries import Cursor, Span
+from services.api.errors import RequestRefused
+from services.api.queries import Cursor, TimeRange
 
 
 def test_names_are_split_at_commas_and_kept_once() -> None:
@@ -13,17 +13,17 @@ def test_names_are_split_at_commas_and_kept_once() -> None:
 
 
 def test_no_series_at_all_is_refused() -> None:
-    with pytest.raises(Refused, match="series is missing"):
+    with pytest.raises(RequestRefused, match="series is missing"):
         queries.patterns([" ,,"])
 
 
 def test_a_huge_list_is_refused() -> None:
-    with pytest.raises(Refused, match="at most 200"):
+    with pytest.raises(RequestRefused, match="at most 200"):
         queries.patterns([f"a/b/c{number}" for number in range(10_000)])
 
 
 def test_a_name_that_does_not_exist_is_not_found() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         queries.select(["x/y/z"], ["a/b/c"])
     assert refused.value.status == 404
 
@@ -50,30 +50,30 @@ def test_a_time_is_seconds_or_iso_8601(text: str) -> None:
     "text", ["nan", "inf", "-inf", "-1", "1e300", "yesterday", "2025-13-01", "0001-01-01", "9999-12-31", ""]
 )
 def test_what_is_no_time_is_refused_by_name(text: str) -> None:
-    with pytest.raises(Refused, match=r"^from="):
+    with pytest.raises(RequestRefused, match=r"^from="):
         queries.time("from", text)
 
 
 def test_milliseconds_are_recognised() -> None:
-    with pytest.raises(Refused, match="seconds, not milliseconds"):
+    with pytest.raises(RequestRefused, match="seconds, not milliseconds"):
         queries.time("to", "1763633000000")
 
 
 def test_without_from_and_to_it_is_the_last_day() -> None:
-    assert queries.span(None, None, 1763633000.0) == (1763633000.0 - 86400, 1763633000.0)
+    assert queries.time_range(None, None, 1763633000.0) == (1763633000.0 - 86400, 1763633000.0)
 
 
 @pytest.mark.parametrize(("start", "end"), [("20", "10"), ("10", "10")])
 def test_from_must_be_before_to(start: str, end: str) -> None:
-    with pytest.raises(Refused, match="is not before"):
-        queries.span(start, end, 0)
+    with pytest.raises(RequestRefused, match="is not before"):
+        queries.time_range(start, end, 0)
 
 
 @pytest.mark.parametrize(
     "name", ["Mars/Phobos", "../../etc/passwd", "/etc/passwd", "Europe", "a b", "x" * 999, "\x00", "local"]
 )
 def test_a_bad_time_zone_is_refused(name: str) -> None:
-    with pytest.raises(Refused, match=r"^tz"):
+    with pytest.raises(RequestRefused, match=r"^tz"):
         queries.zone(name)
 
 
@@ -82,10 +82,10 @@ def test_a_time_zone_is_its_name(name: str) -> None:
     assert queries.zone(name) == name
 
 
-def test_functions_are_told_apart() -> None:
+def test_functions_are_parsed_in_order() -> None:
     assert queries.functions("max, mean,max") == ["mean", "max"]
     assert queries.functions(None) == ["mean"]
-    with pytest.raises(Refused, match="'median' is none of n mean min"):
+    with pytest.raises(RequestRefused, match="'median' is not one of n mean min"):
         queries.functions("mean,median")
 
 
@@ -93,21 +93,21 @@ def test_functions_are_told_apart() -> None:
     "text", ["0s", "-1h", "1", "h", "1.5h", "1H", "1e3s", "01h", "2mo", "99999999999s", "1h; drop", "auto "]
 )
 def test_what_is_no_bucket_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match="is not a bucket"):
+    with pytest.raises(RequestRefused, match="is not a bucket"):
         queries.bucket(text)
 
 
 def test_a_bucket_of_centuries_is_refused() -> None:
-    with pytest.raises(Refused, match="the longest bucket"):
+    with pytest.raises(RequestRefused, match="the longest bucket"):
         queries.bucket("999999w")
 
 
 def test_too_many_buckets_are_refused_with_one_that_fits() -> None:
-    year = Span(1700000000, 1700000000 + 365 * 86400)
-    with pytest.raises(Refused, match="bucket=30m or longer fits") as refused:
-        queries.bearable("1s", year, 1)
+    year = TimeRange(1700000000, 1700000000 + 365 * 86400)
+    with pytest.raises(RequestRefused, match="bucket=30m or longer fits") as refused:
+        queries.check_bucket_count("1s", year, 1)
     assert "31536001 buckets" in refused.value.detail
-    assert queries.bearable("30m", year, 1) == "30m"
+    queries.check_bucket_count("30m", year, 1)
 
 
 @given(
@@ -120,10 +120,10 @@ def test_too_many_buckets_are_refused_with_one_that_fits() -> None:
 def test_what_is_allowed_has_no_more_buckets_than_the_limit(
     bucket: str, start: float, length: float, series: int, tz: str
 ) -> None:
-    asked = Span(start, min(start + length, queries.LATEST))
+    asked = TimeRange(start, min(start + length, queries.LATEST))
     try:
-        queries.bearable(bucket, asked, series)
-    except Refused:
+        queries.check_bucket_count(bucket, asked, series)
+    except RequestRefused:
         return
     # One more where the first begins early, one more around a change of the clock; a day cuts off what does not divide it.
     days = (asked.end - asked.start) / 86_400 + 2
@@ -134,7 +134,7 @@ def test_what_is_allowed_has_no_more_buckets_than_the_limit(
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "abc", "100001", "9" * 40])
 def test_a_page_of_no_sensible_length_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match="limit="):
+    with pytest.raises(RequestRefused, match="limit="):
         queries.limit(text)
 
 
@@ -145,5 +145,5 @@ def test_a_cursor_comes_back_as_it_went(after: float | None) -> None:
 
 @pytest.mark.parametrize("text", ["x", "a/b/c", "a/b@1", "a/b/c@soon", "a/b/c@nan", "@", "a/b/c@inf"])
 def test_what_is_no_cursor_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match="is not a cursor"):
+    with pytest.raises(RequestRefused, match="is not a cursor"):
         queries.cursor(text)

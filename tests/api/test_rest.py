@@ -28,10 +28,10 @@ def refused(client: httpx.Client, path: str, query: dict[str, str], status: int 
 
 
 def test_raw_points_come_with_their_times_and_kinds(client: httpx.Client) -> None:
-    found = get(client, "/series", series="roof/tracer/*", **{"from": START, "to": START + 180})
+    content = get(client, "/series", series="roof/tracer/*", **{"from": START, "to": START + 180})
     rows = [tracer_row(minute) for minute in range(3)]
-    assert found["next"] is None
-    assert found["series"] == {
+    assert content["next"] is None
+    assert content["series"] == {
         f"roof/tracer/{name}": {
             "unit": channel.unit,
             "time": [row[0] for row in rows],
@@ -64,8 +64,8 @@ def test_pages_put_together_are_the_whole(client: httpx.Client, limit: int) -> N
 
 
 def test_times_may_be_iso_8601(client: httpx.Client) -> None:
-    found = get(client, "/series", series=PV, **{"from": "2025-11-20T01:01:00+01:00", "to": "2025-11-20T00:03:00Z"})
-    assert found["series"][PV]["value"] == [1, 2]
+    content = get(client, "/series", series=PV, **{"from": "2025-11-20T01:01:00+01:00", "to": "2025-11-20T00:03:00Z"})
+    assert content["series"][PV]["value"] == [1, 2]
 
 
 def test_buckets_hold_the_functions_asked_for(client: httpx.Client) -> None:
@@ -93,22 +93,22 @@ def test_an_empty_bucket_is_null(client: httpx.Client) -> None:
 
 def test_the_increase_of_a_counter_and_the_energy_of_a_power_are_functions(client: httpx.Client) -> None:
     query = {"from": START + 3600, "to": START + 7200, "bucket": "1h", "functions": "delta,integral"}
-    found = get(client, "/series", series=f"{PV},roof/tracer/energy", **query)["series"]
-    assert found["roof/tracer/energy"]["delta"] == pytest.approx([6.0])
-    assert found[PV]["integral"] == pytest.approx([90.0], rel=0.01)  # 60 W … 120 W for an hour
+    content = get(client, "/series", series=f"{PV},roof/tracer/energy", **query)["series"]
+    assert content["roof/tracer/energy"]["delta"] == pytest.approx([6.0])
+    assert content[PV]["integral"] == pytest.approx([90.0], rel=0.01)  # 60 W … 120 W for an hour
 
 
 def test_days_are_those_of_the_time_zone(client: httpx.Client) -> None:
     query = {"from": START, "to": START + 36000, "bucket": "1d", "tz": "Pacific/Auckland"}
-    found = get(client, "/series", series=PV, **query)
-    assert found["time"] == [START - 13 * 3600]
-    assert found["tz"] == "Pacific/Auckland"
+    content = get(client, "/series", series=PV, **query)
+    assert content["time"] == [START - 13 * 3600]
+    assert content["tz"] == "Pacific/Auckland"
 
 
 def test_auto_makes_about_500_buckets(client: httpx.Client) -> None:
-    found = get(client, "/series", series=PV, bucket="auto", **{"from": START, "to": START + 86400})
-    assert found["bucket"] == "5m"
-    assert len(found["time"]) == 288
+    content = get(client, "/series", series=PV, bucket="auto", **{"from": START, "to": START + 86400})
+    assert content["bucket"] == "5m"
+    assert len(content["time"]) == 288
 
 
 def test_too_many_buckets_are_answered_with_one_that_fits(client: httpx.Client) -> None:
@@ -228,17 +228,21 @@ def test_nodes_show_their_services(running: Running, client: httpx.Client) -> No
 def test_health_is_good_when_bus_and_store_answer(running: Running, client: httpx.Client) -> None:
     running.tell("heliograph/roof/services/storage/status", {"state": "online", "version": "0.1.0"})
     running.tell("heliograph/shed/services/storage/status", {"state": "offline"})
-    found = get(client, "/health")
-    assert (found["status"], found["bus"], found["store"], found["node"]) == ("ok", True, True, "roof")
-    assert {name: service["state"] for name, service in found["services"].items()} == {"storage": "online"}
+    content = get(client, "/health")
+    assert (content["status"], content["bus"], content["store"], content["node"]) == ("ok", True, True, "roof")
+    assert {name: service["state"] for name, service in content["services"].items()} == {"storage": "online"}
 
 
 def test_health_is_degraded_while_a_service_of_this_node_cannot_write(running: Running, client: httpx.Client) -> None:
     for node in ("roof", "shed"):
         status = {"state": "online", "facts": {"write_error": f"no database at {node}"}}
         running.tell(f"heliograph/{node}/services/storage/status", status)
-    found = get(client, "/health")
-    assert (found["status"], found["detail"], found["store"]) == ("degraded", "storage: no database at roof", True)
+    content = get(client, "/health")
+    assert (content["status"], content["detail"], content["store"]) == (
+        "degraded",
+        "storage: no database at roof",
+        True,
+    )
     running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": {"write_error": ""}})
     assert get(client, "/health")["status"] == "ok"
 
@@ -254,7 +258,7 @@ def test_health_is_bad_without_the_bus(running: Running, client: httpx.Client) -
 def storeless(tmp_path: Path) -> Iterator[tuple[Running, httpx.Client]]:
     site = Running(lambda: open_reader(tmp_path / "nothing"))
     site.start()
-    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1") as http:
+    with httpx.Client(base_url=f"http://127.0.0.1:{site.port}/api/v1", verify=False) as http:
         yield site, http
     site.stop()
 
@@ -279,11 +283,11 @@ def test_a_store_that_appears_is_used(storeless: tuple[Running, httpx.Client], d
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/series/x", "/../../etc/passwd", "/%2e%2e/app.py"])
-def test_what_is_not_there_is_said_in_json(client: httpx.Client, path: str) -> None:
+def test_an_unknown_path_is_a_json_error(client: httpx.Client, path: str) -> None:
     assert "/api/v1/docs" in refused(client, path, {}, 404)
 
 
-def test_a_method_that_is_not_for_a_path_is_said_in_json(client: httpx.Client) -> None:
+def test_a_wrong_method_is_a_json_error(client: httpx.Client) -> None:
     answer = client.post("/series")
     assert answer.status_code == 405
     assert "GET" in answer.headers["allow"]
@@ -298,7 +302,15 @@ def test_openapi_describes_every_answer(client: httpx.Client) -> None:
     ]
     text = client.get("/openapi.json").text
     schemas = description["components"]["schemas"]
-    for name in ("Health", "NodeAnswer", "DeviceAnswer", "LatestAnswer", "RawAnswer", "BucketAnswer", "Problem"):
+    for name in (
+        "Health",
+        "NodeResponse",
+        "DeviceResponse",
+        "LatestResponse",
+        "RawResponse",
+        "BucketResponse",
+        "Problem",
+    ):
         assert f"#/components/schemas/{name}" in text
         assert schemas[name]["properties"]
     names = [parameter["name"] for parameter in description["paths"]["/api/v1/series"]["get"]["parameters"]]

@@ -6,9 +6,9 @@ import pytest
 from heliograph.messages import Value
 from heliograph.store.interface import Function, Series
 from services.api import queries, series
-from services.api.errors import Refused
-from services.api.queries import Span
-from services.api.schemas import BucketAnswer
+from services.api.errors import RequestRefused
+from services.api.queries import Aggregation, TimeRange
+from services.api.schemas import BucketResponse
 from tests.api.conftest import START
 from tests.api.memory import MemoryReader
 
@@ -32,9 +32,11 @@ class Busy(MemoryReader):
         return {name: [each if name == "n" else 1234.5] * count for name in functions}
 
 
-def ask(reader: MemoryReader, days: float, bucket: str, tz: str = "UTC") -> BucketAnswer:
-    found = series.bucketed(reader, ["*/*/*"], Span(START, START + days * DAY), bucket, tz, ["mean"])
-    return msgspec.json.decode(found.body, type=BucketAnswer)
+def ask(reader: MemoryReader, days: float, bucket: str, tz: str = "UTC") -> BucketResponse:
+    response = series.bucketed(
+        reader, ["*/*/*"], TimeRange(START, START + days * DAY), Aggregation(bucket, tz, ["mean"])
+    )
+    return msgspec.json.decode(response.body, type=BucketResponse)
 
 
 def test_an_answer_in_buckets_is_what_openapi_says() -> None:
@@ -45,19 +47,19 @@ def test_an_answer_in_buckets_is_what_openapi_says() -> None:
 
 
 def test_buckets_that_need_every_value_of_a_long_time_are_refused_with_those_that_do_not() -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         ask(Busy(5.0), 90, "11m")
     assert "22 million values" in refused.value.detail
-    assert "bucket=10m or bucket=15m is summed up already" in refused.value.detail
+    assert "bucket=10m or bucket=15m has aggregates" in refused.value.detail
     for bucket in ("10m", "15m"):
         assert len(ask(Busy(5.0), 90, bucket).time) >= 90 * 96
 
 
 def test_no_bucket_is_offered_that_would_be_too_many() -> None:
-    assert queries.quick("13m", Span(START, START + 145 * DAY), 14) == ["15m"]
-    assert queries.quick("7m", Span(START, START + DAY), 1) == ["5m", "10m"]
-    assert queries.quick("1m", Span(START, START + DAY), 1) == ["5m"]
-    assert queries.quick("1y", Span(START, START + DAY), 1) == ["1y"]
+    assert queries.buckets_with_aggregates("13m", TimeRange(START, START + 145 * DAY), 14) == ["15m"]
+    assert queries.buckets_with_aggregates("7m", TimeRange(START, START + DAY), 1) == ["5m", "10m"]
+    assert queries.buckets_with_aggregates("1m", TimeRange(START, START + DAY), 1) == ["5m"]
+    assert queries.buckets_with_aggregates("1y", TimeRange(START, START + DAY), 1) == ["1y"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,7 @@ def test_no_bucket_is_offered_that_would_be_too_many() -> None:
         (60.0, 14, 90, "11m", "UTC"),  # few values
         (5.0, 1, 90, "11m", "UTC"),  # one series
         (5.0, 14, 20, "11m", "UTC"),  # not long
-        (5.0, 14, 3650, "1d", "Asia/Kathmandu"),  # summed up, though the zone is at :45
+        (5.0, 14, 3650, "1d", "Asia/Kathmandu"),  # has aggregates, although the zone is at :45
         (5.0, 14, 365, "1h", "Australia/Lord_Howe"),
         (5.0, 14, 365, "auto", "Europe/Berlin"),
     ],
@@ -86,5 +88,5 @@ def test_a_short_question_is_not_counted_first() -> None:
 def test_raw_points_of_any_time_come_by_the_page() -> None:
     points: list[tuple[float, int, Value]] = [(START + step, 0, float(step)) for step in range(25)]
     reader = MemoryReader(CHANNELS[:1], points)
-    found = series.raw(reader, ["*/*/*"], Span(0.0, queries.LATEST), 10, None)
-    assert b'"next":"roof/meter/power_00@' in found.body
+    response = series.raw(reader, ["*/*/*"], TimeRange(0.0, queries.LATEST), 10, None)
+    assert b'"next":"roof/meter/power_00@' in response.body

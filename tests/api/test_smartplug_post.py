@@ -35,7 +35,7 @@ def exchange(port: int, sent: bytes) -> bytes:
 
 def asks(receiver: Receiver, plug: str = "0xb00bf0cc") -> Any:
     with connect(f"ws://127.0.0.1:{receiver.running.port}/smartplug") as client:
-        client.send(json.dumps({"status": "nobody"}))
+        client.send(json.dumps({"status": "unknown"}))
         client.send(json.dumps({"status": 7}))
         client.send("[1]")
         client.send(json.dumps({"status": plug}))
@@ -51,7 +51,7 @@ def test_the_bytes_of_the_firmware_are_understood(receiver: Receiver) -> None:
     assert receiver.producer.infos["kettle"].channels["plugged"].kind == "state"
 
 
-def test_every_report_is_told_to_every_client_with_all_that_was_in_it(receiver: Receiver) -> None:
+def test_every_report_is_forwarded_unchanged_to_every_client(receiver: Receiver) -> None:
     address = f"ws://127.0.0.1:{receiver.running.port}/smartplug"
     with connect(address) as one, connect(address) as other:
         for client in (one, other):  # the answer says that it is listening
@@ -66,12 +66,12 @@ def test_every_report_is_told_to_every_client_with_all_that_was_in_it(receiver: 
                 assert json.loads(text)["value"] == 0
 
 
-def test_the_last_state_is_told_to_who_asks(receiver: Receiver) -> None:
+def test_a_client_that_asks_gets_the_last_state(receiver: Receiver) -> None:
     receiver.post("/data", key="", json=REPORT)
     assert asks(receiver) == '{"id": "0xb00bf0cc", "value": 1}'
 
 
-def test_a_state_from_before_the_start_is_told_too(receiver: Receiver) -> None:
+def test_a_client_that_asks_gets_a_state_from_before_the_start(receiver: Receiver) -> None:
     receiver.running.tell("heliograph/roof/devices/kettle/state", {"time": NOW, "values": {"plugged": False}})
     assert asks(receiver) == '{"id": "0xb00bf0cc", "value": 0}'
 
@@ -115,7 +115,7 @@ def test_what_is_no_report_of_a_known_plug_is_refused(receiver: Receiver, body: 
 
 
 @pytest.mark.slow
-def test_a_client_that_does_not_read_hurts_nobody(receiver: Receiver, eventually: Eventually) -> None:
+def test_a_client_that_does_not_read_disturbs_no_other(receiver: Receiver, eventually: Eventually) -> None:
     address = f"ws://127.0.0.1:{receiver.running.port}/smartplug"
     with connect(address, max_queue=1) as slow, connect(address) as quick:
         for client in (slow, quick):

@@ -16,12 +16,12 @@ from heliograph.commands import NoAnswer
 from heliograph.store import open_reader
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.gate import Gate
-from services.api.ingest.keys import Keys, hashed
-from services.api.live import Live
+from services.api.ingest.keys import Keys
+from services.api.live import LiveState
 from services.api.uploads import client, schemas
 from services.api.uploads.client import UploaderClient
 from tests.api.conftest import Running
-from tests.api.receiver import HASH, KEY
+from tests.api.receiver import HASH, KEY, cheap_hash
 
 Eventually = Callable[[Callable[[], Any]], Any]
 SECRET = "correct-horse-battery-staple"
@@ -33,7 +33,7 @@ TARGET = {
     "options": {"url": "http://127.0.0.1:1", "token": "…", "timeout": 20.0},
     "backlog": 3,
 }
-LETTER = {
+DEAD_LETTER = {
     "id": 17,
     "added": 1763634000.0,
     "reason": "field type conflict",
@@ -48,12 +48,12 @@ GOOD: dict[str, dict[str, Any]] = {
     "pause": {"ok": True},
     "resume": {"ok": True},
     "test": {"ok": True, "response": "204 No Content"},
-    "dead-letters": {"ok": True, "count": 1, "dead_letters": [LETTER], "next": None},
-    "dead-letters-edit": {"ok": True, "dead_letter": LETTER},
+    "dead-letters": {"ok": True, "count": 1, "dead_letters": [DEAD_LETTER], "next": None},
+    "dead-letters-edit": {"ok": True, "dead_letter": DEAD_LETTER},
     "dead-letters-retry": {"ok": True, "count": 1},
     "dead-letters-drop": {"ok": True, "count": 1},
 }
-LETTERS = "/uploads/influx/dead-letters"
+DEAD_LETTERS = "/uploads/influx/dead-letters"
 # method, path, body, the commands that it becomes
 WRITES: list[tuple[str, str, Any, list[str]]] = [
     ("PUT", "/uploads/influx", {"kind": "influxdb"}, ["put", "list"]),
@@ -61,13 +61,13 @@ WRITES: list[tuple[str, str, Any, list[str]]] = [
     ("POST", "/uploads/influx/pause", None, ["pause", "list"]),
     ("POST", "/uploads/influx/resume", None, ["resume", "list"]),
     ("POST", "/uploads/influx/test", None, ["list", "test"]),
-    ("POST", LETTERS, None, ["dead-letters-retry"]),
-    ("PATCH", f"{LETTERS}/17", {"values": {"roof/meter/power": 1}}, ["dead-letters-edit"]),
-    ("DELETE", LETTERS, None, ["dead-letters-drop"]),
+    ("POST", DEAD_LETTERS, None, ["dead-letters-retry"]),
+    ("PATCH", f"{DEAD_LETTERS}/17", {"values": {"roof/meter/power": 1}}, ["dead-letters-edit"]),
+    ("DELETE", DEAD_LETTERS, None, ["dead-letters-drop"]),
 ]
 OTHER_KEY = "ffeeddccbbaa99887766554433221100"  # of a sensor, which manages nothing
-OTHER_HASH = hashed(OTHER_KEY)
-READS = [("GET", "/uploads", ["list"]), ("GET", "/uploads/influx", ["list"]), ("GET", LETTERS, ["dead-letters"])]
+OTHER_HASH = cheap_hash(OTHER_KEY)
+READS = [("GET", "/uploads", ["list"]), ("GET", "/uploads/influx", ["list"]), ("GET", DEAD_LETTERS, ["dead-letters"])]
 ALL = [
     *((method, path, body) for method, path, body, _ in WRITES),
     *((method, path, None) for method, path, _ in READS),
@@ -75,7 +75,7 @@ ALL = [
 
 
 class Site:
-    """The application, and in place of the bus an uploader that answers what it is told to."""
+    """The application, and in place of the bus an uploader with prepared responses."""
 
     def __init__(self, data: Path) -> None:
         self.asked: list[tuple[str, str, dict[str, Any]]] = []
@@ -87,9 +87,9 @@ class Site:
         self.counted: Counter[str] = Counter()
         self.aside: list[tuple[str, str, str]] = []
         self.running = Running(lambda: open_reader(data), uploader=self._uploader)
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.running.port}/api/v1", timeout=60)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.running.port}/api/v1", timeout=60, verify=False)
 
-    def _uploader(self, live: Live) -> UploaderClient:
+    def _uploader(self, live: LiveState) -> UploaderClient:
         keys, bodies = Keys({"garden": HASH, "shed": OTHER_HASH}), Bodies(200_000)
         gate = Gate(keys, bodies, 10_000, (), lambda what: self.counted.update([what]), lambda *x: self.aside.append(x))
         return UploaderClient(self._ask, gate, live, "roof", ("garden",))
@@ -164,9 +164,9 @@ def test_a_page_of_another_site_may_not_write(site: Site) -> None:
 
 
 def test_the_targets_are_those_of_the_uploader_with_all_that_may_be_known(site: Site) -> None:
-    found = site.send("GET", "/uploads").json()
-    assert found["kinds"] == ["file", "influxdb"]
-    [target] = found["targets"]
+    content = site.send("GET", "/uploads").json()
+    assert content["kinds"] == ["file", "influxdb"]
+    [target] = content["targets"]
     assert {key: target[key] for key in TARGET} == TARGET
     assert target["oldest"] is target["last_error"] is target["sent"] is None
     assert site.send("GET", "/uploads/influx").json() == target
@@ -218,7 +218,7 @@ def test_a_test_waits_as_long_as_its_target_may_take(site: Site) -> None:
 def test_without_an_answer_it_says_what_to_do(site: Site) -> None:
     site.silent = True
     for method, path, body in ALL:
-        assert "look whether it is running" in site.detail(504, method, path, body)
+        assert "check whether it is running" in site.detail(504, method, path, body)
 
 
 def test_an_uploader_that_is_offline_is_not_asked(site: Site) -> None:
@@ -229,7 +229,7 @@ def test_an_uploader_that_is_offline_is_not_asked(site: Site) -> None:
     assert site.asked == []
 
 
-def test_an_uploader_that_was_never_heard_of_is_not_asked(site: Site) -> None:
+def test_an_uploader_without_a_status_is_not_asked(site: Site) -> None:
     site.running.do(site.running.live.services.clear)
     assert "start it" in site.detail(503, "GET", "/uploads")
 
@@ -241,7 +241,7 @@ def test_another_node_can_be_meant(site: Site) -> None:
 
 
 @pytest.mark.parametrize("node", ["nowhere", "a/b", "+", "#", "%00", "A", "a" * 999])
-def test_a_node_that_is_none_is_not_found(site: Site, node: str) -> None:
+def test_an_unknown_node_is_404(site: Site, node: str) -> None:
     assert "/api/v1/nodes" in site.detail(404, "GET", f"/uploads?node={node.replace('#', '%23')}")
     assert site.asked == []
 
@@ -256,13 +256,17 @@ def test_a_device_of_a_node_is_no_uploader(site: Site) -> None:
     [("", (0, 100)), ("?after=17", (17, 100)), ("?limit=1000&after=2", (2, 1000))],
 )
 def test_dead_letters_come_in_pages(site: Site, query: str, wanted: tuple[int, int]) -> None:
-    assert site.send("GET", f"{LETTERS}{query}").json() == {"count": 1, "dead_letters": [LETTER], "next": None}
+    assert site.send("GET", f"{DEAD_LETTERS}{query}").json() == {
+        "count": 1,
+        "dead_letters": [DEAD_LETTER],
+        "next": None,
+    }
     assert (site.asked[0][2]["after"], site.asked[0][2]["limit"]) == wanted
 
 
 @pytest.mark.parametrize("query", ["after=-1", "after=x", "limit=0", "limit=1001", "limit=", f"after={10**30}"])
-def test_a_page_that_is_none_is_refused(site: Site, query: str) -> None:
-    assert query.partition("=")[0] in site.detail(422, "GET", f"{LETTERS}?{query}")
+def test_a_malformed_page_is_refused(site: Site, query: str) -> None:
+    assert query.partition("=")[0] in site.detail(422, "GET", f"{DEAD_LETTERS}?{query}")
     assert site.asked == []
 
 
@@ -270,56 +274,56 @@ def test_a_page_that_is_none_is_refused(site: Site, query: str) -> None:
     ("body", "ids"), [(None, None), ({}, None), ({"ids": None}, None), ({"ids": [1, 2]}, [1, 2]), ({"ids": []}, [])]
 )
 def test_all_or_some_are_sent_again(site: Site, body: Any, ids: Any) -> None:
-    assert site.send("POST", LETTERS, body).json() == {"count": 1}
+    assert site.send("POST", DEAD_LETTERS, body).json() == {"count": 1}
     assert site.asked == [("roof", "dead-letters-retry", {"name": "influx", "ids": ids})]
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", {"ids": "all"}, {"ids": [-1]}, {"ids": [10**30]}, {"id": 1}])
-def test_a_choice_that_is_none_is_refused(site: Site, body: Any) -> None:
-    assert "the body is not a DeadLetterSelection" in site.detail(422, "POST", LETTERS, body)
+def test_a_malformed_selection_is_refused(site: Site, body: Any) -> None:
+    assert "the body is not a DeadLetterSelection" in site.detail(422, "POST", DEAD_LETTERS, body)
     assert site.asked == []
 
 
 @pytest.mark.parametrize(("query", "ids"), [("", None), ("?ids=17", [17]), ("?ids=1,%202", [1, 2])])
 def test_all_or_some_are_dropped(site: Site, query: str, ids: Any) -> None:
-    assert site.send("DELETE", f"{LETTERS}{query}").json() == {"count": 1}
+    assert site.send("DELETE", f"{DEAD_LETTERS}{query}").json() == {"count": 1}
     assert site.asked == [("roof", "dead-letters-drop", {"name": "influx", "ids": ids})]
 
 
 @pytest.mark.parametrize("ids", ["", ",", "1,", "x", "-1", "1.5", "9" * 30, "%D9%A1", "all"])
 def test_an_empty_list_of_ids_does_not_drop_all(site: Site, ids: str) -> None:
-    assert "leave it out for all" in site.detail(422, "DELETE", f"{LETTERS}?ids={ids}")
+    assert "leave it out for all" in site.detail(422, "DELETE", f"{DEAD_LETTERS}?ids={ids}")
     assert site.asked == []
 
 
-def test_a_letter_is_changed_where_it_is_told_to(site: Site) -> None:
+def test_a_dead_letter_is_changed_as_the_body_says(site: Site) -> None:
     change = {"values": {"roof/meter/power": 7.5, "roof/meter/voltage": None}}
-    assert site.send("PATCH", f"{LETTERS}/17", change).json() == LETTER
+    assert site.send("PATCH", f"{DEAD_LETTERS}/17", change).json() == DEAD_LETTER
     assert site.asked == [("roof", "dead-letters-edit", {"name": "influx", "id": 17, **change, "time": None})]
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", {"time": 5.0}])
 def test_a_change_may_be_small(site: Site, body: Any) -> None:
-    assert site.send("PATCH", f"{LETTERS}/17", body).status_code == 200
+    assert site.send("PATCH", f"{DEAD_LETTERS}/17", body).status_code == 200
 
 
 @pytest.mark.parametrize("number", ["x", "-1", "1.5", str(10**30)])
-def test_a_letter_that_is_none_is_refused(site: Site, number: str) -> None:
-    assert "number" in site.detail(422, "PATCH", f"{LETTERS}/{number}", {})
+def test_a_malformed_id_of_a_dead_letter_is_refused(site: Site, number: str) -> None:
+    assert "number" in site.detail(422, "PATCH", f"{DEAD_LETTERS}/{number}", {})
     assert site.asked == []
 
 
 @pytest.mark.parametrize(
     "body", [{"values": 7}, {"values": {"a": [1]}}, {"time": "now"}, {"time": 1e300}, {"time": -1}, {"value": {}}]
 )
-def test_a_change_that_is_none_is_refused(site: Site, body: Any) -> None:
-    assert "the body is not a DeadLetterChange" in site.detail(422, "PATCH", f"{LETTERS}/17", body)
+def test_a_malformed_change_is_refused(site: Site, body: Any) -> None:
+    assert "the body is not a DeadLetterChange" in site.detail(422, "PATCH", f"{DEAD_LETTERS}/17", body)
 
 
-def test_nothing_of_a_body_is_set_aside_or_said(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_of_a_body_is_set_aside_or_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
     site.detail(422, "PUT", "/uploads/influx", b'{"token": "' + SECRET.encode() + b'"')
     site.detail(401, "PUT", "/uploads/influx", {"token": SECRET}, key="wrong")
-    site.refuse("invalid", "token: it is none")
+    site.refuse("invalid", "token: it is not valid")
     site.detail(422, "PUT", "/uploads/influx", {"token": SECRET})
     site.answers["put"] = SECRET.encode()
     site.detail(502, "PUT", "/uploads/influx", {"token": SECRET})
@@ -336,7 +340,7 @@ def test_only_so_many_tests_wait_at_once_and_the_rest_goes_on(
     tester = threading.Thread(target=lambda: answered.append(site.send("POST", path).status_code))
     tester.start()
     eventually(lambda: "test" in site.commands())
-    assert "asked too much" in site.detail(503, "POST", path)
+    assert "too many commands" in site.detail(503, "POST", path)
     assert site.send("GET", "/uploads").status_code == 200
     site.may_answer.set()
     tester.join()
@@ -353,18 +357,18 @@ def test_only_so_many_tests_wait_at_once_and_the_rest_goes_on(
         lambda inner: (
             st.lists(inner, max_size=3)
             | st.dictionaries(
-                st.sampled_from(["ok", "code", "error", "targets", "kinds", "letters", "count", "said"]), inner
+                st.sampled_from(["ok", "code", "error", "targets", "kinds", "dead_letters", "count", "response"]), inner
             )
         ),
         max_leaves=9,
-    ).map(lambda found: json.dumps(found).encode()),
+    ).map(lambda content: json.dumps(content).encode()),
 )
 def test_no_answer_of_an_uploader_is_an_internal_error(site: Site, which: tuple[str, str, Any], answer: bytes) -> None:
     site.answers = dict.fromkeys(GOOD, answer)
-    found = site.send(*which)
-    assert found.status_code in (200, 204, 404, 409, 422, 502, 503), found.text
-    if found.status_code not in (200, 204):
-        assert list(found.json()) == ["detail"]
+    response = site.send(*which)
+    assert response.status_code in (200, 204, 404, 409, 422, 502, 503), response.text
+    if response.status_code not in (200, 204):
+        assert list(response.json()) == ["detail"]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
@@ -378,14 +382,14 @@ def test_no_request_is_an_internal_error(site: Site, which: tuple[str, str, Any]
 
 def test_openapi_describes_what_manages_uploads(site: Site) -> None:
     described = site.send("GET", "/openapi.json").json()
-    found = {
+    described_routes = {
         (method.upper(), path)
         for path, operations in described["paths"].items()
         for method in operations
         if "uploads" in path
     }
     base = "/api/v1/uploads"
-    assert found == {
+    assert described_routes == {
         ("GET", base),
         *((method, f"{base}/{{name}}") for method in ("GET", "PUT", "DELETE")),
         *(("POST", f"{base}/{{name}}/{act}") for act in ("pause", "resume", "test")),
@@ -395,14 +399,14 @@ def test_openapi_describes_what_manages_uploads(site: Site) -> None:
     text = json.dumps(described)
     for kind in schemas.SCHEMAS:
         assert described["components"]["schemas"][kind.__name__]["properties"]
-        assert kind is schemas.DeadLetter or f"#/components/schemas/{kind.__name__}" in text
-    for method, path in found:
+        assert kind is schemas.UploadDeadLetter or f"#/components/schemas/{kind.__name__}" in text
+    for method, path in described_routes:
         operation = described["paths"][path][method.lower()]
         assert ("security" in operation) == (method != "GET")
         assert {"4XX", "502", "503", "504"} < set(operation["responses"])
 
 
-def test_an_answer_that_comes_after_the_end_is_for_nobody() -> None:
+def test_a_response_after_the_end_is_discarded() -> None:
     may_answer, over = threading.Event(), threading.Event()
 
     def ask() -> bytes:

@@ -1,4 +1,4 @@
-"""The two stores behind one interface, each as a test opens, reads and forgets it."""
+"""The two stores behind one interface, as a test opens, reads and drops them."""
 
 import time
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class Engine(Protocol):
     ) -> Writer: ...
     def reader(self) -> Reader: ...
     def drop(self) -> None:
-        """Forget everything; what is open must be closed before."""
+        """Delete everything; readers and writers must be closed before."""
         ...
 
 

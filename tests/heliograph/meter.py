@@ -64,7 +64,7 @@ def bits(value: object) -> object:
     return [bits(one) for one in value] if isinstance(value, list | tuple) else value
 
 
-def answers(reader: Reader, start: float, end: float) -> dict[str, object]:
+def query_results(reader: Reader, start: float, end: float) -> dict[str, object]:
     """The results of every query about all series, by name."""
     results: dict[str, object] = {"extent": reader.extent()}
     names = {one.id: one.name for one in reader.series()}

@@ -319,15 +319,3 @@ class Follower:
             for channel, value in arrival.values.items():
                 self.known[f"{arrival.node}/{arrival.device}/{channel}", arrival.time] = value
         return bool(page)
-
-
-def answers(reader: Reader, cuts: Sequence[float]) -> dict[str, object]:
-    """The results of every query about the points of all series: stores with the same points return the same."""
-    ids = {one.name: one.id for one in reader.series()}
-    results: dict[str, object] = {name: raw(reader, one, 0, 1e11, 10**6) for name, one in ids.items()}
-    results |= {f"{name} totals": reader.aggregate(one, cuts, FUNCTIONS) for name, one in ids.items()}
-    results["latest"] = sorted((name, *reader.latest([one]).get(one, ())) for name, one in ids.items())
-    names = {one: name for name, one in ids.items()}
-    results["export"] = sorted((time, names[one], value) for time, one, value in reader.export(list(names), 0, 1e11))
-    results["extent"] = reader.extent()
-    return results

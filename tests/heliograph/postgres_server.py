@@ -13,7 +13,7 @@ from tests.conftest import free_port, optional_program
 
 UNPRIVILEGED = 65534  # PostgreSQL refuses to run as root
 START_SECONDS = 60.0
-# what dies with the machine may be lost in a test; what dies with the server may not
+# a test may lose data in a crash of the machine, but not in a crash of the server
 SETTINGS = (
     "fsync=off",
     "full_page_writes=off",
@@ -106,7 +106,7 @@ class Server:
         self._end(signal.SIGINT)
 
     def crash(self) -> None:
-        """Stop as if the power had gone, but for what the operating system holds."""
+        """Kill the server; the operating system keeps what it has written."""
         self._end(signal.SIGQUIT)
 
     def remove(self) -> None:

@@ -30,7 +30,7 @@ def main(options: Probe, service: Service) -> None:
     if options.then == "crash":
         crash()
     if options.then == "crash_thread":
-        service.bus.wait_connected(30)  # only who is connected has a will
+        service.bus.wait_connected(30)  # only a connected client has a will
         threading.Thread(target=crash, name="worker").start()
     while True:
         service.wait(60)

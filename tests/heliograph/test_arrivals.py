@@ -34,7 +34,7 @@ def after(data: Path, cursor: int, limit: int) -> list[tuple[int, float, dict[st
     reader = SqliteReader(folder(data))
     reader.series()
     with archive.snapshot():
-        page = Arrivals(archive).after(cursor, limit, lambda: reader._names, lambda _, numbers: list(numbers))
+        page = Arrivals(archive).after(cursor, limit, lambda: reader._files.names, lambda _, numbers: list(numbers))
     archive.close()
     reader.close()
     assert {(arrival.node, arrival.device) for arrival in page} <= {("roof", "meter")}

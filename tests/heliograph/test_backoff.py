@@ -23,7 +23,7 @@ def test_after_a_stable_connection_the_wait_is_short_again() -> None:
     backoff = Backoff(jitter=steady)
     for _ in range(9):
         backoff.after(0)
-    # longer than a second, but not than the wait before it: a broker that throws everyone out is left alone
+    # longer than a second, but not than the wait before it: a broker that disconnects every client is not flooded
     assert backoff.after(STABLE_SECONDS * 2) == 30.0
     assert backoff.after(LONGEST_SECONDS + 1) == FIRST_SECONDS
 
@@ -52,5 +52,5 @@ def test_a_wait_is_the_first_after_a_success_and_else_twice_the_last_up_to_the_l
         last = expected
 
 
-def test_not_everyone_comes_back_at_the_same_moment() -> None:
+def test_not_all_clients_come_back_at_the_same_moment() -> None:
     assert len({Backoff().next() for _ in range(50)}) > 10

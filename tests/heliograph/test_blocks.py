@@ -50,7 +50,7 @@ def using(kernel: ModuleType) -> Iterator[None]:
 
 
 def float_block(values: Sequence[float]) -> bytes:
-    """The block of these values, which every kernel writes alike and reads back to the bit."""
+    """The block of these values; every kernel writes the same and reads back the same bits."""
     written = set()
     for kernel in KERNELS:
         with using(kernel):
@@ -247,7 +247,7 @@ def test_bytes_with_the_checksum_of_a_block_are_decoded_alike_or_damaged(
 
 
 @given(st.binary(max_size=60))
-def test_bytes_that_are_no_block_are_damaged_and_nothing_worse(data: bytes) -> None:
+def test_arbitrary_bytes_are_a_damaged_block(data: bytes) -> None:
     assert {read(data, kernel) for kernel in KERNELS} == {(None, None)}
 
 
@@ -266,11 +266,11 @@ def test_bytes_that_are_no_block_are_damaged_and_nothing_worse(data: bytes) -> N
         sealed(255, 0, 7, 2, 0, deflated(bytes(14))),
     ],
 )
-def test_a_block_that_cannot_be_is_damaged(block: bytes) -> None:
+def test_an_inconsistent_block_is_damaged(block: bytes) -> None:
     assert {read(block, kernel) for kernel in KERNELS} == {(None, None)}
 
 
-def test_a_payload_that_swells_is_damaged_before_it_takes_memory() -> None:
+def test_a_payload_that_inflates_too_far_is_damaged_before_it_takes_memory() -> None:
     bomb = sealed(0, 0, 1, 10, 0, deflated(bytes(50_000_000)))
     tracemalloc.start()
     try:
@@ -286,7 +286,7 @@ def test_a_damaged_block_is_a_damaged_store() -> None:
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
-def test_what_is_no_column_is_refused(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_column_is_refused(kernel: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks, "kernel", kernel)
     fractions: list[Any] = [1.5]
     with pytest.raises(OverflowError):

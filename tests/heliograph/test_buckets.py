@@ -75,7 +75,7 @@ def test_every_moment_is_in_the_bucket_of_its_local_date(name: str, first: int, 
     # walk from before the first to behind the last bucket; an edge is where the bucket's date changes
     steps = range(int(cuts[0]) - STEP, int(cuts[-1]) + STEP, STEP)
     dates = [(moment, key(datetime.fromtimestamp(moment, local).date())) for moment in steps]
-    # where a clock goes back over midnight, the day before comes again for a while: only what is new counts
+    # where a clock goes back over midnight, the day before comes again for a while: only new dates count
     newest, wanted = dates[0][1], []
     for moment, day in dates[1:]:
         if day > newest:

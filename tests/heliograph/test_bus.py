@@ -166,7 +166,7 @@ def test_messages_that_were_not_acknowledged_come_again_in_order(broker: LocalBr
             assert [message.payload for message in taken] == [b"0", b"1", b"2", b"3", b"4"]
             taken[0].ack()
             taken[1].ack()
-            # whether the acknowledgements arrived is known when an answer to something later does
+            # the acknowledgements have arrived when a message that was sent later comes back
             echo = subscribed(bus, "echo", qos=0)
             bus.publish("echo", b"")
             assert payload(echo) == b""

@@ -36,7 +36,7 @@ def test_numbers_stay_over_a_restart_and_new_ones_follow(tmp_path: Path) -> None
     connection.close()
 
 
-def test_the_first_value_decides_what_nobody_declared(tmp_path: Path) -> None:
+def test_the_first_value_decides_the_kind_of_a_channel_that_was_not_declared(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
     assert catalog.layout("roof", "x", ("a", "b", "c", "d"), [1, 0.5, True, "on"]).kinds == (
@@ -73,7 +73,7 @@ def test_nothing_is_written_and_nothing_locked_before_the_commit(tmp_path: Path)
     connection.close()
 
 
-def test_a_commit_that_fails_is_made_up_for_by_the_next(tmp_path: Path) -> None:
+def test_the_next_commit_writes_what_a_failed_one_did_not(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
     catalog.word("one")
@@ -88,7 +88,7 @@ def test_a_commit_that_fails_is_made_up_for_by_the_next(tmp_path: Path) -> None:
     connection.close()
 
 
-def test_numbers_of_what_somebody_removed_are_not_given_to_others(tmp_path: Path) -> None:
+def test_numbers_of_removed_words_are_not_used_again(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
     for text in ("one", "two", "three"):
@@ -99,7 +99,7 @@ def test_numbers_of_what_somebody_removed_are_not_given_to_others(tmp_path: Path
     connection.close()
 
 
-def test_what_a_channel_means_follows_the_last_info_but_text_and_number_stay_apart(tmp_path: Path) -> None:
+def test_unit_and_kind_of_a_channel_follow_the_last_info_but_a_text_never_becomes_a_number(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
     catalog.declare("roof", "x", Info("", {"a": Channel("Wh", "gauge"), "t": Channel("", "text")}))
@@ -122,13 +122,13 @@ def test_names_are_read_as_they_were_written(tmp_path: Path) -> None:
     word = catalog.word("on")
     catalog.commit()
     connection.executemany("INSERT INTO replacement VALUES(1, ?)", [(9,), (5,)])
-    found = names.read(connection)
-    assert found.devices == {1: ("roof", "x")}
-    assert list(found.series.values()) == [
+    read = names.read(connection)
+    assert read.devices == {1: ("roof", "x")}
+    assert list(read.series.values()) == [
         Series(1, "roof", "x", "a", "kWh", "counter", 100.0),
         Series(2, "roof", "x", "b", "", "text"),
     ]
-    assert found.layouts == {layout.id: names.Layout(1, (2, 1))}
-    assert (found.places, found.owners) == ({2: {layout.id: 0}, 1: {layout.id: 1}}, {1: 1, 2: 1})
-    assert (found.words, found.replacements, found.of_device(1)) == ({word: "on"}, {1: [5, 9]}, {1, 2})
+    assert read.layouts == {layout.id: names.Layout(1, (2, 1))}
+    assert (read.positions, read.owners) == ({2: {layout.id: 0}, 1: {layout.id: 1}}, {1: 1, 2: 1})
+    assert (read.words, read.replacements, read.of_device(1)) == ({word: "on"}, {1: [5, 9]}, {1, 2})
     connection.close()

@@ -12,7 +12,7 @@ from heliograph.clock import Clock
 
 
 @pytest.fixture(autouse=True)
-def _kernel_says_no(monkeypatch: pytest.MonkeyPatch) -> None:
+def _kernel_not_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock of the machine that runs the tests is synchronised; these tests need one that is not."""
     monkeypatch.setattr(clock_module, "_kernel_says_so", lambda: False)
     monkeypatch.setattr(clock_module, "CHECK_SECONDS", 0.0)
@@ -91,7 +91,7 @@ def test_a_clock_that_is_set_moves_the_moment_of_boot(
     assert boots(tmp_path)[clock.boot] == pytest.approx(right - clock.since_boot(), abs=1)
 
 
-def test_only_so_many_boots_are_kept_and_the_newest_is_among_them(tmp_path: Path, sign: Path) -> None:
+def test_a_limited_number_of_boots_is_kept_and_the_newest_is_among_them(tmp_path: Path, sign: Path) -> None:
     sign.touch()
     for number in range(40):
         assert make(tmp_path, sign, f"boot{number}").synchronised

@@ -107,7 +107,7 @@ def test_an_answer_that_no_request_waits_for_does_no_harm(server: Bus, client: B
     assert requests.ask("n", "server", "echo", b"still", 30) == b"still"
 
 
-def test_a_request_that_wants_no_answer_is_carried_out(server: Bus, client: Bus) -> None:
+def test_a_request_without_a_response_topic_is_carried_out(server: Bus, client: Bus) -> None:
     done: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     serve(server, "n", "server", "do", noting(done))
     ready(server)
@@ -126,7 +126,7 @@ def test_a_retained_request_is_not_carried_out_again_at_every_connect(server: Bu
 
 
 @pytest.mark.parametrize("where", [topics.service("n", "server", "status"), "elsewhere", "a/#", "+"])
-def test_no_answer_goes_where_answers_do_not_belong(server: Bus, client: Bus, where: str) -> None:
+def test_no_response_is_published_outside_of_response_topics(server: Bus, client: Bus, where: str) -> None:
     served: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     seen: queue.SimpleQueue[Message] = queue.SimpleQueue()
     serve(server, "n", "server", "echo", noting(served))

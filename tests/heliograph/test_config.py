@@ -187,7 +187,7 @@ def test_a_password_in_the_file_itself_is_not_shown_either(tmp_path: Path) -> No
     assert "12345" not in mistake(tmp_path, "[probe]\napi_key = 12345")
 
 
-def test_a_secret_in_a_file_that_is_no_text_is_not_shown(tmp_path: Path) -> None:
+def test_a_secret_in_a_file_that_is_not_text_is_not_shown(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"hunter2\xff")
     assert "hunter" not in mistake(tmp_path, f"[probe]\npassword = 'file:{tmp_path}/secret'")
 

@@ -1,4 +1,4 @@
-"""Sender and intake against a world in which everything dies, at any moment and in any order."""
+"""Sender and intake in a simulation in which every part fails, at any moment and in any order."""
 
 import tempfile
 from collections import deque
@@ -17,7 +17,7 @@ from heliograph.outbox import Outbox
 from heliograph.segment import Segment
 from heliograph.sender import Sender, UnstampedFrame
 from heliograph.store.interface import Progress
-from services.storage.journal_intake import Intake, Verdict
+from services.storage.journal_intake import JournalIntake, Verdict
 
 PRODUCER = "pi/meter"
 EPOCH_ZERO = 1_700_000_000.0
@@ -40,7 +40,7 @@ class Clock:
 
 
 class World:
-    """A producer, a broker and a storage; only the disks of the first and the last survive them."""
+    """A producer, a broker and a storage; only the disks of producer and storage survive a failure."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,7 +66,7 @@ class World:
         self.declared: list[tuple[str, int]] = []
         self.backup: Database = ({}, [], [])
         self.starts = 0
-        self.intake: Intake | None = None
+        self.intake: JournalIntake | None = None
         self.taken: list[int] = []
         self.newly_declared: list[tuple[str, int]] = []
         self.touched: set[str] = set()
@@ -98,7 +98,7 @@ class World:
             self.back.clear()
 
     def reboot(self, cut: int) -> None:
-        """The power fails: what the card had not got yet is gone from the end of the newest segment."""
+        """The power fails: the end of the newest segment, which was not on the card yet, is lost."""
         self.kill_producer()
         before = self.held()
         paths = sorted(self.folder.glob("*.segment"))
@@ -191,7 +191,7 @@ class World:
     def start_storage(self) -> None:
         if self.intake is None:
             self.starts += 1
-            self.intake = Intake(self.progress, f"db-{self.starts}", COMMIT_SECONDS)
+            self.intake = JournalIntake(self.progress, f"db-{self.starts}", COMMIT_SECONDS)
             self.tell_everyone()
 
     def kill_storage(self) -> None:
@@ -211,7 +211,7 @@ class World:
 
     def tell_everyone(self) -> None:
         if self.intake:
-            for mark in self.intake.marks().values():
+            for mark in self.intake.watermarks().values():
                 self.tell(mark)
 
     def deliver(self, count: int) -> None:
@@ -220,11 +220,11 @@ class World:
             payload = self.wire.popleft()
             self.unacknowledged.append(payload)
             for frame in frames(payload):
-                verdict = self.intake.judge(PRODUCER, frame)
-                if verdict is not Verdict.TAKE:
-                    self.tell(self.intake.mark(PRODUCER, frame.epoch, gap=verdict is Verdict.GAP))
+                verdict = self.intake.classify(PRODUCER, frame)
+                if verdict is not Verdict.ACCEPT:
+                    self.tell(self.intake.watermark(PRODUCER, frame.epoch, gap=verdict is Verdict.GAP))
                     continue
-                missing = self.intake.take(PRODUCER, frame)
+                missing = self.intake.accept(PRODUCER, frame)
                 self.newly_declared += [(frame.epoch, frame.sequence - back) for back in range(1, missing + 1)]
                 self.touched.add(frame.epoch)
                 for block in frame.blocks:
@@ -245,7 +245,7 @@ class World:
             self.intake.commit(progress)
             self.unacknowledged.clear()
             for epoch in self.touched:
-                self.tell(self.intake.mark(PRODUCER, epoch))
+                self.tell(self.intake.watermark(PRODUCER, epoch))
             self.touched.clear()
             assert len(set(self.stored)) == len(self.stored), "stored twice"
 
@@ -268,7 +268,7 @@ class World:
         return not self.wire and last == self.outbox.next - 1 and self.sender.backlog == 0
 
     def recover(self) -> None:
-        """Everything is up again and stays up: all that is held is stored, in bounded time."""
+        """Start everything; assert that all frames on the producer's disk are stored in bounded time."""
         self.start_broker()
         self.start_storage()
         self.start_producer()
@@ -301,7 +301,7 @@ class World:
             elif number in self.cut:
                 continue
             else:
-                # storage cannot know how an epoch went on of which nothing is left
+                # storage cannot know the last frames of an epoch of which no segment is left
                 assert sequence > last.get(epoch, 0), "lost in silence"
                 assert number in self.dropped | self.undone, "lost in silence"
                 assert number not in held, "held, but not stored"
@@ -389,7 +389,7 @@ def events(names: list[str]) -> st.SearchStrategy[list[tuple[str, int]]]:
 
 @settings(max_examples=400)
 @given(events=events(COMMON + RARE))
-def test_whatever_dies_every_frame_is_stored_once_or_declared_lost(events: list[tuple[str, int]]) -> None:
+def test_every_frame_is_stored_once_or_declared_lost_whatever_fails(events: list[tuple[str, int]]) -> None:
     with a_world() as world:
         for event in events:
             step(world, event)
@@ -399,7 +399,9 @@ def test_whatever_dies_every_frame_is_stored_once_or_declared_lost(events: list[
 
 @settings(max_examples=400)
 @given(events=events(COMMON + RARE + SETBACK))
-def test_a_storage_that_was_set_back_gets_again_what_is_still_held(events: list[tuple[str, int]]) -> None:
+def test_a_storage_restored_from_a_backup_receives_again_what_the_outbox_still_holds(
+    events: list[tuple[str, int]],
+) -> None:
     with a_world() as world:
         for event in events:
             step(world, event)

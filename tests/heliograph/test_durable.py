@@ -8,7 +8,7 @@ from heliograph import durable
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str | None]]:
-    """What was synced, in order, each with what the file under its final name held then."""
+    """The synced names in order, each with the content of the file under its final name at that time."""
     calls: list[tuple[str, str | None]] = []
     real = os.fsync
 

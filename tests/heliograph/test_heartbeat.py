@@ -47,7 +47,7 @@ def test_beating_often_touches_the_file_rarely(tmp_path: Path, monkeypatch: pyte
     assert file.exists()
 
 
-def test_the_health_check_says_in_its_exit_code_and_one_line_how_it_is(tmp_path: Path) -> None:
+def test_the_health_check_reports_by_its_exit_code_and_one_line(tmp_path: Path) -> None:
     dead = ask(tmp_path, "storage")
     assert (dead.returncode, dead.stderr.count("\n")) == (1, 1)
     file = tmp_path / "heliograph-storage.heartbeat"

@@ -77,7 +77,7 @@ def test_a_reader_at_the_end_sees_what_is_appended_later(tmp_path: Path) -> None
             reader.advance()
 
 
-def test_a_reopened_outbox_goes_on_where_it_was(tmp_path: Path) -> None:
+def test_a_reopened_outbox_continues_its_sequence(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=300) as outbox:
         fill(outbox, 20)
         epoch = outbox.epoch
@@ -142,7 +142,7 @@ def test_a_reader_can_go_back_and_forth(tmp_path: Path) -> None:
             assert record.sequence == outbox.first(outbox.epoch) > 2
 
 
-def test_a_reader_goes_on_when_its_segment_is_dropped(tmp_path: Path) -> None:
+def test_a_reader_continues_when_its_segment_is_dropped(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=300, cap_bytes=1500) as outbox:
         fill(outbox, 5)
         with reading(outbox) as reader:
@@ -202,7 +202,7 @@ def test_a_last_record_torn_anywhere_costs_itself_and_its_epoch(tmp_path: Path) 
         for other in files(tmp_path):
             other.unlink()
         path.write_bytes(whole[:length])
-        for _ in range(2):  # a start that appends nothing must not make the next one believe that all is well
+        for _ in range(2):  # a start that appends nothing must not hide the damage from the next one
             with opened(tmp_path) as outbox:
                 assert outbox.epoch != epoch
                 assert sequences(outbox) == [1, 2, 3, 4]
@@ -256,7 +256,7 @@ def test_a_segment_set_aside_in_the_middle_does_not_end_the_epoch(tmp_path: Path
         assert sequences(outbox) == [*range(1, middle.first), *range(middle.next, 22)]
 
 
-def test_a_half_written_start_of_a_segment_is_no_segment(tmp_path: Path) -> None:
+def test_a_half_written_start_of_a_segment_is_ignored(tmp_path: Path) -> None:
     with opened(tmp_path) as outbox:
         fill(outbox, 3)
         epoch = outbox.epoch
@@ -349,7 +349,7 @@ def test_damage_found_while_going_back_does_not_skip_the_frame_behind_it(tmp_pat
             assert record.sequence == second.first
 
 
-def test_a_storage_that_knows_more_than_the_outbox_makes_a_new_epoch(tmp_path: Path) -> None:
+def test_an_outbox_behind_its_storage_starts_a_new_epoch(tmp_path: Path) -> None:
     with opened(tmp_path) as outbox:
         fill(outbox, 3)
         before = outbox.epoch

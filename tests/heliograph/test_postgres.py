@@ -1,4 +1,4 @@
-"""The store in a real PostgreSQL: what only a server can do to it. That its answers are right, test_store_history.py says."""
+"""The store in a real PostgreSQL: what only a server can cause. test_store_history.py tests that its results are right."""
 
 import math
 import subprocess
@@ -29,9 +29,9 @@ COUNTER = Info("", {"energy": Channel("kWh", "counter")})
 
 @pytest.fixture
 def database(server: Server) -> Postgres:
-    found = Postgres(server.url())
-    found.drop()
-    return found
+    empty = Postgres(server.url())
+    empty.drop()
+    return empty
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def reader(database: Postgres) -> Iterator[Reader]:
 
 @pytest.fixture
 def own_server() -> Iterator[Server]:
-    """One that a test may stop."""
+    """A server that a test may stop."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         started = Server(Path(name))
         started.start()
@@ -61,21 +61,21 @@ def meter(*rows: tuple[float, float]) -> list[Block]:
 
 
 def values(reader: Reader, name: str = "roof/meter/power") -> list[Value]:
-    found = {one.name: one.id for one in reader.series()}
-    return reader.raw(found[name], 0, 1e11, limit=10**6).values if name in found else []
+    ids = {one.name: one.id for one in reader.series()}
+    return reader.raw(ids[name], 0, 1e11, limit=10**6).values if name in ids else []
 
 
-def asked(database: Postgres, question: str) -> list[tuple[object, ...]]:
+def execute(database: Postgres, statement: str) -> list[tuple[object, ...]]:
     with psycopg.connect(database.url, autocommit=True) as connection:
         connection.execute("SET search_path TO heliograph")
-        cursor = connection.execute(question.encode())
+        cursor = connection.execute(statement.encode())
         return cursor.fetchall() if cursor.description else []
 
 
 def partitions(database: Postgres, table: str) -> list[object]:
     return [
         name
-        for (name,) in asked(database, f"SELECT relname FROM pg_class WHERE relname ~ '^{table}_[0-9_]*$' ORDER BY 1")
+        for (name,) in execute(database, f"SELECT relname FROM pg_class WHERE relname ~ '^{table}_[0-9_]*$' ORDER BY 1")
     ]
 
 
@@ -134,7 +134,7 @@ def test_a_store_that_is_away_cannot_be_opened_for_writing_and_hides_its_passwor
 
 
 @pytest.mark.parametrize("committed", [True, False])
-def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_done_twice(
+def test_a_commit_whose_response_was_lost_is_neither_lost_nor_done_twice(
     database: Postgres, reader: Reader, monkeypatch: pytest.MonkeyPatch, committed: bool
 ) -> None:
     writer = database.writer()
@@ -164,9 +164,7 @@ def test_a_commit_whose_answer_was_lost_is_neither_lost_nor_done_twice(
     writer.close()
 
 
-def test_several_storages_write_one_database_and_whoever_follows_misses_nothing(
-    database: Postgres, reader: Reader
-) -> None:
+def test_several_storages_write_one_database_and_a_follower_misses_nothing(database: Postgres, reader: Reader) -> None:
     commits, nodes = 60, ("roof", "shed", "barn")
     failures = list[BaseException]()
 
@@ -191,8 +189,8 @@ def test_several_storages_write_one_database_and_whoever_follows_misses_nothing(
         followed += reader.since(followed[-1].cursor if followed else 0, 11)
     for thread in threads:
         thread.join()
-    while found := reader.since(followed[-1].cursor, 11):
-        followed += found
+    while page := reader.since(followed[-1].cursor, 11):
+        followed += page
     assert not failures
     assert [arrival.cursor for arrival in followed] == list(range(1, 2 * commits * len(nodes) + 1))
     for node in nodes:
@@ -205,7 +203,7 @@ def test_several_storages_write_one_database_and_whoever_follows_misses_nothing(
     assert len(reader.series()) == len({one.name for one in reader.series()}) == 2 * 7 * len(nodes)
 
 
-def test_a_backlog_of_many_readings_is_one_commit_and_one_answer(writer: Writer, reader: Reader) -> None:
+def test_a_backlog_of_many_readings_is_one_commit_and_one_page(writer: Writer, reader: Reader) -> None:
     rows = [(T0 + n, n / 10) for n in range(50_000)]
     writer.write("roof", meter(*rows))
     writer.commit({})
@@ -226,12 +224,12 @@ def test_settled_days_are_answered_from_their_tiers_and_a_late_reading_makes_a_d
     before = {one.id: reader.aggregate(one.id, edges, FUNCTIONS) for one in reader.series()}
     writer.settle()
     for number, wanted in before.items():
-        found = reader.aggregate(number, edges, FUNCTIONS)
+        columns = reader.aggregate(number, edges, FUNCTIONS)
         for name in FUNCTIONS:
-            assert found[name] == (pytest.approx(wanted[name], abs=0.001) if name == "integral" else wanted[name])
+            assert columns[name] == (pytest.approx(wanted[name], abs=0.001) if name == "integral" else wanted[name])
     # the delta of the first bucket begins at a point
     names = [name for name in FUNCTIONS if name not in ("integral", "delta")]
-    asked(database, "UPDATE reading SET v = v + 1000")
+    execute(database, "UPDATE reading SET v = v + 1000")
     assert reader.aggregate(1, edges, names) == {name: before[1][name] for name in names}
     writer.write("roof", meter((T0 + DAY + 30, -5.0)))
     writer.commit({})
@@ -260,7 +258,9 @@ def test_a_line_across_midnight_counts_whether_the_days_have_cells_or_not(writer
         writer.commit({})
 
 
-def test_a_channel_that_turns_out_to_be_a_counter_is_counted_anew(writer: Writer, reader: Reader) -> None:
+def test_the_delta_of_a_channel_that_turns_out_to_be_a_counter_is_computed_again(
+    writer: Writer, reader: Reader
+) -> None:
     writer.write("roof", meter((T0, 10.0), (T0 + 60, 2.0), (T0 + 120, 3.0)))
     writer.commit({})
     writer.settle()
@@ -288,14 +288,14 @@ def test_housekeeping_waits_until_a_day_has_settled(database: Postgres) -> None:
         clock[0] += 600
         assert writer.maintain()
         assert not writer.maintain()
-        assert asked(database, dirty) == [(1,)]
+        assert execute(database, dirty) == [(1,)]
         clock[0] += DAY
         assert writer.maintain()
-        assert asked(database, dirty) == [(0,)]
+        assert execute(database, dirty) == [(0,)]
 
 
 def filled(database: Postgres, keep: Keep, now: float) -> Writer:
-    """Three readings on each of 700 days, in three years, with everything due done."""
+    """A database with three readings on each of 700 days, in three years, after all housekeeping."""
     with closing(database.writer(now=lambda: now)) as writer:
         writer.declare("roof", "meter", COUNTER)
         start = T0 - 700 * DAY
@@ -321,8 +321,8 @@ def test_years_older_than_what_is_kept_are_dropped(database: Postgres, reader: R
             pass
         assert reader.version(T0 - DAY, T0) != version
         for table in ("reading", "arrival", "r5m", "r1h", "r1d"):
-            found = partitions(database, table)
-            assert (found[0], found[-1], len(found)) == (f"{table}_2024_01", f"{table}_2025_11", 23)
+            months = partitions(database, table)
+            assert (months[0], months[-1], len(months)) == (f"{table}_2024_01", f"{table}_2025_11", 23)
         assert reader.extent() == (NEW_YEAR_2024, T0 - DAY + 1400)
         assert min(arrival.time for arrival in everything_since(reader, 1000)) == NEW_YEAR_2024
         rows = [[NEW_YEAR_2024 - 1, 1.0], [NEW_YEAR_2024, 9999.0]]
@@ -332,7 +332,7 @@ def test_years_older_than_what_is_kept_are_dropped(database: Postgres, reader: R
         assert [arrival.cursor for arrival in reader.since(last, 9)] == [last + 1]
 
 
-def test_points_go_and_their_cells_stay(database: Postgres, reader: Reader) -> None:
+def test_points_are_dropped_and_their_cells_are_kept(database: Postgres, reader: Reader) -> None:
     with closing(filled(database, Keep(), T0)) as writer:
         writer.replaced(1, T0 - 695 * DAY)
         edges = [T0 - 701 * DAY + n * DAY for n in range(702)]
@@ -354,7 +354,7 @@ def test_points_go_and_their_cells_stay(database: Postgres, reader: Reader) -> N
         assert reader.aggregate(1, edges, functions) == before
 
 
-def test_a_database_that_grows_too_large_lets_go_of_its_oldest_points_first(database: Postgres, reader: Reader) -> None:
+def test_a_database_that_grows_too_large_drops_its_oldest_points_first(database: Postgres, reader: Reader) -> None:
     with closing(filled(database, Keep(gigabytes=1e-6), T0)) as writer:
         whole = len(partitions(database, "reading"))
         assert writer.maintain()
@@ -368,14 +368,14 @@ def test_a_database_that_grows_too_large_lets_go_of_its_oldest_points_first(data
         assert len(writer.problems()) == 1
 
 
-def test_a_clock_that_is_far_ahead_does_not_let_go_of_everything(database: Postgres) -> None:
+def test_a_clock_that_is_far_ahead_does_not_drop_everything(database: Postgres) -> None:
     with closing(filled(database, Keep(years=1), T0 + 36_500 * DAY)) as writer:
         while writer.maintain():
             pass
         assert partitions(database, "reading")[0] == "reading_2024_01"
 
 
-def test_a_month_that_is_being_read_is_let_go_of_later(database: Postgres) -> None:
+def test_a_month_that_is_being_read_is_dropped_later(database: Postgres) -> None:
     with closing(filled(database, Keep(years=1), T0)) as writer, psycopg.connect(database.url) as connection:
         connection.execute("SELECT count(*) FROM heliograph.reading")
         assert not writer.maintain()
@@ -386,7 +386,7 @@ def test_a_month_that_is_being_read_is_let_go_of_later(database: Postgres) -> No
         assert partitions(database, "reading")[0] == "reading_2024_01"
 
 
-def test_a_version_changes_with_every_answer_it_stands_for_and_with_no_earlier_one(
+def test_a_version_changes_with_every_result_of_its_span_and_with_no_earlier_one(
     writer: Writer, reader: Reader
 ) -> None:
     writer.write("roof", meter((T0, 1.0)))
@@ -418,7 +418,7 @@ def test_names_that_the_server_has_no_text_for_are_kept(database: Postgres, writ
 
 def test_another_format_is_refused_by_writer_and_reader(database: Postgres, reader: Reader) -> None:
     database.writer().close()
-    asked(database, "UPDATE meta SET value = '99' WHERE key = 'format'")
+    execute(database, "UPDATE meta SET value = '99' WHERE key = 'format'")
     with pytest.raises(StoreDamaged, match="has format 99"):
         database.writer()
     with pytest.raises(StoreDamaged, match="has format 99"):
@@ -431,7 +431,7 @@ def test_a_database_without_a_store_is_away_and_one_whose_tables_are_gone_is_dam
     with pytest.raises(StoreAway, match="there is no store"):
         reader.series()
     with closing(database.writer()) as writer:
-        asked(database, "DROP TABLE reading")
+        execute(database, "DROP TABLE reading")
         with pytest.raises(StoreDamaged, match="reading"):
             reader.raw(1, 0, 1, limit=1) if reader.series() else reader.extent()
         writer.write("roof", meter((T0, 1.0)))
@@ -440,7 +440,7 @@ def test_a_database_without_a_store_is_away_and_one_whose_tables_are_gone_is_dam
         assert writer.pending == 1
 
 
-def test_a_store_that_took_the_place_of_another_is_not_written_by_mistake(own_server: Server) -> None:
+def test_a_store_that_replaced_another_is_not_written_by_mistake(own_server: Server) -> None:
     database = Postgres(own_server.url())
     with closing(database.writer()) as writer, closing(database.reader()) as reader:
         writer.write("roof", [Block("meter", ("mode",), [[T0, "old"]])])
@@ -459,7 +459,7 @@ def test_a_store_that_took_the_place_of_another_is_not_written_by_mistake(own_se
         assert values(reader, "roof/meter/mode") == ["new"]
 
 
-def test_an_export_that_is_left_does_no_harm_and_holds_nobody_up(writer: Writer, reader: Reader) -> None:
+def test_an_export_that_is_abandoned_does_no_harm_and_blocks_no_other_query(writer: Writer, reader: Reader) -> None:
     writer.write("roof", meter(*((T0 + n, float(n)) for n in range(20_000))))
     writer.commit({})
     exports = [reader.export([1], T0, T0 + DAY) for _ in range(12)]
@@ -505,11 +505,11 @@ def test_with_timescaledb_readings_need_no_months_and_old_chunks_are_compressed(
     database: Postgres, reader: Reader
 ) -> None:
     database.writer().close()
-    asked(database, TIMESCALE)
+    execute(database, TIMESCALE)
     try:
         with closing(filled(database, Keep(years=1), T0)) as writer:
             compressed = "SELECT range_end_integer FROM timescaledb_information.chunks WHERE is_compressed ORDER BY 1"
-            assert asked(database, compressed) == [(1,), (2,)]
+            assert execute(database, compressed) == [(1,), (2,)]
             assert partitions(database, "reading") == []
             while writer.maintain():
                 pass
@@ -521,4 +521,4 @@ def test_with_timescaledb_readings_need_no_months_and_old_chunks_are_compressed(
             assert reader.extent() == (NEW_YEAR_2024 + 366 * DAY, T0 - DAY + 1400)
             assert writer.problems()[0].startswith("5.0 GB are more than keep_gigabytes")
     finally:
-        asked(database, NO_TIMESCALE)
+        execute(database, NO_TIMESCALE)

@@ -30,7 +30,7 @@ def read(text: str) -> dict[str, rules.Rule]:
 
 
 class Edge:
-    """A producer's rules, and what came out of them."""
+    """A producer's rules, and the readings that passed them."""
 
     def __init__(self, text: str, **kinds: Kind) -> None:
         self.aside: list[tuple[str, str, str]] = []
@@ -39,24 +39,24 @@ class Edge:
         if kinds:
             self.quality.described("meter", Info("", {name: Channel("", kind) for name, kind in kinds.items()}))
 
-    def say(self, at: float, values: dict[str, Value], boot: str = "") -> list[tuple[float, dict[str, Value]]]:
-        found = self.quality.apply(Pending("meter", boot, at, values, at + 100))
-        assert all(one.device == "meter" and one.boot == boot and one.shown == one.time + 100 for one in found)
-        self.out += [(one.time, one.values) for one in found]
-        return [(one.time, one.values) for one in found]
+    def apply(self, at: float, values: dict[str, Value], boot: str = "") -> list[tuple[float, dict[str, Value]]]:
+        passed = self.quality.apply(Pending("meter", boot, at, values, at + 100))
+        assert all(one.device == "meter" and one.boot == boot and one.shown == one.time + 100 for one in passed)
+        self.out += [(one.time, one.values) for one in passed]
+        return [(one.time, one.values) for one in passed]
 
     def all(self, *values: Value, channel: str = "power", every: float = 10.0) -> list[tuple[float, Value]]:
-        """Say a value every ten seconds, and stop."""
+        """Return what the rules pass of a value every ten seconds, with what they release at the end."""
         for number, value in enumerate(values):
-            self.say(number * every, {channel: value})
+            self.apply(number * every, {channel: value})
         self.out += [(one.time, one.values) for one in self.quality.release()]
-        return [(at, found[channel]) for at, found in self.out if channel in found]
+        return [(at, passed[channel]) for at, passed in self.out if channel in passed]
 
 
 def test_a_value_is_scaled_without_the_traces_of_binary_fractions() -> None:
     edge = Edge('[quality."meter/temperature"]\nscale = 0.1\noffset = -40')
-    assert edge.say(0, {"temperature": 603, "power": 603}) == [(0, {"temperature": 20.3, "power": 603})]
-    assert edge.say(1, {"temperature": 3}) == [(1, {"temperature": -39.7})]
+    assert edge.apply(0, {"temperature": 603, "power": 603}) == [(0, {"temperature": 20.3, "power": 603})]
+    assert edge.apply(1, {"temperature": 3}) == [(1, {"temperature": -39.7})]
 
 
 @given(
@@ -68,21 +68,21 @@ def test_scaling_is_multiplying_and_adding(value: float, scale: float, offset: f
     if not scale:
         return
     edge = Edge(f'[quality."meter/power"]\nscale = {scale!r}\noffset = {offset!r}')
-    (_, found) = edge.say(0, {"power": value})[0]
-    assert found["power"] == pytest.approx(value * scale + offset, rel=1e-9, abs=1e-6)
+    (_, scaled) = edge.apply(0, {"power": value})[0]
+    assert scaled["power"] == pytest.approx(value * scale + offset, rel=1e-9, abs=1e-6)
 
 
 def test_a_scaled_value_that_is_too_large_for_a_number_is_set_aside() -> None:
     edge = Edge('[quality."meter/power"]\nscale = 1e200')
-    assert edge.say(0, {"power": 1e300, "voltage": 230.0}) == [(0, {"voltage": 230.0})]
-    assert edge.say(1, {"power": 10**308}) == []
+    assert edge.apply(0, {"power": 1e300, "voltage": 230.0}) == [(0, {"voltage": 230.0})]
+    assert edge.apply(1, {"power": 10**308}) == []
     assert [where for _, _, where in edge.aside] == ["meter/power"] * 2
 
 
 def test_a_value_out_of_its_range_is_set_aside_and_its_neighbours_are_kept() -> None:
     edge = Edge('[quality."meter/temp*"]\nmin = -40\nmax = 85')
-    assert edge.say(0, {"temp1": 85, "temp2": 85.01, "power": 1000}) == [(0, {"temp1": 85, "power": 1000})]
-    assert edge.say(1, {"temp1": -127}) == []
+    assert edge.apply(0, {"temp1": 85, "temp2": 85.01, "power": 1000}) == [(0, {"temp1": 85, "power": 1000})]
+    assert edge.apply(1, {"temp1": -127}) == []
     assert edge.aside == [
         ("not between -40 and 85", "85.01", "meter/temp2"),
         ("not between -40 and 85", "-127", "meter/temp1"),
@@ -97,8 +97,8 @@ def test_the_range_is_that_of_the_scaled_value() -> None:
 
 def test_a_lone_spike_is_left_out() -> None:
     edge = Edge('[quality."meter/temp"]\nspike = 5')
-    found = edge.all(20, 20.1, 20.2, 85, 20.3, 20.2, 20.1, channel="temp")
-    assert [value for _, value in found] == [20, 20.1, 20.2, 20.3, 20.2, 20.1]
+    passed = edge.all(20, 20.1, 20.2, 85, 20.3, 20.2, 20.1, channel="temp")
+    assert [value for _, value in passed] == [20, 20.1, 20.2, 20.3, 20.2, 20.1]
     assert edge.aside == [("a spike", "85", "meter/temp")]
     assert edge.quality.counters()["quality_spikes"] == 1
 
@@ -113,25 +113,25 @@ def test_a_step_comes_through_with_the_third_reading_and_nothing_of_it_is_lost()
     edge = Edge('[quality."meter/power"]\nspike = 100')
     before = [10, 12, 11, 10, 12, 11]
     for number, value in enumerate(before):
-        edge.say(number, {"power": value})
-    assert edge.say(6, {"power": 2000}) == []
-    assert edge.say(7, {"power": 2010}) == []
-    assert edge.say(8, {"power": 2005}) == [(6, {"power": 2000}), (7, {"power": 2010}), (8, {"power": 2005})]
+        edge.apply(number, {"power": value})
+    assert edge.apply(6, {"power": 2000}) == []
+    assert edge.apply(7, {"power": 2010}) == []
+    assert edge.apply(8, {"power": 2005}) == [(6, {"power": 2000}), (7, {"power": 2010}), (8, {"power": 2005})]
     assert edge.quality.counters()["quality_spikes"] == 0
 
 
 def test_a_spike_right_before_a_step_is_left_out_and_the_step_is_not() -> None:
     edge = Edge('[quality."meter/power"]\nspike = 100')
-    found = edge.all(10, 10, 10, 10, 9000, 2000, 2000, 2000, 2000)
-    assert found == [(0, 10), (10, 10), (20, 10), (30, 10), (50, 2000), (60, 2000), (70, 2000), (80, 2000)]
+    passed = edge.all(10, 10, 10, 10, 9000, 2000, 2000, 2000, 2000)
+    assert passed == [(0, 10), (10, 10), (20, 10), (30, 10), (50, 2000), (60, 2000), (70, 2000), (80, 2000)]
 
 
 def test_a_ramp_that_is_steeper_than_the_threshold_comes_through() -> None:
     edge = Edge('[quality."meter/power"]\nspike = 10')
     values = [number * 100 for number in range(20)]
-    found = [value for _, value in edge.all(*values)]
-    assert len(found) >= 17  # what waits at the end is left out
-    assert found == values[: len(found)]
+    passed = [value for _, value in edge.all(*values)]
+    assert len(passed) >= 17  # the last values, which still wait, are not among them
+    assert passed == values[: len(passed)]
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=60), st.sampled_from([3, 4, 5, 9]), st.floats(0.1, 1e6))
@@ -154,8 +154,8 @@ def test_every_value_goes_out_once_and_in_order_or_was_a_spike(
 
 def test_a_value_that_hardly_changes_is_left_out_and_the_last_one_before_a_change_is_not() -> None:
     edge = Edge('[quality."meter/power"]\ndeadband = 5\nheartbeat = 60')
-    found = edge.all(100, 101, 99, 104, 200, 201, 199)
-    assert found == [(0, 100), (30, 104), (40, 200), (60, 199)]  # 199 at the end, for nothing comes after it
+    passed = edge.all(100, 101, 99, 104, 200, 201, 199)
+    assert passed == [(0, 100), (30, 104), (40, 200), (60, 199)]  # 199 at the end, for nothing comes after it
     assert edge.quality.counters()["quality_held_back"] == 3
 
 
@@ -167,14 +167,14 @@ def test_a_value_that_does_not_change_is_published_with_the_heartbeat() -> None:
 def test_a_gap_in_the_readings_is_not_bridged() -> None:
     edge = Edge('[quality."meter/power"]\nheartbeat = 60')
     for at in (0, 10, 20):
-        edge.say(at, {"power": 7})
-    assert edge.say(5000, {"power": 7}) == [(20, {"power": 7}), (5000, {"power": 7})]
+        edge.apply(at, {"power": 7})
+    assert edge.apply(5000, {"power": 7}) == [(20, {"power": 7}), (5000, {"power": 7})]
 
 
 def test_the_dead_band_counts_from_what_was_published_so_a_drift_is_seen() -> None:
     edge = Edge('[quality."meter/power"]\ndeadband = 5')
-    found = edge.all(*range(20), every=1)
-    assert [value for _, value in found] == [0, 5, 6, 11, 12, 17, 18, 19]
+    passed = edge.all(*range(20), every=1)
+    assert [value for _, value in passed] == [0, 5, 6, 11, 12, 17, 18, 19]
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=80), st.sampled_from([0.0, 1.0, 4.0]))
@@ -195,8 +195,8 @@ def test_lines_between_what_is_published_are_never_further_off_than_the_dead_ban
 
 def test_a_counter_rises_by_as_much_as_without_a_dead_band() -> None:
     edge = Edge('[quality."meter/energy"]\ndeadband = 0', energy="counter")
-    found = edge.all(100, 100, 100, 107, 107, 107, 3, 3, 5, channel="energy")
-    assert found == [(0, 100), (20, 100), (30, 107), (50, 107), (60, 3), (70, 3), (80, 5)]
+    passed = edge.all(100, 100, 100, 107, 107, 107, 3, 3, 5, channel="energy")
+    assert passed == [(0, 100), (20, 100), (30, 107), (50, 107), (60, 3), (70, 3), (80, 5)]
 
 
 @pytest.mark.parametrize(
@@ -219,10 +219,10 @@ def test_states_and_texts_are_published_on_change_whatever_the_dead_band(
 
 def test_channels_of_one_reading_are_held_back_each_on_its_own() -> None:
     edge = Edge('[quality."meter/*"]\ndeadband = 1')
-    edge.say(0, {"a": 1, "b": 1})
-    assert edge.say(10, {"a": 1, "b": 5}) == [(10, {"b": 5})]
-    assert edge.say(20, {"a": 1, "b": 5}) == []
-    assert edge.say(30, {"a": 9, "b": 9}) == [(20, {"a": 1, "b": 5}), (30, {"a": 9, "b": 9})]
+    edge.apply(0, {"a": 1, "b": 1})
+    assert edge.apply(10, {"a": 1, "b": 5}) == [(10, {"b": 5})]
+    assert edge.apply(20, {"a": 1, "b": 5}) == []
+    assert edge.apply(30, {"a": 9, "b": 9}) == [(20, {"a": 1, "b": 5}), (30, {"a": 9, "b": 9})]
 
 
 def test_a_value_that_never_changes_is_stuck_until_it_does(caplog: pytest.LogCaptureFixture) -> None:
@@ -230,7 +230,7 @@ def test_a_value_that_never_changes_is_stuck_until_it_does(caplog: pytest.LogCap
     edge = Edge('[quality."meter/temp"]\nstuck = 30')
     assert len(edge.all(*[20.5] * 8, channel="temp")) == 8
     assert edge.quality.facts()["stuck"] == ["meter/temp"]
-    edge.say(90, {"temp": 20.6})
+    edge.apply(90, {"temp": 20.6})
     assert edge.quality.facts()["stuck"] == []
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
 
@@ -244,17 +244,17 @@ def test_a_device_that_was_silent_is_not_stuck() -> None:
 
 def test_late_readings_and_those_without_a_time_are_scaled_and_checked_and_no_more() -> None:
     edge = Edge('[quality."meter/power"]\nscale = 2\nmax = 1000\nspike = 10\ndeadband = 5\nstuck = 10')
-    assert edge.say(100, {"power": 1}) == [(100, {"power": 2})]
-    assert edge.say(50, {"power": 1}) == [(50, {"power": 2})]
-    assert edge.say(100, {"power": 400}) == [(100, {"power": 800})]
-    assert edge.say(60, {"power": 501}) == []
+    assert edge.apply(100, {"power": 1}) == [(100, {"power": 2})]
+    assert edge.apply(50, {"power": 1}) == [(50, {"power": 2})]
+    assert edge.apply(100, {"power": 400}) == [(100, {"power": 800})]
+    assert edge.apply(60, {"power": 501}) == []
     for _ in range(5):
-        assert edge.say(7, {"power": 300}, boot="b") == [(7, {"power": 600})]
-    assert edge.say(110, {"power": 1}) == []
+        assert edge.apply(7, {"power": 300}, boot="b") == [(7, {"power": 600})]
+    assert edge.apply(110, {"power": 1}) == []
     assert edge.quality.facts()["stuck"] == ["meter/power"]
 
 
-def test_what_no_rule_names_is_left_alone() -> None:
+def test_a_reading_without_a_rule_is_not_changed() -> None:
     edge = Edge('[quality."other/*"]\nscale = 2')
     values: dict[str, Value] = {"power": 1, "mode": "on", "load": True}
     for at in range(3):
@@ -267,28 +267,28 @@ def test_what_no_rule_names_is_left_alone() -> None:
 def test_rules_that_nothing_has_matched_are_shown() -> None:
     edge = Edge('[quality."meter/power"]\nscale = 2\n[quality."metre/*"]\nscale = 2\n[quality."*/temp"]\nmax = 1')
     assert edge.quality.facts()["quality_unmatched"] == ["meter/power", "metre/*", "*/temp"]
-    edge.say(0, {"power": 1})
+    edge.apply(0, {"power": 1})
     assert edge.quality.facts()["quality_unmatched"] == ["metre/*", "*/temp"]
 
 
 def test_later_rules_count_more_option_by_option() -> None:
-    found = Rules(
+    merged = Rules(
         read(
             '[quality."*/*"]\ndeadband = 1\nheartbeat = 600\n[quality."emontx/temp*"]\nmin = -40\nmax = 85\n'
             '[quality."emontx/temp3"]\nmax = 120\ndeadband = 0.5'
         )
     )
-    rule = found.of("emontx", "temp3")
+    rule = merged.of("emontx", "temp3")
     assert rule
     assert (rule.deadband, rule.heartbeat, rule.min, rule.max, rule.scale) == (0.5, 600, -40, 120, None)
-    other = found.of("emontx", "power1")
+    other = merged.of("emontx", "power1")
     assert other
     assert (other.deadband, other.max) == (1, None)
 
 
 def test_rules_that_leave_no_range_set_everything_aside_and_nothing_breaks() -> None:
     edge = Edge('[quality."*/*"]\nmin = 0\n[quality."meter/temp"]\nmax = -5')
-    assert edge.say(0, {"temp": -10}) == []
+    assert edge.apply(0, {"temp": -10}) == []
     assert edge.aside
 
 
@@ -304,9 +304,9 @@ def test_rules_that_leave_no_range_set_everything_aside_and_nothing_breaks() -> 
         ("*-*/p", "pump-1", "p", True),
     ],
 )
-def test_a_star_stands_for_any_letters_of_one_name(pattern: str, device: str, channel: str, matches: bool) -> None:
-    found = Rules(read(f'[quality."{pattern}"]\nscale = 2')).of(device, channel)
-    assert (found is not None) == matches
+def test_a_star_stands_for_any_part_of_one_name(pattern: str, device: str, channel: str, matches: bool) -> None:
+    rule = Rules(read(f'[quality."{pattern}"]\nscale = 2')).of(device, channel)
+    assert (rule is not None) == matches
 
 
 def test_heartbeat_0_publishes_everything_again() -> None:
@@ -320,17 +320,17 @@ INFO = Info(
 )
 
 
-def test_what_a_device_is_says_what_the_rules_make_of_it() -> None:
+def test_the_info_of_a_device_describes_the_values_after_the_rules() -> None:
     text = '[quality."meter/energy"]\nscale = 0.001\nunit = "kWh"\nlabel = "Energy"'
-    found = Edge(text).quality.described("meter", INFO)
-    assert found.channels["energy"] == Channel("kWh", "counter", "Energy", 1.0, None)
-    assert found.channels["power"] == INFO.channels["power"]
-    assert (found.interval, found.model) == (10.0, "Meter")
+    info = Edge(text).quality.described("meter", INFO)
+    assert info.channels["energy"] == Channel("kWh", "counter", "Energy", 1.0, None)
+    assert info.channels["power"] == INFO.channels["power"]
+    assert (info.interval, info.model) == (10.0, "Meter")
 
 
 def test_a_device_of_which_only_changes_are_published_is_expected_with_the_heartbeat() -> None:
-    found = Edge('[quality."meter/power"]\ndeadband = 5').quality.described("meter", INFO)
-    assert found.interval == HEARTBEAT_SECONDS
+    info = Edge('[quality."meter/power"]\ndeadband = 5').quality.described("meter", INFO)
+    assert info.interval == HEARTBEAT_SECONDS
     assert Edge('[quality."other/power"]\ndeadband = 5').quality.described("meter", INFO) is INFO
 
 
@@ -353,7 +353,7 @@ def test_a_device_of_which_only_changes_are_published_is_expected_with_the_heart
         ('[quality]\n"meter/power" = 5', "meter/power: expected object, found 5"),
     ],
 )
-def test_a_wrong_rule_is_told_in_one_line(text: str, message: str) -> None:
+def test_a_wrong_rule_is_reported_in_one_line(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as error:
         read(text)
     assert str(error.value).startswith("config.toml: [quality]")
@@ -365,7 +365,7 @@ VALUES = st.one_of(st.integers(-(10**9), 10**9), st.floats(allow_nan=False, allo
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.dictionaries(st.sampled_from("abc"), VALUES)), max_size=30))
-def test_whatever_comes_the_rules_give_back_finite_values_and_no_reading_is_empty(
+def test_the_rules_pass_only_finite_values_and_no_empty_reading(
     readings: list[tuple[int, dict[str, Any]]],
 ) -> None:
     edge = Edge(
@@ -373,10 +373,10 @@ def test_whatever_comes_the_rules_give_back_finite_values_and_no_reading_is_empt
         '[quality."*/b"]\nmin = -5\nmax = 1e12\nspike_readings = 3'
     )
     for at, values in readings:
-        edge.say(at, values)
+        edge.apply(at, values)
     edge.out += [(one.time, one.values) for one in edge.quality.release()]
     for _, values in edge.out:
-        assert values or {} in [said for _, said in readings]
+        assert values or {} in [original for _, original in readings]
         assert all(isinstance(value, int | float) and math.isfinite(value) for value in values.values())
 
 
@@ -393,30 +393,30 @@ class Rig:
     def kept(self) -> list[tuple[float, dict[str, Value]]]:
         outbox = Outbox(self.folder, self.clock.boot)
         reader = OutboxReader(outbox)
-        found = []
+        readings = []
         while record := reader.peek():
             for block in msgspec.json.decode(record.payload, type=list[Block]):
-                found += [(row[0], dict(zip(block.channels, row[1:], strict=True))) for row in block.rows]
+                readings += [(row[0], dict(zip(block.channels, row[1:], strict=True))) for row in block.rows]
             reader.advance()
         reader.start()
         outbox.close()
-        return found
+        return readings
 
 
-def test_a_producer_stores_what_the_rules_leave_and_at_its_end_what_they_held_back(tmp_path: Path) -> None:
+def test_a_producer_stores_what_the_rules_pass_and_at_its_end_what_they_held_back(tmp_path: Path) -> None:
     rig = Rig(tmp_path, '[quality."meter/power"]\nscale = 10\nmax = 100\ndeadband = 5')
     with rig.bus, rig.producer:
         for number, value in enumerate([1, 1, 1, 50, 1, 2, 2]):
             rig.producer.publish("meter", {"power": value, "voltage": 230.5}, 1_700_000_000 + number)
         assert rig.producer.flush()
         assert rig.producer.counters()["readings"] == 8
-    found = rig.kept()
-    assert [values["voltage"] for _, values in found if "voltage" in values] == [230.5] * 7
-    powers = {at - 1_700_000_000: values["power"] for at, values in found if "power" in values}
+    readings = rig.kept()
+    assert [values["voltage"] for _, values in readings if "voltage" in values] == [230.5] * 7
+    powers = {at - 1_700_000_000: values["power"] for at, values in readings if "power" in values}
     assert powers == {0: 10, 4: 10, 5: 20, 6: 20}
 
 
-def test_without_rules_a_producer_stores_what_it_is_told(tmp_path: Path) -> None:
+def test_without_rules_a_producer_stores_what_is_published(tmp_path: Path) -> None:
     rig = Rig(tmp_path, "")
     with rig.bus, rig.producer:
         for number in range(5):

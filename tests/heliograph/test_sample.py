@@ -16,7 +16,7 @@ UNCOMMENTED = samples.uncommented(SHIPPED)
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Node, "node"), (Broker, "broker")])
-def test_the_sample_tells_the_truth_about_every_option(kind: type[Config], name: str) -> None:
+def test_the_sample_has_every_option_with_its_default(kind: type[Config], name: str) -> None:
     shipped, uncommented = tomllib.loads(SHIPPED), tomllib.loads(UNCOMMENTED)
     fields = {field.name for field in msgspec.structs.fields(kind)}
     assert set(uncommented) == {"node", "broker", "quality"}
@@ -28,7 +28,7 @@ def test_the_sample_tells_the_truth_about_every_option(kind: type[Config], name:
     assert set(shipped[name]) == ({"name"} if name == "node" else set())
 
 
-def test_the_sample_tells_of_every_option_of_a_rule_and_its_defaults_change_nothing() -> None:
+def test_the_sample_has_every_option_of_a_rule_and_its_defaults_change_nothing() -> None:
     (rule,) = rules.read(tomllib.loads(UNCOMMENTED), SAMPLE).values()
     assert (rule.scales, rule.on_change, rule.spike, rule.stuck) == (False, False, 0, 0)
     assert rule.spike_readings == rules.SPIKE_READINGS

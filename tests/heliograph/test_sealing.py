@@ -19,13 +19,13 @@ BOTH, FIRST, SECOND = 1, 2, 3
 
 
 def known() -> Names:
-    found = names.Names({}, {}, {}, {}, {}, {}, {})
-    found.devices[1] = ("roof", "meter")
+    catalog = names.Names({}, {}, {}, {}, {}, {}, {})
+    catalog.devices[1] = ("roof", "meter")
     for sid in (1, 2):
-        found.series[sid] = Series(sid, "roof", "meter", f"c{sid}", "", "gauge")
-        found.owners[sid] = 1
-    found.layouts.update({BOTH: Layout(1, (1, 2)), FIRST: Layout(1, (1,)), SECOND: Layout(1, (2,))})
-    return found
+        catalog.series[sid] = Series(sid, "roof", "meter", f"c{sid}", "", "gauge")
+        catalog.owners[sid] = 1
+    catalog.layouts.update({BOTH: Layout(1, (1, 2)), FIRST: Layout(1, (1,)), SECOND: Layout(1, (2,))})
+    return catalog
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def points(year: Year, series: int, day: int = TODAY) -> list[tuple[int, int, fl
     return [(t - day * DAY, n, v) for t, n, v in zip(times.tolist(), numbers.tolist(), values, strict=True)]
 
 
-def test_what_was_measured_together_shares_an_axis(year: Year) -> None:
+def test_values_that_were_measured_together_share_an_axis(year: Year) -> None:
     seal(year, [row(1, BOTH, NOW, 1.0, 2.0), row(2, BOTH, NOW + 5, 3.0, 4.0)])
     assert points(year, 1) == [(0, 1, 1.0), (5, 2, 3.0)]
     assert points(year, 2) == [(0, 1, 2.0), (5, 2, 4.0)]
@@ -64,7 +64,7 @@ def test_what_was_measured_together_shares_an_axis(year: Year) -> None:
     assert year.newest(2) == (NOW + 5, 4.0)
 
 
-def test_what_was_measured_apart_has_axes_of_its_own_and_none_is_left_behind(year: Year) -> None:
+def test_values_that_were_measured_apart_have_axes_of_their_own_and_no_axis_is_left_behind(year: Year) -> None:
     seal(year, [row(1, BOTH, NOW, 1.0, 2.0)])
     seal(year, [row(2, FIRST, NOW + 5, 3.0)])
     assert points(year, 1) == [(0, 1, 1.0), (5, 2, 3.0)]
@@ -77,7 +77,7 @@ def test_what_was_measured_apart_has_axes_of_its_own_and_none_is_left_behind(yea
     assert set(year.axes(1, TODAY)) == used
 
 
-def test_an_absent_value_hides_nothing(year: Year) -> None:
+def test_an_absent_value_replaces_nothing(year: Year) -> None:
     seal(
         year, [row(1, BOTH, NOW, 1.0, 2.0), row(2, BOTH, NOW, math.nan, 3.0), row(3, BOTH, NOW + 1, math.nan, math.nan)]
     )
@@ -85,7 +85,7 @@ def test_an_absent_value_hides_nothing(year: Year) -> None:
     assert points(year, 2) == [(0, 2, 3.0)]
 
 
-def test_the_last_arrival_wins_against_what_is_sealed(year: Year) -> None:
+def test_the_last_arrival_wins_against_sealed_points(year: Year) -> None:
     seal(year, [row(5, BOTH, NOW, 1.0, 2.0), row(6, BOTH, NOW - 1, 0.0, 0.0)])
     seal(year, [row(7, FIRST, NOW, 9.0), row(8, FIRST, NOW - 2, 8.0)])
     assert points(year, 1) == [(0, 7, 9.0)]
@@ -93,7 +93,7 @@ def test_the_last_arrival_wins_against_what_is_sealed(year: Year) -> None:
     assert points(year, 1, TODAY - 1) == [(DAY - 2, 8, 8.0), (DAY - 1, 6, 0.0)]
 
 
-def test_what_is_sealed_twice_is_there_once(year: Year) -> None:
+def test_readings_that_are_sealed_twice_are_there_once(year: Year) -> None:
     rows = [row(1, BOTH, NOW, 1.0, 2.0), row(2, FIRST, NOW, 3.0), row(3, SECOND, NOW + 1, 4.0)]
     seal(year, rows)
     once = [points(year, sid) for sid in (1, 2)], year.axes(1, TODAY)
@@ -104,7 +104,7 @@ def test_what_is_sealed_twice_is_there_once(year: Year) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_it_does_not_matter_in_how_many_pieces_readings_are_sealed(tmp_path: Path, seed: int) -> None:
+def test_readings_sealed_in_any_number_of_pieces_have_the_same_points(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     rows = []
     for number in range(1, 60):
@@ -114,15 +114,15 @@ def test_it_does_not_matter_in_how_many_pieces_readings_are_sealed(tmp_path: Pat
         rows.append(
             row(number, layout, NOW + chance.randrange(25), *(math.nan if chance.random() < 0.1 else v for v in some))
         )
-    found = []
+    results = []
     for name, most in (("once", 99), ("often", 7)):
         connection = schema.create(history.file(tmp_path / name, 2024), history.PAGE, history.SCHEMA)
         for start in range(0, len(rows), most):
             seal(Year(connection), rows[start : start + most])
-        found.append([points(Year(connection), sid) for sid in (1, 2)])
-        arrivals = {n for series in found[-1] for _, n, _ in series}
+        results.append([points(Year(connection), sid) for sid in (1, 2)])
+        arrivals = {n for series in results[-1] for _, n, _ in series}
         spans = connection.execute("SELECT smin, smax FROM axis").fetchall()
         assert spans
         assert all(smin in arrivals and smax in arrivals for smin, smax in spans)
         connection.close()
-    assert found[0] == found[1]
+    assert results[0] == results[1]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heliograph.segment import HEADER, LONGEST_PAYLOAD, Record, Segment, packed
+from heliograph.segment import HEADER, LONGEST_PAYLOAD, Segment, SegmentRecord, packed
 
 PAYLOADS = [b"[]", b'[{"d":"meter","k":["power"],"r":[[1763633000,1]]}]', b"[1,2,3]", b"", b"[4]"]
 
@@ -19,16 +19,16 @@ def written(path: Path, payloads: list[bytes] = PAYLOADS) -> bytes:
     return path.read_bytes()
 
 
-def records(segment: Segment) -> list[Record]:
+def records(segment: Segment) -> list[SegmentRecord]:
     with segment.open() as file:
         return list(iter(lambda: segment.record(file), None))
 
 
-def true_records() -> list[Record]:
-    return [Record("epoch", sequence, payload) for sequence, payload in enumerate(PAYLOADS, 7)]
+def true_records() -> list[SegmentRecord]:
+    return [SegmentRecord("epoch", sequence, payload) for sequence, payload in enumerate(PAYLOADS, 7)]
 
 
-def test_what_was_written_is_read(tmp_path: Path) -> None:
+def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     path = tmp_path / "1.segment"
     size = len(written(path))
     segment = Segment.load(path)
@@ -57,8 +57,8 @@ def test_the_longest_payload_fits_and_a_longer_one_is_refused(tmp_path: Path) ->
 def test_a_damaged_record_costs_only_itself(tmp_path: Path) -> None:
     path = tmp_path / "1.segment"
     data = bytearray(written(path))
-    place = data.index(PAYLOADS[1]) + 5
-    data[place] ^= 1
+    position = data.index(PAYLOADS[1]) + 5
+    data[position] ^= 1
     path.write_bytes(data)
     segment = Segment.load(path)
     assert segment.damaged
@@ -79,7 +79,7 @@ def test_a_page_of_zeros_costs_only_the_records_on_it(tmp_path: Path) -> None:
     assert 200 - len(read) <= 4096 // (HEADER.size + len(payloads[0])) + 2
 
 
-def test_a_file_cut_anywhere_gives_what_is_whole(tmp_path: Path) -> None:
+def test_a_file_cut_anywhere_gives_its_complete_records(tmp_path: Path) -> None:
     path = tmp_path / "1.segment"
     data = written(path)
     head = data.index(b"\n") + 1
@@ -94,17 +94,17 @@ def test_a_file_cut_anywhere_gives_what_is_whole(tmp_path: Path) -> None:
 
 
 @settings(max_examples=300)
-@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
+@given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_never_yields_a_wrong_frame(
-    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
+    tmp_path_factory: pytest.TempPathFactory, position: int, bit: int
 ) -> None:
     path = tmp_path_factory.mktemp("segment") / "1.segment"
     data = bytearray(written(path))
     head = data.index(b"\n") + 1
-    place %= len(data)
-    data[place] ^= 1 << bit
+    position %= len(data)
+    data[position] ^= 1 << bit
     path.write_bytes(data)
-    if place < head:
+    if position < head:
         with pytest.raises(ValueError, match="first line"):
             Segment.load(path)
         return
@@ -139,7 +139,7 @@ def test_a_spot_that_cannot_be_read_ends_the_segment_there(tmp_path: Path) -> No
         def tell(self) -> int:
             return 0
 
-        def seek(self, _place: int) -> None:
+        def seek(self, _position: int) -> None:
             raise OSError(5, "Input/output error")
 
         def read(self, _length: int = -1) -> bytes:

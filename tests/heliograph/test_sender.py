@@ -70,7 +70,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
     made.close()
 
 
-def test_nothing_goes_out_before_the_connection_and_everything_after(rig: Rig) -> None:
+def test_nothing_is_sent_before_the_connection_and_everything_after(rig: Rig) -> None:
     rig.append(3)
     assert rig.pump() == []
     rig.start()
@@ -78,7 +78,7 @@ def test_nothing_goes_out_before_the_connection_and_everything_after(rig: Rig) -
     assert {frame.base for _, frame in rig.sent} == {1}
 
 
-def test_a_fresh_process_waits_for_the_word_of_storage_and_starts_from_there(rig: Rig) -> None:
+def test_a_new_process_waits_for_the_watermark_and_starts_from_there(rig: Rig) -> None:
     rig.append(10)
     rig.sender.connect()
     assert rig.pump() == []
@@ -107,7 +107,7 @@ def test_a_gap_is_sent_again_from_where_it_begins_but_not_for_every_complaint(ri
     assert rig.sender.resent == 15 + 13
 
 
-def test_a_new_connection_sends_again_what_is_not_committed(rig: Rig) -> None:
+def test_a_new_connection_sends_uncommitted_frames_again(rig: Rig) -> None:
     rig.append(10)
     rig.start()
     rig.mark(4)
@@ -151,7 +151,7 @@ def test_a_storage_with_a_mad_commit_interval_does_not_stop_the_probing(rig: Rig
     assert rig.pump(61) == [1]
 
 
-def test_only_what_is_new_and_close_to_the_end_is_news(rig: Rig) -> None:
+def test_only_new_frames_close_to_the_end_go_to_the_journal(rig: Rig) -> None:
     rig.append(LIVE_FRAMES + 30)
     rig.start()
     assert [news for news, _ in rig.sent] == [False] * 30 + [True] * LIVE_FRAMES
@@ -210,7 +210,7 @@ def test_an_earlier_boot_that_is_settled_is_no_backlog(rig: Rig) -> None:
     assert rig.sender.backlog == 0
 
 
-def test_what_the_cap_dropped_is_declared_once_all_before_it_is_settled(rig: Rig) -> None:
+def test_frames_dropped_by_the_cap_are_declared_once_all_before_them_are_settled(rig: Rig) -> None:
     rig.close()
     rig.open("today", segment_bytes=200, cap_bytes=600)
     rig.append(5)
@@ -225,7 +225,7 @@ def test_what_the_cap_dropped_is_declared_once_all_before_it_is_settled(rig: Rig
     assert {frame.base for _, frame in rig.sent[5:]} == {first}
 
 
-def test_a_storage_that_was_set_back_gets_again_what_is_held(rig: Rig) -> None:
+def test_a_storage_restored_from_a_backup_receives_again_what_is_held(rig: Rig) -> None:
     rig.append(20)
     rig.start()
     rig.mark(20)
@@ -303,7 +303,7 @@ def test_a_frame_of_an_earlier_boot_is_stamped_if_its_moment_is_known(rig: Rig) 
     assert rig.sender.unstamped == 0
 
 
-def test_a_frame_of_a_boot_whose_moment_nobody_knows_is_counted_once_and_never_stamped(rig: Rig) -> None:
+def test_a_frame_of_a_boot_of_unknown_time_is_counted_once_and_never_stamped(rig: Rig) -> None:
     rig.outbox.append(held("yesterday", [12.5, 100], [13.5, 100]))
     rig.up = False
     rig.start()
@@ -317,7 +317,7 @@ def test_a_frame_of_a_boot_whose_moment_nobody_knows_is_counted_once_and_never_s
     assert rig.sender.unstamped == 2
 
 
-def test_a_backlog_goes_out_in_few_messages_that_are_not_too_long(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_backlog_is_sent_in_few_messages_that_are_not_too_long(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     messages: list[bytes] = []
 
     def publish(_news: bool, payload: bytes) -> bool:

@@ -11,8 +11,8 @@ from heliograph import rules, series_patterns
 from heliograph.errors import ConfigError
 from heliograph.store.interface import Series
 from services.api import queries
-from services.api.errors import Refused
-from services.api.live import Feed, Newest
+from services.api.errors import RequestRefused
+from services.api.live import LiveFeed, Newest
 from services.storage.cli.export import matching
 from services.uploader.engine.selection import Selection
 from services.uploader.options import TargetOptions
@@ -54,8 +54,8 @@ def test_every_user_matches_alike(pattern: str, names: list[str]) -> None:
     if "*" in pattern:
         assert queries.select(queries.patterns([pattern]), names) == expected
         assert [one.name for one in matching(series, [pattern])] == expected
-    feed = Feed()
-    feed.want([pattern])
+    feed = LiveFeed()
+    feed.subscribe([pattern])
     for name in names:
         feed.offer(name, Newest(0, 0))
     assert sorted(feed._pending) == expected
@@ -73,10 +73,10 @@ def test_every_user_matches_alike(pattern: str, names: list[str]) -> None:
 @pytest.mark.parametrize(
     "text", ["a", "a/b", "a/b/c/d", "A/b/c", "a/b/c d", "+/b/c", "a/../c", "a//c", "x" * 300, "gri?/b/c", "[a-m]/b/c"]
 )
-def test_every_user_refuses_alike_what_is_not_a_pattern(text: str, tmp_path: Path) -> None:
+def test_every_user_refuses_an_invalid_pattern_alike(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is not node/device/channel: each part is made of"):
         matching([], [text])
-    with pytest.raises(Refused, match="is not node/device/channel: each part is made of"):
+    with pytest.raises(RequestRefused, match="is not node/device/channel: each part is made of"):
         queries.patterns([text])
     with pytest.raises(ValueError, match=r"channels: .* is not node/device/channel: each part is made of"):
         TargetOptions(name="x", channels=(text,))

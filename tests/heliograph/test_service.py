@@ -1,4 +1,4 @@
-"""Services as processes: how they start, say how they are, and end."""
+"""Services as processes: how they start, report their status, and end."""
 
 import queue
 import signal
@@ -22,7 +22,7 @@ PROBE = "tests.heliograph.probe"
 
 
 class Watcher:
-    """Sees what the probe says of itself."""
+    """Receives the status of the probe."""
 
     def __init__(self, bus: Bus) -> None:
         self.bus = bus
@@ -61,7 +61,7 @@ def full(status: Status) -> bool:
     return status.counters.get("things") == 3 and bool(status.set_aside)
 
 
-def test_a_service_says_how_it_is_and_shows_its_last_bad_inputs(
+def test_a_service_reports_its_status_and_its_last_bad_inputs(
     processes: Processes, watcher: Watcher, config: Callable[[str], str], tmp_path: Path
 ) -> None:
     processes.start(PROBE, config(""), TMPDIR=str(tmp_path))
@@ -116,14 +116,14 @@ def test_a_crash_on_any_thread_ends_the_process_loudly_and_brings_its_will(
     processes: Processes, watcher: Watcher, config: Callable[[str], str], eventually: Eventually, then: str
 ) -> None:
     process = processes.start(PROBE, config(f'[probe]\nthen = "{then}"'))
-    # sent until it is heard: a message before the subscription is nobody's
+    # sent until it is received: the broker drops a message that comes before the subscription
     eventually(lambda: watcher.bus.publish("probe/go", b"") and process.poll() is not None)
     assert process.returncode == 1
     assert "RuntimeError: a mistake" in processes.output()
     assert watcher.until(lambda status: status.state == "offline").time == 0
 
 
-def test_a_crash_of_the_main_thread_ends_the_process_loudly_and_says_offline(
+def test_a_crash_of_the_main_thread_ends_the_process_loudly(
     processes: Processes, watcher: Watcher, config: Callable[[str], str]
 ) -> None:
     process = processes.start(PROBE, config('[probe]\nthen = "crash"'))
@@ -155,7 +155,7 @@ def test_a_status_comes_again_whenever_the_broker_does(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ('[probe]\nthen = "dance"', "[probe] then: expected"),
         ("[probe]\nthne = 1", "[probe]: no such option: thne"),
@@ -167,14 +167,14 @@ def test_a_status_comes_again_whenever_the_broker_does(
 )
 @pytest.mark.parametrize("check", [[], ["--check"]])
 def test_a_wrong_configuration_is_one_line_and_exit_code_1(
-    processes: Processes, tmp_path: Path, text: str, said: str, check: list[str]
+    processes: Processes, tmp_path: Path, text: str, message: str, check: list[str]
 ) -> None:
     file = tmp_path / "config.toml"
     file.write_text(text)
     assert processes.start(PROBE, str(file), *check).wait(PATIENCE) == 1
     line = processes.output()
     assert line.startswith(f"probe: {file}: ")
-    assert said in line
+    assert message in line
     assert line.count("\n") == 1
 
 
@@ -183,7 +183,7 @@ def test_a_configuration_that_is_not_there_is_one_line(processes: Processes, tmp
     assert processes.output() == f"probe: {tmp_path / 'none.toml'}: No such file or directory\n"
 
 
-def test_check_says_nothing_about_a_good_configuration_and_connects_to_nothing(
+def test_check_prints_nothing_about_a_good_configuration_and_connects_to_nothing(
     processes: Processes, watcher: Watcher, config: Callable[[str], str]
 ) -> None:
     process: subprocess.Popen[bytes] = processes.start(PROBE, config(""), "--check")

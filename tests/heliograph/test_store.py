@@ -1,4 +1,4 @@
-"""What a store does with readings, names and questions, whoever implements it."""
+"""The contract of every implementation of the store: readings, names and queries."""
 
 import math
 import sys
@@ -33,8 +33,8 @@ def meter(*rows: Sequence[object]) -> list[Block]:
 
 
 def values(reader: Reader, name: str = "roof/meter/power") -> list[Value]:
-    found = {one.name: one.id for one in reader.series()}
-    return reader.raw(found[name], 0, 1e11, limit=10**6).values if name in found else []
+    ids = {one.name: one.id for one in reader.series()}
+    return reader.raw(ids[name], 0, 1e11, limit=10**6).values if name in ids else []
 
 
 def test_the_last_arrival_wins_at_one_time_in_one_commit_and_across_commits(writer: Writer, reader: Reader) -> None:
@@ -47,7 +47,7 @@ def test_the_last_arrival_wins_at_one_time_in_one_commit_and_across_commits(writ
     assert reader.latest([1])[1].value == 3.0
 
 
-def test_an_absent_value_does_not_hide_the_one_that_arrived_before(writer: Writer, reader: Reader) -> None:
+def test_an_absent_value_does_not_replace_the_one_that_arrived_before(writer: Writer, reader: Reader) -> None:
     writer.write("roof", meter([T0, 1.0], [T0, None]))
     writer.commit({})
     assert values(reader) == [1.0]
@@ -77,7 +77,7 @@ def test_more_readings_than_one_zone_and_one_scan_are_all_found(writer: Writer, 
     assert len(list(reader.export([1], 0, 1e11))) == 21_001
 
 
-def test_what_is_not_a_reading_is_refused_and_the_good_around_it_is_kept(writer: Writer, reader: Reader) -> None:
+def test_an_invalid_reading_is_refused_and_the_valid_ones_around_it_are_kept(writer: Writer, reader: Reader) -> None:
     rows: list[list[object]] = [
         [T0, 1.0],
         [T0 + 1],
@@ -99,9 +99,7 @@ def test_what_is_not_a_reading_is_refused_and_the_good_around_it_is_kept(writer:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 10**400, "on", [1], {"a": 1}, b"x", "x" * 300])
-def test_what_is_not_a_value_is_refused_and_its_neighbours_are_kept(
-    writer: Writer, reader: Reader, value: object
-) -> None:
+def test_an_invalid_value_is_refused_and_its_neighbours_are_kept(writer: Writer, reader: Reader, value: object) -> None:
     writer.declare("roof", "meter", INFO)
     block = Block("meter", ("power", "energy"), [[T0, value, 1.0], [T0 + 1, 2.0, value]])
     refusals = writer.write("roof", [block])
@@ -143,7 +141,7 @@ def test_a_channel_cannot_change_between_text_and_number(writer: Writer, reader:
     assert values(reader, "roof/meter/mode") == ["bulk", "7"]
 
 
-def test_units_and_kinds_follow_what_is_declared_last(writer: Writer, reader: Reader) -> None:
+def test_units_and_kinds_follow_the_last_declaration(writer: Writer, reader: Reader) -> None:
     writer.write("roof", meter([T0, 1]))
     writer.commit({})
     assert [(one.unit, one.kind) for one in reader.series()] == [("", "gauge")]
@@ -167,7 +165,7 @@ def test_a_text_has_first_last_and_a_number_but_no_mean(writer: Writer, reader: 
     }
 
 
-def test_a_delta_does_not_depend_on_where_the_question_begins(writer: Writer, reader: Reader) -> None:
+def test_a_delta_does_not_depend_on_where_the_query_begins(writer: Writer, reader: Reader) -> None:
     day = 86_400
     writer.write("roof", meter([T0, 100.0], [T0 + 9 * day, 130.0]))
     writer.commit({})
@@ -200,7 +198,7 @@ def test_the_newest_epoch_stays_the_newest_when_the_clock_is_set_back(
     writer.close()
 
 
-def test_without_a_clock_to_believe_no_reading_is_from_the_future(engine: Engine) -> None:
+def test_without_a_synchronised_clock_no_reading_is_from_the_future(engine: Engine) -> None:
     writer = engine.writer(lambda: False)
     assert writer.write("roof", meter([time.time() + 1e6, 1.0])) == []
     assert len(writer.write("roof", meter([1.0, 1.0], [math.inf, 1.0]))) == 2
@@ -219,7 +217,7 @@ def test_the_identity_of_a_store_stays(engine: Engine) -> None:
     other.close()
 
 
-def test_what_is_not_committed_is_forgotten_and_its_names_do_no_harm(engine: Engine, reader: Reader) -> None:
+def test_uncommitted_readings_are_lost_and_their_names_do_no_harm(engine: Engine, reader: Reader) -> None:
     writer = engine.writer()
     writer.write("roof", [Block("meter", ("lost",), [[T0, "never"]])])
     assert writer.pending == 1
@@ -258,9 +256,9 @@ def test_a_reader_never_misses_what_was_committed_while_the_writer_goes_on(write
             continue
         ids = {one.name: one.id for one in reader.series()}
         mine = ids["roof/meter/power"]
-        found = reader.raw(mine, 0, 1e11, limit=10**6).values
-        assert found == [float(n) for n in range(len(found))]
-        assert len(found) >= known
+        points = reader.raw(mine, 0, 1e11, limit=10**6).values
+        assert points == [float(n) for n in range(len(points))]
+        assert len(points) >= known
         assert float(str(reader.latest([mine])[mine].value)) >= known - 1
         last = reader.since(2 * (known - 1), 1)[0]
         assert last.values["mode"] == f"text {known - 1}"
@@ -283,7 +281,7 @@ def test_a_counter_loses_nothing_when_it_starts_again_rolls_over_or_is_replaced(
         assert reader.aggregate(1, edges, ["delta"])["delta"] == [None, 15.0, 10.0, 20.0, 3.0, 497.0, 10.0]
         writer.settle()
     before = reader.version(T0, T0 + 7200)
-    # between 2400 and 3000 there came another meter, which had counted 500 elsewhere; told twice
+    # between 2400 and 3000 there came another meter, which had counted 500 elsewhere; it is reported twice
     writer.replaced(1, T0 + 2500)
     writer.replaced(1, T0 + 3000)
     assert reader.version(T0, T0 + 7200) != before
@@ -314,12 +312,12 @@ def test_an_area_is_the_same_from_points_and_from_cells_whatever_the_kind(writer
     for _ in range(2):
         for one, hour in ((1, 2.0), (2, 30.0), (3, 0.5)):
             for start in (T0, T0 + 1):
-                found = reader.aggregate(one, [start, start + 3600], ["integral"])["integral"]
-                assert found == [pytest.approx(hour, abs=0.1)]
+                integrals = reader.aggregate(one, [start, start + 3600], ["integral"])["integral"]
+                assert integrals == [pytest.approx(hour, abs=0.1)]
         writer.settle()
 
 
-def test_a_question_about_numbers_beyond_all_measure_has_an_answer(writer: Writer, reader: Reader) -> None:
+def test_a_query_about_the_largest_numbers_has_a_result(writer: Writer, reader: Reader) -> None:
     largest = sys.float_info.max
     writer.write("roof", meter([T0, largest], [T0 + 60, largest], [T0 + 120, -largest], [T0 + 180, -largest]))
     writer.commit({})

@@ -1,4 +1,4 @@
-"""What rots on a card: one block, one file. Everything else is told as if nothing were, and the damage is reported."""
+"""Damage on a card: one block, one file. Everything else is still read, and the damage is reported."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ GARBAGE = b"no block"
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Forty days of two channels, at rest; 2025 is closed, January is not."""
+    """Forty days of two channels, sealed; 2025 is closed, January is not."""
     writer = open_writer(tmp_path, now=lambda: START + (DAYS + 1) * DAY)
     for day in range(DAYS):
         start = START + day * DAY
@@ -56,9 +56,9 @@ def spoil(data: Path, year: int, statement: str, *values: object) -> None:
 
 
 def counts(reader: Reader, series: int = 1, seconds: float = 0.0) -> list[int]:
-    """How many points each day has; from points themselves if the edges are odd."""
-    found = reader.aggregate(series, [cut + seconds for cut in CUTS], ["n"])["n"]
-    return [int(str(n)) for n in found]
+    """The number of points of each day; read from points, not cells, if the edges are odd."""
+    numbers = reader.aggregate(series, [cut + seconds for cut in CUTS], ["n"])["n"]
+    return [int(str(n)) for n in numbers]
 
 
 def spoiled_chunk(data: Path, day: int) -> None:
@@ -73,11 +73,11 @@ def test_a_chunk_that_cannot_be_read_is_left_out_and_reported(data: Path, writer
     points = reader.raw(1, START, START + DAYS * DAY, limit=10**6)
     assert sorted(set(points.values), key=float) == [float(day) for day in range(DAYS) if day != 5]
     assert len(reader.raw(2, START, START + DAYS * DAY, limit=10**6).values) == sum(WHOLE)
-    assert [place for place, n in enumerate(counts(reader, seconds=0.001)) if n < WHOLE[0] - 1] == [5]
+    assert [day for day, n in enumerate(counts(reader, seconds=0.001)) if n < WHOLE[0] - 1] == [5]
     assert reader.aggregate(1, [START + 6 * DAY, START + 7 * DAY], FUNCTIONS)["first"] == [6.0]
-    told = reader.since(0, 10**6)
-    assert len(told) == sum(WHOLE)
-    assert {float(str(arrival.values["other"])) for arrival in told if "power" not in arrival.values} == {-5.0}
+    arrivals = reader.since(0, 10**6)
+    assert len(arrivals) == sum(WHOLE)
+    assert {float(str(arrival.values["other"])) for arrival in arrivals if "power" not in arrival.values} == {-5.0}
     assert len(list(reader.export([1, 2], START, START + DAYS * DAY))) == 2 * sum(WHOLE) - WHOLE[0]
     assert [problem for problem in reader.problems() if f"series 1, day {TODAY + 5}" in problem]
     assert len(reader.problems()) == 1
@@ -93,7 +93,7 @@ def test_a_chunk_that_cannot_be_read_is_set_aside_when_its_day_is_written_again(
     writer.commit({})
     writer.settle()
     for seconds in (0.0, 0.001):
-        assert [place for place, n in enumerate(counts(reader, seconds=seconds)) if n < 3] == [5]
+        assert [day for day, n in enumerate(counts(reader, seconds=seconds)) if n < 3] == [5]
     assert reader.aggregate(1, [START + 5 * DAY, START + 6 * DAY], ["n", "sum"]) == {"n": [1], "sum": [500.0]}
     assert counts(reader, 2)[5] == WHOLE[0] + 1
     assert reader.problems() == []
@@ -122,15 +122,15 @@ def test_the_oldest_axis_that_cannot_be_read_does_not_hide_the_extent(
     data: Path, writer: Writer, reader: Reader
 ) -> None:
     spoil(data, 2025, "UPDATE axis SET t=? WHERE k=?", GARBAGE, history.axis_key(1, TODAY))
-    found = reader.extent()
-    assert found is not None
-    assert found[1] == START + DAYS * DAY - EVERY
+    extent = reader.extent()
+    assert extent is not None
+    assert extent[1] == START + DAYS * DAY - EVERY
 
 
 @pytest.mark.parametrize("seconds", [0.0, 300.0])
 @pytest.mark.parametrize(("year", "table"), [(2025, "r1h_year"), (2026, "r1h_month"), (2026, "r1h_day")])
 @pytest.mark.parametrize("garbage", ["all", "a column"])
-def test_cells_that_cannot_be_read_are_made_anew_from_points(
+def test_cells_that_cannot_be_read_are_computed_again_from_points(
     data: Path, reader: Reader, year: int, table: str, garbage: str, seconds: float
 ) -> None:
     writer = open_writer(data, now=lambda: FEBRUARY + 3 * DAY if table == "r1h_month" else START + (DAYS + 1) * DAY)
@@ -143,18 +143,18 @@ def test_cells_that_cannot_be_read_are_made_anew_from_points(
             db.execute(f"UPDATE {table} SET b=? WHERE k=?", (bad, k))
         db.commit()
     cuts = [cut + seconds for cut in CUTS]
-    found = reader.aggregate(1, cuts, FUNCTIONS)
-    assert found["n"][1:-1] == WHOLE[1:-1]
-    assert found["min"][1] == 1.0
-    # whoever writes to it makes it anew
-    place = 2 if year == 2025 else 35
-    writer.write("roof", [Block("meter", ("power",), [[START + place * DAY + 1801, 500.0]])])
+    columns = reader.aggregate(1, cuts, FUNCTIONS)
+    assert columns["n"][1:-1] == WHOLE[1:-1]
+    assert columns["min"][1] == 1.0
+    # a write to the day computes its cells again
+    day = 2 if year == 2025 else 35
+    writer.write("roof", [Block("meter", ("power",), [[START + day * DAY + 1801, 500.0]])])
     writer.commit({})
     writer.settle()
     again = reader.aggregate(1, cuts, FUNCTIONS)
-    assert again["n"][place] == WHOLE[0] + 1
-    assert again["max"][place] == 500.0
-    assert again["n"][1:place] == WHOLE[1:place]
+    assert again["n"][day] == WHOLE[0] + 1
+    assert again["max"][day] == 500.0
+    assert again["n"][1:day] == WHOLE[1:day]
     assert not list(folder(data).glob("*.damaged-*"))
     writer.close()
 
@@ -177,21 +177,21 @@ def test_a_year_that_cannot_be_read_does_not_stop_the_rest(data: Path, year: int
         path.write_bytes(path.read_bytes()[:9000])
     else:
         path.write_bytes(b"" if how == "empty" else GARBAGE * 2000)
-    there = range(31, DAYS) if year == 2025 else range(31)
+    kept_days = range(31, DAYS) if year == 2025 else range(31)
     reader = open_reader(data)
-    kept = [float(day) for day in there for _ in range(WHOLE[0])]
+    kept = [float(day) for day in kept_days for _ in range(WHOLE[0])]
     assert reader.raw(1, START, START + DAYS * DAY, limit=10**6).values == kept
     for seconds in (0.0, 0.001):
-        found = counts(reader, seconds=seconds)
-        assert sum(found) >= len(kept) - 1
-        assert all(found[day] >= WHOLE[0] - 1 for day in there)
-    assert reader.latest([1])[1].value == float(there[-1])
+        per_day = counts(reader, seconds=seconds)
+        assert sum(per_day) >= len(kept) - 1
+        assert all(per_day[day] >= WHOLE[0] - 1 for day in kept_days)
+    assert reader.latest([1])[1].value == float(kept_days[-1])
     assert len(reader.since(0, 10**6)) == len(kept)
     assert len(list(reader.export([1], START, START + DAYS * DAY))) == len(kept)
-    assert reader.extent() == (START + there[0] * DAY, START + (there[-1] + 1) * DAY - EVERY)
+    assert reader.extent() == (START + kept_days[0] * DAY, START + (kept_days[-1] + 1) * DAY - EVERY)
     assert reader.version(START, START + DAYS * DAY)
     assert [problem for problem in reader.problems() if path.name in problem]
-    # the writer goes on as well
+    # the writer continues as well
     writer = open_writer(data, now=lambda: FEBRUARY)
     late = [[START + 30 * DAY + 1, 100.0, 1.0], [START + 32 * DAY + 1, 200.0, 1.0], [FEBRUARY - 5, 300.0, 1.0]]
     writer.write("roof", [Block("meter", ("power", "other"), late)])
@@ -201,7 +201,7 @@ def test_a_year_that_cannot_be_read_does_not_stop_the_rest(data: Path, year: int
         pass
     values = reader.raw(1, START, FEBRUARY, limit=10**6).values
     assert [value for value in values if float(str(value)) >= 100] == [100.0, 200.0, 300.0]
-    assert {float(day) for day in there} <= set(values)
+    assert {float(day) for day in kept_days} <= set(values)
     reader.close()
     writer.close()
 

@@ -1,4 +1,4 @@
-"""What only a store of files does: other processes, read-only folders, full disks, files that are none of ours."""
+"""What only a store of files does: other processes, read-only folders, full disks, files that are not ours."""
 
 import sqlite3
 import subprocess
@@ -38,11 +38,11 @@ def meter(*rows: Sequence[object]) -> list[Block]:
 
 
 def values(reader: Reader, name: str = "roof/meter/power") -> list[Value]:
-    found = {one.name: one.id for one in reader.series()}
-    return reader.raw(found[name], 0, 1e11, limit=10**6).values if name in found else []
+    ids = {one.name: one.id for one in reader.series()}
+    return reader.raw(ids[name], 0, 1e11, limit=10**6).values if name in ids else []
 
 
-def test_a_reader_sees_the_store_that_took_the_place_of_another(tmp_path: Path, reader: Reader) -> None:
+def test_a_reader_sees_a_store_that_replaced_another(tmp_path: Path, reader: Reader) -> None:
     first = open_writer(tmp_path)
     first.write("roof", meter(*([T0 + n, 1.0] for n in range(5))))
     first.commit({})
@@ -88,7 +88,7 @@ def test_without_names_nothing_is_written(tmp_path: Path, garbage: bytes) -> Non
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
-def test_what_arrives_does_not_wait_for_a_damaged_file_of_what_arrived(
+def test_new_readings_are_written_although_the_file_of_earlier_ones_is_damaged(
     tmp_path: Path, reader: Reader, garbage: bytes
 ) -> None:
     writer = open_writer(tmp_path)
@@ -133,7 +133,7 @@ def test_half_made_files_are_a_store_that_is_away(tmp_path: Path, reader: Reader
     folder(tmp_path).mkdir()
     for name in ("catalog.db", "hot.db"):
         (folder(tmp_path) / name).write_bytes(b"")
-        with pytest.raises(StoreAway, match="just being made"):
+        with pytest.raises(StoreAway, match="being created"):
             reader.series()
 
 
@@ -257,7 +257,7 @@ def test_a_full_disk_is_an_os_error_and_nothing_is_lost_once_there_is_space(tmp_
     assert done.returncode == 0, done.stderr
 
 
-def test_a_reader_reads_only_what_is_new(tmp_path: Path, writer: Writer) -> None:
+def test_a_reader_reads_only_new_frames(tmp_path: Path, writer: Writer) -> None:
     plain = sqlite3.connect(f"{(folder(tmp_path) / 'hot.db').as_uri()}?mode=ro", uri=True)
     reader = open_reader(tmp_path)
     questions: list[str] = []
@@ -266,8 +266,7 @@ def test_a_reader_reads_only_what_is_new(tmp_path: Path, writer: Writer) -> None
         writer.commit({})
         assert len(reader.since(0, 10)) == n + 1
         assert isinstance(reader, SqliteReader)
-        assert reader._files
-        reader._files[1].connection.set_trace_callback(questions.append)
+        reader._files.hot().set_trace_callback(questions.append)
     asked = [question for question in questions if "FROM frame" in question]
     assert len([question for question in asked if "seq > " in question]) == 2
     assert not any("seq > 0 " in question for question in asked)

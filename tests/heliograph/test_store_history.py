@@ -1,4 +1,4 @@
-"""Random histories of a store, against a plain list that keeps everything and searches all of it."""
+"""Random histories of a store, compared with a plain list that keeps every arrival."""
 
 import tempfile
 from pathlib import Path
@@ -78,7 +78,7 @@ histories = st.lists(steps, max_size=MOST_STEPS)
 
 
 class Run:
-    """A store and a list that live through the same."""
+    """A store and a list that execute the same steps."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -142,7 +142,7 @@ class Run:
         self.model.commit()
 
     def finish(self, cuts: list[float], limit: int) -> None:
-        """Compare once more, with everything hot as it is and with everything at rest; then let go."""
+        """Compare once more: as it is, after everything is sealed, and after the writer was closed; then open it again."""
         self.commit()
         compare(self.reader, self.model, cuts, limit)
         self.writer.settle()

@@ -1,4 +1,4 @@
-"""Nobody sees that a store puts away what it took: not in answers, not while it happens, not after a crash."""
+"""Sealing changes no result of a query: not afterwards, not while it happens, not after a crash."""
 
 import itertools
 import random
@@ -22,10 +22,10 @@ from tests.heliograph.meter import (
     NEW_YEAR,
     Clock,
     Reading,
-    answers,
     bits,
     block,
     differing,
+    query_results,
     readings,
     take,
 )
@@ -52,7 +52,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     opened.close()
 
 
-def test_sealing_and_closing_change_no_answer(engine: Engine) -> None:
+def test_sealing_and_closing_change_no_result(engine: Engine) -> None:
     start = DECEMBER - 3 * DAY
     writer, reader = engine.writer(now=lambda: NEW_YEAR + 3 * DAY), engine.reader()
     writer.declare("roof", "meter", KINDS)
@@ -60,11 +60,11 @@ def test_sealing_and_closing_change_no_answer(engine: Engine) -> None:
     take(writer, readings(start, 1, 25))
     take(writer, readings(start + DAY, 2, 300, seed=2))
     take(writer, readings(start + 3 * DAY, 5, 3600, seed=3))
-    hot, arrived = answers(reader, start, start + 8 * DAY), everything_since(reader, 1000)
+    hot, arrived = query_results(reader, start, start + 8 * DAY), everything_since(reader, 1000)
     writer.settle()
-    sealed = answers(reader, start, start + 8 * DAY)
+    sealed = query_results(reader, start, start + 8 * DAY)
     for name in differing(hot, sealed):
-        # only sums of what is no decimals, and areas, may be rounded differently where they are put together
+        # only sums of values that are not decimals, and areas, may be rounded differently where they are added up
         assert " " in name
         for function, before, after in functions(hot[name], sealed[name]):
             if "odd" in name or function == "integral":
@@ -97,7 +97,7 @@ def damaged_delivery(rows: list[Reading], seed: int) -> list[list[Reading]]:
 
 
 def clean_and_damaged(clean: Engine, damaged: Engine, rows: list[Reading], now: float) -> None:
-    """Compare every answer after a clean run with those after a damaged one, bit by bit."""
+    """Compare the results of every query after a clean delivery with those after a damaged one, bit by bit."""
     clock = Clock(now)
     first, second = clean.writer(now=clock), damaged.writer(now=clock)
     one, other = clean.reader(), damaged.reader()
@@ -110,15 +110,15 @@ def clean_and_damaged(clean: Engine, damaged: Engine, rows: list[Reading], now: 
         clock.now = now + number * 40 * DAY
         second.settle()  # days are sealed, months and years closed before the next piece comes
     start, end = float(str(rows[0][0])), float(str(rows[-1][0])) + 1
-    assert differing(answers(one, start, end), answers(other, start, end)) == []
-    told = {(a.time, c): v for a in everything_since(other, 997) for c, v in a.values.items()}
-    assert told == {(a.time, c): v for a in everything_since(one, 997) for c, v in a.values.items()}
+    assert differing(query_results(one, start, end), query_results(other, start, end)) == []
+    followed = {(a.time, c): v for a in everything_since(other, 997) for c, v in a.values.items()}
+    assert followed == {(a.time, c): v for a in everything_since(one, 997) for c, v in a.values.items()}
     for store in (first, second, one, other):
         store.close()
 
 
 @pytest.mark.slow
-def test_a_damaged_delivery_gives_the_answers_of_a_clean_one_to_the_bit(tmp_path: Path) -> None:
+def test_a_damaged_delivery_gives_the_results_of_a_clean_one_to_the_bit(tmp_path: Path) -> None:
     rows = readings(NEW_YEAR - DAY, 1, 25) + readings(NEW_YEAR, 35, 360, seed=2)
     clean_and_damaged(Embedded(tmp_path / "clean"), Embedded(tmp_path / "damaged"), rows, NEW_YEAR + 33 * DAY)
 
@@ -257,7 +257,7 @@ def test_numbers_of_arrival_are_never_used_again(tmp_path: Path, reader: Reader)
 
 
 @pytest.mark.parametrize("change", ["late", "new", "kind", "replaced", "rollover"])
-def test_the_version_of_an_answer_changes_with_it_and_only_then(engine: Engine, change: str) -> None:
+def test_the_version_of_a_result_changes_with_it_and_only_then(engine: Engine, change: str) -> None:
     writer, reader = engine.writer(now=lambda: T0 + DAY), engine.reader()
     writer.declare("roof", "meter", KINDS)
     take(writer, readings(T0, 1, 600))
@@ -284,7 +284,7 @@ def test_the_version_of_an_answer_changes_with_it_and_only_then(engine: Engine, 
     reader.close()
 
 
-def test_a_day_is_put_away_when_it_is_over_and_a_month_when_late_readings_had_their_time(
+def test_a_day_is_sealed_when_it_is_over_and_a_month_is_closed_after_a_delay_for_late_readings(
     tmp_path: Path, clock: Clock
 ) -> None:
     store = folder(tmp_path)

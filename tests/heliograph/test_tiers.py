@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from heliograph.errors import StoreDamaged
 from heliograph.messages import Kind
 from heliograph.store import cells, tiers
-from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, Span, Track
+from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, DaySpan, Track
 from heliograph.store.tiers import FIVE_MINUTES, HOUR, Blob, Tier
 from heliograph.store.vectors import ops
 
 
-def day_cells(day: int, kind: Kind = "gauge", step: int = 600) -> tuple[Cells, Span]:
+def day_cells(day: int, kind: Kind = "gauge", step: int = 600) -> tuple[Cells, DaySpan]:
     times = range(day * DAY + 1000, (day + 1) * DAY, step * 1000)
     track = Track(ops.ints(times), ops.floats([(time // 1000 % 97) / 10 for time in times]))
     return cells.of_day(track, day, FIVE_MINUTES_MS, kind, 0.0), cells.span(track)
@@ -21,7 +21,7 @@ def day_cells(day: int, kind: Kind = "gauge", step: int = 600) -> tuple[Cells, S
 def month(kind: Kind = "gauge") -> Tier:
     days = [day_cells(day, kind) for day in (10, 11, 14)]
     spans = [span for _, span in days] if kind != "counter" else []
-    return Tier(cells.concat([found for found, _ in days]), spans, frozenset({12, 17}))
+    return Tier(cells.concat([day for day, _ in days]), spans, frozenset({12, 17}))
 
 
 def same(one: Cells | None, other: Cells | None) -> bool:
@@ -34,35 +34,35 @@ def same(one: Cells | None, other: Cells | None) -> bool:
 
 
 @pytest.mark.parametrize("kind", ["gauge", "counter", "text"])
-def test_a_tier_comes_back_as_it_was(kind: Kind) -> None:
+def test_a_tier_is_decoded_as_it_was_encoded(kind: Kind) -> None:
     tier = month(kind)
     if kind == "text":
         tier = tier._replace(spans=[])
     blob = Blob(tiers.encode(tier, 5 * DAY, FIVE_MINUTES_MS), 5 * DAY, FIVE_MINUTES_MS)
-    found = blob.tier()
-    assert same(found.cells, tier.cells)
-    assert found[1:] == tier[1:]
+    decoded = blob.tier()
+    assert same(decoded.cells, tier.cells)
+    assert decoded[1:] == tier[1:]
     assert (blob.has("area"), blob.has("carry")) == (kind == "gauge", kind == "counter")
 
 
-def test_only_the_wanted_columns_are_there() -> None:
+def test_only_the_requested_columns_are_decoded() -> None:
     blob = Blob(tiers.encode(month(), 0, FIVE_MINUTES_MS), 0, FIVE_MINUTES_MS)
-    found = blob.cells({"min"})
-    assert found is not None
-    assert [name for name, column in found._asdict().items() if column is not None] == ["start", "n", "min"]
+    decoded = blob.cells({"min"})
+    assert decoded is not None
+    assert [name for name, column in decoded._asdict().items() if column is not None] == ["start", "n", "min"]
     whole = month().cells
     assert whole is not None
-    assert same(found, whole.only({"min"}))
+    assert same(decoded, whole.only({"min"}))
 
 
-def test_a_tier_without_cells_still_says_which_days_are_bare() -> None:
+def test_a_tier_without_cells_still_has_its_bare_days() -> None:
     blob = Blob(tiers.encode(Tier(None, [], frozenset({3, 9})), 0, HOUR_MS), 0, HOUR_MS)
     assert blob.tier() == Tier(None, [], frozenset({3, 9}))
     assert Blob(tiers.encode(tiers.EMPTY, 0, HOUR_MS), 0, HOUR_MS).tier() == tiers.EMPTY
 
 
 @given(st.data())
-def test_whatever_is_broken_is_damage_and_nothing_else(data: st.DataObject) -> None:
+def test_any_broken_tier_is_a_damaged_store(data: st.DataObject) -> None:
     whole = tiers.encode(month(), 0, FIVE_MINUTES_MS)
     cut = data.draw(st.integers(0, len(whole) - 1))
     for bad in (whole[:cut], whole[:cut] + bytes([whole[cut] ^ data.draw(st.integers(1, 255))]) + whole[cut + 1 :]):

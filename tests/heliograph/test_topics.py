@@ -107,7 +107,7 @@ def test_any_text_is_a_topic_that_can_be_built_or_a_value_error(text: str) -> No
     else:
         assert all(map(topics.is_name, text.split("/")))
         assert [parsed.node, parsed.owner, parsed.kind, *filter(None, [parsed.command])] == [
-            part for place, part in enumerate(text.split("/")) if place not in (0, 2)
+            part for level, part in enumerate(text.split("/")) if level not in (0, 2)
         ]
 
 
@@ -125,6 +125,6 @@ def test_any_text_is_a_topic_that_can_be_built_or_a_value_error(text: str) -> No
         "heliograph/+/devices/d/state",
     ],
 )
-def test_what_is_not_of_the_tree_is_refused(topic: str) -> None:
+def test_a_topic_outside_of_the_tree_is_refused(topic: str) -> None:
     with pytest.raises(ValueError, match="is not a topic of the tree"):
         topics.parse(topic)

@@ -1,4 +1,4 @@
-"""Totals against references that are slow, long and plain."""
+"""Totals compared with slow and simple references."""
 
 import math
 import random
@@ -32,19 +32,19 @@ days_of_points = st.lists(
 ).map(sorted)
 
 
-def track(found: Points) -> Track:
-    return Track(ops.ints([round(time * 1000) for time, _ in found]), ops.floats([value for _, value in found]))
+def track(points: Points) -> Track:
+    return Track(ops.ints([round(time * 1000) for time, _ in points]), ops.floats([value for _, value in points]))
 
 
 def one(
-    function: Function, found: Points, edges: list[int] | None = None, *, counter: bool = True, rollover: float = 0.0
+    function: Function, points: Points, edges: list[int] | None = None, *, counter: bool = True, rollover: float = 0.0
 ) -> list[Value | None]:
     totals = Totals(ops.ints([edge * 1000 for edge in edges or EDGES]), counter=counter, rollover=rollover)
-    before = [value for time, value in found if time < (edges or EDGES)[0]]
+    before = [value for time, value in points if time < (edges or EDGES)[0]]
     if before:
         totals.follow(before[-1])
-    if found:
-        totals.points(track(found), area=function == "integral")
+    if points:
+        totals.points(track(points), area=function == "integral")
     return totals.columns([function])[function]
 
 
@@ -53,51 +53,53 @@ def cuts(edges: list[int]) -> list[float]:
 
 
 @given(points)
-def test_plain_functions_are_those_of_the_points_between_the_edges(found: Points) -> None:
-    inside = within(found, cuts(EDGES))
-    assert one("n", found) == [len(v) for v in inside]
-    assert one("sum", found) == [sum(v) if v else None for v in inside]
-    assert one("min", found) == [min(v) if v else None for v in inside]
-    assert one("max", found) == [max(v) if v else None for v in inside]
-    assert one("first", found) == [v[0] if v else None for v in inside]
-    assert one("last", found) == [v[-1] if v else None for v in inside]
-    assert one("mean", found) == [sum(v) / len(v) if v else None for v in inside]
+def test_plain_functions_are_those_of_the_points_between_the_edges(series: Points) -> None:
+    inside = within(series, cuts(EDGES))
+    assert one("n", series) == [len(v) for v in inside]
+    assert one("sum", series) == [sum(v) if v else None for v in inside]
+    assert one("min", series) == [min(v) if v else None for v in inside]
+    assert one("max", series) == [max(v) if v else None for v in inside]
+    assert one("first", series) == [v[0] if v else None for v in inside]
+    assert one("last", series) == [v[-1] if v else None for v in inside]
+    assert one("mean", series) == [sum(v) / len(v) if v else None for v in inside]
 
 
 @given(points, st.booleans(), st.sampled_from([0.0, 50.0]))
-def test_a_delta_is_the_sum_of_all_rises(found: Points, counter: bool, rollover: float) -> None:
-    wanted = rises(found, cuts(EDGES), counter=counter, rollover=rollover)
-    assert one("delta", found, counter=counter, rollover=rollover) == wanted
+def test_a_delta_is_the_sum_of_all_rises(series: Points, counter: bool, rollover: float) -> None:
+    wanted = rises(series, cuts(EDGES), counter=counter, rollover=rollover)
+    assert one("delta", series, counter=counter, rollover=rollover) == wanted
 
 
 @given(points)
-def test_an_integral_is_the_area_under_straight_lines(found: Points) -> None:
-    inside = within(found, cuts(EDGES))
-    for place, (area, _) in enumerate(areas(found, cuts(EDGES))):
-        integral = one("integral", found)[place]
+def test_an_integral_is_the_area_under_straight_lines(series: Points) -> None:
+    inside = within(series, cuts(EDGES))
+    for index, (area, _) in enumerate(areas(series, cuts(EDGES))):
+        integral = one("integral", series)[index]
         if area is None:
-            assert integral == (0.0 if inside[place] else None)
+            assert integral == (0.0 if inside[index] else None)
         else:
             assert integral == pytest.approx(float(area), abs=1e-9)
 
 
 @given(points, st.lists(st.integers(-10, 5010), min_size=1, max_size=5, unique=True))
-def test_buckets_add_up_however_they_are_cut(found: Points, more: list[int]) -> None:
+def test_buckets_add_up_however_they_are_cut(series: Points, more: list[int]) -> None:
     finer = sorted({*EDGES, *(cut for cut in more if EDGES[0] < cut < EDGES[-1])})
     additive: list[Function] = ["n", "sum", "delta", "integral"]
     for function in additive:
-        total = [math.fsum(float(str(v)) for v in one(function, found, cut) if v is not None) for cut in (EDGES, finer)]
+        total = [
+            math.fsum(float(str(v)) for v in one(function, series, cut) if v is not None) for cut in (EDGES, finer)
+        ]
         assert total[0] == pytest.approx(total[1], abs=1e-9)
 
 
 @given(days_of_points, st.sampled_from(["gauge", "counter"]), st.sampled_from([300, 3600]), st.integers(1, 30))
-def test_cells_give_what_their_points_give(found: Points, kind: Kind, width: int, many: int) -> None:
+def test_totals_of_cells_are_those_of_their_points(series: Points, kind: Kind, width: int, many: int) -> None:
     edges = ops.ints(range(0, 2 * DAY + 1, many * width * 1000))
     counter = kind == "counter"
     by_points, by_cells = (Totals(edges, counter=counter, rollover=30.0) for _ in range(2))
     before = None
     for day in (0, 1):
-        here = [point for point in found if day * 86_400 <= point[0] < (day + 1) * 86_400]
+        here = [point for point in series if day * 86_400 <= point[0] < (day + 1) * 86_400]
         if not here:
             continue
         span = cells.span(track(here))
@@ -120,17 +122,17 @@ def test_cells_give_what_their_points_give(found: Points, kind: Kind, width: int
 def test_decimals_add_up_to_the_same_whatever_is_added_first() -> None:
     values = [n / 10 for n in range(10_000)]
     random.Random(1).shuffle(values)
-    found = [(float(n), value) for n, value in enumerate(values)]
-    assert one("sum", found, [0, 10_000]) == [4_999_500.0]
-    assert one("mean", found, [0, 10_000]) == [499.95]
-    parts = [float(str(value)) for value in one("sum", found, list(range(0, 10_001, 10)))]
+    series = [(float(n), value) for n, value in enumerate(values)]
+    assert one("sum", series, [0, 10_000]) == [4_999_500.0]
+    assert one("mean", series, [0, 10_000]) == [499.95]
+    parts = [float(str(value)) for value in one("sum", series, list(range(0, 10_001, 10)))]
     assert one("sum", list(enumerate(parts)), [0, 1000]) == [4_999_500.0]
 
 
-def test_numbers_beyond_all_measure_are_no_reason_to_stop() -> None:
-    found = [(0.0, sys.float_info.max), (10.0, sys.float_info.max), (20.0, -sys.float_info.max), (150.0, 5e-324)]
+def test_the_largest_numbers_never_give_nan() -> None:
+    series = [(0.0, sys.float_info.max), (10.0, sys.float_info.max), (20.0, -sys.float_info.max), (150.0, 5e-324)]
     for function in FUNCTIONS:
-        column = one(function, found, counter=False)
+        column = one(function, series, counter=False)
         assert not any(value is not None and math.isnan(float(value)) for value in column), function
 
 
@@ -138,7 +140,7 @@ def test_a_counter_that_starts_again_at_zero_loses_nothing_it_counted_since() ->
     assert one("delta", [(0, 90.0), (10, 100.0), (20, 3.0), (30, 5.0)], [0, 100]) == [15.0]
 
 
-def test_a_register_that_rolls_over_goes_on_from_zero() -> None:
+def test_a_register_that_rolls_over_continues_from_zero() -> None:
     assert one("delta", [(0, 9990.0), (10, 5.0)], [0, 100], rollover=10_000.0) == [15.0]
     assert one("delta", [(0, 9990.0), (10, 1005.0)], [0, 100], rollover=10_000.0) == [1005.0]
     assert one("delta", [(0, 5000.0), (10, 5.0)], [0, 100], rollover=10_000.0) == [5.0]
@@ -150,7 +152,7 @@ def test_a_small_dip_is_no_reset() -> None:
     assert one("delta", [(0, 100.0), (10, 89.0)], [0, 100]) == [89.0]
 
 
-def test_what_is_no_counter_may_fall() -> None:
+def test_a_gauge_may_fall() -> None:
     assert one("delta", [(0, 100.0), (10, 3.0)], [0, 100], counter=False) == [-97.0]
 
 
@@ -169,7 +171,7 @@ def test_an_integral_crosses_edges_and_ends_at_gaps() -> None:
     assert one("integral", [(-400, 3600.0), (400, 3600.0)], [0, 100]) == [100.0]
 
 
-def test_a_bucket_without_points_has_nothing_but_its_number_of_them() -> None:
+def test_a_bucket_without_points_has_only_its_number_of_points() -> None:
     for function in FUNCTIONS:
         assert one(function, [], [0, 1, 2]) == ([0, 0] if function == "n" else [None, None])
 

@@ -19,7 +19,7 @@ def test_common_spellings_are_understood(written: str, unit: str) -> None:
 
 
 @pytest.mark.parametrize("unit", ["furlong", "w ", "WW", "\n", "°"[:0] + "°X"])
-def test_a_unit_nobody_knows_is_refused_in_one_line(unit: str) -> None:
+def test_an_unknown_unit_is_refused_in_one_line(unit: str) -> None:
     with pytest.raises(ValueError, match="unknown unit") as error:
         spelled(unit)
     assert "\n" not in str(error.value)
@@ -34,8 +34,8 @@ def spelled_or_refused(text: str) -> str:
 
 @given(st.text())
 def test_any_text_is_a_known_unit_or_a_value_error(text: str) -> None:
-    found = spelled_or_refused(text)
-    assert found in DEVICE_CLASSES or (found.startswith("unknown unit") and "\n" not in found)
+    result = spelled_or_refused(text)
+    assert result in DEVICE_CLASSES or (result.startswith("unknown unit") and "\n" not in result)
 
 
 def test_spelling_twice_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""Every function with numpy gives the bits that it gives without."""
+"""Every function returns the same bits with numpy and without."""
 
 import itertools
 import math
@@ -40,9 +40,9 @@ def bits(value: Any) -> Any:
 
 
 def both(name: str, *arguments: Any) -> Any:
-    """What a function says without numpy, after it said the same with it; lists are its columns."""
+    """The result of a function without numpy, after that with numpy was the same; lists are its columns."""
 
-    def said(kernel: ModuleType) -> Any:
+    def called(kernel: ModuleType) -> Any:
         def made(argument: Any) -> Any:
             if not isinstance(argument, list):
                 return argument
@@ -52,7 +52,7 @@ def both(name: str, *arguments: Any) -> Any:
 
         return getattr(kernel, name)(*map(made, arguments))
 
-    plain, fast = map(said, KERNELS)
+    plain, fast = map(called, KERNELS)
     assert bits(plain) == bits(fast)
     return plain
 
@@ -73,13 +73,13 @@ def test_both_have_the_same_functions() -> None:
 
 
 @given(columns, st.data())
-def test_columns_are_put_together_and_taken_apart(values: list[float], data: st.DataObject) -> None:
-    places = data.draw(st.lists(st.integers(0, len(values) - 1)))
-    both("take", values, places)
+def test_columns_are_joined_and_split(values: list[float], data: st.DataObject) -> None:
+    indexes = data.draw(st.lists(st.integers(0, len(values) - 1)))
+    both("take", values, indexes)
     both("concat", [values, values[:1]])
     both("negative", values)
-    both("zero_at", values, places)
-    both("filled", values, places, [value / 3 for value in values])
+    both("zero_at", values, indexes)
+    both("filled", values, indexes, [value / 3 for value in values])
     both("divided", values, 3_600_000.0)
     both("divided", values, [n + 1 for n in range(len(values))])
     width = data.draw(st.integers(1, 4))
@@ -90,13 +90,13 @@ def test_columns_are_put_together_and_taken_apart(values: list[float], data: st.
 
 
 @given(st.lists(st.integers(0, 9), max_size=30), st.data())
-def test_places_of_integers(numbers: list[int], data: st.DataObject) -> None:
-    found = both("last_of_equals", numbers)
+def test_indexes_of_integers(numbers: list[int], data: st.DataObject) -> None:
+    last = both("last_of_equals", numbers)
     rising = all(a < b for a, b in itertools.pairwise(numbers))
-    if found is None:
+    if last is None:
         assert rising
     else:
-        assert found.tolist() == [max(n for n, v in enumerate(numbers) if v == value) for value in sorted(set(numbers))]
+        assert last.tolist() == [max(n for n, v in enumerate(numbers) if v == value) for value in sorted(set(numbers))]
     both("order", numbers)
     both("runs", numbers)
     both("shifted", numbers, -7)
@@ -151,15 +151,15 @@ def test_rounding(values: list[float], digits: int) -> None:
         assert rounded == value or abs(rounded - value) <= 0.51 / 10**digits + abs(value) * 1e-15
 
 
-def test_what_is_rounded_to_nothing_has_no_sign() -> None:
+def test_a_value_that_is_rounded_to_zero_has_no_sign() -> None:
     assert bits(both("rounded", [-0.2, -0.0, 0.2], 0)) == bits([0.0, 0.0, 0.0])
 
 
 @given(st.lists(st.integers(0, 1200).map(float) | floats, min_size=1, max_size=30), st.sampled_from([0.0, 1000.0]))
 def test_corrections_of_counters(values: list[float], rollover: float) -> None:
-    found = both("corrections", values, values, rollover).tolist()
-    assert found[0] == 0
-    assert found[1:] == [exact.correction(a, b, rollover) for a, b in itertools.pairwise(values)]
+    corrections = both("corrections", values, values, rollover).tolist()
+    assert corrections[0] == 0
+    assert corrections[1:] == [exact.correction(a, b, rollover) for a, b in itertools.pairwise(values)]
 
 
 @given(some_times, some_edges, st.data(), st.integers(1, 6000))

@@ -65,7 +65,7 @@ def test_the_attempts_become_less_frequent_and_begin_again_after_a_return() -> N
     assert service.waits[12] <= 0.1
 
 
-def test_what_cannot_be_written_at_the_end_is_said(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failure_of_the_last_write_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     def finish() -> None:
         raise OSError("full")
 

@@ -125,7 +125,7 @@ def test_any_response_is_the_requested_number_of_registers_or_an_error(
                 assert len(registers) == count
                 assert all(0 <= word <= (1 if function < 3 else 0xFFFF) for word in registers)
 
-        assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+        assert fuzzing.grows(turn, request, turns=40) < fuzzing.MOST_GROWTH
 
 
 class Registers:
@@ -171,7 +171,7 @@ def test_any_sunspec_map_has_values_that_can_be_published(request: pytest.Fixtur
             check(fresh, registers, 10.0 * again)
         sunspec.points.cache_clear()  # which has a limit of its own
 
-    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+    assert fuzzing.grows(turn, request, turns=5) < fuzzing.MOST_GROWTH
 
 
 @pytest.mark.timeout(1200)
@@ -185,7 +185,7 @@ def test_any_registers_are_values_that_can_be_published_in_every_model(request: 
         check(kept[number % len(kept)], registers, 10.0 * number)
         check(PolledDevice(DeviceOptions(name="it", model=known[number % len(known)])), registers, 0.0)
 
-    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+    assert fuzzing.grows(turn, request, turns=40) < fuzzing.MOST_GROWTH
 
 
 @pytest.mark.timeout(1200)
@@ -196,4 +196,4 @@ def test_any_registers_match_one_model_or_none(request: pytest.FixtureRequest) -
         match = identify.best_match(registers.read, models.names())
         assert match is None or match.model in (*models.names(), models.SUNSPEC)
 
-    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+    assert fuzzing.grows(turn, request, turns=100) < fuzzing.MOST_GROWTH

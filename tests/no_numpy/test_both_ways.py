@@ -20,7 +20,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 from heliograph.store import open_reader, open_writer, vectors
-from tests.heliograph.meter import KINDS, NEW_YEAR, DAY, answers, bits, readings, take
+from tests.heliograph.meter import KINDS, NEW_YEAR, DAY, query_results, bits, readings, take
 
 data = Path(sys.argv[1])
 start = NEW_YEAR - 40 * DAY
@@ -36,7 +36,7 @@ if sys.argv[2] == "write":
     writer.close()
 else:
     reader = open_reader(data)
-    print(bits(answers(reader, start, NEW_YEAR + 3 * DAY)))
+    print(bits(query_results(reader, start, NEW_YEAR + 3 * DAY)))
     print(reader.since(0, 10**6))
     assert reader.problems() == []
     reader.close()

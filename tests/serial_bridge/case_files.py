@@ -14,26 +14,26 @@ import pytest
 
 from heliograph import names
 from services.serial_bridge import formats
-from services.serial_bridge.decoding import Plan
-from services.serial_bridge.nodes import Node, layouts
-from services.serial_bridge.options import Port
-from services.serial_bridge.source import Context
+from services.serial_bridge.decoder import DecoderFactory
+from services.serial_bridge.options import PortOptions
+from services.serial_bridge.radio.nodes import NodeOptions, packet_decoders
+from services.serial_bridge.source import ParserContext
 
 FOLDER = Path(__file__).parent / "cases"
 FILES = sorted(FOLDER.glob("*.txt"))
-NODES = msgspec.convert(tomllib.loads((FOLDER / "nodes.toml").read_text()), dict[str, Node])
-CONTEXT = Context(layouts(NODES, names.PRESENT))
+NODES = msgspec.convert(tomllib.loads((FOLDER / "nodes.toml").read_text()), dict[str, NodeOptions])
+CONTEXT = ParserContext(packet_decoders(NODES, names.PRESENT))
 ARROW = "=> "
 
 
 class Case(NamedTuple):
     """A file of cases: the port they come from, and what comes in, with what each piece says."""
 
-    port: Port
+    port: PortOptions
     lines: list[tuple[bytes, list[Any]]]
 
-    def plan(self) -> Plan:
-        return Plan(self.port, CONTEXT)
+    def decoders(self) -> DecoderFactory:
+        return DecoderFactory(self.port, CONTEXT)
 
 
 def load(file: Path) -> Case:
@@ -44,18 +44,18 @@ def load(file: Path) -> Case:
     for line in rest.splitlines():
         if line.startswith(ARROW):
             lines[-1][1].append(json.loads(line.removeprefix(ARROW)))
-        elif formats.load(name).cutter is None:
+        elif formats.load(name).splitter is None:
             lines.append((f"{line}\r\n".encode(), []))
         else:
             lines.append((line.encode().decode("unicode_escape").encode("latin-1"), []))
-    return Case(msgspec.convert(given, Port), lines)
+    return Case(msgspec.convert(given, PortOptions), lines)
 
 
 def of_format(name: str) -> list[Case]:
     """Return the cases of a format, at least one."""
-    found = [load(file) for file in FILES if file.stem.partition("-")[0] == name]
-    if not found:
+    cases = [load(file) for file in FILES if file.stem.partition("-")[0] == name]
+    if not cases:
         pytest.fail(
             f"no cases: tests/serial_bridge/cases/{name}-lines.txt is missing; key_value-lines.txt is one to copy"
         )
-    return found
+    return cases

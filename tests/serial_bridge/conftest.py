@@ -53,7 +53,7 @@ class Line:
         return b""
 
 
-class Watcher(Recorder):
+class BridgeRecorder(Recorder):
     """Hears what the bridge says of its ports."""
 
     def port(self, name: str) -> dict[str, Any]:
@@ -71,8 +71,8 @@ class Watcher(Recorder):
 
 
 @pytest.fixture
-def watcher(broker: LocalBroker) -> Iterator[Watcher]:
-    with Watcher(broker.port) as watching:
+def watcher(broker: LocalBroker) -> Iterator[BridgeRecorder]:
+    with BridgeRecorder(broker.port) as watching:
         yield watching
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.conftest import Processes
 from tests.serial_bridge import case_files
-from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, port
+from tests.serial_bridge.conftest import BridgeRecorder, Line, Start, Wait, port
 
 ROOT = Path(__file__).parents[2]
 NODES = """
@@ -22,7 +22,7 @@ units = ["C", "C", "%", "V"]
 
 
 def test_a_frame_becomes_a_reading_of_a_device_that_says_what_it_is(
-    start: Start, line: Line, watcher: Watcher, eventually: Wait
+    start: Start, line: Line, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     line.plug_in()
     process = start(port("radio", line.path, "rfm2pi") + NODES)
@@ -43,8 +43,8 @@ def test_a_frame_becomes_a_reading_of_a_device_that_says_what_it_is(
     eventually(lambda: watcher.status["state"] == "offline")
 
 
-def test_noise_is_counted_and_shown_and_the_frames_around_it_are_kept(
-    start: Start, line: Line, watcher: Watcher, eventually: Wait
+def test_noise_is_counted_and_shown_and_the_readings_around_it_are_kept(
+    start: Start, line: Line, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     line.plug_in()
     start(port("radio", line.path, "rfm2pi") + NODES)
@@ -61,7 +61,7 @@ def test_noise_is_counted_and_shown_and_the_frames_around_it_are_kept(
     counters = watcher.status["counters"]
     expected = {
         "lines": 8,
-        "frames": 2,
+        "lines_parsed": 2,
         "noise_lines": 2,
         "unknown_nodes": 1,
         "bad_checksums": 1,
@@ -74,12 +74,12 @@ def test_noise_is_counted_and_shown_and_the_frames_around_it_are_kept(
     assert {name: counters.get(name) for name in expected} == expected
     assert [item["where"] for item in watcher.status["set_aside"]] == ["radio"] * 5
     assert watcher.port("radio")["lines"] == 8
-    assert watcher.port("radio")["last"] > 0
-    assert watcher.port("radio")["trouble"]
+    assert watcher.port("radio")["last_reading"] > 0
+    assert watcher.port("radio")["error"]
 
 
 def test_a_port_that_vanishes_is_opened_again_when_it_is_back(
-    start: Start, processes: Processes, line: Line, watcher: Watcher, eventually: Wait
+    start: Start, processes: Processes, line: Line, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     start(port("boiler", line.path, "key_value"))
     eventually(watcher.is_open("boiler", is_open=False))
@@ -104,7 +104,7 @@ def opened(processes: Processes, times: int) -> Callable[[], bool]:
 
 
 def test_a_port_can_be_a_socket_and_one_dead_port_does_not_hold_up_the_others(
-    start: Start, line: Line, watcher: Watcher, processes: Processes, eventually: Wait
+    start: Start, line: Line, watcher: BridgeRecorder, processes: Processes, eventually: Wait
 ) -> None:
     line.plug_in()
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -124,7 +124,9 @@ def test_a_port_can_be_a_socket_and_one_dead_port_does_not_hold_up_the_others(
     assert watcher.port("dead")["open"] is False
 
 
-def test_a_configuration_without_ports_is_nothing_to_do(start: Start, watcher: Watcher, eventually: Wait) -> None:
+def test_a_configuration_without_ports_is_nothing_to_do(
+    start: Start, watcher: BridgeRecorder, eventually: Wait
+) -> None:
     process = start("[serial_bridge]\n")
     eventually(lambda: watcher.status.get("state") == "online")
     process.send_signal(signal.SIGTERM)
@@ -143,7 +145,7 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_1(tmp_path: Path) -> No
 
 
 def test_auto_says_which_format_it_is_and_keeps_the_readings_by_which_it_knew(
-    start: Start, line: Line, processes: Processes, watcher: Watcher, eventually: Wait
+    start: Start, line: Line, processes: Processes, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     line.plug_in()
     start(port("mystery", line.path, "auto"))
@@ -151,12 +153,12 @@ def test_auto_says_which_format_it_is_and_keeps_the_readings_by_which_it_knew(
     line.say(b"emonTx V4\r\nMSG:1,Vrms:241.16\r\nMSG:3,Vrms:240.16\r\n")
     eventually(watcher.has_states(2))
     assert watcher.states[1] == ("mystery", {"msg": 3, "vrms": 240.16, "missed": 1})
-    eventually(lambda: watcher.port("mystery").get("recognised") == "emontx_esp")
-    assert "mystery speaks emontx_esp" in processes.output()
+    eventually(lambda: watcher.port("mystery").get("detected_format") == "emontx_esp")
+    assert "mystery: detected the format emontx_esp" in processes.output()
 
 
 def test_a_meter_at_a_port_is_two_devices_with_units_and_kinds(
-    start: Start, line: Line, watcher: Watcher, eventually: Wait
+    start: Start, line: Line, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     telegram = case_files.of_format("dsmr_p1")[0].lines[4][0]
     line.plug_in()

@@ -1,25 +1,25 @@
 import pytest
 
 from heliograph.messages import Channel, Value
-from services.serial_bridge.devices import MOST_CHANNELS, Device
-from services.serial_bridge.readings import About, Reading
+from services.serial_bridge.devices import MAX_CHANNELS, SerialDevice
+from services.serial_bridge.parsing.readings import Description, ParsedReading
 
-ABOUT = About("thing", 0.0, {"p": Channel("W")})
-
-
-def said(interval: float = 0.0, **values: Value) -> Reading:
-    return Reading("thing", dict(values), ABOUT._replace(interval=interval))
+ABOUT = Description("thing", 0.0, {"p": Channel("W")})
 
 
-def missed(device: Device, message: Value) -> Value | None:
-    reading = said(msg=message)
-    device.take(reading, 0.0)
+def reading_of(interval: float = 0.0, **values: Value) -> ParsedReading:
+    return ParsedReading("thing", dict(values), ABOUT._replace(interval=interval))
+
+
+def missed(device: SerialDevice, message: Value) -> Value | None:
+    reading = reading_of(msg=message)
+    device.update(reading, 0.0)
     return reading.values.get("missed")
 
 
 def test_channels_are_described_as_configured_and_else_as_their_values_are() -> None:
-    device = Device()
-    device.take(said(p=5, on=True, mode="eco", t=1.5), 0.0)
+    device = SerialDevice()
+    device.update(reading_of(p=5, on=True, mode="eco", t=1.5), 0.0)
     assert device.info.model == "thing"
     assert device.info.service == "serial_bridge"
     assert device.info.channels == {
@@ -31,48 +31,48 @@ def test_channels_are_described_as_configured_and_else_as_their_values_are() -> 
 
 
 def test_a_new_channel_is_added_to_the_ones_that_are_known() -> None:
-    device = Device()
-    device.take(said(p=5), 0.0)
+    device = SerialDevice()
+    device.update(reading_of(p=5), 0.0)
     known = device.info
-    device.take(said(p=6), 1.0)
+    device.update(reading_of(p=6), 1.0)
     assert device.info is known
-    device.take(said(q=6), 2.0)
+    device.update(reading_of(q=6), 2.0)
     assert list(device.info.channels) == ["p", "q"]
 
 
 def test_channels_without_end_are_noise() -> None:
-    device = Device()
-    device.take(said(**{f"c{n}": n for n in range(MOST_CHANNELS)}), 0.0)
-    reading = said(c1=1, one_more=2)
-    assert list(device.take(reading, 1.0)) == ["one_more"]
+    device = SerialDevice()
+    device.update(reading_of(**{f"c{n}": n for n in range(MAX_CHANNELS)}), 0.0)
+    reading = reading_of(c1=1, one_more=2)
+    assert list(device.update(reading, 1.0)) == ["one_more"]
     assert reading.values == {"c1": 1}
 
 
 def test_messages_that_did_not_arrive_are_counted() -> None:
-    device = Device()
+    device = SerialDevice()
     assert [missed(device, message) for message in (5, 6, 9, 10, 20)] == [0, 0, 2, 2, 11]
 
 
 def test_a_device_that_starts_again_has_missed_nothing() -> None:
-    device = Device()
+    device = SerialDevice()
     assert [missed(device, message) for message in (70_000, 1, 2, 2, 4)] == [0, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("message", [True, "7", 7.5])
-def test_a_message_number_that_is_none_counts_nothing(message: Value) -> None:
-    assert missed(Device(), message) is None
+def test_a_message_number_that_is_not_a_number_counts_nothing(message: Value) -> None:
+    assert missed(SerialDevice(), message) is None
 
 
 def test_missed_messages_are_a_counter() -> None:
-    device = Device()
+    device = SerialDevice()
     missed(device, 1)
     assert device.info.channels["missed"].kind == "counter"
 
 
 def learnt(*times: float, interval: float = 0.0) -> float:
-    device = Device()
+    device = SerialDevice()
     for time in times:
-        device.take(said(interval, p=1), time)
+        device.update(reading_of(interval, p=1), time)
     return device.info.interval
 
 

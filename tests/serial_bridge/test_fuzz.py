@@ -8,31 +8,33 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
-from hypothesis import given
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 from heliograph import topics
 from heliograph.messages import Reading as Published
 from heliograph.messages import encode, is_value
-from services.serial_bridge import checksums, formats
-from services.serial_bridge.decoding import Cut, Plan
-from services.serial_bridge.lines import LONGEST_BYTES, Lines
-from services.serial_bridge.options import Port, Socket
-from services.serial_bridge.radio import Radio
-from services.serial_bridge.readings import Decoder, Heard, NotAReading, Remark
-from services.serial_bridge.repeater import Sender
+from services.serial_bridge import formats
+from services.serial_bridge.decoder import DecoderFactory, StreamDecoder
+from services.serial_bridge.options import PortOptions, SocketOptions
+from services.serial_bridge.parsing.lines import MAX_BYTES, LineSplitter
+from services.serial_bridge.parsing.readings import Decoder, NotAReading, ParsedPiece, StatusLine
+from services.serial_bridge.protocols import checksums
+from services.serial_bridge.radio.command_queue import CommandQueue
+from services.serial_bridge.radio.encoder import NotSent, PacketEncoder, TransmitOptions
+from services.serial_bridge.radio.repeater import RepeaterClient
+from services.serial_bridge.radio.settings import RadioOptions
 from services.serial_bridge.socket_source import enveloped
-from services.serial_bridge.talker import Talker
-from services.serial_bridge.transmitting import Encoder, NotSent, Tx
 from tests import fuzzing
 from tests.fuzzing import mutated
 from tests.serial_bridge import case_files
 
-AUTO = Port(name="any", port="x", format="auto")
-PLANS = {
-    **{name: case_files.of_format(name)[0].plan() for name in formats.known()},
-    "auto": Plan(AUTO, case_files.CONTEXT),
+AUTO = PortOptions(name="any", port="x", format="auto")
+DECODERS = {
+    **{name: case_files.of_format(name)[0].decoders() for name in formats.known()},
+    "auto": DecoderFactory(AUTO, case_files.CONTEXT),
 }
+SEEDS = [data for file in case_files.FILES for data, _ in case_files.load(file).lines]  # all that the cases contain
 MARKS = [b"\r\n", b"\x1b\x1b\x1b\x1b", b"!", b"/", b":", b"\t", b"9" * 30, b"\xff", b'"', b",", b"1e999"]
 ANSWERS = [b"[RF12demo.12] E i15* g210 @ 433 MHz q1", b" i5 g0 @ 915 MHz", b"> 4v", b"4v", b"[emonPi2.1] i5 g210"]
 
@@ -91,13 +93,13 @@ def with_x25(body: bytes) -> bytes:
     return whole + checksums.x25(whole).to_bytes(2, "little")
 
 
-def check(heard: Heard) -> None:
-    said = heard.said
-    assert len(heard.raw) <= 8192 + 4096
-    if isinstance(said, NotAReading | Remark):
-        assert said.counter
+def check(piece: ParsedPiece) -> None:
+    result = piece.result
+    assert len(piece.raw) <= 8192 + 4096
+    if isinstance(result, NotAReading | StatusLine):
+        assert result.counter
         return
-    for reading in said if isinstance(said, list) else [said]:
+    for reading in result if isinstance(result, list) else [result]:
         assert topics.is_name(reading.device)
         for channel, value in reading.values.items():
             assert topics.is_channel(channel)
@@ -106,27 +108,23 @@ def check(heard: Heard) -> None:
         encode(Published(0.0, reading.values))
 
 
-@pytest.mark.parametrize("name", PLANS)
 @given(stream=STREAMS, size=st.integers(1, 200))
-def test_a_decoder_says_what_it_heard_or_why_it_did_not(name: str, stream: bytes, size: int) -> None:
-    decoder = PLANS[name].decoder(joined_late=False)
-    for start in range(0, len(stream), size):
-        for heard in decoder.feed(stream[start : start + size]):
-            check(heard)
+def test_every_decoder_reads_a_stream_or_rejects_it(stream: bytes, size: int) -> None:
+    for name, decoders in DECODERS.items():
+        note(name)
+        decoder = decoders.decoder(joined_late=False)
+        for start in range(0, len(stream), size):
+            for piece in decoder.feed(stream[start : start + size]):
+                check(piece)
 
 
-@pytest.mark.parametrize("name", PLANS)
-@pytest.mark.parametrize("piece", ["[", '{"a":', "1 ", "a=1 ", "a=1,", "a ", "9", "OK ", " ", "-", "{}", "\x00", "1;"])
-def test_a_decoder_survives_a_line_of_the_greatest_length(name: str, piece: str) -> None:
-    line = (piece * 4096)[:4095].encode()
-    decoder = PLANS[name].decoder(joined_late=False)
-    for heard in decoder.feed(line + b"\n" + line + b"}\n"):
-        check(heard)
-
-
-def seeds() -> list[bytes]:
-    """Everything that the cases say, as bytes."""
-    return [data for file in case_files.FILES for data, _ in case_files.load(file).lines]
+@pytest.mark.parametrize("name", DECODERS)
+def test_a_decoder_survives_lines_of_the_greatest_length(name: str) -> None:
+    for piece in ("[", '{"a":', "1 ", "a=1 ", "a=1,", "a ", "9", "OK ", " ", "-", "{}", "\x00", "1;"):
+        line = (piece * 4096)[:4095].encode()
+        decoder = DECODERS[name].decoder(joined_late=False)
+        for parsed in decoder.feed(line + b"\n" + line + b"}\n"):
+            check(parsed)
 
 
 def in_pieces(chance: random.Random, corpus: list[bytes]) -> Iterator[bytes]:
@@ -137,70 +135,72 @@ def in_pieces(chance: random.Random, corpus: list[bytes]) -> Iterator[bytes]:
         yield data[start : start + size]
 
 
-def hear(decoder: Decoder, chance: random.Random, corpus: list[bytes]) -> None:
-    for piece in in_pieces(chance, corpus):
-        for heard in decoder.feed(piece):
-            check(heard)
+def decode(decoder: Decoder, chance: random.Random, corpus: list[bytes]) -> None:
+    for data in in_pieces(chance, corpus):
+        for piece in decoder.feed(data):
+            check(piece)
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("name", PLANS)
+@pytest.mark.parametrize("name", DECODERS)
 def test_random_and_mutated_bytes_for_a_while_neither_crash_a_decoder_nor_make_it_grow(
     name: str, request: pytest.FixtureRequest
 ) -> None:
-    chance, corpus = random.Random(4), seeds()
-    decoder = PLANS[name].decoder(joined_late=False)
+    chance, corpus = random.Random(4), SEEDS
+    decoder = DECODERS[name].decoder(joined_late=False)
 
-    assert fuzzing.grows(partial(hear, decoder, chance, corpus), fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+    assert fuzzing.grows(partial(decode, decoder, chance, corpus), request) < fuzzing.MOST_GROWTH
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("key", "timestamped"), [("k3y", False), ("", True), ("k3y", True)])
-def test_any_line_with_a_key_or_a_time_is_a_reading_or_says_why_not(
+def test_any_line_with_a_key_or_a_time_is_a_reading_or_is_rejected(
     key: str, timestamped: bool, request: pytest.FixtureRequest
 ) -> None:
-    socket = Socket(name="door", format="node_values", port=1, key=key, timestamped=timestamped)
-    plan = Plan(socket, case_files.CONTEXT)
-    chance, corpus = random.Random(4), [*seeds(), b"1763633000 30 k3y 205\r\n", b"k3y 1763633001.5 30 206\r\n"]
-    decoder = Cut(Lines(), lambda line: enveloped(line, plan, socket), text=True)
+    socket = SocketOptions(name="door", format="node_values", port=1, key=key, timestamped=timestamped)
+    plan = DecoderFactory(socket, case_files.CONTEXT)
+    chance, corpus = random.Random(4), [*SEEDS, b"1763633000 30 k3y 205\r\n", b"k3y 1763633001.5 30 206\r\n"]
+    decoder = StreamDecoder(LineSplitter(), lambda line: enveloped(line, plan, socket), text=True)
 
-    assert fuzzing.grows(partial(hear, decoder, chance, corpus), fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+    assert fuzzing.grows(partial(decode, decoder, chance, corpus), request) < fuzzing.MOST_GROWTH
 
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("line_format", ["rfm2pi", "oem"])
-def test_whatever_a_board_answers_and_a_repeater_is_told_only_lines_of_printable_characters_are_written(
+def test_whatever_a_board_and_a_client_send_only_lines_of_printable_characters_are_written(
     line_format: str, request: pytest.FixtureRequest
 ) -> None:
     now = [0.0]
-    wanted = Radio(group=210, base_id=5, frequency=868, quiet="on", send_time=5.0 if line_format == "rfm2pi" else 0.0)
-    talker = Talker(Port(name="r", port="x", format=line_format, radio=wanted), lambda: now[0], lambda: True)
-    sender = Sender(talker, lambda _counter: None)
-    chance, corpus = random.Random(4), [*seeds(), *ANSWERS]
+    radio = RadioOptions(
+        group=210, base_id=5, frequency=868, quiet="on", time_broadcast_interval=5.0 if line_format == "rfm2pi" else 0.0
+    )
+    command_queue = CommandQueue(radio, lambda: now[0], lambda: True, oem=line_format == "oem")
+    client = RepeaterClient(command_queue, lambda _counter: None)
+    chance, corpus = random.Random(4), [*SEEDS, *ANSWERS]
 
     def turn() -> None:
         now[0] += chance.choice([0.1, 1.0, 10.0])
         if chance.random() < 0.05:
-            talker.opened()
-        talker.hear(mutated(chance, chance.choice(corpus), MARKS)[:LONGEST_BYTES].decode("latin-1"))
-        for piece in in_pieces(chance, corpus):
-            sender.feed(piece)
-        written = talker.due()
+            command_queue.opened()
+        command_queue.received(mutated(chance, chance.choice(corpus), MARKS)[:MAX_BYTES].decode("latin-1"))
+        for data in in_pieces(chance, corpus):
+            client.feed(data)
+        written = command_queue.due()
         assert len(written) <= 257
         assert all(32 <= byte < 127 for byte in written.rstrip(b"\n"))
 
-    talker.opened()
-    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+    command_queue.opened()
+    assert fuzzing.grows(turn, request) < fuzzing.MOST_GROWTH
 
 
 @pytest.mark.timeout(1200)
-def test_any_set_message_is_a_packet_or_says_why_not(request: pytest.FixtureRequest) -> None:
-    encoder = Encoder(Tx(names=("relay", "set point"), datacodes=("B", "h"), scales=(1.0, 0.1)))
+def test_any_set_message_is_a_packet_or_is_rejected(request: pytest.FixtureRequest) -> None:
+    encoder = PacketEncoder(TransmitOptions(names=("relay", "set point"), datacodes=("B", "h"), scales=(1.0, 0.1)))
     chance, corpus = random.Random(4), [b'{"relay": true, "set_point": 20.5}', b"[1, 2e3]", b"[" * 3000, b"1" * 9000]
 
     def turn() -> None:
         with suppress(NotSent):
-            wanted = encoder.wanted(mutated(chance, chance.choice(corpus), MARKS))
-            assert len(encoder.packed(list(wanted.values()))) == 3
+            values = encoder.values(mutated(chance, chance.choice(corpus), MARKS))
+            assert len(encoder.packet(list(values.values()))) == 3
 
-    assert fuzzing.grows(turn, fuzzing.seconds(request)) < fuzzing.MOST_GROWTH
+    assert fuzzing.grows(turn, request) < fuzzing.MOST_GROWTH

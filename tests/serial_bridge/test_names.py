@@ -3,15 +3,15 @@
 import json
 from pathlib import Path
 
-from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, port
+from tests.serial_bridge.conftest import BridgeRecorder, Line, Start, Wait, port
 
 
-def aside(watcher: Watcher) -> list[str]:
+def aside(watcher: BridgeRecorder) -> list[str]:
     return [item["why"] for item in watcher.status["set_aside"]]
 
 
 def test_two_texts_with_one_name_are_one_channel_and_one_that_is_set_aside(
-    start: Start, line: Line, watcher: Watcher, eventually: Wait
+    start: Start, line: Line, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     line.plug_in()
     start(port("radio", line.path, "json_lines"))
@@ -29,7 +29,7 @@ def test_two_texts_with_one_name_are_one_channel_and_one_that_is_set_aside(
         ("radio", {"flow": 6}),
         ("radio", {"last": 8}),
     ]
-    assert watcher.counter("names_taken") == watcher.counter("set_aside") == 3
+    assert watcher.counter("duplicate_names") == watcher.counter("set_aside") == 3
     assert aside(watcher) == [
         "'power' would be called power, which is the name of 'Power'",
         "'boiler_1' would be called boiler_1, which is the name of 'Boiler 1'",
@@ -37,7 +37,9 @@ def test_two_texts_with_one_name_are_one_channel_and_one_that_is_set_aside(
     ]
 
 
-def said_by(start: Start, line: Line, watcher: Watcher, eventually: Wait) -> list[tuple[str, dict[str, object]]]:
+def states_of(
+    start: Start, line: Line, watcher: BridgeRecorder, eventually: Wait
+) -> list[tuple[str, dict[str, object]]]:
     line.plug_in()
     start(port("radio", line.path, "json_lines") + 'units = { "Küche" = "W" }\n')
     eventually(watcher.is_open("radio"))
@@ -48,15 +50,15 @@ def said_by(start: Start, line: Line, watcher: Watcher, eventually: Wait) -> lis
 
 
 def test_a_new_data_folder_has_the_present_spelling(
-    start: Start, line: Line, watcher: Watcher, tmp_path: Path, eventually: Wait
+    start: Start, line: Line, watcher: BridgeRecorder, tmp_path: Path, eventually: Wait
 ) -> None:
-    assert said_by(start, line, watcher, eventually) == [("kuche", {"kuche": 1, "pv_power": 2, "deg_c": 3})]
+    assert states_of(start, line, watcher, eventually) == [("kuche", {"kuche": 1, "pv_power": 2, "deg_c": 3})]
     (mark,) = tmp_path.rglob("names.json")
     assert json.loads(mark.read_text()) == {"rule": 2}
 
 
 def test_a_data_folder_from_before_keeps_the_former_spelling(
-    start: Start, line: Line, watcher: Watcher, tmp_path: Path, eventually: Wait
+    start: Start, line: Line, watcher: BridgeRecorder, tmp_path: Path, eventually: Wait
 ) -> None:
     (tmp_path / "data" / "outbox" / "serial_bridge").mkdir(parents=True)
-    assert said_by(start, line, watcher, eventually) == [("k_che", {"k_che": 1, "pvpower": 2, "c": 3})]
+    assert states_of(start, line, watcher, eventually) == [("k_che", {"k_che": 1, "pvpower": 2, "c": 3})]

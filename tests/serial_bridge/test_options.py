@@ -60,11 +60,14 @@ def test_a_section_that_is_absent_has_no_ports() -> None:
         ({"format": "key_value", "kinds": {"P": "state", "p": "text"}}, "kinds: two channels would be called 'p'"),
         ({"format": "key_value", "columns": ["a"]}, "columns: key_value has no use for it"),
         ({"format": "sml", "radio": {"group": 210}}, "radio: only rfm2pi and oem have one"),
-        ({"format": "oem", "radio": {"send_time": 60.0}}, "radio: send_time: only rfm2pi broadcasts"),
+        (
+            {"format": "oem", "radio": {"time_broadcast_interval": 60.0}},
+            "radio: time_broadcast_interval: only rfm2pi broadcasts",
+        ),
         ({"radio": {"group": 251}}, "group: 251 is not between"),
         ({"radio": {"base_id": 27}}, "base_id: 27 is not between"),
         ({"radio": {"frequency": 434}}, "434"),
-        ({"radio": {"send_time": -1.0}}, "send_time: -1.0 is not"),
+        ({"radio": {"time_broadcast_interval": -1.0}}, "time_broadcast_interval: -1.0 is not"),
         ({"radio": {"ical": [[1.0, float("nan")]]}}, "ical: one pair of numbers"),
         ({"repeater": {"port": 70000}}, "port: 70000 is not between"),
         ({"repeater": {"allow": ["everybody"]}}, "allow: 'everybody' does not appear to be"),
@@ -151,8 +154,8 @@ def socket(**options: Any) -> SerialBridge:
         ({"format": "sml", "key": "k"}, "key, timestamped: sml has no lines"),
         ({"format": "sml", "timestamped": True}, "key, timestamped: sml has no lines"),
         ({"key": "two words"}, "key: it has a space in it"),
-        ({"idle": 0.0}, "idle: 0.0 is not between"),
-        ({"clients": 0}, "clients: 0 is not between"),
+        ({"idle_timeout": 0.0}, "idle_timeout: 0.0 is not between"),
+        ({"max_clients": 0}, "max_clients: 0 is not between"),
     ],
 )
 def test_a_wrong_socket_is_refused_in_one_line(options: dict[str, Any], words: str) -> None:

@@ -12,7 +12,7 @@ import simulator
 from heliograph import topics
 from tests.conftest import Processes
 from tests.mqtt_recorder import NODE
-from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, Write, is_gone, port
+from tests.serial_bridge.conftest import BridgeRecorder, Line, Start, Wait, Write, is_gone, port
 
 FIRST = 'group = 210\nfrequency = 433\nbase_id = 5\nquiet = "on"\ncalibration = "230V"\n'
 THEN = 'group = 210\nfrequency = 868\nbase_id = 5\nquiet = "off"\ncalibration = "110V"\n'
@@ -22,13 +22,13 @@ TX = '[serial_bridge.nodes.20]\nname = "display"\ntx.datacodes = ["b", "b", "b",
 
 def wrote(line: Line, expected: bytes) -> Callable[[], bool]:
     """Whether exactly these bytes were written, as far as they have come; anything else fails at once."""
-    found = b""
+    written = b""
 
     def check() -> bool:
-        nonlocal found
-        found += line.written()
-        assert expected.startswith(found), found
-        return found == expected
+        nonlocal written
+        written += line.written()
+        assert expected.startswith(written), written
+        return written == expected
 
     return check
 
@@ -38,7 +38,7 @@ def radio(line: Line, settings: str, line_format: str = "rfm2pi") -> str:
 
 
 def test_a_board_that_does_not_answer_is_set_and_a_change_in_the_file_sets_what_differs_and_keeps_half_a_line(
-    start: Start, write: Write, line: Line, watcher: Watcher, eventually: Wait
+    start: Start, write: Write, line: Line, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     line.plug_in()
     start(radio(line, FIRST) + EMONTH)
@@ -61,17 +61,17 @@ def test_a_board_without_settings_is_only_asked_what_it_is(start: Start, line: L
 
 def test_the_time_is_broadcast_as_often_as_it_is_to_be(start: Start, line: Line, eventually: Wait) -> None:
     line.plug_in()
-    start(radio(line, "send_time = 1.0\n"))
-    found = b""
+    start(radio(line, "time_broadcast_interval = 1.0\n"))
+    written = b""
 
     def twice() -> list[bytes]:
-        nonlocal found
-        found += line.written()
-        times = re.findall(rb"00,(?:[01][0-9]|2[0-3]),[0-5][0-9],00,s", found)
+        nonlocal written
+        written += line.written()
+        times = re.findall(rb"00,(?:[01][0-9]|2[0-3]),[0-5][0-9],00,s", written)
         return times if len(times) >= 2 else []
 
     times = eventually(twice)
-    assert b"v" + b"".join(times) == found
+    assert b"v" + b"".join(times) == written
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_time_is_broadcast_as_often_as_it_is_to_be(start: Start, line: Line,
     ],
 )
 def test_a_set_message_is_packed_and_sent_to_its_node(
-    start: Start, line: Line, watcher: Watcher, eventually: Wait, line_format: str, expected: bytes
+    start: Start, line: Line, watcher: BridgeRecorder, eventually: Wait, line_format: str, expected: bytes
 ) -> None:
     line.plug_in()
     start(port("radio", line.path, line_format) + TX)
@@ -105,8 +105,8 @@ def test_a_set_message_is_packed_and_sent_to_its_node(
     assert (watcher.counter("packets_sent"), watcher.counter("packets_refused")) == (1, 6)
 
 
-def test_what_is_said_to_the_repeater_goes_to_the_radio(
-    start: Start, line: Line, watcher: Watcher, eventually: Wait, free_ports: Callable[[], int]
+def test_lines_of_the_repeater_go_to_the_radio(
+    start: Start, line: Line, watcher: BridgeRecorder, eventually: Wait, free_ports: Callable[[], int]
 ) -> None:
     line.plug_in()
     number = free_ports()
@@ -117,8 +117,13 @@ def test_what_is_said_to_the_repeater_goes_to_the_radio(
         eventually(wrote(line, b"4b15i"))
 
 
-def test_who_is_not_on_the_list_of_the_repeater_is_sent_away(
-    start: Start, line: Line, watcher: Watcher, processes: Processes, eventually: Wait, free_ports: Callable[[], int]
+def test_a_client_that_the_repeater_does_not_allow_is_disconnected(
+    start: Start,
+    line: Line,
+    watcher: BridgeRecorder,
+    processes: Processes,
+    eventually: Wait,
+    free_ports: Callable[[], int],
 ) -> None:
     line.plug_in()
     number = free_ports()
@@ -128,11 +133,11 @@ def test_who_is_not_on_the_list_of_the_repeater_is_sent_away(
         client.sendall(b"4b\r\n")
         assert is_gone(client)
     eventually(wrote(line, b"v"))
-    assert "127.0.0.1 is not on the list of the repeater" in processes.output()
+    assert "127.0.0.1 is not an allowed address of the repeater" in processes.output()
 
 
 def test_a_node_that_is_not_listed_is_offered_and_what_is_offered_can_be_pasted(
-    start: Start, write: Write, line: Line, watcher: Watcher, processes: Processes, eventually: Wait
+    start: Start, write: Write, line: Line, watcher: BridgeRecorder, processes: Processes, eventually: Wait
 ) -> None:
     line.plug_in()
     section = port("radio", line.path, "rfm2pi")
@@ -148,7 +153,7 @@ def test_a_node_that_is_not_listed_is_offered_and_what_is_offered_can_be_pasted(
     write(section + offer["paste"])
     line.plug_in()
     eventually(watcher.is_open("radio"))
-    eventually(lambda: "the settings have changed" in processes.output())
+    eventually(lambda: "the configuration has changed" in processes.output())
     line.say(b"OK 23 205 0 0 0 36 2 31 0 7 0 0 0 (-75)\r\n")
     eventually(watcher.has_states(1))
     name, values = watcher.states[0]
@@ -157,27 +162,27 @@ def test_a_node_that_is_not_listed_is_offered_and_what_is_offered_can_be_pasted(
     assert values["pulsecount"] == 7
 
 
-def test_a_mistake_in_the_changed_file_is_said_and_the_old_settings_stay(
-    start: Start, write: Write, line: Line, watcher: Watcher, processes: Processes, eventually: Wait
+def test_an_error_in_the_changed_file_is_logged_and_the_previous_configuration_is_kept(
+    start: Start, write: Write, line: Line, watcher: BridgeRecorder, processes: Processes, eventually: Wait
 ) -> None:
     line.plug_in()
     start(port("radio", line.path, "rfm2pi") + EMONTH)
     eventually(watcher.is_open("radio"))
     write(port("radio", line.path, "morse"))
-    eventually(lambda: watcher.status.get("facts", {}).get("mistake"))
-    assert "no such format: 'morse'" in watcher.status["facts"]["mistake"]
+    eventually(lambda: watcher.status.get("facts", {}).get("config_error"))
+    assert "no such format: 'morse'" in watcher.status["facts"]["config_error"]
     line.say(b"OK 19 205 0 (-75)\r\n")
     eventually(watcher.has_states(1))
     write(port("other", line.path, "rfm2pi") + EMONTH)
     eventually(watcher.is_open("other"))
-    assert watcher.status["facts"]["mistake"] == ""
+    assert watcher.status["facts"]["config_error"] == ""
     assert list(watcher.status["facts"]["ports"]) == ["other"]
     line.say(b"OK 19 206 0 (-75)\r\n")
     eventually(watcher.has_states(2))
     assert json.dumps(watcher.states[1]) == '["emonth", {"1": 20.6, "rssi": -75}]'
 
 
-def test_the_simulated_board_is_set_and_heard(start: Start, watcher: Watcher, eventually: Wait) -> None:
+def test_the_simulated_board_is_set_and_read(start: Start, watcher: BridgeRecorder, eventually: Wait) -> None:
     with simulator.run(simulator.SimulatorOptions(radio_seconds=0.2)) as site:
         wanted = "[serial_bridge.ports.radio]\ngroup = 100\nbase_id = 7\nfrequency = 868\nquiet = 'off'\n"
         node = (

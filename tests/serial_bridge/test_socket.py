@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.conftest import Processes
-from tests.serial_bridge.conftest import Line, Start, Wait, Watcher, Write, is_gone, port
+from tests.serial_bridge.conftest import BridgeRecorder, Line, Start, Wait, Write, is_gone, port
 
 NODE = '[serial_bridge.nodes.30]\nname = "tank"\nnames = ["level"]\nscale = 0.1\n'
 CI_CLIENTS = 400
@@ -39,17 +39,17 @@ class Door:
 
 @pytest.fixture
 def door(free_ports: Callable[[], int]) -> Iterator[Door]:
-    found = Door(free_ports())
-    yield found
-    found.close()
+    door = Door(free_ports())
+    yield door
+    door.close()
 
 
 @pytest.fixture
-def opened(start: Start, processes: Processes, watcher: Watcher, eventually: Wait) -> Callable[[str], None]:
+def opened(start: Start, processes: Processes, watcher: BridgeRecorder, eventually: Wait) -> Callable[[str], None]:
     def with_section(section: str) -> None:
         start(section)
         eventually(lambda: "door listens at" in processes.output())
-        eventually(lambda: watcher.status.get("state") == "online")  # what is live before that, nobody hears
+        eventually(lambda: watcher.status.get("state") == "online")  # what is live before that is lost
 
     return with_section
 
@@ -57,7 +57,7 @@ def opened(start: Start, processes: Processes, watcher: Watcher, eventually: Wai
 Opened = Callable[[str], None]
 
 
-def has_counted(watcher: Watcher, line: Line, eventually: Wait, **expected: int) -> None:
+def has_counted(watcher: BridgeRecorder, line: Line, eventually: Wait, **expected: int) -> None:
     """Pull out the port, so that the status comes at once, and compare its counters."""
     line.pull_out()
     eventually(watcher.is_open("bell", is_open=False))
@@ -65,7 +65,7 @@ def has_counted(watcher: Watcher, line: Line, eventually: Wait, **expected: int)
 
 
 def test_nodes_that_are_not_listed_are_devices_all_the_same_and_names_do_not_end_in_point_zero(
-    opened: Opened, door: Door, watcher: Watcher, eventually: Wait
+    opened: Opened, door: Door, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     opened(door.section())
     door.enter().sendall(b"15 69 1664\r\n18\r\n19 abc\r\n16 1.5 -2\r\n17 3 4\r\n")
@@ -78,7 +78,7 @@ def test_nodes_that_are_not_listed_are_devices_all_the_same_and_names_do_not_end
 
 
 def test_every_client_has_its_own_half_line(
-    opened: Opened, door: Door, watcher: Watcher, line: Line, eventually: Wait
+    opened: Opened, door: Door, watcher: BridgeRecorder, line: Line, eventually: Wait
 ) -> None:
     line.plug_in()
     opened(door.section() + port("bell", line.path, "key_value"))
@@ -94,11 +94,11 @@ def test_every_client_has_its_own_half_line(
     second.close()
     door.enter().sendall(b"23 1\r\n")
     eventually(watcher.has_states(3))
-    has_counted(watcher, line, eventually, clients=3, frames=3, noise_lines=1, unfinished_lines=1)
+    has_counted(watcher, line, eventually, clients=3, lines_parsed=3, noise_lines=1, unfinished_lines=1)
 
 
 def test_a_line_without_the_key_is_refused_and_its_words_are_not_shown(
-    opened: Opened, door: Door, watcher: Watcher, line: Line, eventually: Wait
+    opened: Opened, door: Door, watcher: BridgeRecorder, line: Line, eventually: Wait
 ) -> None:
     key = "0123456789abcdef0123456789abcdef"
     line.plug_in()
@@ -114,12 +114,12 @@ def test_a_line_without_the_key_is_refused_and_its_words_are_not_shown(
     door.enter().sendall("".join(f"{line}\r\n" for line in words).encode())
     eventually(watcher.has_states(2))
     assert watcher.states == [("tank", {"level": 20.5}), ("tank", {"level": 20.6})]
-    has_counted(watcher, line, eventually, frames=2, wrong_keys=2, wrong_times=3)
+    has_counted(watcher, line, eventually, lines_parsed=2, wrong_keys=2, invalid_timestamps=3)
     assert key[:20] not in str(watcher.status)
 
 
 def test_any_format_of_lines_can_come_through_a_socket(
-    opened: Opened, door: Door, watcher: Watcher, eventually: Wait
+    opened: Opened, door: Door, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     opened(door.section("key = 'k'", line_format="json_lines"))
     door.enter().sendall(b'k {"device": "boiler", "mode": "a  b"}\n')
@@ -128,9 +128,9 @@ def test_any_format_of_lines_can_come_through_a_socket(
 
 
 def test_a_silent_client_is_disconnected_and_one_that_speaks_is_not(
-    opened: Opened, door: Door, watcher: Watcher, eventually: Wait
+    opened: Opened, door: Door, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
-    opened(door.section("idle = 4.0"))
+    opened(door.section("idle_timeout = 4.0"))
     silent, speaking = door.enter(), door.enter()
     silent.settimeout(0.1)
     spoken = 0
@@ -151,9 +151,9 @@ def test_a_silent_client_is_disconnected_and_one_that_speaks_is_not(
 
 
 def test_when_there_are_too_many_the_one_that_was_silent_for_longest_has_to_go(
-    opened: Opened, door: Door, watcher: Watcher, eventually: Wait
+    opened: Opened, door: Door, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
-    opened(door.section("clients = 2"))
+    opened(door.section("max_clients = 2"))
     first, second = door.enter(), door.enter()
     for count, client in enumerate((first, second, first), 1):
         client.sendall(b"15 %d\r\n" % count)
@@ -166,21 +166,21 @@ def test_when_there_are_too_many_the_one_that_was_silent_for_longest_has_to_go(
 
 
 def test_settings_that_are_changed_keep_clients_and_their_half_lines(
-    opened: Opened, write: Write, door: Door, processes: Processes, watcher: Watcher, eventually: Wait
+    opened: Opened, write: Write, door: Door, processes: Processes, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     opened(door.section() + NODE)
     client = door.enter()
     client.sendall(b"30 205\r\n30 2")
     eventually(watcher.has_states(1))
-    write(door.section("idle = 60.0", "model = 'x'") + NODE.replace("0.1", "0.01"))
-    eventually(lambda: "the settings have changed" in processes.output())
+    write(door.section("idle_timeout = 60.0", "model = 'x'") + NODE.replace("0.1", "0.01"))
+    eventually(lambda: "the configuration has changed" in processes.output())
     client.sendall(b"06\r\n")
     eventually(watcher.has_states(2))
     assert watcher.states == [("tank", {"level": 20.5}), ("tank", {"level": 2.06})]
 
 
 def test_an_address_in_use_is_waited_for(
-    start: Start, door: Door, processes: Processes, watcher: Watcher, eventually: Wait
+    start: Start, door: Door, processes: Processes, watcher: BridgeRecorder, eventually: Wait
 ) -> None:
     with socket.create_server(("127.0.0.1", door.port)):
         start(door.section())
@@ -198,11 +198,11 @@ async def crowd(number: int, clients: int) -> None:
         _, writer = await asyncio.open_connection("127.0.0.1", number)
         writers.append(writer)
     for turn in range(LINES):
-        for place, writer in enumerate(writers[::2]):
-            writer.write(b"d%d turn=%d half=" % (place % DEVICES, turn))
+        for index, writer in enumerate(writers[::2]):
+            writer.write(b"d%d turn=%d half=" % (index % DEVICES, turn))
             await writer.drain()
-        for place, writer in enumerate(writers[::2]):
-            writer.write(b"%d\n" % place)
+        for index, writer in enumerate(writers[::2]):
+            writer.write(b"%d\n" % index)
             await writer.drain()
     _, newcomer = await asyncio.open_connection("127.0.0.1", number)
     newcomer.write(b"newcomer here=1\n")
@@ -213,10 +213,10 @@ async def crowd(number: int, clients: int) -> None:
 
 
 @pytest.mark.timeout(900)
-def test_a_crowd_of_which_half_is_silent_starves_nobody(
+def test_a_crowd_of_which_half_is_silent_starves_no_client(
     opened: Opened,
     door: Door,
-    watcher: Watcher,
+    watcher: BridgeRecorder,
     line: Line,
     processes: Processes,
     eventually: Callable[[Callable[[], object], float], object],
@@ -236,6 +236,6 @@ def test_a_crowd_of_which_half_is_silent_starves_nobody(
     eventually(lambda: ("newcomer", {"here": 1}) in watcher.states, SECONDS)
     line.pull_out()
     eventually(watcher.is_open("bell", is_open=False), SECONDS)
-    counted = {name: watcher.counter(name) for name in ("clients", "frames", "set_aside", "clients_evicted")}
-    frames = (clients + 1) // 2 * LINES + 1
-    assert counted == {"clients": clients + 1, "frames": frames, "set_aside": 0, "clients_evicted": 0}
+    counted = {name: watcher.counter(name) for name in ("clients", "lines_parsed", "set_aside", "clients_evicted")}
+    parsed = (clients + 1) // 2 * LINES + 1
+    assert counted == {"clients": clients + 1, "lines_parsed": parsed, "set_aside": 0, "clients_evicted": 0}

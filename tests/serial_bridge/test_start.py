@@ -37,10 +37,10 @@ def test_what_is_changed_in_the_file_takes_effect_and_a_mistake_does_not(
     line.say(b"boiler a=1\nkettle b=")
     eventually(lambda: "boiler" in devices(), 60)
     write(first.replace("key_value", "morse"))
-    eventually(lambda: says("the old settings stay"), 60)
+    eventually(lambda: says("keeping the previous configuration"), 60)
     assert says(f"{user.name}: [serial_bridge]: ports.bell: format: no such format: 'morse'")
     write(first + 'units = { b = "W" }\n')
-    eventually(lambda: says("the settings have changed"), 60)
+    eventually(lambda: says("the configuration has changed"), 60)
     line.say(b"2\n")
     eventually(lambda: "kettle" in devices(), 60)
     assert node.stop() == 0

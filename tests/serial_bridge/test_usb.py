@@ -33,7 +33,7 @@ def plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
         ("socket://127.0.0.1:4001", "socket://127.0.0.1:4001"),
     ],
 )
-def test_an_adapter_is_found_by_its_id(port: str, path: str) -> None:
+def test_an_adapter_is_identified_by_its_id(port: str, path: str) -> None:
     assert usb.path(port) == path
 
 
@@ -42,6 +42,6 @@ def test_an_adapter_that_is_not_plugged_in_is_away() -> None:
         usb.path("0403:6001")
 
 
-def test_adapters_that_cannot_be_told_apart_are_not_guessed() -> None:
+def test_adapters_with_the_same_id_are_not_guessed() -> None:
     with pytest.raises(usb.PortAway, match="/dev/ttyUSB0 and /dev/ttyUSB1 are all 10c4:ea60; add its serial number"):
         usb.path("10c4:ea60")

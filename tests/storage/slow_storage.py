@@ -10,10 +10,10 @@ from heliograph.store.interface import Writer
 from services.storage import storage
 
 
-def open_slowly(*place: Any, **options: Any) -> Writer:
+def open_slowly(*location: Any, **options: Any) -> Writer:
     """Give the broker time to send what it has kept."""
     time.sleep(1)
-    return open_writer(*place, **options)
+    return open_writer(*location, **options)
 
 
 if __name__ == "__main__":

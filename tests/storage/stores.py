@@ -30,22 +30,22 @@ def everything(data: Path) -> dict[str, Points]:
     """All points of a store, by name of the series."""
     with closing(store.open_reader(data)) as reader:
         series = {one.id: one.name for one in reader.series()}
-        found: dict[str, Points] = {name: [] for name in series.values()}
+        points: dict[str, Points] = {name: [] for name in series.values()}
         for time, number, value in reader.export(list(series), *ALWAYS):
-            found[series[number]].append((time, value))
-    return found
+            points[series[number]].append((time, value))
+    return points
 
 
-def difference(found: Mapping[str, Sequence[object]], expected: Mapping[str, Sequence[object]]) -> object:
+def difference(actual: Mapping[str, Sequence[object]], expected: Mapping[str, Sequence[object]]) -> object:
     """The first difference of two large stores; pytest would show all of it."""
-    if found.keys() != expected.keys():
-        return sorted(found.keys() ^ expected.keys())
+    if actual.keys() != expected.keys():
+        return sorted(actual.keys() ^ expected.keys())
     for name, points in expected.items():
-        for place, pair in enumerate(zip(found[name], points, strict=False)):
+        for index, pair in enumerate(zip(actual[name], points, strict=False)):
             if pair[0] != pair[1]:
-                return name, place, pair
-        if len(found[name]) != len(points):
-            return name, len(found[name]), len(points)
+                return name, index, pair
+        if len(actual[name]) != len(points):
+            return name, len(actual[name]), len(points)
     return None
 
 

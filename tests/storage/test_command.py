@@ -11,7 +11,7 @@ import pytest
 
 from heliograph import store
 from heliograph.messages import Block, Channel
-from services.storage import progress_bar as bars
+from services.storage import progress_bar
 from services.storage.cli.main import main
 from tests.conftest import ROOT
 from tests.storage.stores import command, done, everything, make, settle
@@ -28,11 +28,11 @@ def data(tmp_path: Path) -> Path:
 
 
 def commands(group: click.Group, name: str = "") -> Iterator[tuple[str, click.Command]]:
-    for part, found in group.commands.items():
-        if isinstance(found, click.Group):
-            yield from commands(found, f"{name} {part}".strip())
+    for part, member in group.commands.items():
+        if isinstance(member, click.Group):
+            yield from commands(member, f"{name} {part}".strip())
         else:
-            yield f"{name} {part}".strip(), found
+            yield f"{name} {part}".strip(), member
 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands(main)])
@@ -43,35 +43,35 @@ def test_every_command_explains_itself_and_names_its_store(name: str) -> None:
 
 
 def test_every_option_has_a_help_text() -> None:
-    for name, found in commands(main):
-        for parameter in found.params:
+    for name, known_command in commands(main):
+        for parameter in known_command.params:
             if isinstance(parameter, click.Option) and parameter.name != "form":
                 assert parameter.help, f"{name} {parameter.opts}"
 
 
 def test_the_manual_shows_every_command_and_no_other() -> None:
     manual = (ROOT / "docs/store.md").read_text()
-    for name, found in commands(main):
+    for name, known_command in commands(main):
         assert f"heliograph-store {name}" in manual
         for line in manual.splitlines():
             if f"heliograph-store {name} " in f"{line} ":
-                told = line.partition(f"heliograph-store {name}")[2].split("`")[0].split()
-                known = {option for parameter in found.params for option in parameter.opts}
-                assert {word.partition("=")[0] for word in told if word.startswith("--")} <= known, line
+                options = line.partition(f"heliograph-store {name}")[2].split("`")[0].split()
+                known = {option for parameter in known_command.params for option in parameter.opts}
+                assert {word.partition("=")[0] for word in options if word.startswith("--")} <= known, line
 
 
-def test_info_tells_files_series_and_times(data: Path) -> None:
+def test_info_shows_files_series_and_times(data: Path) -> None:
     out = done("info", "--data", data, "--points")
     assert "hot.db" in out
     assert "from 2025-11-20 10:03:20Z to 2026-02-11 17:03:20Z" in out
     assert "1 nodes, 1 devices, 2 series" in out
     assert "roof/meter/energy" in out
-    told = json.loads(done("info", "--data", data, "--points", "--json"))
-    assert told["oldest"] == T
-    assert told["newest"] == T + 1_999 * 3600
-    assert told["problems"] == []
-    assert {file["name"] for file in told["files"]} >= {"hot.db", "catalog.db"}
-    energy = next(row for row in told["series"] if row["name"] == "roof/meter/energy")
+    info = json.loads(done("info", "--data", data, "--points", "--json"))
+    assert info["oldest"] == T
+    assert info["newest"] == T + 1_999 * 3600
+    assert info["problems"] == []
+    assert {file["name"] for file in info["files"]} >= {"hot.db", "catalog.db"}
+    energy = next(row for row in info["series"] if row["name"] == "roof/meter/energy")
     assert (energy["unit"], energy["kind"], energy["newest"]) == ("kWh", "counter", T + 1_999 * 3600)
     assert energy["points"] == {"2025": 998, "2026": 1002}
     assert "points" not in json.loads(done("info", "--data", data, "--json"))["series"][0]
@@ -125,15 +125,15 @@ def test_a_damaged_year_is_salvaged_and_the_rest_stays_readable(data: Path) -> N
     out = done("salvage", "--data", data)
     assert "history-2025.db.salvaged-" in out
     assert "all files are sound" in done("check", "--data", data)
-    found = everything(data)
-    assert found.keys() == whole.keys()
-    for name, points in found.items():
+    rest = everything(data)
+    assert rest.keys() == whole.keys()
+    for name, points in rest.items():
         assert set(points) <= set(whole[name])
         in_2026 = [point for point in whole[name] if point[0] >= 1_767_225_600]
         assert points[-len(in_2026) :] == in_2026
 
 
-def test_a_damaged_catalog_is_made_anew(data: Path) -> None:
+def test_a_damaged_catalog_is_recreated(data: Path) -> None:
     settle(data)
     whole = everything(data)
     path = store.folder(data) / "catalog.db"
@@ -179,13 +179,15 @@ def test_a_configuration_that_is_missing_wrong_or_doubled_is_explained(
 
 def test_a_meter_that_was_replaced_is_noted_by_name_and_time(data: Path) -> None:
     at = "2025-11-21T00:03:20"
-    assert "replaced" in done("replaced", "roof/meter/energy", "--at", at, "--tz", "Europe/Berlin", "--data", data)
+    assert "replaced" in done(
+        "meter-replaced", "roof/meter/energy", "--at", at, "--tz", "Europe/Berlin", "--data", data
+    )
     for arguments, says in (
         (("roof/meter/enrgy", "--at", at), "there is no series"),
         (("roof/meter/power", "--at", at), "only counters"),
         (("roof/meter/energy", "--at", "then"), "--at"),
     ):
-        result = command("replaced", *arguments, "--data", data)
+        result = command("meter-replaced", *arguments, "--data", data)
         assert result.exit_code != 0
         assert says in result.stderr
 
@@ -194,7 +196,7 @@ def test_a_replaced_meter_does_not_count_its_jump(tmp_path: Path) -> None:
     data = tmp_path / "data"
     rows = [[T, 100.0], [T + 60, 101.0], [T + 120, 5_000.0], [T + 180, 5_002.0]]
     make(data, [Block("meter", ("energy",), rows)], CHANNELS)
-    done("replaced", "roof/meter/energy", "--at", str(T + 120), "--data", data)
+    done("meter-replaced", "roof/meter/energy", "--at", str(T + 120), "--data", data)
     with closing(store.open_reader(data)) as reader:
         (series,) = [one for one in reader.series() if one.channel == "energy"]
         assert reader.aggregate(series.id, [T, T + 3600], ["delta"]) == {"delta": [3.0]}
@@ -218,8 +220,8 @@ def test_output_into_a_pipe_that_closes_ends_quietly(data: Path) -> None:
 def test_progress_is_a_line_now_and_then_where_there_is_no_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bars, "LINE_SECONDS", 0.0)
-    with bars.bar("importing", 200) as advance:
+    monkeypatch.setattr(progress_bar, "LINE_SECONDS", 0.0)
+    with progress_bar.bar("importing", 200) as advance:
         advance(50)
         advance(500)
     assert capsys.readouterr().err == "importing: 25 %\nimporting: 100 %\n"

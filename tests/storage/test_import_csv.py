@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from heliograph.messages import Block
-from services.storage.importers.csv import unit_apart
+from services.storage.importers.shared.csv_table import split_unit
 from tests.storage.stores import command, done, everything, make, meanings
 
 OPTIONS = ("--node", "roof", "--device", "meter")
@@ -83,7 +83,7 @@ def test_bad_rows_are_counted_and_shown_and_the_rest_is_kept(tmp_path: Path) -> 
     assert "\x1b" not in result.stderr
 
 
-def test_what_the_store_knows_of_a_channel_stays_unless_it_is_told(tmp_path: Path) -> None:
+def test_what_the_store_knows_of_a_channel_stays_unless_options_change_it(tmp_path: Path) -> None:
     path = written(tmp_path, f"time,energy,mode\n{T},1,on\n")
     done(
         "import",
@@ -119,7 +119,7 @@ def test_a_dry_run_judges_everything_and_stores_nothing(tmp_path: Path) -> None:
     ("content", "says"),
     [
         ("", "an empty file"),
-        ("power,current\n1,2\n", "Say --time"),
+        ("power,current\n1,2\n", "Give --time"),
         (f"time\n{T}\n", "names a time and nothing else"),
         (f"time,power,power\n{T},1,2\n", "two columns are called roof/meter/power"),
         (f"time,Power,power\n{T},1,2\n", "'power' would be called power, which is the name of 'Power'"),
@@ -137,7 +137,7 @@ def test_without_a_device_the_columns_must_be_series(tmp_path: Path) -> None:
     path = written(tmp_path, f"time,roof/meter/power,power\n{T},1,2\n")
     result = command("import", "csv", path, "--data", tmp_path)
     assert result.exit_code == 1
-    assert "say --node and --device" in result.stderr
+    assert "give --node and --device" in result.stderr
 
 
 def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -166,9 +166,9 @@ def test_an_option_that_cannot_be_is_a_usage_error(tmp_path: Path, arguments: tu
 
 
 def test_a_header_may_name_a_unit() -> None:
-    assert unit_apart("Power (W)") == ("Power", "W")
-    assert unit_apart("Temp [degC]") == ("Temp", "°C")
-    assert unit_apart("Power (total)") == ("Power (total)", "")
+    assert split_unit("Power (W)") == ("Power", "W")
+    assert split_unit("Temp [degC]") == ("Temp", "°C")
+    assert split_unit("Power (total)") == ("Power (total)", "")
 
 
 def test_a_column_has_the_name_that_every_service_gives_it(tmp_path: Path) -> None:

@@ -123,10 +123,10 @@ def test_a_year_of_daily_files_comes_out_equal_and_what_is_torn_is_counted(tmp_p
         "set aside 1 times: not as many cells as the header has",
         "set aside 1 times: the last line has no end",
         "set aside 1 times: zero bytes",
-        "set aside 1 times: a cell that is no number",
+        "set aside 1 times: a cell that is not a number",
         "set aside 2 times: a number that no register holds",
         "set aside 1 times: not a time",
-        "tracerData2021-03-22.csv:2: a cell that is no number: '2021-03-22 12:00:00.5,x,",
+        "tracerData2021-03-22.csv:2: a cell that is not a number: '2021-03-22 12:00:00.5,x,",
     ):
         assert sentence in result.stderr
     assert result.stderr.count("set aside") == 6

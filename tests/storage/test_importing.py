@@ -101,9 +101,9 @@ def test_importing_again_changes_nothing_and_the_last_arrival_wins(tmp_path: Pat
     for _ in range(2):
         done("import", "csv", path, "--data", data, *OPTIONS)
         expected["roof/meter/power"][:0] = []
-        found = everything(data)
-        assert found["roof/meter/power"][0] == (T - 1, 5.0)
-        assert difference({**found, "roof/meter/power": found["roof/meter/power"][1:]}, expected) is None
+        points = everything(data)
+        assert points["roof/meter/power"][0] == (T - 1, 5.0)
+        assert difference({**points, "roof/meter/power": points["roof/meter/power"][1:]}, expected) is None
 
 
 def test_while_storage_runs_the_import_says_what_to_do(tmp_path: Path) -> None:

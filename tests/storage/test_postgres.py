@@ -41,10 +41,10 @@ def url(server: Server, request: pytest.FixtureRequest) -> str:
 def in_database(url: str) -> dict[str, Points]:
     with closing(store.open_reader(Path(), url=url)) as reader:
         series = {one.id: one.name for one in reader.series()}
-        found: dict[str, Points] = {name: [] for name in series.values()}
+        points: dict[str, Points] = {name: [] for name in series.values()}
         for time, number, value in reader.export(list(series), *ALWAYS):
-            found[series[number]].append((time, value))
-    return found
+            points[series[number]].append((time, value))
+    return points
 
 
 def rows(start: int, count: int) -> list[Block]:
@@ -67,7 +67,7 @@ def test_a_store_moves_into_a_database_and_back_without_losing_a_reading(tmp_pat
         assert "Storage is running" in done("copy", "--to", url, "--data", data)
         writer.write("roof", rows(3_000, 5_000))
         writer.commit(MARK)
-    done("replaced", "roof/meter/energy", "--at", T + 3_000, "--data", data)
+    done("meter-replaced", "roof/meter/energy", "--at", T + 3_000, "--data", data)
     assert "5,001 readings" in done("copy", "--to", url, "--data", data)
     assert difference(in_database(url), everything(data)) is None
     assert "which a database cannot tell" in done("copy", "--to", tmp_path / "back", "--url", url)
@@ -100,9 +100,9 @@ def test_info_and_check_work_on_a_database(url: str) -> None:
     with closing(store.open_writer(Path(), url=url)) as writer:
         writer.write("roof", rows(0, 10))
         writer.commit({})
-    told = json.loads(done("info", "--json", "--points", "--url", url))
-    assert told["files"] == []
-    assert [row["points"] for row in told["series"]] == [{"2025": 10}] * 3
+    info = json.loads(done("info", "--json", "--points", "--url", url))
+    assert info["files"] == []
+    assert [row["points"] for row in info["series"]] == [{"2025": 10}] * 3
     assert "all 30 values can be read" in done("check", "--values", "--url", url)
 
 

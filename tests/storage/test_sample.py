@@ -5,7 +5,7 @@ import pytest
 
 from heliograph import config
 from heliograph.errors import ConfigError
-from services.storage.storage import Storage
+from services.storage.options import Storage
 from tests import samples
 
 

@@ -3,7 +3,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.storage.importers.shared.times import Times
+from services.storage.importers.shared.times import TimeParser
 
 BERLIN = ZoneInfo("Europe/Berlin")
 MOMENT = 1_763_633_000.123
@@ -29,7 +29,7 @@ MOMENT = 1_763_633_000.123
     ],
 )
 def test_a_time_is_understood_however_it_is_written(form: str, text: str) -> None:
-    assert Times(form, BERLIN).seconds(text) == pytest.approx(MOMENT, abs=1e-6)
+    assert TimeParser(form, BERLIN).seconds(text) == pytest.approx(MOMENT, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -48,16 +48,16 @@ def test_a_time_is_understood_however_it_is_written(form: str, text: str) -> Non
         ("auto", "1" * 5000),
     ],
 )
-def test_what_is_no_time_raises_a_value_error_or_is_far_from_what_a_store_takes(form: str, text: str) -> None:
+def test_other_texts_raise_a_value_error_or_are_far_from_the_times_of_a_store(form: str, text: str) -> None:
     try:
-        seconds = Times(form, BERLIN).seconds(text)
+        seconds = TimeParser(form, BERLIN).seconds(text)
     except ValueError:
         return
     assert not 946_684_800 <= seconds <= 4_102_444_800
 
 
 def test_the_second_hour_of_the_same_name_is_known_by_the_order() -> None:
-    times = Times("auto", BERLIN)
+    times = TimeParser("auto", BERLIN)
     texts = [
         "2025-10-26 01:30",
         "2025-10-26 02:30",
@@ -71,4 +71,6 @@ def test_the_second_hour_of_the_same_name_is_known_by_the_order() -> None:
 
 
 def test_an_hour_that_the_clocks_left_out_is_still_a_time() -> None:
-    assert Times("auto", BERLIN).seconds("2025-03-30 02:30") == datetime(2025, 3, 30, 1, 30, tzinfo=UTC).timestamp()
+    assert (
+        TimeParser("auto", BERLIN).seconds("2025-03-30 02:30") == datetime(2025, 3, 30, 1, 30, tzinfo=UTC).timestamp()
+    )

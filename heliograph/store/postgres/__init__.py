@@ -1,6 +1,6 @@
-"""The store in a PostgreSQL database, for those who outgrow one machine: docs/scale.md.
+"""The store in a PostgreSQL database, for sites that outgrow one machine: docs/scale.md.
 
-Imported only where a URL is configured: psycopg needs memory that a small machine has not.
+It is imported only where a URL is configured: psycopg needs memory that a small machine has not.
 """
 
 import time
@@ -14,13 +14,13 @@ from heliograph.store.postgres.writer import PostgresWriter
 def open_postgres_writer(
     url: str, believe_clock: Callable[[], bool], keep: Keep, now: Callable[[], float] = time.time
 ) -> Writer:
-    """Open the store of a database for writing, and make it if it is not there; raise OSError or StoreDamaged.
+    """Open the store of a database for writing, or create it; raise OSError or StoreDamaged.
 
-    `now` says when housekeeping is due, in seconds UTC.
+    `now` returns the time by which housekeeping is due, in seconds UTC.
     """
     return PostgresWriter(url, believe_clock, keep, now)
 
 
 def open_postgres_reader(url: str) -> Reader:
-    """Return a reader of the store of a database, which need not be there yet; raise OSError if it is not a URL."""
+    """Return a reader of the store of a database, which may not exist yet; raise OSError if it is not a URL."""
     return PostgresReader(url)

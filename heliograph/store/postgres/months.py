@@ -1,4 +1,4 @@
-"""The months of the partitioned tables: made when a reading needs them, dropped when they are older than what is kept."""
+"""The monthly partitions of the tables: created when a reading needs them, dropped by retention."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -18,33 +18,33 @@ def month(ms: int) -> int:
 
 
 def start(number: int) -> int:
-    """Return when a month starts, ms UTC."""
+    """Return the start of a month, ms UTC."""
     return round(datetime(number // 12, number % 12 + 1, 1, tzinfo=UTC).timestamp()) * 1000
 
 
 def suffix(number: int) -> str:
-    """Return what the names of a month's partitions end with: _2025_11."""
+    """Return the suffix of the names of a month's partitions: _2025_11."""
     return f"_{number // 12:04}_{number % 12 + 1:02}"
 
 
 class Months:
-    """Makes and drops the partitions of one database."""
+    """Creates and drops the partitions of one database."""
 
     def __init__(self, connection: Connection) -> None:
-        """See which tables are partitioned by month; raise psycopg.Error."""
+        """Find out which tables are partitioned by month; raise psycopg.Error."""
         self.weekly = meta(connection, "chunks") == "timescaledb"
         self._parts = (*(("arrival",) if self.weekly else RAW), *TIERS)
         self._known: set[int] = set()
 
     def need(self, connection: Connection, numbers: Iterable[int]) -> None:
-        """Make the partitions of these months, in a transaction that holds the clock; raise psycopg.Error."""
+        """Create the partitions of these months, in a transaction that holds the clock; raise psycopg.Error."""
         for number in set(numbers) - self._known:
             there = f"heliograph.{TIERS[0]}{suffix(number)}"
             if connection.execute("SELECT to_regclass(%s)", (there,)).fetchone() == (None,):
                 self._make(connection, number)
 
     def know(self, numbers: Iterable[int]) -> None:
-        """Note that these months are there for good: what made them is committed."""
+        """Note that the creation of these months is committed."""
         self._known.update(numbers)
 
     def there(self, connection: Connection) -> list[int]:
@@ -77,11 +77,11 @@ class Months:
 
     def size(self, connection: Connection) -> int:
         """Return the bytes of all tables and indexes; raise psycopg.Error."""
-        found = connection.execute(
+        row = connection.execute(
             "SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0) FROM pg_class c "
             "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'heliograph' AND c.relkind = 'r'"
         ).fetchone()
-        size = int(found[0]) if found else 0
+        size = int(row[0]) if row else 0
         if self.weekly:
             weeks = connection.execute(timescale.SIZE).fetchone()
             size += int(weeks[0]) if weeks else 0
@@ -90,7 +90,7 @@ class Months:
     def _make(self, connection: Connection, number: int) -> None:
         begin, end = start(number), start(number + 1)
         for table in self._parts:
-            # attached, not created as a partition: that would wait for everyone who reads the table
+            # attached, not created as a partition: that would wait for all readers of the table
             part = f"{table}{suffix(number)}"
             connection.execute(f"CREATE TABLE IF NOT EXISTS {part} (LIKE {table} INCLUDING ALL)")
             attached = connection.execute(

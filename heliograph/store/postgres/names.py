@@ -1,4 +1,4 @@
-"""The names of a store, for a process that writes some of them."""
+"""The names of a store, in a process that writes some of them."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -27,7 +27,7 @@ class Device:
         self.slots: dict[str, Slot] = {}
 
 
-class Layout:
+class PostgresLayout:
     """The channels of one kind of reading of a device, in the order of its values."""
 
     def __init__(self, device: Device, slots: list[Slot]) -> None:
@@ -38,7 +38,7 @@ class Layout:
 
 
 class Waiting(NamedTuple):
-    """How much was new or changed at one moment."""
+    """The numbers of new names at one moment, and the changed series."""
 
     devices: int
     slots: int
@@ -46,16 +46,16 @@ class Waiting(NamedTuple):
     changed: dict[Slot, Channel]
 
 
-class Names:
-    """Knows all names of the database; what is new waits for `insert`, in the transaction of the readings that need it."""
+class PostgresNames:
+    """All names of the database; new ones wait for `insert`, in the transaction of the readings that need them."""
 
     def __init__(self, connection: Connection) -> None:
-        """Learn what is there; raise psycopg.Error."""
+        """Read the names; raise psycopg.Error."""
         self._devices: dict[tuple[str, str], Device] = {}
-        self._layouts: dict[tuple[str, str, tuple[str, ...]], Layout] = {}
+        self._layouts: dict[tuple[str, str, tuple[str, ...]], PostgresLayout] = {}
         self._new_devices: list[Device] = []
         self._new_slots: list[Slot] = []
-        self._changed: dict[Slot, bool] = {}  # whether its tiers have to be built anew
+        self._changed: dict[Slot, bool] = {}  # whether its tiers have to be built again
         by_number: dict[int, Device] = {}
         for number, node, name in connection.execute("SELECT id, node, name FROM device"):
             by_number[number] = self._devices[node, name] = Device(node, name)
@@ -67,30 +67,30 @@ class Names:
             slot.id = number
             slot.device.slots[name] = slot
         rows = connection.execute("SELECT text, id FROM word ORDER BY id").fetchall()
-        self._words = {bytes(text): place for place, (text, _) in enumerate(rows)}
+        self._words = {bytes(text): index for index, (text, _) in enumerate(rows)}
         self._word_ids: list[int] = [number for _, number in rows]
         self._new_words: list[bytes] = []
 
     def declare(self, node: str, device: str, info: Info) -> list[str]:
-        """Note units and kinds; return the channels whose kind cannot change between text and number any more."""
+        """Note units and kinds; return the channels that change between text and number, which is refused."""
         owner = self._device(node, device)
-        kept = []
+        refused = []
         for name, channel in info.channels.items():
             slot = owner.slots.get(name)
-            wanted = Channel(clean(channel.unit), channel.kind, rollover=channel.rollover)
+            declared = Channel(clean(channel.unit), channel.kind, rollover=channel.rollover)
             if slot is None:
-                self._new_slot(owner, name, wanted)
-            elif (slot.declared.kind == "text") != (wanted.kind == "text"):
-                kept.append(name)
-            elif slot.declared != wanted:
+                self._new_slot(owner, name, declared)
+            elif (slot.declared.kind == "text") != (declared.kind == "text"):
+                refused.append(name)
+            elif slot.declared != declared:
                 counts = slot.declared.kind == "counter", slot.declared.rollover
-                counted = counts != (wanted.kind == "counter", wanted.rollover)
+                counted = counts != (declared.kind == "counter", declared.rollover)
                 self._changed[slot] = self._changed.get(slot, False) or counted
-                slot.declared = wanted
-        return kept
+                slot.declared = declared
+        return refused
 
-    def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
-        """Return the layout of a device's reading; a channel nobody declared gets its kind from the example."""
+    def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> PostgresLayout:
+        """Return the layout of a device's reading; a channel that was not declared gets its kind from the example."""
         key = (node, device, channels)
         layout = self._layouts.get(key)
         if layout is None:
@@ -99,32 +99,32 @@ class Names:
                 owner.slots.get(name) or self._new_slot(owner, name, Channel("", _kind(value)))
                 for name, value in zip(channels, example, strict=True)
             ]
-            layout = self._layouts[key] = Layout(owner, slots)
+            layout = self._layouts[key] = PostgresLayout(owner, slots)
         return layout
 
     def word(self, text: str) -> int:
-        """Return the place of a text in `words`; its number in the database follows with `insert`."""
+        """Return the index of a text; its number in the database follows with `insert`."""
         packed = pack(text)
-        place = self._words.get(packed)
-        if place is None:
-            place = self._words[packed] = len(self._word_ids)
+        index = self._words.get(packed)
+        if index is None:
+            index = self._words[packed] = len(self._word_ids)
             self._word_ids.append(0)
             self._new_words.append(packed)
-        return place
+        return index
 
-    def word_id(self, place: int) -> int:
-        """Return the number of a text in the database."""
-        return self._word_ids[place]
+    def word_id(self, index: int) -> int:
+        """Return the number in the database of the text with this index."""
+        return self._word_ids[index]
 
     def waiting(self) -> Waiting:
-        """Return how much is new or changed."""
+        """Return the numbers of new names, and the changed series."""
         changed = {slot: slot.declared for slot in self._changed}
         return Waiting(len(self._new_devices), len(self._new_slots), len(self._new_words), changed)
 
     def insert(self, connection: Connection) -> list[int]:
-        """Give numbers to what is new, in a transaction that holds the clock; return the devices whose tiers are void.
+        """Insert new names, in a transaction that holds the clock; return the devices whose tiers are no longer valid.
 
-        All of it stays new until `forget`. Raises psycopg.Error.
+        The names stay new until `forget`. Raises psycopg.Error.
         """
         if self._new_devices:
             _insert_devices(connection, self._new_devices)
@@ -143,7 +143,7 @@ class Names:
         return sorted({slot.device.id for slot, counted in self._changed.items() if counted})
 
     def forget(self, waiting: Waiting) -> None:
-        """Note that what was waiting then is durable."""
+        """Note that the names that were waiting then are durable."""
         del self._new_devices[: waiting.devices]
         del self._new_slots[: waiting.slots]
         del self._new_words[: waiting.words]
@@ -165,7 +165,7 @@ class Names:
 
 
 def pack(text: str) -> bytes:
-    """Return a text as the database keeps it: its own texts know no NUL."""
+    """Return a text as the database stores it, in bytes: its texts cannot hold NUL."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -175,7 +175,7 @@ def unpack(packed: bytes) -> str:
 
 
 def clean(text: str) -> str:
-    """Return a text without what the database's own texts do not know."""
+    """Return a text without the characters that the database's texts cannot hold."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 

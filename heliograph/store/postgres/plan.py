@@ -1,4 +1,4 @@
-"""How an aggregate is put together: cells where they are good, points elsewhere. Every question is one snapshot."""
+"""How an aggregate is computed: from cells where they are up to date, from points elsewhere, in one snapshot."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from heliograph.store import exact, tiers
 from heliograph.store.cells import DAY, GAP
 from heliograph.store.interface import Function
 from heliograph.store.postgres import points
-from heliograph.store.postgres.points import Known, Point
+from heliograph.store.postgres.points import Point, SeriesRow
 from heliograph.store.postgres.schema import Connection
 from heliograph.store.tiers import Grain
 from heliograph.store.totals import Totals
@@ -17,7 +17,7 @@ FOREVER = 1 << 62  # ms
 
 
 class Run(NamedTuple):
-    """A part of the question: [start, end) ms; `clean` says that its tiers are good."""
+    """A part of the query: [start, end) ms; the tiers of a `clean` part are up to date."""
 
     start: int
     end: int
@@ -25,21 +25,21 @@ class Run(NamedTuple):
 
 
 def runs(start: int, end: int, dirty: Sequence[int]) -> Iterator[Run]:
-    """Cut [start, end) ms at the midnights where clean days meet dirty ones; `dirty` are rising UTC days."""
-    place = start
+    """Cut [start, end) ms at the midnights between clean and dirty days; `dirty` are rising UTC days."""
+    position = start
     for day in dirty:
         begin, stop = max(start, day * DAY), min(end, (day + 1) * DAY)
-        if place < begin:
-            yield Run(place, begin, True)
+        if position < begin:
+            yield Run(position, begin, True)
         if begin < stop:
             yield Run(begin, stop, False)
-            place = stop
-    if place < end:
-        yield Run(place, end, True)
+            position = stop
+    if position < end:
+        yield Run(position, end, True)
 
 
 def joined(parts: Iterator[Run]) -> Iterator[Run]:
-    """Join neighbours of one sort."""
+    """Join neighbours that are both clean or both dirty."""
     last: Run | None = None
     for part in parts:
         if last and last.clean == part.clean:
@@ -52,139 +52,139 @@ def joined(parts: Iterator[Run]) -> Iterator[Run]:
         yield last
 
 
-def grain_of(edges: Sequence[int], functions: Sequence[Function], known: Known) -> Grain | None:
-    """Return the tier that answers; None if points are needed: the cells of a counter have no area."""
-    if known.kind == "counter" and "integral" in functions:
+def grain_of(edges: Sequence[int], functions: Sequence[Function], series: SeriesRow) -> Grain | None:
+    """Return the tier that can answer; None if points are needed: the cells of a counter have no area."""
+    if series.kind == "counter" and "integral" in functions:
         return None
     return tiers.of_edges(ops.ints(edges))
 
 
-def totals(connection: Connection, known: Known, edges: Sequence[int], functions: Sequence[Function]) -> Totals:
-    """Return what is between the edges, ms UTC; the connection is in a transaction. Raises psycopg.Error."""
-    found = Totals(ops.ints(edges), counter=known.kind == "counter", rollover=known.rollover)
+def totals(connection: Connection, series: SeriesRow, edges: Sequence[int], functions: Sequence[Function]) -> Totals:
+    """Return the totals between the edges, ms UTC; the connection is in a transaction. Raises psycopg.Error."""
+    result = Totals(ops.ints(edges), counter=series.kind == "counter", rollover=series.rollover)
     start, end = edges[0], edges[-1]
-    grain = grain_of(edges, functions, known)
+    grain = grain_of(edges, functions, series)
     area = "integral" in functions
     parts = (
-        [Run(start, end, False)] if grain is None else list(joined(runs(start, end, _dirty(connection, known, edges))))
+        [Run(start, end, False)] if grain is None else list(joined(runs(start, end, _dirty(connection, series, edges))))
     )
     if "delta" in functions:
-        before = points.last_before(connection, known.id, start)
-        value = before[1] if before else _last_kept(connection, known, start)
+        before = points.last_before(connection, series.id, start)
+        value = before[1] if before else _last_kept(connection, series, start)
         if value is not None:
-            found.follow(value)
-        for time, jump in dict(_replacements(connection, known, end)).items():
-            found.adjust(time, -jump)
-    last = _point_before(connection, known, parts[0]) if area else None
+            result.follow(value)
+        for time, jump in dict(_replacements(connection, series, end)).items():
+            result.adjust(time, -jump)
+    last = _point_before(connection, series, parts[0]) if area else None
     for part in parts:
         if part.clean and grain is not None:
-            last = _cells(connection, known, grain, part, found, last)
+            last = _cells(connection, series, grain, part, result, last)
         else:
-            last = _points(connection, known, part, found, last, area=area)
+            last = _points(connection, series, part, result, last, area=area)
     if area and last:
-        following = _point_after(connection, known, parts[-1], last)
+        following = _point_after(connection, series, parts[-1], last)
         if following:
-            found.line(last, following)
-    return found
+            result.line(last, following)
+    return result
 
 
 def _points(
-    connection: Connection, known: Known, part: Run, found: Totals, last: Point | None, *, area: bool
+    connection: Connection, series: SeriesRow, part: Run, totals_: Totals, last: Point | None, *, area: bool
 ) -> Point | None:
-    for track in points.tracks(connection, known.id, part.start, part.end):
+    for track in points.tracks(connection, series.id, part.start, part.end):
         first = (int(track.times[0]), float(track.values[0]))
         if area and last:
-            found.line(last, first)
-        found.points(track, area=area)
+            totals_.line(last, first)
+        totals_.points(track, area=area)
         last = (int(track.times[-1]), float(track.values[-1]))
     return last
 
 
 def _cells(
-    connection: Connection, known: Known, grain: Grain, part: Run, found: Totals, last: Point | None
+    connection: Connection, series: SeriesRow, grain: Grain, part: Run, totals_: Totals, last: Point | None
 ) -> Point | None:
-    for rows in points.cells_of(connection, grain, known.id, part.start, part.end):
-        found.cells(rows)
-    for span in points.spans(connection, known.id, part.start // DAY, (part.end - 1) // DAY):
+    for rows in points.cells_of(connection, grain, series.id, part.start, part.end):
+        totals_.cells(rows)
+    for span in points.spans(connection, series.id, part.start // DAY, (part.end - 1) // DAY):
         if last and last[0] < span.start:  # across midnight; lines inside a day are in its cells
-            found.line(last, (span.start, span.first))
+            totals_.line(last, (span.start, span.first))
         last = (span.end, span.last)
     return last
 
 
-def _point_before(connection: Connection, known: Known, part: Run) -> Point | None:
+def _point_before(connection: Connection, series: SeriesRow, part: Run) -> Point | None:
     """Return the point from which a line may reach into the first part."""
     end = part.start // DAY * DAY if part.clean else part.start
-    found = points.last_before(connection, known.id, end, end - GAP)
-    if found is None and part.clean:
-        before = points.spans(connection, known.id, end // DAY - 1, end // DAY - 1)
+    point = points.last_before(connection, series.id, end, end - GAP)
+    if point is None and part.clean:
+        before = points.spans(connection, series.id, end // DAY - 1, end // DAY - 1)
         return (before[0].end, before[0].last) if before else None
-    return found
+    return point
 
 
-def _point_after(connection: Connection, known: Known, part: Run, last: Point) -> Point | None:
+def _point_after(connection: Connection, series: SeriesRow, part: Run, last: Point) -> Point | None:
     """Return the point to which a line may reach out of the last part."""
     start = -(-part.end // DAY) * DAY if part.clean else part.end
-    found = points.first_from(connection, known.id, start, last[0] + GAP)
-    if found is None and part.clean:
-        after = points.spans(connection, known.id, start // DAY, start // DAY)
+    point = points.first_from(connection, series.id, start, last[0] + GAP)
+    if point is None and part.clean:
+        after = points.spans(connection, series.id, start // DAY, start // DAY)
         return (after[0].start, after[0].first) if after else None
-    return found
+    return point
 
 
-def _dirty(connection: Connection, known: Known, edges: Sequence[int]) -> list[int]:
+def _dirty(connection: Connection, series: SeriesRow, edges: Sequence[int]) -> list[int]:
     rows = connection.execute(
         "SELECT day FROM touched WHERE device = %s AND built < changed AND day BETWEEN %s AND %s ORDER BY day",
-        (known.device, edges[0] // DAY, (edges[-1] - 1) // DAY),
+        (series.device, edges[0] // DAY, (edges[-1] - 1) // DAY),
     )
     return [day for (day,) in rows]
 
 
-def _last_kept(connection: Connection, known: Known, start: int) -> float | None:
-    """Return the last value before `start` ms of which only the cell is kept."""
-    found = connection.execute(
+def _last_kept(connection: Connection, series: SeriesRow, start: int) -> float | None:
+    """Return the last value before `start` ms from the cells."""
+    row = connection.execute(
         "SELECT last FROM r5m WHERE series = %s AND bucket <= %s AND n > 0 ORDER BY bucket DESC LIMIT 1",
-        (known.id, start - tiers.FIVE_MINUTES.width),
+        (series.id, start - tiers.FIVE_MINUTES.width),
     ).fetchone()
-    return found[0] if found else None
+    return row[0] if row else None
 
 
 def keep_jumps(connection: Connection, end: int) -> None:
-    """Note the jumps of all replacements that begin before `end` ms: the points are about to go."""
+    """Save the jumps of all replacements before `end` ms: their points are about to be dropped."""
     rows = connection.execute(
         "SELECT r.ts, s.id, s.device, s.kind, s.rollover FROM replacement r JOIN series s ON s.id = r.series "
         "WHERE r.at IS NULL"
     ).fetchall()
-    for time, *series in rows:
-        known = Known(*series)
-        found = _jump(connection, known, time)
-        if found and found[0] < end:
+    for time, *columns in rows:
+        series = SeriesRow(*columns)
+        jump = _jump(connection, series, time)
+        if jump and jump[0] < end:
             connection.execute(
-                "UPDATE replacement SET at = %s, jump = %s WHERE series = %s AND ts = %s", (*found[1], known.id, time)
+                "UPDATE replacement SET at = %s, jump = %s WHERE series = %s AND ts = %s", (*jump[1], series.id, time)
             )
 
 
-def _replacements(connection: Connection, known: Known, end: int) -> Iterator[Point]:
-    """Yield the first point after each replacement, ms, and by how much it seems to have risen."""
-    if known.kind != "counter":
+def _replacements(connection: Connection, series: SeriesRow, end: int) -> Iterator[Point]:
+    """Yield the time (ms) of the first point after each replacement, and its apparent rise."""
+    if series.kind != "counter":
         return
     rows = connection.execute(
-        "SELECT ts, at, jump FROM replacement WHERE series = %s AND ts <= %s ORDER BY ts", (known.id, end)
+        "SELECT ts, at, jump FROM replacement WHERE series = %s AND ts <= %s ORDER BY ts", (series.id, end)
     ).fetchall()
     for time, at, jump in rows:
         if at is not None:
             yield at, jump
-        elif found := _jump(connection, known, time):
-            yield found[1]
+        elif jump_ := _jump(connection, series, time):
+            yield jump_[1]
 
 
-def _jump(connection: Connection, known: Known, time: int) -> tuple[int, Point] | None:
-    """Return when the last point before a replacement was, and when and by how much the first one after it jumped."""
-    before = points.last_before(connection, known.id, time)
-    after = points.first_from(connection, known.id, time, FOREVER)
+def _jump(connection: Connection, series: SeriesRow, time: int) -> tuple[int, Point] | None:
+    """Return the time of the last point before a replacement, and the time and the jump of the first one after it."""
+    before = points.last_before(connection, series.id, time)
+    after = points.first_from(connection, series.id, time, FOREVER)
     if before is None or after is None:
         return None
     return before[0], (
         after[0],
-        exact.total([after[1], -before[1], exact.correction(before[1], after[1], known.rollover)]),
+        exact.total([after[1], -before[1], exact.correction(before[1], after[1], series.rollover)]),
     )

@@ -1,4 +1,4 @@
-"""Points and cells between the tables and columns."""
+"""Points and cells, read from tables into columns and written back."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 
 from heliograph.messages import Kind
 from heliograph.store import cells, tiers
-from heliograph.store.cells import DAY, Cells, Span, Track
+from heliograph.store.cells import DAY, Cells, DaySpan, Track
 from heliograph.store.postgres.schema import Connection
 from heliograph.store.tiers import Grain
 from heliograph.store.vectors import ops
@@ -22,8 +22,8 @@ PUT = (
 Point = tuple[int, float]  # ms UTC and number
 
 
-class Known(NamedTuple):
-    """What the database knows of a series."""
+class SeriesRow(NamedTuple):
+    """The row of a series."""
 
     id: int
     device: int
@@ -31,12 +31,12 @@ class Known(NamedTuple):
     rollover: float
 
 
-def known(connection: Connection, series: int) -> Known:
-    """Return a series; raise KeyError if there is none of this number."""
-    found = connection.execute("SELECT id, device, kind, rollover FROM series WHERE id = %s", (series,)).fetchone()
-    if found is None:
+def series_row(connection: Connection, series: int) -> SeriesRow:
+    """Return a series; raise KeyError if no series has this number."""
+    row = connection.execute("SELECT id, device, kind, rollover FROM series WHERE id = %s", (series,)).fetchone()
+    if row is None:
         raise KeyError(series)
-    return Known(*found)
+    return SeriesRow(*row)
 
 
 def tracks(connection: Connection, series: int, start: int, end: int) -> Iterator[Track]:
@@ -75,21 +75,21 @@ def cells_of(connection: Connection, grain: Grain, series: int, start: int, end:
         )
         for rows in _batches(cursor):
             start_, n, *columns = zip(*rows, strict=True)
-            # built while the series was of another kind, and its points let go of since: no carry, no area
+            # built while the series was of another kind, and its points dropped since: no carry, no area
             numbers = [None if None in column else ops.floats(column) for column in columns]
             yield Cells(ops.ints(start_), ops.ints(n), *numbers)
 
 
-def spans(connection: Connection, series: int, first: int, last: int) -> list[Span]:
+def spans(connection: Connection, series: int, first: int, last: int) -> list[DaySpan]:
     """Return the first and last point of each UTC day from first to last that has a tier."""
     rows = connection.execute(
         "SELECT tfirst, first, tlast, last FROM r1d WHERE series = %s AND bucket BETWEEN %s AND %s ORDER BY bucket",
         (series, first * DAY, last * DAY),
     )
-    return [Span(*row) for row in rows]
+    return [DaySpan(*row) for row in rows]
 
 
-def put_day(connection: Connection, series: Known, day: int) -> None:
+def put_day(connection: Connection, series: SeriesRow, day: int) -> None:
     """Build the tiers of a series' UTC day from its points, in the transaction that is open."""
     start, end = day * DAY, (day + 1) * DAY
     with connection.cursor(binary=True) as cursor:
@@ -106,8 +106,8 @@ def put_day(connection: Connection, series: Known, day: int) -> None:
         times, values = zip(*rows, strict=True)
         track = Track(ops.ints(times), ops.floats(values))
         for grain in tiers.GRAINS:
-            found = cells.of_day(track, day, grain.width, series.kind, series.rollover)
-            columns = [[None] * len(found.n) if column is None else column.tolist() for column in found]
+            cells_ = cells.of_day(track, day, grain.width, series.kind, series.rollover)
+            columns = [[None] * len(cells_.n) if column is None else column.tolist() for column in cells_]
             connection.execute(PUT.format(grain.name), (series.id, *columns))
         connection.execute("INSERT INTO r1d VALUES(%s, %s, %s, %s, %s, %s)", (series.id, start, *cells.span(track)))
 

@@ -1,10 +1,6 @@
-"""The PostgreSQL store, reading side: every question is one snapshot of the database."""
+"""The PostgreSQL store, reading side: every query is one snapshot of the database."""
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-
-import psycopg
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Kind, Value
@@ -12,10 +8,9 @@ from heliograph.store.cells import DAY, GAP
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
 from heliograph.store.postgres import plan, points, schema
 from heliograph.store.postgres.names import unpack
+from heliograph.store.postgres.pool import Pool
 from heliograph.store.postgres.schema import Connection
 
-MOST_CONNECTIONS = 8  # of one process, exports aside
-IDLE_CONNECTIONS = 2
 EXPORT_ROWS = 10_000
 
 SERIES = (
@@ -46,32 +41,24 @@ EXPORT = "SELECT ts, series, v FROM reading WHERE series = ANY(%s) AND ts >= %s 
 
 
 class PostgresReader:
-    """Reads a database that others write; `Reader` of interface.py says what it promises."""
+    """Reads a database that other processes write; `Reader` of interface.py is its contract."""
 
     def __init__(self, url: str) -> None:
-        self._url = url
-        self._database = schema.Database(url)
-        self._lock = threading.Lock()
-        self._slots = threading.BoundedSemaphore(MOST_CONNECTIONS)
-        self._idle: list[Connection] = []
-        self._identity = ""
+        self._pool = Pool(url, schema.DatabaseName(url), self._forget_words)
         self._words: dict[int, str] = {}
 
     def close(self) -> None:
-        """Let go of the server."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.close()
+        """Close the idle connections."""
+        self._pool.close()
 
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             return [Series(*row) for row in connection.execute(SERIES)]
 
     def latest(self, ids: Sequence[int]) -> dict[int, Point]:
         """Return the newest point of each of these series that has one."""
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             rows = connection.execute(LATEST, (list(ids),)).fetchall()
             self._learn(connection, (v for _, kind, _, v in rows if kind == "text"))
         return {number: Point(ts / 1000, self._value(kind, v)) for number, kind, ts, v in rows}
@@ -79,8 +66,8 @@ class PostgresReader:
     def raw(self, series: int, start: float, end: float, *, limit: int, after: float | None = None) -> RawPage:
         """Return the points of [start, end), at most `limit` of them, starting at `after`."""
         begin = _ms(start if after is None else max(after, start))
-        with self._snapshot() as connection:
-            kind = points.known(connection, series).kind
+        with self._pool.snapshot() as connection:
+            kind = points.series_row(connection, series).kind
             with connection.cursor(binary=True) as cursor:
                 rows = cursor.execute(
                     "SELECT ts, v FROM reading WHERE series = %s AND ts >= %s AND ts < %s ORDER BY ts LIMIT %s",
@@ -96,37 +83,33 @@ class PostgresReader:
         self, series: int, edges: Sequence[float], functions: Sequence[Function]
     ) -> dict[str, list[Value | None]]:
         """Return one value per function and bucket; None for a bucket without points."""
-        with self._snapshot() as connection:
-            known = points.known(connection, series)
-            names: list[Function] = [f for f in functions if known.kind != "text" or f in ("n", "first", "last")]
-            columns = plan.totals(connection, known, list(map(_ms, edges)), names).columns(names)
-            if known.kind == "text":
+        with self._pool.snapshot() as connection:
+            row = points.series_row(connection, series)
+            names: list[Function] = [f for f in functions if row.kind != "text" or f in ("n", "first", "last")]
+            columns = plan.totals(connection, row, list(map(_ms, edges)), names).columns(names)
+            if row.kind == "text":
                 self._learn(connection, (v for name in names if name != "n" for v in columns[name] if v is not None))
         nothing: list[Value | None] = [None] * (len(edges) - 1)
         return {
-            name: self._told(known.kind, name, columns[name]) if name in columns else list(nothing)
+            name: self._as_values(row.kind, name, columns[name]) if name in columns else list(nothing)
             for name in functions
         }
 
     def export(self, ids: Sequence[int], start: float, end: float) -> Iterator[tuple[float, int, Value]]:
         """Yield (time, series, value) of [start, end) in order of time; each UTC day is one snapshot."""
         begin, stop = _ms(start), _ms(end)
-        with schema.refusing(self._database, StoreAway):
-            connection = self._take()  # for as long as whoever asked takes over the values
-            try:
-                yield from self._export(connection, list(ids), begin, stop)
-            finally:
-                self._give_back(connection)
+        with self._pool.connection() as connection:  # for as long as the caller takes to read the values
+            yield from self._export(connection, list(ids), begin, stop)
 
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             rows = connection.execute(SINCE, (cursor, limit)).fetchall()
-            wanted = sorted({number for row in rows for number in row[4] or ()})
+            numbers_ = sorted({number for row in rows for number in row[4] or ()})
             named: dict[int, tuple[str, Kind]] = {
                 number: (name, kind)
                 for number, name, kind in connection.execute(
-                    "SELECT id, name, kind FROM series WHERE id = ANY(%s)", (wanted,)
+                    "SELECT id, name, kind FROM series WHERE id = ANY(%s)", (numbers_,)
                 )
             }
             self._learn(
@@ -140,79 +123,38 @@ class PostgresReader:
                 device,
                 ts / 1000,
                 tuple(named[number][0] for number in numbers or ()),
-                tuple(self._value(named[number][1], v) for number, v in zip(numbers or (), found or (), strict=True)),
+                tuple(self._value(named[number][1], v) for number, v in zip(numbers or (), values or (), strict=True)),
             )
-            for seq, node, device, ts, numbers, found in rows
+            for seq, node, device, ts, numbers, values in rows
         ]
 
     def extent(self) -> tuple[float, float] | None:
         """Return the times of the oldest and the newest point of all, points of which only cells are kept included."""
-        with self._snapshot() as connection:
+        with self._pool.snapshot() as connection:
             answers = [connection.execute(question).fetchone() or () for question in (EXTENT, KEPT)]
         times = [time for answer in answers for time in answer if time is not None]
         return (min(times) / 1000, max(times) / 1000) if times else None
 
     def version(self, start: float, end: float) -> str:
-        """Return a text that is another one whenever an answer about [start, end) may have changed.
+        """Return a text that changes whenever an answer about [start, end) may have changed.
 
         A delta looks back as far as it has to, so everything before the end counts.
         """
         reach = (_ms(end) + GAP) // DAY
-        with self._snapshot() as connection:
-            found = connection.execute(
+        with self._pool.snapshot() as connection:
+            row = connection.execute(
                 "SELECT (SELECT changes FROM clock), (SELECT max(changed) FROM day WHERE day <= %s)", (reach,)
             ).fetchone()
-        changes, changed = found or (0, 0)
-        return f"{self._identity}-{changes}-{changed or 0}"
+        changes, changed = row or (0, 0)
+        return f"{self._pool.identity}-{changes}-{changed or 0}"
 
     def problems(self) -> list[str]:
-        """Return why the store cannot be read, if it cannot; the server looks after what it holds, see its log."""
+        """Return why the store cannot be read, if so; the server checks its own files, see its log."""
         try:
-            with self._snapshot():
+            with self._pool.snapshot():
                 return []
         except (StoreAway, StoreDamaged) as error:
             return [str(error)]
-
-    @contextmanager
-    def _snapshot(self) -> Iterator[Connection]:
-        """Give a connection in a transaction; raise StoreAway or StoreDamaged."""
-        with self._slots, schema.refusing(self._database, StoreAway):
-            connection = self._take()
-            try:
-                with connection.transaction():
-                    yield connection
-            finally:
-                self._give_back(connection)
-
-    def _take(self) -> Connection:
-        while True:
-            with self._lock:
-                connection = self._idle.pop() if self._idle else None
-            if connection is None:
-                return self._connect()
-            if schema.is_current(connection):
-                return connection
-            connection.close()
-
-    def _give_back(self, connection: Connection) -> None:
-        with self._lock:
-            if not connection.closed and len(self._idle) < IDLE_CONNECTIONS:
-                self._idle.append(connection)
-                return
-        connection.close()
-
-    def _connect(self) -> Connection:
-        connection = schema.connect(self._url, writes=False)
-        try:
-            schema.check(connection, self._database)
-            identity = schema.meta(connection, "identity")
-        except (psycopg.Error, StoreAway, StoreDamaged):
-            connection.close()
-            raise
-        with self._lock:
-            if identity != self._identity:  # the words of another store are others
-                self._identity, self._words = identity, {}
-        return connection
 
     def _export(
         self, connection: Connection, ids: list[int], start: int, end: int
@@ -229,8 +171,11 @@ class PostgresReader:
                     self._learn(connection, (v for _, number, v in rows if kinds[number] == "text"))
                     yield from ((ts / 1000, number, self._value(kinds[number], v)) for ts, number, v in rows)
 
+    def _forget_words(self) -> None:
+        self._words = {}
+
     def _learn(self, connection: Connection, numbers: Iterable[object]) -> None:
-        """Learn the texts that have these numbers."""
+        """Read the texts with these numbers that are not known yet."""
         missing = list({int(float(str(number))) for number in numbers} - self._words.keys())
         if missing:
             rows = connection.execute("SELECT id, text FROM word WHERE id = ANY(%s)", (missing,))
@@ -241,8 +186,8 @@ class PostgresReader:
             return self._words[int(number)]
         return bool(number) if kind == "state" and number in (0.0, 1.0) else number
 
-    def _told(self, kind: Kind, function: str, column: list[Value | None]) -> list[Value | None]:
-        """Return a column as it is told: the first and last of a text are texts."""
+    def _as_values(self, kind: Kind, function: str, column: list[Value | None]) -> list[Value | None]:
+        """Return a column as values: the first and last of a text are texts."""
         if kind != "text" or function == "n":
             return column
         return [None if value is None else self._value(kind, float(value)) for value in column]

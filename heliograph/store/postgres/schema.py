@@ -2,8 +2,8 @@
 
 Times are integers, ms UTC. `reading`, `arrival` and the tiers `r5m`, `r1h` (cells of
 cells.py) and `r1d` (the first and the last point of a UTC day) are partitioned by month.
-The one row of `clock` orders all commits: whoever writes locks it, so that arrival numbers
-become visible in their order. `touched` says which days of a device changed after their
+The one row of `clock` orders all commits: every writer locks it, so that arrival numbers
+become visible in their order. `touched` lists the days of a device that changed after their
 tiers were built; such days are read from `reading`.
 """
 
@@ -27,7 +27,7 @@ FOR_ALL = "SET search_path TO heliograph, public; SET extra_float_digits TO 1"
 # a storage that hangs must not keep the others waiting
 FOR_WRITERS = f"{FOR_ALL}; SET lock_timeout TO '30s'; SET idle_in_transaction_session_timeout TO '60s'"
 CONNECT_SECONDS = 10
-UNANSWERED_MS = 30_000  # a server that acknowledges no packet for so long is gone
+UNANSWERED_MS = 30_000  # a server that acknowledges no packet for this time is gone
 
 CELL = """(
     series int NOT NULL, bucket bigint NOT NULL, n int NOT NULL, sum float8 NOT NULL, min float8 NOT NULL,
@@ -43,7 +43,7 @@ CREATE TABLE series(
 CREATE TABLE word(id int PRIMARY KEY, text bytea NOT NULL UNIQUE);
 CREATE TABLE replacement(
     series int NOT NULL REFERENCES series, ts bigint NOT NULL,
-    at bigint, jump float8,  -- kept when the points go: when the first point came after it, and by how much it jumped
+    at bigint, jump float8,  -- saved when the points are dropped: time and jump of the first point after it
     PRIMARY KEY(series, ts)
 );
 CREATE TABLE progress(
@@ -54,7 +54,7 @@ CREATE TABLE clock(
     last bigint NOT NULL,      -- arrival number
     revision bigint NOT NULL,  -- of the readings: one more with every commit
     changes bigint NOT NULL,   -- of anything else that answers depend on
-    raw_from bigint NOT NULL,  -- points before it were let go of
+    raw_from bigint NOT NULL,  -- points before it were dropped
     seen bigint NOT NULL       -- ms UTC of the last progress
 );
 INSERT INTO clock VALUES(0, 0, 0, 0, 0);
@@ -90,8 +90,8 @@ NOT_OURS = (
 )
 
 
-class Database:
-    """The words for a database in messages, and what takes the passwords of its URL out of what it says itself."""
+class DatabaseName:
+    """The name of a database in messages, and a redactor that removes the passwords of its URL from them."""
 
     def __init__(self, url: str) -> None:
         """Raise OSError if this is not the URL of a PostgreSQL database."""
@@ -129,7 +129,7 @@ def connect(url: str, *, writes: bool) -> Connection:
 
 
 def is_current(connection: Connection) -> bool:
-    """Whether an idle connection still leads to a server: one that has gone makes its socket readable."""
+    """Whether an idle connection is still open: if the server has gone, its socket is readable."""
     if connection.closed:
         return False
     poll = select.poll()
@@ -137,8 +137,8 @@ def is_current(connection: Connection) -> bool:
     return not poll.poll(0)
 
 
-def create(connection: Connection, database: Database) -> None:
-    """Make the schema if it is not there; raise StoreDamaged if it is of another format, or psycopg.Error."""
+def create(connection: Connection, database: DatabaseName) -> None:
+    """Create the schema if it does not exist; raise StoreDamaged if it has another format, or psycopg.Error."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION_LOCK,))
         if connection.execute("SELECT to_regclass('heliograph.meta')").fetchone() == (None,):
@@ -158,24 +158,24 @@ def create(connection: Connection, database: Database) -> None:
     connection.execute(INCOMING)
 
 
-def check(connection: Connection, database: Database) -> None:
+def check(connection: Connection, database: DatabaseName) -> None:
     """Raise StoreAway if there is no store in the database, StoreDamaged if it has another format."""
     if connection.execute("SELECT to_regclass('heliograph.meta')").fetchone() == (None,):
         raise StoreAway(f"there is no store in the {database} yet")
-    found = meta(connection, "format")
-    if found != FORMAT:
-        raise StoreDamaged(f"the {database} has format {found}; this version of Heliograph reads {FORMAT}")
+    format_ = meta(connection, "format")
+    if format_ != FORMAT:
+        raise StoreDamaged(f"the {database} has format {format_}; this version of Heliograph reads {FORMAT}")
 
 
 def meta(connection: Connection, key: str) -> str:
-    """Return a fact about the store; empty if it is not known."""
-    found = connection.execute("SELECT value FROM meta WHERE key=%s", (key,)).fetchone()
-    return str(found[0]) if found else ""
+    """Return a value of the table meta; empty if it is not there."""
+    row = connection.execute("SELECT value FROM meta WHERE key=%s", (key,)).fetchone()
+    return str(row[0]) if row else ""
 
 
 @contextmanager
-def refusing(database: Database, refusal: type[OSError] | type[StoreAway]) -> Iterator[None]:
-    """Raise `refusal` for what the server refuses, and StoreDamaged for a schema that is not what it should be."""
+def refusing(database: DatabaseName, refusal: type[OSError] | type[StoreAway]) -> Iterator[None]:
+    """Turn psycopg's errors into `refusal`, and into StoreDamaged for a schema that is not the store's."""
     try:
         yield
     except NOT_OURS as error:

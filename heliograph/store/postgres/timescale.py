@@ -1,4 +1,4 @@
-"""What TimescaleDB does instead of monthly partitions of `reading`: chunks of a week, compressed once they are old.
+"""TimescaleDB in place of monthly partitions of `reading`: chunks of a week, compressed once they are old.
 
 Only where `CREATE EXTENSION timescaledb` was run in the database before its first storage.
 """

@@ -1,4 +1,4 @@
-"""The housekeeping of a database: tiers for days that have settled, and letting go of what is older than what is kept."""
+"""The housekeeping of a database: builds the tiers of days that have settled, and drops old data."""
 
 import logging
 import time
@@ -11,26 +11,26 @@ from psycopg import errors
 from heliograph.store.interface import Keep
 from heliograph.store.postgres import plan, points, timescale
 from heliograph.store.postgres.months import DAY, Months, month, start
-from heliograph.store.postgres.points import Known
+from heliograph.store.postgres.points import SeriesRow
 from heliograph.store.postgres.schema import Connection
 
 log = logging.getLogger(__name__)
 
 UPKEEP_LOCK = 0x68656C6970  # of the advisory locks: one storage at a time does the housekeeping
-SETTLED_MS = 300_000  # a day that nothing was written to for so long
-LATE_MS = 600_000  # so long after midnight a day may still get its last readings
-PIECES = 20  # of one transaction when all of it is to be done
+SETTLED_MS = 300_000  # without a write, after which a day counts as settled
+LATE_MS = 600_000  # after midnight, in which a day may still get its last readings
+PIECES = 20  # of one transaction, when everything is done
 RETENTION_SECONDS = 600.0
 GIGABYTE = 1e9
 
 
 class Job(NamedTuple):
-    """A UTC day of a device whose tiers are being built, up to the change that was the last one then."""
+    """A UTC day of a device whose tiers are being built, and its last change when that began."""
 
     device: int
     day: int
     changed: int
-    series: deque[Known]
+    series: deque[SeriesRow]
 
 
 class Upkeep:
@@ -42,14 +42,14 @@ class Upkeep:
         self._now = now
         self._job: Job | None = None
         self._retention_due = 0.0
-        self.problem = ""  # that more is there than is to be kept
-        self.raw_from = 0  # ms UTC; points before it were let go of
+        self.problem = ""  # set while the store is larger than it may be
+        self.raw_from = 0  # ms UTC; points before it were dropped
 
     def piece(self, connection: Connection) -> bool:
-        """Do one piece, if no other storage is at it; return whether more is due. Raises psycopg.Error."""
+        """Do one piece, unless another storage does one now; return whether more is due. Raises psycopg.Error."""
         with connection.transaction():
-            found = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (UPKEEP_LOCK,)).fetchone()
-            if not found or not found[0]:
+            locked = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (UPKEEP_LOCK,)).fetchone()
+            if not locked or not locked[0]:
                 return False
             now = round(self._now() * 1000)
             if self._build(connection, now - SETTLED_MS, (now - LATE_MS) // DAY):
@@ -57,7 +57,7 @@ class Upkeep:
         return self._retain(connection) or self._compress(connection)
 
     def everything(self, connection: Connection) -> None:
-        """Do all of it, also for the days that have not settled. Raises psycopg.Error."""
+        """Do all housekeeping, also for days that have not settled. Raises psycopg.Error."""
         building = True
         while building:
             with connection.transaction():
@@ -87,33 +87,33 @@ class Upkeep:
         return True
 
     def _retain(self, connection: Connection) -> bool:
-        """Let go of one month that is older than what is kept; return whether there was one."""
+        """Drop one month, or its points, that is older than what is kept; return whether there was one."""
         if time.monotonic() < self._retention_due or not any(self._keep):
             return False
         try:
             with connection.transaction():
-                # whoever reads for long is not kept waiting for: the next time will do
+                # a long read is not waited for: the next call will do
                 connection.execute("SET LOCAL lock_timeout TO '1s'")
-                found = connection.execute("SELECT raw_from FROM clock FOR UPDATE").fetchone()
-                gone = found is not None and self._let_go(connection, found[0])
-                found = connection.execute("SELECT raw_from FROM clock").fetchone()
-            self.raw_from = found[0] if found else 0
+                row = connection.execute("SELECT raw_from FROM clock FOR UPDATE").fetchone()
+                gone = row is not None and self._drop_oldest(connection, row[0])
+                row = connection.execute("SELECT raw_from FROM clock").fetchone()
+            self.raw_from = row[0] if row else 0
         except errors.LockNotAvailable:
-            log.info("the oldest month is being read; it is let go of later")
+            log.info("the oldest month is being read; dropping it later")
             gone = False
         if gone:
             return True
         self._retention_due = time.monotonic() + RETENTION_SECONDS
         return False
 
-    def _let_go(self, connection: Connection, raw_from: int) -> bool:
-        """Let go of a month, if its year is one that goes: as with the files of the embedded store, whole years do."""
+    def _drop_oldest(self, connection: Connection, raw_from: int) -> bool:
+        """Drop a month, if its year is to be dropped: whole years are, as in the embedded store."""
         self.problem = ""
         there = self._months.there(connection)
         if not there:
             return False
         with_points = [number for number in there if start(number) >= raw_from]
-        # a clock that is far ahead must not let go of everything: what is stored says which year it is, too
+        # a clock that is far ahead must not drop everything: the newest stored year is a limit, too
         this_year = min(month(round(self._now() * 1000)), there[-1]) // 12
         years, raw_years, gigabytes = self._keep
         if years and there[0] // 12 < this_year - years:
@@ -133,7 +133,7 @@ class Upkeep:
         return False
 
     def _drop(self, connection: Connection, number: int, raw_from: int) -> None:
-        """Let go of all of a month."""
+        """Drop points and tiers of a month."""
         end = start(number + 1)
         self._months.drop(connection, number)
         for table in ("touched", "day"):
@@ -141,7 +141,7 @@ class Upkeep:
         connection.execute("UPDATE clock SET raw_from = %s, changes = changes + 1", (max(raw_from, end),))
 
     def _drop_points(self, connection: Connection, number: int) -> bool:
-        """Let go of the points of a month, if all its tiers are built."""
+        """Drop the points of a month, if all its tiers are built; return whether they were dropped."""
         end = start(number + 1)
         if connection.execute("SELECT 1 FROM touched WHERE built < changed AND day < %s", (end // DAY,)).fetchone():
             return False
@@ -159,14 +159,14 @@ class Upkeep:
 
 def _next_job(connection: Connection, before: int | None, day: int | None) -> Job | None:
     """Return the oldest day that has changed, of those last written to before a time and before a day."""
-    found = connection.execute(
+    row = connection.execute(
         "SELECT device, day, changed FROM touched WHERE built < changed "
         "AND (%(before)s::bigint IS NULL OR at < %(before)s AND day < %(day)s) ORDER BY day, device LIMIT 1",
         {"before": before, "day": day},
     ).fetchone()
-    if found is None:
+    if row is None:
         return None
     rows = connection.execute(
-        "SELECT id, device, kind, rollover FROM series WHERE device = %s ORDER BY id", found[:1]
+        "SELECT id, device, kind, rollover FROM series WHERE device = %s ORDER BY id", row[:1]
     ).fetchall()
-    return Job(found[0], found[1], found[2], deque(Known(*row) for row in rows))
+    return Job(row[0], row[1], row[2], deque(SeriesRow(*row) for row in rows))

@@ -1,11 +1,9 @@
 """The PostgreSQL store, writing side: readings in order of arrival, one transaction at a time."""
 
-import math
-import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psycopg
 
@@ -13,24 +11,16 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Block, Info
 from heliograph.store import readings
 from heliograph.store.interface import Keep, Progress, Refusal
-from heliograph.store.postgres import schema
+from heliograph.store.postgres import copying, schema
+from heliograph.store.postgres.copying import Row
 from heliograph.store.postgres.months import DAY, Months, month
-from heliograph.store.postgres.names import Layout, Names, Waiting, pack, unpack
+from heliograph.store.postgres.names import PostgresNames, Waiting, pack, unpack
 from heliograph.store.postgres.schema import Connection
 from heliograph.store.postgres.upkeep import Upkeep
 
-# COPY's binary format: https://www.postgresql.org/docs/current/sql-copy.html
-COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
-COPY_TAIL = struct.pack(">h", -1)
-READING = struct.Struct(">hiiiqidiq")  # fields, then each as length and value: series, ts, v, seq
-ARRIVAL = struct.Struct(">hiqiiiq")  # seq, device, ts
-COPY_BYTES = 1 << 18
-
-Row = tuple[Layout, int, Any]
-
 
 class Attempt(NamedTuple):
-    """A commit whose answer never came, and what it would have made durable."""
+    """A commit that the server has not confirmed, and what it would have made durable."""
 
     transaction: str
     rows: int
@@ -38,25 +28,25 @@ class Attempt(NamedTuple):
 
 
 class PostgresWriter:
-    """Writes one database, beside others that write other nodes; `Writer` of interface.py says what it promises."""
+    """Writes one database, beside other storages with other nodes; `Writer` of interface.py is its contract."""
 
     def __init__(self, url: str, believe_clock: Callable[[], bool], keep: Keep, now: Callable[[], float]) -> None:
         self._url = url
         self._believe_clock = believe_clock
         self._now = now
-        self._database = schema.Database(url)
+        self._database = schema.DatabaseName(url)
         self._rows: list[Row] = []
-        self._doubt: Attempt | None = None
+        self._unconfirmed: Attempt | None = None
         with schema.refusing(self._database, OSError):
             self._connection = schema.connect(url, writes=True)
         try:
             with schema.refusing(self._database, OSError):
                 schema.create(self._connection, self._database)
                 self.identity = schema.meta(self._connection, "identity")
-                self._names = Names(self._connection)
+                self._names = PostgresNames(self._connection)
                 self._months = Months(self._connection)
-                found = self._connection.execute("SELECT raw_from FROM clock").fetchone()
-                self._raw_from: int = found[0] if found else 0
+                row = self._connection.execute("SELECT raw_from FROM clock").fetchone()
+                self._raw_from: int = row[0] if row else 0
         except (OSError, StoreDamaged, StoreAway):
             self._connection.close()
             raise
@@ -74,7 +64,7 @@ class PostgresWriter:
         return {(unpack(producer), unpack(epoch)): Progress(last, lost) for producer, epoch, last, lost in rows}
 
     def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
-        """Note units and kinds; return what contradicts what is stored already."""
+        """Note units and kinds; return the changes that are refused."""
         refusals = readings.refused_info(device, info)
         if not refusals:
             refusals = [readings.refused_kind(device, name) for name in self._names.declare(node, device, info)]
@@ -93,23 +83,23 @@ class PostgresWriter:
         return refusals
 
     def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
-        """Make readings and progress durable together; raise OSError if the server refuses, and keep all for the next try."""
+        """Make readings and progress durable together; raise OSError if the server refuses, with everything kept."""
         with self._server() as connection:
-            self._settle_doubt(connection)
+            self._resolve_unconfirmed(connection)
             attempt = None
             try:
                 with connection.transaction():
                     waiting, numbers = self._send(connection, progress)
-                    found = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
-                    attempt = Attempt(str(found[0]) if found else "", len(self._rows), waiting)
+                    row = connection.execute("SELECT pg_current_xact_id()::text").fetchone()
+                    attempt = Attempt(str(row[0]) if row else "", len(self._rows), waiting)
             except psycopg.Error:
-                self._doubt = attempt if connection.closed else None
+                self._unconfirmed = attempt if connection.closed else None
                 raise
             self._months.know(numbers)
         self._done(attempt)
 
     def replaced(self, series: int, time: float) -> None:
-        """Note that the device behind a counter was replaced; raise KeyError for a series that there is not."""
+        """Note that the device behind a counter was replaced; raise KeyError if the series is unknown."""
         with self._server() as connection, connection.transaction():
             if not connection.execute("SELECT 1 FROM series WHERE id=%s", (series,)).fetchone():
                 raise KeyError(series)
@@ -127,13 +117,13 @@ class PostgresWriter:
         return more
 
     def settle(self) -> None:
-        """Do all housekeeping now that would be due some day."""
+        """Do all housekeeping now, also what is due later."""
         with self._server() as connection:
             self._upkeep.everything(connection)
         self._raw_from = max(self._raw_from, self._upkeep.raw_from)
 
     def problems(self) -> list[str]:
-        """Return that the server does not answer or holds too much, if so; what it holds it checks itself, see its log."""
+        """Return whether the server does not answer or holds too much, a sentence each; it checks its own files, see its log."""
         try:
             with self._server() as connection:
                 schema.check(connection, self._database)
@@ -142,7 +132,7 @@ class PostgresWriter:
         return [self._upkeep.problem] if self._upkeep.problem else []
 
     def close(self) -> None:
-        """Let go of the server; what is not committed is forgotten."""
+        """Close the connection; readings that are not committed are discarded."""
         self._connection.close()
 
     @contextmanager
@@ -156,39 +146,39 @@ class PostgresWriter:
                     schema.check(self._connection, self._database)
                 except StoreAway as error:
                     self._connection.close()
-                    raise OSError(f"{error}; restart to make one") from None
+                    raise OSError(f"{error}; restart to create one") from None
                 if schema.meta(self._connection, "identity") != self.identity:
                     self._connection.close()
                     raise OSError(f"the {self._database} is another store now; restart to use it")
                 self._connection.execute(schema.INCOMING)
             yield self._connection
 
-    def _settle_doubt(self, connection: Connection) -> None:
-        """Find out what became of a commit whose answer never came: the server knows."""
-        if self._doubt is None:
+    def _resolve_unconfirmed(self, connection: Connection) -> None:
+        """Ask the server whether an unconfirmed commit was committed."""
+        if self._unconfirmed is None:
             return
-        found = connection.execute("SELECT pg_xact_status(%s::xid8)", (self._doubt.transaction,)).fetchone()
-        status = found[0] if found else None
+        row = connection.execute("SELECT pg_xact_status(%s::xid8)", (self._unconfirmed.transaction,)).fetchone()
+        status = row[0] if row else None
         if status == "in progress":
             raise OSError(f"the {self._database} is still busy with the commit before")
         if status == "committed":
-            self._done(self._doubt)
-        self._doubt = None
+            self._done(self._unconfirmed)
+        self._unconfirmed = None
 
     def _done(self, attempt: Attempt) -> None:
         del self._rows[: attempt.rows]
         self._names.forget(attempt.names)
 
     def _send(self, connection: Connection, progress: Mapping[tuple[str, str], Progress]) -> tuple[Waiting, set[int]]:
-        """Send everything that waits; return which names and months that includes."""
-        # whoever holds this row commits before the next one gets it: arrival numbers appear in their order
-        found = connection.execute("SELECT last, revision, raw_from, seen FROM clock FOR UPDATE").fetchone()
-        if found is None:
+        """Send everything that waits; return the names and months that it includes."""
+        # a writer holds this row until it has committed: arrival numbers become visible in their order
+        clock = connection.execute("SELECT last, revision, raw_from, seen FROM clock FOR UPDATE").fetchone()
+        if clock is None:
             raise StoreDamaged(f"the {self._database} has an empty clock; restore a backup")
-        last, revision, raw_from, seen = found
+        last, revision, raw_from, seen = clock
         revision += 1
         self._raw_from = raw_from
-        if raw_from:  # what is older may have been let go of since it was taken
+        if raw_from:  # another storage may have dropped older points since these readings were taken
             self._rows = [row for row in self._rows if row[1] >= raw_from]
         waiting = self._names.waiting()
         void = self._names.insert(connection)
@@ -198,14 +188,14 @@ class PostgresWriter:
             numbers = {month(day * DAY) for _, day in touched}
             self._months.need(connection, numbers)
             with connection.cursor() as cursor:
-                _copy(cursor, "incoming", self._packed_readings(last))
+                copying.readings(cursor, self._rows, self._names, last)
                 # of equal times the last arrival wins; an earlier commit's is always earlier
                 cursor.execute(
                     "INSERT INTO reading SELECT DISTINCT ON (series, ts) series, ts, v, seq FROM incoming "
                     "ORDER BY series, ts, seq DESC "
                     "ON CONFLICT (series, ts) DO UPDATE SET v = excluded.v, seq = excluded.seq"
                 )
-                _copy(cursor, "arrival", self._packed_arrivals(last))
+                copying.arrivals(cursor, self._rows, last)
             _touch(connection, touched, revision, round(self._now() * 1000))
         last += len(self._rows)
         if void:
@@ -215,8 +205,8 @@ class PostgresWriter:
             )
         seen = max(round(time.time() * 1000), seen + 1)
         marks = [
-            (pack(producer), pack(epoch), last_frame, lost, seen + place)
-            for place, ((producer, epoch), (last_frame, lost)) in enumerate(progress.items())
+            (pack(producer), pack(epoch), last_frame, lost, seen + index)
+            for index, ((producer, epoch), (last_frame, lost)) in enumerate(progress.items())
         ]
         if marks:
             with connection.cursor() as cursor:
@@ -231,30 +221,6 @@ class PostgresWriter:
             (last, revision, seen + len(marks), int(changes)),
         )
         return waiting, numbers
-
-    def _packed_readings(self, last: int) -> Iterator[bytes]:
-        pack_row, word_id, isnan = READING.pack, self._names.word_id, math.isnan
-        for seq, (layout, ts, numbers) in enumerate(self._rows, last + 1):
-            for slot, kind, number in zip(layout.slots, layout.kinds, numbers, strict=True):
-                if not isnan(number):
-                    value = word_id(int(number)) if kind == "text" else number
-                    yield pack_row(4, 4, slot.id, 8, ts, 8, value, 8, seq)
-
-    def _packed_arrivals(self, last: int) -> Iterator[bytes]:
-        for seq, (layout, ts, _) in enumerate(self._rows, last + 1):
-            yield ARRIVAL.pack(3, 8, seq, 4, layout.device.id, 8, ts)
-
-
-def _copy(cursor: psycopg.Cursor[Any], table: str, rows: Iterator[bytes]) -> None:
-    with cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
-        parts, size = [COPY_HEAD], 0
-        for row in rows:
-            parts.append(row)
-            size += len(row)
-            if size > COPY_BYTES:
-                copy.write(b"".join(parts))
-                parts, size = [], 0
-        copy.write(b"".join([*parts, COPY_TAIL]))
 
 
 def _touch(connection: Connection, touched: list[tuple[int, int]], revision: int, now: int) -> None:

@@ -5,7 +5,7 @@ import zlib
 
 from starlette.requests import ClientDisconnect, Request
 
-from services.api.errors import Busy, Refused
+from services.api.errors import Busy, RequestRefused
 
 BODY_SECONDS = 60.0
 HELD_BYTES = 16 << 20  # of all bodies that are arriving; at least two of full length
@@ -22,17 +22,17 @@ class Bodies:
         self._held = 0
 
     async def read(self, request: Request) -> bytes:
-        """Return the body, decompressed; raise Refused if it is too long, too slow, cut off, or encoded in another way."""
+        """Return the body, decompressed; raise RequestRefused if it is too long, too slow, cut off, or encoded in another way."""
         encoding = request.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("identity", "gzip", "deflate"):
-            raise Refused(f"content-encoding {encoding[:40]!r}: expected gzip or deflate", 415)
+            raise RequestRefused(f"content-encoding {encoding[:40]!r}: expected gzip or deflate", 415)
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 body = await self._whole(request)
         except TimeoutError:
-            raise Refused(f"the body did not arrive within {BODY_SECONDS:.0f} s", 408) from None
+            raise RequestRefused(f"the body did not arrive within {BODY_SECONDS:.0f} s", 408) from None
         except ClientDisconnect:
-            raise Refused("the connection ended before the body did", 400) from None
+            raise RequestRefused("the connection ended before the body did", 400) from None
         return body if encoding == "identity" or not body else inflate(body, self.limit)
 
     async def _whole(self, request: Request) -> bytes:
@@ -59,19 +59,21 @@ class Bodies:
 
 
 def inflate(compressed: bytes, limit: int) -> bytes:
-    """Return what zlib or gzip compressed; raise Refused if it is more than `limit` bytes, cut off, or neither."""
+    """Return what zlib or gzip compressed; raise RequestRefused if it is more than `limit` bytes, cut off, or neither."""
     decompressor = zlib.decompressobj(_ANY_HEADER)
     try:
         plain = decompressor.decompress(compressed, limit + 1)
     except zlib.error as error:
-        raise Refused(f"the body is neither zlib nor gzip: {error}", 400) from None
+        raise RequestRefused(f"the body is neither zlib nor gzip: {error}", 400) from None
     if len(plain) > limit:
         raise too_long(limit)
     if not decompressor.eof or decompressor.unused_data:
-        raise Refused("the compressed body is cut off, or followed by something else", 400)
+        raise RequestRefused("the compressed body is cut off, or followed by something else", 400)
     return plain
 
 
-def too_long(limit: int) -> Refused:
+def too_long(limit: int) -> RequestRefused:
     """Return the refusal of a body of more than `limit` bytes."""
-    return Refused(f"the body is longer than {limit} bytes; send less at once, or raise body_limit in [api]", 413)
+    return RequestRefused(
+        f"the body is longer than {limit} bytes; send less at once, or raise body_limit in [api]", 413
+    )

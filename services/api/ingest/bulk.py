@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from heliograph.pending import shown
 from services.api import queries
-from services.api.errors import Busy, Refused
+from services.api.errors import Busy, RequestRefused
 from services.api.ingest import inputs
 from services.api.ingest.naming import PostedNames
 from services.api.ingest.options import EmoncmsNode
@@ -34,10 +34,12 @@ def parse(
     now: float | None,
     names: PostedNames,
 ) -> BulkContent:
-    """Return the readings of `data`; raise Refused if it is not a list. `now` is None before the clock has been set."""
+    """Return the readings of `data`; raise RequestRefused if it is not a list. `now` is None before the clock has been set."""
     data = inputs.loads(text)
     if not isinstance(data, list) or len(data) > MOST_ITEMS:
-        raise Refused(f"data: expected a list of at most {MOST_ITEMS} items such as [1399980731, 10, 100, 200.5]")
+        raise RequestRefused(
+            f"data: expected a list of at most {MOST_ITEMS} items such as [1399980731, 10, 100, 200.5]"
+        )
     content = BulkContent([], [])
     items = [item for item in data if _is_item(item, content)]
     if not items:
@@ -51,7 +53,7 @@ def parse(
             content.refused.extend((f"node {key[:40]}: {why}", shown(values)) for why in read.refused)
             if report:
                 content.reports.append(report)
-        except Refused as error:
+        except RequestRefused as error:
             content.refused.append((error.detail, shown([time, node, *values[:5]])))
     return content
 
@@ -64,7 +66,7 @@ def _is_item(item: object, content: BulkContent) -> bool:
 
 
 def _reference(parameters: Mapping[str, str], last: float, now: float | None) -> float:
-    """Return the seconds to add to the times of the items; raise Refused."""
+    """Return the seconds to add to the times of the items; raise RequestRefused."""
     for name in ("sentat", "offset"):
         if text := parameters.get(name):
             ahead = _known(now) - _number(name, text)
@@ -87,5 +89,5 @@ def _number(name: str, text: str) -> float:
     except ValueError:
         seconds = float("nan")
     if not abs(seconds) < 1e13:
-        raise Refused(f"{name}={text[:40]!r} is not a number of seconds")
+        raise RequestRefused(f"{name}={text[:40]!r} is not a number of seconds")
     return seconds

@@ -17,8 +17,7 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.store.interface import Reader
 from services.api import queries
-from services.api.errors import Busy, Refused
-from services.api.history import History
+from services.api.errors import Busy, RequestRefused
 from services.api.ingest import bulk, encryption, inputs
 from services.api.ingest.bodies import inflate
 from services.api.ingest.gate import Gate
@@ -26,7 +25,8 @@ from services.api.ingest.inputs import Inputs
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.options import EmoncmsOptions
 from services.api.ingest.reports import Report
-from services.api.schemas import answer
+from services.api.reader_pool import ReaderPool
+from services.api.schemas import json_response
 
 KIND = "emoncms"
 MOST_PARAMETERS = 100
@@ -50,13 +50,13 @@ class EmoncmsInput:
         options: EmoncmsOptions,
         gate: Gate,
         intake: HttpIntake,
-        history: History,
+        store: ReaderPool,
         now: Callable[[], float],
     ) -> None:
         self._options = options
         self._gate = gate
         self._intake = intake
-        self._history = history
+        self._store = store
         self._now = now
 
     async def post(self, request: Request) -> Response:
@@ -70,8 +70,8 @@ class EmoncmsInput:
     async def get(self, request: Request) -> Response:
         """Return the newest values of a node, so that a client knows where to continue."""
         try:
-            return answer(await self._newest(request.query_params.get("node", "")))
-        except Refused as error:
+            return json_response(await self._newest(request.query_params.get("node", "")))
+        except RequestRefused as error:
             return _problem(error)
 
     async def _answered(self, request: Request, accept: Callable[[FormRequest], Awaitable[Response]]) -> Response:
@@ -88,7 +88,7 @@ class EmoncmsInput:
             await self._gate.admit(request, form.parameters.get("apikey", ""))
             shown = str({name: text for name, text in form.parameters.items() if name != "apikey"})[:SHOWN_BYTES]
             return await accept(form)
-        except Refused as error:
+        except RequestRefused as error:
             self._gate.refused(KIND, error, shown)
             return _problem(error)
 
@@ -96,7 +96,7 @@ class EmoncmsInput:
         user, _, signature = request.headers.get("authorization", "").partition(":")
         device = self._options.devices.get(user.strip())
         if device is None:
-            raise Refused("no such device: see [api.emoncms.devices]", 401)
+            raise RequestRefused("no such device: see [api.emoncms.devices]", 401)
         plain = encryption.decrypt(device.key, body, signature)
         self._gate.limit_rate(f"device {user.strip()}")
         return plain
@@ -111,16 +111,16 @@ class EmoncmsInput:
         elif spelling:
             read = {"json": inputs.loose, "csv": inputs.csv, "data": inputs.data}[spelling](text)
         else:
-            raise Refused(f"one of {', '.join(SPELLINGS)} is missing")
+            raise RequestRefused(f"one of {', '.join(SPELLINGS)} is missing")
         key = inputs.node_key(parameters.get("node") or "0")
         time = _time(parameters.get("time") or moment)
         report = inputs.report(key, read, time, self._options.nodes, self._intake.names)
         if report is None:
-            raise Refused(f"{spelling}: there is no number in it{_first(read)}")
+            raise RequestRefused(f"{spelling}: there is no number in it{_first(read)}")
         self._intake.check(report)
         await self._intake.accept([report])
         self._gate.set_aside(KIND, [(f"node {key[:40]}: {why}", text) for why in read.refused])
-        return answer({"success": True}) if spelling == "fulljson" else PlainTextResponse("ok")
+        return json_response({"success": True}) if spelling == "fulljson" else PlainTextResponse("ok")
 
     async def _accept_many(self, form: FormRequest) -> Response:
         parameters = form.parameters
@@ -131,7 +131,7 @@ class EmoncmsInput:
         elif "data" in parameters:
             text = parameters["data"]
         else:
-            raise Refused("data is missing")
+            raise RequestRefused("data is missing")
         now = self._now() if self._intake.clock_is_right else None
         content = bulk.parse(text, parameters, self._options.nodes, now, self._intake.names)
         valid: list[Report] = []
@@ -139,7 +139,7 @@ class EmoncmsInput:
             try:
                 self._intake.check(report)
                 valid.append(report)
-            except Refused as error:
+            except RequestRefused as error:
                 # A device of another service: a human has to decide, and the client keeps the readings until then.
                 if error.status == 409:
                     raise
@@ -154,7 +154,7 @@ class EmoncmsInput:
         device = inputs.device(key, self._options.nodes, self._intake.names.rule)
         known = dict(self._intake.newest(device))
         try:
-            stored = await asyncio.wait_for(self._history.ask(self._stored(device)), STORE_SECONDS)
+            stored = await asyncio.wait_for(self._store.run(self._stored(device)), STORE_SECONDS)
         except (StoreAway, StoreDamaged, TimeoutError) as error:
             if not known:
                 raise Busy(f"the store does not answer: {error}", 503, STORE_SECONDS) from None
@@ -187,7 +187,7 @@ def _parsed(request: Request, body: bytes, *, is_form: bool) -> FormRequest:
             text = body.decode()
             parameters.update(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS))
         except ValueError as error:
-            raise Refused(f"the body is not a form: {error}", 400) from None
+            raise RequestRefused(f"the body is not a form: {error}", 400) from None
     return FormRequest(parameters, b"" if is_form else body)
 
 
@@ -198,21 +198,21 @@ def _time(given: object) -> float | None:
         return given
     if isinstance(given, str):
         return queries.time("time", given)
-    raise Refused("time: expected seconds or a date")
+    raise RequestRefused("time: expected seconds or a date")
 
 
 def _unhex(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise Refused("data: expected hexadecimal digits, because of c=1") from None
+        raise RequestRefused("data: expected hexadecimal digits, because of c=1") from None
 
 
 def _first(read: Inputs) -> str:
     return f": {read.refused[0]}" if read.refused else ""
 
 
-def _problem(error: Refused) -> Response:
+def _problem(error: RequestRefused) -> Response:
     response = Response(
         msgspec.json.encode({"success": False, "message": error.detail}), error.status, media_type="application/json"
     )

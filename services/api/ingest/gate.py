@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 
-from services.api.errors import Busy, Refused
+from services.api.errors import Busy, RequestRefused
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.keys import Keys, digest
 from services.api.ingest.rate_limits import RateLimits
@@ -50,17 +50,17 @@ class Gate:
         self._requests = RateLimits(per_second, max(1.0, per_second * BURST_SECONDS))
 
     def enter(self, kind: str, connection: HTTPConnection) -> None:
-        """Count a request; raise Refused if a page of another site sends it, as the browser's `Origin` header says."""
+        """Count a request; raise RequestRefused if a page of another site sends it, as the browser's `Origin` header says."""
         self._count(f"requests_{kind}")
         if self.is_foreign(connection):
-            raise Refused("a page of another site may not write here; see origins in [api]", 403)
+            raise RequestRefused("a page of another site may not write here; see origins in [api]", 403)
 
     def is_foreign(self, connection: HTTPConnection) -> bool:
         """Whether a page of another site sends the request, and not one of the allowed origins."""
         return is_foreign(connection, self._origins)
 
     async def body(self, request: Request) -> bytes:
-        """Return the body; raise Refused."""
+        """Return the body; raise RequestRefused."""
         return await self._bodies.read(request)
 
     @property
@@ -69,11 +69,11 @@ class Gate:
         return self._bodies.limit
 
     async def admit(self, request: Request, key: str = "") -> str:
-        """Return the owner of the key that came with the request, in a header or as `key`; raise Refused."""
+        """Return the owner of the key that came with the request, in a header or as `key`; raise RequestRefused."""
         return await self.admit_digest(request, digest(shown_key(request) or key or self._missing()))
 
     async def admit_digest(self, request: Request, key_digest: str) -> str:
-        """Return the owner of the key with this digest; raise Refused if it has none, or sends too often."""
+        """Return the owner of the key with this digest; raise RequestRefused if it has none, or sends too often."""
         owner = self._keys.known(key_digest)
         if owner is None:
             is_first = not self._keys.is_searched(key_digest)
@@ -83,7 +83,7 @@ class Gate:
             if owner and is_first:
                 self._failures.give_back(address_of(request))
         if not owner:
-            raise Refused("not a key of this node: see [api.keys]", 401, {"www-authenticate": "Bearer"})
+            raise RequestRefused("not a key of this node: see [api.keys]", 401, {"www-authenticate": "Bearer"})
         self.limit_rate(f"key {owner}")
         return owner
 
@@ -92,13 +92,13 @@ class Gate:
             raise Busy("too many wrong keys from this address; try again later", 429, wait)
 
     def limit_rate(self, client: str) -> None:
-        """Raise Refused if a client sends more often than is allowed."""
+        """Raise RequestRefused if a client sends more often than is allowed."""
         if wait := self._requests.take(client):
             raise Busy(
                 "too many requests; send several readings in one, or raise writes_per_second in [api]", 429, wait
             )
 
-    def refused(self, kind: str, error: Refused, shown: str | None) -> None:
+    def refused(self, kind: str, error: RequestRefused, shown: str | None) -> None:
         """Count a refusal; show wrong content in the status, unless `shown` is None: then no valid key came with it."""
         word = _REFUSALS.get(error.status, "content")
         self._count(f"refused_{word}")
@@ -114,7 +114,7 @@ class Gate:
 
     def _missing(self) -> str:
         hint = "" if self._keys.any else "; this node has none yet: scripts/heliograph-key makes one"
-        raise Refused(
+        raise RequestRefused(
             f"a key is missing: send Authorization: Bearer KEY, or X-Api-Key{hint}", 401, {"www-authenticate": "Bearer"}
         )
 

@@ -1,7 +1,7 @@
-"""What emoncms' input API carries: nodes with named or numbered inputs, in its four spellings. Pure.
+"""The content of emoncms' input API: nodes with named or numbered inputs, in four spellings. Pure.
 
 Facts: emoncms' Modules/input/input_methods.php and EmonHubEmoncmsHTTPInterfacer.py. Inputs
-without a name are called by their position, from 1, as emoncms calls them.
+without a name are named by their position, from 1, as emoncms does.
 """
 
 import json
@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 
 from heliograph import units
 from heliograph.messages import Channel, Value, is_value
-from heliograph.names import Rule
+from heliograph.names import NamingRule
 from heliograph.pending import shown
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest.naming import PostedNames
 from services.api.ingest.options import EmoncmsNode
 from services.api.ingest.reports import Report
 
-RSSI = "rssi"  # emonHub sends it behind the last value
+RSSI = "rssi"  # emonHub sends it after the last value
 _DIGITS = re.compile(r"[0-9]{1,9}(\.0+)?")
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
 _WRAPPING = "{}[]\"' \t\r\n"
@@ -26,48 +26,48 @@ _RSSI = Channel("dBm")
 
 
 class Inputs(NamedTuple):
-    """The inputs of one node by their names as they were sent, and what is wrong with others that came with them."""
+    """The inputs of one node by the names that were sent, and why others are not valid."""
 
     values: dict[str, Value]
     refused: list[str]
 
 
 def node_key(node: object) -> str:
-    """Return a node as the configuration names it, 15 and 15.0 as "15"; raise Refused for what is none."""
+    """Return a node as the configuration names it, 15 and 15.0 as "15"; raise RequestRefused."""
     if isinstance(node, bool) or not isinstance(node, str | int | float):
-        raise Refused(f"node: {shown(node)[:40]} is neither a number nor a name")
+        raise RequestRefused(f"node: {shown(node)[:40]} is neither a number nor a name")
     text = node.strip() if isinstance(node, str) else f"{node:.15g}" if is_value(node) else ""
     if not text or len(text) > 100:
-        raise Refused(f"node: {shown(node)[:40]} is neither a number nor a name")
+        raise RequestRefused(f"node: {shown(node)[:40]} is neither a number nor a name")
     return str(int(text.partition(".")[0])) if _DIGITS.fullmatch(text) else text
 
 
-def device(key: str, nodes: Mapping[str, EmoncmsNode], rule: Rule) -> str:
-    """Return the device of a node: the one of the configuration, `node15`, or its name as the topic tree takes it."""
+def device(key: str, nodes: Mapping[str, EmoncmsNode], rule: NamingRule) -> str:
+    """Return the device of a node: the configured one, `node15`, or its name made valid for topics."""
     if key in nodes and nodes[key].device:
         return nodes[key].device
     try:
         return f"node{key}" if key.isdecimal() else rule.device(key)
     except ValueError as error:
-        raise Refused(f"node: {error}") from None
+        raise RequestRefused(f"node: {error}") from None
 
 
 def report(
     key: str, inputs: Inputs, time: float | None, nodes: Mapping[str, EmoncmsNode], names: PostedNames
 ) -> Report | None:
-    """Return a node's inputs as a reading, None if there are none; raise Refused.
+    """Return a node's inputs as a reading, None if there are none; raise RequestRefused.
 
     Adds to `inputs.refused` what cannot be the name of a channel, or is there already.
     """
     node = nodes.get(key, EmoncmsNode())
-    called = names.claim_device(device(key, nodes, names.rule), key)
+    device_name = names.claim_device(device(key, nodes, names.rule), key)
     values: dict[str, Value] = {}
     channels: dict[str, Channel] = {}
-    last = max((_place(name) for name in inputs.values), default=0)
+    last = max((_position(name) for name in inputs.values), default=0)
     for name, value in inputs.values.items():
         try:
             channel = _channel(name, node, last, names.rule)
-            names.claim_channel(called, channel, name)
+            names.claim_channel(device_name, channel, name)
         except ValueError as error:
             inputs.refused.append(str(error))
             continue
@@ -76,20 +76,20 @@ def report(
             channels[channel] = Channel(units.spelled(node.units[node.names.index(channel)]))
         elif channel == RSSI:
             channels[channel] = _RSSI
-    return Report(called, values, time, channels, "emoncms input") if values else None
+    return Report(device_name, values, time, channels, "emoncms input") if values else None
 
 
 def fulljson(text: str) -> tuple[Inputs, object]:
-    """Return the inputs of a JSON object, and its `time` if there is one; raise Refused if it is no object."""
+    """Return the inputs of a JSON object, and its `time` if there is one; raise RequestRefused if it is not an object."""
     content = loads(text)
     if not isinstance(content, dict):
-        raise Refused('fulljson: expected an object such as {"power": 100}')
+        raise RequestRefused('fulljson: expected an object such as {"power": 100}')
     moment = content.pop("time", None)
     return named(content), moment
 
 
 def loose(text: str) -> Inputs:
-    """Return the inputs of `{power1:100,power2:200}`, quoted or not; raise Refused if there are none."""
+    """Return the inputs of `{power1:100,power2:200}`, quoted or not; raise RequestRefused if there are none."""
     inputs = Inputs({}, [])
     for pair in text.strip(_WRAPPING).split(","):
         name, colon, value = pair.rpartition(":")
@@ -111,7 +111,7 @@ def data(text: str) -> Inputs:
     if stripped.startswith("{"):
         try:
             return fulljson(stripped)[0]
-        except Refused:
+        except RequestRefused:
             return loose(stripped)
     return loose(stripped) if ":" in stripped else csv(stripped)
 
@@ -127,21 +127,21 @@ def named(content: Mapping[str, object]) -> Inputs:
 def numbered(values: Iterable[object]) -> Inputs:
     """Return inputs by position, from 1; objects among them are named inputs, None skips a position."""
     inputs = Inputs({}, [])
-    for place, value in enumerate(values, 1):
+    for position, value in enumerate(values, 1):
         if isinstance(value, dict):
             for name, inner in value.items():
                 _add(inputs, name, inner)
         else:
-            _add(inputs, str(place), value)
+            _add(inputs, str(position), value)
     return inputs
 
 
 def loads(text: str | bytes) -> Any:
-    """Return JSON; NaN and Infinity, which emonHub writes, are numbers here; raise Refused."""
+    """Return JSON; NaN and Infinity, which emonHub writes, are numbers here; raise RequestRefused."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise Refused(f"not JSON: {str(error)[:100]}") from None
+        raise RequestRefused(f"not JSON: {str(error)[:100]}") from None
 
 
 def _add(inputs: Inputs, name: str, value: object) -> None:
@@ -155,14 +155,14 @@ def _add(inputs: Inputs, name: str, value: object) -> None:
     inputs.values[name] = int(value) if isinstance(value, bool) else value
 
 
-def _place(name: str) -> int:
+def _position(name: str) -> int:
     return int(name) if name.isdecimal() and len(name) < 5 else 0
 
 
-def _channel(name: str, node: EmoncmsNode, last: int, rule: Rule) -> str:
-    place = _place(name)
-    if not place:
+def _channel(name: str, node: EmoncmsNode, last: int, rule: NamingRule) -> str:
+    position = _position(name)
+    if not position:
         return rule.channel(name)
-    if place <= len(node.names):
-        return node.names[place - 1]
-    return RSSI if node.names and place == last == len(node.names) + 1 else str(place)
+    if position <= len(node.names):
+        return node.names[position - 1]
+    return RSSI if node.names and position == last == len(node.names) + 1 else str(position)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Protocol
 
 from heliograph.messages import Availability, Info, Value
-from services.api.errors import Busy, Refused
+from services.api.errors import Busy, RequestRefused
 from services.api.ingest import reports
 from services.api.ingest.naming import PostedNames
 from services.api.ingest.reported_devices import SERVICE, ReportedDevices
 from services.api.ingest.reports import Report
-from services.api.live import Live
+from services.api.live import LiveState
 
 RETRY_SECONDS = 1.0  # the producer tries a disk that refused again after this
 
@@ -40,7 +40,7 @@ class HttpIntake:
     def __init__(
         self,
         producer: Publisher,
-        live: Live,
+        live: LiveState,
         node: str,
         file: Path,
         *,
@@ -77,16 +77,18 @@ class HttpIntake:
         return self._newest.get(device, {})
 
     def check(self, report: Report, where: str = "") -> None:
-        """Raise Refused, beginning with `where` and the field, if a report cannot be accepted."""
+        """Raise RequestRefused, beginning with `where` and the field, if a report cannot be accepted."""
         owner = self._live.devices.get((self.node, report.device))
         if owner and owner.info and owner.info.service not in ("", SERVICE):
             field = f"{where}.device" if where else "device"
-            raise Refused(f"{field}: {report.device} is published by {owner.info.service}; take another name", 409)
+            raise RequestRefused(
+                f"{field}: {report.device} is published by {owner.info.service}; take another name", 409
+            )
         info = self._devices.infos.get(report.device)
         reports.check(report, info.channels if info else {}, clock_is_right=self.clock_is_right, where=where)
 
     async def accept(self, checked: Sequence[Report]) -> None:
-        """Return once all these reports, which `check` let pass, are in the outbox; raise Refused if the disk refuses."""
+        """Return once all these reports, which `check` let pass, are in the outbox; raise RequestRefused if the disk refuses."""
         if self._monotonic() < self._refused_until:
             raise _disk_refuses()
         reports.check_together(checked, self._devices.infos)

@@ -1,7 +1,7 @@
 """What others call the nodes, places and inputs that they post, as names of devices and channels."""
 
 from heliograph import names
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 
 MAX_NAMES = 20_000  # that are remembered, of channels
 
@@ -12,17 +12,17 @@ class PostedNames:
     Names that the rule does not make, because the configuration or a position gives them, are claimed like those that it makes.
     """
 
-    def __init__(self, rule: names.Rule = names.PRESENT) -> None:
+    def __init__(self, rule: names.NamingRule = names.PRESENT) -> None:
         self.rule = rule
         self._devices = names.NameOwners(MAX_NAMES)
         self._channels = names.NameOwners(MAX_NAMES)
 
     def claim_device(self, name: str, text: str) -> str:
-        """Return the name of a device that others call so; raise Refused if they call another one so."""
+        """Return the name of a device that others call so; raise RequestRefused if they call another one so."""
         try:
             self._devices.claim(name, text)
         except names.NameTaken as error:
-            raise Refused(str(error)) from None
+            raise RequestRefused(str(error)) from None
         return name
 
     def claim_channel(self, device: str, name: str, text: str) -> None:

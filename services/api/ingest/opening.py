@@ -4,7 +4,6 @@ from collections.abc import Collection, Mapping
 
 from heliograph import names, names_before
 from heliograph.service import Service
-from services.api.history import History
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.emoncms import EmoncmsInput
 from services.api.ingest.gate import Gate
@@ -15,13 +14,14 @@ from services.api.ingest.options import EmoncmsOptions, PimonitorOptions, SmartP
 from services.api.ingest.posts import PimonitorPost
 from services.api.ingest.routes import Ingest
 from services.api.ingest.smartplug import SmartPlugs
-from services.api.live import Live
+from services.api.live import LiveState
+from services.api.reader_pool import ReaderPool
 
 
 def open_ingest(
     service: Service,
-    live: Live,
-    history: History,
+    live: LiveState,
+    store: ReaderPool,
     *,
     keys: Mapping[str, str],
     body_limit: int,
@@ -50,6 +50,6 @@ def open_ingest(
         gate,
         intake,
         PimonitorPost(pimonitor, gate, intake, service.clock.now),
-        EmoncmsInput(emoncms, gate, intake, history, service.clock.now),
+        EmoncmsInput(emoncms, gate, intake, store, service.clock.now),
         SmartPlugs(smartplug, gate, intake, live),
     )

@@ -9,19 +9,19 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from heliograph.store import buckets
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest import pimonitor, readings
 from services.api.ingest.gate import Gate
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.options import PimonitorOptions
-from services.api.schemas import Accepted, answer
+from services.api.schemas import Accepted, json_response
 
 _JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)")
 SHOWN_BYTES = 200
 
 
 async def accept_readings(request: Request, gate: Gate, intake: HttpIntake) -> Response:
-    """Accept one reading or a list, all of them or none; raise Refused."""
+    """Accept one reading or a list, all of them or none; raise RequestRefused."""
     shown = None
     try:
         gate.enter("readings", request)
@@ -34,10 +34,10 @@ async def accept_readings(request: Request, gate: Gate, intake: HttpIntake) -> R
         for number, report in enumerate(reports):
             intake.check(report, f"[{number}]" if body.lstrip()[:1] == b"[" else "")
         await intake.accept(reports)
-    except Refused as error:
+    except RequestRefused as error:
         gate.refused("readings", error, shown)
         raise
-    return answer(Accepted(len(reports)), 202)
+    return json_response(Accepted(len(reports)), 202)
 
 
 class PimonitorPost:
@@ -55,9 +55,9 @@ class PimonitorPost:
         try:
             self._gate.enter("pimonitor", request)
             if self._zone is None:
-                raise Refused("reports of pimonitor are not accepted: set tz in [api.pimonitor]", 404)
+                raise RequestRefused("reports of pimonitor are not accepted: set tz in [api.pimonitor]", 404)
             if not _JSON.fullmatch(request.headers.get("content-type", "").partition(";")[0].strip().lower()):
-                raise Refused(pimonitor.NO_JSON, 415)
+                raise RequestRefused(pimonitor.NO_JSON, 415)
             content = pimonitor.decode(await self._gate.body(request))
             await self._gate.admit_digest(request, pimonitor.digest(content))
             del content["api_hash"]  # as good as the key, so it is shown nowhere
@@ -69,8 +69,8 @@ class PimonitorPost:
                 await self._intake.accept(posted.reports)
             if posted.refused:
                 rest = "; the other sensors were inserted" if posted.reports else ""
-                raise Refused("; ".join(posted.refused[:5]) + rest)
-        except Refused as error:
+                raise RequestRefused("; ".join(posted.refused[:5]) + rest)
+        except RequestRefused as error:
             self._gate.refused("pimonitor", error, shown)
             return PlainTextResponse(error.detail, error.status, error.headers)
         return HTMLResponse(pimonitor.SUCCESS.format(posted.timestamp))

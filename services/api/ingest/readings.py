@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from heliograph import mistakes, units
 from heliograph.messages import Channel, Kind, Value
 from services.api import queries
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest.reports import MOST_CHANNELS, Report
 
 MOST_READINGS = 10_000  # in one request
@@ -43,15 +43,15 @@ class PostedReading(Struct, forbid_unknown_fields=True):
 
 
 def parse(body: bytes) -> list[Report]:
-    """Return the readings of a body, one or a list; raise Refused naming the item and the field."""
+    """Return the readings of a body, one or a list; raise RequestRefused naming the item and the field."""
     try:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Refused(f"the body is not JSON: {error}", 422) from None
+        raise RequestRefused(f"the body is not JSON: {error}", 422) from None
     if not isinstance(content, list):
         return [_report(content, "")]
     if not 0 < len(content) <= MOST_READINGS:
-        raise Refused(f"there are {len(content)} readings in the list; it has 1 to {MOST_READINGS}")
+        raise RequestRefused(f"there are {len(content)} readings in the list; it has 1 to {MOST_READINGS}")
     return [_report(item, f"[{number}]") for number, item in enumerate(content)]
 
 
@@ -60,7 +60,9 @@ def _report(item: Any, where: str) -> Report:
     try:
         given = msgspec.convert(item, PostedReading)
     except msgspec.ValidationError as error:
-        raise Refused(where + mistakes.explained(PostedReading, item, str(error)).strip().removeprefix(": ")) from None
+        raise RequestRefused(
+            where + mistakes.explained(PostedReading, item, str(error)).strip().removeprefix(": ")
+        ) from None
     dot = f"{where}." if where else ""
     info = given.info or DeviceDescription()
     channels = {name: _channel(about, f"{dot}info.channels.{name}") for name, about in info.channels.items()}
@@ -68,14 +70,14 @@ def _report(item: Any, where: str) -> Report:
 
 
 def _check_size(item: Any, where: str) -> None:
-    """Raise Refused for a table that is so long that it would take long to find what is wrong in it."""
+    """Raise RequestRefused for a table that is so long that it would take long to find what is wrong in it."""
     info = item.get("info") if isinstance(item, dict) else None
     for name, table in (
         ("values", item.get("values") if isinstance(item, dict) else None),
         ("info.channels", info.get("channels") if isinstance(info, dict) else None),
     ):
         if isinstance(table, dict) and len(table) > MOST_CHANNELS:
-            raise Refused(f"{where}.{name}: a device has at most {MOST_CHANNELS} channels".removeprefix("."))
+            raise RequestRefused(f"{where}.{name}: a device has at most {MOST_CHANNELS} channels".removeprefix("."))
 
 
 def _time(given: float | str | None, where: str) -> float | None:
@@ -86,5 +88,5 @@ def _channel(given: ChannelDescription, where: str) -> Channel:
     try:
         channel = Channel(units.spelled(given.unit), given.kind, given.label)
     except ValueError as error:
-        raise Refused(f"{where}.unit: {error}") from None
+        raise RequestRefused(f"{where}.unit: {error}") from None
     return msgspec.structs.replace(channel, rollover=given.rollover) if given.rollover else channel

@@ -7,7 +7,7 @@ from heliograph import topics
 from heliograph.messages import Channel, Info, Value
 from heliograph.pending import is_good, shown
 from heliograph.store.readings import EARLIEST, latest_time
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 
 MOST_DEVICES = 1_000
 MOST_CHANNELS = 256
@@ -28,44 +28,48 @@ class Report(NamedTuple):
 
 
 def check(report: Report, known: Mapping[str, Channel], *, clock_is_right: bool, where: str = "") -> None:
-    """Raise Refused, beginning with `where` and the field, unless a report is valid for a device with these channels."""
+    """Raise RequestRefused, beginning with `where` and the field, unless a report is valid for a device with these channels."""
     dot = f"{where}." if where else ""
     if not topics.is_name(report.device):
-        raise Refused(f"{dot}device: {shown(report.device)[:82]} is not a name: a-z 0-9 _ - are, at most 63")
+        raise RequestRefused(f"{dot}device: {shown(report.device)[:82]} is not a name: a-z 0-9 _ - are, at most 63")
     if report.time is not None:
         _check_time(report.time, f"{dot}time", clock_is_right=clock_is_right)
     if not report.values:
-        raise Refused(f"{dot}values: there are none")
+        raise RequestRefused(f"{dot}values: there are none")
     for channel in [*report.values, *report.channels]:
         if not topics.is_channel(channel):
-            raise Refused(f"{dot}values: {shown(channel)[:82]} is not a channel: a-z 0-9 _ are, at most 64")
+            raise RequestRefused(f"{dot}values: {shown(channel)[:82]} is not a channel: a-z 0-9 _ are, at most 64")
     for channel, value in report.values.items():
         if not is_good(channel, value):
-            raise Refused(f"{dot}values.{channel}: {shown(value)[:40]} is not a finite number, boolean or short text")
+            raise RequestRefused(
+                f"{dot}values.{channel}: {shown(value)[:40]} is not a finite number, boolean or short text"
+            )
         described = report.channels.get(channel) or known.get(channel)
         if described and (described.kind == "text") != isinstance(value, str):
-            raise Refused(f"{dot}values.{channel}: {shown(value)[:40]} does not fit a channel of kind {described.kind}")
+            raise RequestRefused(
+                f"{dot}values.{channel}: {shown(value)[:40]} does not fit a channel of kind {described.kind}"
+            )
     if len({*known, *report.values, *report.channels}) > MOST_CHANNELS:
-        raise Refused(f"{dot}values: a device has at most {MOST_CHANNELS} channels")
+        raise RequestRefused(f"{dot}values: a device has at most {MOST_CHANNELS} channels")
 
 
 def check_together(reports: Sequence[Report], known: Mapping[str, Info]) -> None:
-    """Raise Refused for reports that are valid one by one, but too many or contradictory together."""
+    """Raise RequestRefused for reports that are valid one by one, but too many or contradictory together."""
     devices: dict[str, dict[str, bool]] = {}
     for report in reports:
         texts = devices.setdefault(report.device, {})
         for channel, value in report.values.items():
             if texts.setdefault(channel, isinstance(value, str)) != isinstance(value, str):
-                raise Refused(f"{report.device}: {channel[:64]} is a number here and a text there")
+                raise RequestRefused(f"{report.device}: {channel[:64]} is a number here and a text there")
     for device, texts in devices.items():
         channels = known[device].channels if device in known else ()
         if len({*texts, *channels}) > MOST_CHANNELS:
-            raise Refused(f"{device}: a device has at most {MOST_CHANNELS} channels")
+            raise RequestRefused(f"{device}: a device has at most {MOST_CHANNELS} channels")
     if len(known.keys() | devices.keys()) > MOST_DEVICES:
-        raise Refused(f"there are {MOST_DEVICES} devices already, which is the limit", 409)
+        raise RequestRefused(f"there are {MOST_DEVICES} devices already, which is the limit", 409)
 
 
 def _check_time(seconds: float, field: str, *, clock_is_right: bool) -> None:
     if not EARLIEST <= seconds <= latest_time(clock_is_right=clock_is_right):
         hint = "; expected seconds, not milliseconds" if 1e12 < seconds < 1e13 else ""
-        raise Refused(f"{field}: {seconds:.15g} is before 2000 or in the future{hint}")
+        raise RequestRefused(f"{field}: {seconds:.15g} is before 2000 or in the future{hint}")

@@ -15,13 +15,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from heliograph.messages import Channel
-from services.api.errors import Refused
+from services.api.errors import RequestRefused
 from services.api.ingest import inputs
 from services.api.ingest.gate import Gate
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.options import SmartPlugOptions
 from services.api.ingest.reports import Report
-from services.api.live import Live
+from services.api.live import LiveState
 
 KIND = "smartplug"
 CHANNEL = "plugged"
@@ -50,7 +50,7 @@ class PlugListener:
 class SmartPlugs:
     """Accepts reports of plugs and forwards them to the clients of the WebSocket."""
 
-    def __init__(self, options: SmartPlugOptions, gate: Gate, intake: HttpIntake, live: Live) -> None:
+    def __init__(self, options: SmartPlugOptions, gate: Gate, intake: HttpIntake, live: LiveState) -> None:
         self._plugs: Mapping[str, str] = options.plugs
         self._gate = gate
         self._intake = intake
@@ -59,16 +59,16 @@ class SmartPlugs:
         self._clients: set[PlugListener] = set()
 
     async def report(self, request: Request) -> Response:
-        """Accept one report; raise Refused."""
+        """Accept one report; raise RequestRefused."""
         try:
             self._gate.enter(KIND, request)
             if not self._plugs:
-                raise Refused("no plugs are accepted: list them in [api.smartplug]", 404)
+                raise RequestRefused("no plugs are accepted: list them in [api.smartplug]", 404)
             if "origin" in request.headers:
-                raise Refused("a web page cannot report for a plug", 403)
+                raise RequestRefused("a web page cannot report for a plug", 403)
             content, plug, value = _parse(await self._gate.body(request))
             if plug not in self._plugs:
-                raise Refused("this plug is not in [api.smartplug]", 403)
+                raise RequestRefused("this plug is not in [api.smartplug]", 403)
             self._gate.limit_rate(f"plug {plug}")
             report = Report(
                 self._plugs[plug], {CHANNEL: bool(value)}, None, {CHANNEL: Channel(kind="state")}, "SmartPlug"
@@ -77,7 +77,7 @@ class SmartPlugs:
             self._states[plug] = value
             self._forward(json.dumps(content))
             await self._intake.accept([report])
-        except Refused as error:
+        except RequestRefused as error:
             self._gate.refused(KIND, error, "")
             raise
         return JSONResponse({})
@@ -111,7 +111,7 @@ class SmartPlugs:
         while (message := await websocket.receive())["type"] != "websocket.disconnect":
             try:
                 question = inputs.loads(message.get("text") or message.get("bytes") or b"")
-            except Refused:
+            except RequestRefused:
                 await websocket.close(1003, "not JSON")
                 return
             plug = question.get("status") if isinstance(question, dict) else None
@@ -130,12 +130,12 @@ class SmartPlugs:
 
 def _parse(body: bytes) -> tuple[dict[str, Any], str, int]:
     if len(body) > REPORT_BYTES:
-        raise Refused(f"the report is longer than {REPORT_BYTES} bytes", 413)
+        raise RequestRefused(f"the report is longer than {REPORT_BYTES} bytes", 413)
     content = inputs.loads(body)
     if not isinstance(content, dict) or not isinstance(content.get("id"), str):
-        raise Refused('expected {"id": "0xb00bf0cc", "value": 1}')
+        raise RequestRefused('expected {"id": "0xb00bf0cc", "value": 1}')
     if content.get("value") not in (0, 1):
-        raise Refused("value: it is neither 0 nor 1")
+        raise RequestRefused("value: it is neither 0 nor 1")
     return content, content["id"], int(content["value"])
 
 

@@ -5,17 +5,17 @@ import { freshness } from "/card.js";
 import "/chart.js";
 import { age, clock, title, value } from "/format.js";
 import { RANGES } from "/history.js";
-import { firstChoice, roles } from "/roles.js";
+import { defaultSelection, roles } from "/roles.js";
 import { Site } from "/site.js";
 
 const COLOURS = 8;
 const ROLE_COLOURS = { solar: 0, battery: 1, voltage: 1, load: 2, grid: 3, power: 3 };
-const MEMORY = "heliograph.chart";
+const STORAGE_KEY = "heliograph.chart";
 
-// The page. Every string that came over the bus is put into text or properties, never into markup.
+// The page. Every string from the bus goes into text or properties, never into markup.
 class App extends LitElement {
   static properties = {
-    chosen: { state: true },
+    selected: { state: true },
     range: { state: true },
     now: { state: true },
   };
@@ -28,65 +28,65 @@ class App extends LitElement {
   constructor() {
     super();
     this.site = new Site();
-    this.chosen = null; // until the devices are known
+    this.selected = null; // until the devices are known
     this.range = RANGES[0].seconds;
-    this.#recall();
+    this.#restore();
     this.now = this.site.now();
-    this.site.addEventListener("change", () => this.#changed());
+    this.site.addEventListener("change", () => this.#update());
     setInterval(() => (this.now = this.site.now()), 1000);
     this.site.start();
   }
 
-  #changed() {
+  #update() {
     this.now = this.site.now();
-    if (this.chosen === null && this.site.loaded && this.site.devices.length) this.#first();
+    if (this.selected === null && this.site.loaded && this.site.devices.length) this.#selectDefault();
     this.requestUpdate();
   }
 
-  #first() {
+  #selectDefault() {
     const channels = [...this.site.channels.values()];
-    const remembered = this.remembered?.filter((series) => this.site.channels.has(series));
-    const wanted = remembered?.length ? remembered : firstChoice(channels);
+    const saved = this.saved?.filter((series) => this.site.channels.has(series));
+    const preferred = saved?.length ? saved : defaultSelection(channels);
     const colours = new Map(roles(channels).map(({ role, channel }) => [channel.series, ROLE_COLOURS[role]]));
-    this.chosen = [];
-    for (const series of wanted) this.chosen.push({ series, colour: this.#colour(colours.get(series)) });
+    this.selected = [];
+    for (const series of preferred) this.selected.push({ series, colour: this.#colour(colours.get(series)) });
   }
 
-  #colour(wanted) {
-    const used = new Set(this.chosen.map((one) => one.colour));
-    if (wanted !== undefined && !used.has(wanted)) return wanted;
-    // Colours of roles last: they mean something.
+  #colour(preferred) {
+    const used = new Set(this.selected.map((one) => one.colour));
+    if (preferred !== undefined && !used.has(preferred)) return preferred;
+    // Colours of roles come last: they have a meaning.
     for (const colour of [4, 5, 6, 7, 0, 1, 2, 3]) if (!used.has(colour)) return colour;
-    return this.chosen.length % COLOURS;
+    return this.selected.length % COLOURS;
   }
 
-  #choose(series) {
-    const chosen = this.chosen ?? [];
-    if (chosen.some((one) => one.series === series)) {
-      this.chosen = chosen.filter((one) => one.series !== series);
+  #toggle(series) {
+    const selected = this.selected ?? [];
+    if (selected.some((one) => one.series === series)) {
+      this.selected = selected.filter((one) => one.series !== series);
     } else {
       const role = roles([...this.site.channels.values()]).find(({ channel }) => channel.series === series);
-      this.chosen = chosen.length < COLOURS ? chosen : chosen.slice(1);
-      this.chosen = [...this.chosen, { series, colour: this.#colour(ROLE_COLOURS[role?.role]) }];
+      this.selected = selected.length < COLOURS ? selected : selected.slice(1);
+      this.selected = [...this.selected, { series, colour: this.#colour(ROLE_COLOURS[role?.role]) }];
     }
-    this.#remember();
+    this.#save();
   }
 
-  #remember() {
+  #save() {
     try {
-      localStorage.setItem(MEMORY, JSON.stringify({ chosen: this.chosen?.map((one) => one.series), range: this.range }));
+      localStorage.setItem(STORAGE_KEY, JSON.stringify({ selected: this.selected?.map((one) => one.series), range: this.range }));
     } catch {
-      // A browser that keeps nothing still shows everything.
+      // Without storage, the page shows the same, but forgets the selection.
     }
   }
 
-  #recall() {
+  #restore() {
     try {
-      const { chosen, range } = JSON.parse(localStorage.getItem(MEMORY) ?? "{}");
-      this.remembered = Array.isArray(chosen) ? chosen : undefined;
+      const { selected, range } = JSON.parse(localStorage.getItem(STORAGE_KEY) ?? "{}");
+      this.saved = Array.isArray(selected) ? selected : undefined;
       if (RANGES.some(({ seconds }) => seconds === range)) this.range = range;
     } catch {
-      this.remembered = undefined;
+      this.saved = undefined;
     }
   }
 
@@ -117,7 +117,7 @@ class App extends LitElement {
           class="tile c${ROLE_COLOURS[role]} ${old ? "faded" : ""}"
           aria-pressed=${colours.has(channel.series) ? "true" : "false"}
           title="Show in the chart or remove from it"
-          @click=${() => this.#choose(channel.series)}
+          @click=${() => this.#toggle(channel.series)}
         >
           <span class="tile-name"><i class="dot"></i>${name}</span>
           <span class="tile-value">${text}<small>${unit}</small></span>
@@ -129,7 +129,7 @@ class App extends LitElement {
   }
 
   #colours() {
-    return new Map((this.chosen ?? []).map(({ series, colour }) => [series, colour]));
+    return new Map((this.selected ?? []).map(({ series, colour }) => [series, colour]));
   }
 
   #node(name, several) {
@@ -189,7 +189,7 @@ class App extends LitElement {
     const nodes = [...site.nodes].sort((a, b) => b.devices - a.devices || a.node.localeCompare(b.node));
     return html`
       ${this.#head()} ${this.#banner()}
-      <main @choose=${({ detail }) => this.#choose(detail)}>
+      <main @choose=${({ detail }) => this.#toggle(detail)}>
         ${!site.loaded
           ? html`<p class="quiet" role="status">${site.problem ? "This node does not answer." : "Loading …"}</p>`
           : !site.devices.length
@@ -199,11 +199,11 @@ class App extends LitElement {
                 <helio-chart
                   class="panel"
                   .site=${site}
-                  .chosen=${this.chosen ?? []}
+                  .selected=${this.selected ?? []}
                   .range=${this.range}
                   @range=${({ detail }) => {
                     this.range = detail;
-                    this.#remember();
+                    this.#save();
                   }}
                 ></helio-chart>
                 ${nodes.map(({ node }) => this.#node(node, nodes.length > 1))}

@@ -4,10 +4,10 @@ import { age, moment, title, value } from "/format.js";
 import { charted, rank } from "/roles.js";
 
 const SHOWN = 8;
-const NEVER_STALE = 0; // a device that reports when it likes
+const NEVER_STALE = 0; // a device that reports at irregular times
 const AVAILABILITY = { online: "Online", offline: "Offline", asleep: "Asleep" };
 
-// How fresh a device is: {seconds, stale}; seconds is null before its first reading.
+// The freshness of a device, {seconds, stale}; seconds is null before its first reading.
 export function freshness(device, now) {
   const newest = Math.max(...device.channels.map((channel) => channel.time ?? -Infinity));
   if (newest === -Infinity) return { seconds: null, stale: false };
@@ -15,7 +15,7 @@ export function freshness(device, now) {
   return { seconds, stale: device.interval !== NEVER_STALE && seconds > 3 * device.interval, newest };
 }
 
-// One device: what it is, how fresh, and every channel with its value.
+// One device: its model, its freshness, and every channel with its value.
 class Card extends LitElement {
   static properties = {
     device: { attribute: false },
@@ -62,7 +62,7 @@ class Card extends LitElement {
       .map((channel, index) => [rank(channel), index, channel])
       .sort((a, b) => a[0] - b[0] || a[1] - b[1])
       .map(([, , channel]) => channel);
-    // One more row is shorter than a button that hides it.
+    // Two more rows take no more room than a button.
     const few = ordered.length <= SHOWN + 2;
     const rows = few || this.open ? ordered : ordered.slice(0, SHOWN);
     return html`

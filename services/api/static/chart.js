@@ -9,11 +9,11 @@ const HEIGHT = 200;
 const SHORTEST = 300; // seconds that the axis shows at least
 const LOW_HEIGHT = 150; // of a plot on a phone
 
-// The history of the chosen channels: one plot per unit, one time axis, one cursor.
+// The history of the selected channels: one plot per unit, one time axis, one cursor.
 class Chart extends LitElement {
   static properties = {
     site: { attribute: false },
-    chosen: { attribute: false }, // [{series, colour}]
+    selected: { attribute: false }, // [{series, colour}]
     range: { type: Number },
     state: { state: true },
     cursor: { state: true },
@@ -21,7 +21,7 @@ class Chart extends LitElement {
 
   #history = new History();
   #plots = [];
-  #asked = 0;
+  #loads = 0;
   #drawn = 0;
   #loadedAt = 0;
 
@@ -31,7 +31,7 @@ class Chart extends LitElement {
 
   constructor() {
     super();
-    this.chosen = [];
+    this.selected = [];
     this.range = RANGES[0].seconds;
     this.state = "loading";
     this.cursor = null;
@@ -60,8 +60,8 @@ class Chart extends LitElement {
   }
 
   willUpdate(changed) {
-    if (changed.has("chosen") || changed.has("range")) {
-      const names = this.chosen.map((one) => one.series).join();
+    if (changed.has("selected") || changed.has("range")) {
+      const names = this.selected.map((one) => one.series).join();
       if (names !== this.names || changed.has("range")) {
         this.names = names;
         this.#load();
@@ -70,8 +70,8 @@ class Chart extends LitElement {
   }
 
   async #load() {
-    const ask = ++this.#asked;
-    const names = this.chosen.map((one) => one.series);
+    const number = ++this.#loads;
+    const names = this.selected.map((one) => one.series);
     if (!names.length) {
       this.#clear();
       this.state = "none";
@@ -80,14 +80,14 @@ class Chart extends LitElement {
     const history = new History();
     try {
       await history.load(this.site, names, this.range);
-      if (ask !== this.#asked) return;
+      if (number !== this.#loads) return;
       this.#history = history;
       this.#loadedAt = this.site.now();
       this.state = [...history.columns.values()].some((column) => column.n.some(Boolean)) ? "drawn" : "empty";
       await this.updateComplete;
       this.#rebuild();
     } catch (error) {
-      if (ask !== this.#asked) return;
+      if (number !== this.#loads) return;
       this.state = "failed";
       this.problem = error.message;
     }
@@ -95,7 +95,7 @@ class Chart extends LitElement {
 
   #groups() {
     const groups = new Map();
-    for (const one of this.chosen) {
+    for (const one of this.selected) {
       const channel = this.site.channels.get(one.series);
       if (!channel || !this.#history.columns.has(one.series)) continue;
       const unit = channel.unit ?? "";
@@ -124,11 +124,11 @@ class Chart extends LitElement {
   #rebuild = () => {
     this.#clear();
     this.cursor = null;
-    const place = this.querySelector(".plots");
-    if (!place || this.state !== "drawn") return;
+    const container = this.querySelector(".plots");
+    if (!container || this.state !== "drawn") return;
     const groups = [...this.#groups()];
     groups.forEach(([unit, lines], index) => {
-      const plot = new uPlot(this.#options(unit, lines, index === groups.length - 1), this.#data(lines), place);
+      const plot = new uPlot(this.#options(unit, lines, index === groups.length - 1), this.#data(lines), container);
       plot.root.setAttribute("role", "img");
       plot.root.setAttribute("aria-label", `History of ${lines.map(({ channel }) => label(channel)).join(", ")}${unit && ` in ${unit}`}`);
       this.#plots.push({ plot, lines });
@@ -173,8 +173,8 @@ class Chart extends LitElement {
 
   #window() {
     const end = Math.max(this.site.now(), (this.#history.times.at(-1) ?? 0) + this.#history.step);
-    // A young history fills the width from where it begins.
-    return [Math.max(end - this.range, Math.min(this.#history.begins(), end - SHORTEST)), end];
+    // A short history fills the width from its beginning.
+    return [Math.max(end - this.range, Math.min(this.#history.firstTime(), end - SHORTEST)), end];
   }
 
   #width() {
@@ -188,20 +188,20 @@ class Chart extends LitElement {
   });
 
   #values = ({ detail }) => {
-    let ours = false;
-    for (const [series, { time, value: raw }] of detail) ours = this.#history.append(series, time, raw) || ours;
-    if (ours && this.state === "empty") {
+    let isDrawn = false;
+    for (const [series, { time, value: raw }] of detail) isDrawn = this.#history.append(series, time, raw) || isDrawn;
+    if (isDrawn && this.state === "empty") {
       this.state = "drawn";
       this.updateComplete.then(this.#rebuild);
     }
-    if (ours && this.cursor === null) this.requestUpdate();
-    // A plot of a week need not move ten times a second.
-    if (!ours || performance.now() - this.#drawn < 1000) return;
+    if (isDrawn && this.cursor === null) this.requestUpdate();
+    // Drawing once a second is enough.
+    if (!isDrawn || performance.now() - this.#drawn < 1000) return;
     this.#drawn = performance.now();
     for (const { plot, lines } of this.#plots) plot.setData(this.#data(lines));
   };
 
-  // What was missed while the connection was lost is in the store.
+  // The values that were missed while the connection was lost are in the store.
   #reconnected = () => {
     if (this.site.connected && !this.connected) this.#load();
     this.connected = this.site.connected;
@@ -218,13 +218,13 @@ class Chart extends LitElement {
     return null;
   }
 
-  #tell(name, detail) {
+  #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
   }
 
   render() {
     const texts = {
-      none: "Choose a channel below to see its history.",
+      none: "Select a channel below to see its history.",
       empty: "Nothing is stored for this time yet. New readings appear as they arrive.",
       loading: "Loading …",
       failed: `The history is not available: ${this.problem}`,
@@ -238,7 +238,7 @@ class Chart extends LitElement {
           ${RANGES.map(
             ({ name, seconds }) => html`
               <label>
-                <input type="radio" name="range" .checked=${seconds === this.range} @change=${() => this.#tell("range", seconds)} />
+                <input type="radio" name="range" .checked=${seconds === this.range} @change=${() => this.#emit("range", seconds)} />
                 <span>${name}</span>
               </label>
             `,
@@ -246,14 +246,14 @@ class Chart extends LitElement {
         </div>
       </header>
       <ul class="legend">
-        ${this.chosen.map(({ series, colour }) => {
+        ${this.selected.map(({ series, colour }) => {
           const channel = this.site.channels.get(series);
           if (!channel) return nothing;
           return html`<li class="c${colour}">
             <i class="dot"></i>
             <span class="legend-name">${label(channel)} <small>${title(channel.owner.device)}</small></span>
             <b>${valueText(this.#at(series), channel.unit)}</b>
-            <button class="remove" title="Remove from the chart" aria-label="Remove ${label(channel)} from the chart" @click=${() => this.#tell("choose", series)}>×</button>
+            <button class="remove" title="Remove from the chart" aria-label="Remove ${label(channel)} from the chart" @click=${() => this.#emit("choose", series)}>×</button>
           </li>`;
         })}
       </ul>

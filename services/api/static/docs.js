@@ -10,7 +10,7 @@ class Docs extends LitElement {
   static properties = {
     description: { state: true },
     problem: { state: true },
-    answers: { state: true },
+    responses: { state: true },
     feed: { state: true },
   };
 
@@ -21,7 +21,7 @@ class Docs extends LitElement {
 
   constructor() {
     super();
-    this.answers = {};
+    this.responses = {};
     this.feed = null;
     this.#load();
   }
@@ -43,27 +43,27 @@ class Docs extends LitElement {
     for (const [name, text] of form) if (text.trim() && !name.startsWith("-")) query.set(name, text.trim());
     const headers = { ...(key && { authorization: `Bearer ${key}` }), ...(body && { "content-type": "application/json" }) };
     const url = query.size ? `${path}?${query.toString().replaceAll("%2F", "/").replaceAll("%2C", ",")}` : path;
-    let answer;
+    let shown;
     try {
       const response = await fetch(url, { method: method.toUpperCase(), headers, body: body || undefined });
       const isJson = response.headers.get("content-type")?.startsWith("application/json");
       const text = isJson ? JSON.stringify(await response.json(), null, 2) : await response.text();
       const more = text.length - SHOWN_CHARACTERS;
-      answer = { url, headers, method, body, status: `${response.status} ${response.statusText}`, ok: response.ok, text: more > 0 ? `${text.slice(0, SHOWN_CHARACTERS)}\n… ${more} more characters` : text };
+      shown = { url, headers, method, body, status: `${response.status} ${response.statusText}`, ok: response.ok, text: more > 0 ? `${text.slice(0, SHOWN_CHARACTERS)}\n… ${more} more characters` : text };
     } catch (error) {
-      answer = { url, headers, method, body, status: "no answer", ok: false, text: error.message };
+      shown = { url, headers, method, body, status: "no response", ok: false, text: error.message };
     }
-    this.answers = { ...this.answers, [`${method} ${path}`]: answer };
+    this.responses = { ...this.responses, [`${method} ${path}`]: shown };
   }
 
   #listen(event) {
     event.preventDefault();
     this.socket?.close();
-    const wanted = new FormData(event.target).get("series").split(",").map((part) => part.trim());
+    const patterns = new FormData(event.target).get("series").split(",").map((part) => part.trim());
     const lines = [];
     const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/api/v1/live`);
     this.socket = socket;
-    socket.onopen = () => socket.send(JSON.stringify({ subscribe: wanted }));
+    socket.onopen = () => socket.send(JSON.stringify({ subscribe: patterns }));
     socket.onmessage = ({ data }) => {
       lines.unshift(data.length > 300 ? `${data.slice(0, 300)} …` : data);
       lines.length = Math.min(lines.length, 12);
@@ -72,17 +72,17 @@ class Docs extends LitElement {
     this.feed = "Connecting …";
   }
 
-  #answer(path, method) {
-    const answer = this.answers[`${method} ${path}`];
-    if (!answer) return nothing;
+  #response(path, method) {
+    const response = this.responses[`${method} ${path}`];
+    if (!response) return nothing;
     const options = [
-      ...(answer.headers.authorization ? ['-H "Authorization: Bearer $KEY" '] : []),
-      ...(answer.body ? ["-H 'Content-Type: application/json' ", `-d '${answer.body.replaceAll("'", "'\\''")}' `] : []),
-      ...(answer.method === "post" && !answer.body ? ["-X POST "] : []),
+      ...(response.headers.authorization ? ['-H "Authorization: Bearer $KEY" '] : []),
+      ...(response.body ? ["-H 'Content-Type: application/json' ", `-d '${response.body.replaceAll("'", "'\\''")}' `] : []),
+      ...(response.method === "post" && !response.body ? ["-X POST "] : []),
     ].join("");
-    return html`<div class="answer" role="status">
-      <p><b class=${answer.ok ? "good" : "bad"}>${answer.status}</b> <code>curl ${options}'${location.origin}${answer.url}'</code></p>
-      <pre tabindex="0">${answer.text}</pre>
+    return html`<div class="response" role="status">
+      <p><b class=${response.ok ? "good" : "bad"}>${response.status}</b> <code>curl ${options}'${location.origin}${response.url}'</code></p>
+      <pre tabindex="0">${response.text}</pre>
     </div>`;
   }
 
@@ -99,8 +99,8 @@ class Docs extends LitElement {
   }
 
   #operation(path, method, operation) {
-    const taken = operation.responses["200"] ?? operation.responses["202"];
-    const schema = taken?.content?.["application/json"]?.schema;
+    const success = operation.responses["200"] ?? operation.responses["202"];
+    const schema = success?.content?.["application/json"]?.schema;
     const example = operation.requestBody?.content["application/json"]?.schema.oneOf ? READING : "";
     return html`<details class="operation panel" id=${operation.operationId}>
       <summary><span class="method">${method.toUpperCase()}</span> <code>${path}</code> <span>${operation.description}</span></summary>
@@ -119,15 +119,15 @@ class Docs extends LitElement {
         )}
         <button class="send">Send</button>
       </form>
-      ${this.#answer(path, method)}
-      <h3>Answer</h3>
-      <p>${taken?.description}</p>
+      ${this.#response(path, method)}
+      <h3>Response</h3>
+      <p>${success?.description}</p>
       ${(schema?.oneOf ?? [schema]).map((one) => this.#shape(one))}
     </details>`;
   }
 
   render() {
-    if (this.problem) return html`<main><p class="quiet">The description did not arrive: ${this.problem}</p></main>`;
+    if (this.problem) return html`<main><p class="quiet">The description could not be loaded: ${this.problem}</p></main>`;
     if (!this.description) return html`<main><p class="quiet">Loading …</p></main>`;
     const { info, paths } = this.description;
     return html`
@@ -149,14 +149,14 @@ class Docs extends LitElement {
         <details class="operation panel" id="live">
           <summary><span class="method">WS</span> <code>/api/v1/live</code> <span>Values as they arrive.</span></summary>
           <p>
-            Send <code>{"subscribe": ["node/*/pv_power"]}</code>, at any time again for something else. The newest value of each series
-            comes at once, then batches <code>[{"series", "time", "value"}]</code>. Who reads slowly gets the newest, not all.
+            Send <code>{"subscribe": ["node/*/pv_power"]}</code>, and again to replace the subscription. The newest value of each series
+            comes at once, then batches <code>[{"series", "time", "value"}]</code>. A slow client gets the newest value of each series, not every one.
           </p>
           <form @submit=${(event) => this.#listen(event)}>
             <label><span><b>series</b></span><input name="series" .value=${EXAMPLES.series} spellcheck="false" autocomplete="off" /></label>
             <button class="send">Listen</button>
           </form>
-          ${this.feed === null ? nothing : html`<div class="answer"><pre tabindex="0">${this.feed}</pre></div>`}
+          ${this.feed === null ? nothing : html`<div class="response"><pre tabindex="0">${this.feed}</pre></div>`}
         </details>
       </main>
     `;

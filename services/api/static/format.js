@@ -19,12 +19,12 @@ const dayTime = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "num
 // "battery_soc" → "Battery SOC", "ct1" → "CT1"
 export function title(name) {
   const words = name.split(/[_-]+/).filter(Boolean).map((word) => {
-    const [, letters, digits] = /^([a-z]*)(\d*)$/.exec(word) ?? [];
-    if (letters && UPPER.has(letters)) return letters.toUpperCase() + digits;
+    const [, stem, digits] = /^([a-z]*)(\d*)$/.exec(word) ?? [];
+    if (stem && UPPER.has(stem)) return stem.toUpperCase() + digits;
     // l1, and names of parts and products: sdm630, bme280
-    if ((letters?.length === 1 && digits) || (letters && letters.length < 5 && digits.length > 1)) return word.toUpperCase();
+    if ((stem?.length === 1 && digits) || (stem && stem.length < 5 && digits.length > 1)) return word.toUpperCase();
     // power1
-    return letters?.length > 3 && digits ? `${letters} ${digits}` : word;
+    return stem?.length > 3 && digits ? `${stem} ${digits}` : word;
   });
   const text = words.join(" ");
   return text.charAt(0).toUpperCase() + text.slice(1);

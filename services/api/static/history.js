@@ -25,19 +25,19 @@ export class History {
       tz: Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC",
       functions: "mean,min,max",
     });
-    const answer = await site.get(`series?${query}`);
-    this.times = answer.time;
-    this.columns = new Map(Object.entries(answer.series));
+    const response = await site.get(`series?${query}`);
+    this.times = response.time;
+    this.columns = new Map(Object.entries(response.series));
     if (this.times.length > 1) this.step = this.times[1] - this.times[0];
   }
 
-  // The time of the first bucket that holds anything.
-  begins() {
+  // The time of the first bucket with a reading.
+  firstTime() {
     const index = this.times.findIndex((_, i) => [...this.columns.values()].some((column) => column.n[i]));
     return this.times[Math.max(index, 0)] ?? 0;
   }
 
-  // Continue with a live value; returns whether it belongs to what is drawn.
+  // Add a live value; returns whether its series is drawn.
   append(series, time, value) {
     const column = this.columns.get(series);
     const number = typeof value === "boolean" ? Number(value) : value;
@@ -65,8 +65,8 @@ export class History {
   }
 }
 
-// One line as uPlot wants it: undefined joins its neighbours, null is a gap. Between two
-// readings of a slow device lie empty buckets that are no outage.
+// One line for uPlot: undefined joins its neighbours, null is a gap. Between two readings of a slow
+// device there are empty buckets that are not an outage.
 export function joined(times, values, longest) {
   const line = new Array(values.length);
   let previous = -1;

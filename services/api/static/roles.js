@@ -23,26 +23,26 @@ function score(channel) {
 
 // The channel for each role that any channel has, as [{role, title, channel}].
 export function roles(channels) {
-  const found = [];
+  const matches = [];
   for (const { role, title, fits } of ROLES) {
     const best = channels.filter(fits).sort((a, b) => score(b) - score(a))[0];
-    if (best) found.push({ role, title, channel: best });
+    if (best) matches.push({ role, title, channel: best });
   }
-  const has = (role) => found.some((one) => one.role === role);
-  // The voltage stands in for a battery that does not know its charge; a meter's power for the grid's.
-  return found.filter(({ role }) => !(role === "voltage" && has("battery")) && !(role === "power" && has("grid")));
+  const has = (role) => matches.some((one) => one.role === role);
+  // The voltage replaces the charge of a battery that does not report it; a meter's power replaces the grid's.
+  return matches.filter(({ role }) => !(role === "voltage" && has("battery")) && !(role === "power" && has("grid")));
 }
 
 // The series of the first chart: those of the roles, and the battery's voltage beside its charge.
-export function firstChoice(channels) {
-  const chosen = roles(channels).map(({ channel }) => channel.series);
+export function defaultSelection(channels) {
+  const selected = roles(channels).map(({ channel }) => channel.series);
   const voltage = channels.filter(ROLES[2].fits).sort((a, b) => score(b) - score(a))[0];
-  if (voltage && !chosen.includes(voltage.series)) chosen.push(voltage.series);
-  if (!chosen.length) {
+  if (voltage && !selected.includes(voltage.series)) selected.push(voltage.series);
+  if (!selected.length) {
     const any = channels.find((c) => charted(c) && POWER.has(c.unit)) ?? channels.find(charted);
-    if (any) chosen.push(any.series);
+    if (any) selected.push(any.series);
   }
-  return chosen;
+  return selected;
 }
 
 // Whether a channel has a line to draw.
@@ -52,9 +52,9 @@ export function charted(channel) {
 
 const ORDER = [/power\d*$/, /soc$/, /status$|state$|mode$/, /voltage(_?l?\d)?$|^vrms/, /current(_?l?\d)?$/, /temperature\d*$|^temp/, /humidity$/, /today$/, /total$|energy/];
 
-// How early a channel stands on its card: small is early.
+// The position of a channel on its card: small is first.
 export function rank(channel) {
   const detail = /max|min|rated|limit|nominal|reconnect|equalization|boost|float/.test(channel.name) ? 100 : 0;
-  const place = ORDER.findIndex((pattern) => pattern.test(channel.name));
-  return detail + (place < 0 ? 50 : place);
+  const index = ORDER.findIndex((pattern) => pattern.test(channel.name));
+  return detail + (index < 0 ? 50 : index);
 }

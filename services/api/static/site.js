@@ -1,9 +1,9 @@
-// What this page knows of the site: devices from REST, values from the live feed.
+// The state of the site: devices from REST, values from the live feed.
 
 const POLL_SECONDS = 15;
 const LONGEST_WAIT_SECONDS = 10;
 
-// Fires "change" when anything is new, and "values" with a Map of series → {time, value}.
+// Dispatches "change" when anything has changed, and "values" with a Map of series → {time, value}.
 export class Site extends EventTarget {
   devices = [];
   nodes = [];
@@ -21,16 +21,16 @@ export class Site extends EventTarget {
     this.#poll();
     this.#connect();
     setInterval(() => this.#poll(), POLL_SECONDS * 1000);
-    const hurry = () => {
+    const refresh = () => {
       if (document.visibilityState !== "visible") return;
       this.#poll();
       if (!this.#socket) this.#connect();
     };
-    addEventListener("online", hurry);
-    document.addEventListener("visibilitychange", hurry);
+    addEventListener("online", refresh);
+    document.addEventListener("visibilitychange", refresh);
   }
 
-  // Now by the node's clock: this machine's may be wrong.
+  // The time by the node's clock: this machine's may be wrong.
   now() {
     return Date.now() / 1000 + this.#clockOffset;
   }
@@ -51,7 +51,7 @@ export class Site extends EventTarget {
   async #poll() {
     try {
       const [devices, nodes] = await Promise.all([this.get("devices"), this.get("nodes")]);
-      this.#take(devices, nodes);
+      this.#update(devices, nodes);
       this.problem = "";
       if (!this.#socket) this.#connect();
     } catch (error) {
@@ -61,7 +61,7 @@ export class Site extends EventTarget {
     this.#changed();
   }
 
-  #take(devices, nodes) {
+  #update(devices, nodes) {
     const channels = new Map();
     for (const device of devices) {
       for (const channel of device.channels) {
@@ -106,21 +106,21 @@ export class Site extends EventTarget {
 
   #values(batch) {
     if (!Array.isArray(batch)) return;
-    const news = new Map();
+    const values = new Map();
     let unknown = false;
     for (const { series, time, value } of batch) {
       const channel = this.channels.get(series);
-      news.set(series, { time, value });
+      values.set(series, { time, value });
       if (channel) Object.assign(channel, { time, value });
       else unknown ||= this.loaded;
     }
-    if (unknown) this.#unknown();
-    this.dispatchEvent(new CustomEvent("values", { detail: news }));
+    if (unknown) this.#pollSoon();
+    this.dispatchEvent(new CustomEvent("values", { detail: values }));
     this.#changed();
   }
 
-  // A series that is on no card: once, ask what it belongs to.
-  #unknown() {
+  // A series that is on no card: ask once which device it belongs to.
+  #pollSoon() {
     this.unknownTimer ??= setTimeout(() => {
       this.unknownTimer = undefined;
       this.#poll();

@@ -1,4 +1,4 @@
-"""The shapes of what is asked and answered about uploads: docs/uploads.md describes them."""
+"""The shapes of requests and responses about uploads, as docs/uploads.md describes them."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ from services.api.live import LATEST
 
 
 class UploadTarget(Struct):
-    """One target and how it stands; times are UTC seconds, null before there is one. Secrets are `…`."""
+    """One target and its state; times are UTC seconds, null before there is one. Secrets are `…`."""
 
     name: str
     kind: str
@@ -33,20 +33,20 @@ class UploadTarget(Struct):
 
 
 class Uploads(Struct):
-    """All targets of a node by name, and the kinds that there can be."""
+    """All targets of a node by name, and the kinds of targets."""
 
     targets: list[UploadTarget]
     kinds: list[str]
 
 
-class TestResult(Struct):
+class UploadTestResult(Struct):
     """Whether the target accepted the reading, and its response."""
 
     ok: bool
     response: str
 
 
-class DeadLetter(Struct):
+class UploadDeadLetter(Struct):
     """A row that a target rejected: when (`added`) and why (`reason`); `retry`: it will be sent again. Values by series."""
 
     id: int
@@ -57,16 +57,16 @@ class DeadLetter(Struct):
     values: dict[str, Value]
 
 
-class DeadLetters(Struct):
+class UploadDeadLetters(Struct):
     """A page of dead letters; `count` is how many there are, `next` the `after` of the next page, null on the last."""
 
     count: int
-    dead_letters: list[DeadLetter]
+    dead_letters: list[UploadDeadLetter]
     next: int | None
 
 
 class Affected(Struct):
-    """How many dead letters it was."""
+    """How many dead letters were affected."""
 
     count: int
 
@@ -78,10 +78,19 @@ class DeadLetterSelection(Struct, forbid_unknown_fields=True):
 
 
 class DeadLetterChange(Struct, forbid_unknown_fields=True):
-    """Other values by series, null leaves one out; and another time, UTC seconds."""
+    """New values by series, null removes one; and a new time, UTC seconds."""
 
     values: dict[str, Value | None] = field(default_factory=dict)
     time: Annotated[float, msgspec.Meta(ge=0, le=LATEST)] | None = None
 
 
-SCHEMAS = (UploadTarget, Uploads, TestResult, DeadLetter, DeadLetters, Affected, DeadLetterSelection, DeadLetterChange)
+SCHEMAS = (
+    UploadTarget,
+    Uploads,
+    UploadTestResult,
+    UploadDeadLetter,
+    UploadDeadLetters,
+    Affected,
+    DeadLetterSelection,
+    DeadLetterChange,
+)

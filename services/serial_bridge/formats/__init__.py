@@ -1,10 +1,9 @@
-"""Formats, one module each: formats/NAME.py reads what comes from ports with `format = "NAME"`.
+"""Formats, one module each: formats/NAME.py parses what comes from ports with `format = "NAME"`.
 
-Its function `parser(source, context)` returns a readings.Format, which reads lines; it raises
-ValueError if the options of the port do not go with the format. A format whose unit is not
-a line has a function `cutter(joined_late)`, too, that returns a readings.Cutter; its parser
-returns a readings.BlockFormat. `BAUD` is the usual speed of a port that speaks the format.
-A format that `auto` can recognise has `RECOGNITION`, a readings.Recognition.
+Its function `parser(source, context)` returns a readings.LineParser; it raises ValueError if the options of the port do not
+go with the format. A format whose unit is not a line has a function `splitter(joined_late)`, too, that returns a
+readings.StreamSplitter; its parser returns a readings.BlockParser. `BAUD` is the usual speed of a port with this format.
+A format that `auto` can detect has `DETECTION`, a readings.Detection.
 """
 
 from collections.abc import Callable
@@ -12,45 +11,45 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
-from services.serial_bridge.readings import Cutter, Recognition, Said
+from services.serial_bridge.parsing.readings import Detection, ParseResult, StreamSplitter
 
 AUTO = "auto"
 BAUD = 38_400
 
 
-class Kind(NamedTuple):
-    """What the module of a format has.
+class FormatModule(NamedTuple):
+    """The contents of a format's module.
 
-    `cutter` is None if the format is one of lines, `recognition` if `auto` cannot tell it from others.
+    `splitter` is None if the format is one of lines, `detection` if `auto` cannot tell it from others.
     """
 
     name: str
-    parser: Callable[[Any, Any], Callable[[Any], Said]]
-    cutter: Callable[[bool], Cutter] | None
+    parser: Callable[[Any, Any], Callable[[Any], ParseResult]]
+    splitter: Callable[[bool], StreamSplitter] | None
     baud: int
-    recognition: Recognition | None
+    detection: Detection | None
 
 
 def known() -> list[str]:
-    """Return the names of all formats; `auto`, which finds out which of them it is, is none."""
+    """Return the names of all formats, without `auto`, which detects one of them."""
     return sorted(module.name for module in iter_modules(__path__))
 
 
-def load(name: str) -> Kind:
-    """Return a format; raise ValueError if there is none of this name."""
+def load(name: str) -> FormatModule:
+    """Return a format; raise ValueError if there is no such format."""
     if name not in known():
         raise ValueError(f"no such format: {name!r}; known are {', '.join([AUTO, *known()])}")
     module = import_module(f"{__name__}.{name}")
-    return Kind(
+    return FormatModule(
         name,
         module.parser,
-        getattr(module, "cutter", None),
+        getattr(module, "splitter", None),
         getattr(module, "BAUD", BAUD),
-        getattr(module, "RECOGNITION", None),
+        getattr(module, "DETECTION", None),
     )
 
 
-def recognised() -> list[Kind]:
-    """Return the formats that `auto` tells from each other, the more specific ones first."""
-    kinds = [kind for kind in map(load, known()) if kind.recognition]
-    return sorted(kinds, key=lambda kind: -kind.recognition.specificity if kind.recognition else 0)
+def detectable() -> list[FormatModule]:
+    """Return the formats that `auto` detects, the more specific ones first."""
+    formats = [one for one in map(load, known()) if one.detection]
+    return sorted(formats, key=lambda one: -one.detection.specificity if one.detection else 0)

@@ -7,25 +7,25 @@ understood where it is another character.
 
 import re
 
-from services.serial_bridge import named_values
-from services.serial_bridge.channels import named
-from services.serial_bridge.readings import About, Format, NotAReading, Reading
-from services.serial_bridge.source import Context, Source
+from services.serial_bridge.parsing import named_values
+from services.serial_bridge.parsing.channels import named
+from services.serial_bridge.parsing.readings import Description, LineParser, NotAReading, ParsedReading
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
 _DECIMAL_COMMA = re.compile(r"([+-]?[0-9]+),([0-9]+)")
 
 
-def parser(source: Source, context: Context) -> Format:
-    """Return what reads the lines of a port with these columns."""
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
+    """Return the parser of lines with the columns of the port."""
     source.refuse("pattern", "node_offset")
     columns = source.columns
     if not any(columns):
         raise ValueError("columns: csv needs the names of the values")
     named("columns", filter(None, columns), context.rule)
-    about = context.about(source)
+    description = context.describe(source)
 
-    def read(line: str) -> Reading:
+    def parse(line: str) -> ParsedReading:
         cells = [cell.strip().strip('"') for cell in line.strip(" ").split(source.separator)]
         if len(cells) != len(columns):
             raise NotAReading(f"{len(cells)} values for {len(columns)} columns", "wrong_lengths")
@@ -34,16 +34,18 @@ def parser(source: Source, context: Context) -> Format:
             raise NotAReading("the header")
         if source.separator != ",":
             row = {column: _DECIMAL_COMMA.sub(r"\1.\2", cell) for column, cell in row.items()}
-        return row_reading(row, source, context, about)
+        return row_reading(row, source, context, description)
 
-    return read
+    return parse
 
 
-def row_reading(row: dict[str, str], source: Source, context: Context, about: About) -> Reading:
-    """Return what named texts say, `device` and `time` among them; raise NotAReading if they make no reading."""
+def row_reading(
+    row: dict[str, str], source: SourceOptions, context: ParserContext, description: Description
+) -> ParsedReading:
+    """Return the reading of named texts, `device` and `time` among them; raise NotAReading if none is a number."""
     device_text = row.pop("device", "")
-    at = named_values.written_moment(row.pop("time")) if "time" in row else None
-    reading = named_values.reading(row.items(), context.device(device_text or None, source), about, context.rule)
+    at = named_values.written_timestamp(row.pop("time")) if "time" in row else None
+    reading = named_values.reading(row.items(), context.device(device_text or None, source), description, context.rule)
     if not (reading.values or reading.no_sensor):
         raise NotAReading("none of the values is a number")
     return reading._replace(at=at, device_text=device_text)

@@ -1,21 +1,21 @@
 """Lines of an emonTx V3, V4 or V5 on USB or behind its ESP: `MSG:1,Vrms:241.16,P1:523,E1:1234,T1:21.50,pulse:0`.
 
 Only lines that begin with `MSG:` are readings (emonHub, EmonHubTx3eInterfacer); the rest is
-what the firmware says while it starts. The channels are those of emonLibCM's firmware.
+the start-up text of the firmware. The channels are those of emonLibCM's firmware.
 """
 
 import re
 
 from heliograph.messages import Channel
 from services.serial_bridge.formats.key_value import pairs
-from services.serial_bridge.readings import Format, NotAReading, Reading, Recognition, Remark
-from services.serial_bridge.source import Context, Source
+from services.serial_bridge.parsing.readings import Detection, LineParser, NotAReading, ParsedReading, StatusLine
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 115_200
-RECOGNITION = Recognition(specificity=2)
+DETECTION = Detection(specificity=2)
 _LINE = re.compile(r"MSG:[0-9]+(?:,[\w-]+:[^\s,=:]*)*,?", re.ASCII)
 _TEXT = re.compile(r"[\x20-\x7e\t]+")
-TEXT = Remark("text_lines")
+TEXT = StatusLine("text_lines")
 CHANNELS = {
     "vrms": Channel("V"),
     **{f"v{i}": Channel("V") for i in range(1, 4)},
@@ -27,17 +27,17 @@ CHANNELS = {
 }
 
 
-def parser(source: Source, context: Context) -> Format:
-    """Return what reads the lines of an emonTx."""
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
+    """Return the parser of the lines of an emonTx."""
     source.refuse("columns", "pattern", "node_offset")
-    about = context.about(source, "emonTx", CHANNELS)
+    description = context.describe(source, "emonTx", CHANNELS)
 
-    def read(line: str) -> Reading | Remark:
+    def parse(line: str) -> ParsedReading | StatusLine:
         line = line.strip()
         if _LINE.fullmatch(line):
-            return pairs(line.rstrip(","), source.called, about, context.rule)
+            return pairs(line.rstrip(","), source.device_name, description, context.rule)
         if _TEXT.fullmatch(line) and not line.startswith("MSG:"):
             return TEXT
         raise NotAReading("not a line of an emonTx")
 
-    return read
+    return parse

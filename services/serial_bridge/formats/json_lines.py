@@ -8,60 +8,60 @@ import json
 from collections.abc import Iterator
 
 from heliograph.messages import Value, finite, one_line
-from services.serial_bridge import named_values
-from services.serial_bridge.readings import Format, NotAReading, Reading, Recognition
-from services.serial_bridge.source import Context, Source
+from services.serial_bridge.parsing import named_values
+from services.serial_bridge.parsing.readings import Detection, LineParser, NotAReading, ParsedReading
+from services.serial_bridge.source import ParserContext, SourceOptions
 
-RECOGNITION = Recognition(specificity=2)
+DETECTION = Detection(specificity=2)
 DEEPEST = 8
 
 
-def parser(source: Source, context: Context) -> Format:
-    """Return what reads the lines of a port."""
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
+    """Return the parser of the lines of a port."""
     source.refuse("columns", "pattern", "node_offset")
-    about = context.about(source)
+    description = context.describe(source)
 
-    def read(line: str) -> Reading:
-        found = members(line)
-        name = found.pop("device", None)
+    def parse(line: str) -> ParsedReading:
+        item = members(line)
+        name = item.pop("device", None)
         if not isinstance(name, str | None):
             raise NotAReading("the device is not a text")
-        given = found.pop("time", None)
-        at = None if given is None else named_values.moment(given)
+        given = item.pop("time", None)
+        at = None if given is None else named_values.timestamp(given)
         values: dict[str, Value] = {}
         texts: dict[str, str] = {}
         refused = []
         no_sensor = 0
-        for key, item in _flat(found, DEEPEST):
-            if item is None:
+        for key, value in _flat(item, DEEPEST):
+            if value is None:
                 no_sensor += 1
                 continue
             try:
                 channel = context.rule.channel(key)
                 if channel in values:
                     raise ValueError(f"{channel} is there already")
-                values[channel], texts[channel] = _value(item), key
+                values[channel], texts[channel] = _value(value), key
             except ValueError as error:
                 refused.append(f"{key[:80]!r}: {error}")
         device = context.device(name, source)
-        return Reading(device, values, about, at, no_sensor, tuple(refused), texts, name or "")
+        return ParsedReading(device, values, description, at, no_sensor, tuple(refused), texts, name or "")
 
-    return read
+    return parse
 
 
 def members(line: str) -> dict[str, object]:
-    """Return the members of the object that a line is; raise NotAReading if it is none."""
+    """Return the members of the JSON object in a line; raise NotAReading if it is not one."""
     try:
-        found = json.loads(line)
+        document = json.loads(line)
     except (ValueError, RecursionError):
         raise NotAReading("not JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise NotAReading("not a JSON object")
-    return found
+    return document
 
 
-def _flat(found: dict[str, object], deepest: int) -> Iterator[tuple[str, object]]:
-    for key, item in found.items():
+def _flat(document: dict[str, object], deepest: int) -> Iterator[tuple[str, object]]:
+    for key, item in document.items():
         if isinstance(item, dict) and deepest:
             for inner, value in _flat(item, deepest - 1):
                 yield f"{key}.{inner}", value

@@ -9,13 +9,13 @@ import re
 
 from heliograph import names
 from heliograph.messages import Value
-from services.serial_bridge import named_values
-from services.serial_bridge.channels import NO_SENSOR_C
-from services.serial_bridge.readings import About, Format, NotAReading, Reading, Recognition
-from services.serial_bridge.source import Context, Source
-from services.serial_bridge.values import number
+from services.serial_bridge.parsing import named_values
+from services.serial_bridge.parsing.channels import NO_SENSOR_C
+from services.serial_bridge.parsing.readings import Description, Detection, LineParser, NotAReading, ParsedReading
+from services.serial_bridge.parsing.values import number
+from services.serial_bridge.source import ParserContext, SourceOptions
 
-RECOGNITION = Recognition(specificity=1)
+DETECTION = Detection(specificity=1)
 _LINE = re.compile(
     r"(?:([A-Za-z][\w.-]*)\s+)?([\w.-]+[=:][^\s,=:]*(?:[\s,]+[\w.-]+[=:][^\s,=:]*)*),?",
     re.ASCII,
@@ -25,23 +25,23 @@ _WITHIN = re.compile("[=:]")
 _NOT_FINITE = {*named_values.NOT_FINITE, ""}
 
 
-def parser(source: Source, context: Context) -> Format:
-    """Return what reads the lines of a port."""
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
+    """Return the parser of the lines of a port."""
     source.refuse("columns", "pattern", "node_offset")
-    about = context.about(source)
+    description = context.describe(source)
 
-    def read(line: str) -> Reading:
-        found = _LINE.fullmatch(line.strip())
-        if not found:
+    def parse(line: str) -> ParsedReading:
+        match = _LINE.fullmatch(line.strip())
+        if not match:
             raise NotAReading("not names and numbers")
-        reading = pairs(found[2], context.device(found[1], source), about, context.rule)
-        return reading._replace(device_text=found[1] or "")
+        reading = pairs(match[2], context.device(match[1], source), description, context.rule)
+        return reading._replace(device_text=match[1] or "")
 
-    return read
+    return parse
 
 
-def pairs(text: str, device: str, about: About, rule: names.Rule) -> Reading:
-    """Return what pairs of names and numbers say; raise NotAReading if one of them is none."""
+def pairs(text: str, device: str, description: Description, rule: names.NamingRule) -> ParsedReading:
+    """Return what pairs of names and numbers say; raise NotAReading if one of them is not one."""
     values: dict[str, Value] = {}
     texts: dict[str, str] = {}
     refused = []
@@ -57,8 +57,8 @@ def pairs(text: str, device: str, about: About, rule: names.Rule) -> Reading:
             raise NotAReading(str(error)) from None
         if name in values:
             refused.append(f"{key}: {name} is there already")
-        elif value in NO_SENSOR_C and named_values.is_celsius(about, name):
+        elif value in NO_SENSOR_C and named_values.is_celsius(description, name):
             no_sensor += 1
         else:
             values[name], texts[name] = value, key
-    return Reading(device, values, about, None, no_sensor, tuple(refused), texts)
+    return ParsedReading(device, values, description, None, no_sensor, tuple(refused), texts)

@@ -7,36 +7,38 @@ not matter here. Any other node is the device `node15`, with channels 1, 2, 3 â€
 
 import re
 
-from services.serial_bridge.nodes import LARGEST_NODE
-from services.serial_bridge.readings import Format, NotAReading, Reading, Recognition
-from services.serial_bridge.source import Context, Source
-from services.serial_bridge.values import number
+from services.serial_bridge.parsing.readings import Detection, LineParser, NotAReading, ParsedReading
+from services.serial_bridge.parsing.values import number
+from services.serial_bridge.radio.nodes import LARGEST_NODE
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
-RECOGNITION = Recognition()
-MOST_VALUES = 255
+DETECTION = Detection()
+MAX_VALUES = 255
 _LINE = re.compile(r"[0-9]{1,4}(?:\.0+)?(?:\s+\S+)+")
 
 
-def parser(source: Source, context: Context) -> Format:
-    """Return what reads the lines of a port; `15` and OemGateway's `15.0` are the same node."""
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
+    """Return the parser of the lines of a port; `15` and OemGateway's `15.0` are the same node."""
     source.refuse("columns", "pattern", "device")
-    about = context.about(source)
+    description = context.describe(source)
 
-    def read(line: str) -> Reading:
+    def parse(line: str) -> ParsedReading:
         line = line.strip()
         if not _LINE.fullmatch(line):
             raise NotAReading("not a node and its values")
         first, *texts = line.split()
         node = int(float(first)) + source.node_offset
-        if node > LARGEST_NODE or len(texts) > MOST_VALUES:
+        if node > LARGEST_NODE or len(texts) > MAX_VALUES:
             raise NotAReading("not a node and its values")
         try:
             values = [number(text) for text in texts]
         except ValueError as error:
             raise NotAReading(str(error)) from None
-        if node in context.layouts:
-            return context.layouts[node].named(values)
-        return Reading(f"node{node}", {str(place): value for place, value in enumerate(values, 1)}, about)
+        if node in context.node_decoders:
+            return context.node_decoders[node].named(values)
+        return ParsedReading(
+            f"node{node}", {str(position): value for position, value in enumerate(values, 1)}, description
+        )
 
-    return read
+    return parse

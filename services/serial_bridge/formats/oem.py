@@ -1,44 +1,44 @@
-"""OpenEnergyMonitor's serial format 2: lines of an emonTx V4, V5 or emonPi 2 on a serial port.
+"""OpenEnergyMonitor's serial format 2, of an emonTx V4, V5 or emonPi 2: `power1:100,power2:200`, `{"power1":100}`.
 
 `{"power1":100,"power2":200.5}`, `power1:100,power2:200`, or the packets of other nodes that
-it hears, `OK 19 205 0 0 0 36 2 31 0 (-75)` (emonHub, EmonHubOEMInterfacer).
+it receives, `OK 19 205 0 0 0 36 2 31 0 (-75)` (emonHub, EmonHubOEMInterfacer).
 """
 
 import re
 
 from heliograph import names
 from heliograph.messages import Value, finite
-from services.serial_bridge import named_values
-from services.serial_bridge.channels import NO_SENSOR_C
 from services.serial_bridge.formats.emontx_esp import CHANNELS
 from services.serial_bridge.formats.json_lines import members
 from services.serial_bridge.formats.key_value import pairs
-from services.serial_bridge.formats.rfm2pi import packets, remark
-from services.serial_bridge.readings import About, Format, NotAReading, Reading, Remark
-from services.serial_bridge.source import Context, Source
+from services.serial_bridge.formats.rfm2pi import packets, status_line
+from services.serial_bridge.parsing import named_values
+from services.serial_bridge.parsing.channels import NO_SENSOR_C
+from services.serial_bridge.parsing.readings import Description, LineParser, NotAReading, ParsedReading, StatusLine
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 115_200
 _PAIRS = re.compile(r"[\w-]+:[^\s,=:]*(?:,[\w-]+:[^\s,=:]*)*,?", re.ASCII)
 
 
-def parser(source: Source, context: Context) -> Format:
-    """Return what reads the lines of a device, and of the nodes that it hears."""
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
+    """Return the parser of the lines of a device, and of the nodes that it receives."""
     source.refuse("columns", "pattern")
-    about = context.about(source, "OpenEnergyMonitor device", CHANNELS)
+    description = context.describe(source, "OpenEnergyMonitor device", CHANNELS)
     decode = packets(source, context)
 
-    def read(line: str) -> Reading | Remark:
+    def parse(line: str) -> ParsedReading | StatusLine:
         line = line.strip()
         if line.startswith("{"):
-            return _object(line, source.called, about, context.rule)
+            return _object(line, source.device_name, description, context.rule)
         if _PAIRS.fullmatch(line):
-            return pairs(line.rstrip(","), source.called, about, context.rule)
-        return decode(line) or remark(line)
+            return pairs(line.rstrip(","), source.device_name, description, context.rule)
+        return decode(line) or status_line(line)
 
-    return read
+    return parse
 
 
-def _object(line: str, device: str, about: About, rule: names.Rule) -> Reading:
+def _object(line: str, device: str, description: Description, rule: names.NamingRule) -> ParsedReading:
     """Return the numbers of an object; anything else in it is refused."""
     values: dict[str, Value] = {}
     texts: dict[str, str] = {}
@@ -54,10 +54,10 @@ def _object(line: str, device: str, about: About, rule: names.Rule) -> Reading:
         except ValueError as error:
             refused.append(f"{key[:80]!r}: {error}")
             continue
-        if value in NO_SENSOR_C and named_values.is_celsius(about, name):
+        if value in NO_SENSOR_C and named_values.is_celsius(description, name):
             no_sensor += 1
         else:
             values[name], texts[name] = value, key
     if refused and not values and not no_sensor:
         raise NotAReading(refused[0])
-    return Reading(device, values, about, None, no_sensor, tuple(refused), texts)
+    return ParsedReading(device, values, description, None, no_sensor, tuple(refused), texts)

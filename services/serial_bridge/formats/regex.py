@@ -1,20 +1,20 @@
-r"""Lines that match a pattern: its named groups are the channels, `device` and `time` are what they say.
+r"""Lines that match a pattern: the named groups of `pattern` are the channels.
 
 `pattern = "T=(?P<temperature>[-0-9.]+) H=(?P<humidity>\\d+)%"`, in the syntax of Python's `re`.
 """
 
 import re
 
-from services.serial_bridge.channels import named
 from services.serial_bridge.formats.csv import row_reading
-from services.serial_bridge.readings import Format, NotAReading, Reading
-from services.serial_bridge.source import Context, Source
+from services.serial_bridge.parsing.channels import named
+from services.serial_bridge.parsing.readings import LineParser, NotAReading, ParsedReading
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
 
 
-def parser(source: Source, context: Context) -> Format:
-    """Return what reads the lines of a port with this pattern."""
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
+    """Return the parser of lines that match the pattern of the port."""
     source.refuse("columns", "node_offset")
     try:
         pattern = re.compile(source.pattern)
@@ -23,13 +23,13 @@ def parser(source: Source, context: Context) -> Format:
     if not set(pattern.groupindex) - {"device", "time"}:
         raise ValueError("pattern: it has no group with a name, (?P<name>…)")
     named("pattern", pattern.groupindex, context.rule)
-    about = context.about(source)
+    description = context.describe(source)
 
-    def read(line: str) -> Reading:
-        found = pattern.search(line)
-        if not found:
+    def parse(line: str) -> ParsedReading:
+        match = pattern.search(line)
+        if not match:
             raise NotAReading("the pattern does not match")
-        row = {name: text for name, text in found.groupdict().items() if text is not None}
-        return row_reading(row, source, context, about)
+        row = {name: text for name, text in match.groupdict().items() if text is not None}
+        return row_reading(row, source, context, description)
 
-    return read
+    return parse

@@ -9,36 +9,43 @@ EmonHubJeeInterfacer: packets with a bad checksum begin with `?`, acknowledgemen
 import re
 from collections.abc import Callable
 
-from services.serial_bridge.nodes import LARGEST_NODE
-from services.serial_bridge.radio import tells_settings
-from services.serial_bridge.readings import Format, NotAReading, Reading, Recognition, Remark, UnknownNode
-from services.serial_bridge.source import Context, Source
+from services.serial_bridge.parsing.readings import (
+    Detection,
+    LineParser,
+    NotAReading,
+    ParsedReading,
+    StatusLine,
+    UnknownNode,
+)
+from services.serial_bridge.radio.commands import is_settings_line
+from services.serial_bridge.radio.nodes import LARGEST_NODE
+from services.serial_bridge.source import ParserContext, SourceOptions
 
-RECOGNITION = Recognition(specificity=2)
+DETECTION = Detection(specificity=2)
 _PACKET = re.compile(r"(?:OK\s+)?([0-9]{1,4})((?:\s+[0-9]{1,3}){1,255})(?:\s+\((-?[0-9]{1,3})\))?")
-BAD_CHECKSUM = Remark("bad_checksums")
-ACKNOWLEDGEMENT = Remark("acknowledgements")
-FIRMWARE = Remark("firmware_lines")
+BAD_CHECKSUM = StatusLine("bad_checksums")
+ACKNOWLEDGEMENT = StatusLine("acknowledgements")
+FIRMWARE = StatusLine("firmware_lines")
 
 
-def parser(source: Source, context: Context) -> Format:
-    """Return what reads the lines of a receiver of these nodes."""
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
+    """Return the parser of the lines of a receiver of these nodes."""
     for option in ("device", "model", "units", "kinds", "interval", "columns", "pattern"):
         if source.format == "rfm2pi" and getattr(source, option):
             raise ValueError(f"{option}: with rfm2pi, the nodes have it")
     decode = packets(source, context)
 
-    def read(line: str) -> Reading | Remark:
+    def parse(line: str) -> ParsedReading | StatusLine:
         line = line.strip()
-        return decode(line) or remark(line)
+        return decode(line) or status_line(line)
 
-    return read
+    return parse
 
 
-def packets(source: Source, context: Context) -> Callable[[str], Reading | None]:
-    """Return what decodes the packets of these nodes, and returns None for a line that is no packet."""
+def packets(source: SourceOptions, context: ParserContext) -> Callable[[str], ParsedReading | None]:
+    """Return the decoder of the packets of these nodes, which returns None for a line that is not a packet."""
 
-    def decode(line: str) -> Reading | None:
+    def decode(line: str) -> ParsedReading | None:
         packet = _PACKET.fullmatch(line)
         if not packet:
             return None
@@ -49,20 +56,20 @@ def packets(source: Source, context: Context) -> Callable[[str], Reading | None]
         number = int(packet[1]) + source.node_offset
         if number > LARGEST_NODE:
             raise NotAReading(f"no radio node has the number {number}")
-        if number not in context.layouts:
+        if number not in context.node_decoders:
             raise UnknownNode(number, len(payload))
         rssi = None if packet[3] is None else int(packet[3])
-        return context.layouts[number].decode(payload, rssi)
+        return context.node_decoders[number].decode(payload, rssi)
 
     return decode
 
 
-def remark(line: str) -> Remark:
-    """Return what a receiver says of itself in a line; raise NotAReading if it is no line of a receiver."""
+def status_line(line: str) -> StatusLine:
+    """Return the kind of a line in which a receiver reports on itself; raise NotAReading if it is not one."""
     if line.startswith("?"):
         return BAD_CHECKSUM
-    if tells_settings(line):
-        return Remark("settings_lines", line[:200])
+    if is_settings_line(line):
+        return StatusLine("settings_lines", line[:200])
     if ">" in line:
         return ACKNOWLEDGEMENT
     if line.startswith(("\x01", "[RF", "Available commands")):

@@ -7,14 +7,21 @@ CRC-16/X-25; Holley's meters use CRC-16/KERMIT. `1b1b1b1b` within the messages i
 from collections.abc import Iterator
 
 from heliograph.messages import Value, finite
-from services.serial_bridge import checksums, obis
-from services.serial_bridge.readings import BlockFormat, Cutter, NotAReading, Piece, Reading, Recognition
-from services.serial_bridge.source import Context, Source
-from services.serial_bridge.structure import Element, elements
-from services.serial_bridge.values import Scale
+from services.serial_bridge.parsing.readings import (
+    BlockParser,
+    Detection,
+    NotAReading,
+    ParsedReading,
+    Piece,
+    StreamSplitter,
+)
+from services.serial_bridge.parsing.values import Scale
+from services.serial_bridge.protocols import checksums, obis
+from services.serial_bridge.protocols.sml_elements import Element, elements
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
-RECOGNITION = Recognition(readings=1, specificity=3)
+DETECTION = Detection(readings=1, specificity=3)
 LONGEST_BYTES = 8192
 ESCAPE = b"\x1b" * 4
 START = ESCAPE + b"\x01" * 4
@@ -39,19 +46,19 @@ UNITS = {
 }
 
 
-def cutter(_joined_late: bool) -> Cutter:
-    """Return what cuts transmissions; it finds their beginning by itself."""
-    return Transmissions()
+def splitter(_joined_late: bool) -> StreamSplitter:
+    """Return the splitter of transmissions; it finds their beginning by itself."""
+    return TransmissionSplitter()
 
 
-class Transmissions:
-    """Cuts from start to end sequence, checks, and takes escapes and fill bytes out."""
+class TransmissionSplitter:
+    """Splits at start and end sequences, checks, and removes escapes and fill bytes."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """Yield the transmissions that end in this piece."""
+        """Yield the transmissions that end in this part of the stream."""
         self._rest += data
         while True:
             begin = self._rest.find(START)
@@ -66,7 +73,7 @@ class Transmissions:
                     self._rest = self._rest[len(START) :]
                     continue
                 return
-            if end < 0:  # a new transmission begins within this one, or an escape that nobody knows
+            if end < 0:  # a new transmission begins within this one, or an unknown escape
                 yield Piece(self._rest[: min(-end, 200)], "the end of the transmission is missing", "bad_checksums")
                 self._rest = self._rest[-end:]
                 continue
@@ -75,7 +82,7 @@ class Transmissions:
 
 
 def _end(stream: bytes) -> int:
-    """Return how long the transmission is that begins here, 0 if its end is not there yet, minus where it is broken off."""
+    """Return the length of the transmission that begins here, 0 before its end has come, and minus its length if it is broken off."""
     at = len(START)
     while True:
         at = stream.find(ESCAPE, at)
@@ -101,12 +108,12 @@ def _checked(whole: bytes) -> Piece:
     return Piece(messages[: len(messages) - min(fill, 3)])
 
 
-def parser(source: Source, context: Context) -> BlockFormat:
-    """Return what reads the transmissions of a meter."""
+def parser(source: SourceOptions, context: ParserContext) -> BlockParser:
+    """Return the parser of the transmissions of a meter."""
     source.refuse("columns", "pattern", "node_offset")
-    shown = obis.Shown(context.about(source, "smart meter (SML)"))
+    channels = obis.MeterChannels(context.describe(source, "smart meter (SML)"))
 
-    def read(block: bytes) -> Reading:
+    def parse(block: bytes) -> ParsedReading:
         values: dict[str, Value] = {}
         refused: list[str] = []
         for name, unit, scaler, raw in _entries(block):
@@ -114,14 +121,14 @@ def parser(source: Source, context: Context) -> BlockFormat:
                 refused.append(f"{name}: unit {unit}")
                 continue
             try:
-                values[name] = finite(shown.take(name, UNITS[unit], _power_of_ten(scaler).times(raw)))
+                values[name] = finite(channels.convert(name, UNITS[unit], _power_of_ten(scaler).times(raw)))
             except ValueError as error:
                 refused.append(f"{name}: {error}")
         if not values and not refused:
             raise NotAReading("a transmission without values", "empty_transmissions")
-        return Reading(source.called, values, shown.about(), refused=tuple(refused))
+        return ParsedReading(source.device_name, values, channels.description(), refused=tuple(refused))
 
-    return read
+    return parse
 
 
 def _power_of_ten(scaler: int) -> Scale:

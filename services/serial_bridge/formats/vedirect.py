@@ -9,13 +9,20 @@ import re
 from collections.abc import Iterator
 
 from heliograph.messages import LARGEST_INTEGER, Channel, Value
-from services.serial_bridge import victron
-from services.serial_bridge.readings import BlockFormat, Cutter, NotAReading, Piece, Reading, Recognition
-from services.serial_bridge.source import Context, Source
-from services.serial_bridge.values import Scale
+from services.serial_bridge.parsing.readings import (
+    BlockParser,
+    Detection,
+    NotAReading,
+    ParsedReading,
+    Piece,
+    StreamSplitter,
+)
+from services.serial_bridge.parsing.values import Scale
+from services.serial_bridge.protocols import victron_codes
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 19_200
-RECOGNITION = Recognition(readings=1, specificity=3)
+DETECTION = Detection(readings=1, specificity=3)
 LONGEST_BYTES = 2048  # 22 fields of 43 bytes are 946
 LONGEST_HEX = 256
 _LAST_LABEL = b"\r\nChecksum\t"
@@ -74,10 +81,10 @@ _NUMBERS: dict[str, tuple[str, str, Scale]] = {
 _COUNTERS = {"energy_discharged", "energy_charged", "yield_total", "drawn_total", "charge_cycles", "full_discharges"}
 _STATES = {"LOAD": "load", "Relay": "relay", "Alarm": "alarm"}
 _TEXTS = {
-    "CS": ("charge_state", victron.STATES),
-    "MPPT": ("tracker", victron.TRACKERS),
-    "MODE": ("mode", victron.MODES),
-    "ERR": ("error_text", victron.ERRORS),
+    "CS": ("charge_state", victron_codes.STATES),
+    "MPPT": ("tracker", victron_codes.TRACKERS),
+    "MODE": ("mode", victron_codes.MODES),
+    "ERR": ("error_text", victron_codes.ERRORS),
 }
 _ABSENT = {"---", ""}
 CHANNELS = {
@@ -88,13 +95,13 @@ CHANNELS = {
 }
 
 
-def cutter(joined_late: bool) -> Cutter:
-    """Return what cuts blocks."""
-    return Blocks(joined_late=joined_late)
+def splitter(joined_late: bool) -> StreamSplitter:
+    """Return the splitter of blocks."""
+    return BlockSplitter(joined_late=joined_late)
 
 
-class Blocks:
-    """Cuts blocks and checks them; HEX frames are skipped, also in the middle of a block."""
+class BlockSplitter:
+    """Splits blocks and checks them; HEX frames are skipped, also in the middle of a block."""
 
     def __init__(self, *, joined_late: bool = False) -> None:
         self._block = bytearray()
@@ -102,7 +109,7 @@ class Blocks:
         self._late = joined_late
 
     def feed(self, data: bytes) -> Iterator[Piece]:
-        """Yield the blocks that end in this piece."""
+        """Yield the blocks that end in this part of the stream."""
         for byte in data:
             if self._hex:
                 self._hex = 0 if byte == 10 or self._hex > LONGEST_HEX else self._hex + 1
@@ -123,32 +130,32 @@ class Blocks:
                 self._late = False
 
 
-def parser(source: Source, context: Context) -> BlockFormat:
-    """Return what reads the blocks of a device; its model is the one of the last product id."""
+def parser(source: SourceOptions, context: ParserContext) -> BlockParser:
+    """Return the parser of the blocks of a device; its model is that of the last product id."""
     source.refuse("columns", "pattern", "node_offset")
-    about = context.about(source, "Victron device", CHANNELS)
+    description = context.describe(source, "Victron device", CHANNELS)
 
-    def read(block: bytes) -> Reading:
-        nonlocal about
+    def parse(block: bytes) -> ParsedReading:
+        nonlocal description
         fields = dict(_fields(block))
         number = _hexadecimal(fields.pop("PID", ""))
         if number is not None and not source.model:
-            about = about._replace(model=victron.product(number))
+            description = description._replace(model=victron_codes.product(number))
         values: dict[str, Value] = {}
         refused = []
         no_sensor = 0
         for label, text in fields.items():
             try:
-                values |= _meaning(label, text)
+                values |= _values(label, text)
             except ValueError as error:
                 refused.append(f"{label[:40]}: {error}")
                 continue
             no_sensor += text in _ABSENT and label in _NUMBERS
         if not values and not refused and not no_sensor and number is None:
             raise NotAReading("a block without values")
-        return Reading(source.called, values, about, no_sensor=no_sensor, refused=tuple(refused))
+        return ParsedReading(source.device_name, values, description, no_sensor=no_sensor, refused=tuple(refused))
 
-    return read
+    return parse
 
 
 def _fields(block: bytes) -> Iterator[tuple[str, str]]:
@@ -158,7 +165,7 @@ def _fields(block: bytes) -> Iterator[tuple[str, str]]:
             yield label, text.strip()
 
 
-def _meaning(label: str, text: str) -> dict[str, Value]:
+def _values(label: str, text: str) -> dict[str, Value]:
     """Return the channels of a field; a label that is not known, as a serial number, has none. Raise ValueError if it is bad."""
     if text in _ABSENT or (label == "TTG" and text == "-1"):
         return {}
@@ -169,21 +176,21 @@ def _meaning(label: str, text: str) -> dict[str, Value]:
     if label == "OR":
         number = _hexadecimal(text)
         if number is None:
-            raise ValueError(f"{text[:40]!r} is no number")
+            raise ValueError(f"{text[:40]!r} is not a number")
         return {"off_reasons": number}
     if label not in _NUMBERS and label not in _TEXTS:
         return {}
     if not _INTEGER.fullmatch(text):
-        raise ValueError(f"{text[:40]!r} is no number")
+        raise ValueError(f"{text[:40]!r} is not a number")
     raw = int(text)
-    meaning: dict[str, Value] = {}
+    values: dict[str, Value] = {}
     if label in _NUMBERS:
         name, _, scale = _NUMBERS[label]
-        meaning[name] = scale.times(raw)
+        values[name] = scale.times(raw)
     if label in _TEXTS:
         name, words = _TEXTS[label]
-        meaning[name] = words.get(raw, str(raw))
-    return meaning
+        values[name] = words.get(raw, str(raw))
+    return values
 
 
 def _hexadecimal(text: str) -> int | None:

@@ -1,4 +1,4 @@
-"""`heliograph-store export`: what is asked for, and where it goes."""
+"""`heliograph-store export`: what is exported, and where to."""
 
 import gzip
 import sys
@@ -11,11 +11,11 @@ from typing import IO, Any, cast
 import click
 
 from heliograph import export_formats, series_patterns
-from heliograph.export_formats import Format, Row
+from heliograph.export_formats import ExportFormat, Row
 from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import FUNCTIONS, Function, Reader, Series
-from services.storage.importers.shared.times import Times
-from services.storage.location import Place, store_options
+from services.storage.importers.shared.times import TimeParser
+from services.storage.location import StoreAccess, store_options
 from services.storage.progress_bar import bar
 
 AFTER_LAST = 0.001  # the times of a store are whole milliseconds, and the end of a range is outside of it
@@ -58,13 +58,13 @@ BUCKETS = 1_000  # asked for at a time
     type=click.Choice(tuple(export_formats.CSV_LAYOUTS)),
     help="CSV: a column per series, or a line per value.  [default: wide]",
 )
-def export_command(place: Place, patterns: tuple[str, ...], **options: Any) -> None:
+def export_command(store: StoreAccess, patterns: tuple[str, ...], **options: Any) -> None:
     """Write series out: roof/meter/power, or patterns like 'roof/*/power' and 'roof/*/*'; all without a pattern.
 
     A name without * must exist. Storage may run meanwhile. The files are those of the API's /export, and
     `heliograph-store import csv`, `jsonl` and `line` read them again: nothing is changed by that.
     """
-    reader = place.reader()
+    reader = store.reader()
     try:
         _export(reader, patterns, **options)
     finally:
@@ -85,27 +85,27 @@ def _export(
     layout: str | None,
 ) -> None:
     if functions and not bucket:
-        raise click.UsageError("--function says what becomes of a bucket: say --bucket too")
+        raise click.UsageError("--function goes with --bucket: give both")
     if layout and form != "csv":
         raise click.UsageError("--layout goes with --format csv")
     chosen = _chosen(reader, patterns)
     extent = reader.extent()
     if not chosen or extent is None:
         raise click.ClickException("no series matches; `heliograph-store info` lists them")
-    times = Times("auto", zone(tz))
+    times = TimeParser("auto", zone(tz))
     first = _time(times, start, "--from") if start else extent[0]
     last = _time(times, end, "--to") if end else extent[1] + AFTER_LAST
     if first >= last:
         raise click.BadParameter("it is not before --to", param_hint="--from")
     if bucket == "auto":
         bucket = automatic(first, last)
-    asked = [name for name in FUNCTIONS if name in (functions or ("mean",))] if bucket else []
+    chosen_functions = [name for name in FUNCTIONS if name in (functions or ("mean",))] if bucket else []
     if bucket:
-        rows = _bucket_rows(reader, chosen, asked, bucket, tz, first, last)
+        rows = _bucket_rows(reader, chosen, chosen_functions, bucket, tz, first, last)
     else:
         rows = export_formats.raw_rows(reader.export([one.id for one in chosen], first, last), chosen)
-    kind: type[Format] = export_formats.CSV_LAYOUTS[layout] if layout else export_formats.FORMATS[form]
-    file_format = kind(export_formats.columns(chosen, asked), zone(tz))
+    kind: type[ExportFormat] = export_formats.CSV_LAYOUTS[layout] if layout else export_formats.FORMATS[form]
+    file_format = kind(export_formats.columns(chosen, chosen_functions), zone(tz))
     with _opened(output) as file, bar("exporting", int((last - first) // STEP_SECONDS) + 1) as advance:
         file.write(file_format.head())
         reached = 0
@@ -150,7 +150,7 @@ def _chosen(reader: Reader, patterns: tuple[str, ...]) -> list[Series]:
         raise click.BadParameter(str(error), param_hint="PATTERNS") from None
 
 
-def _time(times: Times, text: str, option: str) -> float:
+def _time(times: TimeParser, text: str, option: str) -> float:
     try:
         return times.seconds(text)
     except ValueError as error:

@@ -10,23 +10,23 @@ import click
 
 from heliograph.errors import StoreAway
 from heliograph.store.interface import Series
-from services.storage.importers.shared.dry_run import Rehearsal
+from services.storage.importers.shared.dry_run import DryRunStore
 from services.storage.importers.shared.importer import Importer
 from services.storage.importers.shared.names import SeriesNames
 from services.storage.importers.shared.parts import ImportPlan, Mistake, Part
-from services.storage.location import Place
+from services.storage.location import StoreAccess
 from services.storage.progress_bar import bar
 
 SERIES_SHOWN = 20
 
 
-def run(place: Place, plan: ImportPlan, *, dry_run: bool) -> None:
-    """Import everything; raises click.ClickException if there was nothing, or if the disk refuses."""
+def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
+    """Import everything; raise click.ClickException if there was nothing, or if a write fails."""
     began = time.monotonic()
     with ExitStack() as opened:
-        writer = None if dry_run else opened.enter_context(closing(place.writer()))
-        known = _known(place)
-        importer = Importer(writer or opened.enter_context(closing(Rehearsal(known))), known, plan.metadata)
+        writer = None if dry_run else opened.enter_context(closing(store.writer()))
+        known = _known(store)
+        importer = Importer(writer or opened.enter_context(closing(DryRunStore(known))), known, plan.metadata)
         try:
             names = SeriesNames(known)
             size = sum(file.path.stat().st_size for file in plan.files if file.path.exists())
@@ -38,10 +38,10 @@ def run(place: Place, plan: ImportPlan, *, dry_run: bool) -> None:
             importer.finish()
         except OSError as error:
             raise click.ClickException(
-                f"{error}. Up to {importer.readings:,} readings are stored. Make room (df -h {place}), and run the "
+                f"{error}. Up to {importer.readings:,} readings are stored. Make room (df -h {store}), and run the "
                 "same command again: nothing is doubled by it"
             ) from None
-    _report(place, importer, time.monotonic() - began, dry_run=dry_run)
+    _report(store, importer, time.monotonic() - began, dry_run=dry_run)
 
 
 def _readable(file: Path, parts: Iterable[Part]) -> Iterator[Part]:
@@ -52,15 +52,15 @@ def _readable(file: Path, parts: Iterable[Part]) -> Iterator[Part]:
         yield Part([], [Mistake(str(file), "a file that cannot be read", str(error))], 0)
 
 
-def _known(place: Place) -> list[Series]:
-    with closing(place.reader()) as reader:
+def _known(store: StoreAccess) -> list[Series]:
+    with closing(store.reader()) as reader:
         try:
             return reader.series()
         except StoreAway:
             return []
 
 
-def _report(place: Place, importer: Importer, seconds: float, *, dry_run: bool) -> None:
+def _report(store: StoreAccess, importer: Importer, seconds: float, *, dry_run: bool) -> None:
     for mistake in importer.shown:
         what = f": {mistake.what!r}" if mistake.what else ""  # escaped: it may be anything
         click.echo(f"{mistake.where}: {mistake.why}{what}", err=True)
@@ -70,7 +70,7 @@ def _report(place: Place, importer: Importer, seconds: float, *, dry_run: bool) 
         raise click.ClickException("no reading was found in the files given")
     verb = "would be imported" if dry_run else "imported"
     click.echo(
-        f"{importer.readings:,} readings of {len(importer.series):,} series {verb} into {place} in {seconds:.1f} s"
+        f"{importer.readings:,} readings of {len(importer.series):,} series {verb} into {store} in {seconds:.1f} s"
     )
     if importer.span:
         first, last = (datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds") for at in importer.span)

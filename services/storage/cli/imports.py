@@ -8,7 +8,7 @@ import click
 
 from services.storage import importers
 from services.storage.cli.import_session import run
-from services.storage.location import Place, store_options
+from services.storage.location import StoreAccess, store_options
 
 
 @click.group("import")
@@ -28,8 +28,8 @@ def _add_command(name: str) -> None:
     @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
     @click.option("--dry-run", is_flag=True, help="Read and judge everything, store nothing.")
     @wraps(plan)  # with its help and its options
-    def command(place: Place, paths: tuple[Path, ...], *, dry_run: bool, **options: Any) -> None:
-        run(place, plan(paths, **options), dry_run=dry_run)
+    def command(store: StoreAccess, paths: tuple[Path, ...], *, dry_run: bool, **options: Any) -> None:
+        run(store, plan(paths, **options), dry_run=dry_run)
 
 
 for kind in importers.known():

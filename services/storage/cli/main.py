@@ -12,12 +12,12 @@ from services.storage.cli.imports import import_group
 from services.storage.cli.store import (
     backup_command,
     copy_command,
-    replaced_command,
+    meter_replaced_command,
     restore_command,
     salvage_command,
 )
-from services.storage.location import Place, store_options
-from services.storage.maintenance import check as inspection
+from services.storage.location import StoreAccess, store_options
+from services.storage.maintenance import check as checking
 
 DAMAGED = 1
 
@@ -27,8 +27,8 @@ DAMAGED = 1
 def main() -> None:
     """Look after the store of a node.
 
-    Each command says with --help what it does. Those that only read may run while storage does; the others say so
-    when they may not. Exit codes: 0 done, 1 not done (or damage found), 2 not understood.
+    --help of a command describes it. Commands that only read may run while storage does; the others report it if
+    they may not. Exit codes: 0 done, 1 not done (or damage found), 2 not understood.
     """
 
 
@@ -36,35 +36,35 @@ def main() -> None:
 @store_options
 @click.option("--points", is_flag=True, help="Count the values of every series and year too.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
-def info(place: Place, points: bool, as_json: bool) -> None:
-    """Say what is in the store: files, series, times, problems."""
-    with closing(place.reader()) as reader:
-        found = inspection.summary(place, reader, points=points)
+def info(store: StoreAccess, points: bool, as_json: bool) -> None:
+    """Show what is in the store: files, series, times, problems."""
+    with closing(store.reader()) as reader:
+        summary = checking.summary(store, reader, points=points)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+        click.echo(msgspec.json.format(msgspec.json.encode(summary)).decode())
     else:
-        click.echo("\n".join(inspection.told(found)))
+        click.echo("\n".join(checking.as_lines(summary)))
 
 
 @main.command()
 @store_options
 @click.option("--quick", is_flag=True, help="Only the structure of the files.")
 @click.option("--values", is_flag=True, help="Also read every value the way the dashboard does; slow.")
-def check(place: Place, quick: bool, values: bool) -> None:
+def check(store: StoreAccess, quick: bool, values: bool) -> None:
     """Check every file and decode everything in it; exit code 1 if anything is damaged. Storage may run meanwhile."""
     count = None
-    with closing(place.reader()) as reader:
-        wrong = inspection.unsound(place, quick=quick)
-        if not wrong:
+    with closing(store.reader()) as reader:
+        damage = checking.damage(store, quick=quick)
+        if not damage:
             reader.series()  # raises StoreAway if there is no store
         if values:
-            count, missing = inspection.unreadable(reader)
+            count, missing = checking.read_everything(reader)
         else:
             missing = reader.problems()
-        wrong += [sentence for sentence in missing if sentence not in wrong]
-    for sentence in wrong:
+        damage += [sentence for sentence in missing if sentence not in damage]
+    for sentence in damage:
         click.echo(sentence, err=True)
-    if wrong:
+    if damage:
         click.echo("damaged; the rest can be read. `heliograph-store salvage` saves what can be saved", err=True)
         sys.exit(DAMAGED)
     click.echo("all files are sound" + ("" if count is None else f", and all {count:,} values can be read"))
@@ -76,7 +76,7 @@ for command in (
     backup_command,
     restore_command,
     copy_command,
-    replaced_command,
+    meter_replaced_command,
     salvage_command,
 ):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""`heliograph-store backup`, `restore`, `copy` and `replaced`: what is said to the user, and what is done."""
+"""`heliograph-store backup`, `restore`, `salvage`, `copy` and `meter-replaced`."""
 
 import hashlib
 import sys
@@ -12,26 +12,26 @@ from heliograph.lock import Lock, Taken
 from heliograph.store import salvage, schema
 from heliograph.store.buckets import zone
 from heliograph.store.interface import Reader, Writer
-from services.storage.importers.shared.times import Times
-from services.storage.location import Place, place, store_options
+from services.storage.importers.shared.times import TimeParser
+from services.storage.location import StoreAccess, store_at, store_options
 from services.storage.maintenance import backup, files
-from services.storage.maintenance.copy import Copy
+from services.storage.maintenance.copy import StoreCopy
 from services.storage.progress_bar import bar
 
-FAR = 1 << 62  # behind every cursor there will be
+FAR = 1 << 62  # after every cursor there will ever be
 
 
 @click.command("backup")
 @store_options
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--incremental", is_flag=True, help="Leave years that are there already and have not changed.")
-def backup_command(where: Place, folder: Path, incremental: bool) -> None:
+@click.option("--incremental", is_flag=True, help="Skip years that are there already and have not changed.")
+def backup_command(store: StoreAccess, folder: Path, incremental: bool) -> None:
     """Copy the store into FOLDER, whole and consistent, while storage runs.
 
     Put FOLDER on another disk. Every file is checked when it has been copied.
     """
-    with bar("copying", sum(map(files.size, files.named(where.folder)))) as advance:
-        copied = backup.back_up(where.folder, folder, advance, incremental=incremental)
+    with bar("copying", sum(map(files.size, files.store_files(store.folder)))) as advance:
+        copied = backup.back_up(store.folder, folder, advance, incremental=incremental)
     for name, fresh in copied.items():
         click.echo(f"{name}: {'copied' if fresh else 'unchanged since the last backup'}")
     click.echo(f"{folder} is a whole backup; `heliograph-store restore {folder}` puts it back")
@@ -40,48 +40,48 @@ def backup_command(where: Place, folder: Path, incremental: bool) -> None:
 @click.command("restore")
 @store_options
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--force", is_flag=True, help="Over a store that is there; its files are moved aside, not deleted.")
-def restore_command(where: Place, folder: Path, force: bool) -> None:
+@click.option("--force", is_flag=True, help="Replace a store that is there; its files are moved aside, not deleted.")
+def restore_command(store: StoreAccess, folder: Path, force: bool) -> None:
     """Put a backup back. Storage must be stopped meanwhile.
 
-    The producers find out by themselves that the store is an older one, and send again what they still hold.
+    The producers notice that the store is an older one, and send again what they still hold.
     """
     try:
-        with bar("copying", sum(map(files.size, files.named(folder)))) as advance:
-            aside = backup.restore(folder, where.folder, advance, force=force)
+        with bar("copying", sum(map(files.size, files.store_files(folder)))) as advance:
+            aside = backup.restore(folder, store.folder, advance, force=force)
     except backup.NotEmpty as error:
         raise click.ClickException(f"{error}: --force moves it aside and restores") from None
     if aside:
         click.echo(f"what was there is in {aside}; delete it when all is well")
-    click.echo(f"restored into {where}; start storage again")
+    click.echo(f"restored into {store}; start storage again")
 
 
 @click.command("salvage")
 @store_options
-def salvage_command(where: Place) -> None:
+def salvage_command(store: StoreAccess) -> None:
     """Put back what can still be read of damaged files. Storage must be stopped meanwhile.
 
     Storage does the same by itself, a little at a time; this does it at once, and the catalog, which storage does not
     touch. Damaged files stay beside the others, as *.salvaged-WHEN.
     """
-    if not files.named(where.folder):
-        raise click.ClickException(f"there is no store in {where.folder}")
-    lock = Lock(where.folder / backup.LOCK, "store")
+    if not files.store_files(store.folder):
+        raise click.ClickException(f"there is no store in {store.folder}")
+    lock = Lock(store.folder / backup.LOCK, "store")
     try:
-        for path in files.named(where.folder):
-            if path.name == files.HOT or not (wrong := files.mistakes(path)):
+        for path in files.store_files(store.folder):
+            if path.name == files.HOT or not (errors := files.integrity_errors(path)):
                 continue  # a damaged hot.db is moved aside when it is opened
-            click.echo(wrong[0])
+            click.echo(errors[0])
             if path.name == files.CATALOG:
-                salvage.catalog(where.folder)
+                salvage.catalog(store.folder)
             else:
                 schema.move_aside(path)
     finally:
         lock.release()
-    with closing(where.writer()) as writer:
+    with closing(store.writer()) as writer:
         writer.settle()
         problems = writer.problems()
-    for path in sorted(where.folder.glob("*.salvaged-*")):
+    for path in sorted(store.folder.glob("*.salvaged-*")):
         click.echo(f"{path.name}: what could be read of it is in the store; delete it, or keep it for a second look")
     for problem in problems:
         click.echo(problem, err=True)
@@ -97,33 +97,34 @@ def salvage_command(where: Place) -> None:
     "--cursor",
     "cursor_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where it is kept how far the copy is.  [default: in the store's folder]",
+    help="The file that keeps how far the copy is.  [default: in the store's folder]",
 )
-def copy_command(where: Place, target: str, cursor_file: Path | None) -> None:
+def copy_command(store: StoreAccess, target: str, cursor_file: Path | None) -> None:
     """Copy everything into another store, to move there without losing a reading.
 
-    Run it while storage runs: that takes long, and may be cut off and repeated. Then stop storage, and run it again:
-    that copies the rest, and what the producers were told. Then switch, and start storage.
+    Run it while storage runs: that takes long, and may be interrupted and repeated. Then stop storage, and run it again:
+    that copies the rest, and the watermarks of the producers. Then change the configuration, and start storage.
     """
-    to = place(target)
-    if to == where:
+    to = store_at(target)
+    if to == store:
         raise click.UsageError("--to is the store itself")
     with ExitStack() as opened:
-        source = opened.enter_context(closing(where.reader()))
+        source = opened.enter_context(closing(store.reader()))
         source.series()  # raises StoreAway before anything is made, if there is no store
         writer = opened.enter_context(closing(to.writer()))
-        standing = cursor_file or _standing(where, to)
-        # Asked before the rest is copied: progress of what is not copied must not go over. While it is held, nobody writes.
-        stopped = _writer_if_free(where)
+        progress_file = cursor_file or _progress_file(store, to)
+        # Read before the rest is copied: progress of what is not copied must not go over. While this writer is open,
+        # no other process writes.
+        stopped = _writer_if_free(store)
         progress = dict(opened.enter_context(closing(stopped)).progress()) if stopped else None
-        copy = Copy(source, writer, standing)
+        copy = StoreCopy(source, writer, progress_file)
         began = time.monotonic()
         with bar("copying", _newest(source, copy.cursor) - copy.cursor) as advance:
             copy.everything(advance)
         if progress is not None:
             with closing(to.reader()) as there:
                 numbers = {one.name: one.id for one in there.series()}
-            copy.finish(progress, _replaced(where, source), numbers)
+            copy.finish(progress, _replaced(store, source), numbers)
         seconds = time.monotonic() - began
     for refusal in copy.refused[:5]:
         click.echo(f"not taken: {refusal.why}: {refusal.what}", err=True)
@@ -139,74 +140,74 @@ def copy_command(where: Place, target: str, cursor_file: Path | None) -> None:
         )
         return
     setting = f'[node] store = "{target.partition("://")[0]}://…"' if to.url else f'[node] data = "{target}"'
-    sure = (
+    certainty = (
         "Nothing is missing"
-        if not where.url
+        if not store.url
         else "If storage was stopped, which a database cannot tell, nothing is missing"
     )
     click.echo(
-        f"{sure}. Now set {setting} in config.toml, for every service that reads the store, and start storage again."
+        f"{certainty}. Now set {setting} in config.toml, for every service that reads the store, and start storage again."
     )
 
 
-@click.command("replaced")
+@click.command("meter-replaced")
 @store_options
 @click.argument("series")
 @click.option(
     "--at", "at", required=True, help="When: ISO 8601 (without an offset: in --tz), or seconds since 1970 UTC."
 )
 @click.option("--tz", default="UTC", show_default=True, help="Time zone of --at.")
-def replaced_command(where: Place, series: str, at: str, tz: str) -> None:
-    """Say that the meter behind a counter was replaced, so that its jump is not counted.
+def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) -> None:
+    """Note that the meter behind a counter was replaced, so that its jump is not counted.
 
     SERIES is roof/meter/energy. The values stay as they are; totals are right from now on.
     """
     try:
-        moment = Times("auto", zone(tz)).seconds(at)
+        moment = TimeParser("auto", zone(tz)).seconds(at)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--at") from None
-    with closing(where.writer()) as writer:
-        with closing(where.reader()) as reader:
-            found = [one for one in reader.series() if one.name == series]
-        if not found:
+    with closing(store.writer()) as writer:
+        with closing(store.reader()) as reader:
+            matches = [one for one in reader.series() if one.name == series]
+        if not matches:
             raise click.ClickException(f"there is no series {series}; `heliograph-store info` lists them")
-        if found[0].kind != "counter":
+        if matches[0].kind != "counter":
             raise click.ClickException(
-                f"{series} is a {found[0].kind}: only counters have totals that a replacement changes"
+                f"{series} is a {matches[0].kind}: only counters have totals that a replacement changes"
             )
-        writer.replaced(found[0].id, moment)
+        writer.replaced(matches[0].id, moment)
     click.echo(f"{series}: replaced at {at}")
 
 
-def _replaced(where: Place, source: Reader) -> list[tuple[str, float]]:
-    """Return the meters that were replaced, and when; a database does not tell."""
-    if where.url:
+def _replaced(store: StoreAccess, source: Reader) -> list[tuple[str, float]]:
+    """Return the meters that were replaced, and when; none for a database, from which that cannot be read."""
+    if store.url:
         return []
     names = {one.id: one.name for one in source.series()}
-    with files.opened(where.folder / files.CATALOG) as catalog:
+    with files.read_only(store.folder / files.CATALOG) as catalog:
         rows = catalog.execute("SELECT series, ts FROM replacement ORDER BY ts").fetchall()
     return [(names[number], ms / 1000) for number, ms in rows if number in names]
 
 
-def _standing(where: Place, to: Place) -> Path:
-    """Return the file that says how far a copy is: beside the files of the one store, or else of the other."""
-    holder = where if not where.url else to
+def _progress_file(store: StoreAccess, to: StoreAccess) -> Path:
+    """Return the file that keeps how far a copy is: beside the files of the first store, or else of the second."""
+    holder = store if not store.url else to
     if holder.url:
-        raise click.UsageError("both stores are databases: say with --cursor which file keeps how far the copy is")
-    name = hashlib.sha256(f"{where} {to}".encode()).hexdigest()[:12]
+        raise click.UsageError("both stores are databases: name with --cursor the file that keeps how far the copy is")
+    name = hashlib.sha256(f"{store} {to}".encode()).hexdigest()[:12]
     return holder.folder / f"copy-{name}.json"
 
 
-def _writer_if_free(where: Place) -> Writer | None:
-    """Return the store's writer, which keeps storage from starting, or None while storage runs."""
+def _writer_if_free(store: StoreAccess) -> Writer | None:
+    """Return the store's writer, which keeps storage from writing, or None while storage runs."""
     try:
-        return where.writer()
+        return store.writer()
     except Taken:
         return None
 
 
 def _newest(source: Reader, cursor: int) -> int:
-    """Return about where the arrivals end, by halving the distance to where there are none."""
+    """Return about the cursor of the newest arrival, by bisection."""
     low, high = cursor, cursor + 1
     while high < FAR and source.since(high, 1):
         low, high = high, high * 2

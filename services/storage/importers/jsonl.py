@@ -41,8 +41,8 @@ def read(path: Path, names: SeriesNames) -> Iterator[Part]:
     for line in file:
         reading = None
         try:
-            if line.wrong:
-                raise ValueError(line.wrong)
+            if line.error:
+                raise ValueError(line.error)
             if line.text.strip():
                 reading = _reading(line.text, names)
         except ValueError as error:
@@ -64,7 +64,7 @@ def _add(parts: PartBuilder, reading: _Reading | None) -> None:
 
 
 def _reading(text: str, names: SeriesNames) -> _Reading:
-    """Return what a line says; raise ValueError for anything else. A bucket's `mean` of `power` is `power_mean`."""
+    """Return the reading of a line; raise ValueError for anything else. A bucket's `mean` of `power` is `power_mean`."""
     try:
         entries = _decode(text)
     except (msgspec.DecodeError, RecursionError):

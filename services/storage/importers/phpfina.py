@@ -2,8 +2,7 @@
 
 `<id>.meta` is 16 bytes, four unsigned 32-bit integers, little endian: the id and the number of points (both
 unused, whatever they say), the interval in seconds and the time of the first point in seconds since 1970 UTC.
-`<id>.dat` is one little-endian float32 per interval from there on, NaN where there is none; how many there are
-its size says. Source: emoncms, docs/timeseries/Fixed-interval.md and get_meta() in Modules/feed/engine/PHPFina.php.
+`<id>.dat` is one little-endian float32 per interval from there on, NaN where there is none; its size says how many there are. Source: emoncms, docs/timeseries/Fixed-interval.md and get_meta() in Modules/feed/engine/PHPFina.php.
 """
 
 import struct
@@ -29,25 +28,25 @@ def plan(paths: Sequence[Path], **options: Any) -> ImportPlan:
 
 def feeds(paths: Iterable[Path]) -> list[Feed]:
     """Return the feeds that files (`12.dat` or `12.meta`) and folders of them name, each once, by number."""
-    found: set[Path] = set()
+    dat_files: set[Path] = set()
     for path in paths:
         files = [*path.glob("*.dat"), *path.glob("*.meta")] if path.is_dir() else [path]
-        found.update(file.with_suffix(".dat") for file in files if file.suffix in (".dat", ".meta"))
-    return sorted(Feed(int(file.stem), file) for file in found if file.stem.isdecimal())
+        dat_files.update(file.with_suffix(".dat") for file in files if file.suffix in (".dat", ".meta"))
+    return sorted(Feed(int(file.stem), file) for file in dat_files if file.stem.isdecimal())
 
 
 def read(feed: Feed, node: str, device: str, channel: str) -> Iterator[Part]:
     """Yield a feed's values as readings of one channel, float32 widened; raise OSError if a file cannot be read."""
     raw = feed.path.with_suffix(".meta").read_bytes()
     if len(raw) < META.size:
-        yield _nothing(feed, f"the .meta file has {len(raw)} bytes; it needs {META.size}")
+        yield _unreadable(feed, f"the .meta file has {len(raw)} bytes; it needs {META.size}")
         return
     _, _, interval, start = META.unpack_from(raw)
     if not interval:
-        yield _nothing(feed, "the .meta file says that the interval is 0 s")
+        yield _unreadable(feed, "the interval in the .meta file is 0 s")
         return
     with feed.path.open("rb") as file:
-        place = 0
+        index = 0
         while data := file.read(POINTS * 4):
             mistakes = []
             if rest := len(data) % 4:
@@ -56,13 +55,13 @@ def read(feed: Feed, node: str, device: str, channel: str) -> Iterator[Part]:
             numbers.frombytes(data[: len(data) - rest])
             if sys.byteorder == "big":
                 numbers.byteswap()
-            times = range(start + place * interval, start + (place + len(numbers)) * interval, interval)
+            times = range(start + index * interval, start + (index + len(numbers)) * interval, interval)
             rows: list[list[Any]] = [
                 [time, number] for time, number in zip(times, numbers, strict=True) if number == number
             ]
-            place += len(numbers)
+            index += len(numbers)
             yield Part([(node, Block(device, (channel,), rows))], mistakes, len(data))
 
 
-def _nothing(feed: Feed, why: str) -> Part:
+def _unreadable(feed: Feed, why: str) -> Part:
     return Part([], [Mistake(str(feed.path), why)], feed.path.stat().st_size)

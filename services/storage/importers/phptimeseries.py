@@ -2,7 +2,7 @@
 
 `feed_<id>.MYD` is a row of records of 9 bytes: 249, the time in seconds since 1970 UTC as an unsigned 32-bit
 integer, the value as a float32, both little endian. Source: emoncms, docs/timeseries/Variable-interval.md and
-post() in Modules/feed/engine/PHPTimeSeries.php (`pack("CIf", 249, …)`; a file whose size is no multiple of 9 was
+post() in Modules/feed/engine/PHPTimeSeries.php (`pack("CIf", 249, …)`; a file whose size is not a multiple of 9 was
 torn by a power cut, and written on from the next multiple).
 """
 
@@ -21,7 +21,7 @@ RECORD = struct.Struct("<BIf")
 MARK = 249
 NAME = re.compile(r"feed_(\d+)")
 RECORDS = 16_384  # of one part
-AHEAD = 4 * RECORD.size  # what has to be known behind a record to judge it
+LOOKAHEAD = 4 * RECORD.size  # what has to be known after a record to judge it
 
 
 @feed_options
@@ -40,31 +40,31 @@ def feeds(paths: Iterable[Path]) -> list[Feed]:
 def read(feed: Feed, node: str, device: str, channel: str) -> Iterator[Part]:
     """Yield a feed's values as readings of one channel, float32 widened; raise OSError if the file cannot be read.
 
-    What is no record is set aside up to where records begin again.
+    What is not a record is set aside up to where records begin again.
     """
     with feed.path.open("rb") as file:
-        at, data, lost = 0, b"", False
+        position, data, lost = 0, b"", False
         while True:
             fresh = file.read(RECORDS * RECORD.size)
             data += fresh
-            rows, mistakes, used, lost = _records(data, f"{feed.path} at byte ", at, lost=lost, last=not fresh)
+            rows, mistakes, used, lost = _records(data, f"{feed.path} at byte ", position, lost=lost, last=not fresh)
             yield Part([(node, Block(device, (channel,), rows))], mistakes, len(fresh))
             if not fresh:
                 return
-            at, data = at + used, data[used:]
+            position, data = position + used, data[used:]
 
 
 def _records(
     data: bytes, where: str, start: int, *, lost: bool, last: bool
 ) -> tuple[list[list[Any]], list[Mistake], int, bool]:
-    """Return the rows in the data, what is none of them, how many bytes are done with, and whether they end in noise.
+    """Return the rows in the data, the mistakes, how many bytes are consumed, and whether they end in noise.
 
-    `lost` says that what was before ended in noise, which has been counted.
+    `lost` is whether the data before ended in noise, which has been counted.
     """
     rows: list[list[Any]] = []
     mistakes = []
     at = 0
-    while at + (RECORD.size if last else AHEAD) <= len(data):
+    while at + (RECORD.size if last else LOOKAHEAD) <= len(data):
         if _is_record(data, at) and (_is_followed(data, at) or not (lost or _is_torn(data, at))):
             _, time, number = RECORD.unpack_from(data, at)
             if number == number:
@@ -76,8 +76,8 @@ def _records(
             mistakes.append(Mistake(f"{where}{start + at}", "not a record", data[at : at + RECORD.size].hex()))
             lost = True
         at += 1
-        found = data.find(MARK, at)
-        at = min(found if found >= 0 else len(data), max(at, len(data) - (RECORD.size if last else AHEAD) + 1))
+        mark = data.find(MARK, at)
+        at = min(mark if mark >= 0 else len(data), max(at, len(data) - (RECORD.size if last else LOOKAHEAD) + 1))
     if last and at < len(data) and not lost:
         mistakes.append(Mistake(f"{where}{start + at}", "a torn record at the end", data[at:].hex()))
     return rows, mistakes, at, lost
@@ -100,4 +100,4 @@ def _is_followed(data: bytes, at: int) -> bool:
 def _is_torn(data: bytes, at: int) -> bool:
     """Whether records go on before this one could have ended."""
     later = range(at + 1, min(at + RECORD.size, len(data) - RECORD.size + 1))
-    return any(_is_record(data, place) and _is_followed(data, place) for place in later)
+    return any(_is_record(data, start) and _is_followed(data, start) for start in later)

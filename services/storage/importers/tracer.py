@@ -18,7 +18,7 @@ from heliograph.store.buckets import zone
 from services.storage.importers.shared.options import device_options
 from services.storage.importers.shared.parts import ChannelMetadata, ImportFile, ImportPlan, Part, PartBuilder
 from services.storage.importers.shared.text_lines import ZEROS, Line, TextFile
-from services.storage.importers.shared.times import Times
+from services.storage.importers.shared.times import TimeParser
 
 # Channel → columns (low word, high word), by their names without spaces, signs and capitals.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -50,8 +50,8 @@ HUNDREDTHS = frozenset(COLUMNS) - {"battery_soc"}
 
 def files(paths: Iterable[Path]) -> list[Path]:
     """Return the daily files that paths and folders name, in order of their days."""
-    found = {file for path in paths for file in (path.glob("tracerData*.csv*") if path.is_dir() else [path])}
-    return sorted(found, key=lambda path: (path.name, path))
+    unsorted = {file for path in paths for file in (path.glob("tracerData*.csv*") if path.is_dir() else [path])}
+    return sorted(unsorted, key=lambda path: (path.name, path))
 
 
 @device_options
@@ -72,16 +72,16 @@ def plan(paths: Sequence[Path], *, node: str, device: str, tz: str) -> ImportPla
 def read(path: Path, node: str, device: str, local: tzinfo) -> Iterator[Part]:
     """Yield the readings of one file; raise OSError if it cannot be opened."""
     file = TextFile(path)
-    times = Times("iso", local)
+    times = TimeParser("iso", local)
     layout: list[tuple[str, list[int]]] = []
     width = 0
     parts = PartBuilder(path, file)
     for line in file:
-        if not line.text.strip() and not line.wrong:
+        if not line.text.strip() and not line.error:
             continue
         cells = line.text.split(",")
         try:
-            if not line.wrong and _column(cells[0]) == "datetime":
+            if not line.error and _column(cells[0]) == "datetime":
                 layout, width = _layout(cells), len(cells)
             else:
                 parts.add(node, device, *_row(line, cells, width, layout, times))
@@ -92,11 +92,11 @@ def read(path: Path, node: str, device: str, local: tzinfo) -> Iterator[Part]:
 
 
 def _row(
-    line: Line, cells: list[str], width: int, layout: list[tuple[str, list[int]]], times: Times
+    line: Line, cells: list[str], width: int, layout: list[tuple[str, list[int]]], times: TimeParser
 ) -> tuple[tuple[str, ...], list[Any]]:
-    """Return channels and row of a line; raise ValueError for one that is torn or holds what no register does."""
-    if line.wrong or "\0" in line.text:
-        raise ValueError(line.wrong or ZEROS)
+    """Return channels and row of a line; raise ValueError for one that is torn or holds what no register can."""
+    if line.error or "\0" in line.text:
+        raise ValueError(line.error or ZEROS)
     if not layout:
         raise ValueError("a row without a header of Solar Protocol's logger before it")
     if len(cells) != width:
@@ -104,21 +104,21 @@ def _row(
     if not line.end:
         raise ValueError("the last line has no end: its last number may be torn")
     row: list[Any] = [_time(times, cells[0])]
-    row += (_value(channel, [_word(cells[place]) for place in places]) for channel, places in layout)
+    row += (_value(channel, [_word(cells[index]) for index in indexes]) for channel, indexes in layout)
     return tuple(channel for channel, _ in layout), row
 
 
 def _layout(header: list[str]) -> list[tuple[str, list[int]]]:
-    """Return the channels of a header, each with the places of its words."""
-    places: Mapping[str, int] = {_column(name): place for place, name in enumerate(header)}
-    found = [
-        (channel, [places[column] for column in columns])
+    """Return the channels of a header, each with the indexes of its words."""
+    indexes: Mapping[str, int] = {_column(name): index for index, name in enumerate(header)}
+    layout = [
+        (channel, [indexes[column] for column in columns])
         for channel, columns in COLUMNS.items()
-        if all(column in places for column in columns)
+        if all(column in indexes for column in columns)
     ]
-    if not found:
+    if not layout:
         raise ValueError("a header without any column of Solar Protocol's logger")
-    return found
+    return layout
 
 
 def _column(name: str) -> str:
@@ -126,7 +126,7 @@ def _column(name: str) -> str:
     return f"pv{plain.removeprefix('solar')}" if plain.startswith("solar") else plain
 
 
-def _time(times: Times, cell: str) -> float:
+def _time(times: TimeParser, cell: str) -> float:
     try:
         return times.seconds(cell)
     except ValueError:
@@ -137,7 +137,7 @@ def _word(cell: str) -> int:
     try:
         value = float(cell) * 100
     except ValueError:
-        raise ValueError("a cell that is no number") from None
+        raise ValueError("a cell that is not a number") from None
     if not 0 <= value < 65_536:
         raise ValueError("a number that no register holds")
     return round(value)

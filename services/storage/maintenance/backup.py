@@ -1,4 +1,4 @@
-"""A store copied while it is written, and put back.
+"""Backups: a store copied while it is written, and restored.
 
 A backup is a folder with the store's files as they are, and backup.json with what they looked like when they were
 copied. Each is copied with SQLite's online backup, checked, made durable, and only then gets its name.
@@ -20,7 +20,7 @@ from heliograph.store.hot import JUMP
 from heliograph.store.years import newest_arrival
 from services.storage.maintenance import files
 
-LIST = "backup.json"
+MANIFEST = "backup.json"
 PAGES = 2_000  # copied at a time: storage can write in between
 STAGED = ".partial"
 LOCK = "lock"  # as heliograph/store/writer.py calls it
@@ -30,8 +30,8 @@ class NotEmpty(OSError):
     """There are readings where a backup would be restored to."""
 
 
-class Looks(msgspec.Struct, frozen=True):
-    """What tells an unchanged file: its size and time, and those of its journal."""
+class FileState(msgspec.Struct, frozen=True):
+    """What identifies an unchanged file: size and time of it and of its write-ahead log."""
 
     size: int
     modified: int  # ns
@@ -39,46 +39,46 @@ class Looks(msgspec.Struct, frozen=True):
     journal_modified: int
 
 
-class List(msgspec.Struct, frozen=True):
-    """What backup.json says."""
+class Manifest(msgspec.Struct, frozen=True):
+    """The content of backup.json."""
 
     made: str  # ISO 8601
-    files: dict[str, Looks]
+    files: dict[str, FileState]
 
 
 Advance = Callable[[int], None]
 
 
 def back_up(store: Path, folder: Path, advance: Advance, *, incremental: bool = False) -> dict[str, bool]:
-    """Copy the files of a store into a folder; return for each whether it was copied or was there already, unchanged.
+    """Copy the files of a store into a folder; return for each whether it was copied; if not, it was there already and unchanged.
 
-    Raises StoreAway if there is no store, StoreDamaged if a file of it, or its copy, is not sound, OSError if the disk
-    refuses. Nothing that a backup there held before is lost then.
+    Raises StoreAway if there is no store, StoreDamaged if a file of it, or its copy, is not sound, OSError if a write
+    fails. Nothing that a backup there held before is lost then.
     """
-    sources = files.named(store)
+    sources = files.store_files(store)
     if not sources:
         raise StoreAway(f"there is no store in {store}")
     folder.mkdir(parents=True, exist_ok=True)
-    before = _list(folder)
-    after: dict[str, Looks] = {}
+    before = _listed_files(folder)
+    after: dict[str, FileState] = {}
     staged: list[str] = []
     try:
         for source in sources:
             if not source.exists():
-                continue  # a year that retention has just let go
-            name, looks = source.name, _looks(source)
-            if incremental and source.match(files.HISTORY) and before.get(name) == looks and (folder / name).exists():
+                continue  # a year that retention has just dropped
+            name, state = source.name, _file_state(source)
+            if incremental and source.match(files.HISTORY) and before.get(name) == state and (folder / name).exists():
                 advance(files.size(source))
             else:
                 _stage(source, folder / f"{name}{STAGED}", advance)
                 staged.append(name)
-            after[name] = looks
+            after[name] = state
         _install(folder, staged)
     finally:
         _clean(folder)
     for gone in set(before) - set(after):
-        (folder / gone).unlink(missing_ok=True)  # retention let go of it
-    _write_list(folder, List(datetime.now(UTC).isoformat(timespec="seconds"), after))
+        (folder / gone).unlink(missing_ok=True)  # retention dropped it
+    _write_manifest(folder, Manifest(datetime.now(UTC).isoformat(timespec="seconds"), after))
     return {name: name in staged for name in after}
 
 
@@ -86,18 +86,18 @@ def restore(folder: Path, store: Path, advance: Advance, *, force: bool = False)
     """Put a backup where a store is or will be; return where the files that were there have been moved to.
 
     Raises heliograph.lock.Taken while storage runs, NotEmpty over a store that is there unless forced, StoreAway if the
-    folder is no backup, StoreDamaged if it is not whole, OSError if the disk refuses. The store is unchanged then.
+    folder is not a backup, StoreDamaged if it is not complete, OSError if a write fails. The store is unchanged then.
     """
-    listed = _list(folder)
+    listed = _listed_files(folder)
     if not listed:
-        raise StoreAway(f"{folder} is no backup: it has no {LIST}")
+        raise StoreAway(f"{folder} is not a backup: it has no {MANIFEST}")
     missing = [name for name in listed if not (folder / name).exists()]
     if missing:
-        raise StoreDamaged(f"{folder} is not whole: {', '.join(sorted(missing))} is missing")
+        raise StoreDamaged(f"{folder} is not complete: {', '.join(sorted(missing))} is missing")
     store.mkdir(parents=True, exist_ok=True)
     lock = Lock(store / LOCK, "store")
     try:
-        if files.named(store) and not force:
+        if files.store_files(store) and not force:
             raise NotEmpty(f"there is a store in {store} already")
         for name in listed:
             _stage(folder / name, store / f"{name}{STAGED}", advance)
@@ -115,7 +115,7 @@ def restore(folder: Path, store: Path, advance: Advance, *, force: bool = False)
 def _install(folder: Path, names: Iterable[str]) -> None:
     """Give staged files their names: hot.db last, because what has left it must be in history whenever power fails."""
     for name in sorted(names, key=lambda name: (name == files.HOT, name != files.CATALOG)):
-        for suffix in files.BESIDE:
+        for suffix in files.SIDE_FILES:
             (folder / f"{name}{suffix}").unlink(missing_ok=True)
         (folder / f"{name}{STAGED}").replace(folder / name)
         durable.sync(folder)
@@ -137,7 +137,7 @@ def _stage(source: Path, target: Path, advance: Advance) -> None:
         advance(max(0, reached - done))
         done = max(done, reached)
 
-    with files.opened(source) as connection:
+    with files.read_only(source) as connection:
         page = connection.execute("PRAGMA page_size").fetchone()[0]
         pages = -1 if source.name == files.HOT else PAGES  # hot.db changes all the time, and is small
         try:
@@ -145,15 +145,15 @@ def _stage(source: Path, target: Path, advance: Advance) -> None:
                 connection.backup(copy, pages=pages, progress=progress, sleep=0.01)
         except sqlite3.OperationalError as error:
             raise OSError(f"{target}: {error}") from None
-    if wrong := files.mistakes(target, quick=True):
-        raise StoreDamaged(f"the copy of {source} is not sound: {wrong[0]}")
+    if errors := files.integrity_errors(target, quick=True):
+        raise StoreDamaged(f"the copy of {source} is not sound: {errors[0]}")
     durable.sync(target)
 
 
 def _skip_numbers(staged: Path, store: Path) -> None:
-    """Let the restored store begin far behind every number of arrival that was given since the backup.
+    """Make the restored store continue far after every number of arrival that was given since the backup.
 
-    Who follows the arrivals has seen those numbers: what came under them again would be overlooked.
+    Readers that follow the arrivals have seen those numbers: they would miss what came under them again.
     """
     with closing(sqlite3.connect(staged)) as connection:
         last = max(
@@ -163,12 +163,12 @@ def _skip_numbers(staged: Path, store: Path) -> None:
         )
         connection.execute("INSERT OR REPLACE INTO meta VALUES('last', ?)", (last + JUMP,))
         connection.commit()
-    for suffix in files.BESIDE:
+    for suffix in files.SIDE_FILES:
         staged.with_name(staged.name + suffix).unlink(missing_ok=True)
 
 
 def _set_aside(store: Path) -> Path | None:
-    """Move all files away, damaged ones and notes too: they belong to another state of the store."""
+    """Move all files away, damaged ones and others too: they belong to another state of the store."""
     present = [path for path in store.iterdir() if path.is_file() and path.name != LOCK and STAGED not in path.name]
     if not present:
         return None
@@ -179,29 +179,29 @@ def _set_aside(store: Path) -> Path | None:
     return aside
 
 
-def _looks(path: Path) -> Looks:
-    found = path.stat()
+def _file_state(path: Path) -> FileState:
+    file = path.stat()
     wal = path.with_name(path.name + "-wal")
     journal = wal.stat() if wal.exists() else None
     if journal is None or not journal.st_size:
-        return Looks(found.st_size, found.st_mtime_ns, 0, 0)
-    return Looks(found.st_size, found.st_mtime_ns, journal.st_size, journal.st_mtime_ns)
+        return FileState(file.st_size, file.st_mtime_ns, 0, 0)
+    return FileState(file.st_size, file.st_mtime_ns, journal.st_size, journal.st_mtime_ns)
 
 
-def _list(folder: Path) -> dict[str, Looks]:
-    """Return what backup.json lists; raise StoreDamaged if it cannot be read."""
-    path = folder / LIST
+def _listed_files(folder: Path) -> dict[str, FileState]:
+    """Return the files that backup.json lists; raise StoreDamaged if it cannot be read."""
+    path = folder / MANIFEST
     try:
-        listed = msgspec.json.decode(path.read_bytes(), type=List).files
+        listed = msgspec.json.decode(path.read_bytes(), type=Manifest).files
     except FileNotFoundError:
         return {}
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise StoreDamaged(f"{path}: {error}") from None
     strange = [name for name in listed if Path(name).name != name]
     if strange:
-        raise StoreDamaged(f"{path}: {strange[0]!r} is no file of a store")
+        raise StoreDamaged(f"{path}: {strange[0]!r} is not a file of a store")
     return listed
 
 
-def _write_list(folder: Path, content: List) -> None:
-    durable.write(folder / LIST, msgspec.json.format(msgspec.json.encode(content)))
+def _write_manifest(folder: Path, content: Manifest) -> None:
+    durable.write(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(content)))

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.store import buckets, checking
+from heliograph.store import buckets, integrity
 from heliograph.store.interface import Reader, Series
-from services.storage.location import Place
+from services.storage.location import StoreAccess
 from services.storage.maintenance import files
 from services.storage.progress_bar import bar
 
@@ -16,15 +16,15 @@ MINUTE = 60
 HOUR = 3600
 
 
-class File(msgspec.Struct, frozen=True):
-    """One file of an embedded store: bytes with its journal, and the version of its format; 0 if it cannot be told."""
+class StoreFile(msgspec.Struct, frozen=True):
+    """One file of an embedded store: bytes with its journal, and the version of its format; 0 if that is unreadable."""
 
     name: str
     bytes: int
     format: int
 
 
-class Row(msgspec.Struct, frozen=True, omit_defaults=True):
+class SeriesSummary(msgspec.Struct, frozen=True, omit_defaults=True):
     """One series: its newest time in seconds since 1970 UTC, and its values per year if they were counted."""
 
     name: str
@@ -35,26 +35,26 @@ class Row(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """All that `info` tells; times in seconds since 1970 UTC."""
+    """What `info` reports; times in seconds since 1970 UTC."""
 
     store: str
     sqlite: str
-    files: list[File]
+    files: list[StoreFile]
     nodes: int
     devices: int
-    series: list[Row]
+    series: list[SeriesSummary]
     oldest: float | None
     newest: float | None
     problems: list[str]
 
 
-def summary(place: Place, reader: Reader, *, points: bool) -> Summary:
+def summary(store: StoreAccess, reader: Reader, *, points: bool) -> Summary:
     """Look at a store; raise StoreAway if there is none."""
     series = reader.series()
     latest = reader.latest([one.id for one in series])
     extent = reader.extent()
     rows = [
-        Row(
+        SeriesSummary(
             one.name,
             one.unit,
             one.kind,
@@ -64,11 +64,14 @@ def summary(place: Place, reader: Reader, *, points: bool) -> Summary:
         for one in series
     ]
     return Summary(
-        str(place),
+        str(store),
         sqlite3.sqlite_version,
         []
-        if place.url
-        else [File(path.name, files.size(path), _format(place, path.name)) for path in files.named(place.folder)],
+        if store.url
+        else [
+            StoreFile(path.name, files.size(path), _format(store, path.name))
+            for path in files.store_files(store.folder)
+        ],
         len({one.node for one in series}),
         len({(one.node, one.device) for one in series}),
         rows,
@@ -85,58 +88,58 @@ def _points(reader: Reader, series: Series, extent: tuple[float, float]) -> dict
     return {year: int(count) for year, count in zip(years, counts, strict=False) if count}
 
 
-def _format(place: Place, name: str) -> int:
+def _format(store: StoreAccess, name: str) -> int:
     try:
-        with files.opened(place.folder / name) as connection:
+        with files.read_only(store.folder / name) as connection:
             row = connection.execute("SELECT value FROM meta WHERE key='format'").fetchone()
     except (OSError, StoreDamaged):
         return 0
     return int(row[0]) if row else 0
 
 
-def told(found: Summary) -> list[str]:
+def as_lines(summary: Summary) -> list[str]:
     """Return a summary as lines for people."""
-    lines = [f"{found.store}, SQLite {found.sqlite}"]
+    lines = [f"{summary.store}, SQLite {summary.sqlite}"]
     lines += [
-        f"  {file.name:<18} {file.bytes:>15,} bytes  format {file.format or 'unreadable'}" for file in found.files
+        f"  {file.name:<18} {file.bytes:>15,} bytes  format {file.format or 'unreadable'}" for file in summary.files
     ]
-    if found.oldest is not None and found.newest is not None:
-        lines.append(f"from {moment(found.oldest)} to {moment(found.newest)}")
-    lines.append(f"{found.nodes} nodes, {found.devices} devices, {len(found.series)} series")
-    width = max((len(row.name) for row in found.series), default=0)
-    for row in found.series:
+    if summary.oldest is not None and summary.newest is not None:
+        lines.append(f"from {moment(summary.oldest)} to {moment(summary.newest)}")
+    lines.append(f"{summary.nodes} nodes, {summary.devices} devices, {len(summary.series)} series")
+    width = max((len(row.name) for row in summary.series), default=0)
+    for row in summary.series:
         newest = moment(row.newest) if row.newest is not None else "no values"
         lines.append(f"  {row.name:<{width}}  {row.kind:<7}  {row.unit:<5}  {newest}")
         lines += [f"  {'':<{width}}  {year}: {count:>13,}" for year, count in row.points.items()]
-    return lines + [f"PROBLEM: {problem}" for problem in found.problems]
+    return lines + [f"PROBLEM: {problem}" for problem in summary.problems]
 
 
 def moment(time: float) -> str:
-    """Return a time as people read it."""
+    """Return a time for people, to the second, in UTC."""
     return datetime.fromtimestamp(time, UTC).isoformat(" ", "seconds").replace("+00:00", "Z")
 
 
-def unsound(place: Place, *, quick: bool) -> list[str]:
+def damage(store: StoreAccess, *, quick: bool) -> list[str]:
     """Check the structure of every file and, unless quick, decode all of history; return what is wrong, a sentence each.
 
-    There is nothing to check of a database.
+    There is nothing to check in a database.
     """
-    paths = [] if place.url else files.named(place.folder)
-    wrong: list[str] = []
+    paths = [] if store.url else files.store_files(store.folder)
+    damages: list[str] = []
     with bar("checking", sum(map(files.size, paths))) as advance:
         for path in paths:
             try:
-                found = files.mistakes(path, quick=quick)
-                if not found and not quick and path.match(files.HISTORY):
-                    found = [sentence for some in checking.year(path) for sentence in some]
-                wrong += found
+                errors = files.integrity_errors(path, quick=quick)
+                if not errors and not quick and path.match(files.HISTORY):
+                    errors = [sentence for some in integrity.year(path) for sentence in some]
+                damages += errors
                 advance(files.size(path))
             except (OSError, StoreDamaged) as error:
-                wrong.append(str(error))
-    return wrong
+                damages.append(str(error))
+    return damages
 
 
-def unreadable(reader: Reader) -> tuple[int, list[str]]:
+def read_everything(reader: Reader) -> tuple[int, list[str]]:
     """Read every value, which decodes every chunk; return how many there are, and what cannot be read, a sentence each."""
     values = 0
     try:

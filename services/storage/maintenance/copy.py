@@ -1,8 +1,8 @@
-"""Everything of one store into another, also while the first is written: `heliograph-store copy`.
+"""One store copied into another, even while the first is written: `heliograph-store copy`.
 
-Readings go over in the order in which they arrived, so that the last arrival of a time wins there too. Where the copy
-stands is kept in a small file; what is copied again after a crash changes nothing. What storage has confirmed to the
-producers is only taken over once the first store can no longer change.
+Readings are copied in order of arrival, so that the last arrival of a time wins there too. A small file keeps how far the
+copy is; what is copied again after a crash changes nothing. The progress of the producers is only copied once the first
+store can no longer change.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -18,35 +18,35 @@ from services.storage.blocks import BlockBuilder
 READINGS = 5_000  # of one commit
 
 
-class Standing(msgspec.Struct, frozen=True):
-    """How far a copy is: behind which arrival, and into which store."""
+class CopyProgress(msgspec.Struct, frozen=True):
+    """How far a copy is: after which arrival, and into which store."""
 
     target: str  # its identity
     cursor: int
 
 
-class Copy:
-    """Copies from a reader to a writer, and remembers in a file how far it is."""
+class StoreCopy:
+    """Copies from a reader to a writer, and keeps in a file how far it is."""
 
-    def __init__(self, source: Reader, target: Writer, standing: Path) -> None:
+    def __init__(self, source: Reader, target: Writer, progress_file: Path) -> None:
         self._source = source
         self._target = target
-        self._file = standing
+        self._file = progress_file
         self._declared: set[tuple[str, str, str]] = set()
-        self.cursor = _load(standing, target.identity)
+        self.cursor = _load(progress_file, target.identity)
         self.readings = 0
         self.values = 0
         self.refused: list[Refusal] = []
 
     def everything(self, advance: Callable[[int], None]) -> None:
-        """Copy what has arrived since the last time; raise OSError if a disk refuses, with all kept that was copied."""
+        """Copy what has arrived since the last time; raise OSError if a write fails, with all kept that was copied."""
         self._declare()
         while arrivals := self._source.since(self.cursor, READINGS):
             self._write(arrivals)
             self._target.commit({})
             advance(arrivals[-1].cursor - self.cursor)
             self.cursor = arrivals[-1].cursor
-            durable.write(self._file, msgspec.json.encode(Standing(self._target.identity, self.cursor)))
+            durable.write(self._file, msgspec.json.encode(CopyProgress(self._target.identity, self.cursor)))
             self._target.maintain()
 
     def finish(
@@ -55,7 +55,7 @@ class Copy:
         replaced: Iterable[tuple[str, float]] = (),
         target_series: Mapping[str, int] | None = None,
     ) -> None:
-        """Take over what the producers were told, and put the target into its final form; nothing may come any more.
+        """Copy the progress of the producers, and put the target into its final form; nothing may arrive any more.
 
         `replaced` are series and times of replaced meters, by the names that `target_series` gives numbers to.
         """
@@ -80,7 +80,7 @@ class Copy:
         self.readings += len(arrivals)
 
     def _declare(self) -> None:
-        """Tell the target of every series that is new: unit, kind and rollover."""
+        """Declare every series that is new to the target: unit, kind and rollover."""
         devices: dict[tuple[str, str], dict[str, Channel]] = {}
         for one in self._source.series():
             if (one.node, one.device, one.channel) not in self._declared:
@@ -94,7 +94,7 @@ class Copy:
 def _load(path: Path, target: str) -> int:
     """Return the cursor of an earlier copy into this target; 0 if there was none."""
     try:
-        standing = msgspec.json.decode(path.read_bytes(), type=Standing)
+        progress = msgspec.json.decode(path.read_bytes(), type=CopyProgress)
     except (FileNotFoundError, msgspec.DecodeError):
         return 0
-    return standing.cursor if standing.target == target else 0
+    return progress.cursor if progress.target == target else 0

@@ -8,13 +8,13 @@ from pathlib import Path
 from heliograph.errors import StoreDamaged
 
 HOT, CATALOG, HISTORY = "hot.db", "catalog.db", "history-*.db"
-BESIDE = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file
+SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file
 
 
-def named(folder: Path) -> list[Path]:
+def store_files(folder: Path) -> list[Path]:
     """Return the files of a store, in the order in which they may be copied while it is written.
 
-    What leaves hot.db was in history before, and names are committed before anything refers to them: so hot.db
+    What leaves hot.db is in history before, and names are committed before anything refers to them: so hot.db
     comes first, then history, oldest year first, then the names.
     """
     order = [folder / HOT, *sorted(folder.glob(HISTORY)), folder / CATALOG]
@@ -28,7 +28,7 @@ def size(path: Path) -> int:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[sqlite3.Connection]:
+def read_only(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a file for reading; raise StoreDamaged, from anywhere in the block, for one that is not a sound database.
 
     Raises OSError for one that cannot be opened.
@@ -59,11 +59,13 @@ def _connected(path: Path) -> sqlite3.Connection:
     raise AssertionError("there is always a last choice")
 
 
-def mistakes(path: Path, *, quick: bool = False) -> list[str]:
-    """Return what SQLite finds wrong with a file, a sentence each; empty is good."""
+def integrity_errors(path: Path, *, quick: bool = False) -> list[str]:
+    """Return the errors that SQLite finds in a file, a sentence each; empty is good."""
     try:
-        with opened(path) as connection:
-            found = [row[0] for row in connection.execute(f"PRAGMA {'quick_check' if quick else 'integrity_check'}")]
+        with read_only(path) as connection:
+            sentences = [
+                row[0] for row in connection.execute(f"PRAGMA {'quick_check' if quick else 'integrity_check'}")
+            ]
     except StoreDamaged as error:
         return [str(error)]
-    return [] if found == ["ok"] else [f"{path}: {sentence}" for sentence in found]
+    return [] if sentences == ["ok"] else [f"{path}: {sentence}" for sentence in sentences]

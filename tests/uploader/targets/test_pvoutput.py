@@ -222,7 +222,6 @@ def test_requests_are_a_third_of_a_second_apart(opened: Opened, server: PVOutput
         (Response(401, "Unauthorized 401: Invalid API Key"), None),
         (Response(403, "Forbidden 403: Read only key"), None),
         (bad("Load in progress"), 30),
-        (Response(500, "Error"), None),
         (Response(503, "Busy", {"Retry-After": "9"}), 9),
         (Response(200, ""), None),
         (Response(200, "<html>Log in</html>"), None),

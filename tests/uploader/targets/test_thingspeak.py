@@ -124,8 +124,6 @@ def test_an_answer_that_is_no_entry_is_asked_for_again(
     "answer",
     [
         error(401, "error_auth_required", "Authorization Required"),
-        error(402, "error_payment_required", "Payment Required"),
-        error(404, "error_resource_not_found", "Not Found"),
         error(409, "error_conflict", "Conflict"),
         Response(502, "Bad gateway"),
         Response(200, '{"success":false}'),

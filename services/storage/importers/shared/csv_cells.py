@@ -66,5 +66,5 @@ class Splitter:
 
 
 def is_unfinished(line: str) -> bool:
-    """Whether a quoted cell that began before a line goes on behind it."""
+    """Whether a quoted cell that began before a line goes on after it."""
     return line.count('"') % 2 == 0

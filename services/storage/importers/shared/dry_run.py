@@ -1,4 +1,4 @@
-"""A store that judges like a real one, and keeps nothing: for `--dry-run`."""
+"""A store that refuses what a real one refuses, and keeps nothing: for `--dry-run`."""
 
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -10,8 +10,8 @@ from heliograph.messages import Block, Channel, Info
 from heliograph.store.interface import Progress, Refusal, Series
 
 
-class Rehearsal:
-    """A `Target` of importing.py that forgets at every commit; it knows the series that it is told of."""
+class DryRunStore:
+    """An `ImportStore` that discards its readings at every commit; it knows the given series."""
 
     def __init__(self, known: Iterable[Series]) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -35,7 +35,7 @@ class Rehearsal:
         return self._writer.write(node, blocks)
 
     def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
-        """Forget what was written: what is not committed is not kept."""
+        """Discard what was written: what is not committed is not kept."""
         self._writer.close()
         self._writer = store.open_writer(Path(self._folder.name))
         for (node, device), channels in self._infos.items():

@@ -1,6 +1,7 @@
 """Feeds of emoncms, which are called by their numbers: what its two engines have in common."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,8 @@ def plan_feeds(
         if not equals or not number.isdecimal() or not topics.is_channel(channel):
             raise click.BadParameter(f"{name!r} is not ID=CHANNEL, as in 12=power", param_hint="--feed")
         channels[int(number)] = channel
+    if len(set(channels.values())) < len(channels):
+        raise click.BadParameter("two feeds would have the same name", param_hint="--feed")
     missing = set(channels) - {feed.id for feed in feeds}
     if missing or not feeds:
         raise click.ClickException(f"no feed {', '.join(map(str, sorted(missing))) or 'at all'} in the files given")
@@ -52,4 +55,9 @@ def plan_feeds(
         return ImportFile(feed.path, lambda names: read(feed, node, device, channel))
 
     chosen = [feed for feed in feeds if not channels or feed.id in channels]
+    for one, other in pairwise(sorted(chosen)):
+        if one.id == other.id:
+            raise click.ClickException(
+                f"{one.path} and {other.path} are both feed {one.id}: import one of them at a time"
+            )
     return ImportPlan([file(feed) for feed in chosen], channel_metadata(options))

@@ -1,4 +1,4 @@
-"""From files of other systems into the store: in blocks, with every bad line counted and the rest kept."""
+"""Writes what importers read into the store: in blocks, with every bad line counted and the rest kept."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,11 +11,11 @@ from services.storage.importers.shared.parts import ChannelMetadata, Mistake, Pa
 
 BLOCK = 5_000  # readings in one commit
 SHOWN = 5  # mistakes of one kind that are shown
-REASONS = 50  # kinds of mistakes that are told apart
+REASONS = 50  # kinds of mistakes that are counted apart
 
 
-class Target(Protocol):
-    """What an import needs of a `Writer` of heliograph/store/interface.py, which says what these promise."""
+class ImportStore(Protocol):
+    """What an import needs of a `Writer`; heliograph/store/interface.py has the contract of each method."""
 
     @property
     def pending(self) -> int:
@@ -46,7 +46,7 @@ class Target(Protocol):
 class Importer:
     """Writes parts into a store, a commit every `BLOCK` readings."""
 
-    def __init__(self, writer: Target, known: Iterable[Series], metadata: ChannelMetadata) -> None:
+    def __init__(self, writer: ImportStore, known: Iterable[Series], metadata: ChannelMetadata) -> None:
         self._writer = writer
         self._metadata = metadata
         self._known = {
@@ -65,28 +65,28 @@ class Importer:
         return sorted("/".join(name) for name in self._declared)
 
     def take(self, part: Part) -> None:
-        """Write one part; raise OSError if the disk refuses."""
+        """Write one part; raise OSError if that fails."""
         for mistake in part.mistakes:
             self._set_aside(mistake)
         for node, block in part.readings:
             self._write(node, block)
 
     def finish(self) -> None:
-        """Commit the rest, and put the store into its final form; raise OSError if the disk refuses."""
+        """Commit the rest, and put the store into its final form; raise OSError if that fails."""
         self._writer.commit({})
         self._writer.settle()
 
     def _write(self, node: str, block: Block) -> None:
         present = [
-            place
-            for place in range(len(block.channels))
-            if any(row[place + 1] is not None for row in block.rows if len(row) > place + 1)
+            index
+            for index in range(len(block.channels))
+            if any(row[index + 1] is not None for row in block.rows if len(row) > index + 1)
         ]
         if not present:
             return
         if len(present) < len(block.channels):
-            rows = [[row[0], *(row[place + 1] for place in present)] for row in block.rows]
-            block = Block(block.device, tuple(block.channels[place] for place in present), rows)
+            rows = [[row[0], *(row[index + 1] for index in present)] for row in block.rows]
+            block = Block(block.device, tuple(block.channels[index] for index in present), rows)
         self._declare(node, block)
         for start in range(0, len(block.rows), BLOCK):
             rows = block.rows[start : start + BLOCK]
@@ -107,21 +107,21 @@ class Importer:
             self.span = min(first, *times), max(last, *times)
 
     def _declare(self, node: str, block: Block) -> None:
-        """Tell the store units and kinds of channels it meets for the first time; what it knows stays unless it is told."""
-        told = {}
-        for place, name in enumerate(block.channels, 1):
+        """Declare units and kinds of channels that are new to this import; what the store knows stays unless the metadata differ."""
+        declared = {}
+        for index, name in enumerate(block.channels, 1):
             key = (node, block.device, name)
             if key in self._declared:
                 continue
             self._declared.add(key)
             known = self._known.get(key)
-            kind = self._metadata.kinds.get(name) or (known.kind if known else _kind(block.rows, place))
+            kind = self._metadata.kinds.get(name) or (known.kind if known else _kind(block.rows, index))
             unit = self._metadata.units.get(name, known.unit if known else "")
             channel = Channel(unit, kind, rollover=known.rollover if known else 0.0)
             if channel != known:
-                told[name] = channel
-        if told:
-            for refusal in self._writer.declare(node, block.device, Info("", told)):
+                declared[name] = channel
+        if declared:
+            for refusal in self._writer.declare(node, block.device, Info("", declared)):
                 self._set_aside(Mistake(f"{node}/{block.device}", refusal.why, refusal.what))
 
     def _set_aside(self, mistake: Mistake) -> None:
@@ -131,9 +131,9 @@ class Importer:
             self.shown.append(mistake)
 
 
-def _kind(rows: Sequence[Sequence[Value | None]], place: int) -> Kind:
-    """Return the kind of a channel that nobody declared, by the first value it has."""
-    value = next((row[place] for row in rows if row[place] is not None), None)
+def _kind(rows: Sequence[Sequence[Value | None]], index: int) -> Kind:
+    """Return the kind of an undeclared channel, by the first value it has."""
+    value = next((row[index] for row in rows if row[index] is not None), None)
     if isinstance(value, str):
         return "text"
     return "state" if isinstance(value, bool) else "gauge"

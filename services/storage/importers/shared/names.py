@@ -1,9 +1,8 @@
 """Names of devices and channels in files as those of series: two texts never become one name without a word."""
 
-import re
 from collections.abc import Iterable
 
-from heliograph import names
+from heliograph import names, names_before
 from heliograph.messages import Kind
 from heliograph.store.interface import Series
 
@@ -34,8 +33,8 @@ class SeriesNames:
         key = (node, origin or text)
         if name := self._names.get(key):
             return name
-        name, former = names.device(text), _former_device(text)
-        if former and (node, former) in self._devices and (node, name) not in self._devices:
+        name, former = names.device(text), names_before.CUT.device(text)
+        if (node, former) in self._devices and (node, name) not in self._devices:
             name = former
         return self._claimed(key, (node, name), origin or text)
 
@@ -44,7 +43,7 @@ class SeriesNames:
         key = (node, device, text)
         if name := self._names.get(key):
             return name
-        name, former = names.channel(text), _former_channel(text)
+        name, former = names.channel(text), names_before.CUT.channel(text)
         if (node, device, former) in self._kinds and (node, device, name) not in self._kinds:
             name = former
         return self._claimed(key, (node, device, name), text)
@@ -55,11 +54,3 @@ class SeriesNames:
             raise names.NameTaken(f"{text[:80]!r} would be called {name[-1]}, which is the name of {owner[:80]!r}")
         self._names[key] = name[-1]
         return name[-1]
-
-
-def _former_channel(text: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:64]
-
-
-def _former_device(text: str) -> str:
-    return re.sub(r"[^a-z0-9_-]+", "_", text.lower()).strip("_-")[:63]

@@ -14,7 +14,7 @@ METADATA = ("units_given", "counters", "states", "texts")
 
 
 def checked_name(context: click.Context, option: click.Parameter, value: str) -> str:
-    """Return the name of a node or device that an option gives, or say what a name is."""
+    """Return the name of a node or device that an option gives; raise click.BadParameter for anything else."""
     try:
         return topics.name(value) if value else value
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Lines of text files that may be compressed, torn by a power cut, or no text at all; and records of several lines."""
+"""Lines of text files that may be compressed, torn by a power cut, or not text; and records of several lines."""
 
 import gzip
 import zlib
@@ -15,27 +15,27 @@ ZEROS = "zero bytes, as a power cut leaves them"
 
 
 class Line(NamedTuple):
-    """One line: its number from 1, its text and its end ("" at the end of a torn file), and why it cannot be used, if so."""
+    """One line: its number from 1, its text, its end ("" at the end of a torn file), and the error if it cannot be used."""
 
     number: int
     text: str
     end: str = "\n"
-    wrong: str = ""
+    error: str = ""
 
 
 class Record(NamedTuple, Generic[T]):
-    """What one or more lines hold: the number and the text of the first of them, and why there is no value, if so."""
+    """What one or more lines hold: number and text of the first of them, the value, or the error if there is no value."""
 
     number: int
     text: str
     value: T | None
-    wrong: str = ""
+    error: str = ""
 
 
 class TextFile:
     """The lines of a file, plain or gzip; `position` says how many bytes of it have been read.
 
-    Raises OSError if it cannot be opened; what cannot be read further down is a line that is wrong.
+    Raises OSError if it cannot be opened; what cannot be read further down is a line with an error.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,24 +54,24 @@ class TextFile:
             try:
                 while raw := content.readline(LONGEST):
                     number += 1
-                    wrong, done = "", len(raw)
+                    too_long, done = "", len(raw)
                     while len(raw) == LONGEST and not raw.endswith(b"\n"):
-                        wrong = f"a line longer than {LONGEST} bytes"
+                        too_long = f"a line longer than {LONGEST} bytes"
                         raw = content.readline(LONGEST)
                         done += len(raw)
-                    # a pipe cannot tell where it is
+                    # a pipe has no position
                     self.position = file.tell() if compressed else self.position + done
-                    yield _line(number, raw, wrong)
+                    yield _line(number, raw, too_long)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                yield Line(number + 1, "", wrong=f"the compressed file is damaged from here on ({error})")
+                yield Line(number + 1, "", error=f"the compressed file is damaged from here on ({error})")
             if compressed:
                 self.position = file.tell()
 
 
-def _line(number: int, raw: bytes, wrong: str) -> Line:
+def _line(number: int, raw: bytes, error: str) -> Line:
     text = raw.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace")
     stripped = text.rstrip("\r\n")
-    return Line(number, stripped, text[len(stripped) :], wrong)
+    return Line(number, stripped, text[len(stripped) :], error)
 
 
 def records(
@@ -79,9 +79,9 @@ def records(
 ) -> Iterator[Record[T]]:
     """Yield what lines hold, joining those that a quoted text goes on in.
 
-    `read` raises `unfinished` for lines that a text does not end in, ValueError for what is wrong;
-    `is_unfinished` says whether a text that began before a line goes on behind it. If joined lines make no record,
-    or too long a one, the first of them alone is wrong, and the others are read by themselves.
+    `read` raises `unfinished` for lines in which a quoted text does not end, ValueError for other errors;
+    `is_unfinished` returns whether a text that began before a line goes on after it. If joined lines are not a record,
+    or too long a one, only the first of them is an error, and the others are read by themselves.
     """
     source = iter(lines)
     waiting: deque[Line] = deque()
@@ -90,8 +90,8 @@ def records(
         return waiting.popleft() if waiting else next(source, None)
 
     while line := following():
-        if line.wrong:
-            yield Record(line.number, line.text, None, line.wrong)
+        if line.error:
+            yield Record(line.number, line.text, None, line.error)
             continue
         try:
             yield Record(line.number, line.text, read(line.text))
@@ -99,16 +99,16 @@ def records(
             joined = _joined(line, following, is_unfinished)
             text = "".join(part.text + part.end for part in joined)
             try:
-                if joined[-1].wrong or len(text) > LONGEST:
+                if joined[-1].error or len(text) > LONGEST:
                     raise
                 value = read(text.rstrip("\r\n"))
             except ValueError:
                 waiting.extendleft(reversed(joined[1:]))
-                yield _wrong(line, error)
+                yield _error(line, error)
             else:
                 yield Record(line.number, line.text, value)
         except ValueError as error:
-            yield _wrong(line, error)
+            yield _error(line, error)
 
 
 def _joined(line: Line, following: Callable[[], Line | None], is_unfinished: Callable[[str], bool]) -> list[Line]:
@@ -117,10 +117,10 @@ def _joined(line: Line, following: Callable[[], Line | None], is_unfinished: Cal
     while size <= LONGEST and (more := following()):
         joined.append(more)
         size += len(more.text) + len(more.end)
-        if more.wrong or not is_unfinished(more.text + more.end):
+        if more.error or not is_unfinished(more.text + more.end):
             break
     return joined
 
 
-def _wrong(line: Line, error: ValueError) -> Record[T]:
+def _error(line: Line, error: ValueError) -> Record[T]:
     return Record(line.number, line.text, None, ZEROS if "\0" in line.text else str(error))

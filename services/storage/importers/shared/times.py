@@ -1,4 +1,4 @@
-"""Times as other systems write them."""
+"""Times as other systems write them, parsed."""
 
 import re
 from datetime import UTC, datetime, tzinfo
@@ -9,8 +9,8 @@ NUMBER = re.compile(r"\d{1,20}(?:\.\d*)?")
 LARGEST = (("s", 1e10), ("ms", 1e13), ("us", 1e16), ("ns", float("inf")))
 
 
-class Times:
-    """Reads the times of one file, in their order: that tells the two hours of a night apart that have the same name.
+class TimeParser:
+    """Parses the times of one file, in their order, which distinguishes the two hours of an autumn night with one name.
 
     `form` is "auto" (ISO 8601, or seconds, milli-, micro- or nanoseconds since 1970 by their size), "iso", "s", "ms",
     "us", "ns", or a format of `datetime.strptime`. Times without an offset are local times of `zone`.
@@ -22,7 +22,7 @@ class Times:
         self._last = 0.0
 
     def seconds(self, text: str) -> float:
-        """Return seconds since 1970 UTC; raise ValueError if this is no time."""
+        """Return seconds since 1970 UTC; raise ValueError for anything else."""
         text = text.strip()
         if self._form in PER_SECOND:
             return _number(text, self._form)
@@ -40,7 +40,7 @@ class Times:
 
     def _utc(self, moment: datetime) -> float:
         first, second = moment.timestamp(), moment.replace(fold=1).timestamp()
-        # second < first is an hour that the clocks left out in spring: a clock that was not set
+        # second < first is an hour that the clocks skipped in spring: a clock that was not set
         seconds = second if first < self._last <= second else first
         self._last = seconds
         return seconds

@@ -81,8 +81,8 @@ class Emoncms:
         wrong: dict[int, str] = {}
         good: list[Row] = []
         for index, row in enumerate(rows):
-            if why := self._items.mistake(row):
-                wrong[index] = why
+            if reason := self._items.mistake(row):
+                wrong[index] = reason
             else:
                 good.append(row)
         first = int(good[0].time) if good else 0

@@ -83,7 +83,7 @@ class BrokerSession:
             )
         except (OSError, ValueError) as error:
             self.close()
-            raise TryLater(f"{host}:{port}: {_why(error)}") from None
+            raise TryLater(f"{host}:{port}: {_reason(error)}") from None
         self._client.loop_start()
         with self._changed:
             self._changed.wait_for(lambda: self._answer is not None or bool(self._lost), self._timeout)
@@ -162,9 +162,9 @@ class BrokerSession:
                     return
                 self._changed.wait(left)
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, reason: str) -> None:
         with self._changed:
-            self._lost = self._lost or why
+            self._lost = self._lost or reason
             self._changed.notify_all()
 
     def _on_connect(
@@ -195,7 +195,7 @@ class _Socket(ssl.SSLSocket):
             raise
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, ssl.SSLError):

@@ -100,17 +100,17 @@ class MqttTarget:
         result = self._connected().publish(messages, retain=self._options.retain) if messages else None
         if result is not None:
             wrong.update(
-                {owners[at]: why for at, (verdict, why) in result.bad.items() if verdict is RetryVerdict.NEVER}
+                {owners[at]: reason for at, (verdict, reason) in result.bad.items() if verdict is RetryVerdict.NEVER}
             )
             later = [owners[at] for at, (verdict, _) in result.bad.items() if verdict is RetryVerdict.LATER]
             if result.broken:
                 self.close()
             if later:
                 # what the broker refused for good is refused again next time
-                why = result.broken or next(
-                    why for verdict, why in result.bad.values() if verdict is RetryVerdict.LATER
+                reason = result.broken or next(
+                    reason for verdict, reason in result.bad.values() if verdict is RetryVerdict.LATER
                 )
-                raise TryLater(why, done=min([*later, *wrong]))
+                raise TryLater(reason, done=min([*later, *wrong]))
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
         return Answer(f"{len(messages)} messages acknowledged")

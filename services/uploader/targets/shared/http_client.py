@@ -97,7 +97,7 @@ class HttpClient:
                 self.close()
         except (OSError, http.client.HTTPException) as error:
             self.close()
-            raise TryLater(f"{parts.hostname}: {_why(error)}") from None
+            raise TryLater(f"{parts.hostname}: {_reason(error)}") from None
         return response
 
     def close(self) -> None:
@@ -132,7 +132,7 @@ class HttpClient:
             raise TryLater(str(error)) from None
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     """Return what went wrong, without anything of the request."""
     if isinstance(error, TimeoutError):
         return "no answer in time"

@@ -1,0 +1,127 @@
+"""The content of hot.db in a reader's memory: only new readings are read from the file."""
+
+import math
+import sqlite3
+import struct
+from bisect import bisect_right
+from typing import NamedTuple
+
+from heliograph.store.cells import DAY, Track, latest
+from heliograph.store.names import Names
+from heliograph.store.vectors import Vector, ops
+
+
+class HotFrame(NamedTuple):
+    """One reading as it arrived."""
+
+    number: int
+    layout: int
+    time: int  # ms UTC
+    payload: bytes
+
+
+class HotCache:
+    """The readings that are not sealed yet, in order of arrival."""
+
+    def __init__(self) -> None:
+        self.frames: list[HotFrame] = []
+        self.last = 0  # the newest number of arrival that was ever read
+        self.sealed = 0  # the number of arrival up to which all years are whole
+        self._by_layout: dict[int, list[HotFrame]] = {}
+        self._tracks: dict[int, dict[int, Track]] = {}
+
+    def refresh(self, hot: sqlite3.Connection) -> list[HotFrame]:
+        """Read new readings and discard sealed ones; return the new ones."""
+        hot.execute("BEGIN")
+        try:
+            oldest = hot.execute("SELECT min(seq) FROM frame").fetchone()[0]
+            rows = hot.execute(
+                "SELECT seq, layout, ts, v FROM frame WHERE seq > ? ORDER BY seq", (self.last,)
+            ).fetchall()
+            sealed_row = hot.execute("SELECT value FROM meta WHERE key='last'").fetchone()
+        finally:
+            hot.execute("COMMIT")
+        self.sealed = oldest - 1 if oldest is not None else sealed_row[0] if sealed_row else 0
+        kept = len(self.frames) if oldest is None else bisect_right(self.frames, (oldest - 1,), key=lambda f: f[:1])
+        if kept:
+            del self.frames[:kept]
+        new = [HotFrame(*row) for row in rows]
+        if new:
+            self.frames += new
+            self.last = new[-1].number
+        if kept:
+            self._by_layout = {}
+            for frame in self.frames:
+                self._by_layout.setdefault(frame.layout, []).append(frame)
+        else:
+            for frame in new:
+                self._by_layout.setdefault(frame.layout, []).append(frame)
+        if kept or new:
+            self._tracks = {}
+        return new
+
+    def newest(self, start: int, end: int) -> int:
+        """Return the newest number of arrival of the readings in [start, end) ms UTC, 0 without readings."""
+        return max((frame.number for frame in self.frames if start <= frame.time < end), default=0)
+
+    def extent(self) -> list[int]:
+        """Return the times (ms UTC) of the oldest and the newest reading that has a value."""
+        ordered = sorted(self.frames, key=lambda frame: frame.time)
+        ends = (next((frame.time for frame in way if _has_values(frame)), None) for way in (ordered, reversed(ordered)))
+        return [time for time in ends if time is not None]
+
+    def after(self, number: int) -> list[HotFrame]:
+        """Return the readings that arrived after a number."""
+        return self.frames[bisect_right(self.frames, (number,), key=lambda f: f[:1]) :]
+
+    def days(self, series: int, names: Names) -> dict[int, Track]:
+        """Return the points of a series by UTC day, in order of the days."""
+        tracks = self._tracks.get(series)
+        if tracks is None:
+            self._fill(series, names)
+            tracks = self._tracks[series]
+        return tracks
+
+    def _fill(self, series: int, names: Names) -> None:
+        """Compute the tracks of all series that share a layout with this one: they are usually needed together."""
+        layouts = [number for number in names.positions.get(series, {}) if number in self._by_layout]
+        if not layouts:
+            self._tracks[series] = {}
+        opened = {
+            number: ops.columns([frame.payload for frame in self._by_layout[number]], len(names.layouts[number].series))
+            for number in layouts
+        }
+        for sid in {sid for number in layouts for sid in names.layouts[number].series}:
+            theirs = [number for number in names.positions[sid] if number in self._by_layout]
+            if sid != series and not set(theirs) <= opened.keys():
+                continue
+            self._tracks[sid] = _by_day(
+                [(self._by_layout[number], opened[number][names.positions[sid][number]]) for number in theirs]
+            )
+
+
+def _has_values(frame: HotFrame) -> bool:
+    return any(not math.isnan(number) for (number,) in struct.iter_unpack("<d", frame.payload))
+
+
+def _by_day(parts: list[tuple[list[HotFrame], Vector]]) -> dict[int, Track]:
+    """Return points by UTC day, from frames and their values: the last arrival of equal times, without absent values."""
+    times, numbers, values = [], [], []
+    for frames, column in parts:
+        indexes = ops.present(column)
+        chosen = frames if indexes is None else [frames[index] for index in indexes.tolist()]
+        if chosen:
+            times.append(ops.ints([frame.time for frame in chosen]))
+            numbers.append(ops.ints([frame.number for frame in chosen]))
+            values.append(column if indexes is None else ops.take(column, indexes))
+    if not times:
+        return {}
+    indexes = latest(ops.concat(numbers), ops.concat(times))
+    track = Track(
+        *(column if indexes is None else ops.take(column, indexes) for column in map(ops.concat, (times, values)))
+    )
+    days: dict[int, Track] = {}
+    for day in sorted({time // DAY for time in track.times.tolist()}):
+        begin, end = ops.between(track.times, day * DAY, (day + 1) * DAY)
+        days[day] = Track(track.times[begin:end], track.values[begin:end])
+    return days

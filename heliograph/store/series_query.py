@@ -1,0 +1,130 @@
+"""Queries about one series, answered from hot and sealed readings: the planner.
+
+Hot is read first and the years after it: readings that have left hot.db are in a year by then,
+and readings in both are equal. A day with hot points is read point by point, all others from
+the coarsest cells that no edge cuts.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from heliograph.store import cells, exact, tiers
+from heliograph.store.archive import Archive
+from heliograph.store.cell_query import CellQuery, join
+from heliograph.store.cells import DAY, DaySpan, Track
+from heliograph.store.hot_cache import HotCache
+from heliograph.store.interface import Function, Series
+from heliograph.store.names import Names
+from heliograph.store.totals import Column, Totals
+from heliograph.store.vectors import Vector, ops
+
+
+class SeriesQuery:
+    """Answers queries about one series, within one snapshot of the archive."""
+
+    def __init__(self, series: Series, names: Names, hot_cache: HotCache, archive: Archive) -> None:
+        self._series = series
+        self._names = names
+        self._archive = archive
+        self._hot = hot_cache.days(series.id, names)
+
+    def track(self, day: int) -> Track | None:
+        """Return the points of a UTC day; None for a day without points."""
+        sealed, hot = self._archive.track(self._series.id, day), self._hot.get(day)
+        if sealed is None or hot is None:
+            return hot if sealed is None else sealed
+        times, values = (ops.concat(pair) for pair in zip(sealed, hot, strict=True))
+        kept = ops.last_of_equals(times)
+        return Track(times, values) if kept is None else Track(ops.take(times, kept), ops.take(values, kept))
+
+    def days(self, first: int, last: int) -> list[int]:
+        """Return the UTC days from first to last that have points."""
+        sealed = self._archive.days(self._series.id, first, last)
+        return sorted({*sealed, *(day for day in self._hot if first <= day <= last)})
+
+    def points(self, start: int, end: int) -> Iterator[Track]:
+        """Yield the points of [start, end) ms UTC in order, a day at a time."""
+        for day in self.days(start // DAY, (end - 1) // DAY) if start < end else ():
+            if track := self.track(day):
+                begin, stop = ops.between(track.times, start, end)
+                if begin < stop:
+                    yield Track(track.times[begin:stop], track.values[begin:stop])
+
+    def newest(self) -> tuple[int, float] | None:
+        """Return the newest sealed point: ms UTC and value."""
+        return self._archive.newest(self._series.id)
+
+    def aggregate(self, edges: Vector, functions: Sequence[Function]) -> dict[str, Column]:
+        """Return one value per function and bucket between edges in ms UTC."""
+        counter = self._series.kind == "counter"
+        totals = Totals(edges, counter=counter, rollover=self._series.rollover)
+        self._archive.hold(totals.start // DAY, totals.end // DAY)
+        if "delta" in functions:
+            before = self._last_before(totals.start)
+            if before is not None:
+                totals.follow(before)
+            if counter:
+                self._replace(totals, totals.start, totals.end)
+        area = "integral" in functions
+        grain = None if area and counter else tiers.of_edges(edges)  # cells of counters have no areas
+        if grain is None:
+            self._take_points(totals, area=area)
+        else:
+            CellQuery(self._series, self._archive, self._hot, self.track).take(totals, grain, functions)
+        return totals.columns(functions)
+
+    def _take_points(self, totals: Totals, *, area: bool) -> None:
+        first, last = totals.start // DAY, (totals.end - 1) // DAY
+        before: DaySpan | None = None
+        for day in self.days(first - area, last + area):
+            track = self.track(day)
+            if track is None:
+                continue
+            totals.points(track, area=area)
+            if area:
+                span = cells.span(track)
+                join(totals, before, span)
+                before = span
+
+    def _last_before(self, time: int) -> float | None:
+        """Return the last value before a time in ms UTC; None if there is none."""
+        today = time // DAY
+        for day in (today, *self._earlier(today)):
+            track = self.track(day)
+            if track is not None and int(track.times[0]) < time:
+                return float(track.values[ops.between(track.times, time, time)[0] - 1])
+        return self._last_in_cells(time)
+
+    def _last_in_cells(self, time: int) -> float | None:
+        """Return the last value before a time in the years without points, as precisely as cells allow."""
+        for number in reversed(self._archive.between(0, time // DAY)):
+            year = self._archive.year(number)
+            if year is None or not year.bare:
+                continue
+            for month in reversed(range(number * 12, number * 12 + 12)):
+                blob = self._archive.tier(tiers.FIVE_MINUTES, "month", self._series.id, month)
+                rows = None if blob is None else blob.cells({"last"})
+                if rows is not None and rows.last is not None:
+                    row = ops.between(rows.start, 0, time)[1]
+                    if row:
+                        return float(rows.last[row - 1])
+        return None
+
+    def _earlier(self, today: int) -> list[int]:
+        """Return the newest hot and the newest sealed day before today, the newer one first."""
+        hot = [day for day in self._hot if day < today][-1:]
+        sealed = self._archive.newest_day(self._series.id, today)
+        return sorted({*hot, *([] if sealed is None else [sealed])}, reverse=True)
+
+    def _replace(self, totals: Totals, start: int, end: int) -> None:
+        """Subtract from a counter's rise its jumps when its device was replaced."""
+        done = set[int]()
+        for time in self._names.replacements.get(self._series.id, ()):
+            following = next(self.points(time, max(end, time)), None)
+            if following is None:
+                continue
+            moment, value = int(following.times[0]), float(following.values[0])
+            before = self._last_before(time)
+            if before is not None and start <= moment < end and moment not in done:
+                done.add(moment)
+                counted = exact.total([value, -before, exact.correction(before, value, self._series.rollover)])
+                totals.adjust(moment, -counted)

@@ -1,0 +1,86 @@
+"""catalog.db and hot.db, opened by a reader, and the values that names and words make of the store's numbers."""
+
+import sqlite3
+from pathlib import Path
+from typing import cast
+
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.messages import Value
+from heliograph.store import names, schema
+from heliograph.store.names import Names
+from heliograph.store.totals import Column
+
+
+class StoreFiles:
+    """The two files, opened when they are needed; `names` are those of the last `refresh_names`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._files: tuple[schema.ReadOnly, schema.ReadOnly] | None = None  # catalog.db and hot.db
+        self._version = -1  # of the names
+        self.names: Names = names.EMPTY
+
+    def close(self) -> None:
+        """Close the files and forget the names."""
+        for file in self._files or ():
+            file.close()
+        self._files = None
+        self._version, self.names = -1, names.EMPTY
+
+    def are_current(self) -> bool:
+        """Whether no open file was replaced by another one."""
+        return self._files is None or all(file.is_current() for file in self._files)
+
+    def hot(self) -> sqlite3.Connection:
+        """Return the connection to hot.db; raise StoreAway or StoreDamaged."""
+        if self._files is None:
+            catalog = schema.ReadOnly(schema.catalog_file(self._folder))
+            try:
+                self._files = catalog, schema.ReadOnly(schema.hot_file(self._folder))
+            except (StoreAway, StoreDamaged):
+                catalog.close()
+                raise
+        return self._files[1].connection
+
+    def refresh_names(self) -> bool:
+        """Read the names again if they have changed; return whether they have."""
+        if self._files is None:
+            return False
+        catalog = self._files[0].connection
+        version = catalog.execute("PRAGMA data_version").fetchone()[0]
+        if version == self._version:
+            return False
+        catalog.execute("BEGIN")
+        try:
+            self.names = names.read(catalog)
+        finally:
+            catalog.execute("COMMIT")
+        self._version = version
+        return True
+
+    def value(self, sid: int, number: float) -> Value:
+        """Return the value that a number of a series stands for."""
+        kind = self.names.series[sid].kind
+        if kind == "text":
+            return self._word(int(number))
+        return bool(number) if kind == "state" and number in (0.0, 1.0) else number
+
+    def values(self, sid: int, numbers: list[float]) -> list[Value]:
+        """Return the values that numbers of a series stand for."""
+        if self.names.series[sid].kind in ("text", "state"):
+            return [self.value(sid, number) for number in numbers]
+        return cast(list[Value], numbers)
+
+    def column(self, sid: int, function: str, column: Column) -> Column:
+        """Return the results of a function as values: texts have n, first and last, but no mean."""
+        if self.names.series[sid].kind != "text" or function == "n":
+            return column
+        if function not in ("first", "last"):
+            return [None] * len(column)
+        return [None if value is None else self.value(sid, float(value)) for value in column]
+
+    def _word(self, number: int) -> str:
+        """Return a text; a year that is read after the names may have newer words."""
+        if number not in self.names.words and self._files:
+            self.names.words.update(self._files[0].connection.execute("SELECT id, text FROM word"))
+        return self.names.words[number]

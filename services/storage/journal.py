@@ -1,0 +1,160 @@
+"""Frames of the journals into the store: accept, commit, acknowledge, publish the watermark. In that order."""
+
+import logging
+import time
+import uuid
+from collections.abc import Callable
+
+from heliograph import topics
+from heliograph.bus import Message
+from heliograph.errors import MessageError
+from heliograph.messages import Frame, Info, decode, encode, frames
+from heliograph.service import Service
+from heliograph.store.interface import Writer
+from services.storage.journal_intake import JournalIntake, Verdict
+
+log = logging.getLogger(__name__)
+
+COMMIT_READINGS = 5_000
+COMMIT_FRAMES = 500  # well below a producer's window, or it would have to wait for the clock
+REPEAT_SECONDS = 0.05  # a producer gets the same watermark at most this often
+IDLE_SECONDS = 5.0
+
+
+class JournalWriter:
+    """Writes messages in order of their arrival, and makes them durable together."""
+
+    def __init__(self, service: Service, store: Writer, commit_seconds: float) -> None:
+        self._service = service
+        self._store = store
+        self._seconds = commit_seconds
+        start = f"{store.identity}-{uuid.uuid4().hex[:8]}"
+        self._intake = JournalIntake(store.progress(), start, commit_seconds)
+        self._acks: list[Callable[[], object]] = []
+        self._frames = 0
+        self._due: float | None = None
+        self._advanced: set[tuple[str, str]] = set()  # producers and epochs that the next commit advances
+        self._published: dict[tuple[str, str, bool], float] = {}  # when a duplicate or a gap was last answered
+        self._topics: dict[str, topics.Parsed] = {}
+        self._refused: Message | None = None  # the message that could not be written
+        self._busy = False
+        self._problems: list[str] = []
+        service.fact("frames_lost", self._intake.losses())
+
+    def write(self, message: Message) -> None:
+        """Write one message; its acknowledgement waits for the commit. Raises OSError if the write fails; see `resume`."""
+        self._busy, self._refused = True, message
+        try:
+            parsed = self._topics.get(message.topic)
+            if parsed is None:
+                parsed = self._topics[message.topic] = topics.parse(message.topic)
+            if parsed.kind == "info":
+                self._declare(parsed, message.payload)
+            else:
+                for frame in frames(message.payload):
+                    self._write_frame(f"{parsed.node}/{parsed.owner}", parsed, frame)
+        except (MessageError, ValueError) as error:
+            self._service.set_aside(str(error), message.payload[:1000], message.topic)
+        self._acks.append(message.ack)
+        if self._due is None:
+            self._due = time.monotonic() + self._seconds
+        self._busy, self._refused = False, None
+
+    def resume(self) -> None:
+        """Write the message that could not be written, if there is one; raise OSError if it still cannot."""
+        if self._refused:
+            self.write(self._refused)
+
+    def seconds_to_commit(self) -> float:
+        """Return in how many seconds the next commit is due."""
+        if self._store.pending >= COMMIT_READINGS or self._frames >= COMMIT_FRAMES:
+            return 0.0
+        return IDLE_SECONDS if self._due is None else max(0.0, self._due - time.monotonic())
+
+    def commit(self) -> None:
+        """Make everything durable, acknowledge it, publish the watermarks; raise OSError, with all kept, if that fails."""
+        if self._due is None:
+            return
+        progress = self._intake.uncommitted()
+        readings = self._store.pending
+        self._busy = True
+        try:
+            self._store.commit(progress)
+        except OSError:
+            self._busy = False
+            raise
+        self._intake.commit(progress)
+        for ack in self._acks:
+            ack()
+        for producer, epoch in self._advanced:
+            self._publish(producer, epoch)
+        self._acks.clear()
+        self._advanced.clear()
+        self._frames = 0
+        self._due = None
+        self._busy = False
+        self._service.count("commits")
+        self._service.count("readings", readings)
+
+    def maintain(self) -> None:
+        """Do a piece of the store's housekeeping, if any is due; raise OSError if a write fails."""
+        self._store.maintain()
+        problems = self._store.problems()
+        if problems != self._problems:
+            self._problems = problems
+            self._service.fact("store_problems", problems)
+
+    def finish(self) -> None:
+        """Commit a last time; raise OSError if that fails.
+
+        If a signal came in the middle of a message or a commit, what is not committed is
+        left to come again: half of it might be noted already, and would be stored twice.
+        """
+        if not self._busy:
+            self.commit()
+
+    def publish_watermarks(self) -> None:
+        """Publish the watermark of every producer: after a start, and whenever the broker may have lost the retained ones."""
+        for producer, watermark in self._intake.watermarks().items():
+            node, _, name = producer.partition("/")
+            self._service.bus.publish(topics.service(node, name, "committed"), encode(watermark), retain=True)
+
+    def _declare(self, parsed: topics.Parsed, payload: bytes) -> None:
+        for refusal in self._store.declare(parsed.node, parsed.owner, decode(Info, payload)):
+            self._service.set_aside(refusal.why, refusal.what, f"{parsed.node}/{parsed.owner}")
+
+    def _write_frame(self, producer: str, parsed: topics.Parsed, frame: Frame) -> None:
+        if frame.epoch:
+            verdict = self._intake.classify(producer, frame)
+            if verdict is not Verdict.ACCEPT:
+                self._service.count("frames_duplicate" if verdict is Verdict.DUPLICATE else "frames_after_gap")
+                self._publish_again(producer, frame.epoch, gap=verdict is Verdict.GAP)
+                return
+        elif not frame.blocks:
+            self._service.set_aside("a frame without a sequence and readings", repr(frame)[:200], producer)
+            return
+        refusals = self._store.write(parsed.node, frame.blocks)
+        self._frames += 1
+        if frame.epoch:
+            self._advanced.add((producer, frame.epoch))
+            if missing := self._intake.accept(producer, frame):
+                self._service.count("frames_declared_lost", missing)
+                self._service.fact("frames_lost", self._intake.losses())
+                log.warning("%s lost %d frames before frame %d", producer, missing, frame.sequence)
+        if frame.unstamped:
+            self._service.count("readings_unstamped", frame.unstamped)
+        for refusal in refusals:
+            self._service.set_aside(refusal.why, refusal.what, producer)
+
+    def _publish_again(self, producer: str, epoch: str, *, gap: bool) -> None:
+        """Publish the watermark of a producer that sent a frame too late or too early."""
+        now = time.monotonic()
+        key = (producer, epoch, gap)
+        if now - self._published.get(key, -REPEAT_SECONDS) >= REPEAT_SECONDS:
+            self._published[key] = now
+            self._publish(producer, epoch, gap=gap)
+
+    def _publish(self, producer: str, epoch: str, *, gap: bool = False) -> None:
+        node, _, name = producer.partition("/")
+        watermark = self._intake.watermark(producer, epoch, gap=gap)
+        self._service.bus.publish(topics.service(node, name, "committed"), encode(watermark), retain=True)

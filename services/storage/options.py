@@ -1,0 +1,31 @@
+"""The [storage] section."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import msgspec
+
+from heliograph import topics
+from heliograph.config import Config
+
+
+class Storage(Config, frozen=True):
+    """The [storage] section."""
+
+    RENAMED: ClassVar[Mapping[str, str]] = {"url": "[node] store"}
+
+    nodes: list[str] = msgspec.field(default_factory=list)
+    commit_seconds: float = 10.0
+    keep_years: float = 0.0
+    keep_raw_years: float = 0.0
+    keep_gigabytes: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse names that no node can have, and numbers out of range."""
+        for node in self.nodes:
+            topics.name(node)
+        for option in ("keep_years", "keep_raw_years", "keep_gigabytes"):
+            if getattr(self, option) < 0:
+                raise ValueError(f"{option}: {getattr(self, option)} is less than 0, which keeps everything")
+        if not 0.01 <= self.commit_seconds <= 30:
+            raise ValueError(f"commit_seconds: {self.commit_seconds} is not between 0.01 and 30")
