@@ -41,7 +41,7 @@ class NameTaken(ValueError):
     """Another text has this name already: set the value aside."""
 
 
-class Rule(NamedTuple):
+class NamingRule(NamedTuple):
     """How texts become names; both functions raise ValueError for a text that leaves no name."""
 
     number: int
@@ -94,7 +94,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-PRESENT = Rule(2, channel, device)
+PRESENT = NamingRule(2, channel, device)
 
 
 class _Mark(msgspec.Struct, forbid_unknown_fields=True):
@@ -103,7 +103,7 @@ class _Mark(msgspec.Struct, forbid_unknown_fields=True):
     rule: int
 
 
-def rule_of(data: Path, service: str, before: Rule) -> Rule:
+def rule_of(data: Path, service: str, before: NamingRule) -> NamingRule:
     """Return the rule that the names of a service follow in this data folder, and note it there.
 
     It is `before` for a folder in which the service has published without such a note. To be called before the outbox

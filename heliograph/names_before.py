@@ -47,8 +47,8 @@ def _channel(plain: str, text: str) -> str:
     return name if topics.is_channel(name) else names.channel(text)
 
 
-PLAIN = names.Rule(1, channel, device)  # serial_bridge, api
-CUT = names.Rule(1, cut_channel, cut_device)  # files that were imported into a store
-HUMPED = names.Rule(
+PLAIN = names.NamingRule(1, channel, device)  # serial_bridge, api
+CUT = names.NamingRule(1, cut_channel, cut_device)  # files that were imported into a store
+HUMPED = names.NamingRule(
     1, humped_channel, names.device
 )  # mqtt_importer, which remembers the names of its devices by itself

@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
 
 
-SERVERS = {"broker", "processes", "server", "engine"}  # fixtures
+SERVERS = {"broker", "processes", "server", "own_server", "engine"}  # fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

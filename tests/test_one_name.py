@@ -23,10 +23,10 @@ from services.sensor_reader import names as sensor_names
 from services.serial_bridge.decoder import DecoderFactory
 from services.serial_bridge.options import PortOptions
 from services.serial_bridge.parsing.readings import ParsedReading
-from services.serial_bridge.source import Context
+from services.serial_bridge.source import ParserContext
 from services.storage.importers.shared.names import SeriesNames
 
-CONTEXT = Context({})
+CONTEXT = ParserContext({})
 WORDS = st.text("aAbB1 -_.ü°", min_size=1, max_size=80) | st.text("abc Ö", min_size=60, max_size=200)
 TEXTS = WORDS.filter(lambda text: text not in ("device", "time") and not text.strip().isdecimal())
 

@@ -63,7 +63,7 @@ class DeviceNames:
 class DeviceRegistry:
     """Knows the devices that have had a value, by our name, and what was announced of others. Not thread-safe."""
 
-    def __init__(self, device_names: DeviceNames, rule: names.Rule, service: str, max_devices: int) -> None:
+    def __init__(self, device_names: DeviceNames, rule: names.NamingRule, service: str, max_devices: int) -> None:
         self._device_names = device_names
         self._rule = rule
         self._service = service

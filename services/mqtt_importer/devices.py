@@ -31,7 +31,7 @@ class ImportedDevice:
         name: str,
         model: str,
         service: str,
-        rule: names.Rule = names.PRESENT,
+        rule: names.NamingRule = names.PRESENT,
     ) -> None:
         self.source = source
         self.original_name = original_name

@@ -18,7 +18,7 @@ from services.serial_bridge.radio.settings import RepeaterOptions
 from services.serial_bridge.radio.unknown_nodes import UnknownNodes
 from services.serial_bridge.socket_source import MAX_DEVICES as MAX_SOCKET_DEVICES
 from services.serial_bridge.socket_source import SocketSource
-from services.serial_bridge.source import Context
+from services.serial_bridge.source import ParserContext
 from services.serial_bridge.tcp_server import TcpServer
 
 log = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ class Bridge:
         self._repeaters: dict[str, tuple[RepeaterOptions, TcpServer]] = {}
         self._intakes: dict[str, SerialIntake] = {}
         self._options = SerialBridge()
-        self._context = Context({}, self.rule)
+        self._context = ParserContext({}, self.rule)
         service.bus.subscribe(topics.every_device("set", service.node), self._set)
 
     def apply(self, options: SerialBridge) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from heliograph import config
 from heliograph.errors import ConfigError
 from heliograph.file_watch import FileWatch
-from heliograph.names import Rule
+from heliograph.names import NamingRule
 from services.serial_bridge.options import SerialBridge
 
 log = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 class ConfigWatch:
     """Watches the file; an error in it is logged once, and kept in `error` until the file is right again."""
 
-    def __init__(self, file: Path, service: str, rule: Rule) -> None:
+    def __init__(self, file: Path, service: str, rule: NamingRule) -> None:
         self._file = file
         self._service = service
         self._rule = rule
@@ -37,7 +37,7 @@ class ConfigWatch:
         return options
 
 
-def check(options: SerialBridge, rule: Rule, file: Path) -> None:
+def check(options: SerialBridge, rule: NamingRule, file: Path) -> None:
     """Raise ConfigError if the options contradict each other under the rule by which this data folder names channels."""
     try:
         options.context(rule)

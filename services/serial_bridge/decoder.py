@@ -6,14 +6,14 @@ from typing import Any
 from services.serial_bridge import formats
 from services.serial_bridge.detection import Candidate, FormatDetector
 from services.serial_bridge.parsing.lines import LineSplitter
-from services.serial_bridge.parsing.readings import Decoder, NotAReading, ParsedPiece, ParseResult, Splitter
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.parsing.readings import Decoder, NotAReading, ParsedPiece, ParseResult, StreamSplitter
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 
 class StreamDecoder:
     """Decodes one connection: splits the stream into pieces, and parses them."""
 
-    def __init__(self, splitter: Splitter, parse: Callable[[Any], ParseResult], *, text: bool) -> None:
+    def __init__(self, splitter: StreamSplitter, parse: Callable[[Any], ParseResult], *, text: bool) -> None:
         self.splitter = splitter
         self._parse = parse
         self._text = text
@@ -39,7 +39,7 @@ class StreamDecoder:
 class DecoderFactory:
     """Makes the decoders of the connections of one port or socket; the parser is made once for all of them."""
 
-    def __init__(self, source: SourceOptions, context: Context) -> None:
+    def __init__(self, source: SourceOptions, context: ParserContext) -> None:
         """Raise ValueError if the options do not go together."""
         self.format = source.format
         candidates = formats.detectable() if source.format == formats.AUTO else [formats.load(source.format)]
@@ -61,6 +61,8 @@ class DecoderFactory:
         )
 
 
-def _stream_decoder(one: formats.Format, parse: Callable[[Any], ParseResult], *, joined_late: bool) -> StreamDecoder:
+def _stream_decoder(
+    one: formats.FormatModule, parse: Callable[[Any], ParseResult], *, joined_late: bool
+) -> StreamDecoder:
     splitter = one.splitter(joined_late) if one.splitter else LineSplitter(joined_late=joined_late)
     return StreamDecoder(splitter, parse, text=one.splitter is None)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from services.serial_bridge.formats import Format
+from services.serial_bridge.formats import FormatModule
 from services.serial_bridge.parsing.readings import (
     Decoder,
     NotAReading,
@@ -25,7 +25,7 @@ UNDETECTED = StatusLine("undetected_pieces")
 class Candidate(NamedTuple):
     """A format that may be the right one, and its decoder."""
 
-    format: Format
+    format: FormatModule
     decoder: Decoder
 
 

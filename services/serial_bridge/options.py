@@ -10,7 +10,7 @@ from heliograph.config import Config
 from services.serial_bridge import formats, usb
 from services.serial_bridge.radio.nodes import NodeOptions, packet_decoders
 from services.serial_bridge.radio.settings import RadioOptions, RepeaterOptions, check_port
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BITS = {"5": serial.FIVEBITS, "6": serial.SIXBITS, "7": serial.SEVENBITS, "8": serial.EIGHTBITS}
 PARITIES = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
@@ -110,16 +110,16 @@ class SerialBridge(Config, frozen=True):
                 sources_of[source.device_name] = f"{section}.{source.name}"
         self.context(names.PRESENT)
 
-    def context(self, rule: names.Rule) -> Context:
+    def context(self, rule: names.NamingRule) -> ParserContext:
         """Return what all sources share; raise ValueError, naming the source, if options contradict each other under a rule."""
-        context = Context(packet_decoders(self.nodes, rule), rule)
+        context = ParserContext(packet_decoders(self.nodes, rule), rule)
         for section, sources in (("ports", self.ports), ("sockets", self.sockets)):
             for source in sources:
                 _check_format(section, source, context)
         return context
 
 
-def _check_format(section: str, source: SourceOptions, context: Context) -> None:
+def _check_format(section: str, source: SourceOptions, context: ParserContext) -> None:
     """Raise ValueError that names the source if its options do not go together."""
     if source.format == formats.AUTO:
         return

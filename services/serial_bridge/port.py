@@ -16,7 +16,7 @@ from services.serial_bridge.intake import SerialIntake
 from services.serial_bridge.options import BITS, PARITIES, RADIO_FORMATS, STOPS, PortOptions
 from services.serial_bridge.parsing.readings import Decoder, ParsedPiece, ParsedReading
 from services.serial_bridge.radio.command_queue import CommandQueue
-from services.serial_bridge.source import Context
+from services.serial_bridge.source import ParserContext
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ MAX_BYTES = 65_536
 class PortReader:
     """Reads one port in a thread of its own, and opens it again whenever it is lost."""
 
-    def __init__(self, port: PortOptions, context: Context, service: Service, intake: SerialIntake) -> None:
+    def __init__(self, port: PortOptions, context: ParserContext, service: Service, intake: SerialIntake) -> None:
         self._port = port
         self._decoders = DecoderFactory(port, context)
         self._service = service
@@ -67,7 +67,7 @@ class PortReader:
         """Wait for the end of the thread; one that hangs in its driver is left behind."""
         self._thread.join(seconds)
 
-    def change(self, port: PortOptions, context: Context) -> None:
+    def change(self, port: PortOptions, context: ParserContext) -> None:
         """Continue with other options of the same port and format: half a line that has come is kept."""
         self._changed = (port, DecoderFactory(port, context))
 

@@ -13,10 +13,10 @@ from services.serial_bridge.parsing.readings import (
     NotAReading,
     ParsedPiece,
     ParsedReading,
-    Splitter,
     StatusLine,
+    StreamSplitter,
 )
-from services.serial_bridge.source import Context
+from services.serial_bridge.source import ParserContext
 from services.serial_bridge.tcp_server import TcpServer, file_limit
 
 MAX_DEVICES = 20_000
@@ -25,7 +25,7 @@ MAX_DEVICES = 20_000
 class SocketSource:
     """Listens on one TCP port, and publishes the readings of its clients."""
 
-    def __init__(self, options: SocketOptions, context: Context, service: Service, intake: SerialIntake) -> None:
+    def __init__(self, options: SocketOptions, context: ParserContext, service: Service, intake: SerialIntake) -> None:
         self._intake = intake
         self._options = options
         self._decoders = DecoderFactory(options, context)
@@ -57,7 +57,7 @@ class SocketSource:
         self._server.join(seconds)
         self._intake.offline()
 
-    def change(self, options: SocketOptions, context: Context) -> None:
+    def change(self, options: SocketOptions, context: ParserContext) -> None:
         """Continue with other options at the same address and format: clients stay connected, half lines are kept."""
         self._options, self._decoders = options, DecoderFactory(options, context)
         self._server.idle_timeout = options.idle_timeout
@@ -80,7 +80,7 @@ class SocketSource:
         """Return the decoder of a client under the current options, which goes on in the middle of the same line."""
         decoders, options = self._decoders, self._options
         if options.key or options.timestamped:
-            splitter: Splitter = before.splitter if isinstance(before, StreamDecoder) else LineSplitter()
+            splitter: StreamSplitter = before.splitter if isinstance(before, StreamDecoder) else LineSplitter()
             return StreamDecoder(splitter, lambda line: enveloped(line, decoders, options), text=True)
         return decoders.decoder(joined_late=False, before=before, same=before is not None)
 

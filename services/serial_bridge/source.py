@@ -52,11 +52,11 @@ class SourceOptions(Config, frozen=True):
                 raise ValueError(f"{option}: {self.format} has no use for it")
 
 
-class Context(NamedTuple):
+class ParserContext(NamedTuple):
     """What all sources share: the decoders of radio nodes by number, and the rule that makes names of texts."""
 
     node_decoders: Mapping[int, PacketDecoder]
-    rule: names.Rule = names.PRESENT
+    rule: names.NamingRule = names.PRESENT
 
     def device(self, text: str | None, source: SourceOptions) -> str:
         """Return the device that a line names, else that of the source; raise NotAReading if it cannot be a name."""

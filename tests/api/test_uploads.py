@@ -399,7 +399,7 @@ def test_openapi_describes_what_manages_uploads(site: Site) -> None:
     text = json.dumps(described)
     for kind in schemas.SCHEMAS:
         assert described["components"]["schemas"][kind.__name__]["properties"]
-        assert kind is schemas.DeadLetter or f"#/components/schemas/{kind.__name__}" in text
+        assert kind is schemas.UploadDeadLetter or f"#/components/schemas/{kind.__name__}" in text
     for method, path in described_routes:
         operation = described["paths"][path][method.lower()]
         assert ("security" in operation) == (method != "GET")

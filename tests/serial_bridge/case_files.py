@@ -17,12 +17,12 @@ from services.serial_bridge import formats
 from services.serial_bridge.decoder import DecoderFactory
 from services.serial_bridge.options import PortOptions
 from services.serial_bridge.radio.nodes import NodeOptions, packet_decoders
-from services.serial_bridge.source import Context
+from services.serial_bridge.source import ParserContext
 
 FOLDER = Path(__file__).parent / "cases"
 FILES = sorted(FOLDER.glob("*.txt"))
 NODES = msgspec.convert(tomllib.loads((FOLDER / "nodes.toml").read_text()), dict[str, NodeOptions])
-CONTEXT = Context(packet_decoders(NODES, names.PRESENT))
+CONTEXT = ParserContext(packet_decoders(NODES, names.PRESENT))
 ARROW = "=> "
 
 

@@ -1,6 +1,5 @@
 """What lines and telegrams say is what stands below them in the files of cases/."""
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,6 @@ import pytest
 from services.serial_bridge import formats
 from services.serial_bridge.parsing.readings import NotAReading, ParsedPiece, ParsedReading, StatusLine
 from tests.serial_bridge import case_files
-
-ROOT = Path(__file__).parents[2]
 
 
 def outcome(piece: ParsedPiece) -> dict[str, Any]:
@@ -38,17 +35,6 @@ def test_every_line_says_what_the_case_says(file: Path) -> None:
     for data, expected in case.lines:
         results = [outcome(piece) for piece in decoder.feed(data)]
         assert repr(results) == repr(expected)  # repr tells 54.8 from 54.800000000000004, and an integer from a float
-
-
-def test_every_test_that_the_table_of_compatibility_names_is_there() -> None:
-    table = (ROOT / "docs/compatibility.md").read_text()
-    there = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
-    for name in re.findall(r"`(test_[a-z0-9_]+)`", table):
-        assert f"def {name}(" in there, name
-    for case in re.findall(r"`(cases/[a-z0-9_-]+)`", table):
-        assert (case_files.FOLDER.parent / f"{case}.txt").exists(), case
-    for file in re.findall(r"`(tests/[a-z0-9_./]+)`", table):
-        assert (ROOT / file).exists(), file
 
 
 @pytest.mark.parametrize("name", formats.known())

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from heliograph import units
 from heliograph.messages import Channel, Value, is_value
-from heliograph.names import Rule
+from heliograph.names import NamingRule
 from heliograph.pending import shown
 from services.api.errors import RequestRefused
 from services.api.ingest.naming import PostedNames
@@ -42,7 +42,7 @@ def node_key(node: object) -> str:
     return str(int(text.partition(".")[0])) if _DIGITS.fullmatch(text) else text
 
 
-def device(key: str, nodes: Mapping[str, EmoncmsNode], rule: Rule) -> str:
+def device(key: str, nodes: Mapping[str, EmoncmsNode], rule: NamingRule) -> str:
     """Return the device of a node: the configured one, `node15`, or its name made valid for topics."""
     if key in nodes and nodes[key].device:
         return nodes[key].device
@@ -159,7 +159,7 @@ def _position(name: str) -> int:
     return int(name) if name.isdecimal() and len(name) < 5 else 0
 
 
-def _channel(name: str, node: EmoncmsNode, last: int, rule: Rule) -> str:
+def _channel(name: str, node: EmoncmsNode, last: int, rule: NamingRule) -> str:
     position = _position(name)
     if not position:
         return rule.channel(name)

@@ -12,7 +12,7 @@ class PostedNames:
     Names that the rule does not make, because the configuration or a position gives them, are claimed like those that it makes.
     """
 
-    def __init__(self, rule: names.Rule = names.PRESENT) -> None:
+    def __init__(self, rule: names.NamingRule = names.PRESENT) -> None:
         self.rule = rule
         self._devices = names.NameOwners(MAX_NAMES)
         self._channels = names.NameOwners(MAX_NAMES)

@@ -11,7 +11,7 @@ import msgspec
 
 from heliograph import topics
 from heliograph.messages import Channel, Value, is_value
-from heliograph.names import Rule
+from heliograph.names import NamingRule
 from heliograph.pending import shown
 from services.api.errors import RequestRefused
 from services.api.ingest.naming import PostedNames
@@ -93,7 +93,7 @@ def _shows(seconds: float, zone: tzinfo) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone(zone).strftime(FORMAT)
 
 
-def _device(location: object, rule: Rule) -> str:
+def _device(location: object, rule: NamingRule) -> str:
     try:
         return rule.device(location if isinstance(location, str) else "")
     except ValueError:

@@ -24,12 +24,12 @@ from services.api.ingest.gate import Gate
 from services.api.live import LiveState
 from services.api.uploads.schemas import (
     Affected,
-    DeadLetter,
     DeadLetterChange,
-    DeadLetters,
-    TestResult,
+    UploadDeadLetter,
+    UploadDeadLetters,
     Uploads,
     UploadTarget,
+    UploadTestResult,
 )
 
 T = TypeVar("T", bound=Struct)
@@ -46,7 +46,7 @@ _STATUS = {"invalid": 422, "missing": 404, "configured": 409}
 
 
 class _Changed(Struct):
-    dead_letter: DeadLetter
+    dead_letter: UploadDeadLetter
 
 
 class _Outcome(Struct):
@@ -112,17 +112,17 @@ class UploaderClient:
         """Delete a target and its dead letters."""
         await self._command(_Outcome, node, "delete", name=name)
 
-    async def test(self, node: str | None, name: str) -> TestResult:
+    async def test(self, node: str | None, name: str) -> UploadTestResult:
         """Send one reading now, and return the result; waits as long as the target may take."""
         timeout = (await self.one(node, name)).options.get("timeout")
         seconds = timeout if isinstance(timeout, int | float) and 0 < timeout <= 3600 else TIMEOUT_SECONDS
-        return await self._command(TestResult, node, "test", 2 * seconds + TEST_SECONDS, name=name)
+        return await self._command(UploadTestResult, node, "test", 2 * seconds + TEST_SECONDS, name=name)
 
-    async def dead_letters(self, node: str | None, name: str, after: int, limit: int) -> DeadLetters:
+    async def dead_letters(self, node: str | None, name: str, after: int, limit: int) -> UploadDeadLetters:
         """Return a page of dead letters."""
-        return await self._command(DeadLetters, node, "dead-letters", name=name, after=after, limit=limit)
+        return await self._command(UploadDeadLetters, node, "dead-letters", name=name, after=after, limit=limit)
 
-    async def edit(self, node: str | None, name: str, number: int, change: DeadLetterChange) -> DeadLetter:
+    async def edit(self, node: str | None, name: str, number: int, change: DeadLetterChange) -> UploadDeadLetter:
         """Change a dead letter, and return it."""
         payload = {"name": name, "id": number, **msgspec.to_builtins(change)}
         return (await self._command(_Changed, node, "dead-letters-edit", **payload)).dead_letter
@@ -169,7 +169,7 @@ def _read(kind: type[T], node: str, command: str, answer: bytes) -> T:
     """Decode a response; raise RequestRefused if it reports an error, or is malformed."""
     try:
         outcome = decode(_Outcome, answer)
-        if outcome.ok or (kind is TestResult and not outcome.code):
+        if outcome.ok or (kind is UploadTestResult and not outcome.code):
             return decode(kind, answer)
     except MessageError:
         raise RequestRefused(

@@ -14,13 +14,13 @@ from services.api.uploads import client
 from services.api.uploads.client import UploaderClient
 from services.api.uploads.schemas import (
     Affected,
-    DeadLetter,
     DeadLetterChange,
-    DeadLetters,
     DeadLetterSelection,
-    TestResult,
+    UploadDeadLetter,
+    UploadDeadLetters,
     Uploads,
     UploadTarget,
+    UploadTestResult,
 )
 
 BASE = "/api/v1/uploads"
@@ -105,7 +105,7 @@ def _register_targets(app: FastAPI, uploader: UploaderClient) -> None:
 
     @app.post(
         f"{BASE}/{{name}}/test",
-        responses=_responses(TestResult, "The result."),
+        responses=_responses(UploadTestResult, "The result."),
         tags=["uploads"],
         openapi_extra={"security": KEY},
     )
@@ -118,7 +118,7 @@ def _register_targets(app: FastAPI, uploader: UploaderClient) -> None:
 def _register_dead_letters(app: FastAPI, uploader: UploaderClient) -> None:
     base = f"{BASE}/{{name}}/dead-letters"
 
-    @app.get(base, responses=_responses(DeadLetters, "A page of them."), tags=["uploads"])
+    @app.get(base, responses=_responses(UploadDeadLetters, "A page of them."), tags=["uploads"])
     async def dead_letters(
         name: Name, after: AfterQuery = 0, limit: LimitQuery = 100, node: NodeQuery = None
     ) -> Response:
@@ -138,7 +138,7 @@ def _register_dead_letters(app: FastAPI, uploader: UploaderClient) -> None:
 
     @app.patch(
         f"{base}/{{number}}",
-        responses=_responses(DeadLetter, "The dead letter as it is now."),
+        responses=_responses(UploadDeadLetter, "The dead letter as it is now."),
         tags=["uploads"],
         openapi_extra=_request_body(_reference(DeadLetterChange), required=True),
     )
@@ -174,7 +174,7 @@ def _responses(kind: type[Struct], description: str) -> dict[int | str, dict[str
 
 
 def _problems() -> dict[int | str, dict[str, Any]]:
-    problem = described(TestResult, "")["4XX"]
+    problem = described(UploadTestResult, "")["4XX"]
     descriptions: dict[int | str, str] = {
         "4XX": "The request is wrong, or the client may not send it.",
         502: "The uploader is of another version.",

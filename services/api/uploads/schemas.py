@@ -39,14 +39,14 @@ class Uploads(Struct):
     kinds: list[str]
 
 
-class TestResult(Struct):
+class UploadTestResult(Struct):
     """Whether the target accepted the reading, and its response."""
 
     ok: bool
     response: str
 
 
-class DeadLetter(Struct):
+class UploadDeadLetter(Struct):
     """A row that a target rejected: when (`added`) and why (`reason`); `retry`: it will be sent again. Values by series."""
 
     id: int
@@ -57,11 +57,11 @@ class DeadLetter(Struct):
     values: dict[str, Value]
 
 
-class DeadLetters(Struct):
+class UploadDeadLetters(Struct):
     """A page of dead letters; `count` is how many there are, `next` the `after` of the next page, null on the last."""
 
     count: int
-    dead_letters: list[DeadLetter]
+    dead_letters: list[UploadDeadLetter]
     next: int | None
 
 
@@ -84,4 +84,13 @@ class DeadLetterChange(Struct, forbid_unknown_fields=True):
     time: Annotated[float, msgspec.Meta(ge=0, le=LATEST)] | None = None
 
 
-SCHEMAS = (UploadTarget, Uploads, TestResult, DeadLetter, DeadLetters, Affected, DeadLetterSelection, DeadLetterChange)
+SCHEMAS = (
+    UploadTarget,
+    Uploads,
+    UploadTestResult,
+    UploadDeadLetter,
+    UploadDeadLetters,
+    Affected,
+    DeadLetterSelection,
+    DeadLetterChange,
+)

@@ -2,7 +2,7 @@
 
 Its function `parser(source, context)` returns a readings.LineParser; it raises ValueError if the options of the port do not
 go with the format. A format whose unit is not a line has a function `splitter(joined_late)`, too, that returns a
-readings.Splitter; its parser returns a readings.BlockParser. `BAUD` is the usual speed of a port with this format.
+readings.StreamSplitter; its parser returns a readings.BlockParser. `BAUD` is the usual speed of a port with this format.
 A format that `auto` can detect has `DETECTION`, a readings.Detection.
 """
 
@@ -11,13 +11,13 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
-from services.serial_bridge.parsing.readings import Detection, ParseResult, Splitter
+from services.serial_bridge.parsing.readings import Detection, ParseResult, StreamSplitter
 
 AUTO = "auto"
 BAUD = 38_400
 
 
-class Format(NamedTuple):
+class FormatModule(NamedTuple):
     """The contents of a format's module.
 
     `splitter` is None if the format is one of lines, `detection` if `auto` cannot tell it from others.
@@ -25,7 +25,7 @@ class Format(NamedTuple):
 
     name: str
     parser: Callable[[Any, Any], Callable[[Any], ParseResult]]
-    splitter: Callable[[bool], Splitter] | None
+    splitter: Callable[[bool], StreamSplitter] | None
     baud: int
     detection: Detection | None
 
@@ -35,12 +35,12 @@ def known() -> list[str]:
     return sorted(module.name for module in iter_modules(__path__))
 
 
-def load(name: str) -> Format:
+def load(name: str) -> FormatModule:
     """Return a format; raise ValueError if there is no such format."""
     if name not in known():
         raise ValueError(f"no such format: {name!r}; known are {', '.join([AUTO, *known()])}")
     module = import_module(f"{__name__}.{name}")
-    return Format(
+    return FormatModule(
         name,
         module.parser,
         getattr(module, "splitter", None),
@@ -49,7 +49,7 @@ def load(name: str) -> Format:
     )
 
 
-def detectable() -> list[Format]:
+def detectable() -> list[FormatModule]:
     """Return the formats that `auto` detects, the more specific ones first."""
     formats = [one for one in map(load, known()) if one.detection]
     return sorted(formats, key=lambda one: -one.detection.specificity if one.detection else 0)

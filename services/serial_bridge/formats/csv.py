@@ -10,13 +10,13 @@ import re
 from services.serial_bridge.parsing import named_values
 from services.serial_bridge.parsing.channels import named
 from services.serial_bridge.parsing.readings import Description, LineParser, NotAReading, ParsedReading
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
 _DECIMAL_COMMA = re.compile(r"([+-]?[0-9]+),([0-9]+)")
 
 
-def parser(source: SourceOptions, context: Context) -> LineParser:
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
     """Return the parser of lines with the columns of the port."""
     source.refuse("pattern", "node_offset")
     columns = source.columns
@@ -40,7 +40,7 @@ def parser(source: SourceOptions, context: Context) -> LineParser:
 
 
 def row_reading(
-    row: dict[str, str], source: SourceOptions, context: Context, description: Description
+    row: dict[str, str], source: SourceOptions, context: ParserContext, description: Description
 ) -> ParsedReading:
     """Return the reading of named texts, `device` and `time` among them; raise NotAReading if none is a number."""
     device_text = row.pop("device", "")

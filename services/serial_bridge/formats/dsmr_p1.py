@@ -20,11 +20,11 @@ from services.serial_bridge.parsing.readings import (
     NotAReading,
     ParsedReading,
     Piece,
-    Splitter,
+    StreamSplitter,
 )
 from services.serial_bridge.parsing.values import number
 from services.serial_bridge.protocols import checksums, obis
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 115_200
 DETECTION = Detection(readings=1, specificity=3)
@@ -39,7 +39,7 @@ METER_TYPE, METER_VALUES = "24.1.0", ("24.2.1", "24.2.3", "24.3.0")
 _METERS = {"3": "gas", "4": "heat", "6": "heat", "7": "water", "12": "cooling", "2": "electricity"}
 
 
-def splitter(joined_late: bool) -> Splitter:
+def splitter(joined_late: bool) -> StreamSplitter:
     """Return the splitter of telegrams."""
     return TelegramSplitter(joined_late=joined_late)
 
@@ -78,7 +78,7 @@ def _checked(telegram: bytes, digits: bytes | None) -> Piece:
     return Piece(covered)
 
 
-def parser(source: SourceOptions, context: Context) -> BlockParser:
+def parser(source: SourceOptions, context: ParserContext) -> BlockParser:
     """Return the parser of the telegrams of a meter."""
     source.refuse("columns", "pattern", "node_offset")
     channels = obis.MeterChannels(context.describe(source, "smart meter (P1)"))

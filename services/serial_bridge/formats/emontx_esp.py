@@ -9,7 +9,7 @@ import re
 from heliograph.messages import Channel
 from services.serial_bridge.formats.key_value import pairs
 from services.serial_bridge.parsing.readings import Detection, LineParser, NotAReading, ParsedReading, StatusLine
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 115_200
 DETECTION = Detection(specificity=2)
@@ -27,7 +27,7 @@ CHANNELS = {
 }
 
 
-def parser(source: SourceOptions, context: Context) -> LineParser:
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
     """Return the parser of the lines of an emonTx."""
     source.refuse("columns", "pattern", "node_offset")
     description = context.describe(source, "emonTx", CHANNELS)

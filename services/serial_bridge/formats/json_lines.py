@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from heliograph.messages import Value, finite, one_line
 from services.serial_bridge.parsing import named_values
 from services.serial_bridge.parsing.readings import Detection, LineParser, NotAReading, ParsedReading
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 DETECTION = Detection(specificity=2)
 DEEPEST = 8
 
 
-def parser(source: SourceOptions, context: Context) -> LineParser:
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
     """Return the parser of the lines of a port."""
     source.refuse("columns", "pattern", "node_offset")
     description = context.describe(source)

@@ -13,7 +13,7 @@ from services.serial_bridge.parsing import named_values
 from services.serial_bridge.parsing.channels import NO_SENSOR_C
 from services.serial_bridge.parsing.readings import Description, Detection, LineParser, NotAReading, ParsedReading
 from services.serial_bridge.parsing.values import number
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 DETECTION = Detection(specificity=1)
 _LINE = re.compile(
@@ -25,7 +25,7 @@ _WITHIN = re.compile("[=:]")
 _NOT_FINITE = {*named_values.NOT_FINITE, ""}
 
 
-def parser(source: SourceOptions, context: Context) -> LineParser:
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
     """Return the parser of the lines of a port."""
     source.refuse("columns", "pattern", "node_offset")
     description = context.describe(source)
@@ -40,7 +40,7 @@ def parser(source: SourceOptions, context: Context) -> LineParser:
     return parse
 
 
-def pairs(text: str, device: str, description: Description, rule: names.Rule) -> ParsedReading:
+def pairs(text: str, device: str, description: Description, rule: names.NamingRule) -> ParsedReading:
     """Return what pairs of names and numbers say; raise NotAReading if one of them is not one."""
     values: dict[str, Value] = {}
     texts: dict[str, str] = {}

@@ -10,7 +10,7 @@ import re
 from services.serial_bridge.parsing.readings import Detection, LineParser, NotAReading, ParsedReading
 from services.serial_bridge.parsing.values import number
 from services.serial_bridge.radio.nodes import LARGEST_NODE
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
 DETECTION = Detection()
@@ -18,7 +18,7 @@ MAX_VALUES = 255
 _LINE = re.compile(r"[0-9]{1,4}(?:\.0+)?(?:\s+\S+)+")
 
 
-def parser(source: SourceOptions, context: Context) -> LineParser:
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
     """Return the parser of the lines of a port; `15` and OemGateway's `15.0` are the same node."""
     source.refuse("columns", "pattern", "device")
     description = context.describe(source)

@@ -15,13 +15,13 @@ from services.serial_bridge.formats.rfm2pi import packets, status_line
 from services.serial_bridge.parsing import named_values
 from services.serial_bridge.parsing.channels import NO_SENSOR_C
 from services.serial_bridge.parsing.readings import Description, LineParser, NotAReading, ParsedReading, StatusLine
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 115_200
 _PAIRS = re.compile(r"[\w-]+:[^\s,=:]*(?:,[\w-]+:[^\s,=:]*)*,?", re.ASCII)
 
 
-def parser(source: SourceOptions, context: Context) -> LineParser:
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
     """Return the parser of the lines of a device, and of the nodes that it receives."""
     source.refuse("columns", "pattern")
     description = context.describe(source, "OpenEnergyMonitor device", CHANNELS)
@@ -38,7 +38,7 @@ def parser(source: SourceOptions, context: Context) -> LineParser:
     return parse
 
 
-def _object(line: str, device: str, description: Description, rule: names.Rule) -> ParsedReading:
+def _object(line: str, device: str, description: Description, rule: names.NamingRule) -> ParsedReading:
     """Return the numbers of an object; anything else in it is refused."""
     values: dict[str, Value] = {}
     texts: dict[str, str] = {}

@@ -8,12 +8,12 @@ import re
 from services.serial_bridge.formats.csv import row_reading
 from services.serial_bridge.parsing.channels import named
 from services.serial_bridge.parsing.readings import LineParser, NotAReading, ParsedReading
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
 
 
-def parser(source: SourceOptions, context: Context) -> LineParser:
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
     """Return the parser of lines that match the pattern of the port."""
     source.refuse("columns", "node_offset")
     try:

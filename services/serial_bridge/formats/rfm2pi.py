@@ -19,7 +19,7 @@ from services.serial_bridge.parsing.readings import (
 )
 from services.serial_bridge.radio.commands import is_settings_line
 from services.serial_bridge.radio.nodes import LARGEST_NODE
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 DETECTION = Detection(specificity=2)
 _PACKET = re.compile(r"(?:OK\s+)?([0-9]{1,4})((?:\s+[0-9]{1,3}){1,255})(?:\s+\((-?[0-9]{1,3})\))?")
@@ -28,7 +28,7 @@ ACKNOWLEDGEMENT = StatusLine("acknowledgements")
 FIRMWARE = StatusLine("firmware_lines")
 
 
-def parser(source: SourceOptions, context: Context) -> LineParser:
+def parser(source: SourceOptions, context: ParserContext) -> LineParser:
     """Return the parser of the lines of a receiver of these nodes."""
     for option in ("device", "model", "units", "kinds", "interval", "columns", "pattern"):
         if source.format == "rfm2pi" and getattr(source, option):
@@ -42,7 +42,7 @@ def parser(source: SourceOptions, context: Context) -> LineParser:
     return parse
 
 
-def packets(source: SourceOptions, context: Context) -> Callable[[str], ParsedReading | None]:
+def packets(source: SourceOptions, context: ParserContext) -> Callable[[str], ParsedReading | None]:
     """Return the decoder of the packets of these nodes, which returns None for a line that is not a packet."""
 
     def decode(line: str) -> ParsedReading | None:

@@ -7,11 +7,18 @@ CRC-16/X-25; Holley's meters use CRC-16/KERMIT. `1b1b1b1b` within the messages i
 from collections.abc import Iterator
 
 from heliograph.messages import Value, finite
-from services.serial_bridge.parsing.readings import BlockParser, Detection, NotAReading, ParsedReading, Piece, Splitter
+from services.serial_bridge.parsing.readings import (
+    BlockParser,
+    Detection,
+    NotAReading,
+    ParsedReading,
+    Piece,
+    StreamSplitter,
+)
 from services.serial_bridge.parsing.values import Scale
 from services.serial_bridge.protocols import checksums, obis
 from services.serial_bridge.protocols.sml_elements import Element, elements
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
 DETECTION = Detection(readings=1, specificity=3)
@@ -39,7 +46,7 @@ UNITS = {
 }
 
 
-def splitter(_joined_late: bool) -> Splitter:
+def splitter(_joined_late: bool) -> StreamSplitter:
     """Return the splitter of transmissions; it finds their beginning by itself."""
     return TransmissionSplitter()
 
@@ -101,7 +108,7 @@ def _checked(whole: bytes) -> Piece:
     return Piece(messages[: len(messages) - min(fill, 3)])
 
 
-def parser(source: SourceOptions, context: Context) -> BlockParser:
+def parser(source: SourceOptions, context: ParserContext) -> BlockParser:
     """Return the parser of the transmissions of a meter."""
     source.refuse("columns", "pattern", "node_offset")
     channels = obis.MeterChannels(context.describe(source, "smart meter (SML)"))

@@ -9,10 +9,17 @@ import re
 from collections.abc import Iterator
 
 from heliograph.messages import LARGEST_INTEGER, Channel, Value
-from services.serial_bridge.parsing.readings import BlockParser, Detection, NotAReading, ParsedReading, Piece, Splitter
+from services.serial_bridge.parsing.readings import (
+    BlockParser,
+    Detection,
+    NotAReading,
+    ParsedReading,
+    Piece,
+    StreamSplitter,
+)
 from services.serial_bridge.parsing.values import Scale
 from services.serial_bridge.protocols import victron_codes
-from services.serial_bridge.source import Context, SourceOptions
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 19_200
 DETECTION = Detection(readings=1, specificity=3)
@@ -88,7 +95,7 @@ CHANNELS = {
 }
 
 
-def splitter(joined_late: bool) -> Splitter:
+def splitter(joined_late: bool) -> StreamSplitter:
     """Return the splitter of blocks."""
     return BlockSplitter(joined_late=joined_late)
 
@@ -123,7 +130,7 @@ class BlockSplitter:
                 self._late = False
 
 
-def parser(source: SourceOptions, context: Context) -> BlockParser:
+def parser(source: SourceOptions, context: ParserContext) -> BlockParser:
     """Return the parser of the blocks of a device; its model is that of the last product id."""
     source.refuse("columns", "pattern", "node_offset")
     description = context.describe(source, "Victron device", CHANNELS)

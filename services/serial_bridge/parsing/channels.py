@@ -23,7 +23,7 @@ def channel(unit: str, kind: Kind | None = None) -> Channel:
     return Channel(spelled, kind)
 
 
-def named(option: str, texts: Iterable[str], rule: names.Rule) -> list[str]:
+def named(option: str, texts: Iterable[str], rule: names.NamingRule) -> list[str]:
     """Return the names of the channels in an option; raise ValueError if one has no name, or the name of another."""
     made: list[str] = []
     for text in texts:

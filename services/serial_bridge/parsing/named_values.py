@@ -34,7 +34,9 @@ def is_celsius(description: Description, name: str) -> bool:
     return name in description.channels and description.channels[name].unit == "°C"
 
 
-def reading(pairs: Iterable[tuple[str, str]], device: str, description: Description, rule: names.Rule) -> ParsedReading:
+def reading(
+    pairs: Iterable[tuple[str, str]], device: str, description: Description, rule: names.NamingRule
+) -> ParsedReading:
     """Return the reading of a line with these names and texts.
 
     Refused is what is not a number, unless the channel is of kind `text`, or of `state`: true, on, yes, 1 or their opposites.

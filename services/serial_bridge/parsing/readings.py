@@ -91,7 +91,7 @@ class Piece(NamedTuple):
     counter: str = ""
 
 
-class Splitter(Protocol):
+class StreamSplitter(Protocol):
     """Splits a stream into lines or blocks, in bounded memory."""
 
     def feed(self, data: bytes) -> Iterator[Piece]:

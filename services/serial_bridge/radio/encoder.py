@@ -37,7 +37,7 @@ class TransmitOptions(Config, frozen=True):
 class PacketEncoder:
     """Encodes the packets to one node."""
 
-    def __init__(self, tx: TransmitOptions, whitening: bool = False, rule: names.Rule = names.PRESENT) -> None:
+    def __init__(self, tx: TransmitOptions, whitening: bool = False, rule: names.NamingRule = names.PRESENT) -> None:
         """Raise ValueError if the options do not go together."""
         try:
             packets.check_codes((*tx.datacodes, tx.datacode), CODES)

@@ -45,7 +45,7 @@ class NodeOptions(Config, frozen=True):
 class PacketDecoder:
     """Decodes the packets of one node."""
 
-    def __init__(self, number: int, node: NodeOptions, rule: names.Rule = names.PRESENT) -> None:
+    def __init__(self, number: int, node: NodeOptions, rule: names.NamingRule = names.PRESENT) -> None:
         """Raise ValueError if the options of the node do not go together."""
         self.number = number
         self.device = topics.name(node.name)
@@ -143,7 +143,7 @@ class PacketDecoder:
         return finite(factor.times(float32.shortest(raw) if single else raw))
 
 
-def packet_decoders(nodes: Mapping[str, NodeOptions], rule: names.Rule) -> dict[int, PacketDecoder]:
+def packet_decoders(nodes: Mapping[str, NodeOptions], rule: names.NamingRule) -> dict[int, PacketDecoder]:
     """Return the decoders by node number; raise ValueError that names the node whose options are wrong."""
     decoders: dict[int, PacketDecoder] = {}
     for number, node in nodes.items():
@@ -167,7 +167,7 @@ def _scaled(option: str, factor: float) -> Scale:
         raise ValueError(f"{option}: {error}") from None
 
 
-def _channels(given: tuple[str, ...], rule: names.Rule) -> list[str]:
+def _channels(given: tuple[str, ...], rule: names.NamingRule) -> list[str]:
     channels = named("names", given, rule)
     for name in channels:
         if name.isdigit():
@@ -175,7 +175,7 @@ def _channels(given: tuple[str, ...], rule: names.Rule) -> list[str]:
     return channels
 
 
-def _described(ordered: list[str], node: NodeOptions, rule: names.Rule) -> dict[str, Channel]:
+def _described(ordered: list[str], node: NodeOptions, rule: names.NamingRule) -> dict[str, Channel]:
     """Return the description of every channel that has a name or a unit in the options."""
     ordered = [
         *ordered,
