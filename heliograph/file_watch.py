@@ -1,4 +1,4 @@
-"""Notices that somebody has changed a file, once the new content is complete."""
+"""Notices that a file has changed, once the new content is complete."""
 
 from pathlib import Path
 

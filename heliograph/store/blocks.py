@@ -159,7 +159,7 @@ def _header(block: bytes) -> tuple[int, int, int, int, int]:
         raise BlockDamaged("the checksum of a block is wrong")
     code, mode, width, n, base = HEADER.unpack_from(block)
     if n > MOST_VALUES:
-        raise BlockDamaged(f"a block says that it has {n} values, {MOST_VALUES} are the most")
+        raise BlockDamaged(f"a block of {n} values, {MOST_VALUES} are the most")
     return code, mode, width, n, base
 
 

@@ -16,7 +16,7 @@ DAY = 86_400_000  # ms
 HOUR = 3_600_000.0
 FIVE_MINUTES_MS, HOUR_MS = 300_000, 3_600_000
 GAP = 900_000  # ms; nothing is assumed between points farther apart
-AREA_DIGITS = 3  # an area keeps so many digits more than its readings have, at most 6
+AREA_DIGITS = 3  # digits that an area has more than its readings, at most 6 in all
 
 
 class Track(NamedTuple):

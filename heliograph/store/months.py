@@ -17,7 +17,7 @@ from heliograph.store.vectors import ops
 
 log = logging.getLogger(__name__)
 
-CLOSE_DAYS = 2  # a month or a year is closed so many days after its end
+CLOSE_DAYS = 2  # after the end of a month or a year, when it is closed
 
 
 def put(year: Year, grain: Grain, series: int, day: int, rows: Cells | None, span: DaySpan) -> None:

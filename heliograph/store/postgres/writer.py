@@ -30,9 +30,9 @@ class Attempt(NamedTuple):
 class PostgresWriter:
     """Writes one database, beside other storages with other nodes; `Writer` of interface.py is its contract."""
 
-    def __init__(self, url: str, believe_clock: Callable[[], bool], keep: Keep, now: Callable[[], float]) -> None:
+    def __init__(self, url: str, clock_is_right: Callable[[], bool], keep: Keep, now: Callable[[], float]) -> None:
         self._url = url
-        self._believe_clock = believe_clock
+        self._clock_is_right = clock_is_right
         self._now = now
         self._database = schema.DatabaseName(url)
         self._rows: list[Row] = []
@@ -73,7 +73,7 @@ class PostgresWriter:
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []
-        latest = readings.latest_time(clock_is_right=self._believe_clock())
+        latest = readings.latest_time(clock_is_right=self._clock_is_right())
         for block in blocks:
             for row in readings.rows(self._names, node, block, latest, refusals):
                 if row[1] < self._raw_from:
