@@ -42,7 +42,7 @@ class Backoff:
         self.delay = 0.0
 
     def after(self, lived: float) -> float:
-        """Return the seconds to wait after a connection that lived so many, 0 if it never came about; a good one resets."""
+        """Return the seconds to wait after a connection that lasted `lived` seconds, 0 if there was none; a good one resets it."""
         if lived > max(STABLE_SECONDS, self._following):
             self.reset()
         return self.next()

@@ -70,7 +70,7 @@ class Clock:
         """Whether the system clock is right; once it was in this boot, it stays so."""
         if not self._remembered and self.since_boot() - self._checked >= CHECK_SECONDS:
             self._checked = self.since_boot()
-            if self._right or self._synchronised_file.exists() or (self._mode == "auto" and _kernel_says_so()):
+            if self._right or self._synchronised_file.exists() or (self._mode == "auto" and _kernel_is_synchronised()):
                 self._remember()
         return self._right
 
@@ -104,7 +104,7 @@ class Clock:
         return {boot: at for boot, at in boots.items() if EARLIEST_BOOT <= at <= LATEST_BOOT}
 
 
-def _kernel_says_so() -> bool:
+def _kernel_is_synchronised() -> bool:
     libc = ctypes.CDLL(None)
     timex = _Timex()
     state = int(libc.adjtimex(ctypes.byref(timex)))

@@ -18,7 +18,7 @@ class NoAnswer(HeliographError):
     """No service answered a command in time: ask again later."""
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
+class SetResult(msgspec.Struct, frozen=True, omit_defaults=True):
     """The result of a `set` message: the values that the device was given, and why the others were refused."""
 
     time: float

@@ -26,7 +26,7 @@ Row = tuple[float, Sequence[Value | None]]
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20", "'")
 
 
-class Column(NamedTuple):
+class ExportColumn(NamedTuple):
     """One column: a series, with buckets one function of it."""
 
     series: Series
@@ -38,9 +38,9 @@ class Column(NamedTuple):
         return f"{self.series.name}.{self.function}" if self.function else self.series.name
 
 
-def columns(series: Iterable[Series], functions: Sequence[Function] = ()) -> list[Column]:
+def columns(series: Iterable[Series], functions: Sequence[Function] = ()) -> list[ExportColumn]:
     """Return the columns of an export: of each series one, with buckets one for each function."""
-    return [Column(one, function) for one in series for function in (functions or ("",))]
+    return [ExportColumn(one, function) for one in series for function in (functions or ("",))]
 
 
 def raw_rows(points: Iterable[tuple[float, int, Value]], series: Sequence[Series]) -> Iterator[Row]:
@@ -64,13 +64,13 @@ def bucket_rows(
     return zip(edges[:-1], zip(*columns, strict=True), strict=True)
 
 
-class Format(ABC):
+class ExportFormat(ABC):
     """How rows of these columns are written; local times are those of a time zone."""
 
     suffix: str
     media_type: str
 
-    def __init__(self, columns: Sequence[Column], zone: tzinfo = UTC) -> None:
+    def __init__(self, columns: Sequence[ExportColumn], zone: tzinfo = UTC) -> None:
         self.columns = columns
         self._zone = zone
 
@@ -83,7 +83,7 @@ class Format(ABC):
         """Return these rows as a part of the file."""
 
 
-class Csv(Format):
+class Csv(ExportFormat):
     """A line for each time, a column for each series; lines end with CR LF.
 
     Texts, and nothing else, are in quotes: so "" is an empty text, and an empty cell a missing value.
@@ -147,13 +147,13 @@ def unguarded(text: str) -> str:
     return text.removeprefix("'")
 
 
-class JsonLines(Format):
+class JsonLines(ExportFormat):
     """A line for each value: time, series, value; with buckets for each bucket and series: time, series, functions."""
 
     suffix = "jsonl"
     media_type = "application/jsonl"
 
-    def __init__(self, columns: Sequence[Column], zone: tzinfo = UTC) -> None:
+    def __init__(self, columns: Sequence[ExportColumn], zone: tzinfo = UTC) -> None:
         super().__init__(columns, zone)
         self._encoder = msgspec.json.Encoder()
         self._keys: dict[str, list[tuple[str, int]]] = {}
@@ -171,7 +171,7 @@ class JsonLines(Format):
         return self._encoder.encode_lines(lines)
 
 
-class LineProtocol(Format):
+class LineProtocol(ExportFormat):
     """A line for each device and time: measurement = device, tag `node`, fields = channels, nanoseconds.
 
     With buckets a field is `channel_function`. Numbers are always floats, so that a field keeps its type.
@@ -180,7 +180,7 @@ class LineProtocol(Format):
     suffix = "lp"
     media_type = "text/plain; charset=utf-8"
 
-    def __init__(self, columns: Sequence[Column], zone: tzinfo = UTC) -> None:
+    def __init__(self, columns: Sequence[ExportColumn], zone: tzinfo = UTC) -> None:
         super().__init__(columns, zone)
         self._fields: dict[str, list[tuple[str, int]]] = {}
         for index, (series, function) in enumerate(columns):
@@ -204,5 +204,5 @@ class LineProtocol(Format):
         return "".join(lines).encode("utf-8", "replace")
 
 
-FORMATS: dict[Name, type[Format]] = {"csv": Csv, "jsonl": JsonLines, "line": LineProtocol}
-CSV_LAYOUTS: dict[str, type[Format]] = {"wide": Csv, "long": LongCsv}
+FORMATS: dict[Name, type[ExportFormat]] = {"csv": Csv, "jsonl": JsonLines, "line": LineProtocol}
+CSV_LAYOUTS: dict[str, type[ExportFormat]] = {"wide": Csv, "long": LongCsv}

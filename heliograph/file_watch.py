@@ -1,4 +1,4 @@
-"""Notices that a file was changed, once the new content is complete."""
+"""Notices that a file has changed, once the new content is complete."""
 
 from pathlib import Path
 

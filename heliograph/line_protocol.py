@@ -40,11 +40,11 @@ class LineError(ValueError):
     """A line that is not line protocol; the message names the error, without the line."""
 
 
-class Unfinished(LineError):
+class UnfinishedLine(LineError):
     """The line ends within a string, which may continue in the next line."""
 
 
-class Point(NamedTuple):
+class LinePoint(NamedTuple):
     """One line: measurement, tags, fields, and the time in the unit of the file; None if it has none."""
 
     measurement: str
@@ -53,10 +53,10 @@ class Point(NamedTuple):
     time: int | None
 
 
-def parse(line: str) -> Point | None:
+def parse(line: str) -> LinePoint | None:
     """Return the point of a line, None for an empty line or a comment; raise LineError for anything else.
 
-    Raises Unfinished for a line that may continue; `is_unfinished` finds the last line that belongs to it.
+    Raises UnfinishedLine for a line that may continue; `is_unfinished` finds the last line that belongs to it.
     """
     line = line.strip(" \r\n")
     if not line or line[0] == "#":
@@ -81,7 +81,7 @@ def parse(line: str) -> Point | None:
         if not field:
             raise LineError("fields that are not key=value")
         if not field[2]:
-            raise Unfinished("a string that does not end")
+            raise UnfinishedLine("a string that does not end")
         fields[_ESCAPED_IN_NAME.sub(r"\1", field[1])] = _value(field[2])
         position = field.end()
         if line[position : position + 1] != ",":
@@ -92,7 +92,7 @@ def parse(line: str) -> Point | None:
         position = time.end()
     if position < len(line):
         raise LineError("more than a time after the fields")
-    return Point(_ESCAPED_IN_MEASUREMENT.sub(r"\1", measurement[0]), tags, fields, int(time[1]) if time else None)
+    return LinePoint(_ESCAPED_IN_MEASUREMENT.sub(r"\1", measurement[0]), tags, fields, int(time[1]) if time else None)
 
 
 def is_unfinished(line: str) -> bool:

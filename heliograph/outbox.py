@@ -15,7 +15,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from heliograph.lock import Lock
-from heliograph.segment import Record, Segment, packed
+from heliograph.segment import Segment, SegmentRecord, packed
 
 log = logging.getLogger(__name__)
 
@@ -224,7 +224,7 @@ class OutboxReader:
         self._segment: Segment | None = None
         self._file: BufferedReader | None = None
         self._next = 0
-        self._peeked: Record | None = None
+        self._peeked: SegmentRecord | None = None
 
     def rewind(self, epoch: str, sequence: int) -> None:
         """Go to a sequence of an epoch, or to the first frame after it that is still there."""
@@ -243,7 +243,7 @@ class OutboxReader:
         """Go to the oldest frame that is there."""
         self._leave()
 
-    def peek(self) -> Record | None:
+    def peek(self) -> SegmentRecord | None:
         """Return the next frame without leaving it, or None if there is none (yet)."""
         while self._peeked is None:
             segment = self._segment

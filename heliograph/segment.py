@@ -28,7 +28,7 @@ def packed(sequence: int, payload: bytes) -> bytes:
     return HEADER.pack(len(payload), crc, sequence) + payload
 
 
-class Record(NamedTuple):
+class SegmentRecord(NamedTuple):
     """One frame as it was appended."""
 
     epoch: str
@@ -93,7 +93,7 @@ class Segment:
         file.readline(LONGEST_HEAD)
         return file
 
-    def record(self, file: BufferedReader) -> Record | None:
+    def record(self, file: BufferedReader) -> SegmentRecord | None:
         """Read the next whole record; None at the end, or if all that follows is torn, damaged or unreadable."""
         try:
             start = file.tell()
@@ -114,7 +114,7 @@ class Segment:
             pass  # a bad sector of the card: what follows counts as damaged
         return None
 
-    def _whole(self, data: bytes, start: int) -> Record | None:
+    def _whole(self, data: bytes, start: int) -> SegmentRecord | None:
         """Return the record that starts there, if one does."""
         length, crc, sequence = HEADER.unpack_from(data, start)
         end = start + HEADER.size + length
@@ -123,4 +123,4 @@ class Segment:
         payload = data[start + HEADER.size : end]
         if zlib.crc32(payload, zlib.crc32(data[start + 8 : start + HEADER.size])) != crc:
             return None
-        return Record(self.epoch, sequence, payload)
+        return SegmentRecord(self.epoch, sequence, payload)

@@ -16,7 +16,7 @@ import msgspec
 from heliograph.backoff import Backoff, steady
 from heliograph.messages import Block, Watermark
 from heliograph.outbox import Outbox, OutboxReader
-from heliograph.segment import Record
+from heliograph.segment import SegmentRecord
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +204,7 @@ class Sender:
             return None
         return _Batch(news, b"[" + b",".join(frames) + b"]", last, resent, unstamped)
 
-    def _in_order(self, record: Record) -> bool:
+    def _in_order(self, record: SegmentRecord) -> bool:
         """Whether a frame may follow the one sent before; after a hole, only when everything before it is settled."""
         if record.epoch == self.epoch and record.sequence == self.sent + 1:
             return True
@@ -232,7 +232,7 @@ class Sender:
     def _note_sent(self, sequence: int) -> None:
         self._highest[self.epoch] = max(self._highest.get(self.epoch, 0), sequence)
 
-    def _frame(self, record: Record) -> tuple[bytes, int] | None:
+    def _frame(self, record: SegmentRecord) -> tuple[bytes, int] | None:
         """Return a frame as it is sent, and how many readings it lost because their time was never known.
 
         Returns None while the time may still become known.

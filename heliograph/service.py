@@ -32,7 +32,7 @@ SHOWN_CHARACTERS = 200
 
 
 class Service:
-    """One process on the bus: `with Service(…) as service` connects it and, at the end, reports it offline; `path` is its configuration.
+    """One process on the bus: `with Service(…) as service` connects it and reports its end; `path` is its configuration file.
 
     For one that is `persistent` the broker keeps what comes while it is away, and it acknowledges every message itself.
     """
@@ -102,9 +102,9 @@ class Service:
 
     @property
     def store(self) -> StoreLocation:
-        """Where the node's store is; for a service that passes `uses_store` to `run`."""
+        """Where the node's store is; known to a service that passes `uses_store` to `run`."""
         if self._store is None:
-            raise RuntimeError("to open the store, call run() with uses_store=True")
+            raise RuntimeError("a service that opens the store has to pass uses_store=True to run")
         return self._store
 
     def producer(self) -> Producer:

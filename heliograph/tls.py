@@ -1,4 +1,4 @@
-"""Encrypted connections, with whatever certificates the configuration names."""
+"""Encrypted connections, with the certificates that the configuration names."""
 
 import ssl
 

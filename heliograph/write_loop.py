@@ -14,8 +14,8 @@ def until_stopped(service: Service, work: Callable[[], None], finish: Callable[[
     """Call `work` again and again, less and less often while it raises OSError; when the process ends, call `finish`.
 
     OSError means that the disk or the database refuses, or is away: nothing is acknowledged, so everything comes again.
-    The counter `write_failures` and the fact `write_error` report it, the latter with the reason for as long as it lasts, and
-    the log has one line when it begins, and one when it is over.
+    The status has a counter `write_failures` and, while writing fails, the reason in the fact `write_error`; the log
+    reports when that begins and when it ends.
     """
     backoff = Backoff()
     service.fact("write_error", "")

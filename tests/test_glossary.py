@@ -23,6 +23,7 @@ PAGE = """\
 |---|---|---|
 | bus lane | | a road |
 | memory lane | docs/*.md | a saying |
+| * | tests/quotes.py | it quotes the list |
 """
 
 
@@ -49,7 +50,11 @@ def test_an_exception_may_be_limited_to_some_files() -> None:
     assert words("memory lane", "README.md") == [(1, "lane")]
 
 
+def test_a_whole_file_may_be_an_exception() -> None:
+    assert words("lane = found", "tests/quotes.py") == []
+
+
 def test_an_exception_that_no_text_needs_is_reported() -> None:
     checked = WordList(PAGE)
     list(checked.findings(Path("README.md"), "the bus lane"))
-    assert checked.unused == {("memory lane", "docs/*.md")}
+    assert checked.unused == {("memory lane", "docs/*.md"), ("*", "tests/quotes.py")}

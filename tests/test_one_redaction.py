@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given, settings
 
-from heliograph.store.postgres.schema import Database
+from heliograph.store.postgres.schema import DatabaseName
 from services.uploader import targets
 from services.uploader.options import secret_names
 from services.uploader.redacted_options import redactor_for
@@ -20,7 +20,7 @@ def of_target(kind: str, option: str) -> Callable[[str], Redactor]:
 
 
 def of_database(url: str) -> Callable[[str], Redactor]:
-    return lambda secret: Database(url.format(quote(secret, safe=""))).redact
+    return lambda secret: DatabaseName(url.format(quote(secret, safe=""))).redact
 
 
 USERS = {

@@ -17,13 +17,13 @@ from heliograph.store.writer import SqliteWriter
 
 
 def folder(data: Path) -> Path:
-    """Return where the store is below a node's data folder."""
+    """Return the folder of the store below a node's data folder."""
     return data / "store"
 
 
 def open_writer(
     data: Path,
-    believe_clock: Callable[[], bool] = lambda: True,
+    clock_is_right: Callable[[], bool] = lambda: True,
     *,
     url: str = "",
     keep: Keep = FOR_EVER,
@@ -31,15 +31,13 @@ def open_writer(
 ) -> Writer:
     """Open a store for writing: the files of a data folder, or the database of a postgresql:// URL.
 
-    Raises OSError, StoreDamaged or ConfigError.
-
-    Readings from the future are refused only while `believe_clock()` says that the system clock
-    is right. `now` says when housekeeping is due, in seconds UTC.
+    Raises OSError, StoreDamaged or ConfigError. Readings from the future are refused only while `clock_is_right` returns True. `now` returns the time by which
+    housekeeping is due, in seconds UTC.
     """
     if url:
-        writer: Writer = _postgres().open_postgres_writer(url, believe_clock, keep, now)
+        writer: Writer = _postgres().open_postgres_writer(url, clock_is_right, keep, now)
         return writer
-    return SqliteWriter(folder(data), believe_clock, keep, now)
+    return SqliteWriter(folder(data), clock_is_right, keep, now)
 
 
 def open_reader(data: Path, *, url: str = "") -> Reader:

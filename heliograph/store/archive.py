@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.store import history, schema
-from heliograph.store.cells import DAY, Span, Track
+from heliograph.store.cells import DAY, DaySpan, Track
 from heliograph.store.history import Year
 from heliograph.store.tiers import Blob, Grain
 from heliograph.store.totals import Folded
@@ -105,7 +105,7 @@ class Archive:
         self._changes = 0
         self._times: SizedCache[Vector] = SizedCache(TIMES_BYTES)
         self._cells: SizedCache[Blob | None] = SizedCache(CELLS_BYTES)
-        self._parts: SizedCache[tuple[Folded, list[Span]]] = SizedCache(PARTS_BYTES)
+        self._parts: SizedCache[tuple[Folded, list[DaySpan]]] = SizedCache(PARTS_BYTES)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -198,8 +198,8 @@ class Archive:
         return self._cells.get(year.number, (grain.name, level, series, number), read)
 
     def part(
-        self, number: int, key: Hashable, make: Callable[[], tuple[tuple[Folded, list[Span]], int]]
-    ) -> tuple[Folded, list[Span]]:
+        self, number: int, key: Hashable, make: Callable[[], tuple[tuple[Folded, list[DaySpan]], int]]
+    ) -> tuple[Folded, list[DaySpan]]:
         """Return the result of `make` for a year, from the cache if the year could be read as a whole."""
         if self.year(number) is None or self.damage:
             return make()[0]

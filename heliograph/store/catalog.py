@@ -8,7 +8,7 @@ from heliograph.messages import Info, Kind, Value
 from heliograph.store import names, schema
 
 
-class Layout:
+class CatalogLayout:
     """The channels of one kind of reading of a device, in the order of the payload."""
 
     def __init__(self, number: int, kinds: tuple[Kind, ...]) -> None:
@@ -30,7 +30,7 @@ class Catalog:
             table: itertools.count(connection.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
             for table in ("device", "series", "layout", "word")
         }
-        self._layouts: dict[tuple[str, str, tuple[str, ...]], Layout] = {}
+        self._layouts: dict[tuple[str, str, tuple[str, ...]], CatalogLayout] = {}
         self._devices: dict[str, int] = dict(connection.execute("SELECT name, id FROM device"))
         self._words: dict[str, int] = dict(connection.execute("SELECT text, id FROM word"))
         self._numbers: dict[tuple[int, bytes], int] = {
@@ -61,7 +61,7 @@ class Catalog:
                 self._series[number, name] = (sid, *new)
         return refused
 
-    def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
+    def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> CatalogLayout:
         """Return the layout of a device's reading; a channel that was not declared gets its kind from the example."""
         key = (node, device, channels)
         layout = self._layouts.get(key)
@@ -102,7 +102,7 @@ class Catalog:
         self._series[device, name] = (number, unit, kind, rollover)
         self._new.append(("INSERT INTO series VALUES(?, ?, ?, ?, ?, ?)", (number, device, name, unit, kind, rollover)))
 
-    def _new_layout(self, device_name: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
+    def _new_layout(self, device_name: str, channels: tuple[str, ...], example: list[Value]) -> CatalogLayout:
         device = self._device(device_name)
         sids: list[int] = []
         kinds: list[Kind] = []
@@ -117,7 +117,7 @@ class Catalog:
         if number is None:
             number = self._numbers[device, blob] = next(self._ids["layout"])
             self._new.append(("INSERT INTO layout VALUES(?, ?, ?)", (number, device, blob)))
-        return Layout(number, tuple(kinds))
+        return CatalogLayout(number, tuple(kinds))
 
 
 def _kind(value: Value) -> Kind:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from heliograph.store import cells, history
 from heliograph.store.archive import Archive
-from heliograph.store.cells import DAY, Cells, Span, Track
+from heliograph.store.cells import DAY, Cells, DaySpan, Track
 from heliograph.store.interface import Function, Series
 from heliograph.store.tiers import Blob, Grain
 from heliograph.store.totals import Folded, Totals
@@ -44,7 +44,7 @@ class CellQuery:
             needed |= {"carry"}
         area = "area" in needed
         first, last = totals.start // DAY - area, (totals.end - 1) // DAY + area
-        before: Span | None = None
+        before: DaySpan | None = None
         edges = hashlib.blake2b(totals.edges.tobytes(), digest_size=16).digest()
         for number in self._years(first, last):
             low = max(first, history.first_day(number * 12))
@@ -61,7 +61,7 @@ class CellQuery:
 
     def _folded(
         self, totals: Totals, grain: Grain, first: int, last: int, needed: frozenset[str]
-    ) -> tuple[tuple[Folded, list[Span]], int]:
+    ) -> tuple[tuple[Folded, list[DaySpan]], int]:
         """Return the reduced cells of the days from first to last of a year, the days' end points, and about their size in bytes."""
         parts, spans = self._year(grain, first, last, needed)
         folded = totals.folded(cells.concat(parts)) if parts else Folded(None, None)
@@ -72,11 +72,11 @@ class CellQuery:
         hot = {history.year_of(day) for day in self._hot if first <= day <= last}
         return sorted(hot.union(self._archive.between(first, last)))
 
-    def _year(self, grain: Grain, first: int, last: int, needed: frozenset[str]) -> tuple[list[Cells], list[Span]]:
+    def _year(self, grain: Grain, first: int, last: int, needed: frozenset[str]) -> tuple[list[Cells], list[DaySpan]]:
         """Return the cells of the days from first to last of a year in order, and if areas are needed the days' end points."""
         hot = {day for day in self._hot if first <= day <= last}
         sealed, bare = self._sealed(grain, first, last, needed)
-        parts: list[tuple[int, Cells, list[Span]]] = []
+        parts: list[tuple[int, Cells, list[DaySpan]]] = []
         for rows, spans in sealed:
             for begin, end in _gaps(first, last, hot | bare):
                 low, high = ops.between(rows.start, begin * DAY, (end + 1) * DAY)
@@ -93,7 +93,7 @@ class CellQuery:
 
     def _sealed(
         self, grain: Grain, first: int, last: int, needed: frozenset[str]
-    ) -> tuple[list[tuple[Cells, list[Span]]], set[int]]:
+    ) -> tuple[list[tuple[Cells, list[DaySpan]]], set[int]]:
         """Return the sealed cells of a year, and its sealed days from first to last that have no cells."""
         number = history.year_of(first)
         if self._archive.year(number) is None:
@@ -102,7 +102,7 @@ class CellQuery:
         if whole is not None:
             rows, spans, bare = whole
             return [(rows, spans)], {day for day in bare if first <= day <= last}
-        parts: list[tuple[Cells, list[Span]]] = []
+        parts: list[tuple[Cells, list[DaySpan]]] = []
         missing: set[int] = set()
         for month in range(history.month_of(first), history.month_of(last) + 1):
             closed = self._closed(grain, "month", month, needed)
@@ -116,7 +116,7 @@ class CellQuery:
 
     def _closed(
         self, grain: Grain, level: str, number: int, needed: frozenset[str]
-    ) -> tuple[Cells, list[Span], frozenset[int]] | None:
+    ) -> tuple[Cells, list[DaySpan], frozenset[int]] | None:
         """Return the cells of a closed month or year and its bare days; None if it has no cells with the needed columns."""
         name = history.file(Path(), number if level == "year" else number // 12).name
         with self._archive.damage.tolerated(f"{name}: {grain.name} of series {self._series.id}, {level} {number}"):
@@ -129,7 +129,7 @@ class CellQuery:
         first: int,
         last: int,
         needed: frozenset[str],
-        parts: list[tuple[Cells, list[Span]]],
+        parts: list[tuple[Cells, list[DaySpan]]],
         missing: set[int],
     ) -> None:
         """Add the cells of the days of an open month to `parts`, and the days without cells to `missing`."""
@@ -146,13 +146,13 @@ class CellQuery:
         missing |= there
 
 
-def join(totals: Totals, before: Span | None, span: Span) -> None:
+def join(totals: Totals, before: DaySpan | None, span: DaySpan) -> None:
     """Give the line between the points before and after midnight to `totals`."""
     if before is not None:
         totals.line((before.end, before.last), (span.start, span.first))
 
 
-def _opened(blob: Blob | None, needed: frozenset[str]) -> tuple[Cells, list[Span], frozenset[int]] | None:
+def _opened(blob: Blob | None, needed: frozenset[str]) -> tuple[Cells, list[DaySpan], frozenset[int]] | None:
     if blob is None or not all(blob.has(name) for name in ("carry", "area") if name in needed):
         return None
     rows = blob.cells(needed)

@@ -16,7 +16,7 @@ DAY = 86_400_000  # ms
 HOUR = 3_600_000.0
 FIVE_MINUTES_MS, HOUR_MS = 300_000, 3_600_000
 GAP = 900_000  # ms; nothing is assumed between points farther apart
-AREA_DIGITS = 3  # an area keeps so many digits more than its readings have, at most 6
+AREA_DIGITS = 3  # digits that an area has more than its readings, at most 6 in all
 
 
 class Track(NamedTuple):
@@ -26,7 +26,7 @@ class Track(NamedTuple):
     values: Vector
 
 
-class Span(NamedTuple):
+class DaySpan(NamedTuple):
     """The first and the last point of a UTC day, for the lines that cross midnight: ms UTC and value."""
 
     start: int
@@ -82,10 +82,10 @@ def latest(numbers: Vector, times: Vector) -> Vector | None:
     return chosen
 
 
-def span(track: Track) -> Span:
+def span(track: Track) -> DaySpan:
     """Return the first and last point of a track, which is not empty."""
     times, values = track
-    return Span(int(times[0]), float(values[0]), int(times[-1]), float(values[-1]))
+    return DaySpan(int(times[0]), float(values[0]), int(times[-1]), float(values[-1]))
 
 
 def reduce(track: Track, edges: Vector, *, counter: bool, rollover: float) -> tuple[Vector, Cells]:

@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS r1h_day(k INTEGER PRIMARY KEY, b BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS r5m_month(k INTEGER PRIMARY KEY, b BLOB NOT NULL);  -- series << 20 | month: year * 12 + 0…11
 CREATE TABLE IF NOT EXISTS r1h_month(k INTEGER PRIMARY KEY, b BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS r1h_year(k INTEGER PRIMARY KEY, b BLOB NOT NULL);   -- series << 20 | year
-CREATE TABLE IF NOT EXISTS device(id INTEGER PRIMARY KEY, name TEXT NOT NULL);  -- what the catalog says of those above
+CREATE TABLE IF NOT EXISTS device(id INTEGER PRIMARY KEY, name TEXT NOT NULL);  -- copies of the catalog's rows of those above
 CREATE TABLE IF NOT EXISTS series(
     id INTEGER PRIMARY KEY, device INT NOT NULL, name TEXT NOT NULL, unit TEXT, kind TEXT, rollover REAL
 );

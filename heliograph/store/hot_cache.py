@@ -11,7 +11,7 @@ from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
 
 
-class Frame(NamedTuple):
+class HotFrame(NamedTuple):
     """One reading as it arrived."""
 
     number: int
@@ -24,13 +24,13 @@ class HotCache:
     """The readings that are not sealed yet, in order of arrival."""
 
     def __init__(self) -> None:
-        self.frames: list[Frame] = []
+        self.frames: list[HotFrame] = []
         self.last = 0  # the newest number of arrival that was ever read
         self.sealed = 0  # the number of arrival up to which all years are whole
-        self._by_layout: dict[int, list[Frame]] = {}
+        self._by_layout: dict[int, list[HotFrame]] = {}
         self._tracks: dict[int, dict[int, Track]] = {}
 
-    def refresh(self, hot: sqlite3.Connection) -> list[Frame]:
+    def refresh(self, hot: sqlite3.Connection) -> list[HotFrame]:
         """Read new readings and discard sealed ones; return the new ones."""
         hot.execute("BEGIN")
         try:
@@ -45,7 +45,7 @@ class HotCache:
         kept = len(self.frames) if oldest is None else bisect_right(self.frames, (oldest - 1,), key=lambda f: f[:1])
         if kept:
             del self.frames[:kept]
-        new = [Frame(*row) for row in rows]
+        new = [HotFrame(*row) for row in rows]
         if new:
             self.frames += new
             self.last = new[-1].number
@@ -70,7 +70,7 @@ class HotCache:
         ends = (next((frame.time for frame in way if _has_values(frame)), None) for way in (ordered, reversed(ordered)))
         return [time for time in ends if time is not None]
 
-    def after(self, number: int) -> list[Frame]:
+    def after(self, number: int) -> list[HotFrame]:
         """Return the readings that arrived after a number."""
         return self.frames[bisect_right(self.frames, (number,), key=lambda f: f[:1]) :]
 
@@ -100,11 +100,11 @@ class HotCache:
             )
 
 
-def _has_values(frame: Frame) -> bool:
+def _has_values(frame: HotFrame) -> bool:
     return any(not math.isnan(number) for (number,) in struct.iter_unpack("<d", frame.payload))
 
 
-def _by_day(parts: list[tuple[list[Frame], Vector]]) -> dict[int, Track]:
+def _by_day(parts: list[tuple[list[HotFrame], Vector]]) -> dict[int, Track]:
     """Return points by UTC day, from frames and their values: the last arrival of equal times, without absent values."""
     times, numbers, values = [], [], []
     for frames, column in parts:

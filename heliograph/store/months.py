@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import cells, history, tiers
-from heliograph.store.cells import DAY, Cells, Span, Track
+from heliograph.store.cells import DAY, Cells, DaySpan, Track
 from heliograph.store.history import Year
 from heliograph.store.interface import Series
 from heliograph.store.tiers import Blob, Grain, Tier
@@ -17,10 +17,10 @@ from heliograph.store.vectors import ops
 
 log = logging.getLogger(__name__)
 
-CLOSE_DAYS = 2  # a month or a year is closed so many days after its end
+CLOSE_DAYS = 2  # after the end of a month or a year, when it is closed
 
 
-def put(year: Year, grain: Grain, series: int, day: int, rows: Cells | None, span: Span) -> None:
+def put(year: Year, grain: Grain, series: int, day: int, rows: Cells | None, span: DaySpan) -> None:
     """Write the cells of a series' day, None if it has too few points for them; `span` are its first and last point.
 
     Closed months and years stay closed: late cells are written into their rows. If such a row cannot be read, all
@@ -72,7 +72,7 @@ def made(year: Year, series: Series, month: int) -> dict[Grain, dict[int, Tier]]
     return tiers_
 
 
-def with_day(tier: Tier, day: int, rows: Cells | None, span: Span) -> Tier:
+def with_day(tier: Tier, day: int, rows: Cells | None, span: DaySpan) -> Tier:
     """Return the tier of a month or year with one day replaced; a day with other columns than the rest becomes bare."""
     rest = without_day(tier.cells, day)
     spans = [other for other in tier.spans if other.start // DAY != day]
@@ -117,7 +117,7 @@ def _write_merged(year: Year, grain: Grain, level: str, series: int, number: int
 def _merged(blobs: Iterable[Blob | Tier]) -> Tier:
     """Return the readable tiers merged, in order; the days of a tier with other columns than the first become bare."""
     merged: list[Cells] = []
-    spans: list[Span] = []
+    spans: list[DaySpan] = []
     for blob in blobs:
         try:
             part = blob if isinstance(blob, Tier) else blob.tier()
@@ -130,7 +130,7 @@ def _merged(blobs: Iterable[Blob | Tier]) -> Tier:
     return Tier(cells.concat(merged) if merged else None, spans, frozenset())
 
 
-def _alone(rows: Cells, span: Span) -> Tier:
+def _alone(rows: Cells, span: DaySpan) -> Tier:
     return Tier(rows, [span] if rows.area is not None else [], frozenset())
 
 

@@ -1,4 +1,4 @@
-"""Columns without numpy; vectors.py says what they are."""
+"""Columns without numpy; vectors.py explains them."""
 
 import math
 import sys

@@ -18,7 +18,7 @@ from heliograph.store import schema
 from heliograph.store.archive import Archive
 from heliograph.store.arrivals import Arrivals
 from heliograph.store.cells import DAY, GAP, Track
-from heliograph.store.hot_cache import Frame, HotCache
+from heliograph.store.hot_cache import HotCache, HotFrame
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
 from heliograph.store.series_query import SeriesQuery
 from heliograph.store.store_files import StoreFiles
@@ -192,7 +192,7 @@ class SqliteReader:
                 self.close()
                 raise StoreDamaged(f"{self._folder}: {error}; move it aside, or restore a backup") from None
 
-    def _refreshed(self, hot: sqlite3.Connection) -> list[Frame]:
+    def _refreshed(self, hot: sqlite3.Connection) -> list[HotFrame]:
         """Return the frames that may have newest points; the names they refer to are read after them."""
         sealed = self._hot_cache.sealed
         new = self._hot_cache.refresh(hot)
@@ -207,17 +207,17 @@ class SqliteReader:
         if self._files.refresh_names():
             self._sealed.clear()
 
-    def _remember(self, frame: Frame) -> None:
+    def _remember(self, frame: HotFrame) -> None:
         for sid, number in self._numbers(frame):
             if sid not in self._latest or self._latest[sid][0] <= frame.time:
                 self._latest[sid] = (frame.time, number)
 
-    def _numbers(self, frame: Frame) -> list[tuple[int, float]]:
+    def _numbers(self, frame: HotFrame) -> list[tuple[int, float]]:
         sids = self._files.names.layouts[frame.layout].series
         numbers = zip(sids, struct.unpack(f"<{len(sids)}d", frame.payload), strict=True)
         return [(sid, number) for sid, number in numbers if not math.isnan(number)]
 
-    def _arrival(self, frame: Frame) -> Arrival:
+    def _arrival(self, frame: HotFrame) -> Arrival:
         node, device = self._files.names.devices[self._files.names.layouts[frame.layout].device]
         numbers = self._numbers(frame)
         channels = tuple(self._files.names.series[sid].channel for sid, _ in numbers)

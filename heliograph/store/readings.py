@@ -18,7 +18,7 @@ NAN = math.nan
 TIMES = (float, int)  # not bool, which is an int too
 
 
-class Layout(Protocol):
+class RowLayout(Protocol):
     """The channels of one kind of reading, in the order of its values."""
 
     @property
@@ -32,11 +32,11 @@ class Layout(Protocol):
         ...
 
 
-L = TypeVar("L", bound=Layout)
-L_co = TypeVar("L_co", bound=Layout, covariant=True)
+L = TypeVar("L", bound=RowLayout)
+L_co = TypeVar("L_co", bound=RowLayout, covariant=True)
 
 
-class Names(Protocol[L_co]):
+class NameIndex(Protocol[L_co]):
     """Gives numbers to names."""
 
     def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> L_co:
@@ -66,7 +66,7 @@ def refused_kind(device: str, channel: str) -> Refusal:
 
 
 def rows(
-    names: Names[L], node: str, block: Block, latest: float, refusals: list[Refusal]
+    names: NameIndex[L], node: str, block: Block, latest: float, refusals: list[Refusal]
 ) -> list[tuple[L, int, Sequence[float]]]:
     """Return (layout, ms UTC, numbers) of each reading of a block, NaN for an absent value; add bad rows to `refusals`."""
     channels = block.channels
@@ -94,7 +94,7 @@ def rows(
     return checked
 
 
-def _numbers(names: Names[L], layout: L, values: list[Value | None], refusals: list[Refusal]) -> list[float]:
+def _numbers(names: NameIndex[L], layout: L, values: list[Value | None], refusals: list[Refusal]) -> list[float]:
     numbers: list[float] = []
     for value, kind in zip(values, layout.kinds, strict=True):
         if value is None:

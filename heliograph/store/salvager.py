@@ -65,7 +65,9 @@ class Salvager:
             try:
                 source = sealing.Source(*old.axis(axis))
                 parts: Parts = {
-                    sid: [sealing.Part(0, None, history.track(source.times, history.Chunk(day, axis, block)).values)]
+                    sid: [
+                        sealing.NewValues(0, None, history.track(source.times, history.Chunk(day, axis, block)).values)
+                    ]
                     for sid, block in chunks
                     if sid in names.series
                 }

@@ -33,7 +33,7 @@ class Source(NamedTuple):
     numbers: Vector
 
 
-class Part(NamedTuple):
+class NewValues(NamedTuple):
     """New values of one series: those of the readings of a source at `indexes` (None: all)."""
 
     source: int
@@ -45,11 +45,11 @@ class Group(NamedTuple):
     """Series that were always measured together, before (on `axis`) and now: they share an axis."""
 
     axis: int | None
-    parts: list[Part]  # of its first member; the others differ only in the values
+    parts: list[NewValues]  # of its first member; the others differ only in the values
     members: list[int]
 
 
-Parts = dict[int, list[Part]]  # by series
+Parts = dict[int, list[NewValues]]  # by series
 Days = dict[tuple[int, int], dict[int, Readings]]  # (device, UTC day) → layout → readings
 
 
@@ -83,9 +83,9 @@ def opened(readings: Mapping[int, Readings], names: Names) -> tuple[dict[int, So
         for sid, values in zip(sids, ops.columns(of_layout.payloads, len(sids)), strict=True):
             indexes = ops.present(values)
             if indexes is None:
-                parts.setdefault(sid, []).append(Part(layout, None, values))
+                parts.setdefault(sid, []).append(NewValues(layout, None, values))
             elif len(indexes):
-                parts.setdefault(sid, []).append(Part(layout, indexes, ops.take(values, indexes)))
+                parts.setdefault(sid, []).append(NewValues(layout, indexes, ops.take(values, indexes)))
     return sources, parts
 
 
@@ -105,7 +105,7 @@ def seal(
     device: int,
     day: int,
     sources: Mapping[int, Source],
-    parts: Mapping[int, list[Part]],
+    parts: Mapping[int, list[NewValues]],
     names: Names,
     *,
     over: bool = False,
@@ -152,7 +152,7 @@ def _existing(year: Year, series: Iterable[int], day: int) -> tuple[dict[int, di
     return old, axes
 
 
-def _groups(parts: Mapping[int, list[Part]], old: Mapping[int, Mapping[int, Vector]]) -> Iterable[Group]:
+def _groups(parts: Mapping[int, list[NewValues]], old: Mapping[int, Mapping[int, Vector]]) -> Iterable[Group]:
     groups: dict[tuple[int | None, tuple[tuple[int, bytes | None], ...]], Group] = {}
     for sid, news in parts.items():
         axis = next(iter(old[sid]), None)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from heliograph.store import cells, exact, tiers
 from heliograph.store.archive import Archive
 from heliograph.store.cell_query import CellQuery, join
-from heliograph.store.cells import DAY, Span, Track
+from heliograph.store.cells import DAY, DaySpan, Track
 from heliograph.store.hot_cache import HotCache
 from heliograph.store.interface import Function, Series
 from heliograph.store.names import Names
@@ -74,7 +74,7 @@ class SeriesQuery:
 
     def _take_points(self, totals: Totals, *, area: bool) -> None:
         first, last = totals.start // DAY, (totals.end - 1) // DAY
-        before: Span | None = None
+        before: DaySpan | None = None
         for day in self.days(first - area, last + area):
             track = self.track(day)
             if track is None:

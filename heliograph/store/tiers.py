@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import blocks
-from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, Span
+from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, DaySpan
 from heliograph.store.vectors import Vector, ops
 
 VERSION = 1
@@ -56,7 +56,7 @@ class Tier(NamedTuple):
     """
 
     cells: Cells | None
-    spans: list[Span]
+    spans: list[DaySpan]
     bare: frozenset[int]
 
 
@@ -135,7 +135,7 @@ class Blob:
         """Return the days that have points but no cells here."""
         return frozenset(blocks.decode_ints(self._blocks[BARE]).tolist()) if BARE in self._blocks else frozenset()
 
-    def spans(self, cells: Cells) -> list[Span]:
+    def spans(self, cells: Cells) -> list[DaySpan]:
         """Return the first and last point of each day of these cells, which have n, first and last."""
         if OPENED not in self._blocks or cells.first is None or cells.last is None:
             return []
@@ -144,7 +144,7 @@ class Blob:
         if not len(opened) == len(closed) == len(runs):
             raise StoreDamaged("a tier whose days do not match its cells")
         return [
-            Span(day * DAY + start, float(cells.first[low]), day * DAY + end, float(cells.last[high - 1]))
+            DaySpan(day * DAY + start, float(cells.first[low]), day * DAY + end, float(cells.last[high - 1]))
             for (day, low, high), start, end in zip(runs, opened, closed, strict=True)
         ]
 

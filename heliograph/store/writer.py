@@ -10,11 +10,11 @@ from pathlib import Path
 from heliograph.lock import Lock
 from heliograph.messages import Block, Info
 from heliograph.store import hot, readings, schema
-from heliograph.store.catalog import Catalog, Layout
+from heliograph.store.catalog import Catalog, CatalogLayout
 from heliograph.store.housekeeping import Housekeeping
 from heliograph.store.interface import FOR_EVER, Keep, Progress, Refusal
 
-Checked = tuple[Layout, int, Sequence[float]]
+Checked = tuple[CatalogLayout, int, Sequence[float]]
 
 
 class SqliteWriter:
@@ -23,13 +23,13 @@ class SqliteWriter:
     def __init__(
         self,
         folder: Path,
-        believe_clock: Callable[[], bool],
+        clock_is_right: Callable[[], bool],
         keep: Keep = FOR_EVER,
         now: Callable[[], float] = time.time,
     ) -> None:
         """Open or create the store; raise OSError, or StoreDamaged if its catalog cannot be read."""
         self._folder = folder
-        self._believe_clock = believe_clock
+        self._clock_is_right = clock_is_right
         self._rows: list[tuple[int, int, int, bytes]] = []
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
@@ -69,7 +69,7 @@ class SqliteWriter:
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []
-        latest = readings.latest_time(clock_is_right=self._believe_clock())
+        latest = readings.latest_time(clock_is_right=self._clock_is_right())
         dropped_before = self._housekeeping.dropped_before
         for block in blocks:
             pack = struct.Struct(f"<{len(block.channels)}d").pack

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from heliograph import export_formats
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.export_formats import Format
+from heliograph.export_formats import ExportFormat
 from heliograph.messages import Value
 from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import Reader, Series
@@ -38,7 +38,7 @@ BUCKET_DAYS = 32.0  # of a page of buckets, unless one bucket is longer
 class Export(NamedTuple):
     """A file to be exported, and its entity tag."""
 
-    table: Format
+    table: ExportFormat
     selected: list[Series]
     time_range: TimeRange
     aggregation: Aggregation
@@ -57,7 +57,7 @@ def prepare(
     patterns: Sequence[str],
     time_range: TimeRange,
     aggregation: Aggregation,
-    form: type[Format],
+    form: type[ExportFormat],
 ) -> Export:
     """Return the export of the series that match; raise RequestRefused for an unknown full name."""
     bucket, tz, functions = aggregation

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from heliograph import export_formats, series_patterns
-from heliograph.export_formats import Csv, Format
+from heliograph.export_formats import Csv, ExportFormat
 from heliograph.store import buckets
 from heliograph.store.interface import FUNCTIONS, Function
 from services.api.errors import RequestRefused
@@ -134,7 +134,7 @@ def limit(text: str | None, default: int = 10_000) -> int:
     return int(text)
 
 
-def file_format(text: str | None, layout: str | None) -> type[Format]:
+def file_format(text: str | None, layout: str | None) -> type[ExportFormat]:
     """Return the format of a file, by default CSV in the wide layout; raise RequestRefused."""
     formats, layouts = export_formats.FORMATS, export_formats.CSV_LAYOUTS
     form = next((form for name, form in formats.items() if name == (text or "csv")), None)

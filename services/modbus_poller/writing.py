@@ -37,7 +37,7 @@ def parse(device: str, message: Message) -> SetCommand:
 
 def respond(service: Service, command: SetCommand, values: dict[str, messages.Value], refused: dict[str, str]) -> None:
     """Respond to a command with the values as they were read back, and show the outcome in the status."""
-    outcome = commands.Outcome(round(time.time(), 3), values, refused)
+    outcome = commands.SetResult(round(time.time(), 3), values, refused)
     service.count("writes", len(values))
     service.count("writes_refused", len(refused))
     service.fact(f"set:{command.device}", msgspec.to_builtins(outcome))

@@ -67,7 +67,7 @@ def test_channels_are_evaluated_after_those_that_they_use() -> None:
         (house(x="house.y", y="house.x + grid.power"), "formulas that use each other"),
         (house(x="house.y + grid.power"), "house has no channel y; it has x"),
         (house(x="1 + 1"), "devices.house: none of its formulas uses a channel"),
-        (house(x="garage.y") + house(y="grid.power").replace("house", "garage"), "garage.y is calculated itself"),
+        (house(x="garage.y") + house(y="grid.power").replace("house", "garage"), "garage.y is itself calculated"),
         (house(x="a.b") + 'unit = "Watt"', "devices.house.channels.x: unknown unit 'Watt'"),
         (house(x="a.b") + 'kind = "text"', "channels.x.kind: expected"),
         (house(X="a.b"), "'X' is not the name of a channel"),

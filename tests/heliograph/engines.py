@@ -17,7 +17,7 @@ class Engine(Protocol):
 
     def writer(
         self,
-        believe_clock: Callable[[], bool] = lambda: True,
+        clock_is_right: Callable[[], bool] = lambda: True,
         *,
         keep: Keep = FOR_EVER,
         now: Callable[[], float] = time.time,
@@ -36,12 +36,12 @@ class Embedded:
 
     def writer(
         self,
-        believe_clock: Callable[[], bool] = lambda: True,
+        clock_is_right: Callable[[], bool] = lambda: True,
         *,
         keep: Keep = FOR_EVER,
         now: Callable[[], float] = time.time,
     ) -> Writer:
-        return open_writer(self.data, believe_clock, keep=keep, now=now)
+        return open_writer(self.data, clock_is_right, keep=keep, now=now)
 
     def reader(self) -> Reader:
         return open_reader(self.data)
@@ -62,12 +62,12 @@ class Postgres:
 
     def writer(
         self,
-        believe_clock: Callable[[], bool] = lambda: True,
+        clock_is_right: Callable[[], bool] = lambda: True,
         *,
         keep: Keep = FOR_EVER,
         now: Callable[[], float] = time.time,
     ) -> Writer:
-        return open_postgres_writer(self.url, believe_clock, keep, now)
+        return open_postgres_writer(self.url, clock_is_right, keep, now)
 
     def reader(self) -> Reader:
         return open_postgres_reader(self.url)

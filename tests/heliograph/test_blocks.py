@@ -7,6 +7,7 @@ import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -23,8 +24,9 @@ from heliograph.store.blocks import BlockDamaged
 
 KERNELS = [plain_blocks, *({blocks.kernel} - {plain_blocks})]
 FORMAT = Path(__file__).parents[2] / "docs" / "store-format.md"
-METER, HARDER, TIMES = meter(1), harder(1), times(1)
 NAN_WITH_A_MESSAGE = struct.unpack("<d", bytes.fromhex("efbeadde0000f87f"))[0]
+
+meter_day, harder_day, times_day = cache(partial(meter, 1)), cache(partial(harder, 1)), cache(partial(times, 1))
 
 any_int = st.integers(-(2**63), 2**63 - 1)
 any_float = st.floats(allow_nan=True) | st.sampled_from([-0.0, 0.0, 5e-324, 1e15, 1e308, NAN_WITH_A_MESSAGE])
@@ -93,19 +95,11 @@ def test_integers_come_back_from_either_kernel(values: list[int]) -> None:
     int_block(values)
 
 
-@pytest.mark.parametrize("name", METER)
-def test_a_day_of_a_meter_comes_back(name: str) -> None:
-    float_block(METER[name])
-
-
-@pytest.mark.parametrize("name", HARDER)
-def test_a_day_of_harder_values_comes_back(name: str) -> None:
-    float_block(HARDER[name])
-
-
-@pytest.mark.parametrize("name", TIMES)
-def test_a_day_of_times_comes_back(name: str) -> None:
-    int_block(TIMES[name])
+def test_a_day_of_typical_values_and_times_comes_back() -> None:
+    for values in (*meter_day().values(), *harder_day().values()):
+        float_block(values)
+    for times_of_a_day in times_day().values():
+        int_block(times_of_a_day)
 
 
 @pytest.mark.parametrize(
@@ -137,14 +131,17 @@ def test_one_odd_value_that_the_probe_does_not_see_is_not_lost() -> None:
 
 
 def test_time_axes_are_deltas_of_deltas_unless_they_are_a_grid() -> None:
-    assert int_block(TIMES["times, jitter 60 ms"])[1] == blocks.DELTA_OF_DELTA
-    assert len(int_block(TIMES["times, grid"])) < 120
+    assert int_block(times_day()["times, jitter 60 ms"])[1] == blocks.DELTA_OF_DELTA
+    assert len(int_block(times_day()["times, grid"])) < 120
     assert len(int_block([3] * DAY)) == 19
 
 
 def test_a_day_of_a_meter_takes_the_bytes_it_should() -> None:
-    assert sum(len(blocks.encode_floats(values)) for values in METER.values()) < 0.60 * len(METER) * DAY
-    assert sum(len(blocks.encode_floats(values[:MONTH])) for values in METER.values()) < 0.60 * len(METER) * MONTH
+    assert sum(len(blocks.encode_floats(values)) for values in meter_day().values()) < 0.60 * len(meter_day()) * DAY
+    assert (
+        sum(len(blocks.encode_floats(values[:MONTH])) for values in meter_day().values())
+        < 0.60 * len(meter_day()) * MONTH
+    )
 
 
 @pytest.mark.parametrize(
@@ -161,7 +158,7 @@ def test_a_day_of_a_meter_takes_the_bytes_it_should() -> None:
     ],
 )
 def test_harder_values_take_no_more_bytes_each(name: str, most: float) -> None:
-    assert len(blocks.encode_floats(HARDER[name])) < most * DAY
+    assert len(blocks.encode_floats(harder_day()[name])) < most * DAY
 
 
 @pytest.mark.parametrize(
@@ -169,7 +166,7 @@ def test_harder_values_take_no_more_bytes_each(name: str, most: float) -> None:
     [("times, grid", 0.01), ("times, 0.05 % missing", 0.02), ("times, jitter 60 ms", 1.0), ("arrivals, 1 in 5", 0.4)],
 )
 def test_times_and_arrivals_take_no_more_bytes_each(name: str, most: float) -> None:
-    assert len(blocks.encode_ints(TIMES[name])) < most * DAY
+    assert len(blocks.encode_ints(times_day()[name])) < most * DAY
 
 
 def test_the_mode_of_a_long_column_is_nearly_the_best_one() -> None:

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -25,13 +26,13 @@ ZONES = [
 ]
 
 
+@cache
 def clock_changes(name: str) -> list[float]:
     local, days = ZoneInfo(name), range(int(datetime(1973, 1, 1, tzinfo=UTC).timestamp()), 2_100_000_000, 86_400)
     offsets = [datetime.fromtimestamp(day, local).utcoffset() for day in days]
     return [float(day) for day, (left, right) in zip(days, itertools.pairwise(offsets), strict=False) if left != right]
 
 
-CHANGES = {name: clock_changes(name) for name in ZONES}
 STEP = 900  # every offset since 1972 is a multiple
 KEYS: dict[str, Callable[[date], date]] = {
     "1d": lambda day: day,
@@ -58,7 +59,7 @@ def hours(cuts: list[float]) -> list[float]:
     return [(right - left) / 3600 for left, right in itertools.pairwise(cuts)]
 
 
-@settings(max_examples=80)
+@settings(max_examples=60)
 @given(
     name=st.sampled_from(ZONES),
     first=st.integers(int(at("1973-01-01")) // STEP, int(at("2037-12-01")) // STEP),
@@ -113,11 +114,11 @@ def clock_edges(start: float, end: float, bucket: int, name: str) -> list[float]
 MINUTES = [1, 5, 7, 15, 25, 30, 45, 60, 90, 120, 180, 300, 360, 420, 720, 1439]
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_buckets_of_a_clock_begin_when_it_shows_a_multiple_of_them(data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(ZONES))
-    changes = CHANGES[name]
+    changes = clock_changes(name)
     near = st.integers(-2880, 2880).map(lambda minutes: minutes * 60.0)
     moments = st.floats(at("1973-01-01"), at("2037-01-01"))
     if changes:
@@ -211,10 +212,10 @@ def test_a_day_has_23_24_or_25_hours() -> None:
 
 
 def test_the_second_midnight_of_a_day_belongs_to_the_day_that_began_at_the_first() -> None:
-    # Havana, 2026-11-01: at 01:00 the clocks go back to 00:00
-    second = at("2026-11-01T05:30")
+    # Havana, 2024-11-03: at 01:00 the clocks go back to 00:00
+    second = at("2024-11-03T05:30")
     assert datetime.fromtimestamp(second, ZoneInfo("America/Havana")).fold == 1
-    assert edges(second, second + 60, "1d", "America/Havana") == [at("2026-11-01T04:00"), at("2026-11-02T05:00")]
+    assert edges(second, second + 60, "1d", "America/Havana") == [at("2024-11-03T04:00"), at("2024-11-04T05:00")]
 
 
 def test_a_day_that_a_time_zone_skipped_has_no_bucket() -> None:

@@ -14,7 +14,7 @@ from heliograph.clock import Clock
 @pytest.fixture(autouse=True)
 def _kernel_not_synchronised(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock of the machine that runs the tests is synchronised; these tests need one that is not."""
-    monkeypatch.setattr(clock_module, "_kernel_says_so", lambda: False)
+    monkeypatch.setattr(clock_module, "_kernel_is_synchronised", lambda: False)
     monkeypatch.setattr(clock_module, "CHECK_SECONDS", 0.0)
 
 
@@ -55,7 +55,7 @@ def test_a_clock_that_the_kernel_synchronised_is_right(
 ) -> None:
     clock = make(tmp_path, sign)
     assert not clock.synchronised
-    monkeypatch.setattr(clock_module, "_kernel_says_so", lambda: True)
+    monkeypatch.setattr(clock_module, "_kernel_is_synchronised", lambda: True)
     assert clock.synchronised
 
 

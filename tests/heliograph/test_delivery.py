@@ -387,7 +387,7 @@ def events(names: list[str]) -> st.SearchStrategy[list[tuple[str, int]]]:
     return st.lists(st.tuples(st.sampled_from(names), st.integers(1, 12)), max_size=60)
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @given(events=events(COMMON + RARE))
 def test_every_frame_is_stored_once_or_declared_lost_whatever_fails(events: list[tuple[str, int]]) -> None:
     with a_world() as world:
@@ -397,7 +397,7 @@ def test_every_frame_is_stored_once_or_declared_lost_whatever_fails(events: list
         world.check()
 
 
-@settings(max_examples=400)
+@settings(max_examples=300)
 @given(events=events(COMMON + RARE + SETBACK))
 def test_a_storage_restored_from_a_backup_receives_again_what_the_outbox_still_holds(
     events: list[tuple[str, int]],

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliograph.export_formats import Column, Csv, Format, JsonLines, LineProtocol, LongCsv, unguarded
+from heliograph.export_formats import Csv, ExportColumn, ExportFormat, JsonLines, LineProtocol, LongCsv, unguarded
 from heliograph.messages import Value
 from heliograph.store.interface import Series
 
 POWER = Series(1, "roof", "tracer", "pv_power", "W", "gauge")
 MODE = Series(2, "roof", "tracer", "mode", "", "text")
 METER = Series(3, "shed", "meter", "energy", "kWh", "counter")
-RAW = [Column(POWER), Column(MODE), Column(METER)]
-HOURLY = [Column(POWER, "mean"), Column(POWER, "max"), Column(METER, "delta")]
+RAW = [ExportColumn(POWER), ExportColumn(MODE), ExportColumn(METER)]
+HOURLY = [ExportColumn(POWER, "mean"), ExportColumn(POWER, "max"), ExportColumn(METER, "delta")]
 TIME = 1763596800.123
 
 
-def written(kind: type[Format], columns: list[Column], *rows: tuple[float, Sequence[Value | None]]) -> str:
+def written(kind: type[ExportFormat], columns: list[ExportColumn], *rows: tuple[float, Sequence[Value | None]]) -> str:
     table = kind(columns)
     return (table.head() + table.rows(rows)).decode()
 
@@ -47,7 +47,7 @@ def test_long_csv_has_a_line_for_each_value() -> None:
 
 
 def test_times_in_csv_are_those_of_a_time_zone() -> None:
-    table = Csv([Column(POWER)], ZoneInfo("Europe/Berlin"))
+    table = Csv([ExportColumn(POWER)], ZoneInfo("Europe/Berlin"))
     assert table.rows([(TIME, [1.0])]) == b"2025-11-20T01:00:00.123+01:00,1.0\r\n"
 
 
@@ -61,12 +61,12 @@ def test_csv_names_the_function_of_a_column() -> None:
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "'=1", "'"])
 def test_no_text_is_a_formula_to_a_spreadsheet_and_every_text_can_be_recovered(text: str) -> None:
-    [_, row] = csv.reader(io.StringIO(written(Csv, [Column(MODE)], (TIME, [text])), newline=""))
+    [_, row] = csv.reader(io.StringIO(written(Csv, [ExportColumn(MODE)], (TIME, [text])), newline=""))
     assert row[1] == "'" + text
 
 
 def test_negative_numbers_stay_numbers() -> None:
-    assert written(Csv, [Column(POWER)], (TIME, [-812.5])).endswith("Z,-812.5\r\n")
+    assert written(Csv, [ExportColumn(POWER)], (TIME, [-812.5])).endswith("Z,-812.5\r\n")
 
 
 @given(
@@ -113,6 +113,6 @@ def test_line_protocol_of_buckets_has_a_field_for_each_function_and_leaves_out_a
 
 def test_line_protocol_escapes_reserved_characters() -> None:
     odd = Series(1, "the roof", "a,b c=d", "x=y z", "", "text")
-    assert written(LineProtocol, [Column(odd)], (0.0, ['say "a\\b"'])) == (
+    assert written(LineProtocol, [ExportColumn(odd)], (0.0, ['say "a\\b"'])) == (
         'a\\,b\\ c=d,node=the\\ roof x\\=y\\ z="say \\"a\\\\b\\"" 0\n'
     )

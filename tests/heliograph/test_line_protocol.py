@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph import line_protocol
-from heliograph.line_protocol import LineError, Point, Unfinished, is_unfinished, parse
+from heliograph.line_protocol import LineError, LinePoint, UnfinishedLine, is_unfinished, parse
 from heliograph.messages import Value
 
 NAMES = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1, max_size=8).filter(
@@ -15,7 +15,7 @@ FIELDS = st.dictionaries(NAMES, st.booleans() | STRINGS | st.floats(allow_nan=Fa
 
 def test_every_kind_of_value_and_every_escape_is_read() -> None:
     line = r'a\,b\ c=d,t\ 1=v\=2,t\,2=x\\y f\ x=1i,g="a\"b\\c\n, =",h=t,i=-1.5e-3,j=7u,k=F -12'
-    assert parse(line) == Point(
+    assert parse(line) == LinePoint(
         "a,b c=d",
         {"t 1": "v=2", "t,2": r"x\\y"},
         {"f x": 1, "g": 'a"b\\c\\n, =', "h": True, "i": -0.0015, "j": 7, "k": False},
@@ -66,12 +66,12 @@ def test_anything_else_is_refused(line: str) -> None:
 def test_a_line_is_parsed_as_it_was_written(
     measurement: str, tags: dict[str, str], fields: dict[str, Value], time: int
 ) -> None:
-    assert parse(line_protocol.line(measurement, tags, fields, time)) == Point(measurement, tags, fields, time)
+    assert parse(line_protocol.line(measurement, tags, fields, time)) == LinePoint(measurement, tags, fields, time)
 
 
 def test_a_name_has_no_line_feed_and_does_not_end_with_a_backslash() -> None:
     line = line_protocol.line("a\n\\", {"b\r": "c\\"}, {"d\\\n": 1.0}, 5)
-    assert parse(line) == Point("a \\_", {"b ": "c\\_"}, {"d\\ ": 1.0}, 5)
+    assert parse(line) == LinePoint("a \\_", {"b ": "c\\_"}, {"d\\ ": 1.0}, 5)
 
 
 @given(NAMES, st.lists(STRINGS, min_size=1, max_size=4))
@@ -79,7 +79,7 @@ def test_a_point_is_unfinished_up_to_the_line_in_which_its_last_string_ends(name
     fields: dict[str, Value] = {f"{name}{number}": text for number, text in enumerate(texts)}
     first, *others = line_protocol.line("m", {}, fields, 5).split("\n")
     if others:
-        with pytest.raises(Unfinished):
+        with pytest.raises(UnfinishedLine):
             parse(first)
     assert [is_unfinished(f"{other}\n") for other in others] == [True] * (len(others) - 1) + [False] * bool(others)
 

@@ -5,7 +5,7 @@ import pytest
 
 from heliograph.messages import Kind
 from heliograph.store import cells, history, months, schema
-from heliograph.store.cells import DAY, Cells, Span, Track
+from heliograph.store.cells import DAY, Cells, DaySpan, Track
 from heliograph.store.history import Year
 from heliograph.store.tiers import FIVE_MINUTES, HOUR, Grain, Tier
 from heliograph.store.vectors import ops
@@ -21,7 +21,7 @@ def year(tmp_path: Path) -> Iterator[Year]:
     connection.close()
 
 
-def measured(day: int, kind: Kind = "gauge", value: float = 1.0, grain: Grain = HOUR) -> tuple[Cells, Span]:
+def measured(day: int, kind: Kind = "gauge", value: float = 1.0, grain: Grain = HOUR) -> tuple[Cells, DaySpan]:
     times = range(day * DAY, (day + 1) * DAY, 600_000)
     track = Track(ops.ints(times), ops.floats([value] * len(times)))
     return cells.of_day(track, day, grain.width, kind, 0.0), cells.span(track)

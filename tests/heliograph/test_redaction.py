@@ -10,10 +10,10 @@ from tests.secret_spellings import SECRETS, SPELLINGS, is_shown
 SECRET = "p@ss/w+rd?ä 'x\""
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS)
 @given(secret=SECRETS, other=st.text("abc…", min_size=3))
-def test_no_spelling_of_a_secret_is_shown(spelling: str, secret: str, other: str) -> None:
-    assert not is_shown(spelling, secret, redactor([other, secret]))
+def test_no_spelling_of_a_secret_is_shown(secret: str, other: str) -> None:
+    redact = redactor([other, secret])
+    assert not [spelling for spelling in SPELLINGS if is_shown(spelling, secret, redact)]
 
 
 @pytest.mark.parametrize("user", ["", "u", "me", "you"])

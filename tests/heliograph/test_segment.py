@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from heliograph.segment import HEADER, LONGEST_PAYLOAD, Record, Segment, packed
+from heliograph.segment import HEADER, LONGEST_PAYLOAD, Segment, SegmentRecord, packed
 
 PAYLOADS = [b"[]", b'[{"d":"meter","k":["power"],"r":[[1763633000,1]]}]', b"[1,2,3]", b"", b"[4]"]
 
@@ -19,13 +19,13 @@ def written(path: Path, payloads: list[bytes] = PAYLOADS) -> bytes:
     return path.read_bytes()
 
 
-def records(segment: Segment) -> list[Record]:
+def records(segment: Segment) -> list[SegmentRecord]:
     with segment.open() as file:
         return list(iter(lambda: segment.record(file), None))
 
 
-def true_records() -> list[Record]:
-    return [Record("epoch", sequence, payload) for sequence, payload in enumerate(PAYLOADS, 7)]
+def true_records() -> list[SegmentRecord]:
+    return [SegmentRecord("epoch", sequence, payload) for sequence, payload in enumerate(PAYLOADS, 7)]
 
 
 def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Damage on a card: one block, one file. Everything else is still read, and the damage is reported."""
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,10 +22,11 @@ CUTS = [START + n * DAY for n in range(DAYS + 1)]
 GARBAGE = b"no block"
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def sealed_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty days of two channels, sealed; 2025 is closed, January is not."""
-    writer = open_writer(tmp_path, now=lambda: START + (DAYS + 1) * DAY)
+    data = tmp_path_factory.mktemp("sealed")
+    writer = open_writer(data, now=lambda: START + (DAYS + 1) * DAY)
     for day in range(DAYS):
         start = START + day * DAY
         rows = [[start + n * EVERY, float(day), float(-day)] for n in range(round(DAY / EVERY))]
@@ -32,7 +34,13 @@ def data(tmp_path: Path) -> Path:
         writer.commit({})
     writer.settle()
     writer.close()
-    return tmp_path
+    return data
+
+
+@pytest.fixture
+def data(sealed_data: Path, tmp_path: Path) -> Path:
+    """A copy of `sealed_data` for this test alone."""
+    return shutil.copytree(sealed_data, tmp_path / "data")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from heliograph import config, store_location
 from heliograph.config import Node
 from heliograph.errors import ConfigError
-from heliograph.store.postgres.schema import Database
+from heliograph.store.postgres.schema import DatabaseName
 from heliograph.store_location import StoreLocation, check
 
 URL = "postgresql://heliograph:s%40cret@db.example.org:5432/readings"
@@ -104,7 +104,7 @@ def test_a_location_is_shown_without_user_and_password() -> None:
 def test_the_errors_of_a_database_are_shown_without_the_password(password: str, url: str) -> None:
     url = url.format(quote(password, safe=""))
     check(url)
-    database = Database(url)
+    database = DatabaseName(url)
     for written in (password, quote(password, safe=""), url):
         assert written not in database.redact(f"<{written}>")[1:-1] or len(password.strip()) < 3
     assert password not in str(StoreLocation(Path(), url))[len("postgresql://") :] or len(password) < 4

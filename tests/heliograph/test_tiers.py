@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from heliograph.errors import StoreDamaged
 from heliograph.messages import Kind
 from heliograph.store import cells, tiers
-from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, Span, Track
+from heliograph.store.cells import DAY, FIVE_MINUTES_MS, HOUR_MS, Cells, DaySpan, Track
 from heliograph.store.tiers import FIVE_MINUTES, HOUR, Blob, Tier
 from heliograph.store.vectors import ops
 
 
-def day_cells(day: int, kind: Kind = "gauge", step: int = 600) -> tuple[Cells, Span]:
+def day_cells(day: int, kind: Kind = "gauge", step: int = 600) -> tuple[Cells, DaySpan]:
     times = range(day * DAY + 1000, (day + 1) * DAY, step * 1000)
     track = Track(ops.ints(times), ops.floats([(time // 1000 % 97) / 10 for time in times]))
     return cells.of_day(track, day, FIVE_MINUTES_MS, kind, 0.0), cells.span(track)

@@ -36,7 +36,7 @@ def test_a_section_that_is_absent_has_no_ports() -> None:
         ({"format": "../key_value"}, "no such format"),
         ({"name": "a/b"}, "'a/b' is not a name"),
         ({"device": "A"}, "'A' is not a name"),
-        ({"baud": -1}, "baud: -1 is not the speed"),
+        ({"baud": -1}, "baud: -1 is not a baud rate"),
         ({"baud": "fast"}, "expected int, found 'fast'"),
         ({"port": "carrier-pigeon://1"}, "port: invalid URL, protocol 'carrier-pigeon' not known"),
         ({"port": ""}, "port: is empty"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from heliograph.line_protocol import Point, parse
+from heliograph.line_protocol import LinePoint, parse
 from services.storage.importers.line import Options, reading_of
 from services.storage.importers.shared.names import SeriesNames
 from tests.storage.stores import command, done, everything
@@ -12,7 +12,7 @@ from tests.storage.stores import command, done, everything
 T = 1_763_633_000
 
 
-def point(line: str) -> Point:
+def point(line: str) -> LinePoint:
     parsed = parse(line)
     assert parsed is not None
     return parsed

@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -60,6 +59,10 @@ def fill(data: Path, rows: Sequence[Sequence[Value | None]], *, sealed: bool) ->
         settle(data)
 
 
+def kinds_of(data: Path) -> dict[str, str]:
+    return {name: kind for name, (_, kind, _) in meanings(data).items()}
+
+
 def from_api(
     data: Path, form: str, layout: str, bucket: str = "", tz: str = "", functions: Sequence[str] = ()
 ) -> bytes:
@@ -83,26 +86,24 @@ def from_command(data: Path, form: str, layout: str, *options: str) -> bytes:
     return out.read_bytes()
 
 
-@pytest.mark.parametrize(("form", "layout"), FORMATS)
 @FEW
 @given(rows=ROWS, sealed=st.booleans())
-def test_what_is_exported_is_imported_and_exported_again_the_same(
-    form: str, layout: str, rows: list[tuple[Any, ...]], sealed: bool
-) -> None:
+def test_what_is_exported_is_imported_and_exported_again_the_same(rows: list[tuple[Any, ...]], sealed: bool) -> None:
     with folder() as home:
-        fill(home / "data", rows, sealed=sealed)
-        exported = from_command(home / "data", form, layout)
-        assert exported == from_api(home / "data", form, layout)
-        done("import", form, home / "out", "--data", home / "again")
-        assert difference(everything(home / "again"), everything(home / "data")) is None
-        assert {name: kind for name, (_, kind, _) in meanings(home / "again").items()}.items() <= {
-            name: kind for name, (_, kind, _) in meanings(home / "data").items()
-        }.items()
-        for other in FORMATS:
-            assert from_command(home / "again", *other) == from_command(home / "data", *other)
+        data = home / "data"
+        fill(data, rows, sealed=sealed)
+        points, kinds = everything(data), kinds_of(data)
+        exports = {(form, layout): from_command(data, form, layout) for form, layout in FORMATS}
+        for (form, layout), exported in exports.items():
+            assert exported == from_api(data, form, layout)
+            again = home / f"{form} {layout}"
+            (home / "out").write_bytes(exported)
+            done("import", form, home / "out", "--data", again)
+            assert difference(everything(again), points) is None
+            assert kinds_of(again).items() <= kinds.items()
+            assert {other: from_command(again, *other) for other in FORMATS} == exports
 
 
-@pytest.mark.parametrize(("form", "layout"), FORMATS)
 @FEW
 @given(
     rows=ROWS.filter(lambda rows: all(abs(row[1] or 0) < 1e200 for row in rows)),  # whose sums are numbers
@@ -111,17 +112,18 @@ def test_what_is_exported_is_imported_and_exported_again_the_same(
     functions=st.sets(st.sampled_from(FUNCTIONS), min_size=1),
 )
 def test_buckets_are_exported_the_same_by_the_api_and_by_the_command(
-    form: str, layout: str, rows: list[tuple[Any, ...]], bucket: str, tz: str, functions: set[Function]
+    rows: list[tuple[Any, ...]], bucket: str, tz: str, functions: set[Function]
 ) -> None:
     with folder() as home:
         fill(home / "data", rows, sealed=True)
         chosen = sorted(functions)
         options = ("--bucket", bucket, "--tz", tz, *(part for name in chosen for part in ("--function", name)))
-        exported = from_command(home / "data", form, layout, *options)
-        assert exported == from_api(home / "data", form, layout, bucket, tz, chosen)
-        result = command("import", form, home / "out", "--data", home / "again")
-        assert "set aside" not in result.output
-        assert result.exit_code == 0 or "no reading was found" in result.output  # a gauge has no delta
+        for form, layout in FORMATS:
+            exported = from_command(home / "data", form, layout, *options)
+            assert exported == from_api(home / "data", form, layout, bucket, tz, chosen)
+            result = command("import", form, home / "out", "--data", home / f"{form} {layout}")
+            assert "set aside" not in result.output
+            assert result.exit_code == 0 or "no reading was found" in result.output  # a gauge has no delta
 
 
 def torn(content: bytes, position: int) -> bytes:
@@ -129,10 +131,9 @@ def torn(content: bytes, position: int) -> bytes:
     return content[:position] + content[content.find(b"\n", position) :]
 
 
-@pytest.mark.parametrize(("form", "layout"), FORMATS)
 @FEW
 @given(rows=st.lists(st.tuples(NUMBERS, TEXTS), min_size=3, max_size=12), where=st.floats(0, 1, exclude_max=True))
-def test_a_torn_line_costs_no_other_line(form: str, layout: str, rows: list[tuple[Any, str]], where: float) -> None:
+def test_a_torn_line_costs_no_other_line(rows: list[tuple[Any, str]], where: float) -> None:
     with folder() as home:
         values = [[T + number, power, text.replace("\n", "")] for number, (power, text) in enumerate(rows)]
         make(
@@ -140,16 +141,17 @@ def test_a_torn_line_costs_no_other_line(form: str, layout: str, rows: list[tupl
             [Block("meter", ("power", "mode"), values)],
             {"power": Channel("W"), "mode": CHANNELS["mode"]},
         )
-        exported = from_command(home / "data", form, layout)
-        head = exported.find(b"\n") + 1 if form == "csv" else 0
-        content = torn(exported, head + int(where * (len(exported) - head)))
-        (home / "out").write_bytes(content)
-        result = command("import", form, home / "out", "--data", home / "again", "--text", "mode")
-        again = everything(home / "again") if result.exit_code == 0 else {}
-        lost = {
-            (name, time)
-            for name, points in everything(home / "data").items()
-            for time, value in points
-            if (time, value) not in again.get(name, [])
-        }
-        assert len({time for _, time in lost}) <= 1
+        points = everything(home / "data")
+        for form, layout in FORMATS:
+            exported = from_command(home / "data", form, layout)
+            head = exported.find(b"\n") + 1 if form == "csv" else 0
+            (home / "out").write_bytes(torn(exported, head + int(where * (len(exported) - head))))
+            result = command("import", form, home / "out", "--data", home / f"{form} {layout}", "--text", "mode")
+            again = everything(home / f"{form} {layout}") if result.exit_code == 0 else {}
+            lost = {
+                time
+                for name, written in points.items()
+                for time, value in written
+                if (time, value) not in again.get(name, [])
+            }
+            assert len(lost) <= 1

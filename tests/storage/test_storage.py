@@ -441,14 +441,14 @@ LIKELY = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=100)
+@settings(max_examples=40)
 @given(
     messages=st.lists(
         st.tuples(
             st.sampled_from([JOURNAL, REPLAY, INFO, "heliograph/pi/devices/ /info"]),
             st.binary(max_size=30) | JSON.map(msgspec.json.encode) | LIKELY.map(msgspec.json.encode),
         ),
-        max_size=6,
+        max_size=15,
     )
 )
 def test_no_message_stops_the_journal(messages: list[tuple[str, bytes]]) -> None:

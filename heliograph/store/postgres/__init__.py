@@ -12,13 +12,13 @@ from heliograph.store.postgres.writer import PostgresWriter
 
 
 def open_postgres_writer(
-    url: str, believe_clock: Callable[[], bool], keep: Keep, now: Callable[[], float] = time.time
+    url: str, clock_is_right: Callable[[], bool], keep: Keep, now: Callable[[], float] = time.time
 ) -> Writer:
     """Open the store of a database for writing, or create it; raise OSError or StoreDamaged.
 
     `now` returns the time by which housekeeping is due, in seconds UTC.
     """
-    return PostgresWriter(url, believe_clock, keep, now)
+    return PostgresWriter(url, clock_is_right, keep, now)
 
 
 def open_postgres_reader(url: str) -> Reader:

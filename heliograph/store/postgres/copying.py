@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from heliograph.store.postgres.names import Layout, Names
+from heliograph.store.postgres.names import PostgresLayout, PostgresNames
 
 COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 COPY_TAIL = struct.pack(">h", -1)
@@ -18,10 +18,10 @@ READING = struct.Struct(">hiiiqidiq")  # fields, then each as length and value: 
 ARRIVAL = struct.Struct(">hiqiiiq")  # seq, device, ts
 COPY_BYTES = 1 << 18
 
-Row = tuple[Layout, int, Any]  # layout, ms UTC, numbers
+Row = tuple[PostgresLayout, int, Any]  # layout, ms UTC, numbers
 
 
-def readings(cursor: psycopg.Cursor[Any], rows: Sequence[Row], names: Names, last: int) -> None:
+def readings(cursor: psycopg.Cursor[Any], rows: Sequence[Row], names: PostgresNames, last: int) -> None:
     """Copy the values of readings into the table `incoming`; `last` is the number of arrival before them."""
     _copy(cursor, "incoming", _packed_readings(rows, names, last))
 
@@ -31,7 +31,7 @@ def arrivals(cursor: psycopg.Cursor[Any], rows: Sequence[Row], last: int) -> Non
     _copy(cursor, "arrival", _packed_arrivals(rows, last))
 
 
-def _packed_readings(rows: Sequence[Row], names: Names, last: int) -> Iterator[bytes]:
+def _packed_readings(rows: Sequence[Row], names: PostgresNames, last: int) -> Iterator[bytes]:
     pack_row, word_id, isnan = READING.pack, names.word_id, math.isnan
     for seq, (layout, ts, numbers) in enumerate(rows, last + 1):
         for slot, kind, number in zip(layout.slots, layout.kinds, numbers, strict=True):

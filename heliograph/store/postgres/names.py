@@ -27,7 +27,7 @@ class Device:
         self.slots: dict[str, Slot] = {}
 
 
-class Layout:
+class PostgresLayout:
     """The channels of one kind of reading of a device, in the order of its values."""
 
     def __init__(self, device: Device, slots: list[Slot]) -> None:
@@ -46,13 +46,13 @@ class Waiting(NamedTuple):
     changed: dict[Slot, Channel]
 
 
-class Names:
+class PostgresNames:
     """All names of the database; new ones wait for `insert`, in the transaction of the readings that need them."""
 
     def __init__(self, connection: Connection) -> None:
         """Read the names; raise psycopg.Error."""
         self._devices: dict[tuple[str, str], Device] = {}
-        self._layouts: dict[tuple[str, str, tuple[str, ...]], Layout] = {}
+        self._layouts: dict[tuple[str, str, tuple[str, ...]], PostgresLayout] = {}
         self._new_devices: list[Device] = []
         self._new_slots: list[Slot] = []
         self._changed: dict[Slot, bool] = {}  # whether its tiers have to be built again
@@ -89,7 +89,7 @@ class Names:
                 slot.declared = declared
         return refused
 
-    def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> Layout:
+    def layout(self, node: str, device: str, channels: tuple[str, ...], example: list[Value]) -> PostgresLayout:
         """Return the layout of a device's reading; a channel that was not declared gets its kind from the example."""
         key = (node, device, channels)
         layout = self._layouts.get(key)
@@ -99,7 +99,7 @@ class Names:
                 owner.slots.get(name) or self._new_slot(owner, name, Channel("", _kind(value)))
                 for name, value in zip(channels, example, strict=True)
             ]
-            layout = self._layouts[key] = Layout(owner, slots)
+            layout = self._layouts[key] = PostgresLayout(owner, slots)
         return layout
 
     def word(self, text: str) -> int:

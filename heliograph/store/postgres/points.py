@@ -8,7 +8,7 @@ from psycopg.rows import TupleRow
 
 from heliograph.messages import Kind
 from heliograph.store import cells, tiers
-from heliograph.store.cells import DAY, Cells, Span, Track
+from heliograph.store.cells import DAY, Cells, DaySpan, Track
 from heliograph.store.postgres.schema import Connection
 from heliograph.store.tiers import Grain
 from heliograph.store.vectors import ops
@@ -80,13 +80,13 @@ def cells_of(connection: Connection, grain: Grain, series: int, start: int, end:
             yield Cells(ops.ints(start_), ops.ints(n), *numbers)
 
 
-def spans(connection: Connection, series: int, first: int, last: int) -> list[Span]:
+def spans(connection: Connection, series: int, first: int, last: int) -> list[DaySpan]:
     """Return the first and last point of each UTC day from first to last that has a tier."""
     rows = connection.execute(
         "SELECT tfirst, first, tlast, last FROM r1d WHERE series = %s AND bucket BETWEEN %s AND %s ORDER BY bucket",
         (series, first * DAY, last * DAY),
     )
-    return [Span(*row) for row in rows]
+    return [DaySpan(*row) for row in rows]
 
 
 def put_day(connection: Connection, series: SeriesRow, day: int) -> None:

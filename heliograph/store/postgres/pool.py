@@ -8,7 +8,7 @@ import psycopg
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.store.postgres import schema
-from heliograph.store.postgres.schema import Connection, Database
+from heliograph.store.postgres.schema import Connection, DatabaseName
 
 MOST_CONNECTIONS = 8  # of one process, exports aside
 IDLE_CONNECTIONS = 2
@@ -17,7 +17,7 @@ IDLE_CONNECTIONS = 2
 class Pool:
     """Gives connections; thread-safe. `identity` is that of the store; `renewed` is called when it is another one."""
 
-    def __init__(self, url: str, database: Database, renewed: Callable[[], None]) -> None:
+    def __init__(self, url: str, database: DatabaseName, renewed: Callable[[], None]) -> None:
         self._url = url
         self._database = database
         self._renewed = renewed

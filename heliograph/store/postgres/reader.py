@@ -44,7 +44,7 @@ class PostgresReader:
     """Reads a database that other processes write; `Reader` of interface.py is its contract."""
 
     def __init__(self, url: str) -> None:
-        self._pool = Pool(url, schema.Database(url), self._forget_words)
+        self._pool = Pool(url, schema.DatabaseName(url), self._forget_words)
         self._words: dict[int, str] = {}
 
     def close(self) -> None:

@@ -90,7 +90,7 @@ NOT_OURS = (
 )
 
 
-class Database:
+class DatabaseName:
     """The name of a database in messages, and a redactor that removes the passwords of its URL from them."""
 
     def __init__(self, url: str) -> None:
@@ -137,7 +137,7 @@ def is_current(connection: Connection) -> bool:
     return not poll.poll(0)
 
 
-def create(connection: Connection, database: Database) -> None:
+def create(connection: Connection, database: DatabaseName) -> None:
     """Create the schema if it does not exist; raise StoreDamaged if it has another format, or psycopg.Error."""
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION_LOCK,))
@@ -158,7 +158,7 @@ def create(connection: Connection, database: Database) -> None:
     connection.execute(INCOMING)
 
 
-def check(connection: Connection, database: Database) -> None:
+def check(connection: Connection, database: DatabaseName) -> None:
     """Raise StoreAway if there is no store in the database, StoreDamaged if it has another format."""
     if connection.execute("SELECT to_regclass('heliograph.meta')").fetchone() == (None,):
         raise StoreAway(f"there is no store in the {database} yet")
@@ -174,7 +174,7 @@ def meta(connection: Connection, key: str) -> str:
 
 
 @contextmanager
-def refusing(database: Database, refusal: type[OSError] | type[StoreAway]) -> Iterator[None]:
+def refusing(database: DatabaseName, refusal: type[OSError] | type[StoreAway]) -> Iterator[None]:
     """Turn psycopg's errors into `refusal`, and into StoreDamaged for a schema that is not the store's."""
     try:
         yield

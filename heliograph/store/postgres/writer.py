@@ -14,7 +14,7 @@ from heliograph.store.interface import Keep, Progress, Refusal
 from heliograph.store.postgres import copying, schema
 from heliograph.store.postgres.copying import Row
 from heliograph.store.postgres.months import DAY, Months, month
-from heliograph.store.postgres.names import Names, Waiting, pack, unpack
+from heliograph.store.postgres.names import PostgresNames, Waiting, pack, unpack
 from heliograph.store.postgres.schema import Connection
 from heliograph.store.postgres.upkeep import Upkeep
 
@@ -30,11 +30,11 @@ class Attempt(NamedTuple):
 class PostgresWriter:
     """Writes one database, beside other storages with other nodes; `Writer` of interface.py is its contract."""
 
-    def __init__(self, url: str, believe_clock: Callable[[], bool], keep: Keep, now: Callable[[], float]) -> None:
+    def __init__(self, url: str, clock_is_right: Callable[[], bool], keep: Keep, now: Callable[[], float]) -> None:
         self._url = url
-        self._believe_clock = believe_clock
+        self._clock_is_right = clock_is_right
         self._now = now
-        self._database = schema.Database(url)
+        self._database = schema.DatabaseName(url)
         self._rows: list[Row] = []
         self._unconfirmed: Attempt | None = None
         with schema.refusing(self._database, OSError):
@@ -43,7 +43,7 @@ class PostgresWriter:
             with schema.refusing(self._database, OSError):
                 schema.create(self._connection, self._database)
                 self.identity = schema.meta(self._connection, "identity")
-                self._names = Names(self._connection)
+                self._names = PostgresNames(self._connection)
                 self._months = Months(self._connection)
                 row = self._connection.execute("SELECT raw_from FROM clock").fetchone()
                 self._raw_from: int = row[0] if row else 0
@@ -73,7 +73,7 @@ class PostgresWriter:
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []
-        latest = readings.latest_time(clock_is_right=self._believe_clock())
+        latest = readings.latest_time(clock_is_right=self._clock_is_right())
         for block in blocks:
             for row in readings.rows(self._names, node, block, latest, refusals):
                 if row[1] < self._raw_from:

@@ -1,1 +1,1 @@
-"""Readings that come in over HTTP: who may send them, what they say, and how they reach the store."""
+"""Readings over HTTP: which clients may send them, the formats they send, and the way to the outbox."""

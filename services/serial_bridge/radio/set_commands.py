@@ -31,5 +31,5 @@ def carry_out(service: Service, message: Message, node: PacketDecoder, command_q
         refused, values = {WHOLE: str(error)}, {}
         service.set_aside(str(error), message.payload, node.device)
     service.count("packets_refused" if refused else "packets_sent")
-    outcome = commands.Outcome(round(time.time(), 3), dict(values), refused)
+    outcome = commands.SetResult(round(time.time(), 3), dict(values), refused)
     commands.respond(service.bus, message.response_topic, message.correlation, encode(outcome))

@@ -11,7 +11,7 @@ from typing import IO, Any, cast
 import click
 
 from heliograph import export_formats, series_patterns
-from heliograph.export_formats import Format, Row
+from heliograph.export_formats import ExportFormat, Row
 from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import FUNCTIONS, Function, Reader, Series
 from services.storage.importers.shared.times import TimeParser
@@ -104,7 +104,7 @@ def _export(
         rows = _bucket_rows(reader, chosen, chosen_functions, bucket, tz, first, last)
     else:
         rows = export_formats.raw_rows(reader.export([one.id for one in chosen], first, last), chosen)
-    kind: type[Format] = export_formats.CSV_LAYOUTS[layout] if layout else export_formats.FORMATS[form]
+    kind: type[ExportFormat] = export_formats.CSV_LAYOUTS[layout] if layout else export_formats.FORMATS[form]
     file_format = kind(export_formats.columns(chosen, chosen_functions), zone(tz))
     with _opened(output) as file, bar("exporting", int((last - first) // STEP_SECONDS) + 1) as advance:
         file.write(file_format.head())

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import click
 
 from heliograph import line_protocol, topics
-from heliograph.line_protocol import Point
+from heliograph.line_protocol import LinePoint
 from services.storage.importers.shared.names import SeriesNames
 from services.storage.importers.shared.options import channel_metadata, checked_name, metadata_options
 from services.storage.importers.shared.parts import ImportFile, ImportPlan, Part, PartBuilder
@@ -70,7 +70,7 @@ def read(path: Path, options: Options, names: SeriesNames) -> Iterator[Part]:
     """Yield the readings of one file; raise OSError if it cannot be opened."""
     file = TextFile(path)
     parts = PartBuilder(path, file)
-    for record in records(file, _point, line_protocol.Unfinished, line_protocol.is_unfinished):
+    for record in records(file, _point, line_protocol.UnfinishedLine, line_protocol.is_unfinished):
         try:
             if record.error:
                 raise ValueError(record.error)
@@ -86,7 +86,7 @@ def read(path: Path, options: Options, names: SeriesNames) -> Iterator[Part]:
     yield parts.rest()
 
 
-def _point(text: str) -> Point | None:
+def _point(text: str) -> LinePoint | None:
     point = None if text.startswith(PREAMBLE) else line_protocol.parse(text)
     if (
         point
@@ -97,7 +97,7 @@ def _point(text: str) -> Point | None:
     return point
 
 
-def reading_of(point: Point, options: Options, names: SeriesNames) -> Reading:
+def reading_of(point: LinePoint, options: Options, names: SeriesNames) -> Reading:
     """Return the reading that a point is; raise ValueError for one without a time, a node or a device.
 
     Without a tag that names the device, measurement and tag values together do: hosts must not become one.

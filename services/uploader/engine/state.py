@@ -55,7 +55,11 @@ class StateFile:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            self._open(path)
+            try:
+                self._open(path)
+            except (ConfigError, sqlite3.Error):
+                self._db.close()
+                raise
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(f"[node] data: the uploader's file {path} cannot be opened: {error}") from None
 
@@ -64,7 +68,6 @@ class StateFile:
         self._db.execute("PRAGMA synchronous = FULL")
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
-            self._db.close()
             raise ConfigError(f"{path} was written by a newer Heliograph: go back to that one, or move the file aside")
         if version == 1:
             migration.to_version_2(self._db)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliograph.line_protocol import Point, parse
+from heliograph.line_protocol import LinePoint, parse
 from heliograph.messages import Kind, Value
 from services.uploader.target import MappedChannel, Row
 from services.uploader.targets.shared.line_writer import LineNames, LineWriter
@@ -54,7 +54,7 @@ def test_every_line_is_read_as_what_was_written(some: list[Row]) -> None:
             for mapped, value in zip(row.channels, row.values, strict=True)
         }
         measurement = f"{device}_" if device.endswith("\\") else device
-        assert parse(line.decode()) == Point(measurement, {"node": "pi"}, values, round(row.time * 1000))
+        assert parse(line.decode()) == LinePoint(measurement, {"node": "pi"}, values, round(row.time * 1000))
 
 
 def test_numbers_are_written_with_all_their_digits() -> None:
