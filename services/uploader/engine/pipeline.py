@@ -150,7 +150,8 @@ class Pipeline:
         now = self._now()
         wait = max(self._backoff.next(), error.after or 0.0)
         self._status.failed(now, self._redact(str(error)), now + wait)
-        self._opened().rate_limit.pause(time.monotonic(), wait)
+        if self._session is not None:
+            self._session.rate_limit.pause(time.monotonic(), wait)
         return min(wait, IDLE_SECONDS)
 
     def _test_with_newest_row(self, session: TargetSession) -> TestResult:

@@ -19,8 +19,9 @@ from services.uploader.engine.screening import screened
 from services.uploader.engine.source import ChannelMap, NewestCursor
 from services.uploader.engine.state import StateFile
 from services.uploader.options import TargetOptions
-from services.uploader.target import Row, Target, newest_of
+from services.uploader.target import Row, Target, TryLater, newest_of
 
+UNUSABLE_SECONDS = 60.0  # until options that this machine cannot carry out are tried again
 LIVE_SECONDS = 10.0  # as often as this, live data may need a request that the backlog does not get
 
 
@@ -163,7 +164,7 @@ def open_session(
 ) -> TargetSession:
     """Open a target that goes on where it was; a new one is on disk from now on, and nothing that arrives is missed.
 
-    Raises StoreAway if the time is not known yet.
+    Raises StoreAway if the time is not known yet, TryLater if this machine cannot carry the options out.
     """
     state = file.delivery_state(options.name)
     if state is None:
@@ -171,4 +172,8 @@ def open_session(
         if not state.first_seen:
             raise StoreAway("the clock is not set yet, and the store is empty")
         file.save(options.name, state)
-    return TargetSession(options, open_target(), state, file, reader, channels, redact)
+    try:
+        target = open_target()
+    except ValueError as error:
+        raise TryLater(str(error), after=UNUSABLE_SECONDS) from None
+    return TargetSession(options, target, state, file, reader, channels, redact)

@@ -215,7 +215,7 @@ def _parsed(response: HttpResponse, find: Callable[[Any], T]) -> T:
     """Return what `find` makes of an answer's JSON; raise TryLater if that fails."""
     try:
         return find(msgspec.json.decode(response.body))
-    except (msgspec.DecodeError, ValueError, TypeError, KeyError):
+    except (msgspec.DecodeError, ValueError, TypeError, KeyError, RecursionError):
         raise TryLater(f"not an entry: {response.summary()}") from None
 
 

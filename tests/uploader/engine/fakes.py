@@ -1,6 +1,6 @@
 """A store in memory and a target that answers by a script, for the tests of the engine."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -12,7 +12,7 @@ from services.uploader.engine.pipeline import Pipeline
 from services.uploader.engine.selection import Selection
 from services.uploader.engine.source import ChannelMap
 from services.uploader.engine.state import StateFile
-from services.uploader.options import TargetOptions
+from services.uploader.options import Secret, TargetOptions
 from services.uploader.target import Answer, Limits, MappedChannel, Row
 
 NOON = 1_763_640_000.0
@@ -21,7 +21,7 @@ NOON = 1_763_640_000.0
 class Options(TargetOptions, frozen=True, kw_only=True, tag="fake"):
     """A target of kind "fake"."""
 
-    token: str = ""
+    token: Secret = ""
 
 
 def fake_options(**options: object) -> Options:
@@ -96,6 +96,7 @@ class FakeTarget:
         self.taken: list[Row] = []
         self.known_newest: float | None = None
         self.newest_calls = 0
+        self.unusable = ""  # why it cannot be opened
 
     def upload(self, rows: Sequence[Row]) -> Answer:
         self.requests.append(list(rows))
@@ -159,7 +160,12 @@ class Engine:
 
     def _course(self) -> Pipeline:
         channels = ChannelMap(self.store, Selection(self._options))
-        return Pipeline(self._options, self.store, channels, self.state, lambda _: self.target, lambda: self.now)
+        return Pipeline(self._options, self.store, channels, self.state, self._open_target, lambda: self.now)
+
+    def _open_target(self, _: Callable[[], None]) -> FakeTarget:
+        if self.target.unusable:
+            raise ValueError(self.target.unusable)
+        return self.target
 
 
 def mapped(channel: str = "power", kind: Kind = "gauge") -> MappedChannel:

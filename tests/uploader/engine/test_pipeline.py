@@ -64,6 +64,22 @@ def test_a_backlog_arrives_once_in_order_and_in_batches_of_the_size_the_target_t
     assert [len(request) for request in engine.target.requests] == [10, 10, 10, 5]
 
 
+def test_options_that_this_machine_cannot_carry_out_are_an_error_in_the_status_until_it_can(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 3)
+    target = FakeTarget()
+    target.unusable = "encryption: the package secret-sauce is not installed"
+    engine = begin(target, token="secret-sauce")
+    for _ in range(2):
+        assert engine.pipeline.step() > 0
+        assert not engine.pipeline.test().ok
+    assert engine.pipeline.facts()["last_error"] == "encryption: the package … is not installed"
+    target.unusable = ""
+    engine.run()
+    assert target.times() == times
+
+
 def test_a_target_that_begins_now_gets_only_what_arrives_from_then_on(begin: Begin, store: MemoryStore) -> None:
     fill(store, 5)
     engine = begin(start="now")

@@ -43,6 +43,8 @@ class WebServer:
         self.requests: list[Request] = []
         self.instead: list[Response | Callable[[Request], Response | None]] = []
         self.lose = 0
+        self.connections: set[object] = set()  # that requests came over
+        connections = self.connections
         self._lock = threading.Lock()
         serve = self._serve
 
@@ -52,6 +54,7 @@ class WebServer:
             disable_nagle_algorithm = True
 
             def _handle(self) -> None:
+                connections.add(self.client_address)
                 parts = urlsplit(self.path)
                 body = self.rfile.read(int(self.headers.get("content-length") or 0))
                 headers = {name.lower(): value for name, value in self.headers.items()}

@@ -1,8 +1,10 @@
 """Version 2, through InfluxData's client: against the documented API, and for real against VictoriaMetrics."""
 
+import gzip
 import subprocess
 import sys
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -140,10 +142,43 @@ def test_rows_that_the_server_cannot_read_are_refused(server: Influxdb2Server, o
         opened().upload(rows(1))
 
 
-def test_an_answer_that_is_not_text_is_waited_out(server: Influxdb2Server, opened: Opened) -> None:
-    server.instead = [Response(502, "\udcff")]
-    with pytest.raises(TryLater, match=r"127\.0\.0\.1: the answer is not text"):
-        opened().upload(rows(1))
+def test_the_status_holds_whatever_the_body_is(server: Influxdb2Server, opened: Opened) -> None:
+    target = opened()
+    for status, expected in ((502, TryLater), (400, Refused)):
+        for answer in (Response(status, "\udcff"), Response(status, "no gzip", {"Content-Encoding": "gzip"})):
+            server.instead = [answer]
+            with pytest.raises(expected, match=f"HTTP {status}"):
+                target.upload(rows(1))
+
+
+def test_an_answer_without_end_is_cut(opened: Opened, server: Influxdb2Server) -> None:
+    target = opened()
+    for body, headers in (
+        ("x" * 30_000_000, {}),
+        (gzip.compress(bytes(30_000_000)).decode("utf-8", "surrogateescape"), {"Content-Encoding": "gzip"}),
+    ):
+        server.instead = [Response(500, body, headers)]
+        tracemalloc.start()
+        try:
+            with pytest.raises(TryLater, match="HTTP 500"):
+                target.check()
+            assert tracemalloc.get_traced_memory()[1] < 120_000_000  # the server's own copies included
+        finally:
+            tracemalloc.stop()
+
+
+def test_one_connection_serves_all_requests(server: Influxdb2Server, opened: Opened) -> None:
+    target = opened()
+    for _ in range(3):
+        target.upload(rows(1))
+    assert len(server.connections) == 1
+
+
+def test_a_certificate_that_is_not_there_is_waited_for(opened: Opened, server: Influxdb2Server) -> None:
+    target = opened(url="https://127.0.0.1:1", ca="/nonexistent.pem")
+    for ask in (lambda: target.upload(rows(1)), target.newest, target.check):
+        with pytest.raises(TryLater, match="cannot use '/nonexistent"):
+            ask()
 
 
 def test_a_server_that_is_away_is_waited_for(opened: Opened, server: Influxdb2Server) -> None:

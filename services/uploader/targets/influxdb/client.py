@@ -1,31 +1,35 @@
 """Version 2, through InfluxData's own client: imported when the first such target starts, for it costs 30 MB.
 
 The client writes one request at a time, without batches and retries of its own (`SYNCHRONOUS`): both are the engine's.
+What it is answered is read here: its own parsers raise whatever comes to them of an answer that is not as documented.
 Facts: docs.influxdata.com, InfluxDB v2, "Write data with the InfluxDB API", "Query with the InfluxDB API" and
 "Annotated CSV"; `/ping` and `/api/v2/buckets` of the v2 API reference.
 """
 
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 import msgspec
 from influxdb_client.client.exceptions import InfluxDBError
-from influxdb_client.client.flux_csv_parser import FluxCsvParserException, FluxQueryException
 from influxdb_client.client.influxdb_client import InfluxDBClient
-from influxdb_client.client.write_api import SYNCHRONOUS
+from influxdb_client.client.write_api import SYNCHRONOUS, WriteApi
 from influxdb_client.domain.write_precision import WritePrecision
 from influxdb_client.rest import ApiException
+from influxdb_client.service.buckets_service import BucketsService
 from urllib3 import exceptions
 
 from heliograph import __version__, tls
 from services.uploader.target import TryLater
+from services.uploader.targets.influxdb import newest, responses
 from services.uploader.targets.influxdb.connection import Database
-from services.uploader.targets.shared.http_client import HttpResponse
+from services.uploader.targets.influxdb.text_pool import TextPool
+from services.uploader.targets.shared.http_client import IMPOSSIBLE, HttpResponse
 from services.uploader.targets.shared.line_writer import LineField
 
 HOURS = (1, 24, 24 * 31, 24 * 366, 24 * 366 * 20)  # looked back, in turn: the first query is cheap
+ERRORS = (InfluxDBError, exceptions.HTTPError, ValueError)  # ValueError: of a URL or header that cannot be sent
 FLUX = """\
 from(bucket: {bucket}) |> range(start: -{hours}h) |> filter(fn: (r) => {condition})
  |> last() |> keep(columns: ["_time"]) |> group() |> sort(columns: ["_time"]) |> last(column: "_time")"""
@@ -44,17 +48,21 @@ class Outcome(NamedTuple):
         return self.response
 
 
+class Clients(NamedTuple):
+    """One client that writes, and one that asks: what is written may be compressed, and that is a header of all requests."""
+
+    writing: InfluxDBClient
+    asking: InfluxDBClient
+    write_api: WriteApi
+
+
 class ClientConnection:
     """Writes to one bucket and queries it with InfluxDBClient. Used by one thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._host = urlsplit(database.url).hostname or database.url
-        self._client = self._open()
-        self._write_client = self._open()
-        if database.compressed:  # by the target: the client's own compression takes thirty times the CPU
-            self._write_client.api_client.set_default_header("Content-Encoding", "gzip")
-        self._writer = self._write_client.write_api(write_options=SYNCHRONOUS)
+        self._clients: Clients | None = None
 
     def write(self, body: bytes) -> HttpResponse:
         """Write lines; return the response, whatever its status; raise TryLater if there is none.
@@ -77,14 +85,12 @@ class ClientConnection:
         for hours in HOURS:
             query = FLUX.format(bucket=_quoted(self._database.bucket), hours=hours, condition=condition)
             try:
-                tables = self._client.query_api().query(query, org=self._database.org)
-            except (FluxCsvParserException, FluxQueryException):  # an answer, of a server that has no such query
-                return None
-            except (InfluxDBError, exceptions.HTTPError, UnicodeDecodeError) as error:
+                answer = self._opened().asking.query_api().query_raw(query, org=self._database.org)
+            except ERRORS as error:
                 if not _is_temporary(error):
                     return None
                 raise self._explained(error) from None
-            times: list[float] = [record.get_time().timestamp() for table in tables for record in table.records]
+            times = newest.times_of_csv(answer.data.decode())
             if times:
                 return max(times)
         return None
@@ -92,24 +98,39 @@ class ClientConnection:
     def check(self) -> str:
         """Ping the server and look the bucket up; return what it says of both; raise TryLater if it does not answer."""
         try:
-            version = self._client.version()
+            client = self._opened().asking
+            version = client.version()
             try:
-                bucket = self._client.buckets_api().find_bucket_by_name(self._database.bucket)
+                answer = BucketsService(client.api_client).get_buckets(
+                    name=self._database.bucket, _preload_content=False
+                )
+                is_there = responses.has_bucket(answer.data, self._database.bucket)
             except ApiException as error:
                 if error.status not in (400, 401, 403, 404, 405):
                     raise
-                bucket = None
-        except (InfluxDBError, exceptions.HTTPError, UnicodeDecodeError) as error:
+                is_there = False
+        except ERRORS as error:
             raise self._explained(error) from None
         return (
-            f"InfluxDB {version or 'of an unknown version'}, "
-            f"bucket {self._database.bucket!r} {'exists' if bucket else 'is missing, or this token may not look it up'}"
+            f"InfluxDB {version if version != 'unknown' else 'of an unknown version'}, "
+            f"bucket {self._database.bucket!r} {'exists' if is_there else 'is missing, or this token may not look it up'}"
         )
 
     def close(self) -> None:
         """Release the connections."""
-        self._write_client.close()
-        self._client.close()
+        clients, self._clients = self._clients, None
+        if clients is not None:
+            clients.writing.close()
+            clients.asking.close()
+
+    def _opened(self) -> Clients:
+        """Return the clients; raise TryLater if they cannot be made."""
+        if self._clients is None:
+            writing, asking = self._open(), self._open()
+            if self._database.compressed:  # by the target: the client's own compression takes thirty times the CPU
+                writing.api_client.set_default_header("Content-Encoding", "gzip")
+            self._clients = Clients(writing, asking, writing.write_api(write_options=SYNCHRONOUS))
+        return self._clients
 
     def _open(self) -> InfluxDBClient:
         database = self._database
@@ -127,18 +148,22 @@ class ClientConnection:
             ssl_context=context,
         )
         client.api_client.user_agent = f"Heliograph/{__version__}"
+        rest = client.api_client.rest_client
+        rest.pool_manager = cast("Any", TextPool(rest.pool_manager))
         return client
 
     def _write(self, body: bytes) -> Outcome:
         database = self._database
+        precision = cast("WritePrecision", database.precision)  # whose constants are texts
         try:
-            precision = cast("WritePrecision", database.precision)  # whose constants are texts
-            self._writer.write(database.bucket, database.org, body, write_precision=precision)
+            self._opened().write_api.write(database.bucket, database.org, body, write_precision=precision)
+        except TryLater as error:
+            return Outcome(None, error)
         except ApiException as error:
             if not error.status:
                 return Outcome(None, self._explained(error))
             return Outcome(_response(error))
-        except (InfluxDBError, exceptions.HTTPError, UnicodeDecodeError) as error:
+        except ERRORS as error:
             return Outcome(None, self._explained(error))
         return Outcome(HttpResponse(204, {}, b""))
 
@@ -152,14 +177,16 @@ class ClientConnection:
 
 def _reason(error: Exception) -> str:
     """Return why there is no response, in words that hold nothing of the request."""
-    if isinstance(error, UnicodeDecodeError):
-        return "the answer is not text"
     if isinstance(error, ApiException):  # of a certificate: the client has no status for that
         return " ".join(str(error.reason).split())
     source = next((one for one in (error.__cause__, *error.args) if isinstance(one, OSError)), None)
     if source is not None and not isinstance(source, TimeoutError):
         return source.strerror or str(source)
-    return "no answer in time" if isinstance(error, exceptions.TimeoutError) else type(error).__name__
+    if isinstance(error, exceptions.TimeoutError):
+        return "no answer in time"
+    if isinstance(error, exceptions.ProtocolError | exceptions.InvalidHeader):
+        return f"not an answer in HTTP: {type(error).__name__}"
+    return IMPOSSIBLE if isinstance(error, ValueError) else type(error).__name__
 
 
 def _response(error: ApiException) -> HttpResponse:

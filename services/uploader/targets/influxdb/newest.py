@@ -1,8 +1,13 @@
 """Asks an InfluxDB of version 1 or 3 for the time of the newest point of some fields; None where it cannot say."""
 
+import csv
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote, urlencode
+
+import msgspec
 
 from services.uploader.target import TryLater
 from services.uploader.targets.influxdb.connection import Database
@@ -11,6 +16,22 @@ from services.uploader.targets.shared.http_client import FORM, HttpClient, HttpR
 from services.uploader.targets.shared.line_writer import LineField
 
 STATEMENTS = 50  # in one question
+
+
+class _Series(msgspec.Struct):
+    values: tuple[tuple[float, Any], ...] = ()  # time (ms) and value
+
+
+class _Result(msgspec.Struct):
+    series: tuple[_Series, ...] = ()
+
+
+class _Answer(msgspec.Struct):
+    results: tuple[_Result, ...] = ()
+
+
+class _Newest(msgspec.Struct):
+    newest: str | None = None
 
 
 def version_1(
@@ -31,10 +52,8 @@ def version_1(
             "POST", f"{database.url.rstrip('/')}/query", body, {"Content-Type": FORM, **authorization}
         )
         _raise_unless_answered(response)
-        answer = decoded(response)
-        for result in answer.get("results", []) if isinstance(answer, dict) else []:
-            for series in result.get("series", []):
-                newest += [row[0] / 1000 for row in series.get("values", []) if isinstance(row[0], int | float)]
+        answer = decoded(response.body, _Answer) or _Answer()
+        newest += [row[0] / 1000 for result in answer.results for series in result.series for row in series.values]
     return max(newest, default=None)
 
 
@@ -53,11 +72,28 @@ def version_3(
             authorization,
         )
         _raise_unless_answered(response)
-        rows = decoded(response) if response.ok else None
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict) and isinstance(rows[0].get("newest"), str):
-            moment = _moment(rows[0]["newest"])
-            newest += [] if moment is None else [moment]
+        rows = decoded(response.body, tuple[_Newest, ...]) if response.ok else None
+        moments = [_moment(row.newest) for row in rows or () if row.newest]
+        newest += [moment for moment in moments if moment is not None]
     return max(newest, default=None)
+
+
+def times_of_csv(text: str) -> list[float]:
+    """Return the times (s UTC) in annotated CSV that has a column `_time`; none of a text that is something else.
+
+    Source: docs.influxdata.com, InfluxDB v2, "Annotated CSV": after an empty line another table begins, with a header.
+    """
+    moments: list[float | None] = []
+    column: int | None = None
+    with suppress(csv.Error):
+        for row in csv.reader(text.splitlines()):
+            if not row:
+                column = None
+            elif column is None and "_time" in row:
+                column = row.index("_time")
+            elif column is not None and len(row) > column and not row[0].startswith("#"):
+                moments.append(_moment(row[column]))
+    return [moment for moment in moments if moment is not None]
 
 
 def _influxql(field: LineField) -> str:

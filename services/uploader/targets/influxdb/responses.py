@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -11,10 +11,19 @@ from services.uploader.targets.shared.http_client import HttpResponse
 
 RIGHTS_SECONDS = 300.0
 MISSING_SECONDS = 60.0
+T = TypeVar("T")
 _CONFLICT = re.compile(
     r'field type conflict: input field "(?P<field>.*?)" on measurement "(?P<measurement>.*?)" is type'
 )
 _TAKEN = ("hinted handoff queue not empty", "points beyond retention policy")  # the answer would be the same next time
+
+
+class _Bucket(msgspec.Struct):
+    name: str = ""
+
+
+class _Buckets(msgspec.Struct):
+    buckets: tuple[_Bucket, ...] = ()
 
 
 def conflict(response: HttpResponse) -> tuple[str, str] | None:
@@ -62,17 +71,22 @@ def check(response: HttpResponse, version: int) -> None:
     raise TryLater(summary, after=response.after)
 
 
-def decoded(response: HttpResponse) -> Any:
-    """Return what the JSON of an answer holds, None if it is not JSON."""
+def has_bucket(body: bytes, name: str) -> bool:
+    """Return whether a list of buckets holds one of this name (v2 API reference, `GET /api/v2/buckets`)."""
+    answer = decoded(body, _Buckets)
+    return answer is not None and any(bucket.name == name for bucket in answer.buckets)
+
+
+def decoded(body: bytes, kind: type[T]) -> T | None:
+    """Return what the JSON of an answer holds, None if it is not JSON of this kind."""
     try:
-        return msgspec.json.decode(response.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
 def _json(response: HttpResponse) -> dict[str, Any]:
-    content = decoded(response)
-    return content if isinstance(content, dict) else {}
+    return decoded(response.body, dict[str, Any]) or {}
 
 
 def _words(response: HttpResponse) -> str:

@@ -19,6 +19,7 @@ MOST_BYTES = 4_000_000  # of an answer
 MOST_WORDS = 300  # characters of an answer that are shown
 LONGEST_PAUSE = 3_600.0
 UNREADABLE_PAUSE = 10.0
+IMPOSSIBLE = "the url, or a header made of the options, has characters that HTTP does not have"
 
 
 def basic(user: str, password: str) -> str:
@@ -84,8 +85,8 @@ class HttpClient:
         path = parts.path or "/"
         if parts.query:
             path += f"?{parts.query}"
-        connection = self._connected(parts.scheme, parts.netloc)
         try:
+            connection = self._connected(parts.scheme, parts.netloc)
             sent = {"User-Agent": f"Heliograph/{__version__}", **(headers or {})}
             connection.request(method, path, body or None, sent)
             if self._while_waiting is not None:
@@ -95,7 +96,7 @@ class HttpClient:
             response = HttpResponse(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
             if not answer.isclosed():  # there is more than is read
                 self.close()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise TryLater(f"{parts.hostname}: {_reason(error)}") from None
         return response
@@ -138,4 +139,6 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, OSError):
         return error.strerror or str(error) or error.__class__.__name__
+    if isinstance(error, ValueError | http.client.InvalidURL):  # whose texts show headers, and so a token
+        return IMPOSSIBLE
     return f"not an answer in HTTP: {error.__class__.__name__}"
