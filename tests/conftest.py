@@ -182,16 +182,16 @@ def recorder(broker: LocalBroker) -> Iterator[Recorder]:
 
 @pytest.fixture
 def eventually() -> object:
-    """`eventually(check)` waits until check() is truthy and returns it, or fails after a generous while."""
+    """`eventually(check)` waits until check() is truthy and returns it, or fails after a generous while, naming `what`."""
 
-    def wait(check: object, seconds: float = 30.0) -> object:
+    def wait(check: object, seconds: float = 30.0, *, what: str = "") -> object:
         assert callable(check)
         end = time.monotonic() + seconds
         while True:
             result = check()
             if result:
                 return result
-            assert time.monotonic() < end, f"never came true: {check}"
+            assert time.monotonic() < end, f"never came true: {what or check}"
             time.sleep(0.02)
 
     return wait

@@ -7,6 +7,7 @@ from typing import Any, Self
 from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
+from heliograph.errors import MessageError
 from heliograph.messages import frames
 
 NODE = "pi1"  # the node of the services that tests.conftest.Starter starts
@@ -17,7 +18,7 @@ class Recorder:
 
     `states` are devices and values, `availability` devices and their availability; `stored` is what producers send to
     storage: devices, times and values; `responses` are those to every command; `others` are topics and payloads
-    outside our topic tree that were not retained.
+    outside our topic tree that were not retained; `undecodable` are those of our tree that cannot be read.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Recorder:
         self.stored: list[tuple[str, float, dict[str, Any]]] = []
         self.responses: list[dict[str, Any]] = []
         self.others: list[tuple[str, str]] = []
+        self.undecodable: list[tuple[str, bytes]] = []
         self._lock = threading.Lock()
         self.bus = Bus(Broker(host="localhost", port=port, password=password, ca=ca), name, user)
         self.bus.subscribe("#", self._received)
@@ -50,22 +52,28 @@ class Recorder:
                 self.others.append((message.topic, message.payload.decode("utf-8", "replace")))
             return
         with self._lock:
-            match parsed.kind:
-                case "state":
-                    self.states.append((parsed.owner, json.loads(message.payload)["values"]))
-                case "info":
-                    self.infos[parsed.owner] = json.loads(message.payload)
-                case "availability":
-                    self.availability.append((parsed.owner, message.payload.decode()))
-                case "status":
-                    self.status = json.loads(message.payload)
-                case "response":
-                    self.responses.append(json.loads(message.payload))
-                case "journal":
-                    for frame in frames(message.payload):
-                        for block in frame.blocks:
-                            rows = [(row[0], dict(zip(block.channels, row[1:], strict=True))) for row in block.rows]
-                            self.stored += [(block.device, at, values) for at, values in rows]
+            try:
+                self._keep(parsed.owner, parsed.kind, message.payload)
+            except (ValueError, LookupError, TypeError, MessageError):
+                self.undecodable.append((message.topic, message.payload))
+
+    def _keep(self, owner: str, kind: str, payload: bytes) -> None:
+        match kind:
+            case "state":
+                self.states.append((owner, json.loads(payload)["values"]))
+            case "info":
+                self.infos[owner] = json.loads(payload)
+            case "availability":
+                self.availability.append((owner, payload.decode()))
+            case "status":
+                self.status = json.loads(payload)
+            case "response":
+                self.responses.append(json.loads(payload))
+            case "journal":
+                for frame in frames(payload):
+                    for block in frame.blocks:
+                        rows = [(row[0], dict(zip(block.channels, row[1:], strict=True))) for row in block.rows]
+                        self.stored += [(block.device, at, values) for at, values in rows]
 
     def publish(self, topic: str, payload: bytes | str, *, retain: bool = False) -> None:
         data = payload if isinstance(payload, bytes) else payload.encode()

@@ -153,8 +153,8 @@ def main(options: SerialBridge, service: Service) -> None:
         bridge.apply(options)
         while True:
             if changed := watch.changed():
-                log.info("the configuration has changed")
                 bridge.apply(changed)
+                log.info("the configuration has changed")
                 service.count("config_reloads")
             service.fact("config_error", watch.error)
             ports = [(name, facts["open"], facts.get("detected_format")) for name, facts in bridge.facts().items()]

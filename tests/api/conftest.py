@@ -9,6 +9,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -60,6 +61,30 @@ def data(written_data: Path, tmp_path: Path) -> Path:
     return shutil.copytree(written_data, tmp_path / "data")
 
 
+class PromptServer(uvicorn.Server):
+    """uvicorn, which ends when it is told to; on its own it looks every 0.1 s, and waits 0.1 s more."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        await self.ended.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                while self.server_state.connections or self.server_state.tasks:
+                    await asyncio.sleep(0.001)
+        for task in self.server_state.tasks:
+            task.cancel()
+
+
 class Running:
     """The application on a loopback port, with an event loop in a thread of its own."""
 
@@ -74,6 +99,7 @@ class Running:
         self.connected = True
         self._store = ReaderPool(open_store)
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as services.api.server does
         self.port: int = self._listener.getsockname()[1]
         app = create_app(
             self.live,
@@ -84,7 +110,7 @@ class Running:
             ingest=ingest(self.live, self._store) if ingest else None,
             uploader=uploader(self.live) if uploader else None,
         )
-        self._server = uvicorn.Server(configuration(app))
+        self._server = PromptServer(configuration(app))
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
 
@@ -97,7 +123,7 @@ class Running:
         self._thread.start()
 
     def stop(self) -> None:
-        self._server.should_exit = True
+        self._loop.call_soon_threadsafe(self._server.ended.set)
         self._thread.join()
         self._listener.close()
 

@@ -6,7 +6,8 @@ maker's topics spell it, and all that there is of `values`, `time`, `model`, `av
 (topics and payloads that make the device report), `rejected` and `commands`: for every channel that can be set, a
 value and what is published to set it. `channels` are those to be looked at: "kWh counter", "W" (a gauge), "state", "text".
 
-The first case of each file goes through the whole service, too.
+The first case of each file goes through the whole service, too: its devices must be online at its end, so a last will
+goes into another case.
 """
 
 import tomllib

@@ -21,7 +21,7 @@ from tests.conftest import ROOT, LocalBroker, Processes, Starter, free_port, mos
 from tests.mqtt_importer import family_cases
 from tests.mqtt_recorder import NODE, Recorder
 
-Eventually = Callable[[Callable[[], object]], object]
+Eventually = Callable[..., object]
 
 
 @pytest.fixture
@@ -64,17 +64,20 @@ def test_every_family_comes_out_as_readings_and_takes_commands(
     process = importers.start(ALL)
     ready(recorder, eventually)
     devices: dict[str, dict[str, object]] = {}
+    families_of: dict[str, str] = {}
     commands: dict[tuple[str, str], family_cases.Command] = {}
-    for message in (message for case in FIRST.values() for message in case.message):
+    for family, message in ((family, message) for family, case in FIRST.items() for message in case.message):
         recorder.publish(message.topic, message.payload)
         if message.device:
             device = names.device(message.device)
+            families_of[device] = family
             devices.setdefault(device, {}).update(message.values)
             commands |= {(device, command.channel): command for command in message.commands}
     for name, expected in devices.items():
-        eventually(partial(recorder.shows, name, expected))
-        eventually(partial(recorder.stored_of, name))
-        eventually(partial(recorder.is_online, name))
+        whose = f"{families_of[name]}: {name}"
+        eventually(partial(recorder.shows, name, expected), what=f"{whose} shows {expected}")
+        eventually(partial(recorder.stored_of, name), what=f"{whose} is stored")
+        eventually(partial(recorder.is_online, name), what=f"{whose} is online")
     assert recorder.infos.keys() == {*devices, "ready_probe"}
     assert recorder.infos["tasmota_5a9ae8"]["channels"]["energy"] == {"unit": "kWh", "kind": "counter"}
     assert recorder.infos["kitchen_my_plug"]["model"] == "Xiaomi ZNCZ02LM"

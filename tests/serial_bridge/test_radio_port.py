@@ -153,9 +153,12 @@ def test_a_node_that_is_not_listed_is_offered_and_what_is_offered_can_be_pasted(
     write(section + offer["paste"])
     line.plug_in()
     eventually(watcher.is_open("radio"))
-    eventually(lambda: "the configuration has changed" in processes.output())
-    line.say(b"OK 23 205 0 0 0 36 2 31 0 7 0 0 0 (-75)\r\n")
-    eventually(watcher.has_states(1))
+
+    def received() -> bool:  # the thread of the port takes the changed options after it has read something
+        line.say(b"OK 23 205 0 0 0 36 2 31 0 7 0 0 0 (-75)\r\n")
+        return bool(watcher.states)
+
+    eventually(received)
     name, values = watcher.states[0]
     assert name == "emonth_23"
     assert values["temperature"] == 20.5
