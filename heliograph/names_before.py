@@ -34,6 +34,8 @@ def device(text: str) -> str:
 
 def cut_channel(text: str) -> str:
     """Return `Küche 1` as `k_che_1`, and the first 64 characters of a name that is longer; raise ValueError if none is left."""
+    if topics.is_channel(text):
+        return text
     return _OTHERS.sub("_", text.lower()).strip("_")[: names.LONGEST_CHANNEL] or names.channel(text)
 
 
