@@ -37,8 +37,6 @@ class BusEvent(NamedTuple):
 
 
 CONNECTED = BusEvent("")
-# All states, though few are used: a door's first state may come right after its description.
-KINDS: tuple[topics.DeviceTopic, ...] = ("availability", "info", "state")
 
 
 def main(
@@ -89,7 +87,11 @@ class Announcer:
         mark = topics.request(self._service.node, self._service.name, MARK)
         filters = [mark, f"{self._prefix}/status", self._discovery_topic("+"), self._mirror_topic("+")]
         for node in self._nodes:
-            filters += [topics.every_device(kind, node) for kind in KINDS]
+            filters += [
+                topics.every_device("availability", node),
+                topics.every_device("info", node),
+                topics.every_device("state", node),  # all, though few are used: a door's may come right after its info
+            ]
         for one in filters:
             self._bus.subscribe(one, self._received)
         self._bus.on_connect(self._connected)
