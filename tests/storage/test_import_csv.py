@@ -176,6 +176,12 @@ def test_a_column_has_the_name_that_every_service_gives_it(tmp_path: Path) -> No
     assert everything(tmp_path) == {"roof/meter/apparent_power": [(T, 1.0)], "roof/meter/kuche": [(T, 2.0)]}
 
 
+def test_a_text_with_underscores_between_digits_is_not_a_number(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("time,mode\n2026-01-01T00:00:00Z,1_000\n")
+    done("import", "csv", tmp_path / "a.csv", "--node", "roof", "--device", "meter", "--data", tmp_path / "data")
+    assert everything(tmp_path / "data")["roof/meter/mode"] == [(1_767_225_600.0, "1_000")]
+
+
 def test_a_series_that_was_imported_under_its_former_name_keeps_it(tmp_path: Path) -> None:
     make(tmp_path, [Block("meter", ("apparentpower",), [[T - 1, 5.0]])])
     done("import", "csv", written(tmp_path, f"time,ApparentPower\n{T},1\n"), "--data", tmp_path, *OPTIONS)

@@ -142,6 +142,8 @@ class PostgreSQL:
                     newest = cursor.execute(query, values).fetchone()
                     if newest and newest[0] is not None:
                         times.append(float(newest[0]))
+        except (TypeError, ValueError):  # the column of another table holds something else: writing to it will say so
+            return None
         except psycopg.Error as error:
             if self._options.create_table and error.sqlstate == UNDEFINED_TABLE:
                 return None

@@ -92,6 +92,13 @@ def test_it_knows_how_far_the_selected_channels_came(opened: Opened) -> None:
     assert opened(mapped("other")).newest() is None
 
 
+@pytest.mark.parametrize(("column", "value"), [("text", "'noon'"), ("date", "'2025-11-20'")])
+def test_a_table_with_other_times_has_no_newest_value(opened: Opened, ask: Ask, column: str, value: str) -> None:
+    ask(f"CREATE TABLE mine (at {column}, who text, value float8); INSERT INTO mine VALUES ({value}, 'power', 1)")
+    columns = {"time": "at", "name": "who", "value": "value"}
+    assert opened(POWER, table="mine", columns=columns, times="seconds", create_table=False).newest() is None
+
+
 def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) -> None:
     ask('CREATE TABLE home (id serial, "when" float8, what varchar(9), unit text, v real, UNIQUE (what, "when"))')
     columns = {"time": "when", "name": "what", "value": "v", "unit": "unit"}

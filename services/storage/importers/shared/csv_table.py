@@ -83,6 +83,8 @@ class Column:
             return (export_formats.unguarded(cell) if self._exact else cell) or None
         try:
             number = float(cell.replace(",", ".") if self._comma else cell)
+            if "_" in cell:
+                raise ValueError("Python's 1_000 is a number nowhere else")
         except ValueError:
             word = cell.lower()
             if word in MISSING:
