@@ -35,7 +35,7 @@ class Bench:
         settings = folder / "mosquitto.conf"
         settings.write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\nset_tcp_nodelay true\n"
-            "max_inflight_messages 5000\nmax_queued_messages 0\nmax_queued_bytes 67108864\n"
+            "max_inflight_messages 5000\nmax_queued_messages 1000000\nmax_queued_bytes 67108864\n"
         )
         self.broker = Measured("broker", tools.find("mosquitto"), "-c", str(settings))
         time.sleep(0.3)

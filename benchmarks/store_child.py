@@ -1,6 +1,6 @@
 """A writer or a reader in a process of its own, for its memory: `python -m benchmarks.store_child write|read FOLDER`.
 
-The writer takes journals from its standard input, each behind its length (u32, little endian), and settles at the
+The writer takes journals from its standard input, each after its length (u32, little endian), and settles at the
 end. The reader answers the whole set of questions, twice. Both print their peak of resident memory in MB.
 """
 

@@ -70,7 +70,7 @@ class Day(NamedTuple):
         return Info("benchmark", self.channels)
 
     def rows(self) -> list[list[Any]]:
-        """Return the readings as they stand in a Block: [time in s, value, value, …]."""
+        """Return the readings as a Block has them: [time in s, value, value, …]."""
         columns = [(self.times / 1000).tolist(), *(column.tolist() for column in self.columns)]
         return [list(row) for row in zip(*columns, strict=True)]
 

@@ -16,7 +16,7 @@ def spread() -> float:
 
 
 def steady() -> float:
-    """Return 1: for what is alone."""
+    """Return 1: for a client that is alone."""
     return 1.0
 
 

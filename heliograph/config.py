@@ -148,7 +148,7 @@ def resolved(value: str, where: str, service: str) -> str:
     if match := _VARIABLE.fullmatch(value):
         variable = match[1].replace("{service}", service)
         if variable not in os.environ:
-            raise ConfigError(f"{where}: the environment has no {variable}")
+            raise ConfigError(f"{where}: environment variable {variable} is not set")
         return os.environ[variable]
     if _is_file(value):
         path = Path(value.removeprefix("file:").replace("{service}", service))
@@ -157,5 +157,5 @@ def resolved(value: str, where: str, service: str) -> str:
         except OSError as error:
             raise ConfigError(f"{where}: cannot read {path}: {error.strerror}") from None
         except ValueError as error:
-            raise ConfigError(f"{where}: {str(path)!r} is no text file: {error.__class__.__name__}") from None
+            raise ConfigError(f"{where}: {str(path)!r} is not a text file: {error.__class__.__name__}") from None
     return value

@@ -2,7 +2,7 @@
 
 * HeliographError
   + ConfigError      the configuration is wrong: a human has to edit it
-  + MessageError     a payload is not what its topic promises: set it aside, go on
+  + MessageError     a payload is not what its topic promises: set it aside, continue
   + StoreAway        there is no store to read (yet): answer without it, try again
   + StoreDamaged     a file of the store is unreadable: a human has to look
 """

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from heliograph import topics
 
 LONGEST = 2_000  # characters
-DEEPEST = 100  # operators within each other
+DEEPEST = 100  # nested operators
 MOST_DECIMALS = 12
 MANY = 1_000  # arguments
 
@@ -144,7 +144,7 @@ class _Parser:
                 warnings.simplefilter("error")
                 return ast.parse(self._text.strip(), mode="eval").body
         except (RecursionError, MemoryError):
-            raise ValueError("too many operators within each other") from None
+            raise ValueError("too many nested operators") from None
         except SyntaxError as error:
             at = self._shift + max(0, (error.offset or 1) - 1)
         except ValueError:
@@ -155,11 +155,11 @@ class _Parser:
         """Return where and why Python could not parse the formula; Python noticed it at position `at`."""
         word = re.match(r"\w*", self._text[at:])
         if match := _DIGIT_FIRST.search(self._text):
-            return match.start(), f"a name that begins with a digit stands in quotes, as {_IN_QUOTES}"
+            return match.start(), f"a name that begins with a digit needs quotes, as {_IN_QUOTES}"
         if match := _UNFINISHED.search(self._text):
             return match.end() - 1, "something is missing at the end"
         if word and keyword.iskeyword(word[0]) and self._text[:at].endswith("."):
-            return at, f"the name of this channel stands in quotes, as {_IN_QUOTES}"
+            return at, f"the name of this channel needs quotes, as {_IN_QUOTES}"
         if self._text.count("(") > self._text.count(")"):
             return self._text.rindex("("), "there are more ( than )"
         if self._text.count("(") < self._text.count(")"):
@@ -169,10 +169,10 @@ class _Parser:
     def _take(self, node: ast.expr, depth: int) -> Step:
         """Return the function that computes one node of the tree; raise ValueError for a node that formulas do not have."""
         if depth > DEEPEST:
-            raise ValueError("too many operators within each other")
+            raise ValueError("too many nested operators")
         taker = _TAKERS.get(type(node))
         if isinstance(node, ast.Tuple):
-            raise self._wrong_node(node, "holds a comma; decimals stand behind a point")
+            raise self._wrong_node(node, "holds a comma; write decimals after a point")
         if taker is None:
             raise self._wrong_node(node, "is not known in formulas")
         return taker(self, node, depth + 1)
@@ -181,7 +181,7 @@ class _Parser:
         if isinstance(node.value, str):
             return self._quoted(node)
         if not isinstance(node.value, int | float) or isinstance(node.value, bool):
-            raise self._wrong_node(node, "is no number; write 1 for on and 0 for off")
+            raise self._wrong_node(node, "is not a number; write 1 for on and 0 for off")
         try:
             value = finite(float(node.value))
         except OverflowError:
@@ -190,12 +190,12 @@ class _Parser:
 
     def attribute(self, node: ast.Attribute, _depth: int) -> Step:
         if not isinstance(node.value, ast.Name):
-            raise self._wrong_node(node, "is no name: that is device.channel, or 'node/device.channel' in quotes")
+            raise self._wrong_node(node, "is not a name: that is device.channel, or 'node/device.channel' in quotes")
         return self._named(node, "", node.value.id, node.attr)
 
     def name(self, node: ast.Name, _depth: int) -> Step:
         raise self._wrong_node(
-            node, "is no name: that is device.channel; one with - stands in quotes: 'my-device.channel'"
+            node, "is not a name: that is device.channel; one with - needs quotes: 'my-device.channel'"
         )
 
     def unary(self, node: ast.UnaryOp, depth: int) -> Step:
@@ -218,7 +218,7 @@ class _Parser:
 
     def comparison(self, node: ast.Compare, depth: int) -> Step:
         if not all(type(one) in _COMPARISONS for one in node.ops):
-            raise self._wrong_node(node, "is not known in formulas; one compares with < <= == != >= >")
+            raise self._wrong_node(node, "is not known in formulas; compare with < <= == != >= >")
         compares = [_COMPARISONS[type(one)] for one in node.ops]
         steps = [self._take(one, depth) for one in (node.left, *node.comparators)]
 
@@ -239,7 +239,7 @@ class _Parser:
 
     def call(self, node: ast.Call, depth: int) -> Step:
         if not isinstance(node.func, ast.Name) or node.func.id not in FUNCTIONS:
-            raise self._wrong_node(node.func, f"is no function; there are {', '.join(FUNCTIONS)}")
+            raise self._wrong_node(node.func, f"is not a function; there are {', '.join(FUNCTIONS)}")
         if node.keywords or any(isinstance(one, ast.Starred) for one in node.args):
             raise self._wrong_node(node, "has arguments with names or stars; only plain ones are known")
         function = FUNCTIONS[node.func.id]
@@ -253,18 +253,20 @@ class _Parser:
 
     def _check_decimals(self, node: ast.expr) -> None:
         if not (isinstance(node, ast.Constant) and type(node.value) is int and node.value <= MOST_DECIMALS):
-            raise self._wrong_node(node, f"is no number of decimals: 0 to {MOST_DECIMALS}")
+            raise self._wrong_node(node, f"is not a number of decimals: 0 to {MOST_DECIMALS}")
 
     def _quoted(self, node: ast.Constant) -> Step:
         if not (match := _QUOTED.fullmatch(str(node.value))):
-            raise self._wrong_node(node, "is no name: that is 'device.channel' or 'node/device.channel'")
+            raise self._wrong_node(node, "is not a name: that is 'device.channel' or 'node/device.channel'")
         if match[1] is not None and not topics.is_name(match[1]):
-            raise self._wrong_node(node, f"is no name: no node can be called {match[1]!r}")
+            raise self._wrong_node(node, f"is not a name: no node can be called {match[1]!r}")
         return self._named(node, match[1] or "", match[2], match[3])
 
     def _named(self, node: ast.expr, of: str, device: str, channel: str) -> Step:
         if not topics.is_name(device) or not topics.is_channel(channel):
-            raise self._wrong_node(node, "is no name: device and channel are written in small letters, digits and _")
+            raise self._wrong_node(
+                node, "is not a name: device and channel consist of lower-case letters, digits and _"
+            )
         name = Name(of, device, channel)
         self._names.add(name)
         return operator.itemgetter(str(name))

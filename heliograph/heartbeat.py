@@ -1,4 +1,4 @@
-"""The sign of life of a service, for the container's health check: `python -m heliograph.heartbeat SERVICE`."""
+"""The heartbeat of a service, for the container's health check: `python -m heliograph.heartbeat SERVICE`."""
 
 import sys
 import tempfile
@@ -10,7 +10,7 @@ STALE_SECONDS = 60.0
 
 
 def path(service: str) -> Path:
-    """Return where a service leaves its sign of life: in the temporary folder, never on the card."""
+    """Return the file that a service touches: in the temporary folder, never on the card."""
     return Path(tempfile.gettempdir()) / f"heliograph-{service}.heartbeat"
 
 
@@ -22,7 +22,7 @@ class Heartbeat:
         self._last = float("-inf")
 
     def beat(self) -> None:
-        """Leave a sign of life; a service calls this from its main loop, at least every ten seconds."""
+        """Touch the file; a service calls this from its main loop, at least every ten seconds."""
         now = time.monotonic()
         if now - self._last >= BEAT_SECONDS:
             self._last = now
@@ -36,7 +36,7 @@ def fault(file: Path, now: float) -> str:
     except FileNotFoundError:
         return f"{file} is not there: the service has not started"
     # a file from the future is as bad: the clock was set back, and the service has not touched the file since
-    return f"the last sign of life is {age:.0f} s old" if abs(age) > STALE_SECONDS else ""
+    return f"the last heartbeat is {age:.0f} s old" if abs(age) > STALE_SECONDS else ""
 
 
 def main() -> int:

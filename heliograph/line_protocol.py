@@ -4,7 +4,7 @@ r"""InfluxDB's line protocol, written and read: what is written here is read her
 
 In names and tag values a backslash escapes comma, equals sign and space (in a measurement only comma and space), in
 strings the quote and the backslash; before anything else it is an ordinary character. Numbers are floats, with `i`
-integers, with `u` unsigned ones. A string may hold line feeds, and so go on in the next line; a name cannot.
+integers, with `u` unsigned ones. A string may hold line feeds, and so continue in the next line; a name cannot.
 Source: InfluxDB, "Line protocol reference".
 """
 
@@ -41,7 +41,7 @@ class LineError(ValueError):
 
 
 class UnfinishedLine(LineError):
-    """The line ends within a string, which may go on in the next line."""
+    """The line ends within a string, which may continue in the next line."""
 
 
 class LinePoint(NamedTuple):

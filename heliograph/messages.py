@@ -76,7 +76,7 @@ class Frame(Struct, frozen=True, omit_defaults=True):
 
 
 class Watermark(Struct, frozen=True, omit_defaults=True):
-    """How far storage has come with one producer: the payload of `committed`.
+    """Storage's progress with one producer: the payload of `committed`.
 
     Everything up to `committed` is durable; `wanted` is the next sequence storage
     will take; `gap` says that frames before the ones that arrive are missing;
@@ -101,7 +101,7 @@ class SetAside(Struct, frozen=True):
 
 
 class Status(Struct, frozen=True, omit_defaults=True):
-    """How a service is: retained; `state` is "offline" in its last will."""
+    """The report of a service: retained; `state` is "offline" in its last will."""
 
     state: Literal["online", "offline"]
     time: float = 0.0

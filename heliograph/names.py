@@ -1,6 +1,6 @@
 """Texts that devices and people write, as names of devices and channels that the topic tree takes: one rule for all services.
 
-Names that were given stay given. A producer whose data folder is older than the present rule goes on with the former
+A name once given stays. A producer whose data folder is older than the present rule keeps the former
 one (names_before.py), so that no series gets a second name; `names.json` in its folder says which rule it follows.
 """
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_DEVICE = 63  # as topics.is_name has it
 LONGEST_CHANNEL = 64  # as topics.is_channel has it
-LONGEST_TEXT = 1000  # characters that are looked at; what is behind them only counts in the hash
+LONGEST_TEXT = 1000  # characters that are looked at; those after them only count in the hash
 HASH_DIGITS = 8
 SHORT_TEXT = 100  # characters; what is longer is remembered by its beginning and its hash
 PATIENCE = 100  # times that a text comes in a row before it takes over a name whose text no longer comes
@@ -151,7 +151,7 @@ class NameOwners:
                     self._forget(next(iter(self._texts)))
                 return
             if self._takes_over(name, text):
-                log.warning("%s is the name of %.80r from now on: %.80r no longer comes", name, text, owner)
+                log.warning("%s is now the name of %.80r: %.80r is no longer received", name, text, owner)
                 self._texts[name] = text
                 return
         raise NameTaken(f"{text[:80]!r} would be called {name}, which is the name of {owner[:80]!r}")

@@ -1,8 +1,8 @@
 """The rules that names followed before there was one for all services (rule 1), for data folders from that time.
 
-They differ by service: an umlaut was `_` for serial_bridge and api, and its vowel for mqtt_importer. For a text of which
-they made no name, because nothing was left of it or too much, the present rule holds. Who would rather have the present
-spelling in an old folder writes `{"rule": 2}` into the `names.json` of the service; the series then begin again under new names.
+They differ by service: an umlaut was `_` for serial_bridge and api, and its vowel for mqtt_importer. A text that
+left no name, or one that was too long, gets its name by the present rule. Those who prefer the present
+spelling in an old folder write `{"rule": 2}` into the `names.json` of the service; the series then begin again under new names.
 """
 
 import re
@@ -20,7 +20,7 @@ def channel(text: str) -> str:
     return _channel(text.lower(), text)
 
 
-def humped_channel(text: str) -> str:
+def camel_case_channel(text: str) -> str:
     """Return `KücheAußen` as `kuche_au_en`; raise ValueError if no name is left."""
     decomposed = unicodedata.normalize("NFKD", _HUMP.sub("_", text)[:1000])
     return _channel("".join(letter for letter in decomposed if not unicodedata.combining(letter)).lower(), text)
@@ -34,6 +34,8 @@ def device(text: str) -> str:
 
 def cut_channel(text: str) -> str:
     """Return `Küche 1` as `k_che_1`, and the first 64 characters of a name that is longer; raise ValueError if none is left."""
+    if topics.is_channel(text):
+        return text
     return _OTHERS.sub("_", text.lower()).strip("_")[: names.LONGEST_CHANNEL] or names.channel(text)
 
 
@@ -50,5 +52,5 @@ def _channel(plain: str, text: str) -> str:
 PLAIN = names.NamingRule(1, channel, device)  # serial_bridge, api
 CUT = names.NamingRule(1, cut_channel, cut_device)  # files that were imported into a store
 HUMPED = names.NamingRule(
-    1, humped_channel, names.device
+    1, camel_case_channel, names.device
 )  # mqtt_importer, which remembers the names of its devices by itself

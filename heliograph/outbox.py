@@ -114,7 +114,7 @@ class Outbox:
         """Delete the segments that storage has committed, but for the newest of them.
 
         That one stays so that a storage that was restored from a recent backup finds its frames again.
-        Epochs before this one are committed: the sender goes on to the next one only then.
+        Epochs before this one are committed: only then does the sender start the next one.
         """
         mine = [index for index, segment in enumerate(self.segments) if segment.epoch == epoch]
         done: list[Segment] = []
@@ -138,7 +138,7 @@ class Outbox:
 
     def renew(self) -> None:
         """Begin a new epoch: storage has frames of this one that are missing here."""
-        log.error("outbox: storage has frames of epoch %s that are lost here; a new one begins", self.epoch)
+        log.error("outbox: storage has frames of epoch %s that are lost here; starting a new epoch", self.epoch)
         self.epoch = uuid.uuid4().hex[:16]
         self.next = 1
 
@@ -183,7 +183,7 @@ class Outbox:
         self.segments.remove(segment)
 
     def _load(self) -> bool:
-        """Read all segments; return whether the newest one is whole, so that its epoch may go on.
+        """Read all segments; return whether the newest one is whole, so that its epoch may continue.
 
         Files are left as they are: if a damaged end were cut off, the next start would not notice it.
         """
@@ -227,7 +227,7 @@ class OutboxReader:
         self._peeked: SegmentRecord | None = None
 
     def rewind(self, epoch: str, sequence: int) -> None:
-        """Go to a sequence of an epoch, or to the first frame behind it that is still there."""
+        """Go to a sequence of an epoch, or to the first frame after it that is still there."""
         segments = self._outbox.segments
         mine = [index for index, segment in enumerate(segments) if segment.epoch == epoch]
         if not mine:

@@ -11,6 +11,7 @@ from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
 from heliograph.errors import MessageError
+from heliograph.frame_delivery import FrameDelivery
 from heliograph.frame_writer import FRAME_READINGS, LINGER_SECONDS, FrameWriter
 from heliograph.live import Announcements, StatePublisher
 from heliograph.messages import (
@@ -21,14 +22,11 @@ from heliograph.messages import (
     Watermark,
     decode,
 )
-from heliograph.outbox import CAP_BYTES, Outbox
+from heliograph.outbox import CAP_BYTES
 from heliograph.pending import Pending, SetAside, ValueCheck
 from heliograph.quality import Quality
-from heliograph.sender import Sender
 
 log = logging.getLogger(__name__)
-
-SYNC_SECONDS = 10.0  # as long as storage's commit interval: what a power cut may take
 
 
 class Producer:
@@ -55,9 +53,8 @@ class Producer:
         self._service = service
         self._clock = clock
         self._set_aside = set_aside
-        self._outbox = Outbox(folder, clock.boot, cap_bytes=cap_bytes)
-        self._sender = Sender(self._outbox, clock, self._publish_frame)
-        self._writer = FrameWriter(self._outbox, set_aside)
+        self._delivery = FrameDelivery(bus, node, service, folder, clock, cap_bytes=cap_bytes)
+        self._writer = FrameWriter(self._delivery.outbox, set_aside)
         self._states = StatePublisher(self._publish_state)
         self._check = ValueCheck(set_aside)
         self._announcements = Announcements(bus, node)
@@ -68,7 +65,6 @@ class Producer:
         self._flushes: deque[queue.SimpleQueue[bool]] = deque()
         self._lock = threading.Lock()
         self._stopping = False
-        self._connects = -1
         self.readings = 0
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
@@ -91,7 +87,7 @@ class Producer:
         topics.name(device)
         for channel in info.channels:
             if not topics.is_channel(channel):
-                raise ValueError(f"{channel[:80]!r} is not the name of a channel: lower-case letters, digits and _ are")
+                raise ValueError(f"{channel[:80]!r} is not the name of a channel; use lower-case letters, digits and _")
         self._announcements.declare(
             device, self._quality.described(device, info) if self._quality is not None else info
         )
@@ -136,25 +132,15 @@ class Producer:
         with self._lock:
             return {
                 "readings": self.readings,
-                "frames_backlog": self._sender.backlog,
-                "frames_resent": self._sender.resent,
-                "frames_dropped": self._outbox.dropped,
-                "outbox_bytes": self._outbox.size,
-                "outbox_damaged": self._outbox.damaged,
+                **self._delivery.counters(),
                 "readings_in_memory": len(self._writer.pending),
                 "readings_lost_in_memory": self._writer.lost,
-                "readings_unstamped": self._sender.unstamped,
             }
 
     def facts(self) -> dict[str, object]:
-        """Return where delivery stands: the epoch, the last frame in the outbox, the last one committed."""
+        """Return the progress of delivery: the epoch, the last frame in the outbox, the last one committed."""
         with self._lock:
-            return {
-                "epoch": self._outbox.epoch,
-                "last": self._outbox.next - 1,
-                "committed": self._sender.committed if self._sender.epoch == self._outbox.epoch else 0,
-                "waits_for_clock": self._sender.waits_for_clock,
-            }
+            return self._delivery.facts()
 
     def _run(self) -> None:
         """Do all work on the outbox in one thread, so that a signal never interrupts it half-way."""
@@ -167,7 +153,9 @@ class Producer:
             with self._lock:
                 self._drain(hurry=bool(flushes))
                 written = not self._writer.pending
-                wait = self._send()
+                wait = self._delivery.send()
+            if self._lingers:
+                wait = min(wait, LINGER_SECONDS)
             for answer in flushes:
                 answer.put(written)
         with self._lock:
@@ -177,9 +165,7 @@ class Producer:
             self._drain(hurry=True)
             if self._writer.pending:
                 log.error("%d readings are lost: the outbox cannot be written", len(self._writer.pending))
-            self._outbox.sync(-1)
-            self._sender.close()
-            self._outbox.close()
+            self._delivery.close()
 
     def _drain(self, *, hurry: bool) -> None:
         """Show what was published, and write what is due."""
@@ -199,24 +185,8 @@ class Producer:
         self.readings += 1
         self._states.show(reading.device, Reading(reading.shown, reading.values, "unsynced" if reading.boot else ""))
 
-    def _send(self) -> float:
-        """Send what may be sent; return for how many seconds there is nothing to do unless something comes."""
-        if not self._bus.connected:
-            self._sender.disconnect()
-            self._connects = -1
-        elif self._bus.connects != self._connects:
-            self._connects = self._bus.connects
-            self._sender.connect()
-        wait = self._sender.pump()
-        self._outbox.sync(SYNC_SECONDS)
-        return min(wait, LINGER_SECONDS) if self._lingers else wait
-
     def _publish_state(self, device: str, payload: bytes) -> None:
         self._bus.publish(topics.device(self._node, device, "state"), payload)
-
-    def _publish_frame(self, news: bool, frame: bytes) -> bool:
-        topic = topics.service(self._node, self._service, "journal" if news else "replay")
-        return self._bus.publish(topic, frame, qos=1)
 
     def _committed(self, message: Message) -> None:
         try:
@@ -225,7 +195,7 @@ class Producer:
             self._set_aside(str(error), repr(message.payload[:200]), message.topic)
             return
         with self._lock:
-            self._sender.watermark(mark)
+            self._delivery.watermark(mark)
         self._wake.set()
 
     def _connected(self) -> None:

@@ -39,7 +39,7 @@ class Quality:
         return bool(self._rules)
 
     def apply(self, reading: Pending) -> Sequence[Pending]:
-        """Return a reading with the rules applied, behind values of earlier readings that were held back."""
+        """Return a reading with the rules applied, after values of earlier readings that were held back."""
         device, boot, time, received, clock = reading
         try:
             channels = self._channels[device]
@@ -167,7 +167,7 @@ class Quality:
             log.warning("%s is stuck: it has not changed for %g s, while readings came", channel.name, channel.patience)
         else:
             self._stuck.pop(channel.name, None)
-            log.info("%s is not stuck any more", channel.name)
+            log.info("%s is no longer stuck", channel.name)
 
 
 class _ChannelFilters:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote
 
 REDACTED = "…"
-SHORTEST = 3  # shorter ones stand in ordinary words, and are no secrets
+SHORTEST = 3  # shorter ones occur in ordinary words, and are not secrets
 SHORTEST_PIECE = 8  # the same for base64 that begins or ends within a secret
 _SPECIAL = re.compile(r"(%[0-9A-F]{2}|\s+)")
 
@@ -17,7 +17,7 @@ def redactor(secrets: Iterable[str]) -> Callable[[str], str]:
     """Return a function that replaces secrets in a text by "…", and makes the text one line.
 
     It finds them as they are, percent-encoded (RFC 3986, and as HTML forms are), in base64 (RFC 4648, also within
-    something longer, as behind the user name of HTTP's basic authentication), quoted as in JSON, Python, SQL and HTML.
+    something longer, as after the user name of HTTP's basic authentication), quoted as in JSON, Python, SQL and HTML.
     """
     texts = {text for secret in secrets for text in (secret, secret.strip()) if len(secret.strip()) >= SHORTEST}
     spellings = {spelling for text in texts for spelling in _spellings(text)}
@@ -49,13 +49,13 @@ def _spellings(secret: str) -> Iterator[str]:
 
 
 def _piece(secret: bytes, before: int, encode: Callable[[bytes], bytes]) -> str:
-    """Return those characters of base64, of 6 bits each, that a secret behind so many bytes determines alone."""
+    """Return those characters of base64, of 6 bits each, that a secret after so many bytes determines alone."""
     length = before + len(secret)
     return encode(bytes(before) + secret)[-(-before * 8 // 6) : length * 8 // 6].decode()
 
 
 def _pattern(spelling: str) -> str:
-    """Return a pattern that finds overlapping ones, percent codes in small letters, and any white space for white space."""
+    """Return a pattern that finds overlapping ones, percent codes in lower case, and any white space for white space."""
     return f"(?=({''.join(map(_part, _SPECIAL.split(spelling)))}))"
 
 

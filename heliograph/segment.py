@@ -1,7 +1,7 @@
 """The files of an outbox.
 
 A segment starts with a line: JSON (`epoch`, `boot`, `first`), a space, its CRC-32 in
-hexadecimal. It goes on with records, little endian:
+hexadecimal. Records follow, little endian:
 
     u32 length of the payload, u32 CRC-32 of sequence and payload, u64 sequence, payload
 """
@@ -111,7 +111,7 @@ class Segment:
                     return record
                 position = rest.find(HIGH_HALF, position + 1)
         except OSError:
-            pass  # a bad sector of the card: what is behind it counts as damaged
+            pass  # a bad sector of the card: what follows counts as damaged
         return None
 
     def _whole(self, data: bytes, start: int) -> SegmentRecord | None:

@@ -21,7 +21,7 @@ from heliograph.segment import SegmentRecord
 log = logging.getLogger(__name__)
 
 WINDOW = 2_000
-REWIND_SECONDS = 0.05  # a storage that misses a frame says so for every frame behind it
+REWIND_SECONDS = 0.05  # a storage that misses a frame reports so for every later frame
 SHORTEST_TIMEOUT_SECONDS = 1.0
 LONGEST_TIMEOUT_SECONDS = 60.0
 WATERMARK_SECONDS = 1.0  # how long a new process waits for the retained watermark before it sends its oldest frame
@@ -205,7 +205,7 @@ class Sender:
         return _Batch(news, b"[" + b",".join(frames) + b"]", last, resent, unstamped)
 
     def _in_order(self, record: SegmentRecord) -> bool:
-        """Whether a frame may follow the one sent before; behind a hole, only when everything before it is settled."""
+        """Whether a frame may follow the one sent before; after a hole, only when everything before it is settled."""
         if record.epoch == self.epoch and record.sequence == self.sent + 1:
             return True
         settled = max(self.committed, min(self._outbox.first(self.epoch) - 1, self.sent))

@@ -7,28 +7,26 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
-from heliograph import __version__, config, heartbeat, rules, store_location, topics
+from heliograph import config, heartbeat, rules, store_location, topics
 from heliograph.bus import Bus
 from heliograph.clock import Clock
 from heliograph.errors import ConfigError, StoreDamaged
-from heliograph.messages import SetAside, Status, encode
+from heliograph.messages import Status, encode
 from heliograph.producer import Producer
 from heliograph.quality import Quality
 from heliograph.rules import Rule
+from heliograph.status_board import StatusBoard
 from heliograph.store_location import StoreLocation
 
 log = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=config.Config)
 STATUS_SECONDS = 30.0
-REMEMBERED_INPUTS = 10
-SHOWN_CHARACTERS = 200
 
 
 class Service:
@@ -65,20 +63,14 @@ class Service:
             manual_ack=persistent,
         )
         self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name))
-        self._started = time.time()
-        self._counters: Counter[str] = Counter()
-        self._facts: dict[str, Any] = {}
-        self._sources: list[Callable[[], dict[str, int]]] = []
-        self._fact_sources: list[Callable[[], dict[str, object]]] = []
-        self._set_aside: deque[SetAside] = deque(maxlen=REMEMBERED_INPUTS)
-        self._lock = threading.Lock()
+        self._board = StatusBoard()
         self._stopped = threading.Event()
         self._reporting = threading.Lock()  # a report must not follow the goodbye
         self._producer: Producer | None = None
         self._thread = threading.Thread(target=self._keep_reporting, name="status", daemon=True)
 
     def __enter__(self) -> "Service":
-        """Connect in the background and report how the service is from now on."""
+        """Connect in the background, and report the status from now on."""
         self._heartbeat.beat()
         self.bus.on_connect(self.report)
         self.bus.__enter__()
@@ -86,7 +78,7 @@ class Service:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Keep what was published, say offline, disconnect."""
+        """Save what was published, report offline, disconnect."""
         with self._reporting:
             self._stopped.set()
         self._thread.join()
@@ -127,40 +119,31 @@ class Service:
             self._producer = producer.__enter__()
             self.watch(producer.counters)
             self.watch(self._quality.counters)
-            self._fact_sources += [producer.facts, self._quality.facts]
+            self._board.fact_sources += [producer.facts, self._quality.facts]
         return self._producer
 
     def count(self, what: str, by: int = 1) -> None:
         """Count something that the status shows."""
-        with self._lock:
-            self._counters[what] += by
+        self._board.count(what, by)
 
     def fact(self, name: str, value: object) -> None:
         """Show a fact in the status: any value that JSON can hold."""
-        with self._lock:
-            self._facts[name] = value
+        self._board.fact(name, value)
 
     def watch(self, counters: Callable[[], dict[str, int]]) -> None:
         """Show counters in the status; `counters` is called from another thread at every report."""
-        self._sources.append(counters)
+        self._board.counter_sources.append(counters)
 
     def set_aside(self, why: str, what: bytes | str, where: str = "") -> None:
         """Count a bad input, and show it in the status among the last ones."""
-        shown = _printable(what)
-        why, where = (_printable(text)[:SHOWN_CHARACTERS] for text in (why, where))
-        with self._lock:
-            self._counters["set_aside"] += 1
-            first = not any(item.where == where and item.why == why for item in self._set_aside)
-            self._set_aside.append(SetAside(round(time.time(), 3), where, why, shown[:SHOWN_CHARACTERS]))
-        if first:
-            log.warning("%sset aside: %s: %.200r", f"{where}: " if where else "", why, shown)
+        self._board.set_aside(why, what, where)
 
     def alive(self) -> None:
-        """Leave a sign of life for the health check; the main loop has to call this at least every ten seconds."""
+        """Beat for the health check; the main loop has to call this at least every ten seconds."""
         self._heartbeat.beat()
 
     def wait(self, seconds: float) -> None:
-        """Sleep, leaving signs of life."""
+        """Sleep, with heartbeats."""
         end = time.monotonic() + seconds
         while True:
             self.alive()
@@ -170,25 +153,8 @@ class Service:
             time.sleep(min(left, heartbeat.BEAT_SECONDS))
 
     def status(self) -> Status:
-        """Return how the service is."""
-        with self._lock:
-            counters = dict(self._counters)
-            facts = dict(self._facts)
-            set_aside = list(self._set_aside)
-        for source in self._sources:
-            counters.update(source())
-        for fact_source in self._fact_sources:
-            facts.update(fact_source())
-        return Status(
-            "online",
-            round(time.time(), 3),
-            __version__,
-            round(self._started, 3),
-            "" if self.clock.synchronised else "unsynced",
-            counters,
-            facts,
-            set_aside,
-        )
+        """Return the status of the service."""
+        return self._board.status(clock_is_right=self.clock.synchronised)
 
     def report(self) -> None:
         """Publish the status now; do nothing once the service has begun to stop."""
@@ -244,13 +210,6 @@ def run(
         sys.stderr.write(f"{name}: {error}\n")
         sys.exit(1)
     sys.exit(0)
-
-
-def _printable(text: bytes | str) -> str:
-    """Return a text that can be sent as UTF-8, with escapes for what cannot."""
-    return (text if isinstance(text, bytes) else text.encode("utf-8", "backslashreplace")).decode(
-        "utf-8", "backslashreplace"
-    )
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -41,7 +41,7 @@ def is_channel(text: str) -> bool:
 def name(text: str) -> str:
     """Return a name of a node, device or service, or raise ValueError if it would change the shape of the tree."""
     if not is_name(text):
-        raise ValueError(f"{text[:80]!r} is not a name: lower-case letters, digits, _ and - are")
+        raise ValueError(f"{text[:80]!r} is not a name; use lower-case letters, digits, _ and -")
     return text
 
 
@@ -76,7 +76,7 @@ def every_service(kind: ServiceTopic, node: str = "+") -> str:
 
 
 class Parsed(NamedTuple):
-    """The parts of a topic: `owner` is the device or the service, `command` only stands in requests and responses."""
+    """The parts of a topic: `owner` is the device or the service, `command` is only in requests and responses."""
 
     node: str
     owner: str

@@ -43,4 +43,4 @@ def until_stopped(service: Service, work: Callable[[], None], finish: Callable[[
         try:
             finish()
         except OSError as error:
-            log.error("%s; what is not written comes again", error)
+            log.error("%s; what is not written will be sent again", error)

@@ -131,9 +131,7 @@ def main(paths: tuple[str, ...], count: bool) -> None:
         for finding in findings:
             click.echo(finding)
     if findings:
-        click.echo(
-            f"glossary: {len(findings)} words to replace; exceptions stand in {GLOSSARY}, with a reason", err=True
-        )
+        click.echo(f"glossary: {len(findings)} words to replace; add exceptions to {GLOSSARY}, with a reason", err=True)
         sys.exit(1)
 
 

@@ -36,7 +36,7 @@ FIRST_RESPONSE_SECONDS = 60.0
 
 
 class OutputPrinter:
-    """Prints the output of a process line by line, each behind the process's name in its colour."""
+    """Prints the output of a process line by line, each after the process's name in its colour."""
 
     def __init__(self, name: str, width: int, colour: str) -> None:
         self._prefix = click.style(f"{name:<{width}} │", fg=colour)

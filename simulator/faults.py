@@ -27,7 +27,7 @@ HEALTHY = Fault()
 def spoil(fault: Fault, frame: bytes, random: Random, check: slice) -> bytes:
     """Return what reaches the other end of the wire in place of a frame.
 
-    `check` is where the bytes stand by which the receiver recognises a good frame:
+    `check` is where the bytes are by which the receiver recognises a good frame:
     the CRC, or the transaction id of Modbus TCP, which has no CRC.
     """
     if fault.kind == "silence":

@@ -16,7 +16,7 @@ LONG_STEP = 60.0  # for catching up after a pause
 
 
 class SitePlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the site is and what stands there; equal plans see equal weather."""
+    """Where the site is and what it has; equal plans see equal weather."""
 
     latitude: float = 52.52
     longitude: float = 13.41

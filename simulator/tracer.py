@@ -139,7 +139,7 @@ def tracer(
 ) -> SimulatedDevice:
     """Return a Tracer that shows what `read` returns; its load coil calls `switch_load`.
 
-    Its clock shows the reading's time until a client sets it, and goes on from there.
+    Its clock shows the reading's time until a client sets it, and continues from there.
     """
     registers = Registers()
     registers.inputs.update(RATED)

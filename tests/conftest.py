@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
 
 
-SERVERS = {"broker", "processes", "server", "own_server", "engine"}  # fixtures
+SERVERS = {"broker", "guarded_broker", "processes", "server", "own_server", "engine"}  # fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -79,15 +79,20 @@ def optional_program(name: str) -> str:
 class LocalBroker:
     """Mosquitto on a loopback port, without persistence: what dies with it is lost."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, access: str = "allow_anonymous true") -> None:
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-            "set_tcp_nodelay true\nmax_inflight_messages 5000\nmax_queued_messages 0\nmax_queued_bytes 67108864\n"
+            f"listener {self.port} 127.0.0.1\n{access}\npersistence false\n"
+            "set_tcp_nodelay true\nmax_inflight_messages 5000\nmax_queued_messages 1000000\nmax_queued_bytes 67108864\n"
             f"log_dest stderr\nlog_type error\nuser {getpass.getuser()}\n"
         )
+
+    @property
+    def section(self) -> str:
+        """The [broker] section of a service that connects to it."""
+        return f"[broker]\nport = {self.port}\n"
 
     def start(self) -> None:
         self.process = subprocess.Popen([mosquitto_command(), "-c", str(self._config)])
@@ -115,6 +120,53 @@ def broker(tmp_path: Path) -> Iterator[LocalBroker]:
     local.start()
     yield local
     local.kill()
+
+
+class GuardedBroker(LocalBroker):
+    """The same with the project's users and rules: the passwords of scripts/secrets, and mosquitto/acl."""
+
+    def __init__(self, folder: Path) -> None:
+        self.secrets = folder / "secrets"
+        self._acl = folder / "acl"
+        self._acl.write_text((ROOT / "mosquitto/acl").read_text())
+        super().__init__(
+            folder, f"allow_anonymous false\nacl_file {self._acl}\npassword_file {self.secrets}/broker/passwords"
+        )
+        self._make_passwords()
+
+    @property
+    def section(self) -> str:
+        """The [broker] section of a service that connects to it."""
+        return f'{super().section}password = "file:{self.secrets}/{{service}}"\n'
+
+    def add_user(self, user: str, rules: str) -> None:
+        """Start again with another user, and the topic lines that it has in the ACL."""
+        self.kill()
+        self._make_passwords("--user", user)
+        with self._acl.open("a") as file:
+            file.write(f"\nuser {user}\n{rules}\n")
+        self.start()
+
+    def password(self, user: str) -> str:
+        return (self.secrets / user).read_text().strip()
+
+    def recorder(self, user: str) -> Recorder:
+        """Return what a user receives, to be entered."""
+        return Recorder(self.port, user, self.password(user), name="visitor")
+
+    def _make_passwords(self, *options: str) -> None:
+        command = [sys.executable, str(ROOT / "scripts/secrets"), str(self.secrets), *options]
+        subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def guarded_broker(tmp_path: Path) -> Iterator[GuardedBroker]:
+    folder = tmp_path / "guarded_broker"
+    folder.mkdir()
+    guarded = GuardedBroker(folder)
+    guarded.start()
+    yield guarded
+    guarded.kill()
 
 
 class Processes:
@@ -170,7 +222,7 @@ class Starter:
         file, partial = self._folder / "config.toml", self._folder / "config.partial"
         partial.write_text(
             f'[node]\nname = "{NODE}"\ndata = "{self._folder / "data"}"\nclock = "trust"\n'
-            f"[broker]\nport = {self.broker.port}\n{section}"
+            f"{self.broker.section}{section}"
         )
         return partial.replace(file)
 

@@ -32,7 +32,7 @@ class Listing(NamedTuple):
             start = lines.index(self.after) + 1
             end = next(index for index in range(start, len(lines)) if self._ends(lines[index]))
         except (ValueError, StopIteration):
-            raise ValueError(f"{self.document} has no line {self.after!r} with {self.before!r} behind it") from None
+            raise ValueError(f"{self.document} has no line {self.after!r} with {self.before!r} after it") from None
         return "\n".join([*lines[:start], *self.lines, *lines[end:]])
 
 

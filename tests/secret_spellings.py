@@ -13,7 +13,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "path": quote,
     "query": lambda text: quote(text, safe=""),
-    "small letters": lambda text: _small_codes(quote(text, safe="")),
+    "lower case": lambda text: _small_codes(quote(text, safe="")),
     "form": quote_plus,
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64 in URLs": lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="),

@@ -17,6 +17,7 @@ import pytest
 
 import heliograph
 from heliograph import topics
+from services.mqtt_importer.parsing import topic_filters
 
 ROOT = Path(__file__).parents[1]
 SERVICES = sorted(folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").exists())
@@ -137,7 +138,8 @@ def test_nothing_is_declared_that_is_not_imported(package: str) -> None:
     # data of zoneinfo; what psycopg is written in; what a service is made of; what pymodbus opens ports and uvicorn
     # WebSockets with
     hidden = {"tzdata", "psycopg-binary", "heliograph", "pyserial", "websockets"}
-    assert declared - used_distributions <= hidden
+    unused = declared - used_distributions - hidden
+    assert not unused, f"{package}/pyproject.toml declares what no module imports: {', '.join(sorted(unused))}"
 
 
 def loaded(path: Path) -> Iterator[tuple[str, str]]:
@@ -232,7 +234,53 @@ def test_the_broker_has_rules_for_every_service(service: str) -> None:
     assert rules[service], f"mosquitto/acl: user {service} has no topic line"
 
 
-def test_the_broker_has_no_rules_for_a_service_that_there_is_not() -> None:
+def may(rules: list[str], right: str, topic_filter: str) -> bool:
+    """Whether the topic lines of a user give it this right, "read" or "write", to all that a filter matches."""
+    given = [words[-1] for words in map(str.split, rules) if words[0] in (right, "readwrite") or len(words) == 1]
+    return any(topic_filters.covers(one, topic_filter) for one in given)
+
+
+def subscriptions(service: str) -> Iterator[tuple[str, str]]:
+    """What a service subscribes to of all devices or all services: (where, filter)."""
+    for path in modules(f"services/{service}"):
+        for node in nodes(path):
+            if not isinstance(node, ast.Call):
+                continue
+            function = ast.unparse(node.func).rpartition(".")[2]
+            if function in ("every_device", "every_service"):
+                where = f"{path.relative_to(ROOT)}:{node.lineno}"
+                assert isinstance(node.args[0], ast.Constant), f"{where}: {function} takes a text here, for this test"
+                yield where, getattr(topics, function)(node.args[0].value)
+
+
+def is_producer(service: str) -> bool:
+    return any(
+        isinstance(node, ast.Call) and ast.unparse(node.func) in ("service.producer", "self._service.producer")
+        for path in modules(f"services/{service}")
+        for node in nodes(path)
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_may_read_what_it_subscribes_to(service: str) -> None:
+    rules = access_rules().get(service, [])  # a subscription that the broker denies looks as if it were granted
+    for where, topic_filter in subscriptions(service):
+        assert may(rules, "read", topic_filter), (
+            f"mosquitto/acl: user {service} needs the line: topic read {topic_filter} ({where})"
+        )
+
+
+@pytest.mark.parametrize("service", [name for name in SERVICES if is_producer(name)])
+def test_a_producer_may_publish_its_readings_and_read_what_is_committed(service: str) -> None:
+    rules = access_rules().get(service, [])
+    own = topics.every_service("status").removesuffix("+/status") + service
+    needed = [("write", f"{own}/journal"), ("write", f"{own}/replay"), ("read", f"{own}/committed")]
+    needed += [("write", topics.every_device(kind)) for kind in ("state", "info", "availability")]
+    missing = [f"topic {right} {one}" for right, one in needed if not may(rules, right, one)]
+    assert not missing, f"mosquitto/acl: user {service} needs the lines: {missing}"
+
+
+def test_the_broker_has_no_rules_for_a_service_that_does_not_exist() -> None:
     assert set(access_rules()) - set(SERVICES) == {
         "homeassistant",
         "viewer",

@@ -14,5 +14,5 @@ def test_a_list_is_as_the_code_is(listing: lists.Listing) -> None:
 def test_a_list_without_its_place_says_so() -> None:
     listing = lists.Listing("README.md", "| a |", "##", ["| b |"])
     assert listing.updated("x\n| a |\n| old |\n## End") == "x\n| a |\n| b |\n## End"
-    with pytest.raises(ValueError, match=r"README.md has no line '| a |' with '##' behind it"):
+    with pytest.raises(ValueError, match=r"README.md has no line '| a |' with '##' after it"):
         listing.updated("x\n| a |\n")

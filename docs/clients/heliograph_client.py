@@ -116,7 +116,7 @@ class Client:
 
 
 def main():
-    """Send what stands on standard input."""
+    """Send what comes on standard input."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("url", help="the node, http://roof.local:8000")
     parser.add_argument("--queue", default="heliograph-queue.db", help="where readings wait")

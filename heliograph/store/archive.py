@@ -78,7 +78,7 @@ class Damage:
 
     @contextmanager
     def tolerated(self, part: str) -> Iterator[None]:
-        """Note a part that cannot be read, and go on without it; a disk that does not answer is not damage."""
+        """Note a part that cannot be read, and continue without it; a disk that does not answer is not damage."""
         try:
             yield
         except sqlite3.OperationalError:

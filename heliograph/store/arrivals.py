@@ -126,7 +126,7 @@ class Arrivals:
 
 
 def _merge(arrivals: list[Arrival], axes: Sequence[_Rows], cursor: int, upto: int) -> list[int]:
-    """Add the readings with numbers in (cursor, upto] in order; return the next number of each axis behind them."""
+    """Add the readings with numbers in (cursor, upto] in order; return the next number of each axis after them."""
     rows: list[tuple[int, int, int]] = []  # next number, axis, row
     for index, axis in enumerate(axes):
         row = bisect_right(axis.numbers, cursor)

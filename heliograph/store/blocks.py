@@ -105,7 +105,7 @@ def decode_ints(block: bytes) -> Vector:
 
 def _check_length(n: int) -> None:
     if n > MOST_VALUES:
-        raise ValueError(f"{n} values are too many for one block, {MOST_VALUES} are the most")
+        raise ValueError(f"{n} values are too many for one block; at most {MOST_VALUES}")
 
 
 def _encode(code: int, numbers: Vector, low: int, high: int) -> bytes:
@@ -159,7 +159,7 @@ def _header(block: bytes) -> tuple[int, int, int, int, int]:
         raise BlockDamaged("the checksum of a block is wrong")
     code, mode, width, n, base = HEADER.unpack_from(block)
     if n > MOST_VALUES:
-        raise BlockDamaged(f"a block of {n} values, {MOST_VALUES} are the most")
+        raise BlockDamaged(f"a block claims {n} values; at most {MOST_VALUES}")
     return code, mode, width, n, base
 
 

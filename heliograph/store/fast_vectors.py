@@ -69,7 +69,7 @@ def order(numbers: Any) -> Any:
 
 
 def between(sorted_times: Any, start: int, end: int) -> tuple[int, int]:
-    """Return the first index of [start, end) in rising times, and the one behind the last."""
+    """Return the first index of [start, end) in rising times, and the one after the last."""
     first, last = np.searchsorted(sorted_times, (start, end))
     return int(first), int(last)
 
@@ -251,7 +251,7 @@ def areas(times: Any, values: Any, edges: Any, gap: int) -> tuple[Any, Any]:
 
 
 def rounded(values: Any, digits: int) -> Any:
-    """Return values rounded to a number of digits behind the point, at most 6; values that are too large for that stay as they are."""
+    """Return values rounded to a number of decimal places, at most 6; values that are too large for that stay as they are."""
     scale = exact.SCALES[digits]
     with np.errstate(over="ignore", invalid="ignore"):
         products = values * scale
@@ -259,7 +259,7 @@ def rounded(values: Any, digits: int) -> Any:
 
 
 def digits_of(values: Any) -> int | None:
-    """Return the number of digits behind the point, None for values that are not decimals of at most 6."""
+    """Return the number of decimal places, None for values that are not decimals of at most 6."""
     as_decimal = decimal(values)
     return as_decimal[0] if as_decimal else None
 

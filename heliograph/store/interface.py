@@ -42,7 +42,7 @@ class RawPage(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """One reading in order of arrival, `row[i]` of `channels[i]`; `cursor` continues behind it.
+    """One reading in order of arrival, `row[i]` of `channels[i]`; `cursor` continues after it.
 
     Values that a later arrival of the same time has replaced may be missing from the earlier one.
     """

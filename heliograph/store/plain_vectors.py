@@ -76,7 +76,7 @@ def order(numbers: Any) -> Any:
 
 
 def between(sorted_times: Any, start: int, end: int) -> tuple[int, int]:
-    """Return the first index of [start, end) in rising times, and the one behind the last."""
+    """Return the first index of [start, end) in rising times, and the one after the last."""
     return bisect_left(sorted_times, start), bisect_left(sorted_times, end)
 
 
@@ -216,13 +216,13 @@ def cut(areas_: Any, touched: Any, edges: Any, bucket: int, start: tuple[int, fl
 
 
 def rounded(values: Any, digits: int) -> Any:
-    """Return values rounded to a number of digits behind the point, at most 6; values that are too large for that stay as they are."""
+    """Return values rounded to a number of decimal places, at most 6; values that are too large for that stay as they are."""
     scale = exact.SCALES[digits]
     return array("d", (round(v * scale) / scale if abs(v * scale) < exact.LARGEST else v for v in values))
 
 
 def digits_of(values: Any) -> int | None:
-    """Return the number of digits behind the point, None for values that are not decimals of at most 6."""
+    """Return the number of decimal places, None for values that are not decimals of at most 6."""
     as_decimal = exact.decimal(values)
     return as_decimal[0] if as_decimal else None
 

@@ -78,7 +78,7 @@ class Retention:
 
     def _thin(self, number: int, path: Path, names: Names) -> None:
         """Complete the cells of a year, some at a time; then drop its points."""
-        self._note_dropped(number)  # no point may arrive any more for a completed cell
+        self._note_dropped(number)  # no further point may arrive for a completed cell
         if self._seal_before(self.dropped_before):
             return
         try:

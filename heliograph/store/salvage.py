@@ -77,7 +77,7 @@ def rows(db: sqlite3.Connection, table: str, columns: str, key: str = "rowid") -
 
 
 def _some(db: sqlite3.Connection, query: str, last: int) -> tuple[list[tuple[Any, ...]], bool]:
-    """Return the readable rows behind a key, and whether all requested rows were readable."""
+    """Return the readable rows after a key, and whether all requested rows were readable."""
     for limit in (ROWS, 1):
         try:
             return db.execute(query, (last, limit)).fetchall(), limit == ROWS

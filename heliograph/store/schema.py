@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS series(
 CREATE TABLE IF NOT EXISTS layout(
     id INTEGER PRIMARY KEY, device INT NOT NULL, sids BLOB NOT NULL, UNIQUE(device, sids)  -- u32[] in payload order
 );
-CREATE TABLE IF NOT EXISTS word(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);  -- values of kind text stand as ids
+CREATE TABLE IF NOT EXISTS word(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);  -- values of kind text are ids
 CREATE TABLE IF NOT EXISTS replacement(  -- of the device behind a counter; ts in ms UTC
     series INT NOT NULL, ts INT NOT NULL, PRIMARY KEY(series, ts)
 ) WITHOUT ROWID;

@@ -207,5 +207,5 @@ class _Axes:
         return k
 
     def tidy(self) -> None:
-        """Delete the axes that no chunk needs any more."""
+        """Delete the axes that no chunk needs."""
         self._year.drop_axes(self._there - self._needed)

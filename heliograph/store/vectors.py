@@ -2,7 +2,7 @@
 
 Columns of times are int64 (ms UTC), columns of values float64. A segment is a run of rows,
 given by the index of its first row; it ends where the next one starts. A sum of decimal readings
-(at most six digits behind the point) is exact: their integers are added and divided once. Any
+(at most six decimal places) is exact: their integers are added and divided once. Any
 other sum is rounded once, as math.fsum does it. So a sum depends neither on the order in
 which readings arrived nor on where they are stored.
 """

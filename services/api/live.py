@@ -90,6 +90,7 @@ class LiveState:
     def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.devices: dict[tuple[str, str], DeviceState] = {}
         self.services: dict[tuple[str, str], Status] = {}
+        self._removed: set[tuple[str, str]] = set()  # the devices whose info was cleared: the store keeps their series
         self._feeds: set[LiveFeed] = set()
         self._now = now
 
@@ -112,13 +113,26 @@ class LiveState:
                 self.services.pop((node, owner), None)
 
     def seed(self, series: Iterable[Series], latest: Mapping[int, Point]) -> None:
-        """Fill in what is in the store and has not arrived over the bus yet."""
+        """Fill in what the store has and the bus has not sent: values that are newer, of all devices but removed ones.
+
+        A value whose time is still to come replaces none: what arrives would not replace it again.
+        """
+        now = self._now()
         for one in series:
+            if (one.node, one.device) in self._removed:
+                continue
             device = self._device(one.node, one.device)
             device.stored[one.channel] = Channel(one.unit, one.kind)
-            point = latest.get(one.id)
-            if point and one.channel not in device.newest:
+            point, newest = latest.get(one.id), device.newest.get(one.channel)
+            if point and (newest is None or newest.time < point.time <= now):
                 self._set(device, one.channel, Newest(point.time, point.value))
+
+    def lacks_values(self) -> bool:
+        """Return whether a device declares a channel of which there is no value."""
+        return any(
+            device.info is not None and not device.info.channels.keys() <= device.newest.keys()
+            for device in self.devices.values()
+        )
 
     def newest(self) -> Iterator[tuple[str, Channel, Newest | None]]:
         """Yield every series with its channel and its newest value, None before the first one."""
@@ -151,6 +165,7 @@ class LiveState:
     def _device(self, node: str, name: str) -> DeviceState:
         device = self.devices.get((node, name))
         if device is None:
+            self._removed.discard((node, name))
             device = self.devices[node, name] = DeviceState(node, name)
         return device
 
@@ -169,7 +184,8 @@ class LiveState:
 
     def _info(self, node: str, name: str, payload: bytes) -> None:
         if not payload:
-            self.devices.pop((node, name), None)
+            if self.devices.pop((node, name), None):
+                self._removed.add((node, name))
             return
         info = decode(Info, payload)
         for channel in info.channels:

@@ -159,7 +159,7 @@ def _service(page: MetricsPage, status: Status, now: float, *, node: str, servic
     page.gauge("service_info", "The version of a service.", 1, **labels, version=status.version)
     page.gauge("service_start_time_seconds", "When a service was started, s since 1970.", status.started, **labels)
     page.gauge("service_status_age_seconds", "Age of the status of a service.", now - status.time, **labels)
-    page.gauge("service_clock_synchronised", "Whether a service believes its clock.", not status.clock, **labels)
+    page.gauge("service_clock_synchronised", "Whether a service trusts its clock.", not status.clock, **labels)
     for name, value in _limited(page, status.counters):
         if name in OUTBOX:
             page.gauge(*OUTBOX[name], value, **labels)

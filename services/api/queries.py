@@ -61,7 +61,7 @@ def select(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
     try:
         return series_patterns.select(patterns, names)
     except KeyError as error:
-        raise RequestRefused(f"no series {error.args[0]}; /api/v1/devices lists what there is", status=404) from None
+        raise RequestRefused(f"no series {error.args[0]}; /api/v1/devices lists them", status=404) from None
 
 
 def time(name: str, text: str) -> float:
@@ -84,7 +84,7 @@ def _iso(name: str, text: str) -> float:
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         raise RequestRefused(
-            f"{name}={text[:40]!r} is not a time: UTC seconds such as 1763633000 or ISO 8601 such as 2025-11-20T10:00:00Z"
+            f"{name}={text[:40]!r} is not a time; use UTC seconds such as 1763633000 or ISO 8601 such as 2025-11-20T10:00:00Z"
         ) from None
 
 
@@ -108,7 +108,7 @@ def zone(text: str | None) -> str:
     """Return the name of a time zone, by default UTC; raise RequestRefused."""
     name = text or "UTC"
     if not _ZONE.fullmatch(name):
-        raise RequestRefused(f"tz={name[:64]!r} is not a time zone: it is a name such as UTC or Europe/Berlin")
+        raise RequestRefused(f"tz={name[:64]!r} is not a time zone; use a name such as UTC or Europe/Berlin")
     try:
         buckets.zone(name)
     except buckets.BucketError as error:
@@ -141,7 +141,7 @@ def file_format(text: str | None, layout: str | None) -> type[ExportFormat]:
     if form is None:
         raise RequestRefused(f"format={text!r:.42} is not one of {' '.join(formats)}")
     if layout and form is not Csv:
-        raise RequestRefused("layout goes with format=csv")
+        raise RequestRefused("layout needs format=csv")
     if layout and layout not in layouts:
         raise RequestRefused(f"layout={layout!r:.42} is not one of {' '.join(layouts)}")
     return layouts[layout] if layout else form
@@ -153,7 +153,7 @@ def bucket(text: str) -> str:
         return text
     if not _BUCKET.fullmatch(text):
         raise RequestRefused(
-            f"bucket={text[:40]!r} is not a bucket: it is auto, 1mo, 1y, or a number of s m h d w as in 15m"
+            f"bucket={text[:40]!r} is not a bucket; use auto, 1mo, 1y, or a number of s m h d w as in 15m"
         )
     if length(text) > 366 * DAY:
         raise RequestRefused(f"bucket={text} is longer than 1y, the longest bucket")
@@ -173,7 +173,7 @@ def aggregation(text: str | None, tz: str | None, names: str | None, *, local_ti
     if text:
         return Aggregation(bucket(text), zone(tz), functions(names))
     if names or (tz and not local_times):
-        raise RequestRefused("tz and functions go with bucket: add one such as bucket=1h, or bucket=auto")
+        raise RequestRefused("tz and functions need a bucket: add one such as bucket=1h, or bucket=auto")
     return Aggregation("", zone(tz), [])
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import math
 import socket
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
@@ -33,7 +35,8 @@ from services.api.uploads.client import UploaderClient
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
-SEED_SECONDS = 5.0  # between two attempts to read a store that is not there yet
+SEED_SECONDS = 5.0  # until the store is read again while it is away, or while a channel that is declared has no value
+REFRESH_SECONDS = 60.0  # until it is read again otherwise: readings that the bus did not deliver are stored later
 CLOSE_SECONDS = 1  # for responses under way when the service stops
 MESSAGE_BYTES = 65_536  # of the longest subscription
 
@@ -116,7 +119,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         smartplug=options.smartplug,
         emoncms=options.emoncms,
     )
-    _follow(service, live)
+    connected = _follow(service, live)
     if not (dashboard.STATIC / "vendor").is_dir():
         log.warning("the dashboard's packages are missing: run scripts/frontend")
     app: ASGIApp = create_app(
@@ -136,7 +139,10 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
     shown = "127.0.0.1" if options.host in ("", "0.0.0.0", "::") else options.host
     log.info("listening on %s, dashboard at http://%s:%d/", options.host, shown, options.port)
     async with asyncio.TaskGroup() as tasks:
-        background = [tasks.create_task(_seed(live, store)), tasks.create_task(_beat(service, live, ingest))]
+        background = [
+            tasks.create_task(_keep_seeded(live, store, connected)),
+            tasks.create_task(_beat(service, live, ingest)),
+        ]
         await server.serve(sockets=listeners)
         for task in background:
             task.cancel()
@@ -160,9 +166,10 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
     )
 
 
-def _follow(service: Service, live: LiveState) -> None:
-    """Pass the messages of every node on to `live`, on the event loop."""
+def _follow(service: Service, live: LiveState) -> asyncio.Event:
+    """Pass the messages of every node on to `live`, on the event loop; return an event that every connect sets."""
     loop = asyncio.get_running_loop()
+    connected = asyncio.Event()
 
     def update(message: Message) -> None:
         try:
@@ -175,22 +182,33 @@ def _follow(service: Service, live: LiveState) -> None:
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(update, message)
 
+    def on_connect() -> None:
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(connected.set)
+
     service.bus.subscribe(topics.every_device("state"), pass_on, qos=0)
     service.bus.subscribe(topics.every_device("info"), pass_on)
     service.bus.subscribe(topics.every_device("availability"), pass_on)
     service.bus.subscribe(topics.every_service("status"), pass_on)
+    service.bus.on_connect(on_connect)
+    return connected
 
 
-async def _seed(live: LiveState, store: ReaderPool) -> None:
-    """Fill in the newest values of the store, as soon as there is one."""
+async def _keep_seeded(live: LiveState, store: ReaderPool, connected: asyncio.Event) -> None:
+    """Fill in the newest values of the store, again and again: the bus delivers a reading once, to what is connected then."""
+    read_at = -math.inf
     while True:
-        try:
-            series, latest = await store.run(_newest)
-        except (StoreAway, StoreDamaged):
-            await asyncio.sleep(SEED_SECONDS)
-        else:
-            live.seed(series, latest)
-            return
+        if connected.is_set() or live.lacks_values() or time.monotonic() - read_at >= REFRESH_SECONDS:
+            connected.clear()
+            try:
+                series, latest = await store.run(_newest)
+            except (StoreAway, StoreDamaged):
+                read_at = -math.inf
+            else:
+                live.seed(series, latest)
+                read_at = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(connected.wait(), SEED_SECONDS)
 
 
 def _newest(reader: Reader) -> tuple[list[Series], dict[int, Point]]:

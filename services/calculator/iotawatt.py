@@ -1,7 +1,7 @@
 """Translate an IoTaWatt output into a formula: python -m services.calculator.iotawatt '@1+@2*#0.5' 1=grid.power 2=solar.power.
 
 IoTaWatt computes strictly from left to right, `@1+@2*#0.5` is (@1+@2)*0.5, so the formula has a parenthesis around every step.
-`<` is the minimum of two, `>` the maximum, `|` behind an operand its absolute value; a missing operand is 0, behind * and
+`<` is the minimum of two, `>` the maximum, `|` after an operand its absolute value; a missing operand is 0, after * and
 / it is 1 (IotaScript.cpp, Script::runRecursive). One difference is intended: dividing by zero gives no value instead of 0.
 """
 

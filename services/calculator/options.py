@@ -55,11 +55,11 @@ class CalculatedDevice(Config, frozen=True):
         if not math.isclose(self.interval * 1000, round(self.interval * 1000), abs_tol=1e-6):
             raise ValueError(f"interval: {self.interval} is not a whole number of milliseconds")
         if not self.channels:
-            raise ValueError("channels: there are none")
+            raise ValueError("channels: at least one is needed")
         for name in self.channels:
             if not topics.is_channel(name):
                 raise ValueError(
-                    f"channels: {name[:80]!r} is not the name of a channel: lower-case letters, digits and _ are"
+                    f"channels: {name[:80]!r} is not the name of a channel; use lower-case letters, digits and _"
                 )
 
 
@@ -77,7 +77,7 @@ class Calculator(Config, frozen=True):
                 for used in calculated.parsed.names:
                     if used.device != name and not used.node and used.device in self.devices:
                         raise ValueError(
-                            f"devices.{name}.channels.{channel}: formula: {used} is calculated itself, by another device:"
+                            f"devices.{name}.channels.{channel}: formula: {used} is itself calculated by another device:"
                             " only channels of the same one can be used; write its formula out"
                         )
 

@@ -37,8 +37,6 @@ class BusEvent(NamedTuple):
 
 
 CONNECTED = BusEvent("")
-# All states, though few are used: a door's first state may come right behind its description.
-KINDS: tuple[topics.DeviceTopic, ...] = ("availability", "info", "state")
 
 
 def main(
@@ -89,7 +87,11 @@ class Announcer:
         mark = topics.request(self._service.node, self._service.name, MARK)
         filters = [mark, f"{self._prefix}/status", self._discovery_topic("+"), self._mirror_topic("+")]
         for node in self._nodes:
-            filters += [topics.every_device(kind, node) for kind in KINDS]
+            filters += [
+                topics.every_device("availability", node),
+                topics.every_device("info", node),
+                topics.every_device("state", node),  # all, though few are used: a door's may come right after its info
+            ]
         for one in filters:
             self._bus.subscribe(one, self._received)
         self._bus.on_connect(self._connected)
@@ -192,7 +194,7 @@ class Announcer:
 
     def _reconcile(self, now: float) -> None:
         for orphan in self._registry.reconcile(now):
-            log.info("removed %s from Home Assistant: it has no description any more", orphan)
+            log.info("removed %s from Home Assistant: its description was removed", orphan)
         for device in self._retained_mirrors - self._mirrored:
             if not self._registry.is_known(device):
                 self._mirror.clear(self._mirror_topic(identifiers.join(*device)))

@@ -1,6 +1,6 @@
 """Identifiers of devices and channels in Home Assistant, unique, from the alphabet that it takes: A-Z a-z 0-9 _ and -.
 
-They stand in discovery topics (components/mqtt/discovery.py, TOPIC_MATCHER).
+They are parts of discovery topics (components/mqtt/discovery.py, TOPIC_MATCHER).
 """
 
 import re

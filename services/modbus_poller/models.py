@@ -144,7 +144,7 @@ class Register(Config, frozen=True):
             if not 1 <= len(text) <= messages.TEXT_LIMIT:
                 raise ValueError(f"texts: {code}: too short or too long")
         if self.texts and (self.kind or "text") != "text":
-            raise ValueError("kind: a channel with texts is a text")
+            raise ValueError("kind: a channel with texts is of kind text")
         if self.texts and self.type.startswith("float"):
             raise ValueError("texts: not with a float")
 
@@ -251,6 +251,6 @@ def parse(file: dict[str, Any], path: Path) -> Model:
 def _is_channel(name: str, path: Path) -> bool:
     if not topics.is_channel(name):
         raise ConfigError(
-            f"{path}: [channels] {name[:80]!r} is not the name of a channel: lower-case letters, digits and _ are"
+            f"{path}: [channels] {name[:80]!r} is not the name of a channel; use lower-case letters, digits and _"
         )
     return True

@@ -57,7 +57,7 @@ class ImportedDevice:
                     continue
                 name = override.name or name
                 if name in values:
-                    raise ValueError(f"{name} is there already")
+                    raise ValueError(f"{name} appears twice")
                 channel = _channel(name, item, override, channels.get(name))
                 if item.value is None or channel is None:
                     continue

@@ -31,15 +31,15 @@ class RemoteBroker(Config, tls.BrokerOptions, frozen=True):
     def __post_init__(self) -> None:
         """Refuse impossible options, and certificates that cannot be read."""
         if not self.host:
-            raise ValueError("host: it is empty")
+            raise ValueError("host: is empty")
         if not 0 <= self.port < 65_536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535")
         if self.version not in ("3.1.1", "5"):
             raise ValueError(f"version: expected 3.1.1 or 5, found {self.version!r}")
         if self.password and not self.user:
-            raise ValueError("user: it is empty, and there is a password")
+            raise ValueError("user: is empty, but there is a password")
         if self.key and not self.certificate:
-            raise ValueError("certificate: it is empty, and there is a key")
+            raise ValueError("certificate: is empty, but there is a key")
         self.context()
 
     def context(self) -> ssl.SSLContext | None:

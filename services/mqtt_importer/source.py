@@ -62,7 +62,7 @@ class TopicMap(Config, frozen=True):
         """Refuse a malformed path, and a device without a name."""
         json_paths.parse(self.time)
         if not self.device:
-            raise ValueError("device: it is empty")
+            raise ValueError("device: is empty")
 
 
 class MqttSource(Config, frozen=True):
@@ -89,7 +89,7 @@ class MqttSource(Config, frozen=True):
         for name in self.devices.values():
             topics.name(name)
         if len(set(self.devices.values())) < len(self.devices):
-            raise ValueError("devices: two of them have the same name")
+            raise ValueError("devices: two have the same name")
         if self.topic and (
             self.topic[0] == "$" or not topic_filters.is_filter(self.topic) or {"+", "#"} & set(self.topic)
         ):
@@ -98,7 +98,7 @@ class MqttSource(Config, frozen=True):
             if not (math.isfinite(seconds) and seconds >= 0):
                 raise ValueError(f"{option}: {seconds!r} is not a number of seconds")
         if self.maps and self.family != "map":
-            raise ValueError("maps: only sources of the family map have some")
+            raise ValueError("maps: only sources of the family map have maps")
         self.zone()
 
     @property
@@ -113,7 +113,9 @@ class MqttSource(Config, frozen=True):
         try:
             return ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
-            raise ValueError(f"timezone: there is no {self.timezone!r}; one is Europe/Berlin") from None
+            raise ValueError(
+                f"timezone: {self.timezone!r} is not a time zone; use a name such as Europe/Berlin"
+            ) from None
 
     def overrides(self, *devices: str) -> dict[str, ChannelOverride]:
         """Return the overrides of a device's channels; those of `device/channel` take precedence over those of `channel`."""

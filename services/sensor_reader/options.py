@@ -50,7 +50,7 @@ class CounterOptions(Config, frozen=True):
         if isinstance(self.line, int) and not 0 <= self.line < 1 << 16:
             raise ValueError(f"line: {self.line} is not the number of a line")
         if self.line == "":
-            raise ValueError("line: it is empty")
+            raise ValueError("line: is empty")
         if not 0 <= self.debounce <= 10:
             raise ValueError(f"debounce: {self.debounce} is not between 0 and 10 seconds")
         if not 0 <= self.initial_count < 1 << 53:

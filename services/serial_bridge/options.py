@@ -32,12 +32,12 @@ class PortOptions(SourceOptions, frozen=True, kw_only=True):
         """Refuse options that a serial port cannot have."""
         self.check()
         if not 0 <= self.baud <= 10_000_000:
-            raise ValueError(f"baud: {self.baud} is not the speed of a port")
+            raise ValueError(f"baud: {self.baud} is not a baud rate")
         bits, parity, stop = tuple(self.bits) if len(self.bits) == 3 else tuple("???")
         if bits not in BITS or parity not in PARITIES or stop not in STOPS:
             raise ValueError(f"bits: {self.bits!r} is not like 8N1, 7E1 or 8E2")
         if not self.port:
-            raise ValueError("port: it is empty")
+            raise ValueError("port: is empty")
         if self.format not in RADIO_FORMATS and (self.radio != RadioOptions() or self.repeater != RepeaterOptions()):
             raise ValueError("radio: only rfm2pi and oem have one")
         if self.format == "oem" and self.radio.time_broadcast_interval:
@@ -78,7 +78,7 @@ class SocketOptions(SourceOptions, frozen=True, kw_only=True):
         if not 1 <= self.max_clients <= 1_000_000:
             raise ValueError(f"max_clients: {self.max_clients} is not between 1 and 1000000")
         if any(character.isspace() for character in self.key):
-            raise ValueError("key: it has a space in it")
+            raise ValueError("key: contains a space")
         if self.format == formats.AUTO:
             raise ValueError("format: auto listens to one device for a while; a socket has a format")
         if (self.key or self.timestamped) and self.format in formats.known() and formats.load(self.format).splitter:

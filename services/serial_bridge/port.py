@@ -132,7 +132,7 @@ class PortReader:
             decoder = self._reconfigure(decoder) or decoder
 
     def _reconfigure(self, decoder: Decoder | None) -> Decoder | None:
-        """Apply changed options, if there are any; return the decoder that goes on from this one."""
+        """Apply changed options, if there are any; return the decoder that continues where this one is."""
         if not self._changed:
             return None
         (self._port, self._decoders), self._changed = self._changed, None

@@ -77,7 +77,7 @@ class SocketSource:
         return facts
 
     def decoder(self, before: Decoder | None) -> Decoder:
-        """Return the decoder of a client under the current options, which goes on in the middle of the same line."""
+        """Return the decoder of a client under the current options, which continues in the middle of the same line."""
         decoders, options = self._decoders, self._options
         if options.key or options.timestamped:
             splitter: StreamSplitter = before.splitter if isinstance(before, StreamDecoder) else LineSplitter()
@@ -93,7 +93,7 @@ class SocketSource:
     def unfinished(self, rest: bytes) -> None:
         """Set half a line aside: its end may be missing."""
         shown = _masked(rest) if self._options.key else rest
-        self._intake.refuse("the client left in the middle of a line", shown, "unfinished_lines")
+        self._intake.refuse("the client disconnected in the middle of a line", shown, "unfinished_lines")
 
 
 class SocketClient:
@@ -128,7 +128,7 @@ def enveloped(line: str, decoders: DecoderFactory, options: SocketOptions) -> Pa
     if options.key:
         indexes = [index for index, word in enumerate(words) if _is_key(word, options.key)]
         if not indexes:
-            raise NotAReading("the key is not in it", "wrong_keys")
+            raise NotAReading("the key is missing", "wrong_keys")
         del words[indexes[0]]
     at = None
     if options.timestamped:

@@ -1,1 +1,1 @@
-"""Store what the producers' journals say, exactly once, and tell them how far it is safe."""
+"""Store the readings of the producers' journals, exactly once, and report the progress to them."""

@@ -16,7 +16,7 @@ from heliograph.store_location import StoreLocation
 
 CONFIGS = (Path("config.toml"), Path("/config.toml"))  # the second is where the containers have it
 STOP_STORAGE = (
-    "storage is running and the only one that may write: stop it (Ctrl-C at scripts/start, or "
+    "storage is running, and only one process may write: stop it (Ctrl-C at scripts/start, or "
     "`docker compose stop storage`), run this again, start it again; meanwhile the producers keep their readings"
 )
 

@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, a line now and then in a log."""
+"""The progress of a command: a bar on a terminal, a line now and then in a log."""
 
 import sys
 import time

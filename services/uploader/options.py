@@ -79,11 +79,11 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
             ("max_requests_per_hour", self.max_requests_per_hour),
         ):
             if count < 0:
-                raise ValueError(f"{option}: {count} is less than nothing; 0 is what the target takes")
+                raise ValueError(f"{option}: {count} is negative; 0 means the target's own limit")
         if not 0 < self.timeout <= 600:
             raise ValueError(f"timeout: {self.timeout!r} is not between 0 and 600 seconds")
         if self.interval and (self.interval < 1 or 86_400 % self.interval):
-            raise ValueError(f"interval: {self.interval:g} s do not divide a day into equal parts")
+            raise ValueError(f"interval: {self.interval:g} s does not divide a day into equal parts")
         if self.order == "live" and not self.LIVE_FIRST:
             raise ValueError(
                 'order: this kind of target loses what is older than its newest; only "oldest" is possible'
@@ -98,7 +98,9 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
         try:
             return ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
-            raise ValueError(f"timezone: there is no {self.timezone!r}; one is Europe/Berlin") from None
+            raise ValueError(
+                f"timezone: {self.timezone!r} is not a time zone; use a name such as Europe/Berlin"
+            ) from None
 
 
 def beginning(text: str, zone: ZoneInfo) -> float | None:
@@ -131,7 +133,7 @@ def check_url(option: str, text: str, schemes: tuple[str, ...] = ("http", "https
     if not whole or parts.scheme not in schemes:
         raise ValueError(f"{option}: expected {schemes[0]}://host:port/…")
     if parts.password or parts.username:
-        raise ValueError(f"{option}: user and password have options of their own, a URL is shown")
+        raise ValueError(f"{option}: use the options user and password; a URL is not kept secret")
 
 
 def kind_of(options: TargetOptions) -> str:

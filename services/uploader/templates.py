@@ -1,6 +1,6 @@
 """Texts with $names in them, which are replaced and never run.
 
-A name is written $name, or ${name} where a letter follows or where nothing else stands in the
+A name is written $name, or ${name} where a letter follows or where there is nothing else in the
 text (config.toml takes "$name" alone for a variable of the environment). $$ is a dollar sign.
 """
 

@@ -62,7 +62,7 @@ def data(written_data: Path, tmp_path: Path) -> Path:
 
 
 class PromptServer(uvicorn.Server):
-    """uvicorn, which ends when it is told to; on its own it looks every 0.1 s, and waits 0.1 s more."""
+    """uvicorn, which ends at once when asked to; on its own it looks every 0.1 s, and waits 0.1 s more."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)

@@ -120,7 +120,7 @@ def test_a_reading_that_is_refused_does_not_stop_the_others(
     (body, why), *rest = client.refused()
     assert not rest
     assert json.loads(body)["values"] == {"number": 4}
-    assert "is not a name" in why
+    assert "is not the name of a device" in why
 
 
 def test_a_wrong_key_loses_nothing(receiver: Receiver, make_client: Callable[..., Any]) -> None:

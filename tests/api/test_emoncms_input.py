@@ -184,7 +184,7 @@ def test_before_the_clock_is_set_only_absolute_times_are_accepted(receiver: Rece
     assert is_ok(receiver.post("/input/bulk?time=0", data={"data": f"[[{T},1,2]]"}))
 
 
-def test_bad_items_and_values_are_set_aside_and_the_sender_goes_on(receiver: Receiver) -> None:
+def test_bad_items_and_values_are_set_aside_and_the_sender_continues(receiver: Receiver) -> None:
     items = f'[[{T},"a",1,null,"x",4],7,[{T}],["t",1,1],[NaN,1,1],[{T},[1],1],[{T},"%",1],[1,"b",1],[{T},"c",NaN],[{T},"d",9]]'
     assert is_ok(receiver.post("/input/bulk?time=0", data={"data": items}))
     assert receiver.producer.readings == [("a", {"1": 1, "4": 4}, T), ("d", {"1": 9}, T)]
@@ -282,7 +282,7 @@ def test_what_is_not_encrypted_and_signed_with_the_devices_key_is_refused(receiv
     assert receiver.producer.readings == []
 
 
-def test_a_sender_that_asks_learns_where_to_go_on(tmp_path: Path, data: Path) -> None:
+def test_a_sender_that_asks_learns_where_to_continue(tmp_path: Path, data: Path) -> None:
     writer = open_writer(data)
     writer.write("roof", [Block("iotahome", ("1", "2"), [[1523810240, 5, 6], [1523810250, 7, None]])])
     writer.commit({})

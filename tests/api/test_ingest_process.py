@@ -149,13 +149,13 @@ def test_the_client_of_the_documentation_loses_nothing_while_the_api_dies_again_
             env={"HELIOGRAPH_KEY": KEY},
         )
 
-    def goes_on(least: int) -> bool:
+    def has_more(least: int) -> bool:
         return len(node.points()) >= least or client.poll() is not None
 
     try:
         for least in (1, count // 2):
             node.start_api()
-            eventually(partial(goes_on, least))
+            eventually(partial(has_more, least))
             node.kill_api()
         node.start_api()
         assert client.wait(100) == 0
@@ -239,9 +239,9 @@ def test_the_plugs_may_have_a_port_of_their_own(node: Node) -> None:
         ('[api]\nmanagers = ["me"]', "managers: there is no key 'me' in [api.keys]"),
         ('[api.pimonitor]\ntz = "Mars/Base"', "no time zone is called 'Mars/Base'"),
         ('[api.smartplug]\nplugs = { a = "A b" }', "'A b' is not a name"),
-        ('[api.smartplug]\nplugs = { a = "x", b = "x" }', "two of them are the same device"),
+        ('[api.smartplug]\nplugs = { a = "x", b = "x" }', "two are the same device"),
         ("[api.smartplug]\nport = 8000", "is the port of the dashboard"),
-        ('[api.emoncms.nodes.10]\nnames = ["A"]', "names: 'A' is not a channel"),
+        ('[api.emoncms.nodes.10]\nnames = ["A"]', "names: 'A' is not the name of a channel"),
         ('[api.emoncms.nodes.10]\nnames = ["a"]\nunits = ["parsec"]', "unknown unit"),
         ('[api.emoncms.devices.1]\nkey = "hunter2"', "not 32 lower-case hexadecimal"),
         ("[api]\nbody_limit = 1", "body_limit: 1 is not between"),

@@ -119,6 +119,36 @@ def test_the_store_fills_in_what_the_bus_has_not_sent(live: LiveState) -> None:
     assert units == {"pv_power": "W", "energy": "kWh", "never": ""}
 
 
+def test_the_store_fills_in_what_is_newer_than_what_the_bus_has_sent(live: LiveState) -> None:
+    series = [Series(1, "roof", "tracer", "pv_power", "W", "gauge")]
+    live.update(STATE, b'{"time": 100, "values": {"pv_power": 7}}')
+    live.seed(series, {1: Point(101.0, 8.0)})
+    assert newest(live) == {"roof/tracer/pv_power": (101.0, 8.0)}
+    live.seed(series, {1: Point(NOW + 1, 9.0)})  # of a clock that was wrong once
+    assert newest(live) == {"roof/tracer/pv_power": (101.0, 8.0)}
+
+
+def test_a_device_lacks_values_until_each_channel_that_it_declares_has_one(live: LiveState) -> None:
+    assert not live.lacks_values()
+    live.update(INFO, b'{"model": "epever", "channels": {"pv_power": {"unit": "W"}, "energy": {"unit": "kWh"}}}')
+    live.update(STATE, b'{"time": 100, "values": {"pv_power": 7}}')
+    assert live.lacks_values()
+    live.seed([Series(2, "roof", "tracer", "energy", "kWh", "counter")], {2: Point(50.0, 2.0)})
+    assert not live.lacks_values()
+
+
+def test_the_store_does_not_bring_a_device_back_that_was_removed_until_it_reports(live: LiveState) -> None:
+    series = [Series(1, "roof", "tracer", "pv_power", "W", "gauge")]
+    info = b'{"model": "epever", "channels": {"pv_power": {"unit": "W"}}}'
+    live.update(INFO, info)
+    live.update(INFO, b"")
+    live.seed(series, {1: Point(50.0, 1.0)})
+    assert not live.devices
+    live.update(INFO, info)
+    live.seed(series, {1: Point(50.0, 1.0)})
+    assert newest(live) == {"roof/tracer/pv_power": (50.0, 1.0)}
+
+
 def test_a_channel_that_a_device_no_longer_has_leaves_its_card_but_not_the_series(live: LiveState) -> None:
     live.seed([Series(1, "roof", "tracer", "old", "W", "gauge")], {1: Point(50.0, 1.0)})
     live.update(INFO, b'{"model": "epever", "channels": {"new": {"unit": "W"}}}')

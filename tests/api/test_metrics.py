@@ -198,7 +198,7 @@ def test_a_number_that_no_sample_can_have_is_left_out(live: LiveState) -> None:
     assert samples["upload_sent_rows_total{node=roof,target=a}"] == 5
 
 
-def test_what_stands_in_a_label_is_escaped(live: LiveState) -> None:
+def test_what_is_in_a_label_is_escaped(live: LiveState) -> None:
     samples = uploader(live, {'a"} 1\n\\evil\x00': {"sent": 1}})
     assert samples['upload_sent_rows_total{node=roof,target=a"} 1\ufffd\\evil\ufffd}'] == 1
 

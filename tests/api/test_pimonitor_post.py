@@ -57,9 +57,12 @@ def test_every_sensor_of_a_report_is_stored(receiver: Receiver) -> None:
 
 def test_two_locations_with_one_name_are_never_one_device(receiver: Receiver) -> None:
     assert post(receiver, location="Attic", sensors=[SENSOR, SENSOR]).status_code == 200
-    answer = post(receiver, location="attic 2")
-    assert answer.status_code == 422
-    assert answer.text == "sensor 1: 'attic 2' would be called attic_2, which is the name of 'Attic_2'"
+    for location in ("attic_2", "attic 2"):
+        answer = post(receiver, location=location)
+        assert answer.status_code == 422
+        assert (
+            answer.text == f"sensor 1: '{location}' would be called attic_2, which is the name of 'sensor 2 of Attic'"
+        )
     assert post(receiver, location="x" * 70).status_code == 200
     assert [device[:9] for device, _, _ in receiver.producer.readings] == ["attic", "attic_2", "x" * 9]
 

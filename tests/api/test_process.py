@@ -2,6 +2,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from websockets.sync.client import connect
 
 from heliograph.bus import Bus
 from heliograph.config import Broker
+from heliograph.messages import Block, Channel, Info, encode
+from heliograph.store import open_writer
 from tests.api.conftest import START
 from tests.conftest import LocalBroker, Processes, free_port
 
@@ -65,6 +68,34 @@ def test_after_a_start_the_newest_values_are_those_of_the_store(
         return answer.json() if answer.status_code == 200 else None
 
     assert eventually(newest) == {"roof/tracer/pv_power": {"time": START + 599 * 60, "value": 599, "unit": "W"}}
+
+
+def test_a_reading_that_the_bus_did_not_deliver_is_shown_once_it_is_stored(
+    api: tuple[subprocess.Popen[bytes], int], data: Path, broker: LocalBroker, eventually: Eventually
+) -> None:
+    _, port = api
+
+    def value() -> Any:
+        devices = httpx.get(f"http://127.0.0.1:{port}/api/v1/devices", verify=False).json()
+        return next((one["channels"][0]["value"] for one in devices if one["device"] == "door"), "no door")
+
+    def store(count: int) -> None:
+        with closing(open_writer(data)) as writer:
+            writer.declare("roof", "door", door)
+            writer.write("roof", [Block("door", ("opened",), [[START + count, count]])])
+            writer.commit({})
+
+    door = Info("door", {"opened": Channel(kind="counter")})
+    with Bus(Broker(port=broker.port), "roof", "test") as bus:
+        assert bus.wait_connected(20)
+        bus.publish("heliograph/roof/devices/door/info", encode(door), qos=1, retain=True)
+        eventually(lambda: value() is None)
+    store(1)  # after the api has read the store
+    eventually(lambda: value() == 1)
+    store(2)
+    broker.kill()
+    broker.start()
+    eventually(lambda: value() == 2)  # read again with the connection: there is no later value on the bus
 
 
 def test_a_bad_payload_is_set_aside_and_shown_in_the_status(

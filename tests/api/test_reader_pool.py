@@ -37,11 +37,11 @@ def test_a_store_that_is_away_is_looked_for_again(tmp_path: Path, data: Path) ->
 
 def test_a_long_query_does_not_delay_a_short_one(store: ReaderPool) -> None:
     async def both() -> int:
-        go_on = threading.Event()
-        long = asyncio.create_task(store.run(lambda reader: go_on.wait(60)))
+        release = threading.Event()
+        long = asyncio.create_task(store.run(lambda reader: release.wait(60)))
         short = await store.run(lambda reader: 1)
         assert not long.done()
-        go_on.set()
+        release.set()
         assert await long
         return short
 
@@ -50,11 +50,11 @@ def test_a_long_query_does_not_delay_a_short_one(store: ReaderPool) -> None:
 
 def test_a_cancelled_query_does_not_occupy_a_reader_forever(store: ReaderPool) -> None:
     async def impatient() -> list[int]:
-        go_on = threading.Event()
+        release = threading.Event()
         for _ in range(2):
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(store.run(lambda reader: go_on.wait(60)), 0.01)
-        go_on.set()
+                await asyncio.wait_for(store.run(lambda reader: release.wait(60)), 0.01)
+        release.set()
         return [await store.run(lambda reader: 1) for _ in range(4)]
 
     assert asyncio.run(impatient()) == [1, 1, 1, 1]

@@ -50,7 +50,7 @@ def test_nothing_is_answered_before_the_outbox_has_it(receiver: Receiver) -> Non
     end = time.monotonic() + 30
     while not receiver.producer.flushes and time.monotonic() < end:
         time.sleep(0.01)
-    assert receiver.get("/api/v1/nodes").status_code == 200  # the event loop goes on
+    assert receiver.get("/api/v1/nodes").status_code == 200  # the event loop continues
     assert answers == []
     receiver.producer.may_flush.set()
     sender.join()
@@ -114,13 +114,13 @@ def test_without_any_info_a_device_has_a_model_and_no_units(receiver: Receiver) 
     ("item", "words"),
     [
         ({"values": {"a": 1}}, "missing: device"),
-        ({"device": "Attic 1", "values": {"a": 1}}, "device: 'Attic 1' is not a name"),
-        ({"device": "a" * 64, "values": {"a": 1}}, "is not a name"),
+        ({"device": "Attic 1", "values": {"a": 1}}, "device: 'Attic 1' is not the name of a device"),
+        ({"device": "a" * 64, "values": {"a": 1}}, "is not the name of a device"),
         ({"device": 7, "values": {"a": 1}}, "device: expected str, found 7"),
         ({"device": "attic"}, "missing: values"),
-        ({"device": "attic", "values": {}}, "values: there are none"),
+        ({"device": "attic", "values": {}}, "values: is empty"),
         ({"device": "attic", "values": [1]}, "values: expected object, found [1]"),
-        ({"device": "attic", "values": {"A b": 1}}, "values: 'A b' is not a channel"),
+        ({"device": "attic", "values": {"A b": 1}}, "values: 'A b' is not the name of a channel"),
         ({"device": "attic", "values": {"a": 1, "b": None}}, "values.b: expected"),
         ({"device": "attic", "values": {"a": {"b": 1}}}, "values.a: expected"),
         ({"device": "attic", "values": {"a": "x" * 256}}, "values.a: 'xxx"),

@@ -131,7 +131,7 @@ def test_too_many_buckets_are_answered_with_one_that_fits(client: httpx.Client) 
         ({"series": PV, "bucket": "5 minutes"}, "is not a bucket"),
         ({"series": PV, "bucket": "1h", "tz": "Mars/Phobos"}, "tz"),
         ({"series": PV, "bucket": "1h", "functions": "median"}, "n mean min max"),
-        ({"series": PV, "functions": "mean"}, "go with bucket"),
+        ({"series": PV, "functions": "mean"}, "need a bucket"),
         ({"series": PV, "limit": "0"}, "limit"),
         ({"series": PV, "next": "x"}, "cursor"),
     ],

@@ -331,7 +331,7 @@ def test_nothing_of_a_body_is_set_aside_or_logged(site: Site, caplog: pytest.Log
     assert SECRET not in caplog.text
 
 
-def test_only_so_many_tests_wait_at_once_and_the_rest_goes_on(
+def test_only_so_many_tests_wait_at_once_and_the_rest_continues(
     site: Site, eventually: Eventually, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(client.MOST_COMMANDS, "test", 1)

@@ -196,7 +196,7 @@ def test_the_examples_of_the_documentation_work(node: Node, server: Server, even
     assert SECRET not in node.processes.output()
 
 
-def test_what_stands_in_the_configuration_is_shown_and_not_changed(node: Node) -> None:
+def test_what_is_in_the_configuration_is_shown_and_not_changed(node: Node) -> None:
     content = node.send("GET", "/uploads").json()
     assert [(target["name"], target["configured"]) for target in content["targets"]] == [("card", True)]
     assert {"file", "http", "influxdb"} <= set(content["kinds"])
@@ -205,7 +205,7 @@ def test_what_stands_in_the_configuration_is_shown_and_not_changed(node: Node) -
         assert (answer.status_code, answer.json()["detail"].split(":")[0]) == (409, "card is defined in config.toml")
 
 
-def test_a_target_is_paused_and_goes_on(node: Node) -> None:
+def test_a_target_is_paused_and_continues(node: Node) -> None:
     assert node.send("POST", "/uploads/card/pause").status_code == 200
     assert node.send("POST", "/uploads/card/resume").json()["name"] == "card"
     assert node.send("POST", "/uploads/nothing/pause").status_code == 404

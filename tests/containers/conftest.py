@@ -25,7 +25,7 @@ def variables(script: str, *arguments: str) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def engine() -> Iterator[dict[str, str]]:
-    """A Docker engine and the base images: what must stand in the environment to use them."""
+    """A Docker engine and the base images: the environment variables to use them."""
     SCRATCH.mkdir(mode=0o700, exist_ok=True)
     assert SCRATCH.stat().st_uid == os.getuid(), f"{SCRATCH} belongs to somebody else"
     with (SCRATCH / "lock").open("w") as lock:

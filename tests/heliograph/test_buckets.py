@@ -73,7 +73,7 @@ def test_every_moment_is_in_the_bucket_of_its_local_date(name: str, first: int, 
     assert cuts[0] <= start < cuts[1]
     assert cuts[-2] < end <= cuts[-1]
     local, key = ZoneInfo(name), KEYS[bucket]
-    # walk from before the first to behind the last bucket; an edge is where the bucket's date changes
+    # walk from before the first to after the last bucket; an edge is where the bucket's date changes
     steps = range(int(cuts[0]) - STEP, int(cuts[-1]) + STEP, STEP)
     dates = [(moment, key(datetime.fromtimestamp(moment, local).date())) for moment in steps]
     # where a clock goes back over midnight, the day before comes again for a while: only new dates count
@@ -197,7 +197,7 @@ def test_buckets_that_do_not_divide_a_day_start_again_at_midnight() -> None:
     assert [edge - midnight for edge in cuts] == [-720, -300, 0, 420, 840]
 
 
-def test_hours_go_on_where_a_day_is_left_out() -> None:
+def test_hours_continue_where_a_day_is_left_out() -> None:
     cuts = edges(at("2011-12-30T04:00"), at("2011-12-30T16:00"), "6h", "Pacific/Apia")
     assert local_times(cuts, "Pacific/Apia") == ["18:00", "00:00", "06:00"]
     assert hours(cuts) == [6, 6]

@@ -190,7 +190,7 @@ def test_messages_without_a_subscription_do_not_block_a_persistent_session(broke
         for _ in range(20):
             other.publish("old/x", b"for no subscription", qos=1)
         echo = subscribed(other, "echo")
-        other.publish("echo", b"", qos=1)  # behind the others: once it is back, the broker has queued them
+        other.publish("echo", b"", qos=1)  # after the others: once it is back, the broker has queued them
         assert payload(echo) == b""
         with connected(broker.port, persistent=True, manual_ack=True) as bus:
             mine = subscribed(bus, "new")

@@ -28,8 +28,8 @@ def test_a_service_that_never_started_stopped_beating_or_has_a_beat_from_the_fut
     file.touch()
     written = file.stat().st_mtime
     assert fault(file, written + STALE_SECONDS - 1) == ""
-    assert "last sign of life" in fault(file, written + STALE_SECONDS + 1)
-    assert "last sign of life" in fault(file, written - STALE_SECONDS - 1)
+    assert "last heartbeat" in fault(file, written + STALE_SECONDS + 1)
+    assert "last heartbeat" in fault(file, written - STALE_SECONDS - 1)
 
 
 def test_beating_often_touches_the_file_rarely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_a_device_keeps_its_hyphens_and_its_words_in_one() -> None:
 
 @given(text=TEXTS)
 def test_a_name_is_valid_or_the_text_is_refused(text: str) -> None:
-    for rule in (names.PRESENT, names_before.PLAIN, names_before.HUMPED):
+    for rule in (names.PRESENT, names_before.PLAIN, names_before.CUT, names_before.HUMPED):
         for name_of, is_one in ((rule.channel, topics.is_channel), (rule.device, topics.is_name)):
             try:
                 assert is_one(name_of(text))
@@ -60,6 +60,7 @@ def test_a_name_is_valid_or_the_text_is_refused(text: str) -> None:
 def test_a_valid_name_is_not_changed(channel: str, device: str) -> None:
     assert names.channel(channel) == channel
     assert names.device(device) == device
+    assert names_before.CUT.channel(channel) == channel, "imports have never changed one"
 
 
 @given(one=TEXTS, other=TEXTS, head=st.text("abcÄ", min_size=70, max_size=2000))

@@ -80,7 +80,7 @@ def test_only_a_service_that_needs_the_store_needs_its_secret(tmp_path: Path, mo
     assert configured("$API_STORE").url == URL
     node = config.section(Node, {"node": {"store": "$NO_STORE"}}, "node", PATH, "serial_bridge")
     assert node.store == "$NO_STORE"
-    with pytest.raises(ConfigError, match=r"^config.toml: \[node\] store: the environment has no NO_STORE$"):
+    with pytest.raises(ConfigError, match=r"^config.toml: \[node\] store: environment variable NO_STORE is not set$"):
         store_location.configured(node, PATH, "api")
     (tmp_path / "api_store").write_text(f"{URL}\n")
     assert configured(f"file:{tmp_path}/{{service}}_store").url == URL

@@ -70,4 +70,4 @@ def test_a_failure_of_the_last_write_is_logged(caplog: pytest.LogCaptureFixture)
         raise OSError("full")
 
     RecordedService([]).run(finish)
-    assert caplog.messages == ["full; what is not written comes again"]
+    assert caplog.messages == ["full; what is not written will be sent again"]

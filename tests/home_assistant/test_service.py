@@ -1,6 +1,5 @@
 """The whole service on a broker with the project's users and rules."""
 
-import getpass
 import json
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
 from heliograph.messages import Channel, Info, Reading, encode
-from tests.conftest import ROOT, Processes, free_port, mosquitto_command
+from tests.conftest import ROOT, GuardedBroker, Processes
 from tests.home_assistant.rules import refusals
 
 Eventually = Callable[[Callable[[], object]], object]
@@ -29,52 +28,29 @@ DOOR = Info("door", {"open": Channel(kind="state"), "battery": Channel("%")}, 0.
 
 
 class House:
-    """A broker with the project's users and rules, a producer, Home Assistant, and an observer who sees everything."""
+    """A producer, Home Assistant, and an observer who sees everything, at a broker with the project's users and rules."""
 
-    def __init__(self, folder: Path, processes: Processes) -> None:
-        self.port = free_port()
+    def __init__(self, folder: Path, broker: GuardedBroker, processes: Processes) -> None:
         self.folder = folder
-        self.secrets = folder / "secrets"
+        self.broker = broker
         self._processes = processes
-        subprocess.run(
-            [sys.executable, str(ROOT / "scripts/secrets"), str(self.secrets)], check=True, capture_output=True
-        )
-        acl = folder / "acl"
-        everything = "\nuser plug\ntopic readwrite #\n"  # another program, which may read and write everything
-        acl.write_text((ROOT / "mosquitto/acl").read_text() + everything)
-        add = [sys.executable, str(ROOT / "scripts/secrets"), str(self.secrets), "--user", "plug"]
-        subprocess.run(add, check=True, capture_output=True)
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous false\nacl_file {acl}\npersistence false\n"
-            f"password_file {self.secrets}/broker/passwords\nuser {getpass.getuser()}\nlog_dest stderr\nlog_type error\n"
-        )
         self.newest: dict[str, bytes] = {}
         self.payloads: dict[str, list[bytes]] = {}  # not the retained ones
         self._lock = threading.Lock()
-        self.mosquitto: subprocess.Popen[bytes] | None = None
-        self.start_broker()
+        broker.add_user("plug", "topic readwrite #")  # another program, which may read and write everything
         self.observer = self.enter("plug")
         self.observer.subscribe("#", self._seen)
         self.producer = self.enter("modbus_poller")
         self.home = self.enter("homeassistant")
 
-    def start_broker(self) -> None:
-        self.mosquitto = subprocess.Popen([mosquitto_command(), "-c", str(self._config)])
-
-    def stop_broker(self) -> None:
-        if self.mosquitto:
-            self.mosquitto.kill()
-            self.mosquitto.wait()
-
     def enter(self, user: str) -> Bus:
-        return Bus(Broker(port=self.port, password=(self.secrets / user).read_text().strip()), "visitor", user)
+        return Bus(Broker(port=self.broker.port, password=self.broker.password(user)), "visitor", user)
 
     def start(self, options: str = "", module: str = "services.home_assistant") -> "subprocess.Popen[bytes]":
         file = self.folder / "config.toml"
         file.write_text(
             f'[node]\nname = "{NODE}"\ndata = "{self.folder}/data"\nclock = "trust"\n'
-            f'[broker]\nport = {self.port}\npassword = "file:{self.secrets}/{{service}}"\n[home_assistant]\n{options}'
+            f"{self.broker.section}[home_assistant]\n{options}"
         )
         return self._processes.start(module, str(file))
 
@@ -112,14 +88,15 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path, processes: Processes, eventually: Eventually) -> Iterator[House]:
-    made = House(tmp_path, processes)
+def house(
+    tmp_path: Path, guarded_broker: GuardedBroker, processes: Processes, eventually: Eventually
+) -> Iterator[House]:
+    made = House(tmp_path, guarded_broker, processes)
     with made.observer, made.producer, made.home:
         assert all(bus.wait_connected(30) for bus in (made.observer, made.producer, made.home))
-        assert made.observer.publish("observer", b"ready", qos=1)  # behind its own subscription
+        assert made.observer.publish("observer", b"ready", qos=1)  # after its own subscription
         eventually(lambda: "observer" in made.newest)
         yield made
-    made.stop_broker()
 
 
 def test_a_device_is_announced_once_and_removed_with_its_description(house: House, eventually: Eventually) -> None:
@@ -230,9 +207,9 @@ def test_devices_come_back_with_a_broker_that_has_forgotten_everything(house: Ho
     house.start()
     eventually(lambda: house.shows(METER, "sensor_power"))
     connects = house.producer.connects
-    house.stop_broker()
+    house.broker.kill()
     house.newest.clear()
-    house.start_broker()
+    house.broker.start()
     eventually(lambda: house.producer.connects > connects and house.producer.connected and house.observer.connected)
     house.declare("meter", POWER)
     eventually(lambda: house.shows(METER, "sensor_power"))

@@ -55,7 +55,7 @@ def test_registers_become_the_value_a_human_would_write(options: dict[str, Any],
 
 
 @pytest.mark.parametrize("raw", [[0x7FC0, 0], [0x7F80, 0], [0xFF80, 0]])
-def test_a_float_that_is_no_number_is_not_a_value(raw: list[int]) -> None:
+def test_nan_is_not_a_value(raw: list[int]) -> None:
     with pytest.raises(ValueError, match="not a finite number"):
         decoding.value(model(type="float32"), "x", raw)
 

@@ -46,7 +46,7 @@ def test_the_kind_of_a_channel_follows_from_its_options(tmp_path: Path, line: st
         ('type = "uint16", scale = 10, kind = "counter"', 655360.0),
         ('kind = "counter"', 65536.0),
         ('type = "uint64", kind = "counter"', 2.0**64),
-        ('type = "int32", kind = "counter"', 0.0),  # goes on below zero
+        ('type = "int32", kind = "counter"', 0.0),  # continues below zero
         ('type = "float32", kind = "counter"', 0.0),
         ('type = "uint32", offset = 5, kind = "counter"', 0.0),  # begins again at 5
         ('type = "uint32", scale = -1, kind = "counter"', 0.0),

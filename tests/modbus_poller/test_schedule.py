@@ -142,7 +142,7 @@ def test_a_device_that_answers_a_probe_is_polled_at_once() -> None:
     st.floats(0.001, 2.0),
     st.floats(0, 1e9),
 )
-def test_a_line_always_goes_on(intervals: dict[str, float], dead: set[str], seconds: float, start: float) -> None:
+def test_a_line_always_continues(intervals: dict[str, float], dead: set[str], seconds: float, start: float) -> None:
     schedule = Schedule(intervals, 1.0, same, start)
     asked, _ = run(schedule, dead, start + 60, seconds, 1.0, start)
     assert {turn.device for turn in asked} == set(intervals)

@@ -1,63 +1,25 @@
 """The rules of mosquitto/acl, and the block that mosquitto/README.md says to add for a plug."""
 
-import getpass
 import re
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import pytest
-
-from tests.conftest import ROOT, Processes, free_port, mosquitto_command
-from tests.mqtt_recorder import Recorder
+from tests.conftest import ROOT, GuardedBroker, Processes, Starter
 
 Eventually = Callable[[Callable[[], object]], object]
 
 
-class Guarded:
-    """A broker with the project's users and rules, and those of a plug."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.secrets = folder / "secrets"
-        command = [sys.executable, str(ROOT / "scripts/secrets"), str(self.secrets), "--user", "plug"]
-        subprocess.run(command, check=True, capture_output=True)
-        documented = re.search(r"```acl\n(.*?)```", (ROOT / "mosquitto/README.md").read_text(), re.DOTALL)
-        assert documented
-        acl = folder / "acl"
-        acl.write_text((ROOT / "mosquitto/acl").read_text() + re.sub(r"(?m)^ +", "", documented[1]))
-        config = folder / "mosquitto.conf"
-        config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous false\nacl_file {acl}\n"
-            f"password_file {self.secrets}/broker/passwords\nuser {getpass.getuser()}\nlog_dest stderr\nlog_type error\n"
-        )
-        self.process = subprocess.Popen([mosquitto_command(), "-c", str(config)])
-
-    def enter(self, user: str) -> Recorder:
-        return Recorder(self.port, user, (self.secrets / user).read_text().strip(), name="visitor")
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarded]:
-    broker = Guarded(tmp_path)
-    yield broker
-    broker.process.kill()
-    broker.process.wait()
-
-
 def test_a_plug_with_a_user_of_its_own_is_read_and_switched(
-    guarded: Guarded, processes: Processes, eventually: Eventually, tmp_path: Path
+    guarded_broker: GuardedBroker, processes: Processes, eventually: Eventually, tmp_path: Path
 ) -> None:
-    file = tmp_path / "config.toml"
-    file.write_text(
-        f'[node]\nname = "pi1"\ndata = "{tmp_path}/data"\nclock = "trust"\n'
-        f'[broker]\nport = {guarded.port}\npassword = "file:{guarded.secrets}/{{service}}"\n'
-        '[[mqtt_importer.sources]]\nfamily = "tasmota"\ncommands = true\n'
-    )
-    processes.start("services.mqtt_importer", str(file))
-    with guarded.enter("plug") as plug, guarded.enter("viewer") as viewer, guarded.enter("api") as api:
+    documented = re.search(r"```acl\n +user plug\n(.*?)```", (ROOT / "mosquitto/README.md").read_text(), re.DOTALL)
+    assert documented
+    guarded_broker.add_user("plug", re.sub(r"(?m)^ +", "", documented[1]))
+    importer = Starter("mqtt_importer", tmp_path, guarded_broker, processes)
+    importer.start('[[mqtt_importer.sources]]\nfamily = "tasmota"\ncommands = true\n')
+    recorder = guarded_broker.recorder
+    with recorder("plug") as plug, recorder("viewer") as viewer, recorder("api") as api:
 
         def read() -> bool:
             plug.publish("stat/plug/POWER", "OFF")

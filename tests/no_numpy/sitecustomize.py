@@ -1,4 +1,4 @@
-"""On the PYTHONPATH of a process, this lets it be as on a machine without numpy."""
+"""On the PYTHONPATH of a process, it makes it one without numpy."""
 
 import sys
 from collections.abc import Sequence

@@ -38,7 +38,7 @@ def test_every_quantity_comes_in_its_unit(tree: Tree) -> None:
     assert sensor.channels["fan"].label == "fan in rpm"
 
 
-def test_an_average_stands_in_for_a_value_that_is_not_there(tree: Tree) -> None:
+def test_an_average_replaces_a_missing_value(tree: Tree) -> None:
     tree.hwmon(0, "pci/amdgpu.0", "amdgpu", power1_average="9000000")
     tree.hwmon(1, "pci/amdgpu.1", "amdgpu", power1_average="9000000", power1_input="8000000")
     assert [read(sensor, no_pause).values["power"] for sensor in hwmon.discover(tree.root)] == [9.0, 8.0]

@@ -11,7 +11,7 @@ WORDS = st.from_regex(
 
 
 def device_before(product: str, location: str) -> str:
-    """The names that sensors had before there was one rule for all services: series go on under them."""
+    """The names that sensors had before there was one rule for all services: series keep them."""
     name, suffix = (re.sub(r"[^a-z0-9_-]+", "_", text.lower()).strip("_-")[:63] for text in (product, location))
     if not suffix or name == suffix:
         return name or "sensor"

@@ -30,7 +30,7 @@ def test_without_a_section_everything_is_found_by_itself() -> None:
         ({"sensors": {"x": {"name": "gas"}}, "counters": [counter()]}, "two devices are named 'gas'"),
         ({"counters": [counter(), counter(name="water")]}, "line 17 is used twice"),
         ({"counters": [counter(line=-1)]}, "line: -1"),
-        ({"counters": [counter(line="")]}, "line: it is empty"),
+        ({"counters": [counter(line="")]}, "line: is empty"),
         ({"counters": [counter(debounce=11)]}, "debounce: 11.0"),
         ({"counters": [counter(initial_count=-1)]}, "initial_count: -1"),
         ({"counters": [counter(edge="sideways")]}, "sideways"),

@@ -1,7 +1,7 @@
 """The cases of the formats: cases/FORMAT-WHAT.txt has the options of a port, then lines and what each of them is.
 
-The options are TOML, up to a line `---`. A telegram that is no line stands in one line all the same, as Python writes it
-between quotes (\\r, \\t, \\xb5). What a line says stands below it as JSON, behind `=> `; a telegram may say several things.
+The options are TOML, up to a line `---`. A telegram that is not a line is written as one, as Python writes it
+between quotes (\\r, \\t, \\xb5). The readings of a line follow below it as JSON, after `=> `; a telegram may have several.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What lines and telegrams say is what stands below them in the files of cases/."""
+"""Lines and telegrams have the readings that follow them in the files of cases/."""
 
 from pathlib import Path
 from typing import Any

@@ -89,7 +89,7 @@ def test_pulses_and_energies_are_counters_unless_the_options_say_otherwise() -> 
         ({"datacodes": ("h", "H"), "scale": 0.5}, 32768.0),
         ({"datacodes": ("h", "H"), "scales": (2.0,)}, 65536.0),
         ({"datacode": "I"}, 2.0**32),
-        ({"datacodes": ("h", "l")}, 0.0),  # goes on below zero
+        ({"datacodes": ("h", "l")}, 0.0),  # continues below zero
         ({"datacodes": ("h", "f")}, 0.0),
         ({"datacode": "h"}, 0.0),
         ({"datacodes": ("h", "L"), "kinds": {"pulse": "gauge"}}, 0.0),

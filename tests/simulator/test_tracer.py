@@ -99,7 +99,7 @@ def test_the_clock_shows_the_readings_time_until_it_is_set() -> None:
     assert decode_clock(ask(device, 3, 0x9013, 3), UTC) == later
 
 
-def test_a_clock_set_to_nonsense_goes_on() -> None:
+def test_a_clock_set_to_nonsense_continues() -> None:
     device = tracer("t", lambda: READING)
     device.answer(bytes([16, 0x90, 0x13, 0, 3, 6]) + b"\xff" * 6)
     assert decode_clock(ask(device, 3, 0x9013, 3), UTC) == NOON

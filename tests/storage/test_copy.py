@@ -73,7 +73,7 @@ class Crash(RuntimeError):
 
 
 @pytest.mark.parametrize("commits", [0, 1, 2])
-def test_a_copy_that_was_cut_off_goes_on_where_it_was(
+def test_a_copy_that_was_cut_off_continues_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commits: int
 ) -> None:
     data, other, standing = tmp_path / "data", tmp_path / "other", tmp_path / "standing.json"

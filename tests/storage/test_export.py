@@ -73,7 +73,7 @@ def test_a_file_that_ends_in_gz_is_compressed(tmp_path: Path, data: Path) -> Non
         (("--from", "tomorrow"), 2, "--from"),
         (("--from", "2026-01-01", "--to", "2025-01-01"), 2, "not before --to"),
         (("--function", "max"), 2, "--bucket"),
-        (("--format", "line", "--layout", "long"), 2, "--layout goes with"),
+        (("--format", "line", "--layout", "long"), 2, "--layout needs"),
         (("--bucket", "5x"), 1, "5x"),
         (("--tz", "Mars"), 1, "Mars"),
         (("-o", "/nowhere/at/all.csv"), 1, "/nowhere/at/all.csv"),

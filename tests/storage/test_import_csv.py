@@ -77,7 +77,7 @@ def test_bad_rows_are_counted_and_shown_and_the_rest_is_kept(tmp_path: Path) -> 
     assert result.exit_code == 0
     assert everything(tmp_path) == {"roof/meter/power": [(T, 1.0), (T + 5, 6.0)]}
     assert "set aside 2 times: not a time" in result.stderr
-    assert "set aside 2 times: not as many cells as the header has" in result.stderr
+    assert "set aside 2 times: a row with more or fewer cells than the header" in result.stderr
     assert "set aside 2 times: not a value of kind gauge" in result.stderr
     assert f"{path}:3: not a time" in result.stderr
     assert "\x1b" not in result.stderr
@@ -174,6 +174,12 @@ def test_a_header_may_name_a_unit() -> None:
 def test_a_column_has_the_name_that_every_service_gives_it(tmp_path: Path) -> None:
     done("import", "csv", written(tmp_path, f"time,ApparentPower,Küche (W)\n{T},1,2\n"), "--data", tmp_path, *OPTIONS)
     assert everything(tmp_path) == {"roof/meter/apparent_power": [(T, 1.0)], "roof/meter/kuche": [(T, 2.0)]}
+
+
+def test_a_text_with_underscores_between_digits_is_not_a_number(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("time,mode\n2026-01-01T00:00:00Z,1_000\n")
+    done("import", "csv", tmp_path / "a.csv", "--node", "roof", "--device", "meter", "--data", tmp_path / "data")
+    assert everything(tmp_path / "data")["roof/meter/mode"] == [(1_767_225_600.0, "1_000")]
 
 
 def test_a_series_that_was_imported_under_its_former_name_keeps_it(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_a_year_of_daily_files_comes_out_equal_and_what_is_torn_is_counted(tmp_p
     rows_in_all = len(logger.expected["roof/tracer/pv_power"])
     assert f"{rows_in_all:,} readings of 10 series imported" in result.stdout
     for sentence in (
-        "set aside 1 times: not as many cells as the header has",
+        "set aside 1 times: a row with more or fewer cells than the header",
         "set aside 1 times: the last line has no end",
         "set aside 1 times: zero bytes",
         "set aside 1 times: a cell that is not a number",
@@ -193,7 +193,7 @@ def test_a_file_of_something_else_is_refused_and_nothing_breaks(tmp_path: Path, 
     assert "no reading was found" in result.stderr
 
 
-def test_a_time_zone_that_there_is_not_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
+def test_an_unknown_time_zone_is_refused_before_anything_is_opened(tmp_path: Path) -> None:
     result = command(
         "import", "tracer", tmp_path, "--data", tmp_path / "d", "--node", "a", "--device", "b", "--tz", "Mars"
     )

@@ -1,4 +1,4 @@
-"""What every import promises: whatever happens on the way, doing it again makes it whole, and nothing is doubled."""
+"""What every import promises: whatever happens on the way, doing it again completes it, and nothing is stored twice."""
 
 import errno
 import os
@@ -88,7 +88,7 @@ def test_a_full_disk_is_explained_and_repeating_makes_the_import_whole(
     assert result.exit_code == 1
     assert "No space left on device" in result.stderr
     assert "Make room" in result.stderr
-    assert "nothing is doubled" in result.stderr
+    assert "nothing is stored twice" in result.stderr
     assert 0 < len(everything(data)["roof/meter/power"]) < ROWS
     done("import", "csv", path, "--data", data, *OPTIONS)
     assert difference(everything(data), expected) is None

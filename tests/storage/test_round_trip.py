@@ -155,3 +155,31 @@ def test_a_torn_line_costs_no_other_line(rows: list[tuple[Any, str]], where: flo
                 if (time, value) not in again.get(name, [])
             }
             assert len(lost) <= 1
+
+
+def test_an_exported_series_is_never_taken_for_another_one_of_a_like_name() -> None:
+    with folder() as home:
+        make(home / "data", [Block("meter", ("a__b",), [[T, 1.0]])], {"a__b": Channel("W")})
+        for form, layout in FORMATS:
+            again = home / f"{form} {layout}"
+            make(again, [Block("meter", ("a_b",), [[T, 2.0]])], {"a_b": Channel("W")})
+            (home / "out").write_bytes(from_command(home / "data", form, layout))
+            done("import", form, home / "out", "--data", again)
+            assert everything(again) == {"roof/meter/a_b": [(T, 2.0)], "roof/meter/a__b": [(T, 1.0)]}
+
+
+def test_a_record_is_as_long_as_a_store_can_make_it() -> None:
+    channels = [f"{number:03d}_{'z' * 60}" for number in range(256)]
+    with folder() as home:
+        for device in ("meter", "pump", "roof", "shed", "tank"):  # a header of more than 65,536 bytes
+            texts = ["\n" * 255 if device == "meter" else "x"] * len(channels)
+            make(
+                home / "data",
+                [Block(device, tuple(channels), [[T, *texts]])],
+                dict.fromkeys(channels, CHANNELS["note"]),
+            )
+        points = everything(home / "data")
+        for form, layout in FORMATS:
+            from_command(home / "data", form, layout)
+            done("import", form, home / "out", "--data", home / f"{form} {layout}")
+            assert difference(everything(home / f"{form} {layout}"), points) is None

@@ -600,7 +600,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.check_call(["umount", "-l", str(folder)])
 
 
-def test_a_disk_that_runs_full_loses_nothing_and_storage_goes_on_when_there_is_space(
+def test_a_disk_that_runs_full_loses_nothing_and_storage_continues_when_there_is_space(
     tmp_path: Path, broker: Any, desk: Desk, processes: Any, eventually: Callable[..., Any], small_disk: Path
 ) -> None:
     process = processes.start("services.storage", configure(tmp_path, broker.port, small_disk))

@@ -1,6 +1,6 @@
 """A producer for the torture: publishes numbered readings, each exactly once, until it is killed or done.
 
-A reading exists once it is in the outbox. So after a kill it goes on behind the
+A reading exists once it is in the outbox. So after a kill it continues after the
 last number that it finds there; the newest segment is never trimmed.
 """
 

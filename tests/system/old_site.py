@@ -1,6 +1,6 @@
 """A site whose data folder was kept from an earlier commit: how its services are started and what they are fed.
 
-tests/old_data/README.md says what stands in a folder, make_old_data.py makes one, test_old_data.py opens them all.
+tests/old_data/README.md says what a folder has, make_old_data.py makes one, test_old_data.py opens them all.
 """
 
 import hashlib
@@ -30,7 +30,7 @@ from tests.sensor_reader.tree import Tree
 
 FOLDERS = sorted(path.parent for path in (ROOT / "tests/old_data").glob("*/inputs.toml"))
 KEY = "0123456789abcdef0123456789abcdef"  # of the owner in config.toml
-RECEIVER = ("127.86.44.9", 8086)  # stands in the options of the targets; all of 127.0.0.0/8 is this machine
+RECEIVER = ("127.86.44.9", 8086)  # is in the options of the targets; all of 127.0.0.0/8 is this machine
 PRODUCERS = ("serial_bridge", "mqtt_importer", "sensor_reader", "modbus_poller", "calculator", "api")
 SOCKETS = ("kitchen", "boiler", "garden", "shed", "radio")
 BAD = 166  # a value that the receiver refuses

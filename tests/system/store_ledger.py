@@ -157,7 +157,7 @@ class Ledger:
         for arrival in reversed(arrivals):
             while True:
                 index -= 1
-                assert index >= 0, f"{name}: {arrival} was never written, or stands twice"
+                assert index >= 0, f"{name}: {arrival} was never written, or is there twice"
                 if self._is_rest(name, index, rows[index], arrival):
                     break
                 assert self._may_be_gone(name, index, rows[index], set()), f"{name}: {rows[index]} is missing"
@@ -205,7 +205,7 @@ def days(block: int) -> list[float]:
 
 
 def followed(reader: Reader, cursor: int) -> Iterator[Arrival]:
-    """Yield everything behind a cursor."""
+    """Yield everything after a cursor."""
     while page := reader.since(cursor, 20_000):
         yield from page
         cursor = page[-1].cursor

@@ -1,7 +1,7 @@
 """Writes a line as fast as it can: the reading number n has the value n, and is n half minutes after the start.
 
-How far it is stands in a file that others map: what is being committed, and what is committed.
-The arguments are the data folder, that file, and how many readings there shall be.
+Its progress is in a file that others map: what is being committed, and what is committed.
+The arguments are the data folder, that file, and how many readings to write.
 """
 
 import mmap

@@ -148,7 +148,7 @@ _create = schema.create
 
 
 def write(data: Path, chance: random.Random, until: int, began: float) -> None:
-    """Go on with the stream for so many frames behind what is stored."""
+    """Continue the stream for so many frames after what is stored."""
     now = began
     writer = open_writer(data, lambda: False, keep=KEEP, now=lambda: now)
     known = writer.progress()

@@ -1,4 +1,4 @@
-"""Data folders of earlier commits, opened by this one: nothing is lost, and every series goes on under one name."""
+"""Data folders of earlier commits, opened by this one: nothing is lost, and every series keeps its name."""
 
 import json
 import tarfile
@@ -55,7 +55,7 @@ def test_a_store_of_an_earlier_commit_has_every_reading_it_had(old: Old) -> None
 
 
 @pytest.mark.timeout(300)
-def test_a_node_goes_on_with_the_data_of_an_earlier_commit(
+def test_a_node_continues_with_the_data_of_an_earlier_commit(
     old: Old,
     tmp_path: Path,
     broker: LocalBroker,
@@ -92,7 +92,7 @@ def test_a_node_goes_on_with_the_data_of_an_earlier_commit(
         eventually(lambda: online >= set(services) or site.ended(), 90)
         assert not site.ended(), f"see what they say below; options are mended in {old.kept.name}/config.toml"
         what_waited_is_stored_once(old, stored, eventually)
-        every_series_goes_on(old, site, bus)
+        every_series_continues(old, site, bus)
         assert last["pi1/gas/pulses"] == 1003
         site.pulse(5)
         count = old.expected["counts"]["pi1/gas/pulses"] + 5
@@ -100,7 +100,7 @@ def test_a_node_goes_on_with_the_data_of_an_earlier_commit(
         for topic, identifiers in old.expected["discovered"].items():
             eventually(lambda topic=topic: topic in discovered)
             assert discovered[topic] == set(identifiers), "Home Assistant would have other entities"
-        targets_go_on(old, site, receiver, eventually)
+        targets_continue(old, site, receiver, eventually)
         site.stop(*services, "simulator")
     assert "Traceback" not in processes.output()
 
@@ -137,7 +137,7 @@ def what_waited_is_stored_once(old: Old, stored: dict[str, Any], eventually: Eve
     assert set(arrived.values()) == {1}, "what waited in an outbox is stored twice"
 
 
-def every_series_goes_on(old: Old, site: OldSite, bus: Bus) -> None:
+def every_series_continues(old: Old, site: OldSite, bus: Bus) -> None:
     """The same inputs as before make no series beside the old ones, and none of the old ones ends."""
     end = time.monotonic() + 90
     while True:
@@ -145,13 +145,13 @@ def every_series_goes_on(old: Old, site: OldSite, bus: Bus) -> None:
         time.sleep(1.2)
         now = points(old.data)
         ended = [series for series, rows in now.items() if rows[-1][0] <= old.expected["made"]]
-        assert now.keys() == old.expected["series"].keys(), "a series goes on under another name"
+        assert now.keys() == old.expected["series"].keys(), "a series has got another name"
         if not ended:
             return
-        assert time.monotonic() < end, f"nothing comes any more for {ended}"
+        assert time.monotonic() < end, f"nothing comes for {ended}"
 
 
-def targets_go_on(old: Old, site: OldSite, receiver: Receiver, eventually: Eventually) -> None:
+def targets_continue(old: Old, site: OldSite, receiver: Receiver, eventually: Eventually) -> None:
     """All targets are there with their options, their backlog and their dead letters."""
     targets = {one["name"]: one for one in eventually(lambda: site.ask("GET", "/api/v1/uploads"))["targets"]}
     assert targets.keys() == old.expected["targets"].keys()
@@ -166,7 +166,7 @@ def targets_go_on(old: Old, site: OldSite, receiver: Receiver, eventually: Event
         assert (targets[name]["state"] == "paused") == paused, name
         assert targets[name]["sent"] >= expected["sent"], name
     everything_is_uploaded(old, receiver, eventually)
-    the_file_goes_on(old, eventually)
+    the_file_continues(old, eventually)
     dead_letters_are_sent(old, site, receiver, eventually)
 
 
@@ -189,7 +189,7 @@ def everything_is_uploaded(old: Old, receiver: Receiver, eventually: Eventually)
     assert counts() == rest
 
 
-def the_file_goes_on(old: Old, eventually: Eventually) -> None:
+def the_file_continues(old: Old, eventually: Eventually) -> None:
     """The target `card` writes on in the file that it had, with the names of its header."""
     file = old.data / "uploader/card/card-all.csv"
 

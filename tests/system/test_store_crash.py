@@ -100,7 +100,7 @@ class Written:
         if lines:
             self.note(lines[-1])
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         assert self.process
         self.process.send_signal(signal.SIGCONT)
 
@@ -214,7 +214,7 @@ def test_nothing_acknowledged_is_lost_when_the_power_is_cut(
                 written.check_opened(copy.mount)
                 copy.close()
                 target.unlink()
-                written.go_on()
+                written.resume()
         assert written.end() == -signal.SIGKILL
         device.close()
         device.image.unlink()

@@ -46,7 +46,7 @@ def test_every_kind_has_what_a_kind_has(kind: str) -> None:
     assert options.open is not TargetOptions.open, "Options has no open()"
 
 
-def test_a_kind_that_there_is_not_says_which_there_are() -> None:
+def test_the_error_about_an_unknown_kind_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match="there is no 'influx'; known are emoncms"):
         targets.parse_options({"kind": "influx", "name": "x"})
 

@@ -116,7 +116,7 @@ class EmoncmsInput:
         time = _time(parameters.get("time") or moment)
         report = inputs.report(key, read, time, self._options.nodes, self._intake.names)
         if report is None:
-            raise RequestRefused(f"{spelling}: there is no number in it{_first(read)}")
+            raise RequestRefused(f"{spelling}: no number in it{_first(read)}")
         self._intake.check(report)
         await self._intake.accept([report])
         self._gate.set_aside(KIND, [(f"node {key[:40]}: {why}", text) for why in read.refused])

@@ -104,7 +104,7 @@ class Keys:
         return self._mark(key_digest) in self._searches
 
     async def search(self, key_digest: str) -> str:
-        """Search the owner of a key, in a thread, one search at a time; return "" if it has none."""
+        """Search for the owner of a key, in a thread, one search at a time; return "" if it has none."""
         mark = self._mark(key_digest)
         if mark not in self._searches:
             self._searches[mark] = asyncio.create_task(self._search(key_digest, mark), name="key")

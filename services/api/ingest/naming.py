@@ -1,4 +1,4 @@
-"""What others call the nodes, places and inputs that they post, as names of devices and channels."""
+"""Names of devices and channels for the nodes, locations and inputs that clients post."""
 
 from heliograph import names
 from services.api.errors import RequestRefused
@@ -18,7 +18,7 @@ class PostedNames:
         self._channels = names.NameOwners(MAX_NAMES)
 
     def claim_device(self, name: str, text: str) -> str:
-        """Return the name of a device that others call so; raise RequestRefused if they call another one so."""
+        """Return the name for a device that clients call so; raise RequestRefused if another device has it."""
         try:
             self._devices.claim(name, text)
         except names.NameTaken as error:
@@ -26,5 +26,5 @@ class PostedNames:
         return name
 
     def claim_channel(self, device: str, name: str, text: str) -> None:
-        """Note that others call a channel of a device so; raise NameTaken if they call another one so."""
+        """Claim the name of a channel for the text that clients send; raise NameTaken if another text has it."""
         self._channels.claim(f"{device}/{name}", text)

@@ -38,7 +38,7 @@ class SmartPlugOptions(Config, frozen=True):
         for name in self.plugs.values():
             topics.name(name)
         if len(set(self.plugs.values())) < len(self.plugs):
-            raise ValueError("plugs: two of them are the same device")
+            raise ValueError("plugs: two are the same device")
 
 
 class EmoncmsNode(Config, frozen=True):
@@ -54,11 +54,13 @@ class EmoncmsNode(Config, frozen=True):
             topics.name(self.device)
         for name in self.names:
             if not topics.is_channel(name):
-                raise ValueError(f"names: {name[:80]!r} is not a channel: lower-case letters, digits and _ are")
+                raise ValueError(
+                    f"names: {name[:80]!r} is not the name of a channel; use lower-case letters, digits and _"
+                )
         if len(set(self.names)) < len(self.names):
-            raise ValueError("names: one is there twice")
+            raise ValueError("names: one is listed twice")
         if len(self.units) > len(self.names):
-            raise ValueError("units: there are more of them than names")
+            raise ValueError("units: more units than names")
         for unit in self.units:
             units.spelled(unit)
 
@@ -84,4 +86,4 @@ class EmoncmsOptions(Config, frozen=True):
         """Refuse two nodes that are the same device."""
         devices = [node.device for node in self.nodes.values() if node.device]
         if len(set(devices)) < len(devices):
-            raise ValueError("nodes: two of them are the same device")
+            raise ValueError("nodes: two are the same device")

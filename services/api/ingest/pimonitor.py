@@ -62,8 +62,8 @@ def parse(content: dict[str, Any], zone: tzinfo, now: float, names: PostedNames)
     reports, refused = [], []
     for number, sensor in enumerate(sensors, 1):
         try:
-            suffix = "" if number == 1 else f"_{number}"
-            name = names.claim_device(names.rule.device(f"{device}{suffix}"), f"{location}{suffix}")
+            suffix, text = ("", f"{location}") if number == 1 else (f"_{number}", f"sensor {number} of {location}")
+            name = names.claim_device(names.rule.device(f"{device}{suffix}"), text)
             reports.append(_sensor(sensor, name, seconds))
         except RequestRefused as error:
             refused.append(f"sensor {number}: {error.detail}")

@@ -84,5 +84,5 @@ def _load(file: Path) -> dict[str, Info]:
     except FileNotFoundError:
         return {}
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        log.warning("%s is not readable (%s): units are known again once they are sent again", file, error)
+        log.warning("%s is not readable (%s): units are unknown until they are sent again", file, error)
         return {}

@@ -31,14 +31,18 @@ def check(report: Report, known: Mapping[str, Channel], *, clock_is_right: bool,
     """Raise RequestRefused, beginning with `where` and the field, unless a report is valid for a device with these channels."""
     dot = f"{where}." if where else ""
     if not topics.is_name(report.device):
-        raise RequestRefused(f"{dot}device: {shown(report.device)[:82]} is not a name: a-z 0-9 _ - are, at most 63")
+        raise RequestRefused(
+            f"{dot}device: {shown(report.device)[:82]} is not the name of a device; use a-z 0-9 _ -, at most 63 characters"
+        )
     if report.time is not None:
         _check_time(report.time, f"{dot}time", clock_is_right=clock_is_right)
     if not report.values:
-        raise RequestRefused(f"{dot}values: there are none")
+        raise RequestRefused(f"{dot}values: is empty")
     for channel in [*report.values, *report.channels]:
         if not topics.is_channel(channel):
-            raise RequestRefused(f"{dot}values: {shown(channel)[:82]} is not a channel: a-z 0-9 _ are, at most 64")
+            raise RequestRefused(
+                f"{dot}values: {shown(channel)[:82]} is not the name of a channel; use a-z 0-9 _, at most 64 characters"
+            )
     for channel, value in report.values.items():
         if not is_good(channel, value):
             raise RequestRefused(

@@ -193,7 +193,7 @@ def _points_of_group(
 
 
 def _channel(name: str) -> str:
-    """Return the channel of a point: a common name with its phase, else the name of the point in small letters."""
+    """Return the channel of a point: a common name with its phase, else the name of the point in lower case."""
     if name in _NAMES:
         return _NAMES[name]
     match = _PHASE.fullmatch(name)

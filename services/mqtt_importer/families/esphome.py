@@ -2,7 +2,7 @@
 
 Topics: esphome.io/components/mqtt ("Defaults", "Last Will And Birth Messages", "MQTT Component
 Base Configuration"). Discovery messages: home-assistant.io/integrations/mqtt, with and
-without abbreviations. `topic` of the source stands before `<node>`.
+without abbreviations. `topic` of the source is the prefix of `<node>`.
 """
 
 from collections import OrderedDict

@@ -141,7 +141,7 @@ def _filled(template: str, wildcards: tuple[str, ...]) -> str:
 def family(source: MqttSource) -> Family:
     """Return the parser of a source's messages; raise ValueError if its maps are wrong."""
     if not source.maps:
-        raise ValueError("maps: a source of the family map needs some")
+        raise ValueError("maps: a source of the family map needs at least one")
     for options in source.maps:
         if not topic_filters.is_filter(options.topic):
             raise ValueError(f"maps: topic: {options.topic!r} is not a topic filter")

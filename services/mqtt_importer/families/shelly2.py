@@ -2,7 +2,7 @@
 
 Topics: shelly-api-docs.shelly.cloud/gen2 (Components, Mqtt: "status_ntf", "rpc_ntf",
 "enable_control"); frames: General, Notifications; values: Components, Switch, PM1, EM, EM1,
-Cover, Temperature …, "Status". Energies are in Wh. `topic` of the source stands before `<id>`.
+Cover, Temperature …, "Status". Energies are in Wh. `topic` of the source is the prefix of `<id>`.
 """
 
 from collections.abc import Mapping

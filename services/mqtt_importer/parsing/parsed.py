@@ -32,7 +32,7 @@ class CommandTopic(NamedTuple):
         if self.template:
             if isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
                 return self.template.replace("{value}", msgspec.json.encode(value).decode())
-            raise ValueError("neither a number nor a text nor true nor false")
+            raise ValueError("not a number, text, true or false")
         if not isinstance(value, bool):
             raise ValueError("neither true nor false")
         return self.payload_on if value else self.payload_off

@@ -113,7 +113,7 @@ def value(leaf: object) -> Value | None:
     if isinstance(leaf, int | float):
         return finite(leaf)
     if not isinstance(leaf, str):
-        raise NotUnderstood("neither a number nor a text nor true nor false")
+        raise NotUnderstood("not a number, text, true or false")
     lower = leaf.strip().lower()
     if lower in ABSENT:
         return None

@@ -11,7 +11,7 @@ def is_filter(text: str) -> bool:
 
 
 def wildcards(topic_filter: str, topic: str) -> tuple[str, ...] | None:
-    """Return what stands in the position of each wildcard, None if the filter does not match the topic."""
+    """Return the text that each wildcard matches, None if the filter does not match the topic."""
     if topic.startswith("$") and topic_filter[0] in "+#":
         return None
     matched: list[str] = []

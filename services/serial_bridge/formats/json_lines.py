@@ -39,7 +39,7 @@ def parser(source: SourceOptions, context: ParserContext) -> LineParser:
             try:
                 channel = context.rule.channel(key)
                 if channel in values:
-                    raise ValueError(f"{channel} is there already")
+                    raise ValueError(f"{channel} appears twice")
                 values[channel], texts[channel] = _value(value), key
             except ValueError as error:
                 refused.append(f"{key[:80]!r}: {error}")
@@ -76,4 +76,4 @@ def _value(item: object) -> Value:
         return finite(item)
     if isinstance(item, str):
         return one_line(item)
-    raise ValueError("neither a number nor a text nor true nor false")
+    raise ValueError("not a number, text, true or false")

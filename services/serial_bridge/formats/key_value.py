@@ -1,7 +1,7 @@
 """Lines of names and numbers: `boiler temperature=61.5 flow=4.2`, `MSG:1,Vrms:241.16,P1:523`.
 
 The first word is the device, unless it is a name and a number already; then the device is
-the one of the port. `=` or `:` stands between name and number, spaces or commas between
+the one of the port. `=` or `:` separates name and number, spaces or commas between
 the pairs. A line with anything else in it is noise as a whole: there is no checksum.
 """
 
@@ -56,7 +56,7 @@ def pairs(text: str, device: str, description: Description, rule: names.NamingRu
         except ValueError as error:
             raise NotAReading(str(error)) from None
         if name in values:
-            refused.append(f"{key}: {name} is there already")
+            refused.append(f"{key}: {name} appears twice")
         elif value in NO_SENSOR_C and named_values.is_celsius(description, name):
             no_sensor += 1
         else:

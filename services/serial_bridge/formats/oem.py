@@ -50,7 +50,7 @@ def _object(line: str, device: str, description: Description, rule: names.Naming
                 raise ValueError("not a number")
             name, value = rule.channel(key), finite(item)
             if name in values:
-                raise ValueError(f"{name} is there already")
+                raise ValueError(f"{name} appears twice")
         except ValueError as error:
             refused.append(f"{key[:80]!r}: {error}")
             continue

@@ -32,7 +32,7 @@ def parser(source: SourceOptions, context: ParserContext) -> LineParser:
     """Return the parser of the lines of a receiver of these nodes."""
     for option in ("device", "model", "units", "kinds", "interval", "columns", "pattern"):
         if source.format == "rfm2pi" and getattr(source, option):
-            raise ValueError(f"{option}: with rfm2pi, the nodes have it")
+            raise ValueError(f"{option}: not with rfm2pi; set it for its nodes")
     decode = packets(source, context)
 
     def parse(line: str) -> ParsedReading | StatusLine:

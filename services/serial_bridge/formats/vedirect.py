@@ -1,7 +1,7 @@
 r"""VE.Direct text of Victron's solar chargers, battery monitors, shunts and inverters.
 
 A field is `\r\nLABEL\tVALUE`; a block ends with the field `Checksum`, whose one byte makes
-the sum of all bytes of the block 0 modulo 256. HEX frames, `:…\n`, may stand anywhere and
+the sum of all bytes of the block 0 modulo 256. HEX frames, `:…\n`, may occur anywhere and
 do not count ("VE.Direct Protocol" 3.33). A battery monitor spreads its fields over blocks.
 """
 

@@ -49,7 +49,7 @@ def reading(
         try:
             name = rule.channel(key)
             if name in values:
-                raise ValueError(f"{name} is there already")
+                raise ValueError(f"{name} appears twice")
             value = _value(text, description.channels.get(name))
         except ValueError as error:
             refused.append(f"{key[:80]}: {error}")

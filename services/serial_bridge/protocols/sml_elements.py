@@ -27,7 +27,7 @@ def _element(data: bytes, at: int, deepest: int) -> tuple[Element, int]:
     kind, length, size = _head(data, at)
     if kind == LIST:
         if not deepest:
-            raise NotAReading("lists within lists within lists")
+            raise NotAReading("lists nested too deeply")
         if length > len(data) - at:  # every element has a byte at least
             raise NotAReading("a list is longer than the message")
         at += size

@@ -171,7 +171,7 @@ def _channels(given: tuple[str, ...], rule: names.NamingRule) -> list[str]:
     channels = named("names", given, rule)
     for name in channels:
         if name.isdigit():
-            raise ValueError(f"names: {name!r} is what a value without a name is called")
+            raise ValueError(f"names: {name!r} is reserved for a value without a name")
     return channels
 
 

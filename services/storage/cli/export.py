@@ -41,7 +41,7 @@ BUCKETS = 1_000  # asked for at a time
     default="",
     help="ISO 8601 (without an offset: in --tz), or seconds since 1970 UTC.  [default: the oldest value]",
 )
-@click.option("--to", "end", default="", help="The same; itself not included.  [default: the newest value]")
+@click.option("--to", "end", default="", help="The same; exclusive.  [default: the newest value]")
 @click.option(
     "--tz", default="UTC", show_default=True, help="Time zone of --from, --to, the buckets and the times in CSV."
 )
@@ -51,7 +51,7 @@ BUCKETS = 1_000  # asked for at a time
     "functions",
     type=click.Choice(FUNCTIONS),
     multiple=True,
-    help="Of a bucket, several times: these.  [default: mean]",
+    help="What to compute for a bucket; may be repeated.  [default: mean]",
 )
 @click.option(
     "--layout",
@@ -85,9 +85,9 @@ def _export(
     layout: str | None,
 ) -> None:
     if functions and not bucket:
-        raise click.UsageError("--function goes with --bucket: give both")
+        raise click.UsageError("--function needs --bucket")
     if layout and form != "csv":
-        raise click.UsageError("--layout goes with --format csv")
+        raise click.UsageError("--layout needs --format csv")
     chosen = _chosen(reader, patterns)
     extent = reader.extent()
     if not chosen or extent is None:

@@ -39,13 +39,13 @@ def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
         except OSError as error:
             raise click.ClickException(
                 f"{error}. Up to {importer.readings:,} readings are stored. Make room (df -h {store}), and run the "
-                "same command again: nothing is doubled by it"
+                "same command again: nothing is stored twice"
             ) from None
     _report(store, importer, time.monotonic() - began, dry_run=dry_run)
 
 
 def _readable(file: Path, parts: Iterable[Part]) -> Iterator[Part]:
-    """Yield the parts of a file; one that cannot be read (further) is a mistake, and the others go on."""
+    """Yield the parts of a file; one that cannot be read (further) is a mistake, and the others follow."""
     try:
         yield from parts
     except (OSError, ValueError) as error:

@@ -25,7 +25,7 @@ DAMAGED = 1
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(heliograph.__version__, prog_name="heliograph-store")
 def main() -> None:
-    """Look after the store of a node.
+    """Manage the store of a node.
 
     --help of a command describes it. Commands that only read may run while storage does; the others report it if
     they may not. Exit codes: 0 done, 1 not done (or damage found), 2 not understood.

@@ -61,7 +61,7 @@ def restore_command(store: StoreAccess, folder: Path, force: bool) -> None:
 def salvage_command(store: StoreAccess) -> None:
     """Put back what can still be read of damaged files. Storage must be stopped meanwhile.
 
-    Storage does the same by itself, a little at a time; this does it at once, and the catalog, which storage does not
+    Storage does the same on its own, a little at a time; this does it at once, and the catalog, which storage does not
     touch. Damaged files stay beside the others, as *.salvaged-WHEN.
     """
     if not files.store_files(store.folder):
@@ -97,7 +97,7 @@ def salvage_command(store: StoreAccess) -> None:
     "--cursor",
     "cursor_file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The file that keeps how far the copy is.  [default: in the store's folder]",
+    help="The file with the progress of the copy.  [default: in the store's folder]",
 )
 def copy_command(store: StoreAccess, target: str, cursor_file: Path | None) -> None:
     """Copy everything into another store, to move there without losing a reading.
@@ -190,10 +190,10 @@ def _replaced(store: StoreAccess, source: Reader) -> list[tuple[str, float]]:
 
 
 def _progress_file(store: StoreAccess, to: StoreAccess) -> Path:
-    """Return the file that keeps how far a copy is: beside the files of the first store, or else of the second."""
+    """Return the file with the progress of a copy: beside the files of the first store, or else of the second."""
     holder = store if not store.url else to
     if holder.url:
-        raise click.UsageError("both stores are databases: name with --cursor the file that keeps how far the copy is")
+        raise click.UsageError("both stores are databases: name with --cursor the file with the progress of the copy")
     name = hashlib.sha256(f"{store} {to}".encode()).hexdigest()[:12]
     return holder.folder / f"copy-{name}.json"
 

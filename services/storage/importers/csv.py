@@ -44,7 +44,7 @@ from services.storage.importers.shared.text_lines import TextFile, records
     "--value-column", "value", default="", metavar="COLUMN", help="Long: the column of values.  [default: value, state]"
 )
 @click.option(
-    "--column", "renamed", multiple=True, metavar="HEADER=CHANNEL", help="Call a column so; HEADER= leaves it out."
+    "--column", "renamed", multiple=True, metavar="HEADER=CHANNEL", help="Rename a column; HEADER= leaves it out."
 )
 @click.option(
     "--delimiter", default="", metavar="CHARACTER", help="[default: , ; tab or |, whichever the header has most of]"

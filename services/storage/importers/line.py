@@ -29,7 +29,7 @@ class Options(NamedTuple):
     precision: str = "ns"
 
 
-class Reading(NamedTuple):
+class ImportedReading(NamedTuple):
     """A point as a row: its time, and a value for each channel; mistakes are fields that are left out."""
 
     node: str
@@ -50,7 +50,7 @@ class Reading(NamedTuple):
 @click.option(
     "--channel-tag", default="", metavar="TAG", help="The tag that names the channel, where the field is `value`."
 )
-@click.option("--field", "fields", multiple=True, help="Import this field only (several times: these).")
+@click.option("--field", "fields", multiple=True, help="Import only this field; may be repeated.")
 @click.option(
     "--precision",
     type=click.Choice(["ns", "us", "ms", "s"]),
@@ -97,7 +97,7 @@ def _point(text: str) -> LinePoint | None:
     return point
 
 
-def reading_of(point: LinePoint, options: Options, names: SeriesNames) -> Reading:
+def reading_of(point: LinePoint, options: Options, names: SeriesNames) -> ImportedReading:
     """Return the reading that a point is; raise ValueError for one without a time, a node or a device.
 
     Without a tag that names the device, measurement and tag values together do: hosts must not become one.
@@ -111,7 +111,7 @@ def reading_of(point: LinePoint, options: Options, names: SeriesNames) -> Readin
         raise ValueError("no node: give --node")
     prefix = tags.pop(options.channel_tag, "") if options.channel_tag else ""
     device = options.device or _device(node, point.measurement, tags, options.device_tag, names)
-    reading = Reading(node, device, [], [point.time / PER_SECOND[options.precision]], [])
+    reading = ImportedReading(node, device, [], [point.time / PER_SECOND[options.precision]], [])
     for field, value in point.fields.items():
         if options.fields and field not in options.fields:
             continue

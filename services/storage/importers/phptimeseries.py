@@ -98,6 +98,6 @@ def _is_followed(data: bytes, at: int) -> bool:
 
 
 def _is_torn(data: bytes, at: int) -> bool:
-    """Whether records go on before this one could have ended."""
+    """Whether records continue before this one could have ended."""
     later = range(at + 1, min(at + RECORD.size, len(data) - RECORD.size + 1))
     return any(_is_record(data, start) and _is_followed(data, start) for start in later)

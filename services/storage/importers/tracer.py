@@ -100,7 +100,7 @@ def _row(
     if not layout:
         raise ValueError("a row without a header of Solar Protocol's logger before it")
     if len(cells) != width:
-        raise ValueError("not as many cells as the header has")
+        raise ValueError("a row with more or fewer cells than the header")
     if not line.end:
         raise ValueError("the last line has no end: its last number may be torn")
     row: list[Any] = [_time(times, cells[0])]

@@ -1,7 +1,7 @@
 """One store copied into another, even while the first is written: `heliograph-store copy`.
 
-Readings are copied in order of arrival, so that the last arrival of a time wins there too. A small file keeps how far the
-copy is; what is copied again after a crash changes nothing. The progress of the producers is only copied once the first
+Readings are copied in order of arrival, so that the last arrival of a time wins there too. A small file keeps the progress of the
+copy; what is copied again after a crash changes nothing. The progress of the producers is only copied once the first
 store can no longer change.
 """
 
@@ -19,14 +19,14 @@ READINGS = 5_000  # of one commit
 
 
 class CopyProgress(msgspec.Struct, frozen=True):
-    """How far a copy is: after which arrival, and into which store."""
+    """The progress of a copy: after which arrival, and into which store."""
 
     target: str  # its identity
     cursor: int
 
 
 class StoreCopy:
-    """Copies from a reader to a writer, and keeps in a file how far it is."""
+    """Copies from a reader to a writer, and keeps its progress in a file."""
 
     def __init__(self, source: Reader, target: Writer, progress_file: Path) -> None:
         self._source = source
@@ -55,7 +55,7 @@ class StoreCopy:
         replaced: Iterable[tuple[str, float]] = (),
         target_series: Mapping[str, int] | None = None,
     ) -> None:
-        """Copy the progress of the producers, and put the target into its final form; nothing may arrive any more.
+        """Copy the progress of the producers, and put the target into its final form; nothing may arrive afterwards.
 
         `replaced` are series and times of replaced meters, by the names that `target_series` gives numbers to.
         """

@@ -1,4 +1,4 @@
-"""How many rows a request has."""
+"""The number of rows in a request."""
 
 from services.uploader.options import TargetOptions
 from services.uploader.target import Row, Target
@@ -31,7 +31,7 @@ class BatchSize:
         return min(sizes)
 
     def reduce(self, rows: int) -> None:
-        """Have at most so many rows in a request, but one at least."""
+        """Limit requests to so many rows, but at least one."""
         self._reduced, self._successes = max(1, rows), 0
 
     def grow(self, *, at_once: bool) -> bool:

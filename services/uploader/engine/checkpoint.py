@@ -1,4 +1,4 @@
-"""How far one target has come, written to disk before it matters."""
+"""Saves the progress of one target before anything depends on it."""
 
 import time
 
@@ -24,7 +24,7 @@ class Checkpoint:
         self._saved = float("-inf")
 
     def add(self, kind: BatchKind, result: BatchResult) -> None:
-        """Keep what became of rows for the next save; the state has changed."""
+        """Collect the results of rows for the next save; the state has changed."""
         self._rejected += result.rejected
         if kind == "dead_letters":
             self._resolved += [int(row.position) for row in result.accepted]

@@ -46,10 +46,18 @@ def unpacked(blob: bytes) -> Row:
         time,
         channels,
         tuple(
-            float(value) if isinstance(value, str) and mapped.kind != "text" else value
+            _number(value) if isinstance(value, str) and mapped.kind != "text" else value
             for mapped, value in zip(channels, values, strict=True)
         ),
     )
+
+
+def _number(text: str) -> Value:
+    """Return nan, inf or -inf, of which `packed` made a text; another text stays one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def edited(row: Row, values: Mapping[str, Value | None], time: float | None) -> Row:
@@ -66,6 +74,8 @@ def edited(row: Row, values: Mapping[str, Value | None], time: float | None) -> 
             continue
         if key is not None and not is_value(changed):
             raise ValueError(f"values.{key}: {changed!r} is not a finite number, a boolean or a short text")
+        if key is not None and isinstance(changed, str) and mapped.kind != "text":
+            raise ValueError(f"values.{key}: expected a number or a boolean, found {changed!r:.80}")
         kept.append((mapped, changed))
     if changes:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""One request after another: what a target's response means for the rows that were sent."""
+"""Sends one request after another, and decides what a response means for the rows of the request."""
 
 from collections.abc import Callable, Sequence
 
@@ -15,7 +15,7 @@ REFUSAL_SECONDS = 300.0
 
 
 class Delivery:
-    """Sends batches to one target; keeps in mind only how the target has behaved."""
+    """Sends batches to one target; remembers only how the target has behaved."""
 
     def __init__(
         self, target: Target, redact: Callable[[str], str], size: BatchSize, newest_row: Callable[[], Row | None]
@@ -30,7 +30,7 @@ class Delivery:
         self._suspicious = False  # whether a row may be the reason
 
     def send(self, batch: Batch, size: int) -> BatchResult:
-        """Send the first rows of a batch, and return what became of it; rows left in it are sent next time."""
+        """Send the first rows of a batch, and return the result; rows left in the batch are sent next time."""
         rows = batch.first(size)
         result = self._sent(batch, rows) if rows else BatchResult(batch)
         if not result.retry and not result.rest.pieces:  # nothing is left that could tell more about those pending

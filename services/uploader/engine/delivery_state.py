@@ -1,4 +1,4 @@
-"""How far one target has come, as it is kept on disk."""
+"""The progress of one target, as it is saved on disk."""
 
 from msgspec import Struct, field
 

@@ -25,7 +25,7 @@ LOOK_SECONDS = 5.0  # between two looks at how much is left
 
 
 class Pipeline:
-    """Brings one target what it has not got yet; `pause`, `resend` and `facts` are for any thread."""
+    """Sends one target what it does not have yet; `pause`, `resend` and `facts` are for any thread."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Pipeline:
             self._session.target.close()
 
     def step(self) -> float:
-        """Do the next thing; return for how many seconds there is nothing to do unless something happens."""
+        """Take the next step; return for how many seconds there is nothing to do unless something happens."""
         try:
             return self._step()
         except TryLater as error:
@@ -132,7 +132,7 @@ class Pipeline:
             self._session.prefetch()
 
     def _send(self, session: TargetSession, *, rows: int = 0) -> BatchResult | None:
-        """Send a request, and return what became of it."""
+        """Send a request, and return its result."""
         self._looked = min(self._looked, time.monotonic() - LOOK_SECONDS / 2)
         result = session.send(self._now, rows=rows)
         if result is None:
@@ -172,7 +172,7 @@ class Pipeline:
         return TestResult(ok=False, response=reason)
 
     def _look(self, session: TargetSession) -> None:
-        """See how much is left, now and then."""
+        """Update the backlog in the status, now and then."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return
         self._looked = time.monotonic()

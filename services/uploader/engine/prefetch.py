@@ -31,7 +31,7 @@ class Prefetch:
         self._fetched: tuple[PrefetchRequest, Batch] | None = None
 
     def request(self, after: float, upto: float, rows: int) -> None:
-        """Have the rows after a position read as soon as there is time."""
+        """Request the rows after a position; `fetch` reads them."""
         if self._fetched is None:
             self._request = PrefetchRequest(after, upto, rows)
 

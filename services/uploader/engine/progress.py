@@ -1,4 +1,4 @@
-"""How far a target has come: which positions are done. Pure.
+"""The progress of a target: which positions are done. Pure.
 
 A position is a number that only rises: the cursor of an arrival, or the end of an interval in
 seconds since 1970 UTC.
@@ -6,7 +6,7 @@ seconds since 1970 UTC.
 
 from msgspec import Struct, field
 
-Range = tuple[float, float]  # everything after the first, up to and with the second
+Range = tuple[float, float]  # everything after the first, up to and including the second
 
 
 class TargetProgress(Struct):
@@ -16,7 +16,7 @@ class TargetProgress(Struct):
     beyond: list[Range] = field(default_factory=list)
 
     def finish(self, after: float, upto: float) -> None:
-        """Note that everything after one position, up to and with another, is done."""
+        """Note that everything after one position, up to and including another, is done."""
         if upto <= after or upto <= self.floor:
             return
         merged: list[Range] = []
@@ -42,5 +42,5 @@ class TargetProgress(Struct):
         return self.beyond[-1][1] if self.beyond else self.floor
 
     def left(self, head: float) -> float:
-        """Return how much is not done up to a position."""
+        """Return how many positions up to one are not done."""
         return max(0.0, head - self.floor) - sum(max(0.0, min(end, head) - begin) for begin, end in self.beyond)

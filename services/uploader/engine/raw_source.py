@@ -12,14 +12,14 @@ from services.uploader.engine.source import ChannelMap, NewestCursor, RowPage
 from services.uploader.target import MappedChannel, Row
 
 LIVE_READINGS = 1_000  # so many arrivals behind the newest one, the backlog ends
-MOST_LAYOUTS = 10_000
+MOST_MAPPINGS = 10_000
 
 Values = tuple[Value, ...]
 _row = partial(tuple.__new__, Row)  # two thirds of the time of Row(…), and there are millions
 
 
-class RowLayout(NamedTuple):
-    """Which of a reading's values the target gets, and how to get them; no channels: none."""
+class ReadingMapping(NamedTuple):
+    """Which of a reading's values the target gets, and how to get them; without channels it gets none."""
 
     channels: tuple[MappedChannel, ...]
     choose: Callable[[Values], Values]
@@ -35,7 +35,7 @@ class RawSource:
         self._channels = channels
         self._head = NewestCursor(reader)
         self._start = start
-        self._layouts: dict[tuple[str, str, tuple[str, ...]], RowLayout] = {}
+        self._mappings: dict[tuple[str, str, tuple[str, ...]], ReadingMapping] = {}
 
     def head(self, _now: float) -> float:
         """Return the newest cursor."""
@@ -46,7 +46,7 @@ class RawSource:
         arrivals = self._reader.since(int(after), limit)
         rows: list[Row] = []
         for (node, device, names), alike in groupby(arrivals, itemgetter(1, 2, 4)):
-            channels, choose = self._layouts.get((node, device, names)) or self._layout(node, device, names)
+            channels, choose = self._mappings.get((node, device, names)) or self._mapping(node, device, names)
             if channels:
                 rows += [
                     _row((time, channels, choose(values), cursor))
@@ -71,14 +71,14 @@ class RawSource:
         ]
         return Row(time, tuple(mapped for mapped, _ in chosen), tuple(value for _, value in chosen))
 
-    def _layout(self, node: str, device: str, names: tuple[str, ...]) -> RowLayout:
+    def _mapping(self, node: str, device: str, names: tuple[str, ...]) -> ReadingMapping:
         every = [self._channels.mapped(node, device, name) for name in names]
         chosen = [index for index, mapped in enumerate(every) if mapped is not None]
-        layout = RowLayout(tuple(mapped for mapped in every if mapped is not None), _chooser(chosen, len(names)))
-        if len(self._layouts) >= MOST_LAYOUTS:
-            self._layouts.clear()
-        self._layouts[(node, device, names)] = layout
-        return layout
+        mapping = ReadingMapping(tuple(mapped for mapped in every if mapped is not None), _chooser(chosen, len(names)))
+        if len(self._mappings) >= MOST_MAPPINGS:
+            self._mappings.clear()
+        self._mappings[(node, device, names)] = mapping
+        return mapping
 
 
 def _chooser(indexes: list[int], of: int) -> Callable[[Values], Values]:

@@ -1,4 +1,4 @@
-"""What became of a batch."""
+"""The result of sending a batch."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from services.uploader.target import Row, TryLater
 
 
 class BatchResult(NamedTuple):
-    """What became of a batch: rows that were accepted or rejected for good, and the batch that is left.
+    """The result of sending a batch: rows that were accepted or rejected for good, and the batch that is left.
 
     With `retry` nothing more can be sent now. `response` is the target's text, without secrets, and `pause` the seconds
     for which it wants no request. `skipped` rows were too old for the target.

@@ -1,4 +1,4 @@
-"""What a target is sent next: where it begins, dead letters, late intervals, live data, the backlog."""
+"""Chooses what a target is sent next: dead letters, late intervals, live data, the backlog."""
 
 from heliograph.errors import StoreAway
 from heliograph.store.interface import Reader
@@ -13,7 +13,7 @@ from services.uploader.engine.state import StateFile
 from services.uploader.options import TargetOptions, beginning
 from services.uploader.target import Limits, Preparing, Row, Target, newest_of
 
-OVERLAP_SECONDS = 3_600.0  # sent again to a target that says itself where it stands, if that does no harm
+OVERLAP_SECONDS = 3_600.0  # sent again to a target that reports its newest row, if that does no harm
 TIME_STEP = 0.001  # of the store's times
 
 
@@ -25,7 +25,7 @@ def interval_of(options: TargetOptions, limits: Limits) -> float:
 
 
 class Scheduler:
-    """Chooses the batches of one target, and notes in its state what is settled; raises StoreAway."""
+    """Chooses the batches of one target, and records in its state what is settled; raises StoreAway."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Scheduler:
         self._open()
 
     def request_prefetch(self, batch: Batch, rows: int) -> None:
-        """Have the next batch read while the target is busy with this one, if there is more of the same."""
+        """Prefetch the next batch while the target is busy with this one, if there is more of the same."""
         if not self.interval and batch.kind == "range" and batch.size() >= rows and self._range_end > batch.upto:
             self._prefetch.request(batch.upto, self._range_end, rows)
 

@@ -1,4 +1,4 @@
-"""A target that is open: what was sent, what became of it, what comes next."""
+"""An open target: its next batch, its requests, and their results."""
 
 import time
 from collections.abc import Callable
@@ -56,7 +56,7 @@ class TargetSession:
         self._scheduler.retry_dead_letters = True
 
     def prefetch(self) -> None:
-        """Use the time in which the target is busy."""
+        """Prefetch the next batch while the target is busy."""
         self._scheduler.prefetch()
 
     def newest_row(self) -> Row | None:
@@ -96,7 +96,7 @@ class TargetSession:
         return True
 
     def send(self, now: Callable[[], float], *, rows: int = 0) -> BatchResult | None:
-        """Send the next request of the batch, of at most so many rows if that is not 0; return what became of it."""
+        """Send the next request of the batch, of at most so many rows if that is not 0; return the result."""
         delivered = None if self.target.limits.overwrites else self._skip_delivered()
         if self.batch is None:
             return delivered
@@ -122,7 +122,7 @@ class TargetSession:
         return result
 
     def _skip_delivered(self) -> BatchResult | None:
-        """Return what has arrived of a request whose end is unknown, and take it out of the batch."""
+        """Return the rows of an unconfirmed request that have arrived, and remove them from the batch."""
         if request := self.state.in_flight:
             newest = newest_of(self.target)
             self.state.in_flight = None
@@ -135,7 +135,7 @@ class TargetSession:
         return result
 
     def _apply(self, result: BatchResult) -> None:
-        """Keep what became of rows, and the batch that is left."""
+        """Apply a result: save settled rows, keep the batch that is left."""
         limits, rest = self.target.limits, result.rest
         self.batch = rest if rest.size() else None
         if result.settles():
@@ -146,7 +146,7 @@ class TargetSession:
                 self.checkpoint.save_if_due(at_once=not limits.overwrites)
 
     def _current_scheduler(self) -> Scheduler:
-        """Return what chooses batches; it is another one when the target has learned of another interval."""
+        """Return the scheduler; a new one when the target has changed its interval."""
         if self._scheduler.interval != interval_of(self._options, self.target.limits):
             self.batch = None
             self._scheduler = self._open_scheduler()
@@ -162,7 +162,7 @@ def open_session(
     redact: Callable[[str], str],
     now: Callable[[], float],
 ) -> TargetSession:
-    """Open a target that goes on where it was; a new one is on disk from now on, and nothing that arrives is missed.
+    """Open a target, which continues where it was; a new one is saved first, so that no later arrival is missed.
 
     Raises StoreAway if the time is not known yet, TryLater if this machine cannot carry the options out.
     """

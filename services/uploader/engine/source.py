@@ -49,7 +49,7 @@ class NewestCursor:
         while self._reader.since(low + step, 1):
             low += step
             step *= 2
-        high = low + step  # something is behind low, nothing behind high
+        high = low + step  # something is after low, nothing after high
         while high - low > 1:
             middle = (low + high) // 2
             if self._reader.since(middle, 1):

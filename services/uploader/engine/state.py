@@ -1,4 +1,4 @@
-"""The uploader's own file: how far each target has come, dead letters, targets that were added at runtime.
+"""The uploader's own file: the progress of each target, dead letters, targets that were added at runtime.
 
 One SQLite file that only its owner can read, for it holds secrets. Every change is on the disk
 when a method returns (synchronous = FULL); a change of several things is one transaction.
@@ -110,7 +110,7 @@ class StateFile:
             )
 
     def delivery_state(self, name: str) -> DeliveryState | None:
-        """Return how far a target has come; None if it was never seen."""
+        """Return the progress of a target; None if it was never seen."""
         with self._using() as db:
             row = db.execute("SELECT state FROM target WHERE name = ?", (name,)).fetchone()
         return msgspec.json.decode(row[0], type=DeliveryState) if row and row[0] else None
@@ -118,7 +118,7 @@ class StateFile:
     def save(
         self, name: str, state: DeliveryState, rejected: Sequence[RejectedRow] = (), resolved: Iterable[int] = ()
     ) -> None:
-        """Save together how far a target has come, rows that it rejected, and the ids of dead letters that it accepted.
+        """Save together the progress of a target, rows that it rejected, and the ids of dead letters that it accepted.
 
         A dead letter that it rejected again keeps its id. The oldest dead letters beyond MAX_DEAD_LETTERS are
         deleted, and counted in `state.dropped`.

@@ -1,4 +1,4 @@
-"""The thread of one target: a slow or dead one delays only itself."""
+"""The thread of one target: a slow or dead target delays no other."""
 
 import threading
 from concurrent.futures import Future
@@ -20,7 +20,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=f"target {pipeline.options.name}", daemon=True)
 
     def start(self) -> None:
-        """Begin to upload."""
+        """Start to upload."""
         self._thread.start()
 
     def wake(self) -> None:

@@ -48,8 +48,8 @@ ADVICE = {
     "3D000": "check the name of the database in url",
     "42501": "grant the rights it needs",
     "42703": "check columns",
-    UNDEFINED_TABLE: "make the table, or set create_table = true",
-    "42P10": "the table needs a unique index over those columns that say when and what",
+    UNDEFINED_TABLE: "create the table, or set create_table = true",
+    "42P10": "the table needs a unique index over its columns of time and name",
 }
 TYPES: dict[str, LiteralString] = {"value": "double precision", "text": "text", "unit": "text NOT NULL DEFAULT ''"}
 INCOMING = sql.Identifier("heliograph_incoming")
@@ -73,7 +73,7 @@ class Options(TargetOptions, frozen=True, tag="postgresql", kw_only=True):
         super().__post_init__()
         check_url("url", self.url, ("postgresql", "postgres"))
         if not self.user:
-            raise ValueError("user: it is empty")
+            raise ValueError("user: is empty")
         if not all(self.table.split(".")) or self.table.count(".") > 1:
             raise ValueError(f"table: expected table or schema.table, found {self.table!r}")
         for field, column in self.columns.items():
@@ -142,6 +142,8 @@ class PostgreSQL:
                     newest = cursor.execute(query, values).fetchone()
                     if newest and newest[0] is not None:
                         times.append(float(newest[0]))
+        except (TypeError, ValueError):  # the column of another table holds something else: writing to it will say so
+            return None
         except psycopg.Error as error:
             if self._options.create_table and error.sqlstate == UNDEFINED_TABLE:
                 return None

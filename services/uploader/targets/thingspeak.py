@@ -71,7 +71,7 @@ class Options(TargetOptions, frozen=True, tag="thingspeak", kw_only=True):
         super().__post_init__()
         check_url("url", self.url)
         if not self.key:
-            raise ValueError("key: it is empty; see API Keys, Write API Key of the channel")
+            raise ValueError("key: is empty; see API Keys, Write API Key of the channel")
         if self.channel < 1:
             raise ValueError(f"channel: {self.channel} is not the number of a channel")
         if not self.interval:
@@ -201,7 +201,7 @@ def _entry(row: Row) -> dict[str, object]:
             continue
         if mapped.name in by_field:
             other = by_field[mapped.name]
-            raise ValueError(f"{other.series} and {mapped.series} are both {mapped.name}: name one otherwise")
+            raise ValueError(f"{other.series} and {mapped.series} are both {mapped.name}; rename one of them")
         by_field[mapped.name] = mapped
         entry[mapped.name] = value if isinstance(value, str) else number(value)
     return entry

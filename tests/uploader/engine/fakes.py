@@ -87,7 +87,7 @@ class MemoryStore:
 
 
 class FakeTarget:
-    """Takes rows; before that it does what stands next in `script`: raises it, or calls it with the rows."""
+    """Takes rows; before that it does what is next in `script`: raises it, or calls it with the rows."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits(rows=10)

@@ -163,7 +163,7 @@ def test_late_data_is_not_sent_again_to_a_target_that_would_add_it(site: Site) -
     assert [moment for moment, _ in site.sent()] == [0, 60]
 
 
-def test_intervals_without_readings_are_left_out_and_the_backlog_goes_on_behind_them(site: Site) -> None:
+def test_intervals_without_readings_are_left_out_and_the_backlog_continues_after_them(site: Site) -> None:
     site.write({START + 10: {"power": 1.0}, START + 50_000: {"power": 2.0}})
     site.run(site.pipeline(), START + 60_000)
     assert site.sent() == [(0, {"power": 1.0}), (49_980, {"power": 2.0})]
@@ -176,7 +176,7 @@ def test_a_target_that_must_have_averages_gets_them(site: Site) -> None:
     assert site.sent() == [(0, {"power": 5.0}), (300, {"power": 5.0})]
 
 
-def test_another_interval_goes_on_where_the_last_one_was(site: Site) -> None:
+def test_another_interval_continues_where_the_last_one_was(site: Site) -> None:
     site.write({START + index: {"power": 5.0} for index in range(0, 1000, 10)})
     site.run(site.pipeline(), START + 600)
     site.target.taken.clear()

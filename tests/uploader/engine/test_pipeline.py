@@ -281,7 +281,7 @@ def test_dead_letters_that_are_marked_are_sent_after_a_restart_as_well(begin: Be
     assert engine.target.times() == times
 
 
-def test_live_rows_go_before_the_backlog_and_every_row_goes_once(begin: Begin, store: MemoryStore) -> None:
+def test_live_rows_go_before_the_backlog_and_every_row_continuesce(begin: Begin, store: MemoryStore) -> None:
     old = fill(store, 3000, NOON - 10_000)
     engine = begin(FakeTarget(Limits(rows=500)), order="live")
     engine.pipeline.step()
@@ -439,7 +439,7 @@ def test_the_budget_of_an_hour_is_kept(begin: Begin, store: MemoryStore) -> None
     assert len(engine.target.requests) == 15
 
 
-def test_a_paused_target_gets_nothing_and_goes_on_where_it_was(begin: Begin, store: MemoryStore) -> None:
+def test_a_paused_target_gets_nothing_and_continues_where_it_was(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 20)
     engine = begin()
     engine.pipeline.step()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from heliograph.errors import ConfigError
+from heliograph.messages import Value
 from services.uploader.engine import dead_letters, state
 from services.uploader.engine.dead_letters import DeadLetter, RejectedRow, edited
 from services.uploader.engine.delivery_state import DeliveryState
@@ -105,6 +106,11 @@ def test_numbers_that_are_not_finite_survive_being_kept() -> None:
     assert as_json["values"] == {"pi/meter/power": "-inf", "pi/meter/mode": "nan"}
 
 
+def test_a_letter_with_a_text_in_place_of_a_number_can_be_read() -> None:
+    row = Row(1.0, (POWER,), ("much",))
+    assert dead_letters.unpacked(dead_letters.packed(row)) == row
+
+
 def test_values_of_a_letter_are_changed_by_either_name_or_left_out() -> None:
     assert edited(ROW, {"pi/meter/power": 2.0}, None).values == (2.0, "sun")
     assert edited(ROW, {"state of things": "rain"}, 7.0) == Row(7.0, ROW.channels, (1.5, "rain"))
@@ -116,12 +122,13 @@ def test_values_of_a_letter_are_changed_by_either_name_or_left_out() -> None:
     [
         ({"voltage": 1.0}, None, "the dead letter has no 'voltage'; it has pi/meter/power, pi/meter/mode"),
         ({"power": float("nan")}, None, "is not a finite number"),
+        ({"power": "much"}, None, "power: expected a number or a boolean, found 'much'"),
         ({"power": None, "state of things": None}, None, "nothing is left to send"),
         ({}, float("inf"), "inf is not a time"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused(
-    values: dict[str, float | None], moment: float | None, why: str
+    values: dict[str, Value | None], moment: float | None, why: str
 ) -> None:
     with pytest.raises(ValueError, match=why):
         edited(ROW, values, moment)

@@ -11,7 +11,7 @@ class Request(NamedTuple):
     method: str
     path: str
     query: dict[str, str]
-    headers: Mapping[str, str]  # names in small letters
+    headers: Mapping[str, str]  # names in lower case
     body: bytes
     target: str  # path and query as they came
 

@@ -197,7 +197,7 @@ def test_an_error_in_a_bulk_is_bisected_to_the_row_and_its_neighbours_arrive(
     assert server.stored["meter", "power"] == {int(START) + n: n for n in range(50) if n != 13}
 
 
-def test_what_is_no_number_never_reaches_the_wire(opened: Opened, server: EmoncmsServer) -> None:
+def test_what_is_not_a_number_never_reaches_the_wire(opened: Opened, server: EmoncmsServer) -> None:
     rows = [row(START, (POWER,), 1.0), row(START + 1, (POWER,), float("nan")), row(START + 2, (POWER,), float("inf"))]
     with pytest.raises(Refused) as caught:
         opened().upload(rows)
@@ -211,7 +211,7 @@ def test_the_newest_row_is_asked_of_every_node(opened: Opened, server: EmoncmsSe
     target.upload([row(START, (POWER,), 1), row(START + 9, (mapped("power", device="pump"),), 1)])
     assert target.newest() == START + 9
     server.instead = [Response(200, '{"success":false,"message":"no"}')]
-    with pytest.raises(TryLater, match="did not tell"):
+    with pytest.raises(TryLater, match="did not list"):
         target.newest()
 
 

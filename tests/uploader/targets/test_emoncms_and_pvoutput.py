@@ -90,7 +90,7 @@ def test_the_engine_feeds_pvoutput_from_the_store_across_midnight(
     assert len(server.batches) <= 4
 
 
-def test_the_engine_feeds_emoncms_from_the_store_and_goes_on_where_the_server_is_when_its_own_state_is_lost(
+def test_the_engine_feeds_emoncms_from_the_store_and_continues_where_the_server_is_when_its_own_state_is_lost(
     run: Callable[[TargetOptions, Callable[[], bool]], None],
 ) -> None:
     server = emoncms_server.EmoncmsServer()

@@ -86,7 +86,7 @@ def test_a_form_is_escaped_and_leaves_out_what_has_no_value(opened: Opened, serv
     assert target.limits.overwrites
 
 
-def test_a_text_goes_out_as_it_stands_in_one_request_for_each_channel(opened: Opened, server: Collector) -> None:
+def test_a_text_goes_out_as_it_is_in_one_request_for_each_channel(opened: Opened, server: Collector) -> None:
     options = {
         "body": "$device.$name=$value$unit;",
         "send": "channel",
@@ -187,7 +187,7 @@ def test_status_and_body_decide_what_is_a_success(opened: Opened, server: Collec
     target.upload(rows(1))
 
 
-def test_what_is_no_number_is_not_sent(opened: Opened, server: Collector) -> None:
+def test_what_is_not_a_number_is_not_sent(opened: Opened, server: Collector) -> None:
     batch = [*rows(1), row(START + 1, (POWER,), float("nan")), *rows(1), row(1e300, (POWER,), 1)]
     for options in ({"body": "$time"}, {"send": "batch", "item": "${time}", "json": "${items}"}):
         with pytest.raises(Refused) as caught:

@@ -270,10 +270,10 @@ def test_a_batch_that_is_refused_without_saying_which_row_is_looked_through(
         ({"url": "http://h", "version": 1}, "database: version 1 needs one"),
         (
             {"url": "http://user:pass@h", "bucket": "b"},
-            "url: user and password have options of their own, a URL is shown",
+            "url: use the options user and password; a URL is not kept secret",
         ),
         ({"url": "h:8086", "bucket": "b"}, "url: expected http://host:port/…"),
-        ({"url": "http://h", "bucket": "b", "interval": 7}, "interval: 7 s do not divide a day into equal parts"),
+        ({"url": "http://h", "bucket": "b", "interval": 7}, "interval: 7 s does not divide a day into equal parts"),
         ({"url": "http://h", "bucket": "b", "channels": ["power"]}, "channels: 'power' is not node/device/channel"),
     ],
 )

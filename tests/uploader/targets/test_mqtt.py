@@ -207,7 +207,7 @@ def test_what_is_too_large_for_the_broker_is_refused_and_its_neighbours_arrive(
     eventually(lambda: len(subscriber.received) == 3)
 
 
-def test_what_is_no_number_or_no_topic_is_refused_and_its_neighbours_arrive(
+def test_what_is_not_a_number_or_no_topic_is_refused_and_its_neighbours_arrive(
     broker: LocalBroker, opened: Opened, subscribers: Callable[..., Subscriber], eventually: Eventually
 ) -> None:
     subscriber = subscribers(broker.port)

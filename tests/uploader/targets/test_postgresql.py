@@ -92,6 +92,13 @@ def test_it_knows_how_far_the_selected_channels_came(opened: Opened) -> None:
     assert opened(mapped("other")).newest() is None
 
 
+@pytest.mark.parametrize(("column", "value"), [("text", "'noon'"), ("date", "'2025-11-20'")])
+def test_a_table_with_other_times_has_no_newest_value(opened: Opened, ask: Ask, column: str, value: str) -> None:
+    ask(f"CREATE TABLE mine (at {column}, who text, value float8); INSERT INTO mine VALUES ({value}, 'power', 1)")
+    columns = {"time": "at", "name": "who", "value": "value"}
+    assert opened(POWER, table="mine", columns=columns, times="seconds", create_table=False).newest() is None
+
+
 def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) -> None:
     ask('CREATE TABLE home (id serial, "when" float8, what varchar(9), unit text, v real, UNIQUE (what, "when"))')
     columns = {"time": "when", "name": "what", "value": "v", "unit": "unit"}
@@ -106,7 +113,7 @@ def test_a_table_of_ones_own_takes_the_columns_it_has(opened: Opened, ask: Ask) 
 @pytest.mark.parametrize(
     ("prepare", "options", "reason"),
     [
-        ("SELECT 1", {"create_table": False}, "make the table"),
+        ("SELECT 1", {"create_table": False}, "create the table"),
         ("CREATE TABLE readings (time timestamptz)", {}, "check columns"),
         (
             "CREATE TABLE readings (time timestamptz, node text, device text, channel text, value float8, text text)",
@@ -160,7 +167,7 @@ def test_a_batch_is_written_whole_or_not_at_all(opened: Opened, ask: Ask) -> Non
     assert ask("SELECT count(*) FROM readings") == [(1,)]
 
 
-def test_what_is_no_number_and_no_time_is_refused_alone(opened: Opened, ask: Ask) -> None:
+def test_what_is_not_a_number_and_no_time_is_refused_alone(opened: Opened, ask: Ask) -> None:
     with pytest.raises(Refused) as caught:
         opened().upload([row(START, (POWER,), float("nan")), row(1e300, (POWER,), 1), *rows(1)])
     assert sorted(caught.value.rows) == [0, 1]

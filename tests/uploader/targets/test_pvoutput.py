@@ -158,7 +158,7 @@ def test_rows_without_energy_and_power_are_left_out(opened: Opened, server: PVOu
     assert target.upload([row(NOON, (volts,), 230)]).response == "no row with energy or power"
 
 
-def test_it_goes_on_after_the_last_status(opened: Opened, server: PVOutputServer) -> None:
+def test_it_continues_after_the_last_status(opened: Opened, server: PVOutputServer) -> None:
     target = opened()
     assert target.newest() is None
     target.upload(day(3))
@@ -350,7 +350,7 @@ def test_a_refused_row_is_not_forgotten_when_the_next_batch_fails(
     assert len(server.stored) == 5
 
 
-def test_what_is_no_number_is_set_aside(opened: Opened, server: PVOutputServer) -> None:
+def test_what_is_not_a_number_is_set_aside(opened: Opened, server: PVOutputServer) -> None:
     rows = [*day(1), row(NOON + 300, (POWER,), float("nan")), row(1e300, (POWER,), 1)]
     with pytest.raises(Refused) as caught:
         opened().upload(rows)

@@ -157,7 +157,7 @@ def test_what_is_wrong_for_good_is_refused(opened: Opened, server: ThingSpeakSer
     assert caught.value.rows == {}
 
 
-def test_two_rows_of_a_second_and_what_is_no_number_do_not_stop_the_others(
+def test_two_rows_of_a_second_and_what_is_not_a_number_do_not_stop_the_others(
     opened: Opened, server: ThingSpeakServer
 ) -> None:
     rows = [

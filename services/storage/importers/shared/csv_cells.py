@@ -13,7 +13,7 @@ class Quoted(str):
 
 
 class Unfinished(ValueError):
-    """The record ends within quotes; it may go on in the next line."""
+    """The record ends within quotes; it may continue in the next line."""
 
 
 class Splitter:
@@ -43,7 +43,7 @@ class Splitter:
             self._use(max(DELIMITERS, key=text.count))
         cells = self._split(text) if '"' in text or "\0" in text else text.split(self._delimiter)
         if self.width not in (None, len(cells)):
-            raise ValueError("not as many cells as the header has")
+            raise ValueError("a row with more or fewer cells than the header")
         return cells
 
     def _split(self, text: str) -> list[str]:
@@ -66,5 +66,5 @@ class Splitter:
 
 
 def is_unfinished(line: str) -> bool:
-    """Whether a quoted cell that began before a line goes on after it."""
+    """Whether a quoted cell that began before a line continues after it."""
     return line.count('"') % 2 == 0

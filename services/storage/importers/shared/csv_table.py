@@ -83,6 +83,8 @@ class Column:
             return (export_formats.unguarded(cell) if self._exact else cell) or None
         try:
             number = float(cell.replace(",", ".") if self._comma else cell)
+            if "_" in cell:
+                raise ValueError("Python's 1_000 is a number nowhere else")
         except ValueError:
             word = cell.lower()
             if word in MISSING:
@@ -151,7 +153,7 @@ class _Wide(CsvTable):
             except CsvError:
                 raise
             except ValueError as error:
-                raise CsvError(f"{path}: {error}; call the column otherwise: --column '{cell}=…'") from None
+                raise CsvError(f"{path}: {error}; rename the column: --column '{cell}=…'") from None
             if any(name == column.name for columns in devices.values() for column in columns.values()):
                 raise CsvError(f"{path}: two columns are called {'/'.join(name)}; rename one: --column '{cell}=…'")
             if unit:

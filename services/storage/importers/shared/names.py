@@ -1,4 +1,4 @@
-"""Names of devices and channels in files as those of series: two texts never become one name without a word."""
+"""Names of devices and channels in files as those of series: two texts that would get one name are reported."""
 
 from collections.abc import Iterable
 

@@ -13,7 +13,7 @@ RECORDS = 1_000  # lines or records of one part
 
 
 class Mistake(NamedTuple):
-    """What could not be imported: where it stood, why, and what it was."""
+    """What could not be imported: where it was, why, and how it began."""
 
     where: str
     why: str

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import IO, Generic, NamedTuple, TypeVar, cast
 
 T = TypeVar("T")
-LONGEST = 65_536  # bytes of a record; real ones are shorter, and a file without line ends must not fill the memory
+# Real ones are shorter: a header with all series of a large store, texts with line ends in all channels of a device. A file
+# without line ends, or with a quote that never ends, must not fill the memory.
+LONGEST_LINE = 4_194_304  # bytes
+LONGEST = 262_144  # characters of a record of several lines
 GZIP = b"\x1f\x8b"
 ZEROS = "zero bytes, as a power cut leaves them"
 
@@ -52,12 +55,12 @@ class TextFile:
                 content = cast("IO[bytes]", opened.enter_context(gzip.open(file)))
             number = 0
             try:
-                while raw := content.readline(LONGEST):
+                while raw := content.readline(LONGEST_LINE):
                     number += 1
                     too_long, done = "", len(raw)
-                    while len(raw) == LONGEST and not raw.endswith(b"\n"):
-                        too_long = f"a line longer than {LONGEST} bytes"
-                        raw = content.readline(LONGEST)
+                    while len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
+                        too_long = f"a line longer than {LONGEST_LINE} bytes"
+                        raw = content.readline(LONGEST_LINE)
                         done += len(raw)
                     # a pipe has no position
                     self.position = file.tell() if compressed else self.position + done
@@ -77,10 +80,10 @@ def _line(number: int, raw: bytes, error: str) -> Line:
 def records(
     lines: Iterable[Line], read: Callable[[str], T], unfinished: type[ValueError], is_unfinished: Callable[[str], bool]
 ) -> Iterator[Record[T]]:
-    """Yield what lines hold, joining those that a quoted text goes on in.
+    """Yield what lines hold, joining those that a quoted text continues in.
 
     `read` raises `unfinished` for lines in which a quoted text does not end, ValueError for other errors;
-    `is_unfinished` returns whether a text that began before a line goes on after it. If joined lines are not a record,
+    `is_unfinished` returns whether a text that began before a line continues after it. If joined lines are not a record,
     or too long a one, only the first of them is an error, and the others are read by themselves.
     """
     source = iter(lines)

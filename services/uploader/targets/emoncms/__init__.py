@@ -13,7 +13,7 @@ key = "0123456789abcdef0123456789abcdef"  # the write key; better "file:/run/sec
 # userid = "1234"                         # example: encryption for servers without TLS; the key has to be hexadecimal
 ```
 
-Sent: `POST /input/bulk`, up to 1000 rows, oldest first: Emoncms does not add history behind the newest value of a
+Sent: `POST /input/bulk`, up to 1000 rows, oldest first: Emoncms does not add history before the newest value of a
 feed. Times are whole seconds. Texts are not sent, true is 1. After a loss of its state the uploader continues after the newest
 time that `/input/get` reports for the nodes of this target; with `userid` and `http:` it does not ask, for that would show the key.
 

@@ -47,7 +47,7 @@ class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
         if self.userid and (self.compress or self.times == "sentat"):
             raise ValueError("userid: compress and sentat are not possible together with encryption")
         if not self.node:
-            raise ValueError("node: it is empty")
+            raise ValueError("node: is empty")
         templates.check("node", self.node, CHANNEL_FIELDS)
 
     def open(self, context: TargetContext) -> "Emoncms":
@@ -117,7 +117,7 @@ class Emoncms:
         text = response.body.decode("utf-8", "replace")
         times = [int(digits) for digits in re.findall(r'"time"\s*:\s*"?(\d+)', text)]
         if not times and "Node does not exist" not in text and text.strip() not in ("[]", "{}"):
-            raise TryLater(f"it did not tell its inputs: {response.summary()}")
+            raise TryLater(f"it did not list its inputs: {response.summary()}")
         return max(times, default=None)
 
     def _send(self, items: list[list[object]], base: int) -> None:

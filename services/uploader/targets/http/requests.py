@@ -169,7 +169,7 @@ def _text(value: Any) -> str:
 
 
 def _safe_header(text: str) -> str:
-    """Return what can stand in a header: one line, UTF-8 bytes as Latin-1."""
+    """Return what a header can hold: one line, UTF-8 bytes as Latin-1."""
     return re.sub(r"[\x00-\x1f\x7f]+", " ", text).strip().encode().decode("latin-1")
 
 

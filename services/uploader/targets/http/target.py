@@ -55,9 +55,9 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
         if sum(map(bool, (self.form, self.json is not None, self.body))) > 1:
             raise ValueError("form: only one of form, json and body is possible")
         if self.send == "batch" and self.item is None:
-            raise ValueError('item: it is missing; send = "batch" takes what stands for a row from it')
+            raise ValueError('item: is missing; send = "batch" needs the template of one row')
         if self.password and not self.user:
-            raise ValueError("user: it is empty, and there is a password")
+            raise ValueError("user: is empty, but there is a password")
         for option in ("success_pattern", "reject_pattern"):
             try:
                 re.compile(getattr(self, option))

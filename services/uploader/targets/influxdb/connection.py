@@ -38,7 +38,7 @@ class Connection(Protocol):
         ...
 
     def check(self) -> str:
-        """Return what can be known of the database without a write, "" if nothing; raise TryLater."""
+        """Return what is known of the database without a write, "" if nothing; raise TryLater."""
         ...
 
     def close(self) -> None:

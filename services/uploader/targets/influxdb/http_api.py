@@ -33,7 +33,7 @@ class HttpConnection:
         return ask(self._http, self._database, self._authorization, fields)
 
     def check(self) -> str:
-        """Return "": a write tells as much."""
+        """Return "": only a write shows more."""
         return ""
 
     def close(self) -> None:

@@ -60,7 +60,7 @@ def version_1(
 def version_3(
     http: HttpClient, database: Database, authorization: Mapping[str, str], fields: Sequence[LineField]
 ) -> float | None:
-    """Ask in SQL, a table after the other: a measurement that there is not yet is an error."""
+    """Ask in SQL, one table after the other: a measurement that does not exist yet is an error."""
     newest: list[float] = []
     for measurement in sorted({field.measurement for field in fields}):
         table = measurement.replace('"', '""')

@@ -107,7 +107,7 @@ class Influxdb:
         return self._connection.newest(fields)
 
     def check(self) -> str:
-        """Return what can be known of the database without a write, "" if nothing; raise TryLater."""
+        """Return what is known of the database without a write, "" if nothing; raise TryLater."""
         return self._connection.check()
 
     def close(self) -> None:

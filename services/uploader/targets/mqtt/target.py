@@ -49,9 +49,9 @@ class Options(TargetOptions, tls.BrokerOptions, frozen=True, tag="mqtt", kw_only
         if not 0 <= self.port < 65_536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535")
         if self.password and not self.user:
-            raise ValueError("user: it is empty, and there is a password")
+            raise ValueError("user: is empty, but there is a password")
         if self.certificate_key and not self.certificate:
-            raise ValueError("certificate: it is empty, and there is a key for it")
+            raise ValueError("certificate: is empty, but there is a key for it")
         templates.check("topic", self.topic, TOPIC_FIELDS if self.format == "value" else TOPIC_FIELDS[:2])
         if not self.topic or WILDCARDS.search(self.topic):
             raise ValueError(f"topic: {self.topic!r} is not a topic to publish to")
@@ -137,7 +137,7 @@ class MqttTarget:
         return self._session
 
     def _messages(self, row: Row) -> Iterator[Publication]:
-        """Yield what is published for a row; raise ValueError for what is no number or no topic."""
+        """Yield what is published for a row; raise ValueError for what is not a number or not a topic."""
         if self._options.format != "value":
             bodies: dict[str, dict[str, Value]] = {}
             for mapped, value in zip(row.channels, row.values, strict=True):

@@ -94,7 +94,7 @@ class Fields:
                 continue
             if target in plan:
                 other = channels[plan[target][0]]
-                raise ValueError(f"{other.series} and {mapped.series} are both v{target}: name one otherwise")
+                raise ValueError(f"{other.series} and {mapped.series} are both v{target}; rename one of them")
             plan[target] = (index, target, _factor(mapped.unit, target))
         return list(plan.values())
 

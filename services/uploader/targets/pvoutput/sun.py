@@ -7,7 +7,7 @@ DAY = 86_400.0
 
 
 def elevation(time: float, latitude: float, longitude: float) -> float:
-    """Return how many degrees the sun stands above the horizon at a time (s UTC) and place (degrees, north and east)."""
+    """Return how many degrees the sun is above the horizon at a time (s UTC) and place (degrees, north and east)."""
     days = (time - J2000) / DAY
     anomaly = radians(357.529 + 0.98560028 * days)
     ecliptic = radians(280.459 + 0.98564736 * days + 1.915 * sin(anomaly) + 0.020 * sin(2 * anomaly))

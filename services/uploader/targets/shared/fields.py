@@ -20,6 +20,6 @@ def select(options: TargetOptions, fields: Collection[str]) -> None:
     if options.name_template:
         return
     if not options.names:
-        raise ValueError(f'names: it is empty; "*/meter/power" = "{next(iter(fields))}" is an entry')
+        raise ValueError(f'names: is empty; "*/meter/power" = "{next(iter(fields))}" is an entry')
     if options.channels == EVERYTHING:
         msgspec.structs.force_setattr(options, "channels", tuple(options.names))

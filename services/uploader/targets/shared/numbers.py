@@ -11,7 +11,7 @@ EXACT = 2**53
 def number(value: Value) -> Number | None:
     """Return a value as a number, without a fraction if it has none; None for a text.
 
-    True is 1 and False is 0. Raise ValueError if it is no finite number.
+    True is 1 and False is 0. Raise ValueError if it is not a finite number.
     """
     if isinstance(value, str):
         return None

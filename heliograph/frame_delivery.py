@@ -1,0 +1,69 @@
+"""The way of a service's frames to storage: its outbox, the sender, and the bus between them."""
+
+from pathlib import Path
+
+from heliograph import topics
+from heliograph.bus import Bus
+from heliograph.clock import Clock
+from heliograph.messages import Watermark
+from heliograph.outbox import Outbox
+from heliograph.sender import Sender
+
+SYNC_SECONDS = 10.0  # as long as storage's commit interval: what a power cut may take
+
+
+class FrameDelivery:
+    """Sends the frames of an outbox to storage. Not thread-safe: its owner holds a lock."""
+
+    def __init__(self, bus: Bus, node: str, service: str, folder: Path, clock: Clock, *, cap_bytes: int) -> None:
+        """Open the outbox in a folder; raise OSError if it is in use or out of reach."""
+        self._bus = bus
+        self._journal, self._replay = (topics.service(node, service, kind) for kind in ("journal", "replay"))
+        self._connects = -1
+        self.outbox = Outbox(folder, clock.boot, cap_bytes=cap_bytes)
+        self._sender = Sender(self.outbox, clock, self._publish)
+
+    def send(self) -> float:
+        """Send what may be sent; return for how many seconds there is nothing to do unless a frame or message comes."""
+        if not self._bus.connected:
+            self._sender.disconnect()
+            self._connects = -1
+        elif self._bus.connects != self._connects:
+            self._connects = self._bus.connects
+            self._sender.connect()
+        wait = self._sender.pump()
+        self.outbox.sync(SYNC_SECONDS)
+        return wait
+
+    def watermark(self, mark: Watermark) -> None:
+        """Act on a report of storage's progress."""
+        self._sender.watermark(mark)
+
+    def close(self) -> None:
+        """Force the outbox to the disk and close it."""
+        self.outbox.sync(-1)
+        self._sender.close()
+        self.outbox.close()
+
+    def counters(self) -> dict[str, int]:
+        """Return the counters of frames for the status."""
+        return {
+            "frames_backlog": self._sender.backlog,
+            "frames_resent": self._sender.resent,
+            "frames_dropped": self.outbox.dropped,
+            "outbox_bytes": self.outbox.size,
+            "outbox_damaged": self.outbox.damaged,
+            "readings_unstamped": self._sender.unstamped,
+        }
+
+    def facts(self) -> dict[str, object]:
+        """Return where delivery stands: the epoch, the last frame in the outbox, the last one committed."""
+        return {
+            "epoch": self.outbox.epoch,
+            "last": self.outbox.next - 1,
+            "committed": self._sender.committed if self._sender.epoch == self.outbox.epoch else 0,
+            "waits_for_clock": self._sender.waits_for_clock,
+        }
+
+    def _publish(self, news: bool, frames: bytes) -> bool:
+        return self._bus.publish(self._journal if news else self._replay, frames, qos=1)
