@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT, free_port, mosquitto_command
-from tests.containers.visitor import NOT_AUTHORIZED, Door
+from tests.visitor import NOT_AUTHORIZED, Door
 
 USERS = [
     "api",
