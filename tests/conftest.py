@@ -1,5 +1,6 @@
 """Fixtures that many tests share: a real Mosquitto, and processes that end with the test."""
 
+import gc
 import getpass
 import itertools
 import os
@@ -44,6 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and SERVERS.intersection(item.fixturenames):
             item.add_marker("slow")
+
+
+def pytest_collection_finish() -> None:
+    """Take what was collected out of the sight of garbage collection, which many tests ask for: 0.3 s each time."""
+    gc.collect()
+    gc.freeze()
 
 
 def free_port() -> int:

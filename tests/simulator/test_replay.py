@@ -56,13 +56,10 @@ def test_every_row_of_a_day_comes_back_at_its_own_time(day: Path) -> None:
     with day.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 720
-    for row in rows:
+    for number, row in enumerate(rows):
         moment = datetime.fromisoformat(row["datetime"]).replace(tzinfo=UTC)
-        for offset in (0, 119.9):
-            words = encode(replay.at(moment.timestamp() + offset))
-            assert {name: words[at] / 100 for name, at in COLUMNS.items()} == {
-                name: float(row[name]) for name in COLUMNS
-            }
+        words = encode(replay.at(moment.timestamp() + (0, 119.9)[number % 2]))
+        assert {name: words[at] / 100 for name, at in COLUMNS.items()} == {name: float(row[name]) for name in COLUMNS}
 
 
 def test_the_first_and_the_last_row_stand_for_what_is_outside(day: Path) -> None:

@@ -173,24 +173,27 @@ def test_ctrl_c_stops_the_process_too() -> None:
         assert running.wait(30) == 0
 
 
-def test_a_recorded_day_can_be_replayed(tmp_path: Path) -> None:
-    file = tmp_path / "day.csv"
+@pytest.fixture(scope="module")
+def recorded_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("recorded") / "day.csv"
     result = CliRunner().invoke(main, ["record", "--day", "2026-06-21", str(file)])
     assert result.exit_code == 0, result.output
-    lines = file.read_text().splitlines()
+    return file
+
+
+def test_a_recorded_day_can_be_replayed(recorded_day: Path) -> None:
+    lines = recorded_day.read_text().splitlines()
     assert lines[0] == HEADER
     assert len(lines) == 721
     assert lines[-1].startswith("2026-06-21 23:58:00.000000,")
-    with process("--replay", str(file), "--speed", "60") as running:
+    with process("--replay", str(recorded_day), "--speed", "60") as running:
         assert "modbus tcp" in ports(running)
 
 
-def test_the_wall_clock_chooses_the_row(tmp_path: Path, wrong_clock: Any) -> None:
-    file = tmp_path / "day.csv"
-    CliRunner().invoke(main, ["record", "--day", "2026-06-21", str(file)])
-    row = next(r for r in file.read_text().splitlines() if r[11:16] == "11:00")
+def test_the_wall_clock_chooses_the_row(recorded_day: Path, wrong_clock: Any) -> None:
+    row = next(r for r in recorded_day.read_text().splitlines() if r[11:16] == "11:00")
     wrong_clock.say(datetime(2026, 6, 21, 11, 0, 30, tzinfo=UTC).timestamp())
-    arguments = ["--replay", str(file), "--replay-clock", "wall"]
+    arguments = ["--replay", str(recorded_day), "--replay-clock", "wall"]
     with process(*arguments, env=wrong_clock.environment) as running:
         port = int(ports(running)["modbus tcp"].rpartition(":")[2])
         with ModbusTcpClient("127.0.0.1", port=port, timeout=30) as client:
