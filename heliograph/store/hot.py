@@ -3,6 +3,7 @@
 import logging
 import shutil
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
@@ -34,10 +35,13 @@ def opened(folder: Path, now: float) -> sqlite3.Connection:
         log.error("%s; moving it aside and salvaging readable data", error)
         schema.move_aside(path)
         db = schema.create(path, schema.HOT_PAGE, schema.HOT)
-    with schema.refusing(path):
-        _take_over(db, folder)
-        db.execute("INSERT OR IGNORE INTO meta VALUES('sealed_at', ?)", (now,))
-    _make_room(db, folder)
+    with ExitStack() as unfinished:
+        unfinished.callback(db.close)
+        with schema.refusing(path):
+            _take_over(db, folder)
+            db.execute("INSERT OR IGNORE INTO meta VALUES('sealed_at', ?)", (now,))
+        _make_room(db, folder)
+        unfinished.pop_all()
     return db
 
 

@@ -28,7 +28,7 @@ from tests.containers.compose import Project
 from tests.containers.conftest import SCRATCH, variables
 from tests.containers.core import Core
 from tests.containers.test_node import configuration
-from tests.containers.test_secrets import make
+from tests.scripts.test_secrets import make
 
 pytestmark = [
     pytest.mark.timeout(900),

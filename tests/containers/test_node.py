@@ -14,9 +14,9 @@ from heliograph import topics
 from heliograph.messages import Block, Frame, encode
 from tests.conftest import ROOT, free_port
 from tests.containers.compose import Project
-from tests.containers.test_secrets import make
 from tests.containers.visitor import NOT_AUTHORIZED, Door
 from tests.containers.witness import READ_STORE, Stored, Witness, stored
+from tests.scripts.test_secrets import make
 
 pytestmark = [
     pytest.mark.timeout(480),

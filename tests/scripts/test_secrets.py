@@ -1,3 +1,5 @@
+import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -34,6 +36,28 @@ def make(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def hashes(folder: Path) -> dict[str, str]:
     lines = (folder / "broker/passwords").read_text().splitlines()
     return dict(line.split(":", 1) for line in lines)
+
+
+def connect(port: int, authority: Path) -> None:
+    """Shake hands as Python 3.13 does by default, on any Python."""
+    context = ssl.create_default_context(cafile=authority)
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="localhost"),
+    ):
+        pass
+
+
+def authority_without_key_usage(folder: Path, key: Path, authority: Path) -> Path:
+    """Replace the authority's certificate by one without key usage; return a copy of it."""
+    files = ["-key", str(key), "-out", str(authority)]
+    subprocess.run(
+        ["openssl", "req", "-x509", *files, "-days", "9", "-subj", "/CN=Heliograph"], check=True, capture_output=True
+    )
+    copy = folder / "copy.crt"
+    copy.write_bytes(authority.read_bytes())
+    return copy
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +97,24 @@ def door(secrets: Path, broker: dict[str, int]) -> Iterator[Door]:
 @pytest.mark.parametrize("by", ["tcp", "tls"])
 def test_every_user_connects_with_its_password(door: Door, user: str, by: str) -> None:
     assert door.enter(user, by=by).greeting == "Success"
+
+
+def test_python_3_13_accepts_the_certificates(secrets: Path, broker: dict[str, int]) -> None:
+    connect(broker["tls"], secrets / "broker/ca.crt")
+
+
+def test_an_authority_that_python_3_13_refuses_is_renewed_and_its_key_stays(tmp_path: Path) -> None:
+    make(tmp_path, "--tls", "localhost")
+    key, authority = tmp_path / "ca.key", tmp_path / "broker/ca.crt"
+    old, old_key = authority_without_key_usage(tmp_path, key, authority), key.read_bytes()
+    again = make(tmp_path, "--tls", "localhost")
+    assert again.returncode == 0, again.stderr
+    assert "renewed" in again.stderr
+    assert key.read_bytes() == old_key
+    assert "renewed" not in make(tmp_path, "--tls", "localhost").stderr
+    verify = ["openssl", "verify", "-CAfile"]
+    for trusted in (authority, old):  # also on machines that have a copy of the former one
+        subprocess.run([*verify, trusted, tmp_path / "broker/server.crt"], check=True, capture_output=True)
 
 
 def test_a_wrong_password_is_refused(door: Door) -> None:
