@@ -5,7 +5,7 @@ from collections import deque
 from heliograph.messages import Channel, Info
 from heliograph.names import NameOwners, NameTaken
 from services.serial_bridge.parsing.channels import MISSED, guessed
-from services.serial_bridge.parsing.readings import NotAReading, ParsedReading
+from services.serial_bridge.parsing.readings import NamedValue, NotAReading, ParsedReading
 
 MAX_CHANNELS = 256  # more are noise that looks like names
 REMEMBERED_GAPS = 9
@@ -32,14 +32,12 @@ class SerialDevice:
     def update(self, reading: ParsedReading, now: float) -> dict[str, NotAReading]:
         """Learn from a reading at `now`, in seconds of a monotonic clock.
 
-        Adds `missed` to the values of a device that numbers its messages. Removes channels after MAX_CHANNELS, and those
-        with the name of another; returns these with the reason.
+        Adds `missed` to the values of a device that numbers its messages. Of texts with one name, the one that has had it keeps it. Returns the texts
+        whose values were refused, with the reason: those without the name, and channels after MAX_CHANNELS.
         """
         self.last_seen = now
         self._count_missed(reading)
         refused = self._refuse(reading)
-        for name in refused:
-            del reading.values[name]
         description = reading.description
         for name, value in reading.values.items():
             if name not in self._channels:
@@ -51,18 +49,23 @@ class SerialDevice:
         return refused
 
     def _refuse(self, reading: ParsedReading) -> dict[str, NotAReading]:
+        """Keep the values of texts that have their name; return the others with the reason."""
         refused = {}
         new = 0
-        for name in reading.values:
+        first = [NamedValue(name, reading.texts.get(name, name), value) for name, value in reading.values.items()]
+        reading.values.clear()
+        for name, text, value in (*first, *reading.duplicates):
             try:
-                if name not in self._channels and len(self._channels) + new >= MAX_CHANNELS:
+                is_new = name not in self._channels and name not in reading.values
+                if is_new and len(self._channels) + new >= MAX_CHANNELS:
                     raise NotAReading("more channels than a device can have")
-                self._owners.claim(name, reading.texts.get(name, name))
-                new += name not in self._channels
+                self._owners.claim(name, text)
+                reading.values[name] = value
+                new += is_new
             except NameTaken as error:
-                refused[name] = NotAReading(str(error), "duplicate_names")
+                refused[text] = NotAReading(str(error), "duplicate_names")
             except NotAReading as error:
-                refused[name] = error
+                refused[text] = error
         return refused
 
     def _learn_interval(self, now: float) -> float:

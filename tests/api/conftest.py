@@ -126,7 +126,7 @@ class Running:
         self._loop.call_soon_threadsafe(self._server.ended.set)
         self._thread.join()
         self._listener.close()
-        del self._server  # FastAPI's caches keep `connected` for ever, and with it what this object has
+        del self._server  # FastAPI's caches keep `connected` permanently, and with it what this object has
 
     def do(self, action: Callable[[], object]) -> object:
         """Do something on the event loop and return what it returns."""

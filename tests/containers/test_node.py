@@ -224,8 +224,13 @@ def test_a_container_has_no_rights_it_does_not_need(node: Node, service: str) ->
     assert node.project.inspect(service)["HostConfig"]["Memory"] > 0
 
 
-def test_a_service_sees_only_its_own_password(node: Node) -> None:
-    assert node.project.execute("storage", "ls", "/run/secrets").split() == ["storage"]
+@pytest.mark.parametrize(
+    ("service", "secrets"), [("storage", ["storage", "store_url"]), ("modbus_poller", ["modbus_poller"])]
+)
+def test_a_service_sees_only_its_own_password_and_the_store_s_if_it_opens_the_store(
+    node: Node, service: str, secrets: list[str]
+) -> None:
+    assert node.project.execute(service, "ls", "/run/secrets").split() == secrets
 
 
 def test_storage_reaches_the_broker_and_nothing_else(node: Node) -> None:

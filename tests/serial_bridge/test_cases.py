@@ -24,7 +24,7 @@ def outcome(piece: ParsedPiece) -> dict[str, Any]:
 
 def as_json(reading: ParsedReading) -> dict[str, Any]:
     always = {"device": reading.device, "values": reading.values}
-    more = {"at": reading.at, "no_sensor": reading.no_sensor, "refused": len(reading.refused)}
+    more = {"at": reading.at, "no_sensor": reading.no_sensor, "refused": len(reading.refused) + len(reading.duplicates)}
     return always | {key: value for key, value in more.items() if value}
 
 

@@ -1,8 +1,13 @@
+from importlib import import_module
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from heliograph.messages import Channel, Value
 from services.serial_bridge.devices import MAX_CHANNELS, SerialDevice
 from services.serial_bridge.parsing.readings import Description, ParsedReading
+from services.serial_bridge.source import ParserContext, SourceOptions
 
 ABOUT = Description("thing", 0.0, {"p": Channel("W")})
 
@@ -95,3 +100,30 @@ def test_a_device_that_changes_its_interval_is_followed() -> None:
 
 def test_a_configured_interval_is_believed() -> None:
     assert learnt(0, 10, 20, 30, 40, 50, interval=60.0) == 60.0
+
+
+LINES = {
+    "key_value": ("Power_1={} power.1={}", "ovf"),
+    "json_lines": ('{{"Power_1":{},"power.1":{}}}', "null"),
+}
+
+
+@pytest.mark.parametrize("format_name", LINES)
+@given(lines=st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
+def test_of_two_texts_with_one_name_the_first_with_a_value_keeps_it(
+    format_name: str, lines: list[tuple[bool, bool]]
+) -> None:
+    template, missing = LINES[format_name]
+    source = SourceOptions(name="port", format=format_name)
+    parse = import_module(f"services.serial_bridge.formats.{format_name}").parser(source, ParserContext({}))
+    device, owner = SerialDevice(), None
+    for number, present in enumerate(lines):
+        values = [2 * number, 2 * number + 1]
+        reading = parse(
+            template.format(*(value if there else missing for value, there in zip(values, present, strict=True)))
+        )
+        if owner is None and any(present):
+            owner = present.index(True)
+        refused = device.update(reading, float(number))
+        assert reading.values == ({"power_1": values[owner]} if owner is not None and present[owner] else {})
+        assert len(refused) == sum(present) - len(reading.values)

@@ -28,8 +28,7 @@ def parser(source: SourceOptions, context: ParserContext) -> LineParser:
             raise NotAReading("the device is not a text")
         given = item.pop("time", None)
         at = None if given is None else named_values.timestamp(given)
-        values: dict[str, Value] = {}
-        texts: dict[str, str] = {}
+        named = named_values.NamedValues()
         refused = []
         no_sensor = 0
         for key, value in _flat(item, DEEPEST):
@@ -37,14 +36,12 @@ def parser(source: SourceOptions, context: ParserContext) -> LineParser:
                 no_sensor += 1
                 continue
             try:
-                channel = context.rule.channel(key)
-                if channel in values:
-                    raise ValueError(f"{channel} appears twice")
-                values[channel], texts[channel] = _value(value), key
+                named.add(context.rule.channel(key), key, _value(value))
             except ValueError as error:
                 refused.append(f"{key[:80]!r}: {error}")
         device = context.device(name, source)
-        return ParsedReading(device, values, description, at, no_sensor, tuple(refused), texts, name or "")
+        reading = ParsedReading(device, {}, description, at, no_sensor, tuple(refused), device_text=name or "")
+        return named.complete(reading)
 
     return parse
 

@@ -8,7 +8,6 @@ the pairs. A line with anything else in it is noise as a whole: there is no chec
 import re
 
 from heliograph import names
-from heliograph.messages import Value
 from services.serial_bridge.parsing import named_values
 from services.serial_bridge.parsing.channels import NO_SENSOR_C
 from services.serial_bridge.parsing.readings import Description, Detection, LineParser, NotAReading, ParsedReading
@@ -42,8 +41,7 @@ def parser(source: SourceOptions, context: ParserContext) -> LineParser:
 
 def pairs(text: str, device: str, description: Description, rule: names.NamingRule) -> ParsedReading:
     """Return what pairs of names and numbers say; raise NotAReading if one of them is not one."""
-    values: dict[str, Value] = {}
-    texts: dict[str, str] = {}
+    named = named_values.NamedValues()
     refused = []
     no_sensor = 0
     for pair in _BETWEEN.split(text):
@@ -55,10 +53,11 @@ def pairs(text: str, device: str, description: Description, rule: names.NamingRu
             name, value = rule.channel(key), number(written)
         except ValueError as error:
             raise NotAReading(str(error)) from None
-        if name in values:
-            refused.append(f"{key}: {name} appears twice")
-        elif value in NO_SENSOR_C and named_values.is_celsius(description, name):
+        if value in NO_SENSOR_C and named_values.is_celsius(description, name):
             no_sensor += 1
-        else:
-            values[name], texts[name] = value, key
-    return ParsedReading(device, values, description, None, no_sensor, tuple(refused), texts)
+            continue
+        try:
+            named.add(name, key, value)
+        except ValueError as error:
+            refused.append(f"{key}: {error}")
+    return named.complete(ParsedReading(device, {}, description, None, no_sensor, tuple(refused)))

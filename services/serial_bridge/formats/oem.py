@@ -7,7 +7,7 @@ it receives, `OK 19 205 0 0 0 36 2 31 0 (-75)` (emonHub, EmonHubOEMInterfacer).
 import re
 
 from heliograph import names
-from heliograph.messages import Value, finite
+from heliograph.messages import finite
 from services.serial_bridge.formats.emontx_esp import CHANNELS
 from services.serial_bridge.formats.json_lines import members
 from services.serial_bridge.formats.key_value import pairs
@@ -40,8 +40,7 @@ def parser(source: SourceOptions, context: ParserContext) -> LineParser:
 
 def _object(line: str, device: str, description: Description, rule: names.NamingRule) -> ParsedReading:
     """Return the numbers of an object; anything else in it is refused."""
-    values: dict[str, Value] = {}
-    texts: dict[str, str] = {}
+    named = named_values.NamedValues()
     refused = []
     no_sensor = 0
     for key, item in members(line).items():
@@ -49,15 +48,12 @@ def _object(line: str, device: str, description: Description, rule: names.Naming
             if isinstance(item, bool) or not isinstance(item, int | float):
                 raise ValueError("not a number")
             name, value = rule.channel(key), finite(item)
-            if name in values:
-                raise ValueError(f"{name} appears twice")
+            if value in NO_SENSOR_C and named_values.is_celsius(description, name):
+                no_sensor += 1
+            else:
+                named.add(name, key, value)
         except ValueError as error:
             refused.append(f"{key[:80]!r}: {error}")
-            continue
-        if value in NO_SENSOR_C and named_values.is_celsius(description, name):
-            no_sensor += 1
-        else:
-            values[name], texts[name] = value, key
-    if refused and not values and not no_sensor:
+    if refused and not named.values and not no_sensor:
         raise NotAReading(refused[0])
-    return ParsedReading(device, values, description, None, no_sensor, tuple(refused), texts)
+    return named.complete(ParsedReading(device, {}, description, None, no_sensor, tuple(refused)))

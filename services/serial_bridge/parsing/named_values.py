@@ -5,12 +5,34 @@ from collections.abc import Iterable
 from heliograph import names
 from heliograph.messages import Channel, Value, finite, one_line
 from services.serial_bridge.parsing.channels import NO_SENSOR_C
-from services.serial_bridge.parsing.readings import Description, NotAReading, ParsedReading
+from services.serial_bridge.parsing.readings import Description, NamedValue, NotAReading, ParsedReading
 from services.serial_bridge.parsing.values import number
 
 EARLIEST = 1_577_836_800.0  # 2020: before there was a Heliograph
 LATEST = 4_102_444_800.0  # 2100
 NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity", "ovf"}
+
+
+class NamedValues:
+    """The values of one message by the names of their channels; `duplicates` are those of further texts with a name."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, Value] = {}
+        self.texts: dict[str, str] = {}
+        self.duplicates: list[NamedValue] = []
+
+    def add(self, name: str, text: str, value: Value) -> None:
+        """Add the value of a text; raise ValueError if the text appears twice."""
+        if name not in self.values:
+            self.values[name], self.texts[name] = value, text
+        elif text == self.texts[name] or any(text == duplicate.text for duplicate in self.duplicates):
+            raise ValueError(f"{name} appears twice")
+        else:
+            self.duplicates.append(NamedValue(name, text, value))
+
+    def complete(self, reading: ParsedReading) -> ParsedReading:
+        """Return the reading with these values."""
+        return reading._replace(values=self.values, texts=self.texts, duplicates=tuple(self.duplicates))
 
 
 def timestamp(given: object) -> float:
@@ -41,25 +63,20 @@ def reading(
 
     Refused is what is not a number, unless the channel is of kind `text`, or of `state`: true, on, yes, 1 or their opposites.
     """
-    values: dict[str, Value] = {}
-    texts: dict[str, str] = {}
+    named = NamedValues()
     refused: list[str] = []
     no_sensor = 0
     for key, text in pairs:
         try:
             name = rule.channel(key)
-            if name in values:
-                raise ValueError(f"{name} appears twice")
             value = _value(text, description.channels.get(name))
+            if value is None or (value in NO_SENSOR_C and is_celsius(description, name)):
+                no_sensor += 1
+            else:
+                named.add(name, key, value)
         except ValueError as error:
             refused.append(f"{key[:80]}: {error}")
-            continue
-        if value is None or (value in NO_SENSOR_C and is_celsius(description, name)):
-            no_sensor += 1
-        else:
-            values[name] = value
-            texts[name] = key
-    return ParsedReading(device, values, description, None, no_sensor, tuple(refused), texts)
+    return named.complete(ParsedReading(device, {}, description, None, no_sensor, tuple(refused)))
 
 
 def _value(text: str, channel: Channel | None) -> Value | None:

@@ -31,12 +31,21 @@ class Description(NamedTuple):
     channels: Mapping[str, Channel]
 
 
+class NamedValue(NamedTuple):
+    """The value of a channel, and what the device calls it."""
+
+    name: str
+    text: str
+    value: Value
+
+
 class ParsedReading(NamedTuple):
     """The values of a device; `at` is its own time in seconds since 1970 UTC, None if it was read just now.
 
     `no_sensor` counts the values that only report that there is no sensor; `refused` shows those that no channel can
     have. Neither are in `values`. `texts` has what the device calls its channels, where it names them, and `device_text`
-    what it calls itself.
+    what it calls itself. `duplicates` are the values of further texts with a name that is in `values`: the device that
+    remembers its channels decides whose name it is.
     """
 
     device: str
@@ -47,6 +56,7 @@ class ParsedReading(NamedTuple):
     refused: tuple[str, ...] = ()
     texts: Mapping[str, str] = {}
     device_text: str = ""
+    duplicates: tuple[NamedValue, ...] = ()
 
 
 class StatusLine(NamedTuple):
