@@ -14,7 +14,9 @@ from scripts.tools import ROOT
 
 NO_TESTS_COLLECTED = 5  # pytest's exit status
 INTERRUPTED = 130
-PARALLEL = ("--numprocesses=4", "--dist=loadfile")
+# Every process collects all tests: more of them than cores cost more than they save, unless the tests wait for servers.
+BUSY = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile")
+WAITING = ("--numprocesses=4", "--dist=loadfile")
 MAIN_TESTS = ("tests", "--ignore=tests/system", "--ignore=tests/containers")
 
 
@@ -51,11 +53,11 @@ class StageResult:
 
 
 STAGES = (
-    Stage("fast", (*MAIN_TESTS, "-m", "not slow", *PARALLEL)),
-    Stage("with servers", (*MAIN_TESTS, "-m", "slow", *PARALLEL)),
+    Stage("fast", (*MAIN_TESTS, "-m", "not slow", *BUSY)),
+    Stage("with servers", (*MAIN_TESTS, "-m", "slow", *WAITING)),
     Stage(
         "without numpy",
-        (*map(str, sorted(ROOT.glob("tests/heliograph/test_store*.py"))), "tests/heliograph/test_cells.py", *PARALLEL),
+        (*map(str, sorted(ROOT.glob("tests/heliograph/test_store*.py"))), "tests/heliograph/test_cells.py", *BUSY),
         {"PYTHONPATH": "tests/no_numpy"},
     ),
     Stage("whole sites", ("tests/system",)),

@@ -114,7 +114,7 @@ def test_what_is_no_report_of_a_known_plug_is_refused(receiver: Receiver) -> Non
 @pytest.mark.slow
 def test_a_client_that_does_not_read_disturbs_no_other(receiver: Receiver, eventually: Eventually) -> None:
     address = f"ws://127.0.0.1:{receiver.running.port}/smartplug"
-    with connect(address, max_queue=1) as slow, connect(address) as quick:
+    with connect(address, max_queue=1, close_timeout=0.1) as slow, connect(address) as quick:
         for client in (slow, quick):
             receiver.post("/data", key="", json=REPORT)
             client.send('{"status": "0xb00bf0cc"}')

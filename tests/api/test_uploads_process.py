@@ -211,24 +211,20 @@ def test_a_target_is_paused_and_continues(node: Node) -> None:
     assert node.send("POST", "/uploads/nothing/pause").status_code == 404
 
 
-@pytest.mark.parametrize(
-    ("name", "options", "words"),
-    [
+def test_wrong_options_are_refused_in_the_words_of_the_uploader(node: Node) -> None:
+    cases: list[tuple[str, dict[str, Any], str]] = [
         ("cloud", {"kind": "http", "url": 7}, "url: expected str, found 7"),
         ("cloud", {"kind": "http"}, "url"),
         ("cloud", {"kind": "nothing"}, "kind"),
         ("cloud", {}, "kind"),
         ("Not%20a%20name", {"kind": "file"}, "name"),
         ("cloud", {"kind": "file", "folder": "/etc"}, "folder: "),
-    ],
-)
-def test_wrong_options_are_refused_in_the_words_of_the_uploader(
-    node: Node, name: str, options: dict[str, Any], words: str
-) -> None:
-    answer = node.send("PUT", f"/uploads/{name}", json=options)
-    assert answer.status_code == 422
-    assert words in answer.json()["detail"]
-    assert [target["name"] for target in node.send("GET", "/uploads").json()["targets"]] == ["card"]
+    ]
+    for name, options, words in cases:
+        answer = node.send("PUT", f"/uploads/{name}", json=options)
+        assert answer.status_code == 422
+        assert words in answer.json()["detail"]
+        assert [target["name"] for target in node.send("GET", "/uploads").json()["targets"]] == ["card"]
 
 
 def test_a_secret_is_never_returned_and_stays_unless_it_is_replaced(

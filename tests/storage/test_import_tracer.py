@@ -1,6 +1,7 @@
-"""A year of Solar Protocol's daily files, with what is wrong with real ones."""
+"""A winter of Solar Protocol's daily files, with what is wrong with real ones."""
 
 import gzip
+import itertools
 import random
 import tomllib
 from collections.abc import Iterator
@@ -81,11 +82,11 @@ def text(header: str, rows: list[str]) -> str:
     return "\n".join([header, *rows, ""])
 
 
-def test_a_year_of_daily_files_comes_out_equal_and_what_is_torn_is_counted(tmp_path: Path) -> None:
+def test_a_winter_of_daily_files_comes_out_equal_and_what_is_torn_is_counted(tmp_path: Path) -> None:
     files, data = tmp_path / "data1", tmp_path / "data"
     files.mkdir()
     logger = Logger(7)
-    for number, (name, rows) in enumerate(logger.days(2021)):
+    for number, (name, rows) in enumerate(itertools.islice(logger.days(2021), 100)):
         path = files / name
         match number:
             case 10:
@@ -113,7 +114,7 @@ def test_a_year_of_daily_files_comes_out_equal_and_what_is_torn_is_counted(tmp_p
                 path.write_text(text(HEADER, rows))
     (files / "tracerData2022-01-01.csv").touch()
     (files / "poe.log").write_text("INFO:root:2021-06-29 13:39:37.599494")
-    assert number == 364
+    assert number == 99
 
     result = command("import", "tracer", files, "--data", data, *OPTIONS)
     assert result.exit_code == 0, result.output

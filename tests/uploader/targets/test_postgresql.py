@@ -205,7 +205,7 @@ def test_a_lock_is_not_waited_for_without_end(opened: Opened, server: Server, da
     with psycopg.connect(server.url(database)) as connection:
         connection.execute("LOCK TABLE readings")
         with pytest.raises(TryLater, match="timeout"):
-            opened(timeout=3.0).upload(rows(2))
+            opened(timeout=0.5).upload(rows(2))
     opened().upload(rows(2))
 
 
