@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -79,6 +80,7 @@ class Receiver:
         self.aside: list[tuple[str, str, str]] = []
         self.now = NOW
         self.clock_is_right = True
+        self.skipped = 0.0  # seconds that passed for the intake without waiting
         self._folder = folder
         self._per_second = per_second
         self._tz = tz
@@ -97,7 +99,12 @@ class Receiver:
             lambda *what: self.aside.append(what),
         )
         self.intake = HttpIntake(
-            self.producer, live, "roof", self._folder / "devices.json", clock_is_right=lambda: self.clock_is_right
+            self.producer,
+            live,
+            "roof",
+            self._folder / "devices.json",
+            clock_is_right=lambda: self.clock_is_right,
+            monotonic=lambda: time.monotonic() + self.skipped,
         )
         nodes = {"10": EmoncmsNode(device="emontx", names=("power1", "power2"), units=("W", "W"))}
         options = EmoncmsOptions(nodes=nodes, devices={"1234": EncryptedDevice(key=DEVICE_KEY)})

@@ -67,15 +67,16 @@ def test_the_commands_for_the_shell_work(receiver: Receiver, command: str) -> No
 
 
 def test_the_client_hands_over_what_it_keeps_and_forgets_it(
-    receiver: Receiver, make_client: Callable[..., Any]
+    receiver: Receiver, make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(heliograph_client, "BATCH", 50)
     client = make_client(receiver.url)
-    for number in range(1200):
+    for number in range(120):
         client.add("attic", {"number": number}, at=1763600000.5 + number)
-    assert client.waiting() == 1200
+    assert client.waiting() == 120
     assert client.send()
     assert client.waiting() == 0
-    expected = [("attic", {"number": number}, 1763600000.5 + number) for number in range(1200)]
+    expected = [("attic", {"number": number}, 1763600000.5 + number) for number in range(120)]
     assert receiver.producer.readings == expected
 
 
@@ -92,9 +93,27 @@ def test_the_client_keeps_readings_over_its_own_death_and_the_nodes(
     assert receiver.producer.readings == [("attic", {"number": 1}, 1763600000)]
 
 
+class Clock:
+    """Stands in for the module `time`: sleeping takes none."""
+
+    def __init__(self) -> None:
+        self.slept = 0.0
+
+    def time(self) -> float:
+        return 1763600000.0 + self.slept
+
+    def monotonic(self) -> float:
+        return self.slept
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
 def test_the_client_waits_as_long_as_it_should_and_sends_the_same_again(
-    receiver: Receiver, make_client: Callable[..., Any]
+    receiver: Receiver, make_client: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock()
+    monkeypatch.setattr(heliograph_client, "time", clock)
     client = make_client(receiver.url)
     client.add("attic", {"number": 1})
     receiver.producer.disk_is_full = True
@@ -102,8 +121,10 @@ def test_the_client_waits_as_long_as_it_should_and_sends_the_same_again(
     assert not client.send()  # at once: it does not even try
     assert len(receiver.producer.readings) == 1
     receiver.producer.disk_is_full = False
-    while not client.send():
-        client.wait()
+    client.wait()
+    assert clock.slept == 2  # what Retry-After said
+    receiver.skipped = clock.slept
+    assert client.send()
     first, second = receiver.producer.readings
     assert first == second
     assert isinstance(first[2], float)

@@ -110,9 +110,8 @@ def test_without_any_info_a_device_has_a_model_and_no_units(receiver: Receiver) 
     assert receiver.producer.infos == {"attic": Info("HTTP", {"temperature": Channel()}, 0.0, "api")}
 
 
-@pytest.mark.parametrize(
-    ("item", "words"),
-    [
+def test_a_bad_item_is_named_and_nothing_is_accepted(receiver: Receiver) -> None:
+    for item, words in [
         ({"values": {"a": 1}}, "missing: device"),
         ({"device": "Attic 1", "values": {"a": 1}}, "device: 'Attic 1' is not the name of a device"),
         ({"device": "a" * 64, "values": {"a": 1}}, "is not the name of a device"),
@@ -135,21 +134,19 @@ def test_without_any_info_a_device_has_a_model_and_no_units(receiver: Receiver) 
         ({"device": "attic", "values": {f"c{n}": 1 for n in range(300)}}, "at most 256 channels"),
         ({"device": "attic", "values": {"a": "\ud800"}}, ""),
         (7, "expected object"),
-    ],
-)
-def test_a_bad_item_is_named_and_nothing_is_accepted(receiver: Receiver, item: object, words: str) -> None:
-    body = json.dumps([GOOD, item])
-    detail = refused(receiver.post(READINGS, content=body))
-    assert words in detail
-    assert detail.startswith("[1]") or not words
+    ]:
+        body = json.dumps([GOOD, item])
+        detail = refused(receiver.post(READINGS, content=body))
+        assert words in detail
+        assert detail.startswith("[1]") or not words
     assert receiver.producer.readings == []
-    assert receiver.counted["refused_content"] == 1
-    assert [where for _, _, where in receiver.aside] == ["readings"]
+    assert receiver.counted["refused_content"] == 22
+    assert [where for _, _, where in receiver.aside] == ["readings"] * 22
 
 
-@pytest.mark.parametrize("body", [b"", b"x", b"[]", b"null", b"{", b"\xff", b"[" * 50_000, b"1" * 5000, b'{"a":1e999}'])
-def test_what_is_no_reading_is_refused(receiver: Receiver, body: bytes) -> None:
-    refused(receiver.post(READINGS, content=body))
+def test_what_is_no_reading_is_refused(receiver: Receiver) -> None:
+    for body in [b"", b"x", b"[]", b"null", b"{", b"\xff", b"[" * 50_000, b"1" * 5000, b'{"a":1e999}']:
+        refused(receiver.post(READINGS, content=body))
 
 
 def test_values_that_are_not_finite_numbers_are_refused(receiver: Receiver) -> None:
@@ -266,9 +263,9 @@ def test_a_key_that_is_used_too_often_has_to_wait(tmp_path: Path, data: Path) ->
         assert slow.counted["refused_rate"] == 1
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://[", "http://127.0.0.1:1"])
-def test_a_page_of_another_site_cannot_write(receiver: Receiver, origin: str) -> None:
-    assert "another site" in refused(receiver.post(READINGS, json=GOOD, headers={"origin": origin}), 403)
+def test_a_page_of_another_site_cannot_write(receiver: Receiver) -> None:
+    for origin in ["https://evil.example", "null", "http://[", "http://127.0.0.1:1"]:
+        assert "another site" in refused(receiver.post(READINGS, json=GOOD, headers={"origin": origin}), 403)
 
 
 def test_a_page_of_this_node_may_write_with_a_key(receiver: Receiver) -> None:

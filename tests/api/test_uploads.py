@@ -136,24 +136,25 @@ def site(data: Path) -> Iterator[Site]:
     made.running.stop()
 
 
-@pytest.mark.parametrize(("method", "path", "commands"), READS)
-def test_reading_takes_no_key(site: Site, method: str, path: str, commands: list[str]) -> None:
-    assert site.send(method, path, key="").status_code == 200
-    assert site.commands() == commands
+def test_reading_takes_no_key(site: Site) -> None:
+    for method, path, commands in READS:
+        assert site.send(method, path, key="").status_code == 200
+        assert site.commands() == commands
+        site.asked.clear()
 
 
-@pytest.mark.parametrize(("method", "path", "body", "commands"), WRITES)
-def test_writing_takes_a_key_and_becomes_commands(
-    site: Site, method: str, path: str, body: Any, commands: list[str]
-) -> None:
-    assert "a key is missing" in site.detail(401, method, path, body, key="")
-    assert "not a key of this node" in site.detail(401, method, path, body, key="wrong")
-    assert "managers in [api]" in site.detail(403, method, path, body, key=OTHER_KEY)
-    assert site.asked == []
-    assert site.send(method, path, body).status_code in (200, 204)
-    assert site.commands() == commands
-    assert all(payload["name"] == "influx" for _, _, payload in site.asked)
-    assert site.counted == {"requests_uploads": 4, "refused_key": 3}
+def test_writing_takes_a_key_and_becomes_commands(site: Site) -> None:
+    for method, path, body, commands in WRITES:
+        assert "a key is missing" in site.detail(401, method, path, body, key="")
+        assert "not a key of this node" in site.detail(401, method, path, body, key="wrong")
+        assert "managers in [api]" in site.detail(403, method, path, body, key=OTHER_KEY)
+        assert site.asked == []
+        assert site.send(method, path, body).status_code in (200, 204)
+        assert site.commands() == commands
+        assert all(payload["name"] == "influx" for _, _, payload in site.asked)
+        assert site.counted == {"requests_uploads": 4, "refused_key": 3}
+        site.asked.clear()
+        site.counted.clear()
 
 
 def test_a_page_of_another_site_may_not_write(site: Site) -> None:
@@ -178,9 +179,9 @@ def test_options_are_passed_on_as_they_are(site: Site) -> None:
     assert site.asked[0] == ("roof", "put", {"name": "influx", "options": options})
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{", b'"x"', b"\xff", b"[" * 50_000])
-def test_options_that_are_no_object_are_refused(site: Site, body: bytes) -> None:
-    assert "not an object with options in JSON" in site.detail(422, "PUT", "/uploads/influx", body)
+def test_options_that_are_no_object_are_refused(site: Site) -> None:
+    for body in [b"", b"[]", b"{", b'"x"', b"\xff", b"[" * 50_000]:
+        assert "not an object with options in JSON" in site.detail(422, "PUT", "/uploads/influx", body)
     assert site.asked == []
 
 
@@ -195,13 +196,11 @@ def test_a_long_body_is_refused_before_the_broker_would(site: Site) -> None:
     assert site.asked == []
 
 
-@pytest.mark.parametrize(
-    ("code", "status"), [("invalid", 422), ("missing", 404), ("configured", 409), ("away", 503), ("else", 502)]
-)
-def test_what_the_uploader_refuses_has_a_fitting_status_and_its_words(site: Site, code: str, status: int) -> None:
-    site.refuse(code, "because of this")
-    for method, path, body in ALL:
-        assert site.detail(status, method, path, body) == "because of this"
+def test_what_the_uploader_refuses_has_a_fitting_status_and_its_words(site: Site) -> None:
+    for code, status in [("invalid", 422), ("missing", 404), ("configured", 409), ("away", 503), ("else", 502)]:
+        site.refuse(code, "because of this")
+        for method, path, body in ALL:
+            assert site.detail(status, method, path, body) == "because of this"
 
 
 def test_a_target_that_refuses_a_test_has_been_tested(site: Site) -> None:
@@ -240,9 +239,9 @@ def test_another_node_can_be_meant(site: Site) -> None:
     assert site.asked[0][0] == "barn"
 
 
-@pytest.mark.parametrize("node", ["nowhere", "a/b", "+", "#", "%00", "A", "a" * 999])
-def test_an_unknown_node_is_404(site: Site, node: str) -> None:
-    assert "/api/v1/nodes" in site.detail(404, "GET", f"/uploads?node={node.replace('#', '%23')}")
+def test_an_unknown_node_is_404(site: Site) -> None:
+    for node in ["nowhere", "a/b", "+", "#", "%00", "A", "a" * 999]:
+        assert "/api/v1/nodes" in site.detail(404, "GET", f"/uploads?node={node.replace('#', '%23')}")
     assert site.asked == []
 
 
@@ -251,48 +250,47 @@ def test_a_device_of_a_node_is_no_uploader(site: Site) -> None:
     assert "start it" in site.detail(503, "GET", "/uploads?node=barn")
 
 
-@pytest.mark.parametrize(
-    ("query", "wanted"),
-    [("", (0, 100)), ("?after=17", (17, 100)), ("?limit=1000&after=2", (2, 1000))],
-)
-def test_dead_letters_come_in_pages(site: Site, query: str, wanted: tuple[int, int]) -> None:
-    assert site.send("GET", f"{DEAD_LETTERS}{query}").json() == {
-        "count": 1,
-        "dead_letters": [DEAD_LETTER],
-        "next": None,
-    }
-    assert (site.asked[0][2]["after"], site.asked[0][2]["limit"]) == wanted
+def test_dead_letters_come_in_pages(site: Site) -> None:
+    for query, wanted in [("", (0, 100)), ("?after=17", (17, 100)), ("?limit=1000&after=2", (2, 1000))]:
+        assert site.send("GET", f"{DEAD_LETTERS}{query}").json() == {
+            "count": 1,
+            "dead_letters": [DEAD_LETTER],
+            "next": None,
+        }
+        assert (site.asked[-1][2]["after"], site.asked[-1][2]["limit"]) == wanted
 
 
-@pytest.mark.parametrize("query", ["after=-1", "after=x", "limit=0", "limit=1001", "limit=", f"after={10**30}"])
-def test_a_malformed_page_is_refused(site: Site, query: str) -> None:
-    assert query.partition("=")[0] in site.detail(422, "GET", f"{DEAD_LETTERS}?{query}")
+def test_a_malformed_page_is_refused(site: Site) -> None:
+    for query in ["after=-1", "after=x", "limit=0", "limit=1001", "limit=", f"after={10**30}"]:
+        assert query.partition("=")[0] in site.detail(422, "GET", f"{DEAD_LETTERS}?{query}")
     assert site.asked == []
 
 
-@pytest.mark.parametrize(
-    ("body", "ids"), [(None, None), ({}, None), ({"ids": None}, None), ({"ids": [1, 2]}, [1, 2]), ({"ids": []}, [])]
-)
-def test_all_or_some_are_sent_again(site: Site, body: Any, ids: Any) -> None:
-    assert site.send("POST", DEAD_LETTERS, body).json() == {"count": 1}
-    assert site.asked == [("roof", "dead-letters-retry", {"name": "influx", "ids": ids})]
-
-
-@pytest.mark.parametrize("body", [b"[]", b"{", {"ids": "all"}, {"ids": [-1]}, {"ids": [10**30]}, {"id": 1}])
-def test_a_malformed_selection_is_refused(site: Site, body: Any) -> None:
-    assert "the body is not a DeadLetterSelection" in site.detail(422, "POST", DEAD_LETTERS, body)
+def test_all_or_some_are_sent_again(site: Site) -> None:
+    bodies: list[dict[str, Any] | None] = [None, {}, {"ids": None}, {"ids": [1, 2]}, {"ids": []}]
+    for body in bodies:
+        ids = (body or {}).get("ids")
+        assert site.send("POST", DEAD_LETTERS, body).json() == {"count": 1}
+        assert site.asked.pop() == ("roof", "dead-letters-retry", {"name": "influx", "ids": ids})
     assert site.asked == []
 
 
-@pytest.mark.parametrize(("query", "ids"), [("", None), ("?ids=17", [17]), ("?ids=1,%202", [1, 2])])
-def test_all_or_some_are_dropped(site: Site, query: str, ids: Any) -> None:
-    assert site.send("DELETE", f"{DEAD_LETTERS}{query}").json() == {"count": 1}
-    assert site.asked == [("roof", "dead-letters-drop", {"name": "influx", "ids": ids})]
+def test_a_malformed_selection_is_refused(site: Site) -> None:
+    for body in [b"[]", b"{", {"ids": "all"}, {"ids": [-1]}, {"ids": [10**30]}, {"id": 1}]:
+        assert "the body is not a DeadLetterSelection" in site.detail(422, "POST", DEAD_LETTERS, body)
+    assert site.asked == []
 
 
-@pytest.mark.parametrize("ids", ["", ",", "1,", "x", "-1", "1.5", "9" * 30, "%D9%A1", "all"])
-def test_an_empty_list_of_ids_does_not_drop_all(site: Site, ids: str) -> None:
-    assert "leave it out for all" in site.detail(422, "DELETE", f"{DEAD_LETTERS}?ids={ids}")
+def test_all_or_some_are_dropped(site: Site) -> None:
+    for query, ids in [("", None), ("?ids=17", [17]), ("?ids=1,%202", [1, 2])]:
+        assert site.send("DELETE", f"{DEAD_LETTERS}{query}").json() == {"count": 1}
+        assert site.asked.pop() == ("roof", "dead-letters-drop", {"name": "influx", "ids": ids})
+    assert site.asked == []
+
+
+def test_an_empty_list_of_ids_does_not_drop_all(site: Site) -> None:
+    for ids in ["", ",", "1,", "x", "-1", "1.5", "9" * 30, "%D9%A1", "all"]:
+        assert "leave it out for all" in site.detail(422, "DELETE", f"{DEAD_LETTERS}?ids={ids}")
     assert site.asked == []
 
 
@@ -302,22 +300,20 @@ def test_a_dead_letter_is_changed_as_the_body_says(site: Site) -> None:
     assert site.asked == [("roof", "dead-letters-edit", {"name": "influx", "id": 17, **change, "time": None})]
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", {"time": 5.0}])
-def test_a_change_may_be_small(site: Site, body: Any) -> None:
-    assert site.send("PATCH", f"{DEAD_LETTERS}/17", body).status_code == 200
+def test_a_change_may_be_small(site: Site) -> None:
+    for body in [b"", b"{}", {"time": 5.0}]:
+        assert site.send("PATCH", f"{DEAD_LETTERS}/17", body).status_code == 200
 
 
-@pytest.mark.parametrize("number", ["x", "-1", "1.5", str(10**30)])
-def test_a_malformed_id_of_a_dead_letter_is_refused(site: Site, number: str) -> None:
-    assert "number" in site.detail(422, "PATCH", f"{DEAD_LETTERS}/{number}", {})
+def test_a_malformed_id_of_a_dead_letter_is_refused(site: Site) -> None:
+    for number in ["x", "-1", "1.5", str(10**30)]:
+        assert "number" in site.detail(422, "PATCH", f"{DEAD_LETTERS}/{number}", {})
     assert site.asked == []
 
 
-@pytest.mark.parametrize(
-    "body", [{"values": 7}, {"values": {"a": [1]}}, {"time": "now"}, {"time": 1e300}, {"time": -1}, {"value": {}}]
-)
-def test_a_malformed_change_is_refused(site: Site, body: Any) -> None:
-    assert "the body is not a DeadLetterChange" in site.detail(422, "PATCH", f"{DEAD_LETTERS}/17", body)
+def test_a_malformed_change_is_refused(site: Site) -> None:
+    for body in [{"values": 7}, {"values": {"a": [1]}}, {"time": "now"}, {"time": 1e300}, {"time": -1}, {"value": {}}]:
+        assert "the body is not a DeadLetterChange" in site.detail(422, "PATCH", f"{DEAD_LETTERS}/17", body)
 
 
 def test_nothing_of_a_body_is_set_aside_or_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:

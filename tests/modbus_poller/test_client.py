@@ -293,7 +293,7 @@ def test_any_bytes_are_a_value_or_one_of_our_errors(answers: list[bytes], framer
                     client.read(1, 4, 0, 2)
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.binary(min_size=1, max_size=40))
 def test_any_noise_on_a_serial_line_is_a_value_or_one_of_our_errors(noise: bytes) -> None:
     ours, theirs = os.openpty()

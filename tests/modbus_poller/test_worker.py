@@ -17,6 +17,7 @@ from tests.service_stub import ServiceStub
 METER = Meter(volts=230.4, hertz=50.02, watts=1234.5, var=-100.25, import_kwh=1042.7, export_kwh=3.3, import_kvarh=12.6)
 
 
+@pytest.mark.slow
 def test_a_dead_device_of_five_does_not_delay_the_others_and_comes_back(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
