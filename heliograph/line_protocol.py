@@ -14,10 +14,14 @@ from typing import NamedTuple
 
 from heliograph.messages import Value
 
-_MEASUREMENT = re.compile(r"(?:\\[, ]|[^, \n])++")
-_TAG = re.compile(r",((?:\\[,= ]|[^,= \n])++)=((?:\\[,= ]|[^,= \n])++)")
+# Groups are atomic, not possessive: before Python 3.11.5 a possessive group matches wrongly (CPython issue 106052), and
+# Debian 12 has 3.11.2.
+_NAME = r"(?=[^,= \n])(?>[^,= \n\\]*(?:\\[,= ]?[^,= \n\\]*)*)"
+_STRING = r'(?>[^"\\]*(?:\\.[^"\\]*)*)"'
+_MEASUREMENT = re.compile(r"(?=[^, \n])(?>[^, \n\\]*(?:\\[, ]?[^, \n\\]*)*)")
+_TAG = re.compile(rf",({_NAME})=({_NAME})")
 _SPACE = re.compile(r" ++")
-_FIELD = re.compile(r'((?:\\[,= ]|[^,= \n])++)=("(?:\\.|[^"\\])*+"|[^," \n]++|(?="))', re.DOTALL)
+_FIELD = re.compile(rf'({_NAME})=("{_STRING}|[^," \n]++|(?="))', re.DOTALL)
 _TIME = re.compile(r" ++(-?\d{1,20})")
 _FLOAT = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d++)?")
 _INTEGER = re.compile(r"([+-]?\d{1,20})i|(\d{1,20})u")
@@ -29,8 +33,8 @@ _ESCAPED_IN_MEASUREMENT = re.compile(r"\\([, ])")
 _ESCAPED_IN_NAME = re.compile(r"\\([,= ])")
 _ESCAPED_IN_STRING = re.compile(r'\\(["\\])')
 _SIGNED, _UNSIGNED = range(-(1 << 63), 1 << 63), range(1 << 64)
-_STRING_END = re.compile(r'(?:\\.|[^"\\])*+"', re.DOTALL)
-_STRING_START = re.compile(r'(?:\\[,= ]|[^=]|=(?!"))*+="')
+_STRING_END = re.compile(_STRING, re.DOTALL)
+_STRING_START = re.compile(r'(?>[^=\\]*(?:(?:\\[,= ]?|=(?!"))[^=\\]*)*)="')
 
 _NAME_ESCAPES = str.maketrans({",": r"\,", "=": r"\=", " ": r"\ ", "\n": r"\ ", "\r": r"\ "})
 _MEASUREMENT_ESCAPES = str.maketrans({",": r"\,", " ": r"\ ", "\n": r"\ ", "\r": r"\ "})

@@ -2,7 +2,8 @@
 
 import re
 
-_CELL = r'(?:"((?:[^"]|"")*+)"([^{d}\0]*+)|(?!")([^{d}\0]*+))({d}|\Z)'
+# The group is atomic, not possessive: see heliograph/line_protocol.py.
+_CELL = r'(?:"((?>[^"]*(?:""[^"]*)*))"([^{d}\0]*+)|(?!")([^{d}\0]*+))({d}|\Z)'
 DELIMITERS = ",;\t|"
 
 
