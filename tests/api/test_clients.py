@@ -94,7 +94,7 @@ def test_the_client_keeps_readings_over_its_own_death_and_the_nodes(
 
 
 class Clock:
-    """Stands in for the module `time`: sleeping takes none."""
+    """A replacement for the module `time`: sleeping takes none."""
 
     def __init__(self) -> None:
         self.slept = 0.0
@@ -122,7 +122,7 @@ def test_the_client_waits_as_long_as_it_should_and_sends_the_same_again(
     assert len(receiver.producer.readings) == 1
     receiver.producer.disk_is_full = False
     client.wait()
-    assert clock.slept == 2  # what Retry-After said
+    assert clock.slept == 2  # the seconds of Retry-After
     receiver.skipped = clock.slept
     assert client.send()
     first, second = receiver.producer.readings
