@@ -36,7 +36,7 @@ def test_json_is_what_it_is(document: Any, indent: int | None, is_ascii: bool) -
 
 
 @pytest.mark.parametrize("written", NO_VALUES)
-def test_what_is_no_value_is_none(written: str) -> None:
+def test_what_is_no_value_reads_as_null(written: str) -> None:
     assert tolerant_json.decode(written) is None
     assert tolerant_json.decode(f'{{"a":{written},"b":[1,{written}]}}') == {"a": None, "b": [1, None]}
 
