@@ -65,6 +65,7 @@ class HttpIntake:
         self._next: asyncio.Future[bool] | None = None
         self._refused_until = 0.0
         self.readings = 0
+        self.missing = 0
         for device, info in self._devices.infos.items():
             producer.declare(device, info)
 
@@ -94,16 +95,21 @@ class HttpIntake:
         reports.check(report, info.channels if info else {}, limit, where)
 
     async def accept(self, checked: Sequence[Report]) -> None:
-        """Return once all these reports, which `check` let pass, are in the outbox; raise RequestRefused if the disk refuses."""
+        """Return once all these reports, which `check` let pass, are in the outbox; raise RequestRefused if the disk refuses.
+
+        Reports without values only count what is missing.
+        """
         if self._monotonic() < self._refused_until:
             raise _disk_refuses()
         reports.check_together(checked, self._devices.infos)
-        for report in checked:
+        with_values = [report for report in checked if report.values]
+        for report in with_values:
             self._publish(report)
-        if not await self._flush():
+        if with_values and not await self._flush():
             self._refused_until = self._monotonic() + RETRY_SECONDS
             raise _disk_refuses()
-        self.readings += len(checked)
+        self.readings += len(with_values)
+        self.missing += sum(report.missing for report in checked)
 
     def mark_silent_devices(self) -> None:
         """Publish that devices are offline which have not reported for too long."""
@@ -112,7 +118,7 @@ class HttpIntake:
 
     def counters(self) -> dict[str, int]:
         """Return what the status shows."""
-        return {"readings_http": self.readings, "devices_http": len(self._devices.infos)}
+        return {"readings_http": self.readings, "devices_http": len(self._devices.infos), "no_value": self.missing}
 
     def _publish(self, report: Report) -> None:
         if info := self._devices.update(report):

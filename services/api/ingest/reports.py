@@ -16,7 +16,8 @@ MOST_CHANNELS = 256
 class Report(NamedTuple):
     """One reading of a device: `time` is None for now, `channels` is what the sender knows of them.
 
-    `model` and `interval` are those of the device; empty and 0 leave them as they are.
+    `model` and `interval` are those of the device; empty and 0 leave them as they are. `missing` is how many values the
+    sender says that it does not have.
     """
 
     device: str
@@ -25,6 +26,7 @@ class Report(NamedTuple):
     channels: Mapping[str, Channel] = {}
     model: str = ""
     interval: float = 0.0
+    missing: int = 0
 
 
 class TimeLimit(NamedTuple):
@@ -43,7 +45,7 @@ def check(report: Report, known: Mapping[str, Channel], limit: TimeLimit, where:
         )
     if report.time is not None:
         _check_time(report.time, f"{dot}time", limit)
-    if not report.values:
+    if not (report.values or report.missing):
         raise RequestRefused(f"{dot}values: is empty")
     for channel in [*report.values, *report.channels]:
         if not topics.is_channel(channel):
