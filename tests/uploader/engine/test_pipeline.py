@@ -317,6 +317,16 @@ def test_what_comes_late_for_a_target_that_needs_order_is_set_aside(begin: Begin
     assert engine.target.times() == [NOON, NOON + 1, NOON + 2, NOON - 50]
 
 
+def test_a_row_from_the_future_makes_no_later_row_of_its_device_late(begin: Begin, store: MemoryStore) -> None:
+    engine = begin(FakeTarget(Limits(rows=10, ordered=True)))
+    fill(store, 1, NOON + 86_400 * 365)
+    engine.run()
+    fill(store, 3)
+    engine.run()
+    assert engine.lost_times() == []
+    assert engine.target.times() == [NOON + 86_400 * 365, NOON, NOON + 1, NOON + 2]
+
+
 def test_rows_that_are_too_old_for_the_target_are_skipped_and_counted(begin: Begin, store: MemoryStore) -> None:
     fill(store, 4, NOON - 200)
     times = fill(store, 2, NOON - 50)
