@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 FUTURE_SECONDS = 60.0
 MAX_DEVICES = 64  # more behind one port are noise that looks like names
-MAX_TOLD = 256
+MAX_REPEATED = 256
 MAX_UNREAD = 20  # kinds of lines that are shown
 SHOWN_CHARACTERS = 80
 FORGOTTEN_SECONDS = 7 * 86_400.0  # a device that was silent for this long makes room for another
@@ -40,7 +40,7 @@ class SerialIntake:
         self._max_devices = max_devices
         self._devices: dict[str, SerialDevice] = {}
         self._board_settings = ""
-        self._told: dict[tuple[str, tuple[str, ...]], float] = {}  # the own times of what is sent again and again
+        self._published: dict[tuple[str, tuple[str, ...]], float] = {}  # the own times of what is sent again and again
         self._unread: dict[str, str] = {}  # lines that were not understood, by what they have in common
         self._lines = 0
         self._readings = 0
@@ -104,7 +104,7 @@ class SerialIntake:
         self._note_unread(reading.unread)
         if reading.no_sensor:
             self._service.count("no_sensor", reading.no_sensor)
-        if not (reading.values or reading.no_sensor) or self._was_told(reading):
+        if not (reading.values or reading.no_sensor) or self._was_published(reading):
             return False
         device = self._devices.setdefault(name, SerialDevice())
         for channel, reason in device.update(reading, time.monotonic()).items():
@@ -118,15 +118,15 @@ class SerialIntake:
             self._producer.publish(name, reading.values, reading.at)
         return True
 
-    def _was_told(self, reading: ParsedReading) -> bool:
+    def _was_published(self, reading: ParsedReading) -> bool:
         """Return whether a reading that is sent again and again was published; remember it, now that it can be."""
         if not reading.once or reading.at is None:
             return False
         key = (reading.device, tuple(reading.values))
-        if self._told.get(key) == reading.at:
+        if self._published.get(key) == reading.at:
             return True
-        if key in self._told or len(self._told) < MAX_TOLD:
-            self._told[key] = reading.at
+        if key in self._published or len(self._published) < MAX_REPEATED:
+            self._published[key] = reading.at
         return False
 
     def _note_unread(self, lines: tuple[str, ...]) -> None:

@@ -179,14 +179,14 @@ def _entries(messages: bytes) -> Iterator[tuple[obis.Code, _Entry]]:
                 continue  # identification numbers, states
             if unsigned and number == WATT and isinstance(value, ShortInteger):
                 value = value.unsigned
-            yield code, _Entry(number, power, value)
+            yield code, _Entry(number, power, int(value))
 
 
 def _writes_unsigned(server: Element) -> bool:
     """Whether a meter is one of DZG's DVS74 that write a power from 327.68 to 655.35 W in two bytes as if they had no sign.
 
     DZG gave the ranges of their numbers to libsml (volkszaehler/libsml, pull request 136, sml_list.c); those after them,
-    and other models with the same letters, write two's complement as everyone does.
+    and other models of DZG, write two's complement as everyone does.
     """
     if not isinstance(server, bytes) or len(server) != 10 or not server.startswith(DZG):
         return False
