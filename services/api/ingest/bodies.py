@@ -64,7 +64,7 @@ class _Pool:
 class Bodies:
     """Reads bodies of at most `limit` bytes each, and at once only as many as fit into memory.
 
-    Those that come with a key have memory of their own: without one, nobody can take it from them.
+    Those that come with a key have memory of their own, which no client without one can take from them.
     """
 
     def __init__(self, limit: int) -> None:
