@@ -191,6 +191,7 @@ def _follow(service: Service, live: LiveState) -> asyncio.Event:
     service.bus.subscribe(topics.every_device("availability"), pass_on)
     service.bus.subscribe(topics.every_service("status"), pass_on)
     service.bus.on_connect(on_connect)
+    service.request_announcements()
     return connected
 
 
