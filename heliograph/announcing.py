@@ -1,6 +1,6 @@
 """When a service announces itself and its devices again: after a question of someone who has just connected.
 
-Retained messages are a convenience, not the memory: a broker may have lost them, or keep none. So whoever needs
+Retained messages are a convenience, not the memory: a broker may have lost them, or keep none. So a service that needs
 descriptions asks for them on `topics.ANNOUNCE` after it has connected (decision 0012).
 """
 
@@ -12,15 +12,16 @@ from collections.abc import Callable
 import msgspec
 
 ANSWER_SECONDS = 2.0  # not all services at once
-AGAIN_SECONDS = 10.0  # whoever loses its connection again and again makes no traffic of it
+AGAIN_SECONDS = 10.0  # a client that loses its connection again and again makes no traffic of it
 KNOWN_ASKERS = 100
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Who asks: the payload of `topics.ANNOUNCE`."""
+    """Who asks: the payload of `topics.ANNOUNCE`. `process` differs from start to start: one that restarts has forgotten all."""
 
     node: str = ""
     service: str = ""
+    process: str = ""
 
 
 class AnswerTimes:
@@ -57,7 +58,7 @@ class AnswerTimes:
             self._due = due if self._due is None else min(self._due, due)
 
     def wait(self) -> float | None:
-        """Return in how many seconds an answer is due, None if nobody has asked."""
+        """Return in how many seconds an answer is due, None if there is no question."""
         with self._lock:
             return None if self._due is None else max(0.0, self._due - self._now())
 

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
@@ -68,6 +69,7 @@ class Service:
         self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name))
         self._board = StatusBoard()
         self._answers = AnswerTimes()
+        self._question = msgspec.json.encode(Question(node.name, name, uuid.uuid4().hex))
         self._stopped = threading.Event()
         self._wake = threading.Event()
         self._reporting = threading.Lock()  # a report must not follow the goodbye
@@ -178,7 +180,7 @@ class Service:
         self.bus.on_connect(self._ask)
 
     def _ask(self) -> None:
-        self.bus.publish(topics.ANNOUNCE, msgspec.json.encode(Question(self.node, self.name)), qos=1)
+        self.bus.publish(topics.ANNOUNCE, self._question, qos=1)
 
     def _asked(self, message: Message) -> None:
         self._answers.ask(message.payload)

@@ -26,6 +26,7 @@ LONGEST_MODULE = 400
 LONGEST_CLASS = 200
 MOST_SUPPRESSIONS = 5
 POSSESSIVE_GROUP = re.compile(r"\)(?:[*+?]|\{\d*,?\d*\})\+")
+CATCHES_EVERYTHING = {ROOT / "services/uploader/attempt.py"}  # docs/decisions/0012-a-target-that-raises.md
 SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
 DISTRIBUTIONS = packages_distributions()
 
@@ -337,7 +338,8 @@ def test_no_handler_catches_everything(package: str) -> None:
             if isinstance(node, ast.ExceptHandler):
                 assert node.type is not None, f"{path}:{node.lineno}: a bare except"
                 caught = {name.id for name in ast.walk(node.type) if isinstance(name, ast.Name)}
-                assert not caught & {"Exception", "BaseException"}, f"{path}:{node.lineno}"
+                is_broad = bool(caught & {"Exception", "BaseException"})
+                assert not is_broad or path in CATCHES_EVERYTHING, f"{path}:{node.lineno}"
 
 
 def is_expression(text: str) -> bool:

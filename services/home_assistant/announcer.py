@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 0.5
 JITTER_SECONDS = 10.0  # Home Assistant asks that not all discovery messages come at once when it starts
-ORPHAN_SECONDS = 15.0  # announcing.AGAIN_SECONDS and ANSWER_SECONDS, and some
+ORPHAN_SECONDS = 15.0  # every producer has answered by then: announcing.AGAIN_SECONDS and ANSWER_SECONDS
 MARK = "mark"  # a request to ourselves: it arrives after everything that the broker has retained
 
 

@@ -90,6 +90,18 @@ def test_the_time_is_now_unless_given_and_may_be_iso_8601(receiver: Receiver) ->
     assert [at for _, _, at in receiver.producer.readings] == [None, NOW]
 
 
+def test_a_reading_that_is_ahead_of_the_clock_is_refused_with_a_sentence(receiver: Receiver) -> None:
+    ahead = {**GOOD, "time": time.time() + 3600}  # an ESP with local time for UTC
+    assert "3600 s in the future by the clock of this node, at most 600 s are accepted; set the" in refused(
+        receiver.post(READINGS, json=ahead)
+    )
+    assert receiver.producer.readings == []
+    assert receiver.post(READINGS, json={**GOOD, "time": time.time() + 500}).status_code == 202
+    assert receiver.intake.newest("attic") == {}  # a client does not continue from there
+    receiver.clock_is_right = False
+    assert receiver.post(READINGS, json=ahead).status_code == 202
+
+
 def test_the_info_of_a_device_is_remembered_over_a_restart(tmp_path: Path, data: Path) -> None:
     about = {"model": "ESP32", "interval": 60, "channels": {"temperature": {"unit": "degC", "label": "Attic"}}}
     with receiver_at(tmp_path) as first:

@@ -11,9 +11,10 @@ from services.api.errors import Busy, RequestRefused
 from services.api.ingest import reports
 from services.api.ingest.naming import PostedNames
 from services.api.ingest.reported_devices import SERVICE, ReportedDevices
-from services.api.ingest.reports import Report
+from services.api.ingest.reports import Report, TimeLimit
 from services.api.live import LiveState
 
+AHEAD_SECONDS = 600.0  # the clocks of senders may be this far ahead
 RETRY_SECONDS = 1.0  # the producer tries a disk that refused again after this
 
 
@@ -46,6 +47,8 @@ class HttpIntake:
         *,
         names: PostedNames | None = None,
         clock_is_right: Callable[[], bool] = lambda: True,
+        ahead_seconds: float = AHEAD_SECONDS,
+        now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._producer = producer
@@ -53,6 +56,8 @@ class HttpIntake:
         self.node = node
         self.names = names or PostedNames()
         self._clock_is_right = clock_is_right
+        self._ahead_seconds = ahead_seconds
+        self._now = now
         self._monotonic = monotonic
         self._devices = ReportedDevices(file, monotonic)
         self._newest: dict[str, dict[str, tuple[float, Value]]] = {}
@@ -74,7 +79,7 @@ class HttpIntake:
         return device in self._devices.infos
 
     def newest(self, device: str) -> dict[str, tuple[float, Value]]:
-        """Return time and value of each channel's newest reading since the start that had a time."""
+        """Return time and value of each channel's newest reading since the start that had a time, not ahead of the clock."""
         return self._newest.get(device, {})
 
     def check(self, report: Report, where: str = "") -> None:
@@ -86,7 +91,8 @@ class HttpIntake:
                 f"{field}: {report.device} is published by {owner.info.service}; take another name", 409
             )
         info = self._devices.infos.get(report.device)
-        reports.check(report, info.channels if info else {}, clock_is_right=self.clock_is_right, where=where)
+        limit = TimeLimit(self._now() if self.clock_is_right else None, self._ahead_seconds)
+        reports.check(report, info.channels if info else {}, limit, where)
 
     async def accept(self, checked: Sequence[Report]) -> None:
         """Return once all these reports, which `check` let pass, are in the outbox; raise RequestRefused if the disk refuses.
@@ -119,7 +125,7 @@ class HttpIntake:
             self._producer.declare(report.device, info)
         self._producer.availability(report.device, "online")
         self._producer.publish(report.device, report.values, report.time)
-        if report.time is not None:
+        if report.time is not None and not (self.clock_is_right and report.time > self._now()):
             newest = self._newest.setdefault(report.device, {})
             for name, value in report.values.items():
                 if name not in newest or report.time >= newest[name][0]:

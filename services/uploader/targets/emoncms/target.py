@@ -106,6 +106,11 @@ class Emoncms:
         self._sent = max(times, default=self._sent)
         return float(max(times)) if times else None
 
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer of the server."""
+        return self._web.last_answer
+
     def close(self) -> None:
         """Close the connection."""
         self._web.close()

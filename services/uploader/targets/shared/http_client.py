@@ -50,7 +50,7 @@ class HttpResponse(NamedTuple):
         except ValueError:
             try:
                 seconds = parsedate_to_datetime(text).timestamp() - time()
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError, OSError):  # also of years that no clock has
                 return UNREADABLE_PAUSE
         return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else UNREADABLE_PAUSE
 
@@ -73,6 +73,7 @@ class HttpClient:
         self._while_waiting = while_waiting
         self._server: tuple[str, str] | None = None
         self._connection: http.client.HTTPConnection | None = None
+        self.last_answer = ""  # status and beginning of the body of the last response
 
     def request(
         self, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -99,6 +100,7 @@ class HttpClient:
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise TryLater(f"{parts.hostname}: {_reason(error)}") from None
+        self.last_answer = response.summary()
         return response
 
     def close(self) -> None:
