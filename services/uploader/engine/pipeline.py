@@ -165,6 +165,8 @@ class Pipeline:
         if result.accepted:
             self._status.sent(self._now(), len(result.accepted), result.response)
             self._outage.over()
+        if result.rejected:
+            self._status.note(last_error=self._redact(result.rejected[-1].reason), error_time=round(self._now(), 3))
         if result.pause:
             session.rate_limit.pause(time.monotonic(), result.pause)
         if not result.retry:

@@ -196,6 +196,70 @@ def test_a_target_that_refuses_everything_loses_nothing(begin: Begin, store: Mem
     assert engine.target.times() == times
 
 
+ORDERED = Limits(rows=32, ordered=True)
+
+
+def limit_of_nodes(rows: Sequence[Row]) -> Exception:
+    return Refused(f"limit is 32. Node 'n{rows[0].time}' was ignored")
+
+
+def test_a_target_that_needs_order_and_refuses_everything_for_one_reason_loses_nothing(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(ORDERED))
+    engine.target.script = [limit_of_nodes] * 1000
+    for _ in range(150):
+        engine.pipeline.step()
+    assert engine.lost_times() == []
+    assert "it refused many rows in a row for one reason: limit is 32" in engine.pipeline.facts()["last_error"]
+    assert len(engine.target.requests) < 100  # not one a row at full speed
+    engine.target.script = []
+    engine.pipeline.pause(paused=False)
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_after_rows_that_were_accepted_only_a_few_become_dead_letters_for_one_reason(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(ORDERED))
+    engine.target.script = [None, *[limit_of_nodes] * 1000]
+    fill(store, 1000, NOON + 64)
+    for _ in range(150):
+        engine.pipeline.step()
+        engine.pipeline.pause(paused=False)
+    assert len(engine.lost_times()) < 16
+    engine.target.script = []
+    engine.pipeline.pause(paused=False)
+    engine.run()
+    assert sorted({*engine.target.times(), *engine.lost_times()})[:64] == times
+
+
+def test_rows_that_are_refused_for_reasons_of_their_own_are_set_aside_in_order(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(ORDERED))
+    reasons = ["too high", "too low", "not a date"]
+    engine.target.script = [
+        lambda rows: Refused(reasons[int(rows[0].time) % 3]) if rows[0].time < NOON + 32 else None
+    ] * 1000
+    engine.run()
+    assert engine.lost_times() == times[:32]
+    assert engine.target.times() == times[32:]
+
+
+def test_why_rows_become_dead_letters_is_shown_while_they_do(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 3)
+    engine = begin(token="t0p-secret")
+    engine.target.script = [Refused("partial", {0: "no t0p-secret here"})]
+    engine.run()
+    facts = engine.pipeline.facts()
+    assert (facts["last_error"], facts["error_time"]) == ("no … here", engine.now)
+
+
 def test_many_bad_rows_are_set_aside_when_the_newest_one_is_taken(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 64)
     engine = begin(FakeTarget(Limits(rows=32)))
