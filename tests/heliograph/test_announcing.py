@@ -80,13 +80,13 @@ def test_another_one_need_not_wait_for_it() -> None:
     asked.ask("storage", 1.0)
     assert asked.times.wait() == 1.0
     assert asked.answers_at(102.0)
-    assert asked.times.wait() is None  # the api has heard it as well
+    assert asked.times.wait() is None  # the api has received it as well
     asked.ask("api")
     assert asked.times.wait() == AGAIN_SECONDS
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xff", b"[]", b"[" * 100_000, b'{"node": 1}', b"x" * 10_000])
-def test_whoever_does_not_say_who_he_is_is_answered_too(payload: bytes) -> None:
+def test_a_question_without_a_name_is_answered_too(payload: bytes) -> None:
     asked = Asked()
     asked.times.ask(payload)
     assert asked.answers_at(100.0)

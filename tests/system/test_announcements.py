@@ -1,4 +1,4 @@
-"""Without retained messages: whoever connects learns what devices are from their producers, whoever restarted."""
+"""Without retained messages: a client that connects learns what devices are from their producers, after any restart."""
 
 import json
 import subprocess
@@ -83,7 +83,7 @@ def hub(site: Site) -> Iterator[Recorder]:
         yield entered
 
 
-def test_every_device_is_there_with_its_units_whoever_restarts(
+def test_every_device_is_there_with_its_units_after_any_restart(
     site: Site, hub: Recorder, processes: Processes, eventually: Eventually
 ) -> None:
     def sends() -> bool:
