@@ -210,6 +210,7 @@ def _follow(service: Service, live: LiveState, seeder: Seeder) -> None:
     service.bus.subscribe(topics.every_service("status"), pass_on)
     service.bus.subscribe(topics.every_service("committed"), lambda _: wake())
     service.bus.on_connect(wake)
+    service.request_announcements()
 
 
 async def _beat(service: Service, live: LiveState, ingest: Ingest) -> None:
