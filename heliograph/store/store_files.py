@@ -8,7 +8,7 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.store import names, schema
 from heliograph.store.names import Names
-from heliograph.store.totals import Column
+from heliograph.store.rises import Column
 
 
 class StoreFiles:
