@@ -200,11 +200,7 @@ class SqliteReader:
         sealed = self._hot_cache.sealed
         new = self._hot_cache.refresh(hot)
         self._learn()
-        try:
-            self._files.refuse_unknown(frame.layout for frame in new)
-        except StoreDamaged:
-            self.close()
-            raise
+        self._files.refuse_unknown(self._hot_cache.layouts())
         if self._hot_cache.sealed != sealed:  # a year may have a later arrival of a sealed time
             self._latest.clear()
             return self._hot_cache.frames
