@@ -223,6 +223,10 @@ class Producer:
             self._delivery.watermark(mark)
         self._wake.set()
 
-    def _connected(self) -> None:
+    def announce(self) -> None:
+        """Publish what is known of all devices again, for those who have just connected."""
         self._announcements.repeat()
+
+    def _connected(self) -> None:
+        self.announce()
         self._wake.set()
