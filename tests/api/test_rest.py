@@ -211,7 +211,7 @@ def test_latest_matches_within_one_part(running: Running, client: httpx.Client) 
     assert get(client, "/latest", series="roof/*/*power") == {
         "roof/meter/power": {**newest, "value": 3},
         "roof/tracer/load_power": {**newest, "value": 2},
-        "roof/tracer/pv_power": {**newest, "value": 1},
+        "roof/tracer/pv_power": {**newest, "value": 1, "unit": "W"},
     }
     assert list(get(client, "/latest", series="roof/meter/power,*/*/pv_*")) == ["roof/meter/power", PV]
 
