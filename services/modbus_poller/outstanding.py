@@ -44,14 +44,14 @@ class Outstanding:
         An exception does not say which request of its function it refuses: it ends the only one, else none.
         """
         of_unit = self._of(response.unit_id, now)
-        found = [one for one in of_unit if one.request.answered_by(response)]
+        answered = [one for one in of_unit if one.request.answered_by(response)]
         refused = [one for one in of_unit if one.request.refused_by(response)]
-        done = found[0] if found else refused[0] if len(refused) == 1 else None
+        done = answered[0] if answered else refused[0] if len(refused) == 1 else None
         if done is not None:
             self._waiting.remove(done)
-            for place, one in enumerate(self._of(response.unit_id, now), 1):
-                one.until = min(one.until, now + place * self._latest)
-        return bool(found or refused)
+            for position, one in enumerate(self._of(response.unit_id, now), 1):
+                one.until = min(one.until, now + position * self._latest)
+        return bool(answered or refused)
 
     def settled(self, request: Request) -> None:
         """Note that no response to the newest of these requests will come any more."""

@@ -111,18 +111,18 @@ class RtuExchange:
         """Yield the whole responses that were received, and the bytes before each."""
         head = bytes((request.unit_id,)) + request.response_head
         while not (self._buffer.startswith(head) and len(self._buffer) < request.response_length + 3):
-            found = frames.find_rtu(self._buffer, self._outstanding.unit_ids(self._clock.monotonic()))
-            if found is None:
+            whole = frames.find_rtu(self._buffer, self._outstanding.unit_ids(self._clock.monotonic()))
+            if whole is None:
                 return
-            response, start, end = found
+            response, start, end = whole
             before, self._buffer = self._buffer[:start], self._buffer[end:]
             yield response, before
 
     def _take_late(self) -> None:
         """Take in the late responses that were received."""
-        while found := frames.find_rtu(self._buffer, self._outstanding.unit_ids(self._clock.monotonic())):
-            self.late += self._outstanding.arrived(found[0], self._clock.monotonic())
-            self._buffer = self._buffer[found[2] :]
+        while whole := frames.find_rtu(self._buffer, self._outstanding.unit_ids(self._clock.monotonic())):
+            self.late += self._outstanding.arrived(whole[0], self._clock.monotonic())
+            self._buffer = self._buffer[whole[2] :]
 
     def _settle(self, request: Request) -> None:
         """Wait until the line is silent for as long as the unit's responses take; take in what comes."""

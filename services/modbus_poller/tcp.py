@@ -29,8 +29,8 @@ class TcpExchange:
         while (left := deadline - self._clock.monotonic()) > 0:
             data += self._transport.receive(left)
             try:
-                while found := frames.find_tcp(data):
-                    response, end = found
+                while whole := frames.find_tcp(data):
+                    response, end = whole
                     data = data[end:]
                     if (response.transaction, response.unit_id) == (number, request.unit_id):
                         if request.answered_by(response) or request.refused_by(response):

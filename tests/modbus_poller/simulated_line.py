@@ -92,7 +92,7 @@ class SimulatedLine:
 
 
 class Registers:
-    """A device whose registers tell their address. What `model` does not use is read, refused, or met with silence."""
+    """A device whose registers tell their address. What `model` does not use is read, refused, or not answered."""
 
     def __init__(self, model: Model, unused: Literal["read", "refused", "silent"]) -> None:
         self.model = model

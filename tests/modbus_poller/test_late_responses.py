@@ -115,7 +115,7 @@ def test_an_undisturbed_line_is_used_as_before(name: str, unused: Unused) -> Non
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 6])
-def test_one_late_response_to_values_that_no_length_tells_apart(two: str, number: int) -> None:
+def test_one_late_response_among_values_of_one_length(two: str, number: int) -> None:
     registers = Registers(models.load(two), "refused")
     waits = iter([0.3] * 6 + [0.3] * number + [1.12])
     line = SimulatedLine({UNIT_ID: registers}, lambda: next(waits, 0.3), baud=9600)
@@ -126,7 +126,7 @@ def test_one_late_response_to_values_that_no_length_tells_apart(two: str, number
     assert done.client.late_responses == 1
 
 
-def test_values_that_no_length_tells_apart_are_read_again_ten_seconds_after_a_lost_response(two: str) -> None:
+def test_values_of_one_length_are_read_again_ten_seconds_after_a_lost_response(two: str) -> None:
     registers = Registers(models.load(two), "refused")
     line = SimulatedLine({UNIT_ID: registers})
     done = Course(two, line, registers)
@@ -155,7 +155,7 @@ def test_a_lost_response_costs_one_poll_where_lengths_differ(name: str) -> None:
     assert done.right >= 5 * len(often)
 
 
-def test_a_file_of_the_shop_is_told_apart_where_the_device_gives_more(two: str) -> None:
+def test_requests_of_one_length_have_distinct_responses_where_the_device_gives_more(two: str) -> None:
     for name in ("deye_hybrid_1p", "carlo_gavazzi_em340", two):
         done = Course(
             name,
@@ -168,7 +168,7 @@ def test_a_file_of_the_shop_is_told_apart_where_the_device_gives_more(two: str) 
 
 
 class Switch:
-    """A coil that takes a while to be told."""
+    """A coil that takes commands."""
 
     def __init__(self) -> None:
         self.on = 0
