@@ -272,6 +272,16 @@ def test_a_service_may_read_what_it_subscribes_to(service: str) -> None:
         )
 
 
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_may_hear_questions_for_announcements_and_ask_if_it_does(service: str) -> None:
+    rules = access_rules().get(service, [])
+    asks = any("request_announcements()" in path.read_text() for path in modules(f"services/{service}"))
+    for right in ["read", *(["write"] if asks else [])]:
+        assert may(rules, right, topics.ANNOUNCE), (
+            f"mosquitto/acl: user {service} needs the line: topic {'readwrite' if asks else 'read'} {topics.ANNOUNCE}"
+        )
+
+
 @pytest.mark.parametrize("service", [name for name in SERVICES if is_producer(name)])
 def test_a_producer_may_publish_its_readings_and_read_what_is_committed(service: str) -> None:
     rules = access_rules().get(service, [])

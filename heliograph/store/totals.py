@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from heliograph.messages import Value
-from heliograph.store import cells, exact, rises
+from heliograph.store import cells, rises
 from heliograph.store.cells import Cells, Track
 from heliograph.store.interface import Function
 from heliograph.store.rises import Column
