@@ -206,12 +206,10 @@ class Totals:
 
     def _deltas(self, rows: Cells, buckets: list[int]) -> Column:
         """Return the rise of each bucket, None for one without a rise."""
-        flags = cells.at(rows).tolist()
-        edges = self.edges
         heads = [
             row
-            for row, flag in enumerate(flags)
-            if flag == 1 or (flag == cells.UNKNOWN and self._has_point(int(edges[buckets[row]])))
+            for row, flag in enumerate(cells.at(rows).tolist())
+            if flag == 1 or (flag == cells.UNKNOWN and self._has_point(int(self.edges[buckets[row]])))
         ]
         return rises.column(
             rows,
