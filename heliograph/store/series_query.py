@@ -91,12 +91,15 @@ class SeriesQuery:
         for day in (today, *self._earlier(today)):
             track = self.track(day)
             if track is not None and int(track.times[0]) < time:
-                return float(track.values[ops.between(track.times, time, time)[0] - 1])
-        return self._last_in_cells(time)
+                in_cells = self._last_in_cells(day, time)
+                return (
+                    float(track.values[ops.between(track.times, time, time)[0] - 1]) if in_cells is None else in_cells
+                )
+        return self._last_in_cells(-1, time)
 
-    def _last_in_cells(self, time: int) -> float | None:
-        """Return the last value before a time in the years without points, as precisely as cells allow."""
-        for number in reversed(self._archive.between(0, time // DAY)):
+    def _last_in_cells(self, day: int, time: int) -> float | None:
+        """Return the last value after a UTC day and before a time, as precisely as cells allow, where points were dropped."""
+        for number in reversed(self._archive.between(day + 1, time // DAY)):
             year = self._archive.year(number)
             if year is None or not year.bare:
                 continue
@@ -106,7 +109,7 @@ class SeriesQuery:
                 if rows is not None and rows.last is not None:
                     row = ops.between(rows.start, 0, time)[1]
                     if row:
-                        return float(rows.last[row - 1])
+                        return float(rows.last[row - 1]) if int(rows.start[row - 1]) // DAY > day else None
         return None
 
     def _earlier(self, today: int) -> list[int]:

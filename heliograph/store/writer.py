@@ -13,6 +13,7 @@ from heliograph.store import hot, readings, schema
 from heliograph.store.catalog import Catalog, CatalogLayout
 from heliograph.store.housekeeping import Housekeeping
 from heliograph.store.interface import FOR_EVER, Keep, Progress, Refusal
+from heliograph.store.retention import free_bytes
 
 Checked = tuple[CatalogLayout, int, Sequence[float]]
 
@@ -26,6 +27,7 @@ class SqliteWriter:
         clock_is_right: Callable[[], bool],
         keep: Keep = FOR_EVER,
         now: Callable[[], float] = time.time,
+        room: Callable[[Path], int] = free_bytes,
     ) -> None:
         """Open or create the store; raise OSError, or StoreDamaged if its catalog cannot be read."""
         self._folder = folder
@@ -45,7 +47,9 @@ class SqliteWriter:
                 self._seen = int(schema.one(self._hot, "SELECT coalesce(max(seen), 0) FROM progress"))
                 self._hot.execute("INSERT OR IGNORE INTO meta VALUES('identity', ?)", (uuid.uuid4().hex[:16],))
                 self.identity = str(schema.one(self._hot, "SELECT value FROM meta WHERE key='identity'"))
-            self._housekeeping = Housekeeping(folder, self._hot, self._catalog_db, keep, now, self._take_again)
+            self._housekeeping = Housekeeping(
+                folder, self._hot, self._catalog_db, keep, now, clock_is_right, self._take_again, room
+            )
             opened.callback(self._housekeeping.close)
             opened.pop_all()
 
@@ -123,6 +127,10 @@ class SqliteWriter:
     def problems(self) -> list[str]:
         """Return what is damaged, a sentence each."""
         return self._housekeeping.problems()
+
+    def let_go(self) -> list[str]:
+        """Return what retention has dropped, a sentence each, the newest last."""
+        return self._housekeeping.let_go()
 
     def close(self) -> None:
         """Close the files; readings that are not committed are discarded."""

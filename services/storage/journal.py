@@ -38,7 +38,7 @@ class JournalWriter:
         self._topics: dict[str, topics.Parsed] = {}
         self._refused: Message | None = None  # the message that could not be written
         self._busy = False
-        self._problems: list[str] = []
+        self._told: dict[str, list[str]] = {"store_problems": [], "let_go": []}
         service.fact("frames_lost", self._intake.losses())
 
     def write(self, message: Message) -> None:
@@ -99,10 +99,10 @@ class JournalWriter:
     def maintain(self) -> None:
         """Do a piece of the store's housekeeping, if any is due; raise OSError if a write fails."""
         self._store.maintain()
-        problems = self._store.problems()
-        if problems != self._problems:
-            self._problems = problems
-            self._service.fact("store_problems", problems)
+        for fact, sentences in (("store_problems", self._store.problems()), ("let_go", self._store.let_go())):
+            if sentences != self._told[fact]:
+                self._told[fact] = sentences
+                self._service.fact(fact, sentences)
 
     def finish(self) -> None:
         """Commit a last time; raise OSError if that fails.

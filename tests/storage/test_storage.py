@@ -113,6 +113,9 @@ class Balky:
     def problems(self) -> list[str]:
         return self.store.problems()
 
+    def let_go(self) -> list[str]:
+        return self.store.let_go()
+
     def close(self) -> None:
         self.store.close()
 
