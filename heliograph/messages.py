@@ -49,7 +49,9 @@ class Reading(Struct, frozen=True, omit_defaults=True):
 
     time: float  # seconds since 1970 UTC, when it was read
     values: dict[str, Value]
-    clock: str = ""  # "unsynced" while the time is not to be trusted
+    clock: str = (
+        ""  # "unsynced" while the time is not to be trusted; "ahead" if it was in the future, and is that of arrival
+    )
 
 
 class Block(Struct, frozen=True, omit_defaults=True):

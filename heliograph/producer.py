@@ -55,7 +55,7 @@ class Producer:
         self._set_aside = set_aside
         self._delivery = FrameDelivery(bus, node, service, folder, clock, cap_bytes=cap_bytes)
         self._writer = FrameWriter(self._delivery.outbox, set_aside)
-        self._states = StatePublisher(self._publish_state)
+        self._states = StatePublisher(self._publish_state, clock.latest)
         self._check = ValueCheck(set_aside)
         self._announcements = Announcements(bus, node)
         self._quality = quality or None  # without rules there is nothing to apply
@@ -198,6 +198,10 @@ class Producer:
             self._delivery.watermark(mark)
         self._wake.set()
 
-    def _connected(self) -> None:
+    def announce(self) -> None:
+        """Publish what is known of all devices again, for those who have just connected."""
         self._announcements.repeat()
+
+    def _connected(self) -> None:
+        self.announce()
         self._wake.set()

@@ -64,9 +64,9 @@ class Housekeeping:
         damaged = [f"{path.name} is damaged and not salvaged yet" for path in salvage.damaged(self._folder)]
         return [*damaged, *self._check.problems, *self._retention.problems()]
 
-    def let_go(self) -> list[str]:
+    def dropped(self) -> list[str]:
         """Return what was dropped, a sentence each, the newest last."""
-        return self._retention.let_go
+        return self._retention.dropped
 
     def learn(self) -> None:
         """Note that the catalog has changed."""

@@ -1,5 +1,6 @@
 """The contract of a store, for all implementations. Times are seconds since 1970 UTC, kept to the millisecond."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, get_args
 
@@ -146,7 +147,7 @@ class Writer(Protocol):
         """Return what is damaged, or too large, a sentence each; nothing if all is well."""
         ...
 
-    def let_go(self) -> list[str]:
+    def dropped(self) -> list[str]:
         """Return what retention has dropped, with span and size, a sentence each, the newest last."""
         ...
 
@@ -162,8 +163,8 @@ class Reader(Protocol):
         """Return all series, in order of their ids."""
         ...
 
-    def latest(self, ids: Sequence[int]) -> dict[int, Point]:
-        """Return the newest point of each of these series that has one."""
+    def latest(self, ids: Sequence[int], until: float = math.inf) -> dict[int, Point]:
+        """Return the newest point, not later than `until`, of each of these series that has one."""
         ...
 
     def raw(

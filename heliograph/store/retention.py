@@ -23,11 +23,11 @@ from heliograph.store.years import Years
 log = logging.getLogger(__name__)
 
 GIGABYTE = 1_000_000_000
-NEARLY = 0.9  # of keep_gigabytes, from which on it is said
+NEARLY = 0.9  # of keep_gigabytes, from which on it is reported
 ROOM = 4_000_000  # bytes that must stay free for commits while a year is rewritten
 RETRY_SECONDS = 3600.0
-REMEMBERED = 20  # sentences about what was let go
-LET_GO, CALENDAR = "let_go", "calendar"  # in the meta of hot.db
+REMEMBERED = 20  # sentences about what was dropped
+DROPPED, CALENDAR = "dropped", "calendar"  # in the meta of hot.db
 
 
 class NoRoom(OSError):
@@ -68,16 +68,18 @@ class Retention:
         self._problems: list[str] = []
         self.dropped_before = self._dropped_on_disk()
         with schema.refusing(folder):
-            meta = dict(hot.execute("SELECT key, value FROM meta WHERE key IN (?, ?, 'sealed_at')", (CALENDAR, LET_GO)))
+            meta = dict(
+                hot.execute("SELECT key, value FROM meta WHERE key IN (?, ?, 'sealed_at')", (CALENDAR, DROPPED))
+            )
         believed = min(now, meta.get("sealed_at", now))
         self._calendar = RetentionCalendar(meta.get(CALENDAR), partial(self._remember, CALENDAR), believed)
         # what was dropped, a sentence each, the newest last
-        self.let_go: list[str] = msgspec.json.decode(meta.get(LET_GO, "[]"), type=list[str])
+        self.dropped: list[str] = msgspec.json.decode(meta.get(DROPPED, "[]"), type=list[str])
 
     def problems(self) -> list[str]:
         """Return what keeps the store from being as small as it should be, or soon will, a sentence each."""
-        doubt = self._calendar.doubt if self._keep.years or self._keep.raw_years else ""
-        return [*([doubt] if doubt else []), *self._problems]
+        unbelieved = self._calendar.unbelieved if self._keep.years or self._keep.raw_years else ""
+        return [*([unbelieved] if unbelieved else []), *self._problems]
 
     def step(self, now: float, names: Callable[[], Names], *, clock_is_right: bool) -> bool:
         """Do one piece of work, if any is due; return whether there was any. Raises YearDamaged.
@@ -94,9 +96,9 @@ class Retention:
             if self._drop_some(today, names):
                 return True
         except OSError as error:
-            log.error("nothing can be let go: %s; trying again in an hour", error)
+            log.error("nothing can be dropped: %s; trying again in an hour", error)
             self._failed_at = now
-            self._problems = [f"nothing can be let go: {error}"]
+            self._problems = [f"nothing can be dropped: {error}"]
             return False
         self._failed_at = None
         self._done_on = day
@@ -138,7 +140,7 @@ class Retention:
         older = [(number, path) for number, path in there.items() if number < this_year]
         first = older[0][0] if older else None
         if size <= limit:
-            follows = f"beyond it, what is let go first is of {first}" if older else "this year alone fills them"
+            follows = f"beyond it, what is dropped first is of {first}" if older else "this year alone fills them"
             self._problems.append(f"{_bytes(size)} of {_bytes(limit)} (keep_gigabytes) are full; {follows}")
             return False
         why = f"{_bytes(size)} are more than keep_gigabytes = {self._keep.gigabytes:g}"
@@ -155,7 +157,7 @@ class Retention:
 
     def _delete(self, number: int, path: Path, why: str) -> bool:
         if self._seal_before(history.first_day((number + 1) * 12) * DAY):
-            return True  # otherwise the readings that wait in hot.db would begin the year anew
+            return True  # otherwise the readings that wait in hot.db would begin the year again
         size, span = path.stat().st_size, _span(path, number)
         self._years.forget(number)
         schema.delete(path)
@@ -192,7 +194,7 @@ class Retention:
         except StoreDamaged as error:
             raise YearDamaged(number, str(error)) from None
         self._say(
-            f"{number}: readings were let go, of which there are cells of 5 minutes and of 1 hour "
+            f"{number}: readings were dropped of which there are cells of 5 minutes and of 1 hour "
             f"({span}, {_bytes(size)} are {_bytes(bare.stat().st_size)} now): {why}"
         )
         return True
@@ -213,8 +215,8 @@ class Retention:
 
     def _say(self, sentence: str) -> None:
         log.warning("%s", sentence)
-        self.let_go = [*self.let_go, sentence][-REMEMBERED:]
-        self._remember(LET_GO, msgspec.json.encode(self.let_go).decode())
+        self.dropped = [*self.dropped, sentence][-REMEMBERED:]
+        self._remember(DROPPED, msgspec.json.encode(self.dropped).decode())
 
     def _remember(self, key: str, text: str) -> None:
         with schema.refusing(self._folder), schema.transaction(self._hot):

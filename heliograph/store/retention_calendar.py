@@ -1,4 +1,4 @@
-"""Which day it is, for decisions that cannot be taken back: a clock that is far ahead must not let go of the history.
+"""Which day it is, for decisions that cannot be taken back: a clock that is far ahead must not delete the history.
 
 A GPS receiver whose weeks began again, a real-time clock with an empty cell, `clock = "trust"`: all of them can be
 decades ahead, and nothing in the readings that they stamp tells. What cannot be wrong is how many days were lived through.
@@ -28,7 +28,7 @@ class RetentionCalendar:
     def __init__(self, text: str | None, keep: Callable[[str], None], first: float) -> None:
         """Continue from what `keep` was last given to make durable; without that, `first` is believed (s UTC)."""
         self._keep = keep
-        self.doubt = ""  # why the clock is not believed, a sentence
+        self.unbelieved = ""  # why the clock is not believed, a sentence
         if text is None:
             self._remember(CalendarState(int(first // 86_400)))
         else:
@@ -54,11 +54,11 @@ class RetentionCalendar:
             new = state
         if new != state:
             self._remember(new)
-        self.doubt = (
+        self.unbelieved = (
             ""
             if not new.lived
             else (
-                f"the clock went from {_date(new.day)} to {_date(clock)} at once: nothing is let go for its sake before "
+                f"the clock went from {_date(new.day)} to {_date(clock)} at once: nothing is dropped because of it before "
                 f"{-(-(clock - new.day) // PROOF) - new.lived} more days have passed with it"
             )
         )

@@ -128,9 +128,9 @@ class SqliteWriter:
         """Return what is damaged, a sentence each."""
         return self._housekeeping.problems()
 
-    def let_go(self) -> list[str]:
+    def dropped(self) -> list[str]:
         """Return what retention has dropped, a sentence each, the newest last."""
-        return self._housekeeping.let_go()
+        return self._housekeeping.dropped()
 
     def close(self) -> None:
         """Close the files; readings that are not committed are discarded."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import msgspec
 
 from heliograph.messages import Channel, Status
-from heliograph.store.interface import Point, Series
 from services.api import queries
 from services.api.live import DeviceState, LiveState, Newest
 from services.api.schemas import ChannelResponse, DeviceResponse, Health, LatestResponse, NodeResponse, ServiceHealth
+from services.api.seeding import Stored
 
 
 def health(
@@ -16,12 +16,16 @@ def health(
 ) -> Health:
     """Return the health of this node; `store_problem` is empty when the store answers, `damages` is what it cannot read.
 
-    A service of this node that cannot write, as its fact `write_error` says, makes the node degraded, too.
+    What storage reports of the store (`store_problems`) is added to that. A service of this node that cannot write, as its
+    fact `write_error` says, makes the node degraded, too.
     """
     services = _services(live, node)
     problems = [] if bus else ["no connection to the broker"]
     if store_problem:
         problems.append(f"no answer from the store: {store_problem}")
+    reported = [one.facts.get("store_problems") for one in services.values()]
+    of_storage = [str(problem) for one in reported if isinstance(one, list) for problem in one]
+    damages = list(dict.fromkeys([*damages, *of_storage]))
     problems += damages
     problems += [f"{name}: {error}" for name, one in services.items() if (error := one.facts.get("write_error"))]
     return Health(
@@ -31,7 +35,7 @@ def health(
         time=now,
         bus=bus,
         store=not store_problem,
-        problems=list(damages),
+        problems=damages,
         services=services,
     )
 
@@ -50,19 +54,17 @@ def devices(live: LiveState, node: str | None) -> list[DeviceResponse]:
     return [_device(device) for (owner, _), device in sorted(live.devices.items()) if node in (None, owner)]
 
 
-def latest(
-    live: LiveState, patterns: Sequence[str], stored: Sequence[tuple[Series, Point | None]] = ()
-) -> dict[str, LatestResponse]:
-    """Return the newest value of each series that matches, from the bus or from the store, whichever is newer.
+def latest(live: LiveState, patterns: Sequence[str], stored: Stored) -> dict[str, LatestResponse]:
+    """Return the newest value of each series that matches: the live one, which has been seeded, or that of a removed device.
 
     Raises RequestRefused for a full name that does not exist.
     """
     known = {name: (channel, newest) for name, channel, newest in live.newest()}
-    for series, point in stored:
-        channel, newest = known.get(series.name) or (Channel(series.unit, series.kind), None)
-        if point and (newest is None or point.time > newest.time):
-            newest = Newest(point.time, point.value)
-        known[series.name] = channel, newest
+    for series in stored.series:
+        if series.name not in known:
+            point = stored.latest.get(series.id)
+            newest = Newest(point.time, point.value) if point else None
+            known[series.name] = Channel(series.unit, series.kind), newest
     answers = {}
     for name in queries.select(patterns, known):
         channel, newest = known[name]

@@ -38,7 +38,7 @@ class JournalWriter:
         self._topics: dict[str, topics.Parsed] = {}
         self._refused: Message | None = None  # the message that could not be written
         self._busy = False
-        self._told: dict[str, list[str]] = {"store_problems": [], "let_go": []}
+        self._facts: dict[str, list[str]] = {"store_problems": [], "dropped": []}
         service.fact("frames_lost", self._intake.losses())
 
     def write(self, message: Message) -> None:
@@ -99,9 +99,9 @@ class JournalWriter:
     def maintain(self) -> None:
         """Do a piece of the store's housekeeping, if any is due; raise OSError if a write fails."""
         self._store.maintain()
-        for fact, sentences in (("store_problems", self._store.problems()), ("let_go", self._store.let_go())):
-            if sentences != self._told[fact]:
-                self._told[fact] = sentences
+        for fact, sentences in (("store_problems", self._store.problems()), ("dropped", self._store.dropped())):
+            if sentences != self._facts[fact]:
+                self._facts[fact] = sentences
                 self._service.fact(fact, sentences)
 
     def finish(self) -> None:

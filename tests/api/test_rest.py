@@ -211,7 +211,7 @@ def test_latest_matches_within_one_part(running: Running, client: httpx.Client) 
     assert get(client, "/latest", series="roof/*/*power") == {
         "roof/meter/power": {**newest, "value": 3},
         "roof/tracer/load_power": {**newest, "value": 2},
-        "roof/tracer/pv_power": {**newest, "value": 1},
+        "roof/tracer/pv_power": {**newest, "value": 1, "unit": "W"},
     }
     assert list(get(client, "/latest", series="roof/meter/power,*/*/pv_*")) == ["roof/meter/power", PV]
 
@@ -245,6 +245,14 @@ def test_health_is_degraded_while_a_service_of_this_node_cannot_write(running: R
     )
     running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": {"write_error": ""}})
     assert get(client, "/health")["status"] == "ok"
+
+
+def test_health_names_what_storage_reports_of_the_store(running: Running, client: httpx.Client) -> None:
+    facts = {"store_problems": ["7.4 of 8.0 GB are full"], "dropped": ["2022 was deleted"]}
+    running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": facts})
+    content = get(client, "/health")
+    assert (content["status"], content["problems"]) == ("degraded", ["7.4 of 8.0 GB are full"])
+    assert content["services"]["storage"]["facts"]["dropped"] == ["2022 was deleted"]
 
 
 def test_health_is_bad_without_the_bus(running: Running, client: httpx.Client) -> None:

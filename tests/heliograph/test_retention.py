@@ -1,4 +1,4 @@
-"""Letting go of old readings: by age, by size, on a full disk, with a clock that is ahead."""
+"""Dropping old readings: by age, by size, on a full disk, with a clock that is ahead."""
 
 import itertools
 import logging
@@ -79,7 +79,7 @@ def hours(reader: Reader, start: float, days: int) -> dict[int, object]:
 
 
 @pytest.mark.parametrize(("every", "days"), [(10, 3), (30, 4), (60, 4), (300, 10), (600, 20)])
-def test_letting_readings_go_never_makes_a_year_larger_and_changes_no_total(
+def test_dropping_points_never_makes_a_year_larger_and_changes_no_total(
     tmp_path: Path, every: float, days: int
 ) -> None:
     start, clock = start_of(2024), Clock(start_of(2027) + 60 * DAY)
@@ -96,7 +96,7 @@ def test_letting_readings_go_never_makes_a_year_larger_and_changes_no_total(
         after = bytes_of_years(tmp_path)
         assert writer.problems() == []
         bare = history.is_bare(history.files(folder(tmp_path))[2024])
-        assert len(writer.let_go()) == int(bare)
+        assert len(writer.dropped()) == int(bare)
     assert after < before if bare else after == before
     assert bare == (every <= 30)  # below a reading every 30 s the points are what takes the least room
     with closing(open_reader(tmp_path)) as reader:
@@ -163,12 +163,12 @@ def test_a_limit_a_little_below_the_size_costs_the_oldest_year_alone(
         assert all(step <= size for step in maintained(writer, tmp_path))
         assert list(history.files(folder(tmp_path))) == [2023, 2024, 2025, 2026]
         assert bytes_of_years(tmp_path) <= size * 0.95
-        (sentence,) = writer.let_go()
+        (sentence,) = writer.dropped()
     assert sentence.startswith("2022 was deleted (2022-01-01 00:00 to 2022-01-08 23:55, ")
     assert "keep_gigabytes" in sentence
     assert sentence in caplog.text
     with closing(opened(tmp_path, keep, clock)) as writer:
-        assert writer.let_go() == [sentence]  # still said after a restart
+        assert writer.dropped() == [sentence]  # still there after a restart
 
 
 def test_points_that_have_smaller_cells_go_before_any_year(tmp_path: Path) -> None:
@@ -189,17 +189,19 @@ def test_points_that_have_smaller_cells_go_before_any_year(tmp_path: Path) -> No
     ]
 
 
-def test_a_store_that_is_nearly_full_says_so_before_anything_is_deleted(tmp_path: Path) -> None:
+def test_a_store_that_is_nearly_full_reports_it_before_anything_is_deleted(tmp_path: Path) -> None:
     clock = Clock(start_of(2026) + 60 * DAY)
     size = five_years(tmp_path, clock)
-    for share, said in ((0.85, False), (0.95, True)):
+    for share, reported in ((0.85, False), (0.95, True)):
         with closing(opened(tmp_path, Keep(gigabytes=size / share / GIGABYTE), clock)) as writer:
             assert not writer.maintain()
-            assert [("keep_gigabytes" in text, "2022" in text) for text in writer.problems()] == [(True, True)] * said
-            assert writer.let_go() == []
+            assert [("keep_gigabytes" in text, "2022" in text) for text in writer.problems()] == [
+                (True, True)
+            ] * reported
+            assert writer.dropped() == []
 
 
-def test_a_disk_without_room_is_left_alone_for_an_hour_and_commits_go_on(tmp_path: Path) -> None:
+def test_a_disk_without_room_is_not_touched_for_an_hour_and_commits_continue(tmp_path: Path) -> None:
     clock, free = Clock(start_of(2027)), [300_000]
     with closing(opened(tmp_path, Keep(), clock)) as writer:
         write(writer, start_of(2024), 3, 20)
@@ -240,7 +242,7 @@ def test_a_size_limit_on_a_disk_without_room_deletes_the_oldest_year(tmp_path: P
 
 
 @pytest.mark.parametrize("keep", [Keep(years=2), Keep(raw_years=2), Keep(gigabytes=1e-6)])
-def test_a_clock_that_is_ahead_lets_go_of_nothing_and_when_it_is_right_all_goes_on(tmp_path: Path, keep: Keep) -> None:
+def test_a_clock_that_is_ahead_drops_nothing_and_when_it_is_right_all_continues(tmp_path: Path, keep: Keep) -> None:
     now = start_of(2026) + 100 * DAY
     clock = Clock(now)
     with closing(opened(tmp_path, keep._replace(gigabytes=0.0), clock)) as writer:
@@ -275,7 +277,7 @@ def test_a_clock_that_is_ahead_lets_go_of_nothing_and_when_it_is_right_all_goes_
             assert any("history-2045.db" in problem for problem in writer.problems())
 
 
-def test_a_clock_that_is_not_set_lets_go_of_nothing_more(tmp_path: Path) -> None:
+def test_a_clock_that_is_not_set_drops_nothing_more(tmp_path: Path) -> None:
     clock = Clock(start_of(2026))
     with closing(opened(tmp_path, Keep(years=1), clock)) as writer:
         write(writer, start_of(2025), 1, 300)
@@ -286,7 +288,7 @@ def test_a_clock_that_is_not_set_lets_go_of_nothing_more(tmp_path: Path) -> None
     assert list(history.files(folder(tmp_path))) == [2025, 2026]
 
 
-def test_a_year_that_was_let_go_is_not_begun_anew_by_late_readings(tmp_path: Path) -> None:
+def test_a_year_that_was_dropped_is_not_begun_again_by_late_readings(tmp_path: Path) -> None:
     clock = Clock(start_of(2026))
     with closing(opened(tmp_path, Keep(years=1), clock)) as writer:
         writer.write("roof", [Block("meter", ("power",), [[start_of(2023) + 9, 1.0], [start_of(2026) - 9, 1.0]])])

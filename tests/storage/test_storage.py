@@ -113,8 +113,8 @@ class Balky:
     def problems(self) -> list[str]:
         return self.store.problems()
 
-    def let_go(self) -> list[str]:
-        return self.store.let_go()
+    def dropped(self) -> list[str]:
+        return self.store.dropped()
 
     def close(self) -> None:
         self.store.close()

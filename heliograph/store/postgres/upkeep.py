@@ -24,9 +24,9 @@ LATE_MS = 600_000  # after midnight, in which a day may still get its last readi
 PIECES = 20  # of one transaction, when everything is done
 RETENTION_SECONDS = 600.0
 GIGABYTE = 1e9
-NEARLY = 0.9  # of keep_gigabytes, from which on it is said
-REMEMBERED = 20  # sentences about what was let go
-LET_GO, CALENDAR = "let_go", "calendar"  # in the table meta
+NEARLY = 0.9  # of keep_gigabytes, from which on it is reported
+REMEMBERED = 20  # sentences about what was dropped
+DROPPED, CALENDAR = "dropped", "calendar"  # in the table meta
 
 
 class Job(NamedTuple):
@@ -154,14 +154,14 @@ class Upkeep:
         first = min(now, row[0] / 1000) if row and row[0] else now
         calendar = RetentionCalendar(meta(connection, CALENDAR) or None, keep, first)
         day = calendar.today(now, clock_is_right=self._clock_is_right())
-        if calendar.doubt and (self._keep.years or self._keep.raw_years):
-            self.problems.append(calendar.doubt)
+        if calendar.unbelieved and (self._keep.years or self._keep.raw_years):
+            self.problems.append(calendar.unbelieved)
         return day
 
     def _say(self, connection: Connection, sentence: str) -> None:
         log.warning("%s", sentence)
-        kept = [*let_go(connection), sentence][-REMEMBERED:]
-        put_meta(connection, LET_GO, msgspec.json.encode(kept).decode())
+        kept = [*dropped(connection), sentence][-REMEMBERED:]
+        put_meta(connection, DROPPED, msgspec.json.encode(kept).decode())
 
     def _drop(self, connection: Connection, number: int, raw_from: int, why: str) -> None:
         """Drop points and tiers of a month."""
@@ -177,7 +177,7 @@ class Upkeep:
         end = start(number + 1)
         if connection.execute("SELECT 1 FROM touched WHERE built < changed AND day < %s", (end // DAY,)).fetchone():
             return False
-        self._say(connection, f"{_name(number)}: readings were let go, of which there are cells: {why}")
+        self._say(connection, f"{_name(number)}: readings were dropped of which there are cells: {why}")
         plan.keep_jumps(connection, end)
         self._months.drop_points(connection, number)
         connection.execute("UPDATE clock SET raw_from = %s, changes = changes + 1", (end,))
@@ -190,9 +190,9 @@ class Upkeep:
         return connection.execute(timescale.COMPRESS, (before,)).fetchone() is not None
 
 
-def let_go(connection: Connection) -> list[str]:
+def dropped(connection: Connection) -> list[str]:
     """Return what was dropped, a sentence each, the newest last; raise psycopg.Error."""
-    return msgspec.json.decode(meta(connection, LET_GO) or "[]", type=list[str])
+    return msgspec.json.decode(meta(connection, DROPPED) or "[]", type=list[str])
 
 
 def _name(number: int) -> str:

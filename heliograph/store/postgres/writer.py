@@ -16,7 +16,7 @@ from heliograph.store.postgres.copying import Row
 from heliograph.store.postgres.months import DAY, Months, month
 from heliograph.store.postgres.names import PostgresNames, Waiting, pack, unpack
 from heliograph.store.postgres.schema import Connection
-from heliograph.store.postgres.upkeep import Upkeep, let_go
+from heliograph.store.postgres.upkeep import Upkeep, dropped
 
 
 class Attempt(NamedTuple):
@@ -131,10 +131,10 @@ class PostgresWriter:
             return [str(error)]
         return self._upkeep.problems
 
-    def let_go(self) -> list[str]:
+    def dropped(self) -> list[str]:
         """Return what retention has dropped, a sentence each, the newest last; raise OSError if the server is away."""
         with self._server() as connection:
-            return let_go(connection)
+            return dropped(connection)
 
     def close(self) -> None:
         """Close the connection; readings that are not committed are discarded."""

@@ -5,6 +5,7 @@ get "ok": so an item or a value that is wrong is set aside, and the others and t
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 from urllib.parse import parse_qsl
@@ -170,11 +171,11 @@ class EmoncmsInput:
         }
 
     def _stored(self, device: str) -> Callable[[Reader], dict[str, tuple[float, Value]]]:
-        node = self._intake.node
+        node, until = self._intake.node, self._now() if self._intake.clock_is_right else math.inf
 
         def ask(reader: Reader) -> dict[str, tuple[float, Value]]:
             series = [one for one in reader.series() if (one.node, one.device) == (node, device)]
-            latest = reader.latest([one.id for one in series])
+            latest = reader.latest([one.id for one in series], until)
             return {one.channel: (latest[one.id].time, latest[one.id].value) for one in series if one.id in latest}
 
         return ask

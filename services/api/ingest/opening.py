@@ -26,6 +26,7 @@ def open_ingest(
     keys: Mapping[str, str],
     body_limit: int,
     writes_per_second: float,
+    ahead_seconds: float,
     origins: Collection[str],
     pimonitor: PimonitorOptions,
     smartplug: SmartPlugOptions,
@@ -43,6 +44,8 @@ def open_ingest(
         service.node,
         service.data / "api" / "devices.json",
         clock_is_right=lambda: service.clock.synchronised,
+        ahead_seconds=ahead_seconds,
+        now=service.clock.now,
         names=PostedNames(rule),
     )
     service.watch(intake.counters)

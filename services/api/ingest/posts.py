@@ -37,7 +37,8 @@ async def accept_readings(request: Request, gate: Gate, intake: HttpIntake) -> R
     except RequestRefused as error:
         gate.refused("readings", error, shown)
         raise
-    return json_response(Accepted(len(reports)), 202)
+    accepted = sum(bool(report.values) for report in reports)
+    return json_response(Accepted(accepted, sum(report.missing for report in reports)), 202)
 
 
 class PimonitorPost:
