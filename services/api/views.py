@@ -1,6 +1,7 @@
 """From the live state to responses."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -28,6 +29,11 @@ def health(
     damages = list(dict.fromkeys([*damages, *of_storage]))
     problems += damages
     problems += [f"{name}: {error}" for name, one in services.items() if (error := one.facts.get("write_error"))]
+    problems += [
+        f"{name}: not stored since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        for name, one in services.items()
+        if type(since := one.facts.get("not_stored_since")) is int and 0 < since < queries.LATEST
+    ]
     return Health(
         status="degraded" if problems else "ok",
         detail="; ".join(problems),
