@@ -50,12 +50,15 @@ class Retention:
         keep: Keep,
         now: float,
         seal_before: Callable[[int], bool],
+        forget_year: Callable[[int], None],
         room: Callable[[Path], int],
     ) -> None:
         """Finish an interrupted drop; `seal_before` seals late readings from before a time in ms UTC, if there are any.
 
-        `room` returns the free bytes of a folder's disk, `now` is the time of the clock in seconds UTC. Raises OSError.
+        `forget_year` takes a year off the list of those that must be there, `room` returns the free bytes of a folder's
+        disk, `now` is the time of the clock in seconds UTC. Raises OSError.
         """
+        self._forget_year = forget_year
         self._folder = folder
         self._hot = hot
         self._years = years
@@ -160,6 +163,7 @@ class Retention:
             return True  # otherwise the readings that wait in hot.db would begin the year again
         size, span = path.stat().st_size, _span(path, number)
         self._years.forget(number)
+        self._forget_year(number)
         schema.delete(path)
         self._note_dropped(number)
         self._say(f"{number} was deleted ({span}, {_bytes(size)}): {why}")
