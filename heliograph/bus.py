@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage, MQTTMessageInfo, topic_matches_sub
 from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from heliograph.backoff import Backoff
 from heliograph.config import Broker
-from heliograph.mqtt_client import connect_properties, new_client, publish_properties
+from heliograph.mqtt_client import RetainSupport, connect_properties, new_client, publish_properties
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +77,7 @@ class Bus:
 
     Nothing waits here for the broker: what is published while it is away is dropped. Code that
     needs more (the outbox, retained facts) publishes it again from an `on_connect` callback.
+    To a broker without retained messages, what is to be retained is sent as any other message.
     Subscriptions are renewed on every connect. Callbacks run on the network thread: they
     pass the message on and return. An exception in one ends the process, see service.py.
     """
@@ -108,6 +110,7 @@ class Bus:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_connected, name="bus", daemon=True)
         self._warned: set[str] = set()
+        self._retain = RetainSupport()
         self.connects = 0
 
     def __enter__(self) -> "Bus":
@@ -150,7 +153,8 @@ class Bus:
         link = self._link
         if link is None or not self._up.is_set():
             return False
-        sent = link.client.publish(topic, payload, qos, retain, publish_properties(response_topic, correlation))
+        properties = publish_properties(response_topic, correlation)
+        sent = link.client.publish(topic, payload, qos, retain and self._retain.available, properties)
         if qos:
             self._last = sent
         return sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
@@ -199,7 +203,8 @@ class Bus:
             self._stop.wait(backoff.after(time.monotonic() - self._up_since))
 
     def _client(self) -> Client:
-        client = new_client(self._broker, self._node, self._service, will=self._will, manual_ack=self._manual_ack)
+        will = (*self._will, self._retain.available) if self._will else None
+        client = new_client(self._broker, self._node, self._service, will=will, manual_ack=self._manual_ack)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received
@@ -211,11 +216,12 @@ class Bus:
         _data: object,
         _flags: ConnectFlags,
         reason: ReasonCode,
-        _properties: object,
+        properties: Properties | None,
     ) -> None:
         link = self._link
         if link is None or link.client is not client:
             return
+        self._retain.note(reason, properties)
         if reason.is_failure:
             self._warn_once("the broker refuses %s: %s", self._service, reason)
             link.lost.set()

@@ -8,6 +8,7 @@ of every reading since.
 
 import ctypes
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Literal
@@ -60,6 +61,10 @@ class Clock:
     def now(self) -> float:
         """Return the time of the system clock, right or wrong, in seconds since 1970 UTC."""
         return time.time()
+
+    def latest(self) -> float:
+        """Return the latest time that is not in the future, in seconds since 1970 UTC; infinity until the clock is set."""
+        return self.now() if self.synchronised else math.inf
 
     def since_boot(self) -> float:
         """Return the seconds since boot, time asleep included; nothing can set this clock."""

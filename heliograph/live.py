@@ -1,27 +1,38 @@
 """What clients of the broker see of devices: their newest readings, their descriptions, whether they answer."""
 
+import math
 import time
 from collections.abc import Callable
 
 from heliograph import topics
 from heliograph.bus import Bus
-from heliograph.messages import Availability, Info, Reading, encode
+from heliograph.messages import Availability, Info, Reading, Value, encode
 
 APART_SECONDS = 0.1  # no display is faster, and every message costs the broker more than a frame does
+TOGETHER_SECONDS = 1.0  # values that are this far apart are shown with one time
 
 
 class StatePublisher:
-    """Publishes the newest reading of each device, at most ten times a second.
+    """Publishes the newest reading of each channel, at most ten times a second for each device.
 
-    Readings that come faster are merged: the newest value of every channel, at the newest
-    time. Not thread-safe. `publish` takes the device and the payload of its `state`.
+    Readings that come faster are merged: the newest value of every channel, at the newest time; a channel whose newest
+    value is more than a second older is published before, with its own time. `latest` returns the latest time (s UTC) that
+    is not in the future, infinity while the clock is not set. A reading from the future is published with the present time,
+    marked "ahead", and every later arrival replaces it. Not thread-safe. `publish` takes the device and the payload of its
+    `state`.
     """
 
-    def __init__(self, publish: Callable[[str, bytes], object], now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        publish: Callable[[str, bytes], object],
+        latest: Callable[[], float],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._publish = publish
+        self._latest = latest
         self._now = now
         self._sent: dict[str, float] = {}
-        self._newest: dict[str, float] = {}
+        self._newest: dict[str, _NewestTimes] = {}
         self._waiting: dict[str, list[Reading]] = {}
 
     @property
@@ -30,28 +41,76 @@ class StatePublisher:
         return bool(self._waiting)
 
     def show(self, device: str, reading: Reading) -> None:
-        """Publish a reading now or with the next `flush`; ignore one that is older than the newest."""
-        if reading.time < self._newest.get(device, reading.time):
+        """Publish a reading now or with the next `flush`, without the channels of which there was a newer value."""
+        newer = self._newer(device, reading)
+        if newer is None:
             return
-        self._newest[device] = reading.time
         if waiting := self._waiting.get(device):
-            waiting.append(reading)
+            waiting.append(newer)
         elif self._now() - self._sent.get(device, -APART_SECONDS) < APART_SECONDS:
-            self._waiting[device] = [reading]
+            self._waiting[device] = [newer]
         else:
-            self._send(device, reading)
+            self._send(device, newer)
 
     def flush(self) -> None:
         """Publish the readings that have waited long enough."""
         now = self._now()
         for device in [name for name in self._waiting if now - self._sent[name] >= APART_SECONDS]:
-            waiting = self._waiting.pop(device)
-            values = {channel: value for reading in waiting for channel, value in reading.values.items()}
-            self._send(device, Reading(waiting[-1].time, values, waiting[-1].clock))
+            for reading in _merged(self._waiting.pop(device)):
+                self._send(device, reading)
+
+    def _newer(self, device: str, reading: Reading) -> Reading | None:
+        """Return what is to be published of a reading, None if all of it is old."""
+        if reading.clock:  # its time says nothing: the order of arrival counts
+            return reading
+        latest = self._latest()
+        if reading.time > latest:
+            return Reading(round(latest, 3), reading.values, "ahead")
+        times = self._newest.get(device)
+        if times is None:
+            times = self._newest[device] = _NewestTimes()
+        return times.newer(reading, latest)
 
     def _send(self, device: str, reading: Reading) -> None:
         self._sent[device] = self._now()
         self._publish(device, encode(reading))
+
+
+class _NewestTimes:
+    """The time of the newest reading of each channel of a device."""
+
+    def __init__(self) -> None:
+        self._by_channel: dict[str, float] = {}
+        self._newest = -math.inf
+
+    def newer(self, reading: Reading, latest: float) -> Reading | None:
+        """Note a reading, and return it without the channels of which there was a newer one; None if nothing is left."""
+        if self._newest > latest:  # the clock was ahead, and has been set back
+            self._by_channel = {name: at for name, at in self._by_channel.items() if at <= latest}
+            self._newest = max(self._by_channel.values(), default=-math.inf)
+        if reading.time < self._newest:
+            known = self._by_channel
+            values = {
+                name: value for name, value in reading.values.items() if known.get(name, -math.inf) <= reading.time
+            }
+            if not values:
+                return None
+            reading = Reading(reading.time, values)
+        else:
+            self._newest = reading.time
+        self._by_channel.update(dict.fromkeys(reading.values, reading.time))
+        return reading
+
+
+def _merged(readings: list[Reading]) -> list[Reading]:
+    """Return the newest value of every channel, of readings in order of arrival; the newest reading last."""
+    last = {channel: reading for reading in readings for channel in reading.values}
+    newest = max(reading.time for reading in last.values())
+    parts: dict[tuple[float, str], dict[str, Value]] = {}
+    for channel, reading in last.items():
+        time = newest if newest - reading.time <= TOGETHER_SECONDS else reading.time
+        parts.setdefault((time, reading.clock), {})[channel] = reading.values[channel]
+    return [Reading(time, values, clock) for (time, clock), values in sorted(parts.items(), key=lambda part: part[0])]
 
 
 class Announcements:

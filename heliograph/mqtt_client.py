@@ -1,19 +1,45 @@
 """paho-mqtt clients with the settings that every connection to the node's broker has."""
 
+import logging
 import socket
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 from heliograph.config import Broker
+
+log = logging.getLogger(__name__)
 
 SESSION_SECONDS = 7 * 86_400  # how long the broker queues for a persistent session
 RECEIVE_MAXIMUM = 5_000  # more than a commit interval of frames; the broker's default of 20 would starve storage
 
 
-def new_client(broker: Broker, node: str, service: str, *, will: tuple[str, bytes] | None, manual_ack: bool) -> Client:
+RETAIN_NOT_SUPPORTED = 0x9A  # MQTT 5, 3.2.2.2: the answer to a retained last will
+
+LastWill = tuple[str, bytes, bool]  # topic, payload, whether it is retained
+
+
+class RetainSupport:
+    """Whether a broker keeps retained messages, as its answers to CONNECT say (MQTT 5, 3.2.2.3.5)."""
+
+    def __init__(self) -> None:
+        self.available = True
+
+    def note(self, reason: ReasonCode, properties: Properties | None) -> None:
+        """Learn from an answer to CONNECT; log it once if the broker keeps none."""
+        if reason.is_failure:
+            available = self.available and reason.value != RETAIN_NOT_SUPPORTED
+        else:
+            available = getattr(properties, "RetainAvailable", 1) == 1
+        if self.available and not available:
+            log.warning("the broker keeps no retained messages: descriptions come when somebody asks for them")
+        self.available = available
+
+
+def new_client(broker: Broker, node: str, service: str, *, will: LastWill | None, manual_ack: bool) -> Client:
     """Return a client that is not connected yet; its callbacks are up to the caller. Raises OSError for an unreadable CA."""
     client = Client(
         CallbackAPIVersion.VERSION2,
@@ -27,7 +53,8 @@ def new_client(broker: Broker, node: str, service: str, *, will: tuple[str, byte
     if broker.ca:
         client.tls_set(broker.ca)
     if will:
-        client.will_set(*will, qos=1, retain=True)
+        topic, payload, retain = will
+        client.will_set(topic, payload, qos=1, retain=retain)
     client.max_inflight_messages_set(0)  # the outbox has a window of its own; paho's costs a scan per PUBACK
     client.max_queued_messages_set(0)
     client.on_socket_open = _without_delay

@@ -7,13 +7,17 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn, TypeVar
 
+import msgspec
+
 from heliograph import config, heartbeat, rules, store_location, topics
-from heliograph.bus import Bus
+from heliograph.announcing import AnswerTimes, Question
+from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
 from heliograph.errors import ConfigError, StoreDamaged
 from heliograph.messages import Status, encode
@@ -64,14 +68,18 @@ class Service:
         )
         self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name))
         self._board = StatusBoard()
+        self._answers = AnswerTimes()
+        self._question = msgspec.json.encode(Question(node.name, name, uuid.uuid4().hex))
         self._stopped = threading.Event()
+        self._wake = threading.Event()
         self._reporting = threading.Lock()  # a report must not follow the goodbye
         self._producer: Producer | None = None
         self._thread = threading.Thread(target=self._keep_reporting, name="status", daemon=True)
 
     def __enter__(self) -> "Service":
-        """Connect in the background, and report the status from now on."""
+        """Connect in the background, report the status from now on, and announce it and the devices to all who ask."""
         self._heartbeat.beat()
+        self.bus.subscribe(topics.ANNOUNCE, self._asked, qos=0)  # a question of the past needs no answer
         self.bus.on_connect(self.report)
         self.bus.__enter__()
         self._thread.start()
@@ -81,6 +89,7 @@ class Service:
         """Save what was published, report offline, disconnect."""
         with self._reporting:
             self._stopped.set()
+        self._wake.set()
         self._thread.join()
         if self._producer:
             self._producer.__exit__()
@@ -163,9 +172,33 @@ class Service:
             if not self._stopped.is_set():
                 self.bus.publish(self._topic, status, qos=1, retain=True)
 
+    def request_announcements(self) -> None:
+        """Ask all services, after every connect, for their status and for info and availability of their devices.
+
+        Called after the subscriptions that the answers go to.
+        """
+        self.bus.on_connect(self._ask)
+
+    def _ask(self) -> None:
+        self.bus.publish(topics.ANNOUNCE, self._question, qos=1)
+
+    def _asked(self, message: Message) -> None:
+        self._answers.ask(message.payload)
+        self._wake.set()
+
     def _keep_reporting(self) -> None:
-        while not self._stopped.wait(STATUS_SECONDS):
-            self.report()
+        report_at = time.monotonic() + STATUS_SECONDS
+        while not self._stopped.is_set():
+            left = report_at - time.monotonic()
+            answer_in = self._answers.wait()
+            self._wake.wait(left if answer_in is None else min(left, answer_in))
+            self._wake.clear()
+            is_asked = self._answers.take()
+            if is_asked and self._producer:
+                self._producer.announce()
+            if is_asked or time.monotonic() >= report_at:
+                report_at = time.monotonic() + STATUS_SECONDS
+                self.report()
 
 
 def run(

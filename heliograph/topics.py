@@ -4,12 +4,14 @@ heliograph/<node>/devices/<device>/state|info|availability|set
 heliograph/<node>/services/<service>/status|journal|replay|committed
 heliograph/<node>/services/<service>/request/<command>
 heliograph/<node>/services/<service>/response/<command>
+heliograph/announce
 """
 
 import re
 from typing import Literal, NamedTuple
 
 ROOT = "heliograph"
+ANNOUNCE = f"{ROOT}/announce"  # of no node: everyone who has something to announce answers
 DeviceTopic = Literal["state", "info", "availability", "set"]
 ServiceTopic = Literal["status", "journal", "replay", "committed", "request", "response"]
 

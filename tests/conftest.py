@@ -94,6 +94,11 @@ class LocalBroker:
         """The [broker] section of a service that connects to it."""
         return f"[broker]\nport = {self.port}\n"
 
+    def set(self, option: str, value: str) -> None:
+        """Add an option of mosquitto.conf, for the next start."""
+        with self._config.open("a") as file:
+            file.write(f"{option} {value}\n")
+
     def start(self) -> None:
         self.process = subprocess.Popen([mosquitto_command(), "-c", str(self._config)])
         end = time.monotonic() + BROKER_SECONDS

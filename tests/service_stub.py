@@ -12,9 +12,10 @@ from heliograph.service import Service
 
 class Clock:
     synchronised = True
+    time = 1_795_000_000.0
 
     def now(self) -> float:
-        return 1_795_000_000.0
+        return self.time
 
 
 class ServiceStub:
@@ -30,6 +31,7 @@ class ServiceStub:
         self.infos: dict[str, Info] = {}
         self.states: dict[str, list[str]] = {}
         self.readings: list[tuple[str, dict[str, Any]]] = []
+        self.times: list[float | None] = []  # of the readings
         self._lock = threading.Lock()
 
     @property
@@ -58,8 +60,11 @@ class ServiceStub:
         if states[-1:] != [state]:
             states.append(state)
 
-    def publish(self, device: str, values: dict[str, Any], at: float | None = None) -> None:
+    def publish(
+        self, device: str, values: dict[str, Any], at: float | None = None, *, arrived: float | None = None
+    ) -> None:
         self.readings.append((device, values))
+        self.times.append(arrived if at is None else at)
 
     def several(self, device: str) -> bool:
         return len(self.of(device)) >= 3

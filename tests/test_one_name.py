@@ -53,7 +53,7 @@ def messages(text: str) -> Iterable[str]:
 
 
 def posts(text: str) -> Iterable[str]:
-    report = inputs.report("node", Inputs({text: 1}, []), None, {}, PostedNames())
+    report = inputs.report("node", Inputs({text: 1}, [], []), None, {}, PostedNames())
     return report.values if report else ()
 
 

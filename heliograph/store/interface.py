@@ -1,5 +1,6 @@
 """The contract of a store, for all implementations. Times are seconds since 1970 UTC, kept to the millisecond."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, get_args
 
@@ -156,8 +157,8 @@ class Reader(Protocol):
         """Return all series, in order of their ids."""
         ...
 
-    def latest(self, ids: Sequence[int]) -> dict[int, Point]:
-        """Return the newest point of each of these series that has one."""
+    def latest(self, ids: Sequence[int], until: float = math.inf) -> dict[int, Point]:
+        """Return the newest point, not later than `until`, of each of these series that has one."""
         ...
 
     def raw(

@@ -59,9 +59,10 @@ class SqliteReader:
         with self._reading():
             return list(self._files.names.series.values())
 
-    def latest(self, ids: Sequence[int]) -> dict[int, Point]:
-        """Return the newest point of each of these series that has one."""
+    def latest(self, ids: Sequence[int], until: float = math.inf) -> dict[int, Point]:
+        """Return the newest point, not later than `until`, of each of these series that has one."""
         points: dict[int, Point] = {}
+        last = until * 1000
         with self._reading():
             changes = self._archive.changes()
             if changes != self._changes:  # sealed readings may never have been read from hot.db
@@ -74,6 +75,8 @@ class SqliteReader:
                     self._sealed[sid] = self._query(sid).newest()
                 hot, sealed = self._latest.get(sid), self._sealed[sid]
                 newest = hot if sealed is None or (hot is not None and hot[0] >= sealed[0]) else sealed
+                if newest is not None and newest[0] > last:
+                    newest = self._query(sid).newest_before(math.floor(last) + 1)
                 if newest is not None:
                     points[sid] = Point(newest[0] / 1000, self._files.value(sid, newest[1]))
         return points

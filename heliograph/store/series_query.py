@@ -53,6 +53,16 @@ class SeriesQuery:
         """Return the newest sealed point: ms UTC and value."""
         return self._archive.newest(self._series.id)
 
+    def newest_before(self, time: int) -> tuple[int, float] | None:
+        """Return the newest point before a time in ms UTC: ms UTC and value; None if there is none."""
+        today = time // DAY
+        for day in (today, *self._earlier(today)):
+            track = self.track(day)
+            if track is not None and int(track.times[0]) < time:
+                row = ops.between(track.times, time, time)[0] - 1
+                return int(track.times[row]), float(track.values[row])
+        return None
+
     def aggregate(self, edges: Vector, functions: Sequence[Function]) -> dict[str, Column]:
         """Return one value per function and bucket between edges in ms UTC."""
         counter = self._series.kind == "counter"
@@ -87,12 +97,8 @@ class SeriesQuery:
 
     def _last_before(self, time: int) -> float | None:
         """Return the last value before a time in ms UTC; None if there is none."""
-        today = time // DAY
-        for day in (today, *self._earlier(today)):
-            track = self.track(day)
-            if track is not None and int(track.times[0]) < time:
-                return float(track.values[ops.between(track.times, time, time)[0] - 1])
-        return self._last_in_cells(time)
+        newest = self.newest_before(time)
+        return self._last_in_cells(time) if newest is None else newest[1]
 
     def _last_in_cells(self, time: int) -> float | None:
         """Return the last value before a time in the years without points, as precisely as cells allow."""

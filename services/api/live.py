@@ -37,6 +37,7 @@ class DeviceState(Struct):
     stored: dict[str, Channel] = field(default_factory=dict)
     reported: set[str] = field(default_factory=set)
     newest: dict[str, Newest] = field(default_factory=dict)
+    by_arrival: set[str] = field(default_factory=set)  # of which the newest value has the time of its arrival
 
     def channels(self) -> dict[str, Channel]:
         """Return its present channels: those it declares, or else those in the store; and those with a reading since the start."""
@@ -85,14 +86,20 @@ class LiveFeed:
 
 
 class LiveState:
-    """Devices, services and newest values, from the bus and from the store."""
+    """Devices, services and newest values, from the bus and from the store.
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
+    The newest value of a channel is the one with the newest time that is not in the future. One that has the time of its
+    arrival, because its own was wrong, is replaced by whatever arrives later. `latest` returns the latest time (s UTC) that
+    is not in the future, infinity while the clock of this node is not set.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time, latest: Callable[[], float] | None = None) -> None:
         self.devices: dict[tuple[str, str], DeviceState] = {}
         self.services: dict[tuple[str, str], Status] = {}
         self._removed: set[tuple[str, str]] = set()  # the devices whose info was cleared: the store keeps their series
         self._feeds: set[LiveFeed] = set()
         self._now = now
+        self.latest = latest or now
 
     def update(self, topic: str, payload: bytes) -> None:
         """Update the state from one message of the bus; raise MessageError if the topic or the payload is malformed."""
@@ -113,18 +120,19 @@ class LiveState:
                 self.services.pop((node, owner), None)
 
     def seed(self, series: Iterable[Series], latest: Mapping[int, Point]) -> None:
-        """Fill in what the store has and the bus has not sent: values that are newer, of all devices but removed ones.
-
-        A value whose time is still to come replaces none: what arrives would not replace it again.
-        """
-        now = self._now()
+        """Fill in what the store has and the bus has not sent: values that are newer, of all devices but removed ones."""
+        present, now = self.latest(), self._now()
         for one in series:
             if (one.node, one.device) in self._removed:
                 continue
             device = self._device(one.node, one.device)
             device.stored[one.channel] = Channel(one.unit, one.kind)
             point, newest = latest.get(one.id), device.newest.get(one.channel)
-            if point and (newest is None or newest.time < point.time <= now):
+            if point is None or point.time > present:
+                continue
+            # Before the clock is set, what arrives may have an older time than what is stored.
+            if newest is None or newest.time < point.time <= now or newest.time > present:
+                device.by_arrival.discard(one.channel)
                 self._set(device, one.channel, Newest(point.time, point.value))
 
     def lacks_values(self) -> bool:
@@ -173,13 +181,21 @@ class LiveState:
         for channel, value in reading.values.items():
             if not topics.is_channel(channel) or not is_value(value):
                 raise MessageError(f"{channel[:80]!r} is not a channel, or its value is not valid")
-        # The time of a clock that is not set yet is wrong; the time of arrival is near.
-        moment = self._now() if reading.clock else reading.time
-        if not 0 <= moment <= LATEST:
-            raise MessageError(f"time {moment} is not between 1970 and 2100")
-        device = self._device(node, name)
+        if not 0 <= reading.time <= LATEST:
+            raise MessageError(f"time {reading.time} is not between 1970 and 2100")
+        device, latest = self._device(node, name), self.latest()
+        # The time of a clock that is not set yet, or that is ahead, is wrong; the time of arrival is near.
+        by_arrival = bool(reading.clock) or reading.time > latest
+        moment = self._now() if by_arrival else reading.time
         for channel, value in reading.values.items():
             device.reported.add(channel)
+            newest = device.newest.get(channel)
+            if by_arrival:
+                device.by_arrival.add(channel)
+            elif channel in device.by_arrival:
+                device.by_arrival.discard(channel)
+            elif newest is not None and reading.time < newest.time <= latest:
+                continue
             self._set(device, channel, Newest(moment, value))
 
     def _info(self, node: str, name: str, payload: bytes) -> None:

@@ -9,8 +9,8 @@ from fastapi import FastAPI, Query
 from starlette.responses import Response
 
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.store.interface import Point, Reader, Series
-from services.api import queries, views
+from heliograph.store.interface import Reader
+from services.api import queries, seeding, views
 from services.api.history_routes import SeriesQuery
 from services.api.live import LiveState
 from services.api.reader_pool import ReaderPool
@@ -45,7 +45,11 @@ def register(app: FastAPI, live: LiveState, store: ReaderPool, node: str, connec
     async def latest(patterns: SeriesQuery = None) -> Response:
         """The newest value of each series."""
         names = queries.patterns(patterns or [])
-        return json_response(views.latest(live, names, await _stored(store)))
+        try:
+            stored = await asyncio.wait_for(seeding.seed(live, store), STORE_SECONDS)
+        except (StoreAway, StoreDamaged, TimeoutError):
+            stored = seeding.Stored([], {})
+        return json_response(views.latest(live, names, stored))
 
 
 async def _store_problems(store: ReaderPool) -> tuple[str, list[str]]:
@@ -61,17 +65,3 @@ async def _store_problems(store: ReaderPool) -> tuple[str, list[str]]:
 def _damages(reader: Reader) -> list[str]:
     reader.series()  # raises StoreAway while there is none
     return reader.problems()
-
-
-async def _stored(store: ReaderPool) -> list[tuple[Series, Point | None]]:
-    """Return every series of the store with its newest point; none while the store does not answer."""
-    try:
-        return await asyncio.wait_for(store.run(_newest), STORE_SECONDS)
-    except (StoreAway, StoreDamaged, TimeoutError):
-        return []
-
-
-def _newest(reader: Reader) -> list[tuple[Series, Point | None]]:
-    series = reader.series()
-    latest = reader.latest([one.id for one in series])
-    return [(one, latest.get(one.id)) for one in series]

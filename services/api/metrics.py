@@ -141,7 +141,7 @@ def label(text: str) -> str:
 
 def _age(now: float, moment: object) -> float | None:
     then = finite(moment)
-    return None if then is None else now - then
+    return None if then is None else max(0.0, now - then)
 
 
 def _limited(page: MetricsPage, things: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -158,7 +158,7 @@ def _service(page: MetricsPage, status: Status, now: float, *, node: str, servic
         return
     page.gauge("service_info", "The version of a service.", 1, **labels, version=status.version)
     page.gauge("service_start_time_seconds", "When a service was started, s since 1970.", status.started, **labels)
-    page.gauge("service_status_age_seconds", "Age of the status of a service.", now - status.time, **labels)
+    page.gauge("service_status_age_seconds", "Age of the status of a service.", _age(now, status.time), **labels)
     page.gauge("service_clock_synchronised", "Whether a service trusts its clock.", not status.clock, **labels)
     for name, value in _limited(page, status.counters):
         if name in OUTBOX:
@@ -203,7 +203,7 @@ def _device(page: MetricsPage, device: DeviceState, now: float, /, **labels: str
         page.gauge("device_interval_seconds", about, device.info.interval, **labels)
     if device.newest:
         newest = max(one.time for one in device.newest.values())
-        page.gauge("device_reading_age_seconds", "Age of the newest reading of a device.", now - newest, **labels)
+        page.gauge("device_reading_age_seconds", "Age of the newest reading of a device.", _age(now, newest), **labels)
 
 
 def _values(page: MetricsPage, device: DeviceState) -> None:

@@ -82,10 +82,11 @@ class LatestResponse(Struct):
     unit: str
 
 
-class Accepted(Struct):
-    """How many readings were accepted: they are in the outbox and will be stored."""
+class Accepted(Struct, omit_defaults=True):
+    """How many readings were accepted: they are in the outbox and will be stored; how many values were null or NaN."""
 
     accepted: int
+    no_value: int = 0
 
 
 class RawSeries(Struct):

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
-import math
 import socket
-import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -18,25 +17,26 @@ from heliograph import topics
 from heliograph.bus import Message
 from heliograph.commands import Requests
 from heliograph.config import Config
-from heliograph.errors import ConfigError, MessageError, StoreAway, StoreDamaged
+from heliograph.errors import ConfigError, MessageError
 from heliograph.service import Service
 from heliograph.store import open_reader
-from heliograph.store.interface import Point, Reader, Series
+from heliograph.store.readings import FUTURE_SECONDS
 from services.api import dashboard
+from services.api.addresses import LOOPBACK, Addresses
 from services.api.app import create_app
 from services.api.ingest import keys
+from services.api.ingest.intake import AHEAD_SECONDS
 from services.api.ingest.opening import open_ingest
 from services.api.ingest.options import EmoncmsOptions, PimonitorOptions, SmartPlugOptions
 from services.api.ingest.routes import Ingest, PlugPort
 from services.api.live import LiveState
 from services.api.reader_pool import ReaderPool
+from services.api.seeding import Seeder
 from services.api.uploads.client import UploaderClient
 
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
-SEED_SECONDS = 5.0  # until the store is read again while it is away, or while a channel that is declared has no value
-REFRESH_SECONDS = 60.0  # until it is read again otherwise: readings that the bus did not deliver are stored later
 CLOSE_SECONDS = 1  # for responses under way when the service stops
 MESSAGE_BYTES = 65_536  # of the longest subscription
 
@@ -49,10 +49,12 @@ class Api(Config, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = LOOPBACK
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     managers: tuple[str, ...] = ()
     body_limit: int = 1_048_576
     writes_per_second: float = 50.0
+    ahead_seconds: float = AHEAD_SECONDS
     pimonitor: PimonitorOptions = PimonitorOptions()
     smartplug: SmartPlugOptions = SmartPlugOptions()
     emoncms: EmoncmsOptions = EmoncmsOptions()
@@ -64,6 +66,8 @@ class Api(Config, frozen=True, kw_only=True):
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise ValueError(f"origins: {origin!r} is not an origin such as https://example.org")
+        for text in self.trusted_proxies:
+            _check_network(text)
         for name, text in self.keys.items():
             _check_key(name, text)
         for name in self.managers:
@@ -73,6 +77,10 @@ class Api(Config, frozen=True, kw_only=True):
             raise ValueError(f"body_limit: {self.body_limit} is not between 1024 bytes and 16 MiB")
         if not 0 < self.writes_per_second <= 10_000:
             raise ValueError(f"writes_per_second: {self.writes_per_second} is not between 0 and 10000")
+        if not 0 <= self.ahead_seconds <= FUTURE_SECONDS:
+            raise ValueError(
+                f"ahead_seconds: {self.ahead_seconds} is not between 0 and {FUTURE_SECONDS:.0f}, which is a day"
+            )
         if self.smartplug.port == self.port:
             raise ValueError(f"smartplug.port: {self.port} is the port of the dashboard; leave it out to share that")
 
@@ -83,6 +91,13 @@ def _check_key(name: str, text: str) -> None:
         keys.parse_hash(text)
     except ValueError as error:
         raise ValueError(f"keys.{name}: {error}") from None
+
+
+def _check_network(text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"trusted_proxies: {error}; expected an address or a network such as 172.16.0.0/12") from None
 
 
 def main(options: Api, service: Service) -> None:
@@ -106,7 +121,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(options: Api, service: Service, listeners: list[socket.socket], store: ReaderPool) -> None:
-    live = LiveState()
+    live = LiveState(service.clock.now, service.clock.latest)
+    seeder = Seeder(live, store)
     ingest = open_ingest(
         service,
         live,
@@ -114,12 +130,14 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         keys=options.keys,
         body_limit=options.body_limit,
         writes_per_second=options.writes_per_second,
+        ahead_seconds=options.ahead_seconds,
+        addresses=Addresses(options.trusted_proxies),
         origins=options.origins,
         pimonitor=options.pimonitor,
         smartplug=options.smartplug,
         emoncms=options.emoncms,
     )
-    connected = _follow(service, live)
+    _follow(service, live, seeder)
     if not (dashboard.STATIC / "vendor").is_dir():
         log.warning("the dashboard's packages are missing: run scripts/frontend")
     app: ASGIApp = create_app(
@@ -135,12 +153,12 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
     )
     if options.smartplug.port:
         app = PlugPort(app, options.smartplug.port)
-    server = uvicorn.Server(configuration(app))
+    server = uvicorn.Server(configuration(app, options.trusted_proxies))
     shown = "127.0.0.1" if options.host in ("", "0.0.0.0", "::") else options.host
     log.info("listening on %s, dashboard at http://%s:%d/", options.host, shown, options.port)
     async with asyncio.TaskGroup() as tasks:
         background = [
-            tasks.create_task(_keep_seeded(live, store, connected)),
+            tasks.create_task(seeder.run()),
             tasks.create_task(_beat(service, live, ingest)),
         ]
         await server.serve(sockets=listeners)
@@ -148,7 +166,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
             task.cancel()
 
 
-def configuration(app: ASGIApp) -> uvicorn.Config:
+def configuration(app: ASGIApp, trusted_proxies: Collection[str] = LOOPBACK) -> uvicorn.Config:
     """Return the configuration of uvicorn: h11, asyncio, and only warnings in the log."""
     return uvicorn.Config(
         app,
@@ -160,16 +178,16 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(trusted_proxies),
         ws_max_size=MESSAGE_BYTES,
         ws_per_message_deflate=False,  # 300 kB for each client, to save little
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
 
 
-def _follow(service: Service, live: LiveState) -> asyncio.Event:
-    """Pass the messages of every node on to `live`, on the event loop; return an event that every connect sets."""
+def _follow(service: Service, live: LiveState, seeder: Seeder) -> None:
+    """Pass the messages of every node on to `live`, on the event loop; wake the seeder after every connect and commit."""
     loop = asyncio.get_running_loop()
-    connected = asyncio.Event()
 
     def update(message: Message) -> None:
         try:
@@ -182,38 +200,17 @@ def _follow(service: Service, live: LiveState) -> asyncio.Event:
         with contextlib.suppress(RuntimeError):
             loop.call_soon_threadsafe(update, message)
 
-    def on_connect() -> None:
+    def wake() -> None:
         with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(connected.set)
+            loop.call_soon_threadsafe(seeder.wake)
 
     service.bus.subscribe(topics.every_device("state"), pass_on, qos=0)
     service.bus.subscribe(topics.every_device("info"), pass_on)
     service.bus.subscribe(topics.every_device("availability"), pass_on)
     service.bus.subscribe(topics.every_service("status"), pass_on)
-    service.bus.on_connect(on_connect)
-    return connected
-
-
-async def _keep_seeded(live: LiveState, store: ReaderPool, connected: asyncio.Event) -> None:
-    """Fill in the newest values of the store, again and again: the bus delivers a reading once, to what is connected then."""
-    read_at = -math.inf
-    while True:
-        if connected.is_set() or live.lacks_values() or time.monotonic() - read_at >= REFRESH_SECONDS:
-            connected.clear()
-            try:
-                series, latest = await store.run(_newest)
-            except (StoreAway, StoreDamaged):
-                read_at = -math.inf
-            else:
-                live.seed(series, latest)
-                read_at = time.monotonic()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(connected.wait(), SEED_SECONDS)
-
-
-def _newest(reader: Reader) -> tuple[list[Series], dict[int, Point]]:
-    series = reader.series()
-    return series, reader.latest([one.id for one in series])
+    service.bus.subscribe(topics.every_service("committed"), lambda _: wake())
+    service.bus.on_connect(wake)
+    service.request_announcements()
 
 
 async def _beat(service: Service, live: LiveState, ingest: Ingest) -> None:

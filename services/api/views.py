@@ -1,14 +1,15 @@
 """From the live state to responses."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
 from heliograph.messages import Channel, Status
-from heliograph.store.interface import Point, Series
 from services.api import queries
 from services.api.live import DeviceState, LiveState, Newest
 from services.api.schemas import ChannelResponse, DeviceResponse, Health, LatestResponse, NodeResponse, ServiceHealth
+from services.api.seeding import Stored
 
 
 def health(
@@ -24,6 +25,11 @@ def health(
         problems.append(f"no answer from the store: {store_problem}")
     problems += damages
     problems += [f"{name}: {error}" for name, one in services.items() if (error := one.facts.get("write_error"))]
+    problems += [
+        f"{name}: not stored since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        for name, one in services.items()
+        if type(since := one.facts.get("not_stored_since")) is int and 0 < since < queries.LATEST
+    ]
     return Health(
         status="degraded" if problems else "ok",
         detail="; ".join(problems),
@@ -50,19 +56,17 @@ def devices(live: LiveState, node: str | None) -> list[DeviceResponse]:
     return [_device(device) for (owner, _), device in sorted(live.devices.items()) if node in (None, owner)]
 
 
-def latest(
-    live: LiveState, patterns: Sequence[str], stored: Sequence[tuple[Series, Point | None]] = ()
-) -> dict[str, LatestResponse]:
-    """Return the newest value of each series that matches, from the bus or from the store, whichever is newer.
+def latest(live: LiveState, patterns: Sequence[str], stored: Stored) -> dict[str, LatestResponse]:
+    """Return the newest value of each series that matches: the live one, which has been seeded, or that of a removed device.
 
     Raises RequestRefused for a full name that does not exist.
     """
     known = {name: (channel, newest) for name, channel, newest in live.newest()}
-    for series, point in stored:
-        channel, newest = known.get(series.name) or (Channel(series.unit, series.kind), None)
-        if point and (newest is None or point.time > newest.time):
-            newest = Newest(point.time, point.value)
-        known[series.name] = channel, newest
+    for series in stored.series:
+        if series.name not in known:
+            point = stored.latest.get(series.id)
+            newest = Newest(point.time, point.value) if point else None
+            known[series.name] = Channel(series.unit, series.kind), newest
     answers = {}
     for name in queries.select(patterns, known):
         channel, newest = known[name]

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 WAIT_SECONDS = 0.5
 JITTER_SECONDS = 10.0  # Home Assistant asks that not all discovery messages come at once when it starts
+ORPHAN_SECONDS = 15.0  # every producer has answered by then: announcing.AGAIN_SECONDS and ANSWER_SECONDS
 MARK = "mark"  # a request to ourselves: it arrives after everything that the broker has retained
 
 
@@ -45,10 +46,11 @@ def main(
     *,
     jitter_seconds: float = JITTER_SECONDS,
     removal_seconds: float = REMOVAL_SECONDS,
+    orphan_seconds: float = ORPHAN_SECONDS,
 ) -> None:
     """Announce devices until the process is stopped."""
     events: queue.SimpleQueue[BusEvent] = queue.SimpleQueue()
-    announcer = Announcer(options, service, events.put, jitter_seconds, removal_seconds)
+    announcer = Announcer(options, service, events.put, jitter_seconds, removal_seconds, orphan_seconds)
     announcer.subscribe()
     while True:
         service.alive()
@@ -67,11 +69,13 @@ class Announcer:
         put: Callable[[BusEvent], None],
         jitter_seconds: float,
         removal_seconds: float,
+        orphan_seconds: float,
     ) -> None:
         self._service = service
         self._bus = service.bus
         self._put = put
         self._jitter_seconds = jitter_seconds
+        self._orphan_seconds = orphan_seconds
         self._nodes = options.nodes or (service.node,)
         self._prefix = options.discovery_prefix
         self._registry = Registry(self._publish_discovery, self._mirror_topic, removal_seconds=removal_seconds)
@@ -80,6 +84,7 @@ class Announcer:
         self._retained_mirrors: set[DeviceKey] = set()
         self._mark = ""
         self._republish_at: float | None = None
+        self._remove_orphans_at: float | None = None
         service.watch(self._registry.counters)
 
     def subscribe(self) -> None:
@@ -95,6 +100,7 @@ class Announcer:
         for one in filters:
             self._bus.subscribe(one, self._received)
         self._bus.on_connect(self._connected)
+        self._service.request_announcements()
 
     def _received(self, message: Message) -> None:
         self._put(BusEvent(message.topic, message.payload, message.retained))
@@ -111,7 +117,7 @@ class Announcer:
             self._registry.restart()
             self._mirrored.clear()
             self._retained_mirrors.clear()
-            self._republish_at = None
+            self._republish_at = self._remove_orphans_at = None
         elif event.topic == f"{self._prefix}/status":
             if event.payload == b"online" and not event.retained:
                 self._republish_at = now + random.uniform(0, self._jitter_seconds)
@@ -128,6 +134,9 @@ class Announcer:
             self._republish_at = None
             self._registry.republish()
             self._service.count("births")
+        if self._remove_orphans_at is not None and now >= self._remove_orphans_at:
+            self._remove_orphans_at = None
+            self._remove_orphans()
 
     def _handle_own_topic(self, event: BusEvent, now: float) -> None:
         node, owner, kind, command = topics.parse(event.topic)
@@ -193,7 +202,12 @@ class Announcer:
             self._registry.restore(identifier, message)
 
     def _reconcile(self, now: float) -> None:
-        for orphan in self._registry.reconcile(now):
+        self._registry.reconcile(now)
+        self._remove_orphans_at = now + self._orphan_seconds
+        self._service.report()
+
+    def _remove_orphans(self) -> None:
+        for orphan in self._registry.remove_orphans():
             log.info("removed %s from Home Assistant: its description was removed", orphan)
         for device in self._retained_mirrors - self._mirrored:
             if not self._registry.is_known(device):

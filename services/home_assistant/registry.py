@@ -86,19 +86,25 @@ class Registry:
         if self._reconciled:
             self._remove(join(*device))
 
-    def reconcile(self, now: float) -> list[str]:
-        """Publish all messages that Home Assistant lacks, and remove devices without a description; return their identifiers.
+    def reconcile(self, now: float) -> None:
+        """Publish all messages that Home Assistant lacks.
 
         Called once everything that the broker has retained was received.
         """
         self._reconciled = True
+        for device in list(self._infos):
+            self._update(device, now)
+
+    def remove_orphans(self) -> list[str]:
+        """Remove devices without a description; return their identifiers.
+
+        Called once the producers have had the time to announce what the broker has not retained.
+        """
         known = {join(*device) for device in (*self._infos, *self._unreadable)}
         orphans = [identifier for identifier in self._messages if identifier not in known]
         for identifier in orphans:
             self.orphans += 1
             self._remove(identifier)
-        for device in list(self._infos):
-            self._update(device, now)
         return orphans
 
     def tick(self, now: float) -> None:

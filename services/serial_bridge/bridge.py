@@ -12,6 +12,7 @@ from services.serial_bridge import config_watch
 from services.serial_bridge.intake import MAX_DEVICES, SerialIntake
 from services.serial_bridge.options import PortOptions, SerialBridge, SocketOptions
 from services.serial_bridge.port import PortReader
+from services.serial_bridge.protocols.meter_names import MeterNames
 from services.serial_bridge.radio.repeater import repeater
 from services.serial_bridge.radio.set_commands import carry_out
 from services.serial_bridge.radio.settings import RepeaterOptions
@@ -51,14 +52,15 @@ class Bridge:
         self._repeaters: dict[str, tuple[RepeaterOptions, TcpServer]] = {}
         self._intakes: dict[str, SerialIntake] = {}
         self._options = SerialBridge()
-        self._context = ParserContext({}, self.rule)
+        self._meter_names = MeterNames(service.data / service.name / "meters.json")
+        self._context = ParserContext({}, self.rule, self._meter_names)
         service.bus.subscribe(topics.every_device("set", service.node), self._set)
 
     def apply(self, options: SerialBridge) -> None:
         """Start what is new, stop what is no longer configured, and change the rest while it runs."""
         nodes_changed = options.nodes != self._options.nodes
         self._options = options
-        self._context = options.context(self.rule)
+        self._context = options.context(self.rule)._replace(meter_names=self._meter_names)
         self._unknown_nodes.remove(set(self._context.node_decoders))
         ports = {port.name: port for port in options.ports}
         sockets = {socket.name: socket for socket in options.sockets}

@@ -1,5 +1,6 @@
 """From parsed lines to readings that are published, counted, or set aside: the same for ports and sockets."""
 
+import logging
 import time
 
 from heliograph.names import NameOwners, NameTaken
@@ -9,8 +10,13 @@ from services.serial_bridge.devices import SerialDevice
 from services.serial_bridge.parsing.readings import NotAReading, ParsedPiece, ParsedReading, StatusLine, UnknownNode
 from services.serial_bridge.radio.unknown_nodes import UnknownNodes
 
+log = logging.getLogger(__name__)
+
 FUTURE_SECONDS = 60.0
 MAX_DEVICES = 64  # more behind one port are noise that looks like names
+MAX_REPEATED = 256
+MAX_UNREAD = 20  # kinds of lines that are shown
+SHOWN_CHARACTERS = 80
 FORGOTTEN_SECONDS = 7 * 86_400.0  # a device that was silent for this long makes room for another
 
 
@@ -34,6 +40,8 @@ class SerialIntake:
         self._max_devices = max_devices
         self._devices: dict[str, SerialDevice] = {}
         self._board_settings = ""
+        self._published: dict[tuple[str, tuple[str, ...]], float] = {}  # the own times of what is sent again and again
+        self._unread: dict[str, str] = {}  # lines that were not understood, by what they have in common
         self._lines = 0
         self._readings = 0
         self._last_reading = 0.0
@@ -48,6 +56,8 @@ class SerialIntake:
             facts["last_reading"] = round(self._last_reading, 3)
         if self._board_settings:
             facts["board_settings"] = self._board_settings
+        if self._unread:
+            facts["unread"] = list(self._unread.copy().values())
         return facts
 
     def knows(self, device: str) -> bool:
@@ -91,9 +101,10 @@ class SerialIntake:
             return False
         for refused in reading.refused:
             self.refuse("not a value", refused, "invalid_values")
+        self._note_unread(reading.unread)
         if reading.no_sensor:
             self._service.count("no_sensor", reading.no_sensor)
-        if not (reading.values or reading.no_sensor):
+        if not (reading.values or reading.no_sensor) or self._was_published(reading):
             return False
         device = self._devices.setdefault(name, SerialDevice())
         for channel, reason in device.update(reading, time.monotonic()).items():
@@ -106,6 +117,28 @@ class SerialIntake:
         if reading.values:
             self._producer.publish(name, reading.values, reading.at)
         return True
+
+    def _was_published(self, reading: ParsedReading) -> bool:
+        """Return whether a reading that is sent again and again was published; remember it, now that it can be."""
+        if not reading.once or reading.at is None:
+            return False
+        key = (reading.device, tuple(reading.values))
+        if self._published.get(key) == reading.at:
+            return True
+        if key in self._published or len(self._published) < MAX_REPEATED:
+            self._published[key] = reading.at
+        return False
+
+    def _note_unread(self, lines: tuple[str, ...]) -> None:
+        """Count lines that were not understood, and show the first of each kind."""
+        if not lines:
+            return
+        self._service.count("unread_lines", len(lines))
+        for line in lines:
+            kind = line.partition("(")[0][:SHOWN_CHARACTERS]
+            if kind not in self._unread and len(self._unread) < MAX_UNREAD:
+                self._unread[kind] = line[:SHOWN_CHARACTERS]
+                log.info("%s: not understood: %s", self._name, line[:SHOWN_CHARACTERS])
 
     def _check(self, reading: ParsedReading) -> None:
         """Raise NotAReading if a reading cannot be published."""

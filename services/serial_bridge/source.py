@@ -11,6 +11,7 @@ from heliograph.config import Config
 from heliograph.messages import Channel, Kind
 from services.serial_bridge.parsing.channels import MISSED, channel, named
 from services.serial_bridge.parsing.readings import Description, NotAReading
+from services.serial_bridge.protocols.meter_names import MeterNames
 from services.serial_bridge.radio.nodes import PacketDecoder
 
 
@@ -53,10 +54,14 @@ class SourceOptions(Config, frozen=True):
 
 
 class ParserContext(NamedTuple):
-    """What all sources share: the decoders of radio nodes by number, and the rule that makes names of texts."""
+    """What all sources share: the decoders of radio nodes by number, the rule that makes names of texts, and the names of meters.
+
+    Without `meter_names`, every parser names its meters by itself.
+    """
 
     node_decoders: Mapping[int, PacketDecoder]
     rule: names.NamingRule = names.PRESENT
+    meter_names: MeterNames | None = None
 
     def device(self, text: str | None, source: SourceOptions) -> str:
         """Return the device that a line names, else that of the source; raise NotAReading if it cannot be a name."""

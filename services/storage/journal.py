@@ -12,6 +12,7 @@ from heliograph.messages import Frame, Info, decode, encode, frames
 from heliograph.service import Service
 from heliograph.store.interface import Writer
 from services.storage.journal_intake import JournalIntake, Verdict
+from services.storage.replaced_readings import ReplacedReadings
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ class JournalWriter:
         self._seconds = commit_seconds
         start = f"{store.identity}-{uuid.uuid4().hex[:8]}"
         self._intake = JournalIntake(store.progress(), start, commit_seconds)
+        self._replaced = ReplacedReadings()
         self._acks: list[Callable[[], object]] = []
         self._frames = 0
         self._due: float | None = None
@@ -134,6 +136,8 @@ class JournalWriter:
             self._service.set_aside("a frame without a sequence and readings", repr(frame)[:200], producer)
             return
         refusals = self._store.write(parsed.node, frame.blocks)
+        if replaced := self._replaced.count(parsed.node, frame.blocks):
+            self._service.count("readings_replaced", replaced)
         self._frames += 1
         if frame.epoch:
             self._advanced.add((producer, frame.epoch))

@@ -29,6 +29,7 @@ def listen(options: Storage, service: Service, inbox: Inbox) -> None:
         service.bus.subscribe(topics.every_service("journal", node), inbox.put)
         service.bus.subscribe(topics.every_service("replay", node), inbox.put)
     service.bus.on_connect(lambda: inbox.put(_Event.CONNECTED))
+    service.request_announcements()
 
 
 class StorageWorker:

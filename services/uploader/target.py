@@ -106,7 +106,7 @@ class Refused(HeliographError):
 
 
 class Target(Protocol):
-    """One place to upload to; used by one thread. `KnowsNewest`, `Preparing` and `Checking` are what it may do besides."""
+    """One place to upload to; used by one thread. `KnowsNewest`, `Preparing`, `Checking` and `Quoting` are what it may do besides."""
 
     limits: Limits
 
@@ -143,6 +143,16 @@ class Checking(Protocol):
 
     def check(self) -> str:
         """Return what is known of the server and of where rows go, "" if nothing; raise TryLater."""
+        ...
+
+
+@runtime_checkable
+class Quoting(Protocol):
+    """A target that knows what it was answered last, for the log of an unexpected error."""
+
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer in the server's own words, cut to a few hundred characters; "" if there was none."""
         ...
 
 

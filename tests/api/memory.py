@@ -23,8 +23,8 @@ class MemoryReader:
     def series(self) -> list[Series]:
         return self.known
 
-    def latest(self, ids: Sequence[int]) -> dict[int, Point]:
-        return {sid: Point(time, value) for time, sid, value in self.points if sid in ids}
+    def latest(self, ids: Sequence[int], until: float = math.inf) -> dict[int, Point]:
+        return {sid: Point(time, value) for time, sid, value in self.points if sid in ids and time <= until}
 
     def raw(self, series: int, start: float, end: float, *, limit: int, after: float | None = None) -> RawPage:
         self.asked.append(("raw", series, start, end, limit, after))

@@ -94,7 +94,6 @@ def test_a_bad_request_is_an_error_and_never_now(receiver: Receiver) -> None:
         ({"fulljson": "{a:1}"}, "not JSON"),
         ({"fulljson": "[1]"}, "expected an object"),
         ({"fulljson": '{"a":"x"}'}, "no number in it: a: 'x' is not a number"),
-        ({"fulljson": '{"a":NaN}'}, "no number in it"),
         ({"json": "nothing"}, "no number in it"),
         ({"csv": "a,b"}, "no number in it"),
         ({"csv": "1", "node": "%"}, "not the name of a device"),
@@ -106,7 +105,34 @@ def test_a_bad_request_is_an_error_and_never_now(receiver: Receiver) -> None:
     ]:
         assert words in refused(receiver.post("/input/post", data={"node": "a", **parameters}))
     assert receiver.producer.readings == []
-    assert receiver.counted["refused_content"] == 13
+    assert receiver.counted["refused_content"] == 12
+
+
+def test_nan_is_no_value_and_the_others_are_accepted(receiver: Receiver) -> None:
+    answer = receiver.get("/input/post", node="dht", fulljson='{"temp":nan,"hum":41.5}')
+    assert (answer.status_code, answer.json()) == (200, {"success": True})
+    assert receiver.get("/input/post", node="dht", fulljson='{"temp":-INF}').status_code == 200
+    receiver.now = T
+    bulk = f"[[{T - 9},10,1,nan,3],[{T - 4},10,2,5,6]]"
+    assert is_ok(receiver.post(f"/input/bulk.json?sentat={T}", data={"data": bulk}))
+    assert receiver.producer.readings == [
+        ("dht", {"hum": 41.5}, None),
+        ("emontx", {"power1": 1, "rssi": 3}, T - 9),
+        ("emontx", {"power1": 2, "power2": 5, "rssi": 6}, T - 4),
+    ]
+    assert receiver.intake.counters()["no_value"] == 3
+    assert receiver.aside == []
+
+
+def test_items_of_a_node_with_one_second_have_times_of_their_own_and_the_same_ones_when_they_are_repeated(
+    receiver: Receiver,
+) -> None:
+    receiver.now = T
+    bulk = json.dumps([[T - 9, 10, 1], [T - 9, 10, 2], [T - 9, 11, 3], [T - 9, 10, 4], [T - 8, 10, 5]])
+    for _ in range(2):
+        assert is_ok(receiver.post(f"/input/bulk.json?sentat={T}", data={"data": bulk}))
+    sent = [(values["power1"], time) for _, values, time in receiver.producer.readings if "power1" in values]
+    assert sent == [(1, T - 9), (2, T - 8.999), (4, T - 8.998), (5, T - 8)] * 2
 
 
 def test_a_bad_value_is_set_aside_and_the_others_are_accepted(receiver: Receiver) -> None:
@@ -181,7 +207,7 @@ def test_bad_items_and_values_are_set_aside_and_the_sender_continues(receiver: R
     items = f'[[{T},"a",1,null,"x",4],7,[{T}],["t",1,1],[NaN,1,1],[{T},[1],1],[{T},"%",1],[1,"b",1],[{T},"c",NaN],[{T},"d",9]]'
     assert is_ok(receiver.post("/input/bulk?time=0", data={"data": items}))
     assert receiver.producer.readings == [("a", {"1": 1, "4": 4}, T), ("d", {"1": 9}, T)]
-    assert len(receiver.aside) == receiver.counted["refused_parts"] == 9
+    assert len(receiver.aside) == receiver.counted["refused_parts"] == 8
     assert {where for _, _, where in receiver.aside} == {"emoncms"}
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import math
 
 import pytest
 from hypothesis import given
@@ -177,3 +178,42 @@ def test_a_feed_that_is_ignored_hears_nothing_more(live: LiveState) -> None:
 
     with pytest.raises(TimeoutError):
         asyncio.run(news())
+
+
+def test_a_reading_from_the_future_is_shown_as_one_of_now_and_replaced_by_whatever_arrives_later(
+    live: LiveState,
+) -> None:
+    live.update(STATE, b'{"time": %d, "values": {"p": 3}}' % (NOW + 3600))  # of a producer whose clock is ahead
+    assert newest(live) == {"roof/tracer/p": (NOW, 3)}
+    live.update(STATE, b'{"time": %d, "values": {"p": 11, "e": 6}}' % (NOW - 1))
+    assert newest(live) == {"roof/tracer/p": (NOW - 1, 11), "roof/tracer/e": (NOW - 1, 6)}
+    live.update(STATE, b'{"time": %d, "clock": "ahead", "values": {"p": 4}}' % (NOW - 2))
+    assert newest(live)["roof/tracer/p"] == (NOW, 4)
+    live.update(STATE, b'{"time": %d, "values": {"p": 12}}' % (NOW - 3))
+    assert newest(live)["roof/tracer/p"] == (NOW - 3, 12)
+
+
+def test_a_late_reading_replaces_no_newer_value_of_its_channel(live: LiveState) -> None:
+    live.update(STATE, b'{"time": 20, "values": {"p": 2}}')
+    live.update(STATE, b'{"time": 10, "values": {"p": 1, "e": 1}}')
+    assert newest(live) == {"roof/tracer/p": (20, 2), "roof/tracer/e": (10, 1)}
+
+
+def test_while_the_clock_of_this_node_is_not_set_no_time_is_ahead_of_it() -> None:
+    live = LiveState(now=lambda: 1000.0, latest=lambda: math.inf)
+    live.update(STATE, b'{"time": %d, "values": {"p": 3}}' % NOW)
+    assert newest(live) == {"roof/tracer/p": (NOW, 3)}
+
+
+def test_when_the_clock_of_this_node_is_set_back_older_readings_are_shown_again() -> None:
+    clock = [NOW + 3600]
+    live = LiveState(now=lambda: clock[0])
+    live.update(STATE, b'{"time": %d, "values": {"p": 1}}' % (NOW + 3600))
+    clock[0] = NOW
+    live.update(STATE, b'{"time": %d, "values": {"p": 2}}' % NOW)
+    assert newest(live) == {"roof/tracer/p": (NOW, 2)}
+
+
+def test_the_store_shows_no_value_from_the_future(live: LiveState) -> None:
+    live.seed([Series(1, "roof", "tracer", "p", "W", "gauge")], {1: Point(NOW + 1, 9.0)})
+    assert newest(live) == {"roof/tracer/p": None}

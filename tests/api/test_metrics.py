@@ -65,6 +65,15 @@ def live() -> LiveState:
     return LiveState()
 
 
+def test_no_age_is_negative_whatever_the_clocks_say(live: LiveState) -> None:
+    status(live, "storage", time=NOW + 3600)
+    status(live, "uploader", facts={"targets": {"influx": {**TARGETS["influx"], "oldest": NOW + 3600}}})
+    live.devices["roof", "late"] = DeviceState("roof", "late", newest={"p": Newest(NOW + 3600, 3)})
+    ages = {name: value for name, value in shown(live).items() if "_age_seconds{" in name}
+    assert len(ages) == 5
+    assert min(ages.values()) == 0
+
+
 def test_a_service_is_shown_with_its_counters(live: LiveState) -> None:
     status(live, "storage", counters={"readings": 8123, "set_aside": 2})
     samples = shown(live)

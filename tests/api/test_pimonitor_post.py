@@ -106,10 +106,11 @@ def test_what_was_not_inserted_is_not_called_success(receiver: Receiver) -> None
 
 
 def test_good_sensors_of_a_report_are_kept(receiver: Receiver) -> None:
-    answer = post(receiver, sensors=[SENSOR, {"temperature": None}])
+    answer = post(receiver, sensors=[SENSOR, {"temperature": "warm"}, {"temperature": None}])
     assert answer.status_code == 422
-    assert answer.text == "sensor 2: 'temperature': None is not a number; the other sensors were inserted"
+    assert answer.text == "sensor 2: 'temperature': 'warm' is not a number; the other sensors were inserted"
     assert len(receiver.producer.readings) == 1
+    assert receiver.intake.counters()["no_value"] == 1
 
 
 def test_bad_json_is_400_and_a_full_disk_503(receiver: Receiver) -> None:

@@ -96,6 +96,11 @@ def test_a_reading_that_the_bus_did_not_deliver_is_shown_once_it_is_stored(
     broker.kill()
     broker.start()
     eventually(lambda: value() == 2)  # read again with the connection: there is no later value on the bus
+    store(3)
+    with Bus(Broker(port=broker.port), "roof", "test") as bus:
+        assert bus.wait_connected(20)
+        bus.publish("heliograph/roof/services/door/committed", b"{}")
+        eventually(lambda: value() == 3)  # and with the commit
 
 
 def test_a_bad_payload_is_set_aside_and_shown_in_the_status(

@@ -124,6 +124,9 @@ def compare(reader: Reader, model: Model, cuts: list[float], limit: int) -> None
         assert same(raw(reader, one.id, start, end, limit), inside)
         assert same([(t, v) for t, _, v in reader.export([one.id], start, end)], inside)
         assert same([tuple(p) for p in reader.latest([one.id]).values()], points[-1:])
+        for until in cuts:
+            past = [point for point in points if point[0] <= until][-1:]
+            assert same([tuple(p) for p in reader.latest([one.id], until).values()], past)
         if one.kind == "text":
             compare_texts(reader, one, points, cuts)
         else:

@@ -79,6 +79,27 @@ def test_a_subscriber_with_several_filters_that_match_is_called_once_for_a_messa
     assert len({id(message) for message in matching}) == len(matching)  # a broker may send a copy for each filter
 
 
+def test_a_broker_without_retained_messages_takes_what_others_would_retain(
+    broker: LocalBroker, caplog: pytest.LogCaptureFixture, eventually: Eventually
+) -> None:
+    broker.kill()
+    broker.set("retain_available", "false")
+    broker.start()
+    with connected(broker.port, "b") as other:
+        inbox = subscribed(other, "#")
+        assert other.publish("ready", b"")
+        assert payload(inbox) == b""
+        with connected(broker.port, will=("status", b"offline")) as bus:
+            assert bus.publish("fact", b"1", qos=1, retain=True)
+            assert payload(inbox) == b"1"
+            connection(bus).shutdown(socket.SHUT_RDWR)
+            assert payload(inbox) == b"offline"
+            eventually(lambda: bus.connects == 2)
+    assert [record.message for record in caplog.records].count(
+        "the broker keeps no retained messages: descriptions come when somebody asks for them"
+    ) == 2  # once for each client
+
+
 def test_a_retained_message_is_marked_as_retained(broker: LocalBroker) -> None:
     with connected(broker.port) as bus:
         bus.publish("fact", b"1", qos=1, retain=True)

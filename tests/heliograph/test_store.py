@@ -65,6 +65,17 @@ def test_a_late_reading_is_not_the_latest(writer: Writer, reader: Reader) -> Non
     assert values(reader) == [2.0, 1.0]
 
 
+def test_the_latest_until_a_time_is_not_the_one_that_came_from_a_clock_that_was_ahead(
+    writer: Writer, reader: Reader
+) -> None:
+    writer.write("roof", meter([T0, 1.0], [T0 + 3600, 3.0], [T0 + 86_400 * 30, 4.0]))
+    writer.commit({})
+    assert reader.latest([1], T0 + 3599) == {1: (T0, 1.0)}
+    assert reader.latest([1], T0 + 3600) == {1: (T0 + 3600, 3.0)}
+    assert reader.latest([1], T0 - 0.001) == {}
+    assert reader.latest([1]) == {1: (T0 + 86_400 * 30, 4.0)}
+
+
 def test_more_readings_than_one_zone_and_one_scan_are_all_found(writer: Writer, reader: Reader) -> None:
     writer.write("roof", meter(*([T0 + n, float(n)] for n in range(12_000))))
     writer.commit({})

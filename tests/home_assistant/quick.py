@@ -6,4 +6,4 @@ from heliograph.service import run
 from services.home_assistant.announcer import main
 from services.home_assistant.options import HomeAssistant
 
-run("home_assistant", HomeAssistant, partial(main, jitter_seconds=0.2, removal_seconds=0.5))
+run("home_assistant", HomeAssistant, partial(main, jitter_seconds=0.2, removal_seconds=0.5, orphan_seconds=1.0))

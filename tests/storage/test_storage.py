@@ -301,6 +301,40 @@ def test_a_declared_loss_is_counted_and_still_known_after_a_restart(rig: Rig) ->
     assert service.facts["frames_lost"] == {"pi/meter": 6}
 
 
+@pytest.mark.parametrize("number", [1 << 62, (1 << 53) + 1, 1 << 70])
+def test_a_frame_with_an_absurd_number_changes_nothing_for_its_producer(rig: Rig, number: int) -> None:
+    rig.take(frame(1, 10))
+    rig.take(msgspec.json.encode([{"e": "e1", "q": number, "b": number, "x": 0, "i": []}]))
+    rig.take(frame(2, 20))
+    rig.journal.commit()
+    assert rig.values() == [10, 20]
+    assert rig.acks == [0, 1, 2]
+    assert [watermark.wanted for _, watermark in rig.service.watermarks] == [3]
+    assert len(rig.service.aside) == 1
+
+
+def test_readings_that_replace_others_are_counted(rig: Rig) -> None:
+    rows: list[list[Any]] = [
+        [NOON, 1],
+        [NOON, 2],
+        [NOON, 2],
+        [NOON + 1, 3],
+        [NOON, 4],
+        [NOON + 2, 5],
+        ["noon", 1],
+        [],
+        [None, 1],
+    ]
+    rig.take(Frame([Block("meter", ("power",), rows)], "e1", 1, 1))
+    assert rig.service.counters["readings_replaced"] == 2
+    rig.take(Frame([Block("meter", ("power", "voltage"), [[NOON, 1, 2]])], "e1", 2, 1))
+    rig.take(Frame([Block("other", ("power",), [[NOON, 1]])], "e1", 3, 1))
+    assert rig.service.counters["readings_replaced"] == 2
+    rig.take(Frame([Block("meter", ("power",), [[NOON + 2, 6]])], "e1", 4, 1))
+    rig.take(Frame([Block("meter", ("power",), [[NOON + 2, 6]])], "e1", 4, 1), REPLAY)
+    assert rig.service.counters["readings_replaced"] == 3
+
+
 def test_every_producer_gets_its_watermark_when_the_broker_is_back(rig: Rig) -> None:
     rig.take(frame(1, 10))
     rig.take(frame(1, 10, epoch="x"), "heliograph/shed/services/radio/journal")

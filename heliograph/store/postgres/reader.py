@@ -1,5 +1,6 @@
 """The PostgreSQL store, reading side: every query is one snapshot of the database."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from heliograph.errors import StoreAway, StoreDamaged
@@ -12,6 +13,7 @@ from heliograph.store.postgres.pool import Pool
 from heliograph.store.postgres.schema import Connection
 
 EXPORT_ROWS = 10_000
+LAST = (1 << 63) - 1  # of a column of type bigint
 
 SERIES = (
     "SELECT s.id, d.node, d.name, s.name, s.unit, s.kind, s.rollover FROM series s "
@@ -19,7 +21,7 @@ SERIES = (
 )
 LATEST = (
     "SELECT s.id, s.kind, r.ts, r.v FROM series s CROSS JOIN LATERAL "
-    "(SELECT ts, v FROM reading WHERE series = s.id ORDER BY ts DESC LIMIT 1) r WHERE s.id = ANY(%s)"
+    "(SELECT ts, v FROM reading WHERE series = s.id AND ts <= %s ORDER BY ts DESC LIMIT 1) r WHERE s.id = ANY(%s)"
 )
 EXTENT = """
 SELECT min(a.ts), max(b.ts) FROM series s
@@ -56,10 +58,11 @@ class PostgresReader:
         with self._pool.snapshot() as connection:
             return [Series(*row) for row in connection.execute(SERIES)]
 
-    def latest(self, ids: Sequence[int]) -> dict[int, Point]:
-        """Return the newest point of each of these series that has one."""
+    def latest(self, ids: Sequence[int], until: float = math.inf) -> dict[int, Point]:
+        """Return the newest point, not later than `until`, of each of these series that has one."""
+        last = math.floor(until * 1000) if until < math.inf else LAST
         with self._pool.snapshot() as connection:
-            rows = connection.execute(LATEST, (list(ids),)).fetchall()
+            rows = connection.execute(LATEST, (last, list(ids))).fetchall()
             self._learn(connection, (v for _, kind, _, v in rows if kind == "text"))
         return {number: Point(ts / 1000, self._value(kind, v)) for number, kind, ts, v in rows}
 

@@ -4,12 +4,11 @@ Facts: emoncms' Modules/input/input_methods.php and EmonHubEmoncmsHTTPInterfacer
 without a name are named by their position, from 1, as emoncms does.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from heliograph import units
+from heliograph import tolerant_json, units
 from heliograph.messages import Channel, Value, is_value
 from heliograph.names import NamingRule
 from heliograph.pending import shown
@@ -26,10 +25,11 @@ _RSSI = Channel("dBm")
 
 
 class Inputs(NamedTuple):
-    """The inputs of one node by the names that were sent, and why others are not valid."""
+    """The inputs of one node by the names that were sent, why others are not valid, and which have no value (null, NaN)."""
 
     values: dict[str, Value]
     refused: list[str]
+    missing: list[str]
 
 
 def node_key(node: object) -> str:
@@ -55,7 +55,7 @@ def device(key: str, nodes: Mapping[str, EmoncmsNode], rule: NamingRule) -> str:
 def report(
     key: str, inputs: Inputs, time: float | None, nodes: Mapping[str, EmoncmsNode], names: PostedNames
 ) -> Report | None:
-    """Return a node's inputs as a reading, None if there are none; raise RequestRefused.
+    """Return a node's inputs as a reading, without values if the sender has none, None if no input is valid; raise RequestRefused.
 
     Adds to `inputs.refused` what cannot be the name of a channel, or is there already.
     """
@@ -76,7 +76,9 @@ def report(
             channels[channel] = Channel(units.spelled(node.units[node.names.index(channel)]))
         elif channel == RSSI:
             channels[channel] = _RSSI
-    return Report(device_name, values, time, channels, "emoncms input") if values else None
+    if not (values or inputs.missing):
+        return None
+    return Report(device_name, values, time, channels, "emoncms input", missing=len(inputs.missing))
 
 
 def fulljson(text: str) -> tuple[Inputs, object]:
@@ -90,7 +92,7 @@ def fulljson(text: str) -> tuple[Inputs, object]:
 
 def loose(text: str) -> Inputs:
     """Return the inputs of `{power1:100,power2:200}`, quoted or not; raise RequestRefused if there are none."""
-    inputs = Inputs({}, [])
+    inputs = Inputs({}, [], [])
     for pair in text.strip(_WRAPPING).split(","):
         name, colon, value = pair.rpartition(":")
         if not colon:
@@ -118,7 +120,7 @@ def data(text: str) -> Inputs:
 
 def named(content: Mapping[str, object]) -> Inputs:
     """Return the inputs of an object."""
-    inputs = Inputs({}, [])
+    inputs = Inputs({}, [], [])
     for name, value in content.items():
         _add(inputs, name, value)
     return inputs
@@ -126,7 +128,7 @@ def named(content: Mapping[str, object]) -> Inputs:
 
 def numbered(values: Iterable[object]) -> Inputs:
     """Return inputs by position, from 1; objects among them are named inputs, None skips a position."""
-    inputs = Inputs({}, [])
+    inputs = Inputs({}, [], [])
     for position, value in enumerate(values, 1):
         if isinstance(value, dict):
             for name, inner in value.items():
@@ -137,10 +139,10 @@ def numbered(values: Iterable[object]) -> Inputs:
 
 
 def loads(text: str | bytes) -> Any:
-    """Return JSON; NaN and Infinity, which emonHub writes, are numbers here; raise RequestRefused."""
+    """Return JSON, with None for NaN, which emonHub writes, and the like (tolerant_json); raise RequestRefused."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return tolerant_json.decode(text)
+    except ValueError as error:
         raise RequestRefused(f"not JSON: {str(error)[:100]}") from None
 
 
@@ -148,6 +150,7 @@ def _add(inputs: Inputs, name: str, value: object) -> None:
     if isinstance(value, str) and _NUMBER.fullmatch(value[:400]):
         value = float(value)
     if value is None:
+        inputs.missing.append(name)
         return
     if not isinstance(value, int | float) or not is_value(value):
         inputs.refused.append(f"{name[:40]}: {shown(value)[:40]} is not a number")

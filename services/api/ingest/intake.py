@@ -11,9 +11,10 @@ from services.api.errors import Busy, RequestRefused
 from services.api.ingest import reports
 from services.api.ingest.naming import PostedNames
 from services.api.ingest.reported_devices import SERVICE, ReportedDevices
-from services.api.ingest.reports import Report
+from services.api.ingest.reports import Report, TimeLimit
 from services.api.live import LiveState
 
+AHEAD_SECONDS = 600.0  # the clocks of senders may be this far ahead
 RETRY_SECONDS = 1.0  # the producer tries a disk that refused again after this
 
 
@@ -46,6 +47,8 @@ class HttpIntake:
         *,
         names: PostedNames | None = None,
         clock_is_right: Callable[[], bool] = lambda: True,
+        ahead_seconds: float = AHEAD_SECONDS,
+        now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._producer = producer
@@ -53,6 +56,8 @@ class HttpIntake:
         self.node = node
         self.names = names or PostedNames()
         self._clock_is_right = clock_is_right
+        self._ahead_seconds = ahead_seconds
+        self._now = now
         self._monotonic = monotonic
         self._devices = ReportedDevices(file, monotonic)
         self._newest: dict[str, dict[str, tuple[float, Value]]] = {}
@@ -60,6 +65,7 @@ class HttpIntake:
         self._next: asyncio.Future[bool] | None = None
         self._refused_until = 0.0
         self.readings = 0
+        self.missing = 0
         for device, info in self._devices.infos.items():
             producer.declare(device, info)
 
@@ -73,7 +79,7 @@ class HttpIntake:
         return device in self._devices.infos
 
     def newest(self, device: str) -> dict[str, tuple[float, Value]]:
-        """Return time and value of each channel's newest reading since the start that had a time."""
+        """Return time and value of each channel's newest reading since the start that had a time, not ahead of the clock."""
         return self._newest.get(device, {})
 
     def check(self, report: Report, where: str = "") -> None:
@@ -85,19 +91,25 @@ class HttpIntake:
                 f"{field}: {report.device} is published by {owner.info.service}; take another name", 409
             )
         info = self._devices.infos.get(report.device)
-        reports.check(report, info.channels if info else {}, clock_is_right=self.clock_is_right, where=where)
+        limit = TimeLimit(self._now() if self.clock_is_right else None, self._ahead_seconds)
+        reports.check(report, info.channels if info else {}, limit, where)
 
     async def accept(self, checked: Sequence[Report]) -> None:
-        """Return once all these reports, which `check` let pass, are in the outbox; raise RequestRefused if the disk refuses."""
+        """Return once all these reports, which `check` let pass, are in the outbox; raise RequestRefused if the disk refuses.
+
+        Reports without values only count what is missing.
+        """
         if self._monotonic() < self._refused_until:
             raise _disk_refuses()
         reports.check_together(checked, self._devices.infos)
-        for report in checked:
+        with_values = [report for report in checked if report.values]
+        for report in with_values:
             self._publish(report)
-        if not await self._flush():
+        if with_values and not await self._flush():
             self._refused_until = self._monotonic() + RETRY_SECONDS
             raise _disk_refuses()
-        self.readings += len(checked)
+        self.readings += len(with_values)
+        self.missing += sum(report.missing for report in checked)
 
     def mark_silent_devices(self) -> None:
         """Publish that devices are offline which have not reported for too long."""
@@ -106,14 +118,14 @@ class HttpIntake:
 
     def counters(self) -> dict[str, int]:
         """Return what the status shows."""
-        return {"readings_http": self.readings, "devices_http": len(self._devices.infos)}
+        return {"readings_http": self.readings, "devices_http": len(self._devices.infos), "no_value": self.missing}
 
     def _publish(self, report: Report) -> None:
         if info := self._devices.update(report):
             self._producer.declare(report.device, info)
         self._producer.availability(report.device, "online")
         self._producer.publish(report.device, report.values, report.time)
-        if report.time is not None:
+        if report.time is not None and not (self.clock_is_right and report.time > self._now()):
             newest = self._newest.setdefault(report.device, {})
             for name, value in report.values.items():
                 if name not in newest or report.time >= newest[name][0]:

@@ -7,9 +7,7 @@ the location, every further one is `location_2`, `location_3` by its position.
 from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
-import msgspec
-
-from heliograph import topics
+from heliograph import tolerant_json, topics
 from heliograph.messages import Channel, Value, is_value
 from heliograph.names import NamingRule
 from heliograph.pending import shown
@@ -35,8 +33,8 @@ class PimonitorReport(NamedTuple):
 def decode(body: bytes) -> dict[str, Any]:
     """Decode a body, which is a JSON object; raise RequestRefused."""
     try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        content = tolerant_json.decode(body)
+    except ValueError as error:
         raise RequestRefused(f"the body is not JSON: {error}", 400) from None
     if not isinstance(content, dict):
         raise RequestRefused("the report is not an object")
@@ -105,13 +103,18 @@ def _sensor(sensor: object, device: str, seconds: float) -> Report:
         raise RequestRefused("not an object")
     kind = sensor.get("sensorType", "")
     values: dict[str, Value] = {}
+    missing = 0
     for name, value in sensor.items():
         if name == "sensorType":
+            continue
+        if value is None:
+            missing += 1
             continue
         if not topics.is_channel(name) or isinstance(value, bool | str) or not is_value(value):
             raise RequestRefused(f"{shown(name)[:82]}: {shown(value)[:40]} is not a number")
         values[name] = round((value - 32) * 5 / 9, 4) if name == "temperature" else value
-    if not values:
+    if not (values or missing):
         raise RequestRefused("no values")
     model = f"pimonitor {kind}".strip() if isinstance(kind, str) and kind.isprintable() else "pimonitor"
-    return Report(device, values, seconds, {name: _KNOWN[name] for name in values if name in _KNOWN}, model[:100])
+    channels = {name: _KNOWN[name] for name in values if name in _KNOWN}
+    return Report(device, values, seconds, channels, model[:100], missing=missing)

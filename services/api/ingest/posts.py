@@ -25,10 +25,7 @@ async def accept_readings(request: Request, gate: Gate, intake: HttpIntake) -> R
     shown = None
     try:
         gate.enter("readings", request)
-        body = await gate.body(
-            request
-        )  # all of it: a client that is still sending would not read that its key is wrong
-        await gate.admit(request)
+        _, body = await gate.admitted_body(request)
         shown = body[:SHOWN_BYTES].decode("utf-8", "replace")
         reports = readings.parse(body)
         for number, report in enumerate(reports):
@@ -37,7 +34,8 @@ async def accept_readings(request: Request, gate: Gate, intake: HttpIntake) -> R
     except RequestRefused as error:
         gate.refused("readings", error, shown)
         raise
-    return json_response(Accepted(len(reports)), 202)
+    accepted = sum(bool(report.values) for report in reports)
+    return json_response(Accepted(accepted, sum(report.missing for report in reports)), 202)
 
 
 class PimonitorPost:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from heliograph import mistakes, units
+from heliograph import mistakes, tolerant_json, units
 from heliograph.messages import Channel, Kind, Value
 from services.api import queries
 from services.api.errors import RequestRefused
@@ -34,10 +34,10 @@ class DeviceDescription(Struct, forbid_unknown_fields=True):
 
 
 class PostedReading(Struct, forbid_unknown_fields=True):
-    """One reading of a device of this node; `time` is UTC seconds or ISO 8601, now unless given."""
+    """One reading of a device of this node; `time` is UTC seconds or ISO 8601, now unless given; null is no value."""
 
     device: str
-    values: dict[str, Value]
+    values: dict[str, Value | None]
     time: float | str | None = None
     info: DeviceDescription | None = None
 
@@ -45,8 +45,8 @@ class PostedReading(Struct, forbid_unknown_fields=True):
 def parse(body: bytes) -> list[Report]:
     """Return the readings of a body, one or a list; raise RequestRefused naming the item and the field."""
     try:
-        content = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        content = tolerant_json.decode(body)
+    except ValueError as error:
         raise RequestRefused(f"the body is not JSON: {error}", 422) from None
     if not isinstance(content, list):
         return [_report(content, "")]
@@ -66,7 +66,10 @@ def _report(item: Any, where: str) -> Report:
     dot = f"{where}." if where else ""
     info = given.info or DeviceDescription()
     channels = {name: _channel(about, f"{dot}info.channels.{name}") for name, about in info.channels.items()}
-    return Report(given.device, given.values, _time(given.time, f"{dot}time"), channels, info.model, info.interval)
+    values = {name: value for name, value in given.values.items() if value is not None}
+    missing = len(given.values) - len(values)
+    time = _time(given.time, f"{dot}time")
+    return Report(given.device, values, time, channels, info.model, info.interval, missing)
 
 
 def _check_size(item: Any, where: str) -> None:

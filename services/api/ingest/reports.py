@@ -6,7 +6,7 @@ from typing import NamedTuple
 from heliograph import topics
 from heliograph.messages import Channel, Info, Value
 from heliograph.pending import is_good, shown
-from heliograph.store.readings import EARLIEST, latest_time
+from heliograph.store.readings import EARLIEST, LATEST
 from services.api.errors import RequestRefused
 
 MOST_DEVICES = 1_000
@@ -16,7 +16,8 @@ MOST_CHANNELS = 256
 class Report(NamedTuple):
     """One reading of a device: `time` is None for now, `channels` is what the sender knows of them.
 
-    `model` and `interval` are those of the device; empty and 0 leave them as they are.
+    `model` and `interval` are those of the device; empty and 0 leave them as they are. `missing` is how many values the
+    sender says that it does not have.
     """
 
     device: str
@@ -25,9 +26,17 @@ class Report(NamedTuple):
     channels: Mapping[str, Channel] = {}
     model: str = ""
     interval: float = 0.0
+    missing: int = 0
 
 
-def check(report: Report, known: Mapping[str, Channel], *, clock_is_right: bool, where: str = "") -> None:
+class TimeLimit(NamedTuple):
+    """The present (s UTC), None while the clock of this node is not set, and how far ahead of it a reading may be (s)."""
+
+    now: float | None
+    ahead: float
+
+
+def check(report: Report, known: Mapping[str, Channel], limit: TimeLimit, where: str = "") -> None:
     """Raise RequestRefused, beginning with `where` and the field, unless a report is valid for a device with these channels."""
     dot = f"{where}." if where else ""
     if not topics.is_name(report.device):
@@ -35,8 +44,8 @@ def check(report: Report, known: Mapping[str, Channel], *, clock_is_right: bool,
             f"{dot}device: {shown(report.device)[:82]} is not the name of a device; use a-z 0-9 _ -, at most 63 characters"
         )
     if report.time is not None:
-        _check_time(report.time, f"{dot}time", clock_is_right=clock_is_right)
-    if not report.values:
+        _check_time(report.time, f"{dot}time", limit)
+    if not (report.values or report.missing):
         raise RequestRefused(f"{dot}values: is empty")
     for channel in [*report.values, *report.channels]:
         if not topics.is_channel(channel):
@@ -73,7 +82,12 @@ def check_together(reports: Sequence[Report], known: Mapping[str, Info]) -> None
         raise RequestRefused(f"there are {MOST_DEVICES} devices already, which is the limit", 409)
 
 
-def _check_time(seconds: float, field: str, *, clock_is_right: bool) -> None:
-    if not EARLIEST <= seconds <= latest_time(clock_is_right=clock_is_right):
+def _check_time(seconds: float, field: str, limit: TimeLimit) -> None:
+    if not EARLIEST <= seconds <= LATEST:
         hint = "; expected seconds, not milliseconds" if 1e12 < seconds < 1e13 else ""
-        raise RequestRefused(f"{field}: {seconds:.15g} is before 2000 or in the future{hint}")
+        raise RequestRefused(f"{field}: {seconds:.15g} is before 2000 or after 2100{hint}")
+    if limit.now is not None and seconds > limit.now + limit.ahead:
+        raise RequestRefused(
+            f"{field}: {seconds:.15g} is {seconds - limit.now:.0f} s in the future by the clock of this node, "
+            f"at most {limit.ahead:g} s are accepted; set the sender's clock, or raise ahead_seconds in [api]"
+        )

@@ -17,6 +17,7 @@ from services.mqtt_importer.parsing.parsed import (
 )
 from services.mqtt_importer.source import MappedValue, MqttSource, TopicMap
 
+BRACKETS = ("{", "[", '"')  # begin a JSON document: a broken one is no plain text
 _INDEX = re.compile(r"\{([1-9])\}")
 
 
@@ -62,9 +63,10 @@ class TopicMapParser:
         try:
             return payloads.json_document(payload)
         except NotUnderstood:
-            if self._values or self._time:
+            written = payloads.text(payload)
+            if self._values or self._time or written.startswith(BRACKETS):
                 raise
-            return payloads.text(payload)  # a plain value, to be called like its topic
+            return written  # a plain value, to be called like its topic
 
     def _mapped_values(
         self, device: str, wildcards: tuple[str, ...], document: object, payload: bytes

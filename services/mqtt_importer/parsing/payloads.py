@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from heliograph import messages
+from heliograph import messages, tolerant_json
 from heliograph.messages import LARGEST_INTEGER, Availability, Value
 from services.mqtt_importer.parsing.parsed import NotUnderstood
 
@@ -13,7 +13,7 @@ MAX_DEPTH = 8
 MAX_VALUES = 256  # of one message; more are noise that looks like names
 ON = frozenset({"on", "true", "open", "yes"})
 OFF = frozenset({"off", "false", "closed", "no"})
-ABSENT = frozenset({"", "nan", "null", "none", "unknown", "unavailable"})
+ABSENT = frozenset({"", "null", "none", "unknown", "unavailable"})
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,300}(?:\.[0-9]{0,300})?|\.[0-9]{1,300})(?:e[+-]?[0-9]{1,4})?", re.IGNORECASE)
 
 
@@ -26,10 +26,10 @@ def text(payload: bytes) -> str:
 
 
 def json_document(payload: bytes) -> object:
-    """Return a decoded JSON payload, with None for NaN and infinities; raise NotUnderstood if it is not JSON."""
+    """Return a decoded JSON payload, with None for what is no value (tolerant_json); raise NotUnderstood if it is not JSON."""
     try:
-        return json.loads(payload, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
+        return tolerant_json.decode(payload)
+    except ValueError:
         raise NotUnderstood("not JSON") from None
 
 
@@ -62,11 +62,16 @@ def leaves(document: object) -> list[tuple[tuple[str, ...], object]]:
 
 def number(written: str) -> float | None:
     """Return a number from its text, None for a missing value; raise NotUnderstood if the text is not a number."""
-    if written.lower() in ABSENT:
+    if is_absent(written):
         return None
     if not _NUMBER.fullmatch(written):
         raise NotUnderstood("not a number")
     return finite(int(written) if written.lstrip("+-").isdigit() else float(written))
+
+
+def is_absent(written: str) -> bool:
+    """Whether a text says that there is no value."""
+    return written.lower() in ABSENT or tolerant_json.is_not_finite(written)
 
 
 def finite(value: float) -> float:
@@ -115,7 +120,7 @@ def value(leaf: object) -> Value | None:
     if not isinstance(leaf, str):
         raise NotUnderstood("not a number, text, true or false")
     lower = leaf.strip().lower()
-    if lower in ABSENT:
+    if is_absent(lower):
         return None
     if lower in ON or lower in OFF:
         return lower in ON

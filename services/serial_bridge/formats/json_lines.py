@@ -4,9 +4,9 @@
 object become channels of their own: `{"battery": {"voltage": 13.1}}` is `battery_voltage`.
 """
 
-import json
 from collections.abc import Iterator
 
+from heliograph import tolerant_json
 from heliograph.messages import Value, finite, one_line
 from services.serial_bridge.parsing import named_values
 from services.serial_bridge.parsing.readings import Detection, LineParser, NotAReading, ParsedReading
@@ -47,10 +47,10 @@ def parser(source: SourceOptions, context: ParserContext) -> LineParser:
 
 
 def members(line: str) -> dict[str, object]:
-    """Return the members of the JSON object in a line; raise NotAReading if it is not one."""
+    """Return the members of the JSON object in a line, None for those without a value; raise NotAReading if it is not one."""
     try:
-        document = json.loads(line)
-    except (ValueError, RecursionError):
+        document = tolerant_json.decode(line)
+    except ValueError:
         raise NotAReading("not JSON") from None
     if not isinstance(document, dict):
         raise NotAReading("not a JSON object")

@@ -7,7 +7,7 @@ the pairs. A line with anything else in it is noise as a whole: there is no chec
 
 import re
 
-from heliograph import names
+from heliograph import names, tolerant_json
 from services.serial_bridge.parsing import named_values
 from services.serial_bridge.parsing.channels import NO_SENSOR_C
 from services.serial_bridge.parsing.readings import Description, Detection, LineParser, NotAReading, ParsedReading
@@ -21,7 +21,6 @@ _LINE = re.compile(
 )
 _BETWEEN = re.compile(r"[\s,]+", re.ASCII)
 _WITHIN = re.compile("[=:]")
-_NOT_FINITE = {*named_values.NOT_FINITE, ""}
 
 
 def parser(source: SourceOptions, context: ParserContext) -> LineParser:
@@ -46,7 +45,7 @@ def pairs(text: str, device: str, description: Description, rule: names.NamingRu
     no_sensor = 0
     for pair in _BETWEEN.split(text):
         key, written = _WITHIN.split(pair)
-        if written.lower() in _NOT_FINITE:
+        if not written or tolerant_json.is_not_finite(written):
             refused.append(f"{key}: {written!r} is not a finite number")
             continue
         try:

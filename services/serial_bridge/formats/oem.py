@@ -39,11 +39,14 @@ def parser(source: SourceOptions, context: ParserContext) -> LineParser:
 
 
 def _object(line: str, device: str, description: Description, rule: names.NamingRule) -> ParsedReading:
-    """Return the numbers of an object; anything else in it is refused."""
+    """Return the numbers of an object; null and NaN are no sensor, anything else is refused."""
     named = named_values.NamedValues()
     refused = []
     no_sensor = 0
     for key, item in members(line).items():
+        if item is None:
+            no_sensor += 1
+            continue
         try:
             if isinstance(item, bool) or not isinstance(item, int | float):
                 raise ValueError("not a number")

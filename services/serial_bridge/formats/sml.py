@@ -5,6 +5,7 @@ CRC-16/X-25; Holley's meters use CRC-16/KERMIT. `1b1b1b1b` within the messages i
 """
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from heliograph.messages import Value, finite
 from services.serial_bridge.parsing.readings import (
@@ -17,7 +18,7 @@ from services.serial_bridge.parsing.readings import (
 )
 from services.serial_bridge.parsing.values import Scale
 from services.serial_bridge.protocols import checksums, obis
-from services.serial_bridge.protocols.sml_elements import Element, elements
+from services.serial_bridge.protocols.sml_elements import Element, ShortInteger, elements
 from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
@@ -27,6 +28,9 @@ ESCAPE = b"\x1b" * 4
 START = ESCAPE + b"\x01" * 4
 TAIL_BYTES = 8  # escape, 1a, fill bytes, checksum
 LIST_RESPONSE = 0x0701
+WATT = 27
+DZG = b"\x0a\x01DZG"  # the beginning of a server id: medium electricity, maker; a number of five bytes follows
+UNSIGNED_NUMBERS = (range(42_000_000, 49_000_000), range(55_000_000, 59_000_000))
 # DLMS unit codes (IEC 62056-6-2, table of units)
 UNITS = {
     8: "°",
@@ -116,19 +120,34 @@ def parser(source: SourceOptions, context: ParserContext) -> BlockParser:
     def parse(block: bytes) -> ParsedReading:
         values: dict[str, Value] = {}
         refused: list[str] = []
-        for name, unit, scaler, raw in _entries(block):
+        entries: dict[obis.Code, _Entry] = {}
+        for code, entry in _entries(block):
+            if entries.setdefault(code, entry) != entry:
+                refused.append(f"{code.name}: a second value of the same code")
+        for code, (unit, scaler, raw) in sorted(
+            entries.items(), key=lambda item: item[0].quantity == obis.SECOND_CHOICE
+        ):
             if unit not in UNITS:
-                refused.append(f"{name}: unit {unit}")
+                refused.append(f"{code.name}: unit {unit}")
                 continue
             try:
-                values[name] = finite(channels.convert(name, UNITS[unit], _power_of_ten(scaler).times(raw)))
+                name, value = channels.name(code), _power_of_ten(scaler).times(raw)
+                values[name] = finite(channels.convert(name, code, UNITS[unit], value))
             except ValueError as error:
-                refused.append(f"{name}: {error}")
+                refused.append(f"{code.name}: {error}")
         if not values and not refused:
             raise NotAReading("a transmission without values", "empty_transmissions")
         return ParsedReading(source.device_name, values, channels.description(), refused=tuple(refused))
 
     return parse
+
+
+class _Entry(NamedTuple):
+    """The value of an entry: `raw` times ten to the power of `scaler`, in a unit of UNITS."""
+
+    unit: int
+    scaler: int
+    raw: int
 
 
 def _power_of_ten(scaler: int) -> Scale:
@@ -137,27 +156,41 @@ def _power_of_ten(scaler: int) -> Scale:
     return Scale(10**scaler, 1) if scaler >= 0 else Scale(1, 10**-scaler)
 
 
-def _entries(messages: bytes) -> Iterator[tuple[str, int, int, int]]:
-    """Yield name, unit, scaler and raw value of all numbers in the value lists."""
+def _entries(messages: bytes) -> Iterator[tuple[obis.Code, _Entry]]:
+    """Yield the numbers in the value lists."""
     for message in elements(messages):
         body = _list(message, 6)[3:4]
         choice = _list(body[0], 2) if body else []
         if len(choice) != 2 or choice[0] != LIST_RESPONSE:
             continue
-        values = _list(choice[1], 7)[4:5]
-        for entry in values[0] if values and isinstance(values[0], list) else []:
+        response = _list(choice[1], 7)
+        unsigned = bool(response) and _writes_unsigned(response[1])
+        for entry in response[4] if response and isinstance(response[4], list) else []:
             fields = _list(entry, 7)
             if len(fields) < 7:
                 continue
             name, unit, scaler, value = fields[0], fields[3], fields[4], fields[5]
             if not isinstance(name, bytes) or len(name) != 6 or isinstance(value, bool) or not isinstance(value, int):
                 continue
-            code = ".".join(str(byte) for byte in name[2:5])
+            code = obis.Code(name[0], name[1], ".".join(str(byte) for byte in name[2:5]), name[5])
             number = unit if isinstance(unit, int) else 255
             power = scaler if isinstance(scaler, int) else 0
-            if number == 255 and code.startswith(("96.", "0.")):
+            if number == 255 and code.quantity.startswith(("96.", "0.")):
                 continue  # identification numbers, states
-            yield obis.channel(name[0], name[1], code), number, power, value
+            if unsigned and number == WATT and isinstance(value, ShortInteger):
+                value = value.unsigned
+            yield code, _Entry(number, power, int(value))
+
+
+def _writes_unsigned(server: Element) -> bool:
+    """Whether a meter is one of DZG's DVS74 that write a power from 327.68 to 655.35 W in two bytes as if they had no sign.
+
+    DZG gave the ranges of their numbers to libsml (volkszaehler/libsml, pull request 136, sml_list.c); those after them,
+    and other models of DZG, write two's complement as everyone does.
+    """
+    if not isinstance(server, bytes) or len(server) != 10 or not server.startswith(DZG):
+        return False
+    return any(int.from_bytes(server[len(DZG) :], "big") in numbers for numbers in UNSIGNED_NUMBERS)
 
 
 def _list(element: Element, length: int) -> list[Element]:

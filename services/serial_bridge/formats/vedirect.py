@@ -78,7 +78,8 @@ _NUMBERS: dict[str, tuple[str, str, Scale]] = {
     "DC_IN_I": ("dc_current", "A", _DECI),
     "DC_IN_P": ("dc_power", "W", _ONE),
 }
-_COUNTERS = {"energy_discharged", "energy_charged", "yield_total", "drawn_total", "charge_cycles", "full_discharges"}
+# H6, the charge ever drawn, falls below zero: a gauge. As a counter, every discharge would be a reset.
+_COUNTERS = {"energy_discharged", "energy_charged", "yield_total", "charge_cycles", "full_discharges"}
 _STATES = {"LOAD": "load", "Relay": "relay", "Alarm": "alarm"}
 _TEXTS = {
     "CS": ("charge_state", victron_codes.STATES),
@@ -87,6 +88,8 @@ _TEXTS = {
     "ERR": ("error_text", victron_codes.ERRORS),
 }
 _ABSENT = {"---", ""}
+_ABOUT_THE_DEVICE = {"PID", "FW", "FWE", "SER#", "BMV", "MON"}
+_KNOWN = {*_NUMBERS, *_STATES, *_TEXTS, *_ABOUT_THE_DEVICE, "OR"}
 CHANNELS = {
     **{name: Channel(unit, "counter" if name in _COUNTERS else "gauge") for name, unit, _ in _NUMBERS.values()},
     **{name: Channel(kind="state") for name in _STATES.values()},
@@ -151,9 +154,12 @@ def parser(source: SourceOptions, context: ParserContext) -> BlockParser:
                 refused.append(f"{label[:40]}: {error}")
                 continue
             no_sensor += text in _ABSENT and label in _NUMBERS
+        unread = tuple(f"{label}({text})" for label, text in fields.items() if label not in _KNOWN)
         if not values and not refused and not no_sensor and number is None:
             raise NotAReading("a block without values")
-        return ParsedReading(source.device_name, values, description, no_sensor=no_sensor, refused=tuple(refused))
+        return ParsedReading(
+            source.device_name, values, description, no_sensor=no_sensor, refused=tuple(refused), unread=unread
+        )
 
     return parse
 
@@ -166,7 +172,7 @@ def _fields(block: bytes) -> Iterator[tuple[str, str]]:
 
 
 def _values(label: str, text: str) -> dict[str, Value]:
-    """Return the channels of a field; a label that is not known, as a serial number, has none. Raise ValueError if it is bad."""
+    """Return the channels of a field; a label without a value, as a serial number, has none. Raise ValueError if it is bad."""
     if text in _ABSENT or (label == "TTG" and text == "-1"):
         return {}
     if label in _STATES:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from heliograph import names
+from heliograph import names, tolerant_json
 from heliograph.messages import Channel, Value, finite, one_line
 from services.serial_bridge.parsing.channels import NO_SENSOR_C
 from services.serial_bridge.parsing.readings import Description, NamedValue, NotAReading, ParsedReading
@@ -10,7 +10,6 @@ from services.serial_bridge.parsing.values import number
 
 EARLIEST = 1_577_836_800.0  # 2020: before there was a Heliograph
 LATEST = 4_102_444_800.0  # 2100
-NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity", "ovf"}
 
 
 class NamedValues:
@@ -91,6 +90,6 @@ def _value(text: str, channel: Channel | None) -> Value | None:
         if text.lower() in ("0", "false", "off", "no"):
             return False
         raise ValueError(f"{text[:40]!r} is neither on nor off")
-    if text.lower() in NOT_FINITE:
+    if tolerant_json.is_not_finite(text):
         raise ValueError(f"{text!r} is not a finite number")
     return finite(number(text))

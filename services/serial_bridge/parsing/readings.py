@@ -45,7 +45,8 @@ class ParsedReading(NamedTuple):
     `no_sensor` counts the values that only report that there is no sensor; `refused` shows those that no channel can
     have. Neither are in `values`. `texts` has what the device calls its channels, where it names them, and `device_text`
     what it calls itself. `duplicates` are the values of further texts with a name that is in `values`: the device that
-    remembers its channels decides whose name it is.
+    remembers its channels decides whose name it is. `unread` are lines that were not understood. With `once`, the reading is
+    sent again and again until there is a newer one, and only the first of the same time counts.
     """
 
     device: str
@@ -57,6 +58,8 @@ class ParsedReading(NamedTuple):
     texts: Mapping[str, str] = {}
     device_text: str = ""
     duplicates: tuple[NamedValue, ...] = ()
+    unread: tuple[str, ...] = ()
+    once: bool = False
 
 
 class StatusLine(NamedTuple):

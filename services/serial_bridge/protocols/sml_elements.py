@@ -10,6 +10,19 @@ from typing import Any
 
 from services.serial_bridge.parsing.readings import NotAReading
 
+
+class ShortInteger(int):
+    """A signed integer of one or two bytes."""
+
+    unsigned: int
+
+    def __new__(cls, content: bytes) -> "ShortInteger":
+        """Return the integer of these bytes; `unsigned` is what they would be without a sign."""
+        number = super().__new__(cls, int.from_bytes(content, "big", signed=True))
+        number.unsigned = int.from_bytes(content, "big")
+        return number
+
+
 Element = int | bytes | list[Any] | None
 DEEPEST = 16
 OCTETS, BOOLEAN, INTEGER, UNSIGNED, LIST = 0, 4, 5, 6, 7
@@ -46,6 +59,8 @@ def _element(data: bytes, at: int, deepest: int) -> tuple[Element, int]:
         return content or None, end  # 01: a value that is left out
     if kind == BOOLEAN:
         return bool(content.strip(b"\0")), end
+    if kind == INTEGER and len(content) <= 2:
+        return ShortInteger(content), end
     if kind in (INTEGER, UNSIGNED) and len(content) <= 8:
         return int.from_bytes(content, "big", signed=kind == INTEGER), end
     raise NotAReading(f"no such type of element: {kind}")

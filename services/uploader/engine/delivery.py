@@ -1,5 +1,6 @@
 """Sends one request after another, and decides what a response means for the rows of the request."""
 
+import re
 from collections.abc import Callable, Sequence
 
 from services.uploader.engine.batch import Batch
@@ -12,6 +13,7 @@ from services.uploader.target import Refused, Row, Target, TryLater
 PATIENCE = 6  # failures in a row without a reason before a row is suspected of being it
 MANY = 16  # so many refused rows in a row look like a target that refuses everything
 REFUSAL_SECONDS = 300.0
+VARYING = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9.]+")  # what differs between two refusals for one reason
 
 
 class Delivery:
@@ -26,6 +28,8 @@ class Delivery:
         self._size = size
         self._newest_row = newest_row
         self._refusals = 0  # refused rows since one was accepted
+        self._reason = ""  # of the last refusals, without what varies
+        self._alike = 0  # refusals for that reason since a row was accepted
         self._failures = 0  # of requests since one was accepted, without a reason
         self._suspicious = False  # whether a row may be the reason
 
@@ -48,7 +52,7 @@ class Delivery:
         return result._replace(response=self._redact(answer.response), pause=answer.pause)
 
     def _accepted(self, rest: Batch, rows: Sequence[Row]) -> BatchResult:
-        self._refusals = self._failures = 0
+        self._refusals = self._alike = self._failures = 0
         if self._size.grow(at_once=self._suspicious):
             self._suspicious = False
         return _decided(BatchResult(rest._replace(is_proven=True), rows))
@@ -114,10 +118,21 @@ class Delivery:
             return self._accepted(rest, good)._replace(response=response)
         self._refusals += len(reasons)
         result = BatchResult(rest, response=response)
+        if self._target.limits.ordered and batch.kind != "dead_letters" and self._is_one_reason(refused):
+            # a newer row, to find out whether it takes any, would cost those between
+            return self._waiting(result, "it refused many rows in a row for one reason")
         # of a row some of whose values were refused, the others were accepted
         if batch.is_proven or error.values or batch.kind == "dead_letters":
             return _decided(result._replace(rest=rest._replace(is_proven=batch.is_proven or bool(error.values))))
         return self._doubted(result) if self._refusals >= MANY else result
+
+    def _is_one_reason(self, refused: Sequence[RejectedRow]) -> bool:
+        """Count refusals, and return whether so many in a row had one reason that a person has to look."""
+        for one in refused:
+            reason = VARYING.sub("", one.reason)
+            self._alike = self._alike + 1 if reason == self._reason else 1
+            self._reason = reason
+        return self._alike >= MANY
 
     def _doubted(self, result: BatchResult) -> BatchResult:
         """Find out whether these rows are bad, or the target accepts none at all: then they wait, and none is rejected."""
@@ -125,13 +140,16 @@ class Delivery:
             try:
                 self._target.upload([row])
             except Refused:
-                self._refusals = MANY - 1
-                reason = f"it refuses everything, even the newest row: {result.response}"
-                retry = TryLater(reason, after=REFUSAL_SECONDS)
-                return result._replace(rest=result.rest.with_pending_first(), retry=retry)
+                return self._waiting(result, "it refuses everything, even the newest row")
             except TryLater as error:
                 return result._replace(retry=error)
         return _decided(result._replace(rest=result.rest._replace(is_proven=True)))
+
+    def _waiting(self, result: BatchResult, why: str) -> BatchResult:
+        """Return a result whose refused rows wait to be sent again."""
+        self._refusals = self._alike = MANY - 1
+        retry = TryLater(f"{why}: {result.response}", after=REFUSAL_SECONDS)
+        return result._replace(rest=result.rest.with_pending_first(), retry=retry)
 
 
 def _decided(result: BatchResult) -> BatchResult:

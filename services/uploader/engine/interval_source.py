@@ -22,6 +22,7 @@ LIVE_INTERVALS = 10  # so many behind the newest one, the backlog ends
 PAGE_POINTS = 20_000
 ARRIVALS = 5_000
 GAP_SECONDS = GAP / 1000
+DAY_SECONDS = 86_400
 
 
 class IntervalSource:
@@ -61,6 +62,28 @@ class IntervalSource:
                 values = tuple(value for _, value in present)
                 rows.append(Row(time, known.setdefault(channels, channels), values, edges[index + 1]))
         return RowPage(after, edges[-1], rows)
+
+    def count(self, after: float, upto: float) -> tuple[int, float | None]:
+        """Return how many intervals between two positions have readings, and when the first begins."""
+        size = round((upto - after) / self._interval)
+        if size <= MOST_INTERVALS:
+            edges = [after + index * self._interval for index in range(size + 1)]
+        else:  # by whole days, of which the store has cells
+            days = (1 + int(upto - after) // (MOST_INTERVALS * DAY_SECONDS)) * DAY_SECONDS
+            edges = [after // DAY_SECONDS * DAY_SECONDS]
+            while edges[-1] < upto:
+                edges.append(edges[-1] + days)
+        most = [0] * (len(edges) - 1)
+        for sid in self._channels.selected():
+            counts = self._reader.aggregate(sid, edges, ["n"])["n"]
+            most = [max(so_far, int(count or 0)) for so_far, count in zip(most, counts, strict=True)]
+        rows = 0
+        first: float | None = None
+        for readings, begin, end in zip(most, edges, edges[1:], strict=False):
+            rows += min(readings, round((min(end, upto) - max(begin, after)) / self._interval))
+            if readings and first is None:
+                first = max(begin, after)
+        return rows, first
 
     def beginning(self, start: float) -> float:
         """Return where the first interval begins that has readings since a time."""

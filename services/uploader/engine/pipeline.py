@@ -11,16 +11,19 @@ from heliograph.backoff import Backoff
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.redaction import redactor
 from heliograph.store.interface import Reader
+from services.uploader.engine.outage import Outage
+from services.uploader.engine.rate_limit import bounded
 from services.uploader.engine.result import BatchResult
 from services.uploader.engine.session import TargetSession, open_session
 from services.uploader.engine.source import ChannelMap
 from services.uploader.engine.state import StateAway, StateFile
 from services.uploader.engine.status import TargetStatus, TestResult
 from services.uploader.options import TargetOptions, kind_of, secrets
-from services.uploader.target import Checking, Refused, Target, TryLater
+from services.uploader.target import Checking, Quoting, Refused, Target, TryLater
 
 IDLE_SECONDS = 10.0  # without news from storage
 AWAY_SECONDS = 5.0  # until store, or the disk, is tried again
+RAISED_SECONDS = 60.0  # until a target that raised what no target may raise is tried again
 LOOK_SECONDS = 5.0  # between two looks at how much is left
 
 
@@ -45,6 +48,7 @@ class Pipeline:
         self._session: TargetSession | None = None
         self._status = TargetStatus(options.name, kind_of(options))
         self._backoff = Backoff()
+        self._outage = Outage(options.name, self._redact)
         self._paused = False
         self._resumed = threading.Event()
         self._resend = threading.Event()
@@ -71,6 +75,25 @@ class Pipeline:
                 self._session.checkpoint.save()
             self._session.target.close()
 
+    def abandon(self) -> None:
+        """Forget all that is not on the disk: the next step begins as after a crash."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.target.close()
+
+    def raised(self, error: Exception) -> float:
+        """Report an error that no target may raise; return for how many seconds to wait."""
+        target = self._session.target if self._session is not None else None
+        answer = target.last_answer if isinstance(target, Quoting) else ""
+        self._outage.raised(error, answer)
+        self._backoff.next()
+        now, words = (
+            self._now(),
+            f"{type(error).__name__}: {error}" + (f"; its last answer: {answer}" if answer else ""),
+        )
+        self._status.failed(now, self._redact(f"an unexpected error, see the log: {words}"), now + RAISED_SECONDS)
+        return RAISED_SECONDS
+
     def step(self) -> float:
         """Take the next step; return for how many seconds there is nothing to do unless something happens."""
         try:
@@ -79,6 +102,7 @@ class Pipeline:
             return self._wait(error)
         except (StoreAway, StateAway, StoreDamaged) as error:
             now = self._now()
+            self._outage.failed(str(error))
             self._status.failed(now, str(error), now + AWAY_SECONDS)
             return AWAY_SECONDS
 
@@ -117,6 +141,7 @@ class Pipeline:
                 return self._wait(result.retry) if result and result.retry else 0.0
             wait = session.wait(backlog=True)
             self._status.note(state="running")
+            self._outage.over()
         session.checkpoint.save()
         self._look(session)
         return min(wait or IDLE_SECONDS, IDLE_SECONDS)
@@ -139,6 +164,9 @@ class Pipeline:
             return None
         if result.accepted:
             self._status.sent(self._now(), len(result.accepted), result.response)
+            self._outage.over()
+        if result.rejected:
+            self._status.note(last_error=self._redact(result.rejected[-1].reason), error_time=round(self._now(), 3))
         if result.pause:
             session.rate_limit.pause(time.monotonic(), result.pause)
         if not result.retry:
@@ -148,7 +176,8 @@ class Pipeline:
     def _wait(self, error: TryLater) -> float:
         """Let no request begin for as long as the target asks, or longer each time; never for good."""
         now = self._now()
-        wait = max(self._backoff.next(), error.after or 0.0)
+        wait = max(self._backoff.next(), bounded(error.after or 0.0))
+        self._outage.failed(str(error))
         self._status.failed(now, self._redact(str(error)), now + wait)
         if self._session is not None:
             self._session.rate_limit.pause(time.monotonic(), wait)

@@ -41,6 +41,8 @@ class TargetProgress(Struct):
         """Return the newest position that is done."""
         return self.beyond[-1][1] if self.beyond else self.floor
 
-    def left(self, head: float) -> float:
-        """Return how many positions up to one are not done."""
-        return max(0.0, head - self.floor) - sum(max(0.0, min(end, head) - begin) for begin, end in self.beyond)
+    def holes(self, head: float) -> list[Range]:
+        """Return the ranges up to a position that are not done, the oldest first."""
+        begins = [self.floor, *(end for _, end in self.beyond)]
+        ends = [*(begin for begin, _ in self.beyond), head]
+        return [(begin, min(end, head)) for begin, end in zip(begins, ends, strict=True) if begin < min(end, head)]

@@ -6,6 +6,13 @@ from services.uploader.target import RESERVED_REQUESTS
 
 HOUR = 3600.0
 MOST_KEPT = 100_000
+LONGEST_PAUSE = HOUR  # whatever a target asks for
+UNREADABLE_PAUSE = 10.0
+
+
+def bounded(seconds: float) -> float:
+    """Return for how long to wait if a target asks for so many seconds: an hour at most."""
+    return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else UNREADABLE_PAUSE
 
 
 class RateLimit:
@@ -20,8 +27,8 @@ class RateLimit:
         self._begun.append(now)
 
     def pause(self, now: float, seconds: float) -> None:
-        """Let no request begin for so many seconds."""
-        self._until = max(self._until, now + seconds)
+        """Let no request begin for so many seconds, an hour at most."""
+        self._until = max(self._until, now + bounded(seconds))
 
     def resume(self) -> None:
         """Forget all pauses."""

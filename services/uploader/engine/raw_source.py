@@ -13,6 +13,7 @@ from services.uploader.target import MappedChannel, Row
 
 LIVE_READINGS = 1_000  # so many arrivals behind the newest one, the backlog ends
 MOST_MAPPINGS = 10_000
+MOST_COUNTED = 1_000  # arrivals; the share that the target gets of them is taken for that of the rest
 
 Values = tuple[Value, ...]
 _row = partial(tuple.__new__, Row)  # two thirds of the time of Row(…), and there are millions
@@ -56,6 +57,14 @@ class RawSource:
         if arrivals and arrivals[-1].cursor > upto:
             return RowPage(after, upto, [row for row in rows if row.position <= upto])
         return RowPage(after, arrivals[-1].cursor if arrivals else after, rows)
+
+    def count(self, after: float, upto: float) -> tuple[int, float | None]:
+        """Return how many rows there are between two positions, and the time of the first."""
+        page = self.read(after, upto, MOST_COUNTED)
+        count = len(page.rows)
+        if page.upto > after:
+            count += round((upto - page.upto) * count / MOST_COUNTED)
+        return count, page.rows[0].time if page.rows else None
 
     def newest(self) -> Row | None:
         """Return the newest values of the device that has reported last."""

@@ -124,17 +124,11 @@ class Scheduler:
             state.progress.finish(rest.after, rest.upto if lowest is None else lowest - (self.interval or 1))
 
     def backlog(self, now: float) -> tuple[int, float | None]:
-        """Return how many readings or intervals are not sent yet, and the time (s UTC) of the oldest."""
-        head = self._source.head(now)
-        late = self._state.late_intervals
-        left = round(self._state.progress.left(head) / (self.interval or 1)) + len(late)
-        if not left:
-            return 0, None
-        floor = self._state.progress.floor
-        if self.interval:
-            return left, min([floor, *(end - self.interval for end in late)])
-        arrivals = self._reader.since(int(floor), 1)
-        return left, arrivals[0].time if arrivals else None
+        """Return how many rows are not sent yet, and the time (s UTC) of the oldest; of many it is an estimate."""
+        late = [end - self.interval for end in self._state.late_intervals]
+        counted = [self._source.count(*hole) for hole in self._state.progress.holes(self._source.head(now))]
+        times = [*late, *(time for _, time in counted if time is not None)]
+        return len(late) + sum(count for count, _ in counted), min(times, default=None)
 
     def newest(self) -> Row | None:
         """Return the newest row there is."""

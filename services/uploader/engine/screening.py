@@ -22,7 +22,7 @@ def screened(batch: Batch, limits: Limits, newest_by_device: Mapping[str, float]
             skipped += 1
             if batch.kind == "dead_letters":
                 rejected.append(batch.rejected(row, "too old for the target by now"))
-        elif limits.ordered and batch.kind == "range" and row.time < _newest(row, newest_by_device):
+        elif limits.ordered and batch.kind == "range" and row.time < _newest(row, newest_by_device, now):
             rejected.append(batch.rejected(row, "it arrived after newer rows, which the target does not accept"))
         elif _is_finite(row):
             kept.append(row)
@@ -49,8 +49,10 @@ def devices_of(row: Row) -> set[str]:
     return {f"{mapped.node}/{mapped.device}" for mapped in row.channels}
 
 
-def _newest(row: Row, newest_by_device: Mapping[str, float]) -> float:
-    return max(newest_by_device.get(device, 0.0) for device in devices_of(row))
+def _newest(row: Row, newest_by_device: Mapping[str, float], now: float) -> float:
+    """Return the time of the newest row that was sent of the row's devices; one from the future makes no other row late."""
+    times = [newest_by_device.get(device, 0.0) for device in devices_of(row)]
+    return max((time for time in times if time <= now or not now), default=0.0)
 
 
 def _is_finite(row: Row) -> bool:

@@ -29,6 +29,13 @@ class RowSource(Protocol):
         """Return about `limit` rows, or fewer, after a position and not after another."""
         ...
 
+    def count(self, after: float, upto: float) -> tuple[int, float | None]:
+        """Return how many rows there are after a position and not after another, and the time of the first (s UTC).
+
+        A few hundred are counted, of more it is an estimate.
+        """
+        ...
+
     def newest(self) -> Row | None:
         """Return the newest row there is, for a test."""
         ...

@@ -1,10 +1,11 @@
-"""The thread of one target: a slow or dead target delays no other."""
+"""The thread of one target: a slow, dead or broken target hurts no other."""
 
 import threading
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from services.uploader.attempt import attempt
 from services.uploader.engine.pipeline import Pipeline
 from services.uploader.engine.status import TestResult
 
@@ -58,20 +59,32 @@ class Worker:
         return self.pipeline.facts()
 
     def _run(self) -> None:
-        try:
-            while not self._stopped.is_set():
-                self._wake.clear()
-                self._run_tests()
-                wait = self.pipeline.step()
-                if wait > 0:
-                    self._wake.wait(wait)
-        finally:
-            self.pipeline.close()
+        while not self._stopped.is_set():
+            self._wake.clear()
+            self._run_tests()
+            wait = attempt(self.pipeline.step)
+            if isinstance(wait, Exception):
+                wait = self._recovered(wait)
+            if wait > 0:
+                self._wake.wait(wait)
+        error = attempt(self.pipeline.close)
+        if isinstance(error, Exception):
+            self._recovered(error)
 
     def _run_tests(self) -> None:
         while True:
             try:
-                result = self._tests.get_nowait()
+                asked = self._tests.get_nowait()
             except Empty:
                 return
-            result.set_result(self.pipeline.test())
+            result = attempt(self.pipeline.test)
+            if isinstance(result, Exception):
+                self._recovered(result)
+                result = TestResult(ok=False, response=self.pipeline.facts()["last_error"])
+            asked.set_result(result)
+
+    def _recovered(self, error: Exception) -> float:
+        """Report an unexpected error, and begin again as after a crash; return the seconds to wait before that."""
+        wait = self.pipeline.raised(error)
+        attempt(self.pipeline.abandon)
+        return wait

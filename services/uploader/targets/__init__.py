@@ -13,9 +13,10 @@ target:
   called in the target's own thread, which makes all other calls as well.
 
 `upload` gets at most `limits.rows` rows, oldest first, with finite numbers, booleans or texts; the engine has averaged,
-selected and renamed them. An exception other than TryLater and Refused is a bug and ends the process. `TryLater`,
-`Refused` and `Answer` carry the service's own words, at most a few hundred characters. The engine reads `limits` before
-each batch: a target may change them when it learns more.
+selected and renamed them. An exception other than TryLater and Refused is a bug: it is logged, and the target begins again
+a minute later as after a crash, while all others continue. What is not understood is TryLater. `TryLater`, `Refused` and
+`Answer` carry the service's own words, at most a few hundred characters. The engine reads `limits` before each batch: a
+target may change them when it learns more.
 """
 
 from collections.abc import Mapping

@@ -131,6 +131,11 @@ class ThingSpeak:
             return None  # there is no entry yet
         return _parsed(response, _time)
 
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer of the server."""
+        return self._web.last_answer
+
     def close(self) -> None:
         """Close the connection."""
         self._web.close()

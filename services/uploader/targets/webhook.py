@@ -59,6 +59,11 @@ class Webhook:
         http_status.check(response)
         return Answer(response.summary())
 
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer of the server."""
+        return self._http.last_answer
+
     def close(self) -> None:
         """Close the connection."""
         self._http.close()

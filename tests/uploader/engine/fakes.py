@@ -1,5 +1,6 @@
 """A store in memory and a target that answers by a script, for the tests of the engine."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -52,9 +53,9 @@ class MemoryStore:
             raise StoreAway("no store")
         return self.arrived[cursor : cursor + limit]
 
-    def latest(self, ids: Sequence[int]) -> dict[int, Point]:
+    def latest(self, ids: Sequence[int], until: float = math.inf) -> dict[int, Point]:
         points: dict[int, Point] = {}
-        for arrival in sorted(self.arrived, key=lambda one: one.time):
+        for arrival in sorted((one for one in self.arrived if one.time <= until), key=lambda one: one.time):
             for channel, value in arrival.values.items():
                 series = self._series[(arrival.node, arrival.device, channel)]
                 if series.id in ids:

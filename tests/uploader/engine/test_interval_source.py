@@ -1,3 +1,4 @@
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -182,6 +183,44 @@ def test_another_interval_continues_where_the_last_one_was(site: Site) -> None:
     site.target.taken.clear()
     site.run(site.pipeline(interval=300.0), START + 1200)
     assert [moment for moment, _ in site.sent()] == [300, 600, 900]
+
+
+def backlog_of(pipeline: Pipeline) -> tuple[int, float | None]:
+    """Return what the status says of the backlog, looked at now."""
+    pipeline._looked = -math.inf
+    pipeline.pause(paused=True)
+    pipeline.step()
+    facts = pipeline.facts()
+    pipeline.pause(paused=False)
+    return facts["backlog"], facts["oldest"]
+
+
+def test_the_backlog_counts_intervals_that_have_readings(site: Site) -> None:
+    site.write({START + at: {"power": 1.0} for at in (10, 70, 5000, 50_000)})
+    site.now = START + 60_000
+    pipeline = site.pipeline()
+    site.target.script = [TryLater("away")]
+    pipeline.step()
+    assert backlog_of(pipeline) == (4, START)
+    site.run(pipeline, site.now)
+    assert backlog_of(pipeline) == (0, None)
+    site.write({START + 3: {"power": 2.0}, START + 50_003: {"power": 2.0}})
+    site.target.script = [TryLater("away")]
+    pipeline.step()
+    assert backlog_of(pipeline) == (2, START)
+    site.run(pipeline, site.now)
+    assert backlog_of(pipeline) == (0, None)
+
+
+def test_of_a_long_backlog_days_without_readings_do_not_count(site: Site) -> None:
+    day = 86_400.0
+    site.write({START + index * 60.0: {"power": 1.0} for index in range(1440)})
+    site.write({START + 40 * day + index * 60.0: {"power": 1.0} for index in range(1440)})
+    site.now = START + 50 * day
+    pipeline = site.pipeline()
+    site.target.script = [TryLater("away")]
+    pipeline.step()
+    assert backlog_of(pipeline) == (2880, START)
 
 
 @pytest.mark.parametrize("ordered", [True, False])

@@ -1,3 +1,4 @@
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -195,6 +196,70 @@ def test_a_target_that_refuses_everything_loses_nothing(begin: Begin, store: Mem
     assert engine.target.times() == times
 
 
+ORDERED = Limits(rows=32, ordered=True)
+
+
+def limit_of_nodes(rows: Sequence[Row]) -> Exception:
+    return Refused(f"limit is 32. Node 'n{rows[0].time}' was ignored")
+
+
+def test_a_target_that_needs_order_and_refuses_everything_for_one_reason_loses_nothing(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(ORDERED))
+    engine.target.script = [limit_of_nodes] * 1000
+    for _ in range(150):
+        engine.pipeline.step()
+    assert engine.lost_times() == []
+    assert "it refused many rows in a row for one reason: limit is 32" in engine.pipeline.facts()["last_error"]
+    assert len(engine.target.requests) < 100  # not one a row at full speed
+    engine.target.script = []
+    engine.pipeline.pause(paused=False)
+    engine.run()
+    assert engine.target.times() == times
+
+
+def test_after_rows_that_were_accepted_only_a_few_become_dead_letters_for_one_reason(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(ORDERED))
+    engine.target.script = [None, *[limit_of_nodes] * 1000]
+    fill(store, 1000, NOON + 64)
+    for _ in range(150):
+        engine.pipeline.step()
+        engine.pipeline.pause(paused=False)
+    assert len(engine.lost_times()) < 16
+    engine.target.script = []
+    engine.pipeline.pause(paused=False)
+    engine.run()
+    assert sorted({*engine.target.times(), *engine.lost_times()})[:64] == times
+
+
+def test_rows_that_are_refused_for_reasons_of_their_own_are_set_aside_in_order(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 64)
+    engine = begin(FakeTarget(ORDERED))
+    reasons = ["too high", "too low", "not a date"]
+    engine.target.script = [
+        lambda rows: Refused(reasons[int(rows[0].time) % 3]) if rows[0].time < NOON + 32 else None
+    ] * 1000
+    engine.run()
+    assert engine.lost_times() == times[:32]
+    assert engine.target.times() == times[32:]
+
+
+def test_why_rows_become_dead_letters_is_shown_while_they_do(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 3)
+    engine = begin(token="t0p-secret")
+    engine.target.script = [Refused("partial", {0: "no t0p-secret here"})]
+    engine.run()
+    facts = engine.pipeline.facts()
+    assert (facts["last_error"], facts["error_time"]) == ("no … here", engine.now)
+
+
 def test_many_bad_rows_are_set_aside_when_the_newest_one_is_taken(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 64)
     engine = begin(FakeTarget(Limits(rows=32)))
@@ -316,6 +381,16 @@ def test_what_comes_late_for_a_target_that_needs_order_is_set_aside(begin: Begin
     assert engine.target.times() == [NOON, NOON + 1, NOON + 2, NOON - 50]
 
 
+def test_a_row_from_the_future_makes_no_later_row_of_its_device_late(begin: Begin, store: MemoryStore) -> None:
+    engine = begin(FakeTarget(Limits(rows=10, ordered=True)))
+    fill(store, 1, NOON + 86_400 * 365)
+    engine.run()
+    fill(store, 3)
+    engine.run()
+    assert engine.lost_times() == []
+    assert engine.target.times() == [NOON + 86_400 * 365, NOON, NOON + 1, NOON + 2]
+
+
 def test_rows_that_are_too_old_for_the_target_are_skipped_and_counted(begin: Begin, store: MemoryStore) -> None:
     fill(store, 4, NOON - 200)
     times = fill(store, 2, NOON - 50)
@@ -431,6 +506,38 @@ def test_retry_after_is_kept(begin: Begin, store: MemoryStore) -> None:
     assert len(engine.target.requests) == 1
 
 
+@pytest.mark.parametrize("asked", [1e12, math.inf, math.nan, -math.inf])
+def test_no_pause_that_a_target_asks_for_is_longer_than_an_hour(begin: Begin, store: MemoryStore, asked: float) -> None:
+    fill(store, 20)
+    for step in (TryLater("come back later", after=asked), Answer("slowly", asked)):
+        engine = begin()
+        engine.target.script = [step]
+        engine.pipeline.step()
+        session = engine.pipeline._session
+        assert session is not None
+        assert session.wait() <= 3600.0
+        assert engine.pipeline.facts().get("next_try", NOON) <= engine.now + 3600.0
+
+
+def test_what_fails_more_than_once_is_logged_in_the_targets_words_and_once_when_it_is_over(
+    begin: Begin, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    fill(store, 3)
+    engine = begin(token="t0p-secret")
+    engine.target.script = [TryLater("HTTP 401: no t0p-secret")] * 5
+    engine.run()
+    assert [record.getMessage() for record in caplog.records] == [
+        "target fake is tried again until it works: HTTP 401: no …",
+        "target fake works again after 5 failures",
+    ]
+    caplog.clear()
+    fill(store, 3)
+    engine.target.script = [TryLater("slow down", after=15.0)]
+    engine.run()
+    assert caplog.records == []
+
+
 def test_the_budget_of_an_hour_is_kept(begin: Begin, store: MemoryStore) -> None:
     fill(store, 1000)
     engine = begin(batch_size=10, max_requests_per_hour=20)
@@ -517,6 +624,19 @@ def test_the_report_says_how_much_is_left_and_since_when(begin: Begin, store: Me
     facts = engine.pipeline.facts()
     assert (facts["backlog"], facts["oldest"], facts["sent"]) == (20, times[10], 10)
     assert facts["eta"] > NOON
+
+
+def test_the_backlog_counts_rows_that_the_target_gets(begin: Begin, store: MemoryStore) -> None:
+    for index in range(60):
+        store.arrive(NOON + index, {"power": 1.0}, device="meter" if index % 3 == 2 else "other")
+    engine = begin(channels=("*/meter/*",))
+    engine.target.script = [TryLater("away")]
+    engine.pipeline.step()
+    engine.pipeline._looked = -math.inf
+    engine.pipeline.pause(paused=True)
+    engine.pipeline.step()
+    facts = engine.pipeline.facts()
+    assert (facts["backlog"], facts["oldest"]) == (20, NOON + 2)
 
 
 class CheckedTarget(FakeTarget):

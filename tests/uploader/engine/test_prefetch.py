@@ -29,6 +29,9 @@ class Numbers:
     def head(self, now: float) -> float:
         return self.last
 
+    def count(self, after: float, upto: float) -> tuple[int, float | None]:
+        raise NotImplementedError
+
     def newest(self) -> Row | None:
         return None
 

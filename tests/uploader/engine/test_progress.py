@@ -15,7 +15,10 @@ def test_exactly_what_was_finished_is_done(ranges: list[tuple[int, int]]) -> Non
         progress.finish(after, upto)
         done |= set(range(after + 1, upto + 1))
     assert {position for position in range(1, 42) if progress.is_done(position)} == done
-    assert progress.left(41) == 41 - len(done)
+    holes = progress.holes(41)
+    assert {position for begin, end in holes for position in range(int(begin) + 1, int(end) + 1)} == set(
+        range(1, 42)
+    ) - done
     assert progress.tip() == max(done, default=0)
     floor, end = progress.hole()
     assert floor + 1 not in done

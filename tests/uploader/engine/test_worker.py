@@ -1,3 +1,4 @@
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -93,3 +94,54 @@ def test_a_test_is_made_while_the_target_is_paused_or_waits(workers: Workers, ev
     assert worker.test().result(30) == (True, "thank you")
     worker.pause(paused=False)
     eventually(lambda: len(target.taken) == 3)
+
+
+class Broken(FakeTarget):
+    """Raises what no target may raise, until it is mended; knows what it was answered."""
+
+    is_mended = False
+    last_answer = 'HTTP 200: {"results":null} for t0p-secret'
+
+    def upload(self, rows: Sequence[Row]) -> Answer:
+        if not self.is_mended:
+            raise TypeError("'NoneType' object is not iterable, of t0p-secret")
+        return super().upload(rows)
+
+
+def test_an_unexpected_error_stays_in_its_target_and_is_logged_once_and_once_when_it_is_over(
+    workers: Workers, eventually: Eventually, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "RAISED_SECONDS", 0.001)
+    caplog.set_level(logging.INFO)
+    broken, other = Broken(), FakeTarget()
+    workers.store.arrive(NOON, {"power": 1.0})
+    bad, good = workers.start(broken, token="t0p-secret"), workers.start(other)
+    for index in range(1, 6):
+        eventually(lambda index=index: len(other.taken) == index)
+        workers.store.arrive(NOON + index, {"power": 1.0})
+        good.wake()
+    eventually(lambda: bad.facts()["state"] == "waiting")
+    assert "TypeError: 'NoneType' object is not iterable, of …" in bad.facts()["last_error"]
+    assert bad.test().result(30) == (False, bad.facts()["last_error"])
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert 'its last answer: HTTP 200: {"results":null} for …' in caplog.text
+    assert "Traceback" in caplog.text
+    broken.is_mended = True
+    eventually(lambda: len(broken.taken) == 6)
+    eventually(lambda: "works again" in caplog.text)
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert "t0p-secret" not in caplog.text
+
+
+def test_a_target_whose_close_raises_is_reported(workers: Workers, eventually: Eventually) -> None:
+    class Unclosable(FakeTarget):
+        def close(self) -> None:
+            raise OSError("not even this")
+
+    workers.store.arrive(NOON, {"power": 1.0})
+    target = Unclosable()
+    worker = workers.start(target)
+    eventually(lambda: len(target.taken) == 1)
+    worker.stop()
+    worker.join(30)
+    assert "not even this" in worker.facts()["last_error"]

@@ -1,4 +1,6 @@
-"""Emoncms' input API, as its source has it (Modules/input, Aug 2026): errors with status 200, bulk item by item.
+"""Emoncms' input API, as its source has it (Modules/input): errors with status 200, bulk item by item.
+
+Compared with: Emoncms 11.16.8 (PHP 8.2, MariaDB 10.11, Redis 7.0).
 
 Stricter than the real one in one thing: an item that is older than the newest of its input is
 counted in `out_of_order`, because feeds of emoncms.org would not take it.
@@ -33,6 +35,7 @@ class EmoncmsServer(WebServer):
         self.accepted: list[tuple[int, str, dict[str, float]]] = []
         self.out_of_order = 0
         self.poison: set[float] = set()  # values that the server stumbles over
+        self.most_nodes = 32  # max_node_id_limit
 
     def answer(self, request: Request) -> Response:
         if request.path == "/input/get":
@@ -94,9 +97,17 @@ class EmoncmsServer(WebServer):
         moment, node = reference + int(item[0]), str(item[1])
         if not re.fullmatch(r"[\w .:-]+", node):
             return "invalid node name"
+        nodes = {of for of, _ in self.stored}
+        if node not in nodes and len(nodes) >= self.most_nodes:
+            return (
+                f"Error: Reached the maximal allowed number of different NodeIds, limit is {self.most_nodes}. "
+                f"Node '{node}' was ignored."
+            )
         values: dict[str, float] = {}
         for position, value in enumerate(item[2:], 1):
-            named = value if isinstance(value, dict) else {} if value is None else {str(position): value}
+            if value is None or value == "" or value is False:
+                value = 0  # since 11.2.13
+            named = value if isinstance(value, dict) else {str(position): value}
             for name, number in named.items():
                 if isinstance(number, bool) or not isinstance(number, int | float):
                     return FORMAT_ERROR

@@ -1,4 +1,7 @@
-"""InfluxDB 3's write_lp and query_sql, as strict as the documentation: one type per column, partial writes by line."""
+"""InfluxDB 3's write_lp and query_sql, as strict as the documentation: one type per column, partial writes by line.
+
+Compared with: no real server; the documentation of InfluxDB 3 Core (docs.influxdata.com, 2026).
+"""
 
 import gzip
 import json

@@ -1,4 +1,7 @@
-"""The servers of older projects that the presets of `http` talk to, as their source has them."""
+"""The servers of older projects that the presets of `http` talk to, as their source has them.
+
+Compared with: the source of Solar Protocol's api.php and of pimonitor; `input/post` of Emoncms 11.16.8.
+"""
 
 import json
 import re

@@ -2,6 +2,8 @@
 
 What is refused by PVOutput is refused here; what spoils its totals without an error (a batch
 across midnight, an energy that falls within a day, the same minute twice in a batch) is noted in `violations`.
+
+Compared with: no real server, which is a service; its API specification (pvoutput.org/help/api_specification.html, 2026).
 """
 
 import time

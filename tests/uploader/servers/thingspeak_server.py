@@ -1,6 +1,8 @@
 """ThingSpeak's channel API with its documented limits; its clock is moved by the tests.
 
 A timestamp has to be unique within the channel: an update that repeats one is refused as a whole.
+
+Compared with: no real server, which is a service; MathWorks' documentation of its API (2026).
 """
 
 import json

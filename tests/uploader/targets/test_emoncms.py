@@ -1,3 +1,4 @@
+import json
 import sys
 import time
 import zlib
@@ -6,10 +7,13 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.uploader.options import secrets
 from services.uploader.redacted_options import shown
 from services.uploader.target import MappedChannel, Refused, TryLater
+from services.uploader.targets.emoncms.bulk import BulkItems
 from services.uploader.targets.emoncms.encryption import Encryption
 from services.uploader.targets.emoncms.target import Emoncms, Options
 from tests.uploader.conftest import OpenTargets
@@ -46,20 +50,66 @@ def test_named_values_arrive_with_their_times(opened: Opened, server: EmoncmsSer
     assert KEY not in server.requests[0].target + server.requests[0].body.decode()
 
 
-def test_numbers_as_names_are_positions_with_null_for_gaps(opened: Opened, server: EmoncmsServer) -> None:
+def test_numbers_as_names_are_positions_and_a_row_with_a_gap_goes_by_name(
+    opened: Opened, server: EmoncmsServer
+) -> None:
     positions = tuple(mapped(name) for name in ("1", "4", "5", "6"))
     server.stored["IotaHome", "1"] = {1_523_810_240: 1.0}
     server.stored["IotaHome", "4"] = {1_523_810_250: 1.0}
     target = opened(node="IotaHome")
     assert target.newest() == 1_523_810_250
-    target.upload(
-        [row(1_523_810_260, positions, 1004.0, 2944.6, 0.003, 60.0), row(1_523_810_270, positions[:2], 7.0, 8)]
-    )
+    target.upload([row(1_523_810_260, positions, 1004.0, 2944.6, 0.003, 60.0), row(1_523_810_270, positions[:1], 7.0)])
     assert server.requests[0].target == "/input/get?node=IotaHome"
     assert server.requests[1].body.decode() == (
-        'time=1523810250&data=[[10,"IotaHome",1004,null,null,2944.6,0.003,60],[20,"IotaHome",7,null,null,8]]'
+        'time=1523810250&data=[[10,"IotaHome",{"1":1004,"4":2944.6,"5":0.003,"6":60}],[20,"IotaHome",7]]'
     )
     assert server.stored["IotaHome", "5"] == {1_523_810_260: 0.003}
+
+
+def test_a_value_that_is_missing_is_never_a_zero_at_a_real_emoncms(opened: Opened, server: EmoncmsServer) -> None:
+    positions = tuple(mapped(name) for name in ("1", "2", "3"))
+    with_gap = (positions[0], positions[2])
+    rows = [
+        row(START + n, with_gap if n % 7 == 6 else positions, *([5, 7] if n % 7 == 6 else [5, 230, 7]))
+        for n in range(21)
+    ]
+    opened(node="20").upload(rows)
+    assert list(server.stored["20", "2"].values()) == [230] * 18
+    assert len(server.stored["20", "1"]) == len(server.stored["20", "3"]) == 21
+    assert '[6,20,{"1":5,"3":7}]' in server.requests[-1].body.decode()
+
+
+@given(
+    st.lists(st.dictionaries(st.integers(1, 12), st.integers(1, 99), min_size=1, max_size=6), min_size=1, max_size=8)
+)
+def test_whatever_positions_a_row_lacks_exactly_its_values_arrive(values_of_rows: list[dict[int, int]]) -> None:
+    items = BulkItems("n")
+    server = EmoncmsServer.__new__(EmoncmsServer)
+    server.stored, server.accepted, server.out_of_order, server.poison, server.most_nodes = {}, [], 0, set(), 32
+    for second, values in enumerate(values_of_rows):
+        channels = tuple(mapped(str(position)) for position in values)
+        for item in items.of(row(second, channels, *values.values()), 0):
+            assert server._item(json.loads(msgspec.json.encode(item)), 0) == ""
+    assert [{int(name): value for name, value in got.items()} for _, _, got in server.accepted] == values_of_rows
+
+
+def test_a_limit_that_a_person_can_raise_is_waited_for(opened: Opened, server: EmoncmsServer) -> None:
+    server.most_nodes = 1
+    target = opened(node="lim_$channel")
+    target.upload([row(START, (POWER,), 1)])
+    with pytest.raises(TryLater, match="Reached the maximal allowed number") as caught:
+        target.upload([row(START + 1, (POWER, VOLTS), 1, 230)])
+    assert caught.value.after == 300
+    server.most_nodes = 2
+    target.upload([row(START + 1, (POWER, VOLTS), 1, 230)])
+    assert server.stored["lim_volts", "volts"] == {START + 1: 230}
+
+
+@pytest.mark.parametrize("why", ["Device not initialized.", "Node 'x' does not belong to device."])
+def test_a_key_of_another_device_is_waited_for(why: str, opened: Opened, server: EmoncmsServer) -> None:
+    server.instead = [Response(200, json.dumps({"success": False, "message": f"Error: {why}"}))]
+    with pytest.raises(TryLater, match=why[:10]):
+        opened().upload([row(START, (POWER,), 1)])
 
 
 def test_each_device_is_a_node_of_its_own_unless_the_options_say_otherwise(

@@ -27,6 +27,17 @@ def web() -> Iterator[HttpClient]:
     made.close()
 
 
+def test_of_an_answer_only_words_are_shown() -> None:
+    php = (
+        b"<br />\n<b>Fatal error</b>:  Uncaught mysqli_sql_exception: Connection refused in /var/www/core.php:31\n"
+        b"Stack trace:\n#0 /var/www/core.php(31): mysqli->__construct()\n#1 {main}\n  thrown in <b>core.php</b>"
+    )
+    shown = "HTTP 200: Fatal error : Uncaught mysqli_sql_exception: Connection refused in /var/www/core.php:31"
+    assert HttpResponse(200, {}, php).summary() == shown
+    assert HttpResponse(400, {}, b"a < b, and c > d").summary() == "HTTP 400: a < b, and c > d"
+    assert HttpResponse(502, {}, b"<html><style>p {x: y}</style><p>Bad gateway").summary() == "HTTP 502: Bad gateway"
+
+
 def test_a_request_is_answered(server: Echo, web: HttpClient) -> None:
     response = web.request("PUT", f"{server.url}/a?b=c%20d", b"body", {"X-Two": "2"})
     assert (response.status, response.ok, response.body, response.headers["x-one"]) == (

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -17,7 +17,7 @@ from scripts import tools
 from services.uploader.options import secrets
 from services.uploader.redacted_options import shown
 from services.uploader.target import Refused, Row, TryLater, newest_of
-from services.uploader.targets.mqtt.session import BrokerSession, RetryVerdict
+from services.uploader.targets.mqtt.session import BrokerSession, PublishResult, RetryVerdict
 from services.uploader.targets.mqtt.target import MqttTarget, Options
 from tests.conftest import LocalBroker
 from tests.uploader.conftest import OpenTargets
@@ -292,6 +292,25 @@ def test_a_broker_that_falls_silent_has_not_accepted_the_rest() -> None:
 def test_someone_who_never_answers_is_tried_again(opened: Opened) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(TryLater, match="no answer in time"):
         opened(silent.getsockname()[1], timeout=0.3).upload(rows(1))
+
+
+def test_a_reason_that_the_broker_gave_explains_a_connection_that_broke(opened: Opened) -> None:
+    class Broken:
+        def is_up(self) -> bool:
+            return True
+
+        def publish(self, messages: object, *, retain: bool) -> PublishResult:
+            lost = "the connection broke: Unspecified error"
+            bad = {1: (RetryVerdict.LATER, "nope/power: Not authorized"), 2: (RetryVerdict.LATER, lost)}
+            return PublishResult({0: (RetryVerdict.LATER, lost), **bad}, lost)
+
+        def close(self) -> None:
+            pass
+
+    target = opened(1)
+    target._session = cast("BrokerSession", Broken())
+    with pytest.raises(TryLater, match="nope/power: Not authorized"):
+        target.upload(rows(3))
 
 
 def test_it_cannot_say_what_the_broker_has(opened: Opened) -> None:

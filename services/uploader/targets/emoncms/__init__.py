@@ -7,7 +7,7 @@ kind = "emoncms"
 key = "0123456789abcdef0123456789abcdef"  # the write key; better "file:/run/secrets/emoncms"
 # url = "https://emoncms.org"
 # node = "${device}"                      # the name of the node there; a fixed text makes one node of all devices
-# names = { "*/meter/power" = "1" }       # example: 1 to 99 are positions, as in IoTaWatt; other names are names
+# names = { "*/meter/power" = "1" }       # example: 1 to 99 are positions, as in IoTaWatt; a row that lacks one goes by name
 # times = "absolute"                      # "sentat": the server's clock counts, for a node whose clock is wrong
 # compress = false                        # cb=1: a tenth of the bytes, for servers since 2016
 # userid = "1234"                         # example: encryption for servers without TLS; the key has to be hexadecimal
@@ -21,6 +21,7 @@ time that `/input/get` reports for the nodes of this target; with `userid` and `
 | --- | --- |
 | 200, body exactly `ok` (encrypted: the digest of the request) | taken |
 | 200, `{"success": false, …}` | halved until the row is found, which is set aside; a bulk stores what comes before its first error, and storing it again changes nothing in a feed |
+| the same about a limit, such as `Reached the maximal allowed number of different NodeIds` | kept, again after 5 minutes |
 | the same about the key or the user; an empty body (no key); any other body; 401, 403, 404 | kept |
 
 Processes of Emoncms that add up values (accumulators) count a row twice if the answer to it was lost.

@@ -1,4 +1,8 @@
-"""The items of Emoncms' bulk: [time, node, value 1, value 2, …] or [time, node, {name: value}]."""
+"""The items of Emoncms' bulk: [time, node, value 1, value 2, …] or [time, node, {name: value}].
+
+A position without a value would become 0: Emoncms stores null, "" and false as 0 since 11.2.13 (emoncms
+Modules/input/input_methods.php, January 2023). So a row with a gap goes by name: the names of positions are "1", "2", ….
+"""
 
 from collections.abc import Iterator
 
@@ -48,7 +52,7 @@ class BulkItems:
             }
             if not values_by_name:
                 continue
-            if all(map(position, values_by_name)):
+            if sorted(map(position, values_by_name)) == list(range(1, len(values_by_name) + 1)):
                 yield [int(row.time) - base, _node(node), *_positional(values_by_name)]
             else:
                 yield [int(row.time) - base, _node(node), values_by_name]
@@ -59,8 +63,6 @@ def _node(node: str) -> int | str:
     return int(node) if node.isascii() and node.isdigit() and not node.startswith("0") else node
 
 
-def _positional(values_by_name: dict[str, Number]) -> list[Number | None]:
-    values: list[Number | None] = [None] * max(map(position, values_by_name))
-    for name, value in values_by_name.items():
-        values[position(name) - 1] = value
-    return values
+def _positional(values_by_name: dict[str, Number]) -> list[Number]:
+    """Return the values by their positions, of which none is missing."""
+    return [value for _, value in sorted(values_by_name.items(), key=lambda item: position(item[0]))]

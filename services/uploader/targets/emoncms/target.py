@@ -18,6 +18,8 @@ from services.uploader.targets.shared.http_client import FORM, HttpClient, HttpR
 
 MOST_ROWS = 1_000  # in a bulk, as emonHub sends them
 READABLE = '[]{}",:'  # what a form need not escape
+TO_BE_MENDED = re.compile(r"maximal|ignored|not initialized|not belong|limit|quota|disabled", re.IGNORECASE)
+MENDING_SECONDS = 300.0  # until what a person has to change there is tried again
 ABOUT_THE_KEY = re.compile(r"api ?key|authent|authoris|authoriz|signature|hmac|permission|user", re.IGNORECASE)
 
 
@@ -106,6 +108,11 @@ class Emoncms:
         self._sent = max(times, default=self._sent)
         return float(max(times)) if times else None
 
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer of the server."""
+        return self._web.last_answer
+
     def close(self) -> None:
         """Close the connection."""
         self._web.close()
@@ -147,6 +154,8 @@ class Emoncms:
             return
         text = response.body.decode("utf-8", "replace")
         if re.search(r'"success"\s*:\s*false', text) and not ABOUT_THE_KEY.search(text):
+            if TO_BE_MENDED.search(text):
+                raise TryLater(f"{response.summary()} (change it at Emoncms, or the nodes here)", after=MENDING_SECONDS)
             raise Refused(response.summary())
         if not response.body:
             raise TryLater("an empty answer: check the key and url", after=response.after)

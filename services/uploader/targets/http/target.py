@@ -140,6 +140,11 @@ class HttpTarget:
             raise Refused(next(iter(wrong.values())), wrong)
         return Answer(summary)
 
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer of the server."""
+        return self._web.last_answer
+
     def close(self) -> None:
         """Close the connection."""
         self._web.close()

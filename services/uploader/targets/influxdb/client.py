@@ -8,6 +8,7 @@ Facts: docs.influxdata.com, InfluxDB v2, "Write data with the InfluxDB API", "Qu
 
 import threading
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -21,6 +22,7 @@ from influxdb_client.service.buckets_service import BucketsService
 from urllib3 import exceptions
 
 from heliograph import __version__, tls
+from services.uploader.attempt import attempt
 from services.uploader.target import TryLater
 from services.uploader.targets.influxdb import newest, responses
 from services.uploader.targets.influxdb.connection import Database
@@ -63,6 +65,7 @@ class ClientConnection:
         self._database = database
         self._host = urlsplit(database.url).hostname or database.url
         self._clients: Clients | None = None
+        self.last_answer = ""
 
     def write(self, body: bytes) -> HttpResponse:
         """Write lines; return the response, whatever its status; raise TryLater if there is none.
@@ -71,12 +74,16 @@ class ClientConnection:
         """
         if self._database.while_waiting is None:
             return self._write(body).get()
-        outcomes: list[Outcome] = []
-        request = threading.Thread(target=lambda: outcomes.append(self._write(body)), name="influxdb", daemon=True)
+        outcomes: list[Outcome | Exception] = []
+        write = partial(self._write, body)
+        request = threading.Thread(target=lambda: outcomes.append(attempt(write)), name="influxdb", daemon=True)
         request.start()
         self._database.while_waiting()
         request.join()
-        return outcomes[0].get()
+        outcome = outcomes[0]
+        if isinstance(outcome, Exception):  # which would have ended the process, from a thread of its own
+            raise outcome
+        return outcome.get()
 
     def newest(self, fields: Sequence[LineField]) -> float | None:
         """Ask in Flux, looking back further and further; raise TryLater."""
@@ -90,7 +97,8 @@ class ClientConnection:
                 if not _is_temporary(error):
                     return None
                 raise self._explained(error) from None
-            times = newest.times_of_csv(answer.data.decode())
+            self._answered(HttpResponse(answer.status, {}, answer.data))
+            times = newest.times_of_csv(answer.data.decode("utf-8", "replace"))
             if times:
                 return max(times)
         return None
@@ -162,10 +170,14 @@ class ClientConnection:
         except ApiException as error:
             if not error.status:
                 return Outcome(None, self._explained(error))
-            return Outcome(_response(error))
+            return Outcome(self._answered(_response(error)))
         except ERRORS as error:
             return Outcome(None, self._explained(error))
-        return Outcome(HttpResponse(204, {}, b""))
+        return Outcome(self._answered(HttpResponse(204, {}, b"")))
+
+    def _answered(self, response: HttpResponse) -> HttpResponse:
+        self.last_answer = response.summary()
+        return response
 
     def _explained(self, error: Exception) -> TryLater:
         """Return what went wrong, in words that hold nothing of the request."""

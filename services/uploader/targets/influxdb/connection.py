@@ -41,6 +41,11 @@ class Connection(Protocol):
         """Return what is known of the database without a write, "" if nothing; raise TryLater."""
         ...
 
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer of the server, "" if there was none."""
+        ...
+
     def close(self) -> None:
         """Release the connections."""
         ...

@@ -36,6 +36,11 @@ class HttpConnection:
         """Return "": only a write shows more."""
         return ""
 
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer of the server."""
+        return self._http.last_answer
+
     def close(self) -> None:
         """Release the connection."""
         self._http.close()

@@ -110,6 +110,11 @@ class Influxdb:
         """Return what is known of the database without a write, "" if nothing; raise TryLater."""
         return self._connection.check()
 
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer of the server."""
+        return self._connection.last_answer
+
     def close(self) -> None:
         """Release the connections."""
         self._connection.close()

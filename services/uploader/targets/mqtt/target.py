@@ -106,10 +106,10 @@ class MqttTarget:
             if result.broken:
                 self.close()
             if later:
-                # what the broker refused for good is refused again next time
-                reason = result.broken or next(
-                    reason for verdict, reason in result.bad.values() if verdict is RetryVerdict.LATER
-                )
+                # what the broker refused for good is refused again next time; a reason that it gave explains a broken
+                # connection, not the other way round
+                reasons = [reason for verdict, reason in result.bad.values() if verdict is RetryVerdict.LATER]
+                reason = next((reason for reason in reasons if reason != result.broken), result.broken or reasons[0])
                 raise TryLater(reason, done=min([*later, *wrong]))
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)

@@ -106,6 +106,11 @@ class PVOutput:
         except ValueError:
             raise TryLater(f"not a status: {response.summary()}") from None
 
+    @property
+    def last_answer(self) -> str:
+        """Return the last answer of the server."""
+        return self._web.last_answer
+
     def close(self) -> None:
         """Close the connection."""
         self._web.close()

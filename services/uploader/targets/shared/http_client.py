@@ -1,6 +1,7 @@
 """HTTP for targets: one persistent connection per server, and errors named after what to do next."""
 
 import http.client
+import re
 import select
 import ssl
 from base64 import b64encode
@@ -17,6 +18,10 @@ from services.uploader.target import TryLater
 FORM = "application/x-www-form-urlencoded"
 MOST_BYTES = 4_000_000  # of an answer
 MOST_WORDS = 300  # characters of an answer that are shown
+MARKUP = re.compile(r"<(style|script)\b.*?</\1>|<[!/]?[a-z][^<>]{0,200}>", re.IGNORECASE | re.DOTALL)
+TRACE = re.compile(
+    r"\s*(Stack trace:|Traceback |#0 ).*", re.DOTALL
+)  # what follows tells nothing to the owner of a node
 LONGEST_PAUSE = 3_600.0
 UNREADABLE_PAUSE = 10.0
 IMPOSSIBLE = "the url, or a header made of the options, has characters that HTTP does not have"
@@ -50,13 +55,14 @@ class HttpResponse(NamedTuple):
         except ValueError:
             try:
                 seconds = parsedate_to_datetime(text).timestamp() - time()
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, OverflowError, OSError):  # also of years that no clock has
                 return UNREADABLE_PAUSE
         return min(max(seconds, 0.0), LONGEST_PAUSE) if seconds == seconds else UNREADABLE_PAUSE
 
     def summary(self) -> str:
-        """Return status and beginning of the body, in one line."""
-        text = " ".join(self.body[: 4 * MOST_WORDS].decode("utf-8", "replace").split())[:MOST_WORDS]
+        """Return status and beginning of the body, in one line, without markup and traces of a program."""
+        text = TRACE.sub("", MARKUP.sub(" ", self.body[: 4 * MOST_WORDS].decode("utf-8", "replace")))
+        text = " ".join(text.split())[:MOST_WORDS]
         return f"HTTP {self.status}: {text}" if text else f"HTTP {self.status}"
 
 
@@ -73,6 +79,7 @@ class HttpClient:
         self._while_waiting = while_waiting
         self._server: tuple[str, str] | None = None
         self._connection: http.client.HTTPConnection | None = None
+        self.last_answer = ""  # status and beginning of the body of the last response
 
     def request(
         self, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None
@@ -99,6 +106,7 @@ class HttpClient:
         except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             raise TryLater(f"{parts.hostname}: {_reason(error)}") from None
+        self.last_answer = response.summary()
         return response
 
     def close(self) -> None:
