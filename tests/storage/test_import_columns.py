@@ -49,7 +49,7 @@ def test_a_word_for_a_missing_value_makes_no_column_of_texts(tmp_path: Path, mis
     assert everything(tmp_path) == {"x/d/v": [(T + 1, 12.5), (T + 3, 13.5)]}
 
 
-def test_a_column_of_mostly_numbers_is_none_of_texts_whatever_comes_first(tmp_path: Path) -> None:
+def test_a_column_of_mostly_numbers_is_not_one_of_texts_whatever_comes_first(tmp_path: Path) -> None:
     result = command("import", "csv", column(tmp_path, "error", "12.5", "13.5"), *OPTIONS, "--data", tmp_path)
     assert everything(tmp_path) == {"x/d/v": [(T + 1, 12.5), (T + 2, 13.5)]}
     assert "not a number of v: 'error'" in result.stderr
@@ -149,7 +149,7 @@ def test_a_file_with_a_mark_is_read_as_it_says(tmp_path: Path, encoding: str) ->
     assert meanings(tmp_path)["x/d/aussen"][0] == "°C"
 
 
-def test_letters_of_windows_need_their_encoding_and_keep_the_unit(tmp_path: Path) -> None:
+def test_a_file_of_windows_needs_its_encoding_and_keeps_the_unit(tmp_path: Path) -> None:
     path = written(tmp_path, f"time;Außentemperatur (°C)\r\n{T};1.5\r\n", "cp1252")
     result = command("import", "csv", path, *OPTIONS, "--data", tmp_path)
     assert result.exit_code == 1

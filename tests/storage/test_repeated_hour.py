@@ -1,4 +1,4 @@
-"""The hour that comes twice in autumn: each row at its own time, or counted as one that cannot be told."""
+"""The hour that comes twice in autumn: each row at its own time, or counted as one that cannot be distinguished."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from services.storage.importers import csv, tracer
 from services.storage.importers.shared.csv_table import Context, CsvOptions
 from services.storage.importers.shared.names import SeriesNames
-from services.storage.importers.shared.timed_rows import NOT_TOLD, Hour
+from services.storage.importers.shared.timed_rows import UNRESOLVED, Hour
 from tests.storage.stores import command, done, everything
 
 BERLIN = ZoneInfo("Europe/Berlin")
 AUTUMN = 1_761_440_400  # 2025-10-26T01:00Z, when 03:00 becomes 02:00 in Berlin
 HOUR = 3600
-TOLD_APART = ("--node", "x", "--device", "d", "--tz", "Europe/Berlin")
+OPTIONS = ("--node", "x", "--device", "d", "--tz", "Europe/Berlin")
 ZONES = {  # and when an hour, half an hour or two hours of 2025 came twice, in UTC
     "Europe/Berlin": (AUTUMN, HOUR),
     "America/New_York": (1_762_063_200, HOUR),
@@ -42,12 +42,12 @@ def written(folder: Path, lines: Sequence[str]) -> Path:
 def imported(
     path: Path, zone: ZoneInfo = BERLIN, hour: Hour = "", head: str = ""
 ) -> tuple[dict[tuple[str, float], float], int]:
-    """The values of a file by channel and time, and how many rows could not be told apart."""
+    """The values of a file by channel and time, and how many rows could not be distinguished."""
     options = CsvOptions("x", "d", zone=zone, repeated_hour=hour, header=head)
     values: dict[tuple[str, float], float] = {}
     unknown = 0
     for part in csv.read(path, options, Context(SeriesNames(), {}, {}, set(), set())):
-        assert {mistake.why for mistake in part.mistakes} <= {NOT_TOLD}
+        assert {mistake.why for mistake in part.mistakes} <= {UNRESOLVED}
         unknown += len(part.mistakes)
         for _, block in part.readings:
             for row in block.rows:
@@ -60,13 +60,13 @@ def imported(
 def test_hourly_rows_with_the_same_time_are_the_two_hours(tmp_path: Path) -> None:
     hours = ["00:00", "01:00", "02:00", "02:00", "03:00", "04:00"]
     path = written(tmp_path, ["time,energy", *(f"2025-10-26 {hour},{value}" for value, hour in enumerate(hours))])
-    assert "6 readings of 1 series" in done("import", "csv", path, *TOLD_APART, "--data", tmp_path)
+    assert "6 readings of 1 series" in done("import", "csv", path, *OPTIONS, "--data", tmp_path)
     assert everything(tmp_path) == {"x/d/energy": [(AUTUMN - 3 * HOUR + index * HOUR, index) for index in range(6)]}
 
 
 def test_two_rows_of_the_same_time_alone_are_the_two_hours(tmp_path: Path) -> None:
     path = written(tmp_path, ["time,energy", "2025-10-26 02:00,2", "2025-10-26 02:00,3"])
-    done("import", "csv", path, *TOLD_APART, "--data", tmp_path)
+    done("import", "csv", path, *OPTIONS, "--data", tmp_path)
     assert everything(tmp_path) == {"x/d/energy": [(AUTUMN - HOUR, 2), (AUTUMN, 3)]}
 
 
@@ -117,7 +117,7 @@ def test_columns_that_have_rows_of_their_own_are_judged_each_by_itself(tmp_path:
     assert all(time == value for (_, time), value in values.items())
 
 
-def test_a_rare_event_is_told_by_the_rows_around_it(tmp_path: Path) -> None:
+def test_a_rare_event_is_placed_by_the_rows_around_it(tmp_path: Path) -> None:
     rows = [f"{local(time)},{time}," for time in FIVE_MINUTES]
     rows.insert(39, f"{local(FIVE_MINUTES[38] + 100)},,{FIVE_MINUTES[38] + 100}")
     values, unknown = imported(written(tmp_path, ["time,a,door", *rows]))
@@ -128,9 +128,9 @@ def test_a_rare_event_is_told_by_the_rows_around_it(tmp_path: Path) -> None:
 SINGLE = [*range(AUTUMN - 3 * HOUR, AUTUMN, 300), *range(AUTUMN + HOUR, AUTUMN + 3 * HOUR, 300)]
 
 
-def test_what_cannot_be_told_is_counted_and_an_option_decides(tmp_path: Path) -> None:
+def test_what_cannot_be_distinguished_is_counted_and_an_option_decides(tmp_path: Path) -> None:
     path = written(tmp_path, ["time,energy", *(f"{local(time)},{time}" for time in SINGLE)])
-    result = command("import", "csv", path, *TOLD_APART, "--data", tmp_path)
+    result = command("import", "csv", path, *OPTIONS, "--data", tmp_path)
     assert "set aside 12 times: in the hour that comes twice" in result.stderr
     assert [time for time, _ in everything(tmp_path)["x/d/energy"]] == [
         time for time in SINGLE if not AUTUMN - HOUR <= time < AUTUMN
@@ -141,8 +141,8 @@ def test_what_cannot_be_told_is_counted_and_an_option_decides(tmp_path: Path) ->
 
 def test_rows_that_share_a_moment_are_counted_as_replaced(tmp_path: Path) -> None:
     path = written(tmp_path, ["time,energy", "2025-07-01 02:00,2", "2025-07-01 02:00,3", "2025-07-01 03:00,4"])
-    assert "2 values are new, 1 replaced another one" in done("import", "csv", path, *TOLD_APART, "--data", tmp_path)
-    assert "0 values are new, 3 replaced another one" in done("import", "csv", path, *TOLD_APART, "--data", tmp_path)
+    assert "2 values are new, 1 replaced another one" in done("import", "csv", path, *OPTIONS, "--data", tmp_path)
+    assert "0 values are new, 3 replaced another one" in done("import", "csv", path, *OPTIONS, "--data", tmp_path)
 
 
 def test_solar_protocols_files_are_read_by_the_same_rule(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_solar_protocols_files_are_read_by_the_same_rule(tmp_path: Path) -> None
 @pytest.mark.parametrize("command_line", [("export", "--from"), ("meter-replaced", "x/d/energy", "--at")])
 def test_a_time_on_the_command_line_that_comes_twice_is_refused(tmp_path: Path, command_line: tuple[str, ...]) -> None:
     path = written(tmp_path, ["time,energy", "2025-07-01 02:00,2"])
-    done("import", "csv", path, *TOLD_APART, "--counter", "energy", "--data", tmp_path)
+    done("import", "csv", path, *OPTIONS, "--counter", "energy", "--data", tmp_path)
     result = command(*command_line, "2025-10-26 02:30", "--tz", "Europe/Berlin", "--data", tmp_path)
     assert result.exit_code == 2
     assert "2025-10-26 02:30+02:00 or 2025-10-26 02:30+01:00" in result.stderr

@@ -83,17 +83,17 @@ def plan(paths: Sequence[Path], *, renamed: Sequence[str], tz: str, **options: A
     channels = {header: channel for header, _, channel in (text.rpartition("=") for text in renamed)}
     options["repeated_hour"] = options["repeated_hour"] or ""
     chosen = CsvOptions(zone=zone(tz), channels=channels, **options)
-    found: set[str] = set()
+    used: set[str] = set()
     refused: set[str] = set()
 
     def file(path: Path) -> ImportFile:
         return ImportFile(
-            path, lambda names: read(path, chosen, Context(names, metadata.kinds, units_by_channel, found, refused))
+            path, lambda names: read(path, chosen, Context(names, metadata.kinds, units_by_channel, used, refused))
         )
 
     def complaints() -> list[str]:
         return [
-            *(f"--column: no column and no series is called {header!r}" for header in channels if header not in found),
+            *(f"--column: no column and no series is called {header!r}" for header in channels if header not in used),
             *(f"nothing of {channel} was imported; the lines set aside say why" for channel in sorted(refused)),
         ]
 

@@ -73,17 +73,17 @@ def plan(paths: Sequence[Path], *, fields: Sequence[str], **options: Any) -> Imp
         **dict.fromkeys(fields, "--field"),
         **({chosen.channel_tag: "--channel-tag"} if chosen.channel_tag else {}),
     }
-    found: set[str] = set()
+    used: set[str] = set()
 
     def complaints() -> list[str]:
-        return [f"{option}: no line has {name!r}" for name, option in named.items() if name not in found]
+        return [f"{option}: no line has {name!r}" for name, option in named.items() if name not in used]
 
-    files = [ImportFile(path, partial(read, path, chosen, found=found)) for path in paths]
+    files = [ImportFile(path, partial(read, path, chosen, used=used)) for path in paths]
     return ImportPlan(files, metadata, complaints, given=metadata)
 
 
-def read(path: Path, options: Options, names: SeriesNames, found: set[str]) -> Iterator[Part]:
-    """Yield the readings of one file, and add its tags and fields to those `found`; raise OSError if it cannot be opened."""
+def read(path: Path, options: Options, names: SeriesNames, used: set[str]) -> Iterator[Part]:
+    """Yield the readings of one file, and add its tags and fields to those `used`; raise OSError if it cannot be opened."""
     file = TextFile(path)
     parts = PartBuilder(path, file)
     for record in records(file, _point, line_protocol.UnfinishedLine, line_protocol.is_unfinished):
@@ -91,7 +91,7 @@ def read(path: Path, options: Options, names: SeriesNames, found: set[str]) -> I
             if record.error:
                 raise ValueError(record.error)
             if record.value:
-                found.update(record.value.tags, record.value.fields)
+                used.update(record.value.tags, record.value.fields)
                 reading = reading_of(record.value, options, names)
                 for mistake in reading.mistakes:
                     parts.set_aside(record.number, mistake, record.text)

@@ -135,7 +135,7 @@ def _row(line: Line, cells: list[str], layout: _Layout | None, times: TimeParser
 
 
 def _layout(cells: list[str]) -> _Layout | None:
-    """Return what a header says, None for a line that is none; raise ValueError for the header of other files."""
+    """Return what a header says, None for any other line; raise ValueError for the header of other files."""
     names = [_column(name) for name in cells]
     time = next((names.index(name) for name in TIMES if name in names), None)
     if time is None:

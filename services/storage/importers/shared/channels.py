@@ -19,7 +19,7 @@ class ImportedChannels:
             (series.node, series.device, series.channel): Channel(series.unit, series.kind, rollover=series.rollover)
             for series in known
         }
-        self.found: dict[SeriesName, Channel] = {}
+        self.declared: dict[SeriesName, Channel] = {}
         self.refused: dict[SeriesName, str] = {}  # why
 
     def is_stated(self, name: SeriesName) -> bool:
@@ -31,9 +31,9 @@ class ImportedChannels:
 
         `rows` have a time and then a value for each of the names.
         """
-        declared = {}
+        changed = {}
         for index, name in enumerate(names, 1):
-            if name in self.found or name in self.refused:
+            if name in self.declared or name in self.refused:
                 continue
             values = [row[index] for row in rows if len(row) > index and row[index] is not None]
             if not values:
@@ -53,10 +53,10 @@ class ImportedChannels:
             if why:
                 self.refused[name] = why
                 continue
-            channel = self.found[name] = Channel(unit, kind, rollover=known.rollover if known else 0.0)
+            channel = self.declared[name] = Channel(unit, kind, rollover=known.rollover if known else 0.0)
             if channel != known:
-                declared[name[2]] = channel
-        return declared
+                changed[name[2]] = channel
+        return changed
 
 
 def _kind(values: Sequence[Value]) -> Kind:

@@ -189,7 +189,7 @@ class _Wide(CsvTable):
 
     def _take(self, row: _Held) -> None:
         if self._sample is None:
-            self._place(row)
+            self._emit(row)
             return
         self._sample.append(row)
         size = len(self._sample)
@@ -209,9 +209,9 @@ class _Wide(CsvTable):
             for index, column in columns:
                 column.judge([row.cells[index] for row in sample])
         for row in sample:
-            self._place(row)
+            self._emit(row)
 
-    def _place(self, row: _Held) -> None:
+    def _emit(self, row: _Held) -> None:
         readings = []
         cells = row.cells
         for node, device, channels, columns in self._devices:
@@ -250,7 +250,7 @@ class _Long(CsvTable):
         if entry is None:
             return
         if entry.sample is None:
-            self._place(entry, row)
+            self._emit(entry, row)
         elif row.cells[self._value_index].__class__ is Quoted or not is_missing(row.cells[self._value_index]):
             entry.sample.append(row)
             if len(entry.sample) >= SAMPLE:
@@ -272,9 +272,9 @@ class _Long(CsvTable):
         sample, entry.sample = entry.sample or [], None
         entry.column.judge([row.cells[self._value_index] for row in sample])
         for row in sample:
-            self._place(entry, row)
+            self._emit(entry, row)
 
-    def _place(self, entry: "_Entry", row: _Held) -> None:
+    def _emit(self, entry: "_Entry", row: _Held) -> None:
         value = self._value(entry.column, row.cells[self._value_index], row)
         if value is not None:
             node, device, channel = entry.name

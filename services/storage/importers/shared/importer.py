@@ -72,12 +72,12 @@ class Importer:
     @property
     def series(self) -> dict[str, Channel]:
         """The series that values were imported into, by name."""
-        return {"/".join(name): self._channels.found[name] for name in sorted(self.values)}
+        return {"/".join(name): self._channels.declared[name] for name in sorted(self.values)}
 
     @property
     def channels(self) -> set[str]:
         """The names of all channels that there were values of."""
-        return {channel for _, _, channel in (*self._channels.found, *self._channels.refused)}
+        return {channel for _, _, channel in (*self._channels.declared, *self._channels.refused)}
 
     def take(self, part: Part) -> None:
         """Write one part; raise OSError if that fails."""
@@ -97,7 +97,7 @@ class Importer:
         if declared:
             for refusal in self._writer.declare(node, block.device, Info("", declared)):
                 self._set_aside(Mistake(f"{node}/{block.device}", refusal.why, refusal.what))
-        channels = [self._channels.found.get(name) for name in names]
+        channels = [self._channels.declared.get(name) for name in names]
         are_numbers = all(channel and channel.kind != "text" for channel in channels)
         rows: list[list[Any]] = []
         for row in block.rows:

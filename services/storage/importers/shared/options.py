@@ -47,7 +47,7 @@ encoding_option = click.option(
     "--encoding",
     callback=_codec,
     default="",
-    help="How the letters are written: cp1252, latin-1, utf-16 …  [default: UTF-8, or UTF-16 with its mark]",
+    help="How the text is encoded: cp1252, latin-1, utf-16 …  [default: UTF-8, or UTF-16 with its mark]",
 )
 
 

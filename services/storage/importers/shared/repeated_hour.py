@@ -36,11 +36,11 @@ class Moment(NamedTuple):
 class RepeatedHours(Generic[R]):
     """Places the rows of one file: each at once, but those of an hour that comes twice when the rows after them are known.
 
-    `place` is called with each row and its time, None if that cannot be told; `series` returns what a row has values of.
+    `emit` is called with each row and its time, None if that cannot be determined; `series` returns what a row has values of.
     """
 
-    def __init__(self, place: Callable[[R, float | None], None], series: Callable[[R], Collection[Hashable]]) -> None:
-        self._place = place
+    def __init__(self, emit: Callable[[R, float | None], None], series: Callable[[R], Collection[Hashable]]) -> None:
+        self._emit = emit
         self._series = series
         self._before: deque[tuple[Moment, R]] = deque(maxlen=AROUND)
         self._waiting: list[tuple[Moment, R]] = []  # since the first row that cannot be placed yet
@@ -49,7 +49,7 @@ class RepeatedHours(Generic[R]):
     def take(self, moment: Moment, row: R) -> None:
         """Take the next row of the file."""
         if moment.first == moment.second:
-            self._place(row, moment.first)
+            self._emit(row, moment.first)
             if not self._waiting:
                 self._before.append((moment, row))
                 return
@@ -65,17 +65,17 @@ class RepeatedHours(Generic[R]):
         if not self._waiting:
             return
         window = [*self._before, *self._waiting]
-        times = told([moment for moment, _ in window], [self._series(row) for _, row in window])
+        times = resolved([moment for moment, _ in window], [self._series(row) for _, row in window])
         for (moment, row), time in zip(window, times, strict=True):
             if moment.first != moment.second:
-                self._place(row, time)
+                self._emit(row, time)
         placed = [(Moment(time, time), row) for (_, row), time in zip(window, times, strict=True) if time is not None]
         self._before.extend(placed)
         self._waiting, self._after = [], 0
 
 
-def told(moments: Sequence[Moment], series: Sequence[Collection[Hashable]]) -> list[float | None]:
-    """Return the time of each row, in the order of the file; None where it cannot be told.
+def resolved(moments: Sequence[Moment], series: Sequence[Collection[Hashable]]) -> list[float | None]:
+    """Return the time of each row, in the order of the file; None where it cannot be determined.
 
     `series` names for each row the series that it has values of: rows of one series are compared with each other.
     """
@@ -83,17 +83,17 @@ def told(moments: Sequence[Moment], series: Sequence[Collection[Hashable]]) -> l
     for index, names in enumerate(series):
         for name in names:
             rows[name].append(index)
-    found: list[set[float]] = [set() for _ in moments]
+    votes: list[set[float]] = [set() for _ in moments]
     for indexes in {tuple(one) for one in rows.values()}:
         if any(len(moments[index].times) > 1 for index in indexes):
             for index, time in zip(indexes, _in_order([moments[index] for index in indexes]), strict=True):
                 if time is not None:
-                    found[index].add(time)
+                    votes[index].add(time)
     times = [
         moment.first if moment.first == moment.second else min(one) if len(one) == 1 else None
-        for moment, one in zip(moments, found, strict=True)
+        for moment, one in zip(moments, votes, strict=True)
     ]
-    return _with_neighbours(moments, times, conflicts={index for index, one in enumerate(found) if len(one) > 1})
+    return _with_neighbours(moments, times, conflicts={index for index, one in enumerate(votes) if len(one) > 1})
 
 
 def _in_order(moments: Sequence[Moment]) -> list[float | None]:

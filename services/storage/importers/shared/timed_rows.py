@@ -1,4 +1,4 @@
-"""Rows of a file with local times, on their way into parts: those of an hour that comes twice wait until they are told apart."""
+"""Rows of a file with local times, on their way into parts: those of an hour that comes twice wait until they are distinguished."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -6,8 +6,8 @@ from services.storage.importers.shared.parts import PartBuilder
 from services.storage.importers.shared.repeated_hour import Moment, RepeatedHours
 
 Hour = Literal["", "first", "second"]
-NOT_TOLD = (
-    "in the hour that comes twice, and it could not be told which of the two: "
+UNRESOLVED = (
+    "in the hour that comes twice, and the order of the rows does not show which of the two: "
     "--repeated-hour first (or second) decides for all such readings"
 )
 
@@ -34,12 +34,12 @@ class TimedRow(NamedTuple):
 
 
 class TimedRows:
-    """Adds rows to the parts of a file; `hour` is the one of those that cannot be told apart, "" sets them aside."""
+    """Adds rows to the parts of a file; `hour` is the one of those that cannot be distinguished, "" sets them aside."""
 
     def __init__(self, parts: PartBuilder, hour: Hour) -> None:
         self._parts = parts
         self._hour = hour
-        self._hours: RepeatedHours[TimedRow] = RepeatedHours(self._place, lambda row: row.series)
+        self._hours: RepeatedHours[TimedRow] = RepeatedHours(self._emit, lambda row: row.series)
 
     def take(self, row: TimedRow) -> None:
         """Take the next row of the file."""
@@ -49,11 +49,11 @@ class TimedRows:
         """Add every row that still waits."""
         self._hours.finish()
 
-    def _place(self, row: TimedRow, time: float | None) -> None:
+    def _emit(self, row: TimedRow, time: float | None) -> None:
         if time is None and self._hour:
             time = row.moment.first if self._hour == "first" else row.moment.second
         if time is None:
-            self._parts.set_aside(row.line, NOT_TOLD, row.text)
+            self._parts.set_aside(row.line, UNRESOLVED, row.text)
             return
         for node, device, channels, values in row.readings:
             self._parts.add(node, device, channels, [time, *values])
