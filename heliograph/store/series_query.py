@@ -98,11 +98,14 @@ class SeriesQuery:
     def _last_before(self, time: int) -> float | None:
         """Return the last value before a time in ms UTC; None if there is none."""
         newest = self.newest_before(time)
-        return self._last_in_cells(time) if newest is None else newest[1]
+        in_cells = self._last_in_cells(-1 if newest is None else newest[0] // DAY, time)
+        if in_cells is not None:
+            return in_cells
+        return None if newest is None else newest[1]
 
-    def _last_in_cells(self, time: int) -> float | None:
-        """Return the last value before a time in the years without points, as precisely as cells allow."""
-        for number in reversed(self._archive.between(0, time // DAY)):
+    def _last_in_cells(self, day: int, time: int) -> float | None:
+        """Return the last value after a UTC day and before a time, as precisely as cells allow, where points were dropped."""
+        for number in reversed(self._archive.between(day + 1, time // DAY)):
             year = self._archive.year(number)
             if year is None or not year.bare:
                 continue
@@ -112,7 +115,7 @@ class SeriesQuery:
                 if rows is not None and rows.last is not None:
                     row = ops.between(rows.start, 0, time)[1]
                     if row:
-                        return float(rows.last[row - 1])
+                        return float(rows.last[row - 1]) if int(rows.start[row - 1]) // DAY > day else None
         return None
 
     def _earlier(self, today: int) -> list[int]:

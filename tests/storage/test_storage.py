@@ -75,6 +75,7 @@ class Balky:
     def __init__(self, store: Writer, events: list[str]) -> None:
         self.store = store
         self.full = False
+        self.unreadable = False  # a sector of a year
         self.identity = store.identity
         self.events = events
 
@@ -104,6 +105,8 @@ class Balky:
 
     def maintain(self) -> bool:
         self.refuse()
+        if self.unreadable:
+            raise OSError(5, "Input/output error")
         return self.store.maintain()
 
     def settle(self) -> None:
@@ -112,6 +115,9 @@ class Balky:
 
     def problems(self) -> list[str]:
         return self.store.problems()
+
+    def dropped(self) -> list[str]:
+        return self.store.dropped()
 
     def close(self) -> None:
         self.store.close()
@@ -211,6 +217,30 @@ def test_a_gap_right_after_a_duplicate_is_reported_all_the_same(rig: Rig) -> Non
     rig.take(frame(1, 10))
     rig.take(frame(3, 30))
     assert [watermark.gap for _, watermark in rig.service.watermarks] == [False, True]
+
+
+def test_housekeeping_that_fails_stops_no_commit(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    moment = time.monotonic()
+    monkeypatch.setattr("services.storage.journal.time.monotonic", lambda: moment)
+    rig.store.unreadable = True
+    for sequence in (1, 2, 3):
+        rig.take(frame(sequence, sequence * 10))
+        rig.journal.commit()
+        rig.journal.maintain()
+        moment += 60
+    assert rig.values() == [10, 20, 30]
+    assert rig.service.counters["housekeeping_failures"] == 3
+    assert "housekeeping fails" in rig.service.facts["store_problems"][0]
+    assert [record.message for record in caplog.records] == [rig.service.facts["store_problems"][0]]
+    rig.journal.maintain()
+    rig.journal.maintain()  # the pause is not over
+    assert rig.service.counters["housekeeping_failures"] == 4
+    rig.store.unreadable = False
+    moment += 60
+    rig.journal.maintain()
+    assert rig.service.facts["store_problems"] == []
 
 
 def test_a_full_disk_acknowledges_nothing_and_loses_nothing(rig: Rig) -> None:
@@ -626,7 +656,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = os.geteuid() == 0 and not subprocess.call(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
+        ["mount", "-t", "tmpfs", "-o", "size=800k", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
     )
     if not mounted:
         pytest.skip("a small disk takes root")

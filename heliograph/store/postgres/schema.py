@@ -173,6 +173,13 @@ def meta(connection: Connection, key: str) -> str:
     return str(row[0]) if row else ""
 
 
+def put_meta(connection: Connection, key: str, value: str) -> None:
+    """Write a value of the table meta; raise psycopg.Error."""
+    connection.execute(
+        "INSERT INTO meta VALUES(%s, %s) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+    )
+
+
 @contextmanager
 def refusing(database: DatabaseName, refusal: type[OSError] | type[StoreAway]) -> Iterator[None]:
     """Turn psycopg's errors into `refusal`, and into StoreDamaged for a schema that is not the store's."""
