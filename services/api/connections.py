@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from services.api.addresses import LOOPBACK, Addresses
-from services.api.places import Places
+from services.api.slots import Slots
 
 HEADER_SECONDS = 15.0  # for the headers of a request
 STUCK_SECONDS = 60.0  # for which a client may read nothing of what it is sent
@@ -46,12 +46,12 @@ class ServerConfig(uvicorn.Config):
             timeout_graceful_shutdown=CLOSE_SECONDS,
         )
         self.addresses = Addresses(trusted_proxies)
-        self.places = self.limited(most)
+        self.slots = self.limited(most)
 
     @staticmethod
-    def limited(most: int, each: int = EACH) -> "Places[LimitedHttp | LimitedWebSocket]":
-        """Return places for so many connections in all and from one address; those without a request may lose theirs."""
-        return Places(most, each, margin=0, evict=_abort, may_leave=lambda one: one.is_waiting)
+    def limited(most: int, each: int = EACH) -> "Slots[LimitedHttp | LimitedWebSocket]":
+        """Return slots for so many connections in all and from one address; those without a request may lose theirs."""
+        return Slots(most, each, margin=0, evict=_abort, may_leave=lambda one: one.is_waiting)
 
 
 def raise_file_limit() -> int:
@@ -81,7 +81,7 @@ class _Stuck:
 
 
 class LimitedHttp(H11Protocol):
-    """A connection that has a place, and is closed when its client takes too long."""
+    """A connection that has a slot, and is closed when its client takes too long."""
 
     config: ServerConfig
     _stuck: _Stuck
@@ -93,17 +93,17 @@ class LimitedHttp(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take a place, or end the connection."""
+        """Take a slot, or end the connection."""
         super().connection_made(transport)
         self._stuck = _Stuck(transport)
-        if not self.config.places.take(self.config.addresses.named(*(self.client or ("", 0))), self):
+        if not self.config.slots.take(self.config.addresses.named(*(self.client or ("", 0))), self):
             transport.abort()
             return
         self._watch_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
-        self.config.places.leave(self)
+        """Give the slot back."""
+        self.config.slots.leave(self)
         self._unwatch_headers()
         self._stuck.resume()
         super().connection_lost(exc)
@@ -117,9 +117,9 @@ class LimitedHttp(H11Protocol):
             self._watch_headers()
 
     def handle_websocket_upgrade(self, event: Request) -> None:
-        """Leave the connection, and its place, to a WebSocket."""
+        """Leave the connection, and its slot, to a WebSocket."""
         self._unwatch_headers()
-        self.config.places.leave(self)
+        self.config.slots.leave(self)
         super().handle_websocket_upgrade(event)
 
     def pause_writing(self) -> None:
@@ -142,22 +142,22 @@ class LimitedHttp(H11Protocol):
 
 
 class LimitedWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket that has a place, and is closed when its client does not read."""
+    """A WebSocket that has a slot, and is closed when its client does not read."""
 
     config: ServerConfig
     is_waiting = False
     _stuck: _Stuck
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the place of the request that has begun it."""
+        """Take the slot of the request that has begun it."""
         super().connection_made(transport)
         self._stuck = _Stuck(self.transport)
-        if not self.config.places.take(self.config.addresses.named(*(self.client or ("", 0))), self):
+        if not self.config.slots.take(self.config.addresses.named(*(self.client or ("", 0))), self):
             self.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
-        self.config.places.leave(self)
+        """Give the slot back."""
+        self.config.slots.leave(self)
         self._stuck.resume()
         super().connection_lost(exc)
 

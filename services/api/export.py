@@ -23,10 +23,10 @@ from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import Reader, Series
 from services.api import freshness, queries
 from services.api.errors import Busy
-from services.api.places import Places
 from services.api.queries import DAY, Aggregation, TimeRange
 from services.api.reader_pool import ReaderPool
 from services.api.series import matching
+from services.api.slots import Slots
 
 log = logging.getLogger(__name__)
 
@@ -77,19 +77,19 @@ def prepare(
     return Export(table, selected, time_range, Aggregation(bucket, tz, functions), tag)
 
 
-def places() -> Places[object]:
-    """Return the places of the exports that are under way."""
-    return Places(MOST_EXPORTS, EACH_EXPORTS, margin=MOST_EXPORTS, evict=lambda _: None)
+def slots() -> Slots[object]:
+    """Return the slots of the exports that are under way."""
+    return Slots(MOST_EXPORTS, EACH_EXPORTS, margin=MOST_EXPORTS, evict=lambda _: None)
 
 
-def take_place(exports: Places[object], address: str) -> object:
-    """Take a place for an export, to be given back; raise Busy if there is none for this address."""
-    place = object()
-    if not exports.take(address, place):
+def take_slot(exports: Slots[object], address: str) -> object:
+    """Take a slot for an export, to be given back; raise Busy if there is none for this address."""
+    slot = object()
+    if not exports.take(address, slot):
         raise Busy(
             f"too many exports at once, at most {EACH_EXPORTS} for one address; try again later", 429, RETRY_SECONDS
         )
-    return place
+    return slot
 
 
 class Download(StreamingResponse):

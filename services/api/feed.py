@@ -10,7 +10,7 @@ from services.api import queries
 from services.api.addresses import Addresses
 from services.api.errors import RequestRefused
 from services.api.live import LiveFeed, LiveState
-from services.api.places import Places
+from services.api.slots import Slots
 
 GATHER_SECONDS = 0.1  # a burst of readings is one message
 LISTENER_LIMIT = 100
@@ -25,20 +25,20 @@ class SubscriptionRequest(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Listeners:
-    """Serves the clients of the feed, as many as there are places; when all are taken, addresses with few come before others."""
+    """Serves the clients of the feed, as many as there are slots; when all are taken, addresses with few come before others."""
 
     def __init__(self, live: LiveState, addresses: Addresses) -> None:
         self._live = live
         self._addresses = addresses
         self._evicted: set[asyncio.Task[object]] = set()
-        self._places: Places[asyncio.Task[object]] = Places(LISTENER_LIMIT, EACH_LIMIT, margin=2, evict=self._evict)
+        self._slots: Slots[asyncio.Task[object]] = Slots(LISTENER_LIMIT, EACH_LIMIT, margin=2, evict=self._evict)
 
     async def serve(self, websocket: WebSocket) -> None:
         """Serve one client until it disconnects; a slow one gets the newest value of each series, not every one."""
         await websocket.accept()
         task = asyncio.current_task()
-        if task is None or not self._places.take(self._addresses.client(websocket), task):
-            await websocket.close(1013, f"{len(self._places)} clients listen already; try again later")
+        if task is None or not self._slots.take(self._addresses.client(websocket), task):
+            await websocket.close(1013, f"{len(self._slots)} clients listen already; try again later")
             return
         feed = self._live.open_feed()
         try:
@@ -47,10 +47,10 @@ class Listeners:
             if task not in self._evicted:
                 raise
             task.uncancel()
-            await websocket.close(1013, "other addresses need places; open fewer at once")
+            await websocket.close(1013, "other addresses need slots; open fewer at once")
         finally:
             self._evicted.discard(task)
-            self._places.leave(task)
+            self._slots.leave(task)
             self._live.close_feed(feed)
 
     def _evict(self, task: asyncio.Task[object]) -> None:

@@ -40,7 +40,7 @@ LayoutQuery = Annotated[str | None, Query(description="CSV: wide, a column per s
 
 def register(app: FastAPI, store: ReaderPool, addresses: Addresses) -> None:
     """Add the routes to an application."""
-    exports = export.places()
+    exports = export.slots()
 
     @app.get(
         "/api/v1/series",
@@ -100,10 +100,10 @@ def register(app: FastAPI, store: ReaderPool, addresses: Addresses) -> None:
         if freshness.has(request.headers.get("if-none-match", ""), file.tag):
             return freshness.not_modified(headers)
         headers["content-disposition"] = f'attachment; filename="{file.file_name}"'
-        place = export.take_place(exports, addresses.client(request))
+        slot = export.take_slot(exports, addresses.client(request))
         return export.Download(
             export.stream(store, file),
             headers=headers,
             media_type=file.table.media_type,
-            ended=lambda: exports.leave(place),
+            ended=lambda: exports.leave(slot),
         )

@@ -13,7 +13,7 @@ from heliograph.errors import StoreAway
 from heliograph.store.interface import Reader
 
 T = TypeVar("T")
-Lane = Literal["present", "history", "export"]
+Purpose = Literal["present", "history", "export"]
 STOP_SECONDS = 0.5  # a query that takes longer is abandoned: it only reads
 
 
@@ -78,7 +78,7 @@ class ReaderPool:
         self._threads = [_ReaderThread(f"store {number}", open_reader) for number in range(readers)]
         self._idle: asyncio.Queue[_ReaderThread] = asyncio.Queue()
         history, exports = asyncio.Semaphore(max(1, readers - 1)), asyncio.Semaphore(max(1, readers - 2))
-        self._lanes: dict[Lane, list[asyncio.Semaphore]] = {
+        self._limits: dict[Purpose, list[asyncio.Semaphore]] = {
             "present": [],
             "history": [history],
             "export": [exports, history],
@@ -98,10 +98,10 @@ class ReaderPool:
         for thread in self._threads:
             thread.join(STOP_SECONDS)
 
-    async def run(self, query: Callable[[Reader], T], lane: Lane = "present") -> T:
+    async def run(self, query: Callable[[Reader], T], purpose: Purpose = "present") -> T:
         """Run a query in a thread, and return what it returns; raise StoreAway while there is no store."""
         with ExitStack() as held:
-            for limit in self._lanes[lane]:
+            for limit in self._limits[purpose]:
                 await limit.acquire()
                 held.callback(limit.release)
             thread = await self._idle.get()

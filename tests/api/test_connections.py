@@ -55,11 +55,11 @@ def test_a_client_that_reads_nothing_is_cut_off(
     with sending(running, "127.0.0.2", b"GET /api/v1/export?series=*/*/*&from=0&bucket=1s HTTP/1.1\r\nHost: x\r\n\r\n"):
         with httpx.Client(base_url=f"http://127.0.0.1:{running.port}/api/v1", verify=False) as other:
             assert other.get("/health").status_code == 200
-        eventually(lambda: not len(running.config.places))
+        eventually(lambda: not len(running.config.slots))
 
 
-def test_more_slow_connections_than_there_are_places_keep_no_other_client_out(running: Running) -> None:
-    running.config.places = running.config.limited(most=20)
+def test_more_slow_connections_than_there_are_slots_keep_no_other_client_out(running: Running) -> None:
+    running.config.slots = running.config.limited(most=20)
     with ExitStack() as opened, httpx.Client(verify=False) as good:
         address = f"http://127.0.0.1:{running.port}/api/v1/health"
         for number in range(60):
@@ -67,11 +67,11 @@ def test_more_slow_connections_than_there_are_places_keep_no_other_client_out(ru
             if number % 10 == 0:
                 assert good.get(address).status_code == 200
         assert httpx.get(address, verify=False).status_code == 200
-        assert 10 < len(running.config.places) <= 20
+        assert 10 < len(running.config.slots) <= 20
 
 
 def test_the_oldest_connection_of_an_address_that_waits_makes_room_for_its_next(running: Running) -> None:
-    running.config.places = running.config.limited(most=100, each=3)
+    running.config.slots = running.config.limited(most=100, each=3)
     with ExitStack() as opened:
         clients = [opened.enter_context(sending(running, "127.0.0.2")) for _ in range(4)]
         assert is_closed(clients[0])
@@ -79,7 +79,7 @@ def test_the_oldest_connection_of_an_address_that_waits_makes_room_for_its_next(
         assert clients[1].recv(100).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_listener_that_does_not_subscribe_loses_its_place(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listener_that_does_not_subscribe_loses_its_slot(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "SILENT_SECONDS", 0.05)
     with (
         connect(f"ws://127.0.0.1:{running.port}/api/v1/live") as silent,
@@ -89,13 +89,13 @@ def test_a_listener_that_does_not_subscribe_loses_its_place(running: Running, mo
 
 
 @pytest.fixture
-def _few_places(monkeypatch: pytest.MonkeyPatch) -> None:
+def _few_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feed, "LISTENER_LIMIT", 9)
     monkeypatch.setattr(feed, "EACH_LIMIT", 3)
 
 
-@pytest.mark.usefixtures("_few_places")
-def test_listeners_of_one_address_do_not_take_all_places(running: Running) -> None:
+@pytest.mark.usefixtures("_few_slots")
+def test_listeners_of_one_address_do_not_take_all_slots(running: Running) -> None:
     running.state("tracer", pv_power=1)
 
     def listen(opened: ExitStack, address: str) -> str:
@@ -111,7 +111,7 @@ def test_listeners_of_one_address_do_not_take_all_places(running: Running) -> No
         for number in range(feed.LISTENER_LIMIT):
             assert "pv_power" in listen(opened, f"127.0.0.{2 + number // feed.EACH_LIMIT}")
         assert "try again later" in listen(opened, "127.0.0.2")
-        assert "pv_power" in listen(opened, "127.0.0.9")  # it gets the place of one of the others
+        assert "pv_power" in listen(opened, "127.0.0.9")  # it gets the slot of one of the others
         assert running.live.listeners == feed.LISTENER_LIMIT
 
 

@@ -182,13 +182,13 @@ def test_no_query_is_an_internal_error(http: httpx.Client, query: dict[str, str]
 
 
 def test_one_address_has_so_many_exports_at_once_and_no_more(http: httpx.Client) -> None:
-    exports = export.places()
-    places = [export.take_place(exports, "192.168.1.7") for _ in range(export.EACH_EXPORTS)]
+    exports = export.slots()
+    slots = [export.take_slot(exports, "192.168.1.7") for _ in range(export.EACH_EXPORTS)]
     with pytest.raises(Busy, match="at most 10 for one address"):
-        export.take_place(exports, "192.168.1.7")
-    export.take_place(exports, "192.168.1.8")
-    exports.leave(places[0])
-    export.take_place(exports, "192.168.1.7")
+        export.take_slot(exports, "192.168.1.7")
+    export.take_slot(exports, "192.168.1.8")
+    exports.leave(slots[0])
+    export.take_slot(exports, "192.168.1.7")
     for _ in range(export.MOST_EXPORTS + 1):  # one after another they are no more than one
         assert http.get("/export", params={"series": POWER.name, "from": START, "to": START + 60}).status_code == 200
 

@@ -22,7 +22,7 @@ from services.api.ingest.intake import HttpIntake
 from services.api.ingest.options import SmartPlugOptions
 from services.api.ingest.reports import Report
 from services.api.live import LiveState
-from services.api.places import Places
+from services.api.slots import Slots
 
 KIND = "smartplug"
 CHANNEL = "plugged"
@@ -64,8 +64,8 @@ class SmartPlugs:
         self._live = live
         self._states: dict[str, int] = {}
         self._clients: set[PlugListener] = set()
-        self._places: Places[PlugListener] = Places(
-            CLIENT_LIMIT, EACH_LIMIT, margin=2, evict=lambda one: one.dismiss("other addresses need places")
+        self._slots: Slots[PlugListener] = Slots(
+            CLIENT_LIMIT, EACH_LIMIT, margin=2, evict=lambda one: one.dismiss("other addresses need slots")
         )
 
     async def report(self, request: Request) -> Response:
@@ -99,8 +99,8 @@ class SmartPlugs:
             return
         await websocket.accept()
         client = PlugListener()
-        if not self._places.take(self._gate.client(websocket), client):
-            await websocket.close(1013, f"{len(self._places)} clients listen already; try again later")
+        if not self._slots.take(self._gate.client(websocket), client):
+            await websocket.close(1013, f"{len(self._slots)} clients listen already; try again later")
             return
         self._clients.add(client)
         try:
@@ -112,7 +112,7 @@ class SmartPlugs:
             pass  # it disconnected while it was being sent something
         finally:
             self._clients.discard(client)
-            self._places.leave(client)
+            self._slots.leave(client)
 
     def _forward(self, text: str) -> None:
         for client in self._clients:

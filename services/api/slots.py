@@ -1,4 +1,4 @@
-"""Places for clients, shared among their addresses."""
+"""Slots for clients, shared among their addresses."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -6,11 +6,11 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Places(Generic[T]):
-    """At most `most` places in all, and `each` for one address.
+class Slots(Generic[T]):
+    """At most `most` slots in all, and `each` for one address.
 
     Who comes when there is none left gets that of the oldest client which may leave, of an address that has at least `margin`
-    more than its own: with 0 that may be its own address. `evict` is called with the client that loses its place; it takes
+    more than its own: with 0 that may be its own address. `evict` is called with the client that loses its slot; it takes
     none of its own accord.
     """
 
@@ -32,11 +32,11 @@ class Places(Generic[T]):
         self._addresses: dict[T, str] = {}
 
     def __len__(self) -> int:
-        """Return how many places are taken."""
+        """Return how many slots are taken."""
         return len(self._addresses)
 
     def take(self, address: str, client: T) -> bool:
-        """Give a client a place; return False if there is none for it."""
+        """Give a client a slot; return False if there is none for it."""
         if not self._is_room(address):
             return False
         self._by_address.setdefault(address, {})[client] = None
@@ -44,7 +44,7 @@ class Places(Generic[T]):
         return True
 
     def leave(self, client: T) -> None:
-        """Take back the place of a client, if it has one."""
+        """Take back the slot of a client, if it has one."""
         address = self._addresses.pop(client, None)
         if address is not None:
             clients = self._by_address[address]
