@@ -7,6 +7,7 @@ of a request, and for a client that does not read its response.
 import asyncio
 import resource
 from collections.abc import Collection
+from typing import cast
 
 import uvicorn
 from h11 import Request
@@ -92,12 +93,12 @@ class LimitedHttp(H11Protocol):
         """Whether no request is under way."""
         return self.cycle is None or self.cycle.response_complete
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a slot, or end the connection."""
-        super().connection_made(transport)
-        self._stuck = _Stuck(transport)
+        super().connection_made(cast(asyncio.Transport, transport))
+        self._stuck = _Stuck(self.transport)
         if not self.config.slots.take(self.config.addresses.named(*(self.client or ("", 0))), self):
-            transport.abort()
+            self.transport.abort()
             return
         self._watch_headers()
 
