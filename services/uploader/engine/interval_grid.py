@@ -44,8 +44,8 @@ class IntervalGrid:
         end = min(upto, after + most * self.interval)
         if end <= after:
             return [after]
-        found = buckets.edges(after, end, self._bucket, self.timezone)[: most + 1]
-        return [after, *(edge for edge in found if after < edge <= upto)]
+        every = buckets.edges(after, end, self._bucket, self.timezone)[: most + 1]
+        return [after, *(edge for edge in every if after < edge <= upto)]
 
     def _of(self, time: float) -> tuple[float, float]:
         if not self._last[0] <= time < self._last[1]:
