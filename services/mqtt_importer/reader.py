@@ -63,6 +63,7 @@ class MqttReader:
         if parsed.all_devices:
             self._set_all_offline(route.source, parsed)
             return
+        self.unknown_topics.add_parts(message, parsed.unknown)
         if not parsed.values and not self._devices.is_known(route.source, parsed.device):
             self._reject_parts(list(parsed.rejected), message)
             if self._devices.announce(route.source, parsed):

@@ -43,6 +43,7 @@ def outcome(family: Family, message: Message, devices: dict[str, ImportedDevice]
         "all_devices": parsed.all_devices,
         "requests": list(parsed.requests),
         "rejected": rejected,
+        "unknown": list(parsed.unknown),
         "commands": dict.fromkeys(command_topics) | commands,
     }
 
@@ -60,6 +61,7 @@ def expectation(message: Message) -> dict[str, Any]:
         "all_devices": message.all_devices,
         "requests": message.requests,
         "rejected": message.rejected,
+        "unknown": message.unknown,
         "commands": {command.channel: (command.topic, command.payload) for command in message.commands},
     }
 
