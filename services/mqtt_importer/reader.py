@@ -47,7 +47,8 @@ class MqttReader:
             if isinstance(result, Ignored):
                 return
             if result is not None:
-                self._import(route, result, message)
+                for parsed in (result, *result.others):
+                    self._import(route, parsed, message)
                 return
         self.unknown_topics.add(message)
 

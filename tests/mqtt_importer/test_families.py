@@ -44,6 +44,7 @@ def outcome(family: Family, message: Message, devices: dict[str, ImportedDevice]
         "requests": list(parsed.requests),
         "rejected": rejected,
         "unknown": list(parsed.unknown),
+        "others": [other.device for other in parsed.others],
         "commands": dict.fromkeys(command_topics) | commands,
     }
 
@@ -62,6 +63,7 @@ def expectation(message: Message) -> dict[str, Any]:
         "requests": message.requests,
         "rejected": message.rejected,
         "unknown": message.unknown,
+        "others": message.others,
         "commands": {command.channel: (command.topic, command.payload) for command in message.commands},
     }
 
