@@ -84,6 +84,7 @@ class Sender:
         self._connected = False
         self._wait_until = -math.inf
         self._progress = now()
+        self._stored = now()  # when storage last had everything, or committed more
         self._rewound = -math.inf
         self._commit_seconds = 0.0
         self._timeout = _timeout(self._commit_seconds)
@@ -105,6 +106,11 @@ class Sender:
             )
             for segment in segments[start:]
         )
+
+    @property
+    def seconds_not_stored(self) -> float:
+        """For how many seconds storage has not committed any of the frames that wait for it; 0 if none does."""
+        return self._now() - self._stored if self.backlog else 0.0
 
     def connect(self) -> None:
         """Note a new connection: frames in flight may be lost."""
@@ -140,7 +146,7 @@ class Sender:
         self._window = WINDOW
         if mark.committed > self.committed or restarted:
             self._timeout = _timeout(self._commit_seconds)
-            self._progress = now
+            self._progress = self._stored = now
             self.committed = mark.committed
             self._outbox.trim(self.epoch, mark.committed)
         if mark.committed > self.sent:
@@ -153,6 +159,8 @@ class Sender:
     def pump(self) -> float:
         """Send what may be sent now; return in how many seconds to ask again at the latest."""
         now = self._now()
+        if self.epoch == self._outbox.epoch and self.committed + 1 >= self._outbox.next:
+            self._stored = now
         if not self._connected:
             return IDLE_SECONDS
         if now < self._wait_until:

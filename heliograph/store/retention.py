@@ -27,8 +27,19 @@ KEPT_TABLES = ("r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year", "devi
 class Retention:
     """Drops what is older or larger than `keep` allows; before `dropped_before` (ms UTC) only cells are kept."""
 
-    def __init__(self, folder: Path, years: Years, keep: Keep, seal_before: Callable[[int], bool]) -> None:
-        """Finish an interrupted drop; `seal_before` seals late readings from before a time in ms UTC, if there are any."""
+    def __init__(
+        self,
+        folder: Path,
+        years: Years,
+        keep: Keep,
+        seal_before: Callable[[int], bool],
+        forget_year: Callable[[int], None],
+    ) -> None:
+        """Finish an interrupted drop; `seal_before` seals late readings from before a time in ms UTC, if there are any.
+
+        `forget_year` takes a year off the list of those that must be there.
+        """
+        self._forget_year = forget_year
         self._folder = folder
         self._seal_before = seal_before
         self._years = years
@@ -73,6 +84,7 @@ class Retention:
             "deleting the year %d: it is older than keep_years, or the store is larger than keep_gigabytes", number
         )
         self._years.forget(number)
+        self._forget_year(number)
         schema.delete(path)
         self._note_dropped(number)
 

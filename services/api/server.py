@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ from heliograph.service import Service
 from heliograph.store import open_reader
 from heliograph.store.readings import FUTURE_SECONDS
 from services.api import dashboard
+from services.api.addresses import LOOPBACK, Addresses
 from services.api.app import create_app
 from services.api.ingest import keys
 from services.api.ingest.intake import AHEAD_SECONDS
@@ -47,6 +49,7 @@ class Api(Config, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = LOOPBACK
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     managers: tuple[str, ...] = ()
     body_limit: int = 1_048_576
@@ -63,6 +66,8 @@ class Api(Config, frozen=True, kw_only=True):
         for origin in self.origins:
             if not origin.startswith(("http://", "https://")) or origin.count("/") != 2:
                 raise ValueError(f"origins: {origin!r} is not an origin such as https://example.org")
+        for text in self.trusted_proxies:
+            _check_network(text)
         for name, text in self.keys.items():
             _check_key(name, text)
         for name in self.managers:
@@ -86,6 +91,13 @@ def _check_key(name: str, text: str) -> None:
         keys.parse_hash(text)
     except ValueError as error:
         raise ValueError(f"keys.{name}: {error}") from None
+
+
+def _check_network(text: str) -> None:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"trusted_proxies: {error}; expected an address or a network such as 172.16.0.0/12") from None
 
 
 def main(options: Api, service: Service) -> None:
@@ -119,6 +131,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         body_limit=options.body_limit,
         writes_per_second=options.writes_per_second,
         ahead_seconds=options.ahead_seconds,
+        addresses=Addresses(options.trusted_proxies),
         origins=options.origins,
         pimonitor=options.pimonitor,
         smartplug=options.smartplug,
@@ -140,7 +153,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
     )
     if options.smartplug.port:
         app = PlugPort(app, options.smartplug.port)
-    server = uvicorn.Server(configuration(app))
+    server = uvicorn.Server(configuration(app, options.trusted_proxies))
     shown = "127.0.0.1" if options.host in ("", "0.0.0.0", "::") else options.host
     log.info("listening on %s, dashboard at http://%s:%d/", options.host, shown, options.port)
     async with asyncio.TaskGroup() as tasks:
@@ -153,7 +166,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
             task.cancel()
 
 
-def configuration(app: ASGIApp) -> uvicorn.Config:
+def configuration(app: ASGIApp, trusted_proxies: Collection[str] = LOOPBACK) -> uvicorn.Config:
     """Return the configuration of uvicorn: h11, asyncio, and only warnings in the log."""
     return uvicorn.Config(
         app,
@@ -165,6 +178,7 @@ def configuration(app: ASGIApp) -> uvicorn.Config:
         log_level="warning",
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=list(trusted_proxies),
         ws_max_size=MESSAGE_BYTES,
         ws_per_message_deflate=False,  # 300 kB for each client, to save little
         timeout_graceful_shutdown=CLOSE_SECONDS,

@@ -1,258 +1,159 @@
-"""Requests on a line: the only module that imports pymodbus."""
+"""Requests on a line: one at a time, each with the silence before it that the line needs."""
 
-import errno
-import logging
-import os
-import socket
-import struct
-import termios
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Self
 
-import serial
-from pymodbus.client import ModbusSerialClient, ModbusTcpClient
-from pymodbus.exceptions import ConnectionException, ModbusException
-from pymodbus.framer import FramerType
-from pymodbus.pdu import ModbusPDU
-
+from services.modbus_poller import transport as transports
 from services.modbus_poller.errors import (
     GATEWAY,
     ExceptionResponse,
     InvalidFrame,
     LineDown,
     NoResponse,
+    ResponsePending,
     UnexpectedResponse,
     exception_text,
 )
-from services.modbus_poller.models import BITS
+from services.modbus_poller.frames import Request, Response
 from services.modbus_poller.options import LineOptions
+from services.modbus_poller.outstanding import LATEST_SECONDS, Outstanding, Reuse
+from services.modbus_poller.rtu import RtuExchange
+from services.modbus_poller.tcp import TcpExchange
+from services.modbus_poller.transport import Clock, Disconnected, Transport
 
 # Modbus over Serial Line V1.02, 2.5.1.1: 3.5 characters of 11 bits between two frames, and 1.75 ms above 19200 baud.
 FRAME_GAP_BITS = 38.5
 FRAME_GAP_SECONDS = 0.00175
-WRITE_SECONDS = 2.0  # longer than any adapter needs to accept a request, also on a busy machine
-SILENCE_SECONDS = 0.05  # after so long without bytes no late response follows
-MAX_DISCARD_SECONDS = 0.5  # for a line that is never silent
-
-# Every loss is reported once by the worker, not by pymodbus for each request.
-logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-
-
-class _SerialPort(ModbusSerialClient):
-    """A serial client that raises the reason why it cannot open its port, and that sleeps while it waits.
-
-    That of pymodbus polls the port, by a clock that can be set.
-    """
-
-    def connect(self) -> bool:
-        """Open the port; raise OSError, ValueError or termios.error if that fails."""
-        if self.socket is None:
-            self.socket = serial.Serial(
-                self.comm_params.host,
-                self.comm_params.baudrate,
-                parity=self.comm_params.parity,
-                stopbits=self.comm_params.stopbits,
-                timeout=self.comm_params.timeout_connect,
-                write_timeout=WRITE_SECONDS,
-                exclusive=True,
-            )
-        return True
-
-    def close(self) -> None:
-        """Close the port, if it is open."""
-        port, self.socket = self.socket, None
-        if port is not None:
-            port.close()
-
-    def recv(self, _size: int | None) -> bytes:
-        """Return the bytes that have come, b"" after the time-out."""
-        if self.socket is None:
-            raise ConnectionException("closed")
-        try:
-            return self.socket.read(1) + self.socket.read(self.socket.in_waiting)
-        except (OSError, termios.error) as error:
-            raise ConnectionException(str(error)) from None
-
-    def discard_late_data(self) -> None:
-        """Discard late bytes, so that they are not taken for the next response."""
-        if self.socket is None:
-            return
-        end = time.monotonic() + MAX_DISCARD_SECONDS
-        try:
-            time.sleep(SILENCE_SECONDS)
-            while self.socket.in_waiting and time.monotonic() < end:
-                self.socket.reset_input_buffer()
-                time.sleep(SILENCE_SECONDS)
-        except (OSError, termios.error) as error:
-            raise LineDown(_reason(error)) from None
-
-
-class _TcpConnection(ModbusTcpClient):
-    """A TCP client that raises the reason why it cannot connect."""
-
-    def connect(self) -> bool:
-        """Connect; raise OSError if that fails."""
-        if self.socket is None:
-            self.socket = socket.create_connection(
-                (self.comm_params.host, self.comm_params.port),
-                self.comm_params.timeout_connect,
-            )
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return True
-
-    def close(self) -> None:
-        """Close the connection, if there is one."""
-        connection, self.socket = self.socket, None
-        if connection is not None:
-            connection.close()
-
-    def recv(self, _size: int | None) -> bytes:
-        """Return the bytes that have come, b"" after the time-out."""
-        if self.socket is None:
-            raise ConnectionException("closed")
-        try:
-            data = self.socket.recv(4096)
-        except TimeoutError:
-            return b""
-        except OSError as error:
-            raise ConnectionException(str(error)) from None
-        if not data:
-            raise ConnectionException("the other end closed the connection")
-        return data
-
-    def discard_late_data(self) -> None:
-        """Close the connection, which discards late bytes."""
-        self.close()
 
 
 class LineClient:
-    """One line: sends one request at a time, and keeps the silence that the line needs before each."""
+    """One line: sends one request at a time, and keeps the silence that the line needs before each.
 
-    def __init__(self, line: LineOptions) -> None:
+    On a line with RTU frames, a request is held back while a response to an earlier one, at most `latest` seconds late,
+    could be taken for its own.
+    """
+
+    def __init__(
+        self,
+        line: LineOptions,
+        transport: Transport | None = None,
+        clock: Clock = time,
+        latest: float = LATEST_SECONDS,
+    ) -> None:
         self._line = line
-        self._received = b""
+        self._clock = clock
         self._silent_since = 0.0
         self._frame_gap = 0.0
-        self._connection: _SerialPort | _TcpConnection
         if line.serial:
             self._frame_gap = FRAME_GAP_BITS / line.baudrate if line.baudrate <= 19200 else FRAME_GAP_SECONDS
-            self._connection = _SerialPort(
-                line.port,
-                baudrate=line.baudrate,
-                parity=line.parity[0].upper(),
-                stopbits=line.stopbits,
-                timeout=line.timeout,
-                retries=0,
-                trace_packet=self._trace,
-            )
-        else:
-            host, port = line.host
-            self._connection = _TcpConnection(
-                host,
-                port=port,
-                framer=FramerType.RTU if line.framing == "rtu" else FramerType.SOCKET,
-                timeout=line.timeout,
-                retries=0,
-                trace_packet=self._trace,
-            )
+        self._transport = transports.transport(line) if transport is None else transport
+        self._outstanding = Outstanding(max(latest, line.timeout + min(line.timeout, latest)))
+        self._rtu: RtuExchange | None = None
+        if line.framing == "rtu":
+            self._rtu = RtuExchange(self._transport, self._outstanding, line.timeout, clock)
+        self._tcp = TcpExchange(self._transport, line.timeout, clock)
+
+    @property
+    def echoes(self) -> bool:
+        """Whether the line returns the requests that are sent, before the responses."""
+        return self._rtu is not None and self._rtu.echoes
+
+    @property
+    def late_responses(self) -> int:
+        """How many responses came after the time-out of their request, and were discarded."""
+        return self._rtu.late if self._rtu else 0
 
     def __enter__(self) -> Self:
         """Open the line; raise LineDown if that fails."""
-        try:
-            self._connection.connect()
-        except (OSError, ValueError, termios.error) as error:
-            raise LineDown(_reason(error)) from None
+        self._transport.open()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Close the line."""
-        self._connection.close()
+        self._transport.close()
+        if self._rtu:
+            self._rtu.forget_connection()
 
-    def read(self, unit_id: int, function: int, address: int, count: int, delay: float = 0.0) -> list[int]:
+    def read(
+        self,
+        unit_id: int,
+        function: int,
+        address: int,
+        count: int,
+        delay: float = 0.0,
+        *,
+        reuse: Reuse = Reuse.NONE,
+        wait: bool = True,
+    ) -> list[int]:
         """Return registers, or bits as 0 and 1, of a unit; send the request after `delay` seconds of silence.
 
-        Raises LineDown and the other errors of errors.py.
+        With `wait`, this waits until no other response can be taken for this one, as `reuse` says; without, it raises
+        ResponsePending if that can take longer than a response. Raises LineDown and the other errors of errors.py.
         """
-        send = {
-            1: self._connection.read_coils,
-            2: self._connection.read_discrete_inputs,
-            3: self._connection.read_holding_registers,
-            4: self._connection.read_input_registers,
-        }[function]
-        response = self._request(partial(send, address, count=count, device_id=unit_id), delay)
-        bits = function in BITS
-        values = [int(value) for value in (response.bits if bits else response.registers)]
-        # Bits come in whole bytes.
-        if response.function_code != function or len(values) != (-(-count // 8) * 8 if bits else count):
-            self._connection.discard_late_data()
-            raise UnexpectedResponse(f"function {response.function_code} with {len(values)} values")
-        return values[:count]
+        request = Request(unit_id, function, address, count)
+        self._hold_back(request, reuse, wait)
+        return request.words(self._request(request, delay))
 
     def write(self, unit_id: int, function: int, address: int, values: Sequence[int], delay: float = 0.0) -> None:
         """Write a coil (function 5), one register (6) or several (16) of a unit, after `delay` seconds of silence.
 
         Raises what `read` raises; after NoResponse and InvalidFrame the values may have been written.
         """
-        if function == 5:
-            send = partial(self._connection.write_coil, address, bool(values[0]), device_id=unit_id)
-        elif function == 6 and len(values) == 1:
-            send = partial(self._connection.write_register, address, values[0], device_id=unit_id)
-        else:
-            send = partial(self._connection.write_registers, address, list(values), device_id=unit_id)
-        self._request(send, delay)
+        function = 16 if function == 6 and len(values) > 1 else function
+        request = Request(unit_id, function, address, values=tuple(values))
+        self._hold_back(request, Reuse.NONE, wait=True)
+        self._request(request, delay)
 
-    def _request(self, send: Callable[[], ModbusPDU], delay: float) -> ModbusPDU:
+    def _hold_back(self, request: Request, reuse: Reuse, wait: bool) -> None:
+        """Return when no other response can be taken for that to this request; listen meanwhile."""
+        if self._rtu is None:
+            return
+        seconds = self._outstanding.held_back(request, self._clock.monotonic(), reuse)
+        if not seconds:
+            return
+        if not wait and seconds > self._line.timeout:
+            raise ResponsePending(seconds)
+        try:
+            self._transport.open()
+            self._rtu.listen(seconds, lambda: self._outstanding.held_back(request, self._clock.monotonic(), reuse) > 0)
+        except Disconnected:
+            self._transport.close()
+            self._clock.sleep(self._outstanding.held_back(request, self._clock.monotonic(), reuse))
+
+    def _request(self, request: Request, delay: float) -> Response:
         """Return the response to one request; raise ExceptionResponse, or NoResponse if a gateway sends one for the device."""
         self._wait_for_silence(delay)
         try:
-            response = self._exchange(send)
+            response = self._exchange(request)
         finally:
-            self._silent_since = time.monotonic()
-        if response.isError():
-            code = int(getattr(response, "exception_code", 0))
+            self._silent_since = self._clock.monotonic()
+        if request.refused_by(response):
+            code = response.pdu[1]
             if code in GATEWAY:
                 raise NoResponse(f"the gateway reports {exception_text(code)}")
             raise ExceptionResponse(code)
         return response
 
-    def _exchange(self, send: Callable[[], ModbusPDU]) -> ModbusPDU:
+    def _exchange(self, request: Request) -> Response:
         """Return the response to one request; connect again if the other end has closed the connection."""
-        for attempt in (1, 2):
-            self._received = b""
-            self.__enter__()
+        for _ in range(2):
+            self._transport.open()
             try:
-                return send()
-            except ConnectionException as error:
-                self._connection.close()
-                if self._line.serial:
-                    raise LineDown(_reason(error.__context__ or error)) from None
-                if attempt == 2:
-                    raise NoResponse("closes the connection") from None
-            except (ModbusException, ValueError, IndexError, struct.error):
-                # Noise makes pymodbus raise any of these.
-                self._connection.discard_late_data()
-                if self._received:
-                    raise InvalidFrame(self._received.hex(" ")) from None
-                raise NoResponse(f"no response within {self._line.timeout} s") from None
+                return (self._rtu or self._tcp).response(request)
+            except Disconnected:
+                self._transport.close()
+            except LineDown:
+                self._transport.close()
+                raise
+            except (NoResponse, InvalidFrame, UnexpectedResponse):
+                if not self._line.serial:
+                    self._transport.close()
+                raise
         raise NoResponse("closes the connection")
 
     def _wait_for_silence(self, delay: float) -> None:
         seconds = max(self._frame_gap, self._line.request_delay, delay)
-        wait = self._silent_since + seconds - time.monotonic()
+        wait = self._silent_since + seconds - self._clock.monotonic()
         if wait > 0:
-            time.sleep(wait)
-
-    def _trace(self, sending: bool, data: bytes) -> bytes:
-        if not sending:
-            self._received = data
-        return data
-
-
-def _reason(error: BaseException) -> str:
-    """Return why a port or host is unavailable, in the words of the system: those of pyserial repeat the path twice."""
-    number = error.errno if isinstance(error, OSError) else error.args[0] if isinstance(error, termios.error) else None
-    if number == errno.EAGAIN:
-        return "in use by another program"
-    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)
+            self._clock.sleep(wait)

@@ -6,7 +6,8 @@ from decimal import Decimal
 
 from heliograph import float32
 from heliograph.messages import Value, finite
-from services.modbus_poller.models import BITS, Model, Register
+from services.modbus_poller.frames import BITS
+from services.modbus_poller.models import Model, Register
 
 
 def value(model: Model, channel: str, raw: Sequence[int]) -> Value | None:

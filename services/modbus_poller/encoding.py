@@ -4,7 +4,8 @@ import struct
 from decimal import Decimal
 
 from heliograph.messages import Value
-from services.modbus_poller.models import BITS, Model, Register
+from services.modbus_poller.frames import BITS
+from services.modbus_poller.models import Model, Register
 
 
 class NotWritable(ValueError):

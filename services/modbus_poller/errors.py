@@ -1,13 +1,15 @@
 """What can come instead of registers, and how the caller reacts.
 
 * NoResponse          nothing came: leave the device alone for a while
-* InvalidFrame        bytes came that are not a Modbus frame: repeat the request once
-* UnexpectedResponse  a valid frame that does not fit the request: repeat once, then do without these registers
+* InvalidFrame        bytes came that are no response to the request: repeat the request once
+* UnexpectedResponse  the device responded, but not to this request: repeat once, then do without these registers
+* ResponsePending     not sent, because a late response could be taken for its own: do without these registers for now
 * ExceptionResponse   the device reports an error: see its code
 * LineDown            the port or host is unavailable: open it again later
 """
 
-PERMANENT = frozenset({1, 2, 3})  # function, address, quantity: repeating the request cannot help
+PERMANENT = frozenset({1, 2, 3})  # function, address, quantity: repeating the request soon cannot help
+NOISE = "not a Modbus response"
 GATEWAY = frozenset({10, 11})  # sent by a gateway for a device that does not respond
 EXCEPTIONS = {
     1: "illegal function",
@@ -33,11 +35,22 @@ class NoResponse(Exception):
 
 
 class InvalidFrame(Exception):
-    """Bytes came, but no frame of this device with a valid checksum; the message shows the bytes in hexadecimal."""
+    """Bytes came, but no response to this request; the message shows them in hexadecimal, `why` says what they are."""
+
+    def __init__(self, data: str, why: str = NOISE) -> None:
+        super().__init__(data)
+        self.why = why
 
 
 class UnexpectedResponse(Exception):
-    """The frame is valid but does not fit the request, for example too few registers."""
+    """The device responded, but not so that it fits the request, for example with too few registers."""
+
+
+class ResponsePending(Exception):
+    """A response to an earlier request may still come, and could be taken for the one to this: it was not sent."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"waits up to {seconds:.0f} s for the response to an earlier request")
 
 
 class ExceptionResponse(Exception):

@@ -12,6 +12,7 @@ import msgspec
 from heliograph import config, messages, topics, units
 from heliograph.config import Config
 from heliograph.errors import ConfigError
+from services.modbus_poller.frames import BITS
 
 FOLDER = Path(__file__).parent / "devices"
 
@@ -29,7 +30,6 @@ Type = Literal[
 
 # Modbus Application Protocol V1.1b3, 6.1-6.4.
 FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
-BITS = frozenset({1, 2})  # functions whose addresses hold one bit, not sixteen
 MAX_REGISTERS = 125  # in one response: Modbus Application Protocol V1.1b3, 6.3 and 6.4
 SUNSPEC = "sunspec"  # the model of devices that list their registers themselves
 

@@ -8,19 +8,23 @@ from typing import NamedTuple
 import msgspec
 
 from heliograph import messages
-from services.modbus_poller import decoding, encoding, models, reads
+from services.modbus_poller import decoding, encoding, frames, models, reads
 from services.modbus_poller.errors import (
+    NOISE,
     PERMANENT,
     ExceptionResponse,
     InvalidFrame,
     NoResponse,
+    ResponsePending,
     UnexpectedResponse,
 )
 from services.modbus_poller.options import DeviceOptions
-from services.modbus_poller.reads import ChannelSpan, ReadPlan, ReadRequest
+from services.modbus_poller.outstanding import Reuse
+from services.modbus_poller.reads import ChannelSpan, ReadRequest
+from services.modbus_poller.requests import Read, ReadPlan, Requests, read_with_retry
 
-Read = Callable[[ReadRequest], list[int]]  # raises what errors.py lists
 Write = Callable[[int, int, list[int]], None]  # function, address, registers
+REFUSES_ALL = "refuses every request"
 
 
 class InvalidInput(NamedTuple):
@@ -31,31 +35,41 @@ class InvalidInput(NamedTuple):
 
 
 class PollResult(msgspec.Struct):
-    """The result of a poll: values, what is to be set aside, and why the poll ended early, if it did."""
+    """The result of a poll: values, what is to be set aside, and why the poll ended early, if it did.
+
+    `held_back` are the channels that were not asked for, because a late response could be taken for theirs.
+    """
 
     values: dict[str, messages.Value] = msgspec.field(default_factory=dict)
     invalid: list[InvalidInput] = msgspec.field(default_factory=list)
     failure: str = ""
+    held_back: list[str] = msgspec.field(default_factory=list)
 
 
 class PolledDevice:
     """A device that is polled, and the requests that it is known to accept.
 
-    `revision` rises whenever `info` changes.
+    `revision` rises whenever `info` changes. On a line with RTU frames (`rtu`), its requests are made so that their
+    responses differ in length, where the device allows that.
     """
 
-    def __init__(self, options: DeviceOptions) -> None:
+    def __init__(self, options: DeviceOptions, *, rtu: bool = False) -> None:
         self.options = options
         self.model = models.load(options.model)
         self.revision = 0
         self._read_at: dict[float, float] = {}
-        self._plans: dict[float, ReadPlan] = {}
-        self._reset_plans()
+        self._requests = Requests(self.model.header, rtu=rtu)
+        self._plan_all()
 
     @property
     def unsupported(self) -> list[str]:
-        """The channels that the device refuses."""
-        return [name for plan in self._plans.values() for name in plan.unsupported]
+        """The channels that the device refused when it was asked last."""
+        return list(self._requests.refused)
+
+    @property
+    def notes(self) -> list[str]:
+        """What somebody who looks at the device should know."""
+        return []
 
     def info(self, service: str) -> messages.Info:
         """Return the description of the device that is published, without the channels that it refuses."""
@@ -79,28 +93,41 @@ class PolledDevice:
 
     def probe_request(self) -> ReadRequest:
         """Return the request that `probe` sends."""
-        return ReadRequest(tuple(reads.spans(self.model, [self.model.probe])))
+        return ReadRequest(tuple(reads.spans(self.model, [self.model.probe])), reuse=Reuse.ANY)
+
+    def reconnected(self) -> None:
+        """Ask for what was refused again in the next poll: the device was away, and may give more now."""
+        self._requests.reconnected()
 
     def poll(self, read: Read, now: float) -> PollResult:
         """Read every channel that is due, `now` in seconds of any clock that is never set.
 
         The poll ends when a request gets no response; the values read before are kept.
         """
-        result = PollResult()
+        if self._requests.again(now):
+            self._plan_all()
+        self._requests.make_distinct()
+        result, before = PollResult(), self.unsupported
         registers: dict[str, list[int]] = {}
-        for min_interval, plan in self._plans.items():
+        for min_interval, plan in self._requests.plans.items():
             since = now - self._read_at.get(min_interval, -math.inf)
             if since > min_interval - self.options.interval / 2:
+                held_back = len(result.held_back)
                 self._read_all(read, plan, result, registers)
                 if result.failure:
                     break
-                self._read_at[min_interval] = now
+                if len(result.held_back) == held_back:
+                    self._read_at[min_interval] = now
+        self._requests.gave(registers)
         self._decode(registers, result)
-        if result.failure:
-            return result
-        if not any(plan.requests for plan in self._plans.values()):
-            result.failure = "refuses every request"
-            self._reset_plans()
+        if not result.failure and not self._requests.any:
+            result.failure = REFUSES_ALL
+            self._requests.refused.clear()
+            self._plan_all()
+        elif not result.failure:
+            self._requests.ask_again(before, now)
+        if self.unsupported != before:
+            self.revision += 1
         return result
 
     def write(
@@ -117,8 +144,8 @@ class PolledDevice:
                 raw = encoding.raw(self.model, channel, value)
                 span = reads.spans(self.model, [channel])[0]
                 single = self.model.header.write_function if span.count == 1 else 16
-                write(5 if span.function in models.BITS else single, span.address, raw)
-                raw = _read_with_retry(read, ReadRequest((span,)))
+                write(5 if span.function in frames.BITS else single, span.address, raw)
+                raw = read_with_retry(read, ReadRequest((span,)))
                 read_back = decoding.value(self.model, channel, raw)
             except ValueError as error:
                 refused[channel] = str(error)
@@ -142,18 +169,19 @@ class PolledDevice:
         while waiting:
             request = waiting.popleft()
             try:
-                raw = _read_with_retry(read, request)
+                raw = self._requests.read(read, plan, request)
             except ExceptionResponse as error:
                 if error.code in PERMANENT:
-                    waiting.extendleft(reversed(plan.refused(request)))
-                    self.revision += 1
+                    waiting.extendleft(reversed(self._requests.split(plan, request)))
                 else:
                     result.invalid.append(InvalidInput(str(error), str(request)))
             except UnexpectedResponse as error:
                 result.invalid.append(InvalidInput(f"requested {request}", str(error)))
+            except ResponsePending:
+                result.held_back += request.channels
             except (NoResponse, InvalidFrame) as error:
                 if isinstance(error, InvalidFrame):
-                    result.invalid.append(InvalidInput("not a Modbus response", str(error)))
+                    result.invalid.append(InvalidInput(error.why, str(error)))
                 result.failure = failure_text(error)
                 return
             else:
@@ -179,24 +207,10 @@ class PolledDevice:
             channels.setdefault(register.min_interval, []).append(name)
         return {interval: reads.spans(self.model, channels[interval]) for interval in sorted(channels)}
 
-    def _reset_plans(self) -> None:
+    def _plan_all(self) -> None:
         """Plan the requests from scratch, as if the device had refused none."""
-        header = self.model.header
-        self._plans = {
-            min_interval: ReadPlan(
-                reads.join(spans, max_registers=header.max_registers, max_gap=header.max_gap, split_at=header.split_at)
-            )
-            for min_interval, spans in self._spans().items()
-        }
+        self._requests.plan(self._spans())
         self._read_at = {}
-
-
-def _read_with_retry(read: Read, request: ReadRequest) -> list[int]:
-    """Read registers, and once more if the response is invalid."""
-    try:
-        return read(request)
-    except (InvalidFrame, UnexpectedResponse):
-        return read(request)
 
 
 def invalid_registers(error: ValueError, channel: str, raw: Sequence[int]) -> InvalidInput:
@@ -206,4 +220,6 @@ def invalid_registers(error: ValueError, channel: str, raw: Sequence[int]) -> In
 
 def failure_text(error: NoResponse | InvalidFrame) -> str:
     """Return why a device counts as not responding, for log and status."""
-    return "no response, only noise" if isinstance(error, InvalidFrame) else str(error)
+    if not isinstance(error, InvalidFrame):
+        return str(error)
+    return "no response, only noise" if error.why == NOISE else f"no response, only {error.why}"

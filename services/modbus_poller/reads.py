@@ -1,10 +1,16 @@
 """Which registers to read in one request. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
+from services.modbus_poller.frames import BITS
 from services.modbus_poller.models import Model
+from services.modbus_poller.outstanding import Reuse
+
+MAX_EXTRA = 8  # registers that a request reads so that its response has a length of its own
+LAST_ADDRESS = 0xFFFF
 
 
 class ChannelSpan(msgspec.Struct, frozen=True, order=True):
@@ -22,9 +28,15 @@ class ChannelSpan(msgspec.Struct, frozen=True, order=True):
 
 
 class ReadRequest(msgspec.Struct, frozen=True):
-    """One request: at least one span, in the order of their addresses."""
+    """One request: at least one span, in the order of their addresses.
+
+    It reads `extra` registers (or bits) behind them, which hold nothing that is wanted. `reuse` says which late responses to earlier
+    requests may be taken for its own.
+    """
 
     spans: tuple[ChannelSpan, ...]
+    extra: int = 0
+    reuse: Reuse = Reuse.NONE
 
     @property
     def function(self) -> int:
@@ -39,7 +51,17 @@ class ReadRequest(msgspec.Struct, frozen=True):
     @property
     def count(self) -> int:
         """The number of registers (or bits) to read."""
-        return max(span.end for span in self.spans) - self.address
+        return max(span.end for span in self.spans) - self.address + self.extra
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of data in the response."""
+        return -(-self.count // 8) if self.function in BITS else 2 * self.count
+
+    @property
+    def plain(self) -> "ReadRequest":
+        """The same request without the extra registers."""
+        return ReadRequest(self.spans)
 
     @property
     def channels(self) -> list[str]:
@@ -114,18 +136,44 @@ def split(request: ReadRequest) -> tuple[ReadRequest, ReadRequest] | None:
     return ReadRequest(request.spans[:cut]), ReadRequest(request.spans[cut:])
 
 
-class ReadPlan:
-    """The requests that read some channels of a device, adapted to what the device refuses."""
+def distinct(
+    requests: Sequence[ReadRequest],
+    *,
+    max_registers: int,
+    split_at: Sequence[int] = (),
+    fixed: Collection[ReadRequest] = (),
+) -> list[ReadRequest]:
+    """Return the requests of a device so that few have responses of one length: some read a few registers more.
 
-    def __init__(self, requests: Sequence[ReadRequest]) -> None:
-        self.requests = list(requests)
-        self.unsupported: list[str] = []
+    An RTU response does not say what it answers, but its length distinguishes it from those to other requests. Those in `fixed`
+    must not be longer. A request whose response is unlike all others may reuse a late response to itself.
+    """
+    plain = [request.plain for request in requests]
+    extras = [_extras(request, plain, max_registers, split_at) if request not in fixed else [0] for request in plain]
+    sizes: Counter[tuple[int, int]] = Counter()
+    longer = list(plain)
+    for index in sorted(range(len(plain)), key=lambda index: len(extras[index])):  # those without a choice first
+        choices = [ReadRequest(plain[index].spans, extra) for extra in extras[index]]
+        longer[index] = min(choices, key=lambda one: sizes[one.function, one.size])  # of equals the first
+        sizes[longer[index].function, longer[index].size] += 1
+    return [
+        ReadRequest(one.spans, one.extra, Reuse.SAME if sizes[one.function, one.size] == 1 else Reuse.NONE)
+        for one in longer
+    ]
 
-    def refused(self, request: ReadRequest) -> list[ReadRequest]:
-        """Remember that the device refuses a request; return the requests that replace it."""
-        halves = list(split(request) or ())
-        index = self.requests.index(request)
-        self.requests[index : index + 1] = halves
-        if not halves:
-            self.unsupported += request.channels
-        return halves
+
+def _extras(
+    request: ReadRequest, requests: Iterable[ReadRequest], max_registers: int, split_at: Sequence[int]
+) -> list[int]:
+    """Return how many registers a request may read in addition, the best choice first.
+
+    Where all values of a table are whole pairs of registers, a device may refuse half a pair.
+    """
+    end = request.address + request.count
+    limit = min([LAST_ADDRESS + 1, *(at for at in split_at if at >= end)]) - end
+    if request.function in BITS:
+        return [extra for extra in (0, 8, 16) if extra <= limit]
+    spans = [span for one in requests if one.function == request.function for span in one.spans]
+    pairs = all(span.count % 2 == 0 and (span.address - request.address) % 2 == 0 for span in spans)
+    extras = range(min(MAX_EXTRA, limit, max_registers - request.count) + 1)
+    return sorted(extras, key=lambda extra: (pairs and extra % 2, extra))

@@ -97,6 +97,10 @@ class Schedule:
             self._advance(entry, now)
         return entry.breaker.failed(now)
 
+    def held_back(self, turn: Turn, now: float) -> None:
+        """Schedule the next turn of a device that was asked for nothing, because late responses may still come."""
+        self._advance(self._entries[turn.device], now)
+
     def retry_delay(self, device: str) -> float:
         """Return for how many seconds an offline device is left alone."""
         return self._entries[device].breaker.delay

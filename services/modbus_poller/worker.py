@@ -7,7 +7,6 @@ import threading
 import time
 
 from heliograph.backoff import Backoff, steady
-from heliograph.messages import Availability
 from heliograph.producer import Producer
 from heliograph.service import Service
 from services.modbus_poller import models, writing
@@ -16,6 +15,7 @@ from services.modbus_poller.errors import LineDown
 from services.modbus_poller.options import DeviceOptions, LineOptions
 from services.modbus_poller.polling import PolledDevice, PollResult
 from services.modbus_poller.reads import ReadRequest
+from services.modbus_poller.report import LineReport
 from services.modbus_poller.schedule import Schedule, Turn
 from services.modbus_poller.sunspec.device import SunSpecDevice
 from services.modbus_poller.writing import SetCommand
@@ -36,14 +36,20 @@ class LineWorker:
     """
 
     def __init__(
-        self, line: LineOptions, service: Service, producer: Producer, stop: threading.Event, phase: float = 0.0
+        self,
+        line: LineOptions,
+        service: Service,
+        producer: Producer,
+        stop: threading.Event,
+        phase: float = 0.0,
+        client: LineClient | None = None,
     ) -> None:
         self._line = line
         self._service = service
         self._producer = producer
         self._stop = stop
-        self._client = LineClient(line)
-        self._devices = {device.name: _device(device) for device in line.devices}
+        self._client = client or LineClient(line)
+        self._devices = {device.name: _device(device, line.framing == "rtu") for device in line.devices}
         self._commands: queue.SimpleQueue[SetCommand | None] = queue.SimpleQueue()
         self._clock_offset = time.time() - time.monotonic() - phase
         self._schedule = Schedule(
@@ -53,6 +59,7 @@ class LineWorker:
             self._now(),
         )
         self._line_down = False
+        self._report = LineReport(line.port, self._devices, service, producer)
         self._reopening = Backoff(REOPEN_SECONDS, LAST_REOPEN_SECONDS, steady)
         self.last_progress = time.monotonic()
 
@@ -67,7 +74,7 @@ class LineWorker:
     def run(self) -> None:
         """Poll until `stop` is set."""
         for name in self._devices:
-            self._declare(name)
+            self._report.declare(name)
         while not self._stop.is_set():
             self.last_progress = time.monotonic()
             try:
@@ -83,7 +90,7 @@ class LineWorker:
             self._line_down = True
             log.warning("%s: %s", self._line.port, error)
             for name in self._devices:
-                self._set_state(name, "offline", f"the line is down: {error}")
+                self._report.state(name, "offline", f"the line is down: {error}")
 
     def _serve(self) -> None:
         self._schedule.restart(self._now())
@@ -121,15 +128,14 @@ class LineWorker:
                 lambda function, address, registers: self._client.write(
                     device.options.unit_id, function, address, registers, self._request_delay(device)
                 ),
-                lambda request: self._read(device, request),
+                lambda request: self._read(device, request, wait=True),
             )
         except LineDown as error:
             writing.respond(self._service, command, {}, dict.fromkeys(command.values, f"the line is down: {error}"))
             raise
         log.info("%s: wrote %s%s", command.device, values, f", refused {refused}" if refused else "")
         if values:
-            clock = self._service.clock
-            self._producer.publish(command.device, values, clock.now() if clock.synchronised else None)
+            self._producer.publish(command.device, values)
         writing.respond(self._service, command, values, refused)
 
     def _probe(self, turn: Turn) -> None:
@@ -150,28 +156,40 @@ class LineWorker:
         for why, what in result.invalid:
             self._service.set_aside(why, what, turn.device)
         if device.revision != revision:
-            self._changed(turn.device, unsupported)
+            self._report.changed(turn.device, unsupported)
         if result.values:
-            self._producer.publish(turn.device, result.values, at)
+            self._producer.publish(turn.device, result.values, arrived=at)
         missed = self._schedule.missed
+        if result.held_back:
+            self._service.count("held_back", len(result.held_back))
         if result.failure:
             self._failed(turn, result)
+        elif result.held_back and not result.values:
+            self._schedule.held_back(turn, self._now())
         else:
             self._service.count("polls")
             self._answered(turn)
         if self._schedule.missed > missed:
             self._service.count("missed_polls", self._schedule.missed - missed)
 
-    def _read(self, device: PolledDevice, request: ReadRequest) -> list[int]:
+    def _read(self, device: PolledDevice, request: ReadRequest, *, wait: bool = False) -> list[int]:
         self._service.count("requests")
         self.last_progress = time.monotonic()
-        return self._client.read(
-            device.options.unit_id,
-            request.function,
-            request.address,
-            request.count,
-            self._request_delay(device),
-        )
+        late = self._client.late_responses
+        try:
+            return self._client.read(
+                device.options.unit_id,
+                request.function,
+                request.address,
+                request.count,
+                self._request_delay(device),
+                reuse=request.reuse,
+                wait=wait,
+            )
+        finally:
+            if self._client.late_responses > late:
+                self._service.count("late_responses", self._client.late_responses - late)
+            self._report.echoes(self._client.echoes)
 
     def _request_delay(self, device: PolledDevice) -> float:
         return device.model.header.request_delay if self._line.framing == "rtu" else 0.0
@@ -180,10 +198,13 @@ class LineWorker:
         if self._line_down:
             self._line_down = False
             log.info("%s: open again", self._line.port)
+            for device in self._devices.values():
+                device.reconnected()
         self._reopening.reset()
         if self._schedule.answered(turn, self._now()):
             log.info("%s: answers again", turn.device)
-        self._set_state(turn.device, "online")
+            self._devices[turn.device].reconnected()
+        self._report.state(turn.device, "online")
 
     def _failed(self, turn: Turn, result: PollResult) -> None:
         self._service.count("failed_polls")
@@ -194,29 +215,12 @@ class LineWorker:
                 result.failure,
                 self._schedule.retry_delay(turn.device),
             )
-            self._set_state(turn.device, "offline", result.failure)
-
-    def _set_state(self, name: str, state: Availability, why: str = "") -> None:
-        self._producer.availability(name, state)
-        self._service.fact(
-            f"device:{name}",
-            {"state": state, "why": why, "unsupported": self._devices[name].unsupported},
-        )
-
-    def _changed(self, name: str, unsupported: list[str]) -> None:
-        """Publish the description of a device that has changed; log the channels that it turned out not to support."""
-        device = self._devices[name]
-        if device.unsupported != unsupported:
-            log.info("%s: does not support %s", name, ", ".join(device.unsupported))
-        self._declare(name)
-
-    def _declare(self, name: str) -> None:
-        self._producer.declare(name, self._devices[name].info(self._service.name))
+            self._report.state(turn.device, "offline", result.failure)
 
     def _now(self) -> float:
         """Return the wall clock as of the start, in seconds, less the phase: ticks fall on round times, and it is never set."""
         return self._clock_offset + time.monotonic()
 
 
-def _device(options: DeviceOptions) -> PolledDevice:
-    return SunSpecDevice(options) if options.model == models.SUNSPEC else PolledDevice(options)
+def _device(options: DeviceOptions, rtu: bool) -> PolledDevice:
+    return SunSpecDevice(options, rtu=rtu) if options.model == models.SUNSPEC else PolledDevice(options, rtu=rtu)

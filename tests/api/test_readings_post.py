@@ -5,6 +5,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -225,10 +226,61 @@ def test_without_a_key_nothing_is_accepted(receiver: Receiver, headers: dict[str
     assert receiver.producer.readings == []
 
 
+def _begun(key: str = "", path: str = READINGS, length: int = 9, body: bytes = b"[") -> bytes:
+    """A request of which the rest does not come."""
+    header = f"X-Api-Key: {key}\r\n" if key else ""
+    return f"POST {path} HTTP/1.1\r\nHost: roof\r\n{header}Content-Length: {length}\r\n\r\n".encode() + body
+
+
+@contextmanager
+def _sending(receiver: Receiver, address: str, request: bytes) -> Iterator[socket.socket]:
+    """A client at an address of the loopback network that has sent the beginning of a request."""
+    source = (address, 0)
+    with socket.create_connection(("127.0.0.1", receiver.running.port), timeout=30, source_address=source) as client:
+        client.sendall(request)
+        yield client
+
+
+@pytest.mark.parametrize("path", [READINGS, "/input/post"])  # where the key may be in the body, too
+def test_bodies_without_a_key_that_do_not_end_keep_no_sender_waiting(
+    receiver: Receiver, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "DISCARD_SECONDS", 0.05)
+    whole, rest = divmod(bodies.HELD_BYTES - 10, LIMIT - 1)
+    with ExitStack() as opened:
+        for number, length in enumerate([*[LIMIT - 1] * whole, rest]):  # all the memory that there is for bodies
+            request = _begun("", path, length + 1, bytes(length))
+            opened.enter_context(_sending(receiver, f"127.0.0.{2 + number % 100}", request))
+        for _ in range(20):
+            assert receiver.post(READINGS, json=GOOD).status_code == 202
+            answer = receiver.post("/input/post", key="", data={"apikey": KEY, "node": "1", "csv": "1,2"})
+            assert (answer.status_code, answer.text) == (200, "ok")
+
+
+def test_of_bodies_that_do_not_end_the_one_that_waits_longest_gives_up(receiver: Receiver) -> None:
+    begun = _begun("", "/input/post", LIMIT, bytes(LIMIT - 1))
+    with ExitStack() as opened:
+        clients = [opened.enter_context(_sending(receiver, "127.0.0.2", begun)) for _ in range(3)]
+        assert clients[0].recv(4096).startswith(b"HTTP/1.1 503 ")
+        clients[2].sendall(b"x")
+        assert clients[2].recv(4096).startswith(b"HTTP/1.1 401 ")  # the whole body came: there is no key in it
+
+
+def test_the_key_is_looked_at_before_the_body(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "DISCARD_SECONDS", 0.05)
+    for path in (READINGS, "/input/bulk?apikey=wrong", "/input/post?apikey=wrong"):
+        with _sending(receiver, "127.0.0.2", _begun("", path)) as client:
+            assert client.recv(4096).startswith(b"HTTP/1.1 401 ")
+    monkeypatch.setattr(bodies, "DISCARD_SECONDS", 30)
+    waits = _begun(path=READINGS, body=b"").replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
+    with _sending(receiver, "127.0.0.2", waits) as client:
+        assert client.recv(4096).startswith(b"HTTP/1.1 401 ")
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "BODY_SECONDS", 0.1)
     with socket.create_connection(("127.0.0.1", receiver.running.port), timeout=30) as connection:
-        connection.sendall(f"POST {READINGS} HTTP/1.1\r\nHost: roof\r\nContent-Length: 9\r\n\r\n[".encode())
+        connection.sendall(_begun(KEY))
         assert connection.recv(4096).startswith(b"HTTP/1.1 408 ")
 
 
@@ -236,7 +288,7 @@ def test_a_sender_that_hangs_up_is_nobodys_problem(
     receiver: Receiver, eventually: Callable[[Callable[[], Any]], Any]
 ) -> None:
     with socket.create_connection(("127.0.0.1", receiver.running.port), timeout=30) as connection:
-        connection.sendall(f"POST {READINGS} HTTP/1.1\r\nHost: roof\r\nContent-Length: 9\r\n\r\n[".encode())
+        connection.sendall(_begun(KEY))
         eventually(lambda: receiver.counted["requests_readings"])
     eventually(lambda: receiver.counted["refused_content"])
     assert receiver.aside == []

@@ -1,12 +1,9 @@
 import os
-import select
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Literal
 
 import msgspec
@@ -15,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymodbus.framer import FramerRTU, FramerType
 
-from services.modbus_poller import client as client_module
+from services.modbus_poller import models
 from services.modbus_poller.client import LineClient
 from services.modbus_poller.errors import (
     ExceptionResponse,
@@ -25,6 +22,8 @@ from services.modbus_poller.errors import (
     UnexpectedResponse,
 )
 from services.modbus_poller.options import DeviceOptions, LineOptions
+from services.modbus_poller.outstanding import Reuse
+from services.modbus_poller.polling import failure_text
 from simulator.device import SimulatedDevice
 from simulator.faults import Fault, Kind
 from simulator.registers import Registers
@@ -32,6 +31,8 @@ from simulator.serial_line import SerialLine
 from simulator.tcp_server import TcpServer
 from tests.conftest import free_port
 from tests.modbus_poller.pymodbus_server import PymodbusServer
+from tests.modbus_poller.simulated_line import Registers as ModelRegisters
+from tests.modbus_poller.simulated_line import SimulatedLine, options
 
 Framing = Literal["tcp", "rtu"]
 TIMEOUT = 10.0  # for devices that respond, on a loaded machine, too
@@ -67,7 +68,7 @@ def read_patiently(
     """The first valid response: on a loaded machine one may come after the time-out, and must not be taken for the next."""
     for _ in range(200):
         with suppress(*ignored):
-            return client.read(unit_id, 4, address, count)
+            return client.read(unit_id, 4, address, count, reuse=Reuse.SAME)
     raise AssertionError("no response")
 
 
@@ -125,7 +126,7 @@ def test_a_disturbed_response_is_never_a_value_and_the_next_one_is_right(wire: W
         wire.units[1].fault = Fault(kind)
         for _ in range(2):
             with suppress(NoResponse, InvalidFrame):
-                assert client.read(1, 4, 10, 3) == [10, 11, 12]
+                assert client.read(1, 4, 10, 3, reuse=Reuse.SAME) == [10, 11, 12]
             assert read_patiently(client, 2, 20, 3) == [520, 521, 522]
         wire.units[1].fault = Fault()
         assert read_patiently(client, 1, 10, 3) == [10, 11, 12]
@@ -152,31 +153,24 @@ def test_a_late_response_is_not_taken_for_the_next(framing: Framing) -> None:
             with pytest.raises(NoResponse):
                 client.read(1, 4, 10, 3)
             units[1].fault = Fault()
-            assert read_patiently(client, 1, 40, 3) == [40, 41, 42]
+            assert read_patiently(client, 1, 40, 4) == [40, 41, 42, 43]
             assert read_patiently(client, 2, 40, 3) == [540, 541, 542]
 
 
-def test_a_late_response_on_a_serial_line_is_discarded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_late_response_on_a_serial_line_is_discarded() -> None:
     ours, theirs = os.openpty()
-    late, good = [frame(1, 4, 2, 0, 7)], frame(1, 4, 2, 0, 8)
-
-    def sleep(seconds: float) -> None:
-        if seconds == client_module.SILENCE_SECONDS and late:
-            os.write(ours, late.pop())
-            select.select([theirs], [], [], 30)
-        time.sleep(seconds)
-
-    monkeypatch.setattr(client_module, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     try:
-        with LineClient(LineOptions(port=os.ttyname(theirs), devices=DEVICES, baud=115200, timeout=SHORT)) as client:
+        line = LineOptions(port=os.ttyname(theirs), devices=DEVICES, baud=115200, timeout=SHORT)
+        with LineClient(line) as client:
             with pytest.raises(NoResponse):
                 client.read(1, 4, 0, 1)
-            assert not late
-            answering = threading.Thread(target=lambda: (os.read(ours, 300), os.write(ours, good)))
             os.read(ours, 300)
+            os.write(ours, frame(1, 4, 2, 0, 7))
+            answering = threading.Thread(target=lambda: (os.read(ours, 300), os.write(ours, frame(1, 4, 2, 0, 8))))
             answering.start()
-            assert client.read(1, 4, 0, 1) == [8]
+            assert read_patiently(client, 1, 5, 1) == [8]
             answering.join()
+            assert client.late_responses == 1
     finally:
         os.close(ours)
         os.close(theirs)
@@ -278,36 +272,138 @@ def test_a_device_behind_which_the_connection_always_closes_is_silent() -> None:
         client.read(1, 4, 0, 1)
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+class Canned(SimulatedLine):
+    """A line on which some bytes come after each request, whatever it was."""
+
+    def __init__(self, *answers: bytes) -> None:
+        super().__init__({})
+        self.answers = list(answers)
+
+    def send(self, data: bytes) -> None:
+        if self.answers:
+            self.comes(self.answers.pop(0), 0.01)
+
+
+def canned(port: str, *answers: bytes) -> LineClient:
+    """A client of a line whose time is simulated."""
+    line = Canned(*answers)
+    return LineClient(LineOptions(port=port, devices=DEVICES, baud=9600, timeout=1.0), line, line)
+
+
+def holds_a_response(data: bytes, port: str) -> bool:
+    """Whether what a read of two registers of unit 1 needs is anywhere in some bytes, by pymodbus' checksum."""
+    if port.startswith("tcp"):
+        return data[2:9] == bytes((0, 0, 0, 7, 1, 4, 4))
+    starts = [at for at in range(len(data)) if data[at : at + 3] == bytes((1, 4, 4))]
+    return any(data[at + 7 : at + 9] == FramerRTU.compute_CRC(data[at : at + 7]).to_bytes(2, "big") for at in starts)
+
+
+@pytest.mark.parametrize("port", ["/dev/ttyUSB0", "rtu+tcp://host:1", "tcp://host:1"])
 @given(
-    st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=3),
-    st.sampled_from([FramerType.RTU, FramerType.SOCKET]),
+    st.lists(
+        st.builds(
+            lambda head, body: head + body,
+            st.sampled_from([b"", bytes((1, 4, 4)), bytes((1, 0x84)), bytes((0, 1, 0, 0, 0, 7, 1, 4, 4))]),
+            st.binary(min_size=1, max_size=40),
+        ),
+        min_size=1,
+        max_size=3,
+    )
 )
-def test_any_bytes_are_a_value_or_one_of_our_errors(answers: list[bytes], framer: FramerType) -> None:
-    scheme = "rtu+tcp" if framer == FramerType.RTU else "tcp"
-    with Answering(*answers) as server:
-        line = LineOptions(port=f"{scheme}://127.0.0.1:{server.port}", devices=DEVICES, timeout=0.01)
-        with LineClient(line) as client:
-            for _ in answers:
-                with suppress(NoResponse, InvalidFrame, UnexpectedResponse, ExceptionResponse):
-                    client.read(1, 4, 0, 2)
+def test_no_bytes_whatever_are_taken_for_a_reading(port: str, answers: list[bytes]) -> None:
+    client = canned(port, *answers)
+    for _ in answers:
+        with suppress(NoResponse, InvalidFrame, UnexpectedResponse, ExceptionResponse):
+            assert client.read(1, 4, 0, 2, reuse=Reuse.ANY) == [] or holds_a_response(b"".join(answers), port)
 
 
-@settings(max_examples=30, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=30), st.binary(max_size=30), st.integers(0, 0xFFFF))
+def test_noise_before_and_behind_a_response_does_not_change_it(before: bytes, behind: bytes, word: int) -> None:
+    noise = before.replace(b"\1", b"\2")  # which could begin a response of unit 1
+    client = canned("/dev/ttyUSB0", noise + frame(1, 4, 2, word >> 8, word & 0xFF) + behind)
+    assert client.read(1, 4, 0, 1) == [word]
+
+
+@given(st.integers(0, 8), st.integers(1, 255))
+def test_a_response_with_one_wrong_byte_is_not_a_reading(index: int, difference: int) -> None:
+    good = bytearray(frame(1, 4, 4, 0, 7, 0, 8))
+    good[index] ^= difference
+    with pytest.raises((InvalidFrame, NoResponse)):
+        canned("/dev/ttyUSB0", bytes(good)).read(1, 4, 0, 2)
+
+
+@settings(max_examples=10, suppress_health_check=list(HealthCheck))
 @given(st.binary(min_size=1, max_size=40))
-def test_any_noise_on_a_serial_line_is_a_value_or_one_of_our_errors(noise: bytes) -> None:
+def test_no_noise_on_a_serial_port_is_taken_for_a_reading(noise: bytes) -> None:
     ours, theirs = os.openpty()
     try:
         line = LineOptions(port=os.ttyname(theirs), devices=DEVICES, baud=115200, timeout=0.01)
         with LineClient(line) as client:
             answering = threading.Thread(target=lambda: (os.read(ours, 300), os.write(ours, noise)))
             answering.start()
-            with suppress(NoResponse, InvalidFrame, UnexpectedResponse, ExceptionResponse):
-                client.read(1, 4, 0, 2)
-            answering.join()
+            try:
+                with pytest.raises((NoResponse, InvalidFrame, UnexpectedResponse)):
+                    client.read(1, 4, 0, 2)
+            finally:
+                answering.join()
     finally:
         os.close(ours)
         os.close(theirs)
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.005])
+def test_an_adapter_that_echoes_is_recognised(delay: float) -> None:
+    registers = ModelRegisters(models.load("epever_tracer"), "read")
+    line = SimulatedLine({1: registers}, lambda: delay, echoes=True)
+    with LineClient(options(), line, line) as client:
+        for function, address, count in ((1, 2, 1), (4, 0x3100, 16), (2, 0x2000, 1)):
+            assert client.read(1, function, address, count) == [
+                registers.word(function, at) for at in range(address, address + count)
+            ]
+            assert client.echoes
+        with pytest.raises(NoResponse):
+            client.read(2, 4, 0, 1)
+        line.echoes = False
+        client.read(1, 4, 0x3100, 1)
+        assert not client.echoes
+
+
+def test_a_write_on_a_line_that_echoes_is_answered_by_the_device_and_not_by_the_echo() -> None:
+    def refuses(pdu: bytes) -> bytes:
+        return bytes((pdu[0], 2, 0, 0)) if pdu[0] == 4 else bytes((pdu[0] | 0x80, 4))
+
+    line = SimulatedLine({1: refuses}, echoes=True)
+    with LineClient(options(), line, line) as client:
+        client.read(1, 4, 0, 1)
+        for function in (5, 6):
+            with pytest.raises(ExceptionResponse, match="4"):
+                client.write(1, function, 2, [1])
+
+
+@pytest.mark.parametrize(
+    ("head", "says"),
+    [
+        ((0, 2, 0, 0, 0, 7, 1), "transaction 2, unit 1"),
+        ((0, 0, 0, 0, 0, 7, 1), "transaction 0, unit 1"),
+        ((0, 1, 0, 0, 0, 7, 0), "transaction 1, unit 0"),
+    ],
+)
+def test_a_gateway_with_wrong_numbers_is_named(head: tuple[int, ...], says: str) -> None:
+    with pytest.raises(InvalidFrame) as caught:
+        canned("tcp://host:1", bytes((*head, 4, 4, 0x43, 0x66, 0x80, 0))).read(1, 4, 0, 2)
+    assert caught.value.why == f"a response to another request ({says})"
+    assert str(caught.value).endswith("04 04 43 66 80 00")
+    assert says in failure_text(caught.value)
+
+
+def test_the_right_response_behind_one_to_another_request_is_taken() -> None:
+    for port, other, right in (
+        ("tcp://host:1", bytes((0, 9, 0, 0, 0, 5, 1, 4, 2, 0, 7)), bytes((0, 1, 0, 0, 0, 5, 1, 4, 2, 0, 8))),
+        ("/dev/ttyUSB0", frame(1, 4, 4, 0, 7, 0, 7), frame(1, 4, 2, 0, 8)),
+        ("/dev/ttyUSB0", frame(3, 4, 2, 0, 7), frame(1, 4, 2, 0, 8)),
+        ("/dev/ttyUSB0", frame(1, 3, 2, 0, 7), frame(1, 4, 2, 0, 8)),
+    ):
+        assert canned(port, other + right).read(1, 4, 0, 1) == [8]
 
 
 def test_a_port_that_is_not_there_is_a_line_that_is_down(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from heliograph import units
-from services.modbus_poller import models
+from services.modbus_poller import frames, models
 from services.modbus_poller.client import LineClient
 from services.modbus_poller.options import DeviceOptions, LineOptions
 from services.modbus_poller.polling import PolledDevice
@@ -68,11 +68,11 @@ def test_every_channel_of_a_device_file_comes_out_as_it_went_in(name: str) -> No
         where = (function, register.address, register.type)
         if where not in numbers:
             number = numbers[where] = raw_number(register.type, choice)
-            if function in models.BITS:
+            if function in frames.BITS:
                 number = numbers[where] = int(number) & 1
             for i, word in enumerate(words(register.type, number, model.header.word_order)):
                 assert table.setdefault(register.address + i, word) == word
-        expected[channel] = meaning(register, numbers[where], function in models.BITS)
+        expected[channel] = meaning(register, numbers[where], function in frames.BITS)
     device = DeviceOptions(name="it", model=name)
     polled = PolledDevice(device)
     requests = []
@@ -131,7 +131,7 @@ def test_every_writable_channel_is_written_within_its_limits_and_reads_back(name
     polled = PolledDevice(device)
     assert register.writable
     low, high = map(int, register.writable)
-    bit = model.function(channel) in models.BITS
+    bit = model.function(channel) in frames.BITS
     tables = {model.function(channel): dict.fromkeys(range(register.address, register.address + 16), 0)}
     with (
         PymodbusServer(tables) as server,

@@ -113,7 +113,7 @@ def test_any_response_is_the_requested_number_of_registers_or_an_error(
     chance = random.Random(5)
     with (
         open_line(framing) as name,
-        LineClient(LineOptions(port=name, devices=ANYONE, baud=115200, timeout=TIMEOUT)) as client,
+        LineClient(LineOptions(port=name, devices=ANYONE, baud=115200, timeout=TIMEOUT), latest=TIMEOUT) as client,
     ):
 
         def turn() -> None:

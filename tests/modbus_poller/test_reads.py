@@ -1,7 +1,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.modbus_poller.reads import ChannelSpan, ReadPlan, ReadRequest, join, split
+from services.modbus_poller.models import Header
+from services.modbus_poller.outstanding import Reuse
+from services.modbus_poller.reads import ChannelSpan, ReadRequest, distinct, join, split
+from services.modbus_poller.requests import Requests
 
 SPANS = st.lists(
     st.builds(
@@ -74,9 +77,40 @@ def test_channels_in_one_register_are_never_split() -> None:
 
 def test_a_plan_replaces_a_refused_request() -> None:
     a, b, c = ChannelSpan(4, 0, 1, "a"), ChannelSpan(4, 1, 1, "b"), ChannelSpan(4, 50, 1, "c")
-    plan = ReadPlan(join([a, b, c], max_registers=125, max_gap=0))
-    halves = plan.refused(plan.requests[0])
-    assert halves == [ReadRequest((a,)), ReadRequest((b,))]
-    assert plan.refused(halves[1]) == []
+    requests = Requests(Header("M", "D"), rtu=False)
+    requests.plan({0.0: [a, b, c]})
+    plan = requests.plans[0.0]
+    halves = requests.split(plan, plan.requests[0])
+    assert list(halves) == [ReadRequest((a,)), ReadRequest((b,))]
+    assert not requests.split(plan, halves[1])
     assert plan.requests == [ReadRequest((a,)), ReadRequest((c,))]
-    assert plan.unsupported == ["b"]
+    assert list(requests.refused) == ["b"]
+
+
+@given(SPANS, st.integers(4, 125), st.lists(st.integers(0, 300)))
+def test_longer_requests_keep_the_limits_and_those_unlike_all_others_say_so(
+    wanted: list[ChannelSpan], max_registers: int, split_at: list[int]
+) -> None:
+    blocks = join(wanted, max_registers=max_registers, max_gap=4, split_at=split_at)
+    longer = distinct(blocks, max_registers=max_registers, split_at=split_at)
+    assert [one.spans for one in longer] == [one.spans for one in blocks]
+    sizes = [(one.function, one.size) for one in longer]
+    for one in longer:
+        assert one.count <= max_registers
+        assert not any(
+            one.address < at < one.address + one.count for at in split_at if at >= max(s.end for s in one.spans)
+        )
+        assert (one.reuse is Reuse.SAME) == (sizes.count((one.function, one.size)) == 1)
+    before = [(one.function, one.size) for one in blocks]
+    assert len(set(sizes)) >= len(set(before))
+
+
+def test_neighbours_of_one_length_differ_by_a_register_or_by_a_pair_where_all_values_are_pairs() -> None:
+    words = [ReadRequest((ChannelSpan(3, at, 1, str(at)),)) for at in (0, 50, 100)]
+    assert [one.count for one in distinct(words, max_registers=125)] == [1, 2, 3]
+    assert [one.count for one in distinct(words, max_registers=125, fixed=[words[1]])] == [2, 1, 3]
+    assert [one.count for one in distinct(words, max_registers=125, split_at=[1])] == [1, 2, 3]
+    pairs = [ReadRequest((ChannelSpan(3, at, 2, str(at)),)) for at in (0, 50, 100)]
+    assert [one.count for one in distinct(pairs, max_registers=125)] == [2, 4, 6]
+    bits = [ReadRequest((ChannelSpan(1, at, 1, str(at)),)) for at in (0, 50)]
+    assert [one.count for one in distinct(bits, max_registers=125)] == [1, 9]

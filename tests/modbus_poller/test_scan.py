@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
-from services.modbus_poller import models
+from services.modbus_poller import frames, models
 from services.modbus_poller.errors import ExceptionResponse, NoResponse
 from services.modbus_poller.options import ModbusPoller
 from services.modbus_poller.reads import ReadRequest
@@ -64,7 +64,7 @@ class Filled:
             number = TYPICAL.get(register.unit, 0.9 if "power_factor" in channel else 1.0)
             if register.texts:
                 raw: float = int(next(iter(register.texts)))
-            elif register.bits or model.function(channel) in models.BITS:
+            elif register.bits or model.function(channel) in frames.BITS:
                 raw = 1
             else:
                 raw = (number - register.offset) / register.scale

@@ -1,19 +1,34 @@
 import logging
+import os
+import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from services.modbus_poller import breaker
+from services.modbus_poller import breaker, frames, models
+from services.modbus_poller.client import LineClient
 from services.modbus_poller.options import DeviceOptions, LineOptions
 from services.modbus_poller.worker import LineWorker
 from simulator.faults import Fault
 from simulator.readings import Meter
 from simulator.sdm120 import sdm120
 from simulator.serial_line import SerialLine
+from tests.modbus_poller.simulated_line import Registers, SimulatedLine
 from tests.service_stub import ServiceStub
 
+TWO = """
+[device]
+model = "Two"
+document = "test"
+[channels]
+voltage = { address = 0x0000, type = "float32", unit = "V" }
+power = { address = 0x0100, type = "float32", unit = "W" }
+import = { address = 0x0200, type = "float32", unit = "kWh", kind = "counter" }
+"""
+TRUE = {"voltage": 230.5, "power": 1234.5, "import": 98765.5}
 METER = Meter(volts=230.4, hertz=50.02, watts=1234.5, var=-100.25, import_kwh=1042.7, export_kwh=3.3, import_kvarh=12.6)
 
 
@@ -49,3 +64,88 @@ def test_a_dead_device_of_five_does_not_delay_the_others_and_comes_back(
             thread.join(30)
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("m3: ")]
     assert [text.split(";")[0] for text in lines] == ["m3: no response within 0.15 s", "m3: answers again"]
+
+
+class LateMeter:
+    """A meter on a pseudo-terminal: it answers requests in turn, and one of them after the time-out."""
+
+    def __init__(self, delay: float, late: float, which: int) -> None:
+        self._ours, self._theirs = os.openpty()
+        self.path = os.ttyname(self._theirs)
+        self._delays = [delay] * which + [late]
+        self._delay = delay
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> "LateMeter":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._theirs)
+        self._thread.join()
+        os.close(self._ours)
+
+    def _serve(self) -> None:
+        received = b""
+        while True:
+            try:
+                received += os.read(self._ours, 300)
+            except OSError:  # the other end is closed
+                return
+            while len(received) >= 8:
+                request, received = received[:8], received[8:]
+                time.sleep(self._delays.pop(0) if self._delays else self._delay)
+                _, function, address, count = struct.unpack(">BBHH", request[:6])
+                value = TRUE[{0: "voltage", 0x100: "power", 0x200: "import"}[address]]
+                body = struct.pack(">BBf", function, 4, value) if count == 2 else bytes((function | 0x80, 2))
+                os.write(self._ours, frames.rtu(1, body))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("which", [0, 6])
+def test_a_late_response_on_a_real_terminal_never_gives_a_channel_the_value_of_another(
+    tmp_path: Path, which: int, eventually: Callable[[Callable[[], object]], object]
+) -> None:
+    model = tmp_path / "two.toml"
+    model.write_text(TWO)
+    stub, stop = ServiceStub(tmp_path), threading.Event()
+    with LateMeter(0.03, 0.25, 5 + which) as meter:  # in the first poll it is asked for five more that it refuses
+        line = LineOptions(meter.path, (DeviceOptions("two", str(model), 1, 0.2),), timeout=0.2)
+        worker = LineWorker(line, stub.service, stub.producer, stop)
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            eventually(lambda: stub.counters["late_responses"])
+            seen = len(stub.of("two"))
+            eventually(lambda: len(stub.of("two")) > seen + 10)
+        finally:
+            stop.set()
+            worker.wake()
+            thread.join(30)
+    assert [values for values in stub.of("two") if not values.items() <= TRUE.items()] == []
+    assert stub.of("two")[-1] == TRUE
+
+
+def test_an_adapter_that_echoes_is_in_the_log_once_and_in_the_status(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, eventually: Callable[[Callable[[], object]], object]
+) -> None:
+    caplog.set_level(logging.INFO)
+    stub, stop = ServiceStub(tmp_path), threading.Event()
+    registers = Registers(models.load("epever_tracer"), "refused")
+    wire = SimulatedLine({1: registers}, lambda: 0.01, baud=115200, echoes=True)
+    line = LineOptions("/dev/simulated", (DeviceOptions("tracer", "epever_tracer", 1, 0.1),))
+    worker = LineWorker(line, stub.service, stub.producer, stop, client=LineClient(line, wire, wire))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        eventually(lambda: len(stub.of("tracer")) >= 3)
+    finally:
+        stop.set()
+        worker.wake()
+        thread.join(30)
+    assert stub.of("tracer")[0] == registers.expected
+    assert stub.facts["line:/dev/simulated"] == {"echoes": True}
+    assert [record.getMessage() for record in caplog.records if "echo" in record.getMessage()] == [
+        "/dev/simulated: the adapter echoes: each request comes back before its response, and is dropped"
+    ]
+    assert not stub.invalid

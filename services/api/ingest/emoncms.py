@@ -21,7 +21,7 @@ from services.api import queries
 from services.api.errors import Busy, RequestRefused
 from services.api.ingest import bulk, encryption, inputs
 from services.api.ingest.bodies import inflate
-from services.api.ingest.gate import Gate
+from services.api.ingest.gate import Gate, shown_key
 from services.api.ingest.inputs import Inputs
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.options import EmoncmsOptions
@@ -79,26 +79,35 @@ class EmoncmsInput:
         shown = None
         try:
             self._gate.enter(KIND, request)
-            body = await self._gate.body(request)
             if request.headers.get("content-type", "").partition(";")[0].strip().lower() == encryption.MEDIA_TYPE:
-                plain = self._decrypted(request, body)
+                plain = await self._decrypted(request)
                 shown = plain[:SHOWN_BYTES].decode("utf-8", "replace")
                 await accept(_parsed(request, plain, is_form=True))
                 return PlainTextResponse(encryption.proof(plain))
-            form = _parsed(request, body, is_form=not request.query_params.get("cb"))
-            await self._gate.admit(request, form.parameters.get("apikey", ""))
+            form = await self._admitted(request)
             shown = str({name: text for name, text in form.parameters.items() if name != "apikey"})[:SHOWN_BYTES]
             return await accept(form)
         except RequestRefused as error:
             self._gate.refused(KIND, error, shown)
             return _problem(error)
 
-    def _decrypted(self, request: Request, body: bytes) -> bytes:
+    async def _admitted(self, request: Request) -> FormRequest:
+        """Return the parameters of a request with a key, which may be one of them."""
+        is_form, key = not request.query_params.get("cb"), request.query_params.get("apikey", "")
+        if shown_key(request) or key or request.method == "GET":
+            _, body = await self._gate.admitted_body(request, key)
+            return _parsed(request, body, is_form=is_form)
+        form = _parsed(request, await self._gate.body(request), is_form=is_form)
+        await self._gate.admit(request, form.parameters.get("apikey", ""))
+        return form
+
+    async def _decrypted(self, request: Request) -> bytes:
         user, _, signature = request.headers.get("authorization", "").partition(":")
         device = self._options.devices.get(user.strip())
         if device is None:
+            await self._gate.discard(request)
             raise RequestRefused("no such device: see [api.emoncms.devices]", 401)
-        plain = encryption.decrypt(device.key, body, signature)
+        plain = encryption.decrypt(device.key, await self._gate.body(request), signature)
         self._gate.limit_rate(f"device {user.strip()}")
         return plain
 

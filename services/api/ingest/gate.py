@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection, Request
 
+from services.api.addresses import Addresses
 from services.api.errors import Busy, RequestRefused
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.keys import Keys, digest
@@ -40,12 +41,14 @@ class Gate:
         origins: Collection[str],
         count: Count,
         set_aside: SetAside,
+        addresses: Addresses | None = None,
     ) -> None:
         self._keys = keys
         self._bodies = bodies
         self._origins = origins
         self._count = count
         self._set_aside = set_aside
+        self._addresses = addresses or Addresses()
         self._failures = RateLimits(1 / TRY_SECONDS, TRIES)
         self._requests = RateLimits(per_second, max(1.0, per_second * BURST_SECONDS))
 
@@ -59,9 +62,22 @@ class Gate:
         """Whether a page of another site sends the request, and not one of the allowed origins."""
         return is_foreign(connection, self._origins)
 
-    async def body(self, request: Request) -> bytes:
-        """Return the body; raise RequestRefused."""
-        return await self._bodies.read(request)
+    async def body(self, request: Request, *, limit: int = 0) -> bytes:
+        """Return the body of a request whose key is in the body, or that needs none; raise RequestRefused."""
+        return await self._bodies.read(request, self._addresses.client(request), has_key=False, limit=limit)
+
+    async def admitted_body(self, request: Request, key: str = "") -> tuple[str, bytes]:
+        """Return the owner of the key, in a header or `key`, and the body, which is read after that; raise RequestRefused."""
+        try:
+            owner = await self.admit(request, key)
+        except RequestRefused:
+            await self.discard(request)
+            raise
+        return owner, await self._bodies.read(request, self._addresses.client(request), has_key=True)
+
+    async def discard(self, request: Request) -> None:
+        """Read the rest of the body of a request that is refused, so that the sender reads the answer."""
+        await self._bodies.discard(request)
 
     @property
     def limit(self) -> int:
@@ -81,14 +97,14 @@ class Gate:
                 self._try_once(request)
             owner = await self._keys.search(key_digest)
             if owner and is_first:
-                self._failures.give_back(address_of(request))
+                self._failures.give_back(self._addresses.network(request))
         if not owner:
             raise RequestRefused("not a key of this node: see [api.keys]", 401, {"www-authenticate": "Bearer"})
         self.limit_rate(f"key {owner}")
         return owner
 
     def _try_once(self, connection: HTTPConnection) -> None:
-        if wait := self._failures.take(address_of(connection)):
+        if wait := self._failures.take(self._addresses.network(connection)):
             raise Busy("too many wrong keys from this address; try again later", 429, wait)
 
     def limit_rate(self, client: str) -> None:
@@ -123,12 +139,6 @@ def shown_key(request: Request) -> str:
     """Return the key in `Authorization: Bearer` or `X-Api-Key`, empty if there is none."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else request.headers.get("x-api-key", "").strip()
-
-
-def address_of(connection: HTTPConnection) -> str:
-    """Return the address of a client; of IPv6 the network, because a machine has 2**64 addresses there."""
-    host = connection.client.host if connection.client else ""
-    return host if "." in host else ":".join(host.split(":")[:4])
 
 
 def is_foreign(connection: HTTPConnection, origins: Collection[str]) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from heliograph import names, names_before
 from heliograph.service import Service
+from services.api.addresses import Addresses
 from services.api.ingest.bodies import Bodies
 from services.api.ingest.emoncms import EmoncmsInput
 from services.api.ingest.gate import Gate
@@ -27,6 +28,7 @@ def open_ingest(
     body_limit: int,
     writes_per_second: float,
     ahead_seconds: float,
+    addresses: Addresses,
     origins: Collection[str],
     pimonitor: PimonitorOptions,
     smartplug: SmartPlugOptions,
@@ -35,7 +37,13 @@ def open_ingest(
     """Return what accepts readings; raise ConfigError if the outbox cannot be opened."""
     device_keys = {f"device {user}": device.key for user, device in emoncms.devices.items()}
     gate = Gate(
-        Keys(keys, device_keys), Bodies(body_limit), writes_per_second, origins, service.count, service.set_aside
+        Keys(keys, device_keys),
+        Bodies(body_limit),
+        writes_per_second,
+        origins,
+        service.count,
+        service.set_aside,
+        addresses,
     )
     rule = names.rule_of(service.data, service.name, names_before.PLAIN)
     intake = HttpIntake(

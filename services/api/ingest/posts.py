@@ -25,10 +25,7 @@ async def accept_readings(request: Request, gate: Gate, intake: HttpIntake) -> R
     shown = None
     try:
         gate.enter("readings", request)
-        body = await gate.body(
-            request
-        )  # all of it: a client that is still sending would not read that its key is wrong
-        await gate.admit(request)
+        _, body = await gate.admitted_body(request)
         shown = body[:SHOWN_BYTES].decode("utf-8", "replace")
         reports = readings.parse(body)
         for number, report in enumerate(reports):

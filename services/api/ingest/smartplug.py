@@ -66,7 +66,7 @@ class SmartPlugs:
                 raise RequestRefused("no plugs are accepted: list them in [api.smartplug]", 404)
             if "origin" in request.headers:
                 raise RequestRefused("a web page cannot report for a plug", 403)
-            content, plug, value = _parse(await self._gate.body(request))
+            content, plug, value = _parse(await self._gate.body(request, limit=REPORT_BYTES))
             if plug not in self._plugs:
                 raise RequestRefused("this plug is not in [api.smartplug]", 403)
             self._gate.limit_rate(f"plug {plug}")

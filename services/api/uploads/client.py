@@ -71,8 +71,7 @@ class UploaderClient:
         """Admit a request that changes something, and return its body."""
         try:
             self._gate.enter("uploads", request)
-            body = await self._gate.body(request)
-            owner = await self._gate.admit(request)
+            owner, body = await self._gate.admitted_body(request)
             if owner not in self._managers:
                 raise RequestRefused(
                     f"the key {owner!r} may only send readings; managers in [api] lists the keys that may manage uploads",

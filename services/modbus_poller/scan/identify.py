@@ -7,8 +7,9 @@ from heliograph import messages
 from services.modbus_poller import models
 from services.modbus_poller.errors import ExceptionResponse, InvalidFrame, NoResponse, UnexpectedResponse
 from services.modbus_poller.options import DeviceOptions
-from services.modbus_poller.polling import PolledDevice, Read
+from services.modbus_poller.polling import PolledDevice
 from services.modbus_poller.reads import ReadRequest, request
+from services.modbus_poller.requests import Read
 from services.modbus_poller.sunspec.models import BASES, MARKER
 
 # The plausible values of each unit; outside them, the registers hold something else.

@@ -18,6 +18,7 @@ MAX_UNIT_ID = 247
 UNUSED_UNIT_ID = 213  # a device that responds to it, too, ignores the unit ID
 PROBES = (request(4, 0, 2), request(3, 0, 2))
 REQUEST_DELAY_SECONDS = 0.02  # enough for most devices
+LATEST_SECONDS = 2.0  # ten times the time-out: a response that comes later is not waited for
 
 Progress = Callable[[str], object]
 
@@ -84,7 +85,7 @@ def scan(
 def _client(port: str, baud: int, parity: str, timeout: float) -> Iterator[LineClient]:
     devices = (DeviceOptions("device", models.SUNSPEC),)  # a line needs one
     line = LineOptions(port, devices, baud=baud, parity="even" if parity == "even" else "none", timeout=timeout)
-    with LineClient(line) as client:
+    with LineClient(line, latest=LATEST_SECONDS) as client:
         yield client
 
 

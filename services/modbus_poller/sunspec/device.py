@@ -6,8 +6,9 @@ from heliograph import messages
 from services.modbus_poller import reads
 from services.modbus_poller.errors import ExceptionResponse, InvalidFrame, NoResponse, UnexpectedResponse
 from services.modbus_poller.options import DeviceOptions
-from services.modbus_poller.polling import PolledDevice, PollResult, Read, failure_text, invalid_registers
+from services.modbus_poller.polling import REFUSES_ALL, PolledDevice, PollResult, failure_text, invalid_registers
 from services.modbus_poller.reads import ChannelSpan, ReadRequest
+from services.modbus_poller.requests import Read
 from services.modbus_poller.sunspec import models
 
 READ = 3  # the map is in holding registers
@@ -48,12 +49,12 @@ class SunSpecDevice(PolledDevice):
     Scale factors are read in the same poll as the values. A channel is published from its first value on.
     """
 
-    def __init__(self, options: DeviceOptions) -> None:
+    def __init__(self, options: DeviceOptions, *, rtu: bool = False) -> None:
         self._base = 0  # index in BASES of the address of the map, or of the next to try
         self._name = ""
         self._map = _PointMap()
         self._channels: dict[str, messages.Channel] = {}
-        super().__init__(options)
+        super().__init__(options, rtu=rtu)
 
     def info(self, service: str) -> messages.Info:
         """Return the description that is published: the name in the map, and the channels that have had values."""
@@ -79,7 +80,7 @@ class SunSpecDevice(PolledDevice):
             if failure:
                 return PollResult(failure=failure)
         result = super().poll(read, now)
-        if result.failure == "refuses every request":
+        if result.failure == REFUSES_ALL:
             self._map = _PointMap()
         return result
 
@@ -123,7 +124,7 @@ class SunSpecDevice(PolledDevice):
             at += 2 + length
         self._map = point_map
         self._channels = {name: channel for name, channel in self._channels.items() if name in point_map.points}
-        self._reset_plans()
+        self._plan_all()
         self.revision += 1
 
     def _spans(self) -> dict[float, list[ChannelSpan]]:
