@@ -76,9 +76,10 @@ class MqttReader:
             self._reject(str(error), message.payload, message.topic)
             return
         self._update_availability(device, parsed)
+        known = device.without_value
         values, rejected = device.update(parsed)
         self._reject_parts(rejected, message)
-        if missing := sum(item.value is None for item in parsed.values):
+        if missing := device.without_value - known:
             self._service.count("no_value", missing)
         if not device.info.channels:
             return

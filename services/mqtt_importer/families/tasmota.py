@@ -71,6 +71,9 @@ RADIO = {
     "LinkQuality": measured_in(""),
 }
 RADIO_NOT_MEASURED = frozenset({"Device", "Name", "Endpoint", "Group", "IEEEAddr", "Manufacturer", "ModelId"})
+STATE_NOT_MEASURED = frozenset(
+    {"Time", "Uptime", "Heap", "SleepMode", "Sleep", "LoadAvg", "MqttCount", "Berry", "Wifi", "Hostname", "IPAddress"}
+) | {"Color", "HSBColor", "White", "CT", "Channel", "Scheme", "Fade", "Speed", "LedTable", "Width", "PowerOnState"}
 UNITS = {"TempUnit": "temperature", "PressureUnit": "pressure", "SpeedUnit": "speed"}
 
 
@@ -136,6 +139,7 @@ class Tasmota:
     def _state(self, device: str, document: Mapping[str, object]) -> ParsedMessage:
         values: list[ChannelValue] = []
         rejected = []
+        unknown = []
         command_topics = {}
         for path, leaf in payloads.leaves(document):
             try:
@@ -145,10 +149,14 @@ class Tasmota:
                     command_topics[name] = CommandTopic(f"{self._filled('cmnd', device)}/{path[0]}", "ON", "OFF")
                 elif path in STATE:
                     values.append(ChannelValue(STATE[path][0], payloads.value(leaf), STATE[path][1]))
+                elif path and path[0] not in STATE_NOT_MEASURED:
+                    unknown.append((".".join(path)[:80], payloads.compact_json(leaf)))
             except NotUnderstood as error:
                 rejected.append(f"{'.'.join(path)[:80]}: {error}")
         time = document.get("Time")
-        return ParsedMessage(device, tuple(values), time, command_topics=command_topics, rejected=tuple(rejected))
+        return ParsedMessage(
+            device, tuple(values), time, command_topics=command_topics, rejected=tuple(rejected), unknown=tuple(unknown)
+        )
 
     def _sensor(self, device: str, document: Mapping[str, object]) -> ParseResult:
         radio = document.get("ZbReceived")

@@ -165,7 +165,9 @@ def _value(key: str, leaf: object, known: ExposedProperty | None) -> ChannelValu
             raise NotUnderstood("neither its on nor its off")
         return ChannelValue(key, leaf == known.on, known.channel)
     if known.channel.kind == "text":
-        return ChannelValue(key, payloads.short_text(leaf) if isinstance(leaf, str) else None, known.channel)
+        return ChannelValue(
+            key, payloads.short_text(leaf) if isinstance(leaf, str) else payloads.value(leaf), known.channel
+        )
     return ChannelValue(key, payloads.value(leaf), known.channel)
 
 
