@@ -1,8 +1,18 @@
-"""Times for readings that have none of their own: that of their arrival, each another millisecond than the one before. Pure.
+"""Times for readings that have none of their own: that of their arrival, each another millisecond than the one before.
 
 The store keeps one reading of a device for each millisecond. What arrives faster, as a list in one request or lines that
 waited in a buffer, is spread behind the first: one millisecond each, in order.
 """
+
+import logging
+import threading
+from collections import deque
+
+from heliograph.clock import Clock
+from heliograph.messages import Value
+from heliograph.pending import Pending
+
+log = logging.getLogger(__name__)
 
 SPREAD_SECONDS = 60.0  # how far ahead of the clock readings may be spread: 60,000 of one device in one moment
 BACK_SECONDS = 1.0  # a clock that is set back by more than this is followed, by less waited for
@@ -58,3 +68,35 @@ def _forget_past(times: dict[str, tuple[float, float]], clock: float) -> None:
     """Forget the devices whose last time is past: any new one is later."""
     for device in [name for name, (given, _) in times.items() if given < clock]:
         del times[device]
+
+
+class ArrivalStamper:
+    """Puts readings that have no time of their own into an inbox, in the order of the times it gives them; thread-safe."""
+
+    def __init__(self, clock: Clock, inbox: deque[Pending]) -> None:
+        self._clock = clock
+        self._inbox = inbox
+        self._times = ArrivalTimes()
+        self._lock = threading.Lock()
+
+    @property
+    def crowded(self) -> int:
+        """How many readings had to take the time of the one before them."""
+        return self._times.crowded
+
+    def put(self, device: str, values: dict[str, Value], arrived: float | None = None) -> None:
+        """Put a reading that arrived now, or at a time on this machine's clock, into the inbox."""
+        with self._lock:
+            self._inbox.append(self._stamped(device, values, arrived))
+
+    def _stamped(self, device: str, values: dict[str, Value], arrived: float | None) -> Pending:
+        now, crowded = self._clock.now(), self._times.crowded
+        if not self._clock.synchronised:
+            since_boot = self._times.stamp_since_boot(device, self._clock.since_boot())
+            return Pending(device, self._clock.boot, since_boot, values, round(now, 3))
+        if self._times.has_unset and (booted := self._clock.booted(self._clock.boot)) is not None:
+            self._times.clock_was_set(booted)
+        time = self._times.stamp(device, now if arrived is None else arrived)
+        if not crowded and self._times.crowded:
+            log.warning("%s: more than %.0f readings at once: some replace others", device, 1000 * SPREAD_SECONDS)
+        return Pending(device, "", time, values, time)
