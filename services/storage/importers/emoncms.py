@@ -114,7 +114,7 @@ def _named(named: Sequence[str]) -> dict[int, str]:
 
 
 def _temporary(url: str) -> Path:
-    """Return a folder for what is downloaded from a server, the same for each import, which nobody else writes to."""
+    """Return a folder for what is downloaded from a server, the same for each import, which no other user writes to."""
     name = hashlib.sha256(url.encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"heliograph-emoncms-{os.getuid()}-{name}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -155,7 +155,7 @@ def _read(
 def _download(client: EmoncmsClient, feed: RemoteFeed, path: Path, record: int, *, overlap: int) -> Iterator[Part]:
     """Bring a file up to date; the server sends `overlap` bytes before those that it is asked for, unless it is asked for all.
 
-    Raises EmoncmsError if less arrives than the server said that there is.
+    Raises EmoncmsError if less arrives than the server has.
     """
     meta = client.meta(feed)
     if feed.engine == PHPFINA:

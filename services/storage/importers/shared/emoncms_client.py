@@ -24,7 +24,7 @@ LONGEST = 64_000_000  # bytes of a list
 
 
 class EmoncmsError(Exception):
-    """The server did not answer as Emoncms does; the message says what it said."""
+    """The server did not answer as Emoncms does; the message quotes it."""
 
 
 class RemoteFeed(NamedTuple):
