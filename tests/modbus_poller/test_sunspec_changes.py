@@ -225,6 +225,14 @@ def test_the_first_common_model_names_the_device() -> None:
     assert polled.info("it").model == "SolarEdge SE10K"
 
 
+def test_a_map_that_moves_to_another_address_is_searched_again() -> None:
+    device, polled = Device(at_40000(FRONIUS, model(103, INVERTER))), SunSpecDevice(DEVICE)
+    assert polled.poll(device.read, 0.0).values["power"] == 2500
+    device.registers = {address + 10000: word for address, word in device.registers.items()}
+    results = [polled.poll(device.read, float(tick)) for tick in range(1, 5)]
+    assert results[-1].values["power"] == 2500
+
+
 ONES = {"acc32": [0, 0xFFFFFFFF], "uint16": [0xFFFF], "uint32": [0xFFFFFFFF], "int16": [0x8000], "int32": [0x80000000]}
 ONES |= {
     "enum16": [0xFFFF],

@@ -7,6 +7,7 @@ from heliograph import messages
 from heliograph.backoff import Backoff, steady
 from services.modbus_poller import reads
 from services.modbus_poller.errors import (
+    PERMANENT,
     ExceptionResponse,
     InvalidFrame,
     NoResponse,
@@ -126,10 +127,14 @@ class SunSpecDevice(PolledDevice):
                 return failure_text(error)
             except ResponsePending as error:
                 return str(error)
-            except (ExceptionResponse, UnexpectedResponse) as error:
+            except UnexpectedResponse as error:
                 if has_marker or self._map.points:
                     return str(error)
+            except ExceptionResponse as error:
+                if self._map.points and error.code not in PERMANENT:
+                    return str(error)
             self._next_base()
+        self._map = ModelMap(self._map)
         return "no SunSpec map at " + ", ".join(map(str, models.BASES))
 
     def _next_base(self) -> None:
@@ -157,9 +162,10 @@ class SunSpecDevice(PolledDevice):
     def _verified(self, read: Read, registers: dict[str, list[int]], result: PollResult) -> dict[str, list[int]]:
         """Return the registers of the models whose ID and length are those of the map."""
         wanted = self._map.headers
-        right = {header for header, words in wanted.items() if registers.get(header) == words}
         if not result.failure:
-            right -= {header for header in right & self._in_several_requests() if not self._is_still(read, header)}
+            for header in self._in_several_requests() & registers.keys():
+                registers[header] = self._header(read, header)  # the model may have moved since its first request
+        right = {header for header, words in wanted.items() if registers.get(header) == words}
         for header, (model, length) in wanted.items():
             words = registers.get(header)
             if header not in right and (words or header in self._requests.refused):
@@ -169,12 +175,12 @@ class SunSpecDevice(PolledDevice):
                 break
         return {key: raw for key, raw in registers.items() if self._map.scopes.get(key) in right}
 
-    def _is_still(self, read: Read, header: str) -> bool:
-        """Return whether a header holds what it held: a model of several requests may have moved between them."""
+    def _header(self, read: Read, header: str) -> list[int]:
+        """Return what a header holds now, nothing if it cannot be read."""
         try:
-            return read(reads.request(READ, self._map.addresses[header], 2)) == self._map.headers[header]
+            return read(reads.request(READ, self._map.addresses[header], 2))
         except (NoResponse, InvalidFrame, ExceptionResponse, UnexpectedResponse, ResponsePending):
-            return False
+            return []
 
     def _in_several_requests(self) -> set[str]:
         """Return the headers of the models that no single request reads."""
