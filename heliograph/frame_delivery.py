@@ -9,6 +9,7 @@ from heliograph.messages import Watermark
 from heliograph.outbox import Outbox
 from heliograph.sender import Sender
 
+STALLED_SECONDS = 120.0  # longer than storage's commits and the pauses between attempts take
 SYNC_SECONDS = 10.0  # as long as storage's commit interval: what a power cut may take
 
 
@@ -19,6 +20,7 @@ class FrameDelivery:
         """Open the outbox in a folder; raise OSError if it is in use or out of reach."""
         self._bus = bus
         self._journal, self._replay = (topics.service(node, service, kind) for kind in ("journal", "replay"))
+        self._clock = clock
         self._connects = -1
         self.outbox = Outbox(folder, clock.boot, cap_bytes=cap_bytes)
         self._sender = Sender(self.outbox, clock, self._publish)
@@ -57,13 +59,20 @@ class FrameDelivery:
         }
 
     def facts(self) -> dict[str, object]:
-        """Return where delivery stands: the epoch, the last frame in the outbox, the last one committed."""
-        return {
+        """Return where delivery stands: the epoch, the last frame in the outbox, the last one committed.
+
+        `not_stored_since`, in seconds since 1970 UTC, is there while storage has not committed anything for long.
+        """
+        seconds = self._sender.seconds_not_stored
+        facts: dict[str, object] = {
             "epoch": self.outbox.epoch,
             "last": self.outbox.next - 1,
             "committed": self._sender.committed if self._sender.epoch == self.outbox.epoch else 0,
             "waits_for_clock": self._sender.waits_for_clock,
         }
+        if seconds > STALLED_SECONDS and not self._sender.waits_for_clock:
+            facts["not_stored_since"] = round(self._clock.now() - seconds)
+        return facts
 
     def _publish(self, news: bool, frames: bytes) -> bool:
         return self._bus.publish(self._journal if news else self._replay, frames, qos=1)

@@ -15,7 +15,11 @@ Availability = Literal["online", "offline", "asleep"]
 T = TypeVar("T")
 
 LARGEST = sys.float_info.max
-Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]  # what SQLite can hold
+LARGEST_COUNT = 1 << 62  # what SQLite can hold
+Count = Annotated[int, msgspec.Meta(ge=0, le=LARGEST_COUNT)]
+Sequence = Annotated[
+    int, msgspec.Meta(ge=0, le=1 << 53)
+]  # far from what a producer reaches, and from the largest count
 LARGEST_INTEGER = (1 << 63) - 1  # what a database column and most JSON readers hold
 TEXT_LIMIT = 255  # characters of a text state; longer ones are not states
 
@@ -72,8 +76,8 @@ class Frame(Struct, frozen=True, omit_defaults=True):
 
     blocks: list[Block] = field(name="i", default_factory=list)
     epoch: Annotated[str, msgspec.Meta(max_length=64)] = field(name="e", default="")
-    sequence: Count = field(name="q", default=0)
-    base: Count = field(name="b", default=0)
+    sequence: Sequence = field(name="q", default=0)
+    base: Sequence = field(name="b", default=0)
     unstamped: Count = field(name="x", default=0)
 
 

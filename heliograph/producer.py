@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from heliograph import topics
+from heliograph.arrival_times import ArrivalStamper
 from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
 from heliograph.errors import MessageError
@@ -60,6 +61,7 @@ class Producer:
         self._announcements = Announcements(bus, node)
         self._quality = quality or None  # without rules there is nothing to apply
         self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
+        self._stamper = ArrivalStamper(clock, self._inbox)
         self._lingers = False  # whether the thread looks into the inbox soon anyway
         self._wake = threading.Event()
         self._flushes: deque[queue.SimpleQueue[bool]] = deque()
@@ -96,21 +98,28 @@ class Producer:
         """Publish whether a device answers; repeated on every connect."""
         self._announcements.availability(device, state)
 
-    def publish(self, device: str, values: Mapping[str, Value], at: float | None = None) -> None:
+    def publish(
+        self,
+        device: str,
+        values: Mapping[str, Value],
+        at: float | None = None,
+        *,
+        arrived: float | None = None,
+    ) -> None:
         """Publish one reading of a device, read now or at a time in seconds since 1970 UTC.
 
-        Values that no channel can have (NaN, infinity, long texts, hostile names) are set
+        With `at`, the time is the device's own; two readings with one time are one, the last. Without it, the reading
+        has a time of its own: that of this machine's clock, now or when it `arrived` if that is known, later than those before it. Values that no channel can have (NaN, infinity, long texts, hostile names) are set
         aside one by one; the good ones around them are kept.
         """
         good = self._check.good(device, values, at)
         if not good:
             return
-        time = round(self._clock.now() if at is None else at, 3)
-        if at is not None or self._clock.synchronised:
+        if at is not None:
+            time = round(at, 3)
             self._inbox.append(Pending(device, "", time, good, time))
         else:
-            since_boot = round(self._clock.since_boot(), 3)
-            self._inbox.append(Pending(device, self._clock.boot, since_boot, good, time))
+            self._stamper.put(device, good, arrived)
         waiting = len(self._inbox)
         if ((waiting == 1 and not self._lingers) or waiting >= FRAME_READINGS) and not self._wake.is_set():
             self._wake.set()
@@ -132,6 +141,7 @@ class Producer:
         with self._lock:
             return {
                 "readings": self.readings,
+                "readings_crowded": self._stamper.crowded,
                 **self._delivery.counters(),
                 "readings_in_memory": len(self._writer.pending),
                 "readings_lost_in_memory": self._writer.lost,

@@ -8,7 +8,7 @@ is not committed. What the outbox itself has lost (cap, damage) is declared by `
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from heliograph.backoff import Backoff, steady
 from heliograph.messages import Block, Watermark
 from heliograph.outbox import Outbox, OutboxReader
-from heliograph.segment import SegmentRecord
+from heliograph.segment import Segment, SegmentRecord
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +84,7 @@ class Sender:
         self._connected = False
         self._wait_until = -math.inf
         self._progress = now()
+        self._stored = now()  # when storage last had everything, or committed more
         self._rewound = -math.inf
         self._commit_seconds = 0.0
         self._timeout = _timeout(self._commit_seconds)
@@ -95,16 +96,12 @@ class Sender:
     @property
     def backlog(self) -> int:
         """How many frames storage has not committed yet, as far as it has reported."""
-        segments = self._outbox.segments
-        start = next((index for index, segment in enumerate(segments) if segment.epoch == self.epoch), 0)
-        return sum(
-            max(
-                0,
-                segment.next
-                - (max(segment.first, self.committed + 1) if segment.epoch == self.epoch else segment.first),
-            )
-            for segment in segments[start:]
-        )
+        return _frames_after(self._outbox.segments, self.epoch, self.committed)
+
+    @property
+    def seconds_not_stored(self) -> float:
+        """For how many seconds storage has not committed any of the frames that wait for it; 0 if none does."""
+        return self._now() - self._stored if self.backlog else 0.0
 
     def connect(self) -> None:
         """Note a new connection: frames in flight may be lost."""
@@ -140,7 +137,7 @@ class Sender:
         self._window = WINDOW
         if mark.committed > self.committed or restarted:
             self._timeout = _timeout(self._commit_seconds)
-            self._progress = now
+            self._progress = self._stored = now
             self.committed = mark.committed
             self._outbox.trim(self.epoch, mark.committed)
         if mark.committed > self.sent:
@@ -153,6 +150,8 @@ class Sender:
     def pump(self) -> float:
         """Send what may be sent now; return in how many seconds to ask again at the latest."""
         now = self._now()
+        if self.epoch == self._outbox.epoch and self.committed + 1 >= self._outbox.next:
+            self._stored = now
         if not self._connected:
             return IDLE_SECONDS
         if now < self._wait_until:
@@ -255,6 +254,15 @@ class Sender:
                 payload = msgspec.json.encode([stamped(block, booted) for block in frame.blocks])
         head = f'{{"e":"{record.epoch}","q":{record.sequence},"b":{self._base},"x":{unstamped},"i":'
         return head.encode() + payload + b"}", unstamped
+
+
+def _frames_after(segments: Sequence[Segment], epoch: str, committed: int) -> int:
+    """Return how many frames there are after one of an epoch."""
+    start = next((index for index, segment in enumerate(segments) if segment.epoch == epoch), 0)
+    return sum(
+        max(0, segment.next - (max(segment.first, committed + 1) if segment.epoch == epoch else segment.first))
+        for segment in segments[start:]
+    )
 
 
 def _timeout(commit_seconds: float) -> Backoff:

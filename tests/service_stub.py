@@ -60,9 +60,11 @@ class ServiceStub:
         if states[-1:] != [state]:
             states.append(state)
 
-    def publish(self, device: str, values: dict[str, Any], at: float | None = None) -> None:
+    def publish(
+        self, device: str, values: dict[str, Any], at: float | None = None, *, arrived: float | None = None
+    ) -> None:
         self.readings.append((device, values))
-        self.times.append(at)
+        self.times.append(arrived if at is None else at)
 
     def several(self, device: str) -> bool:
         return len(self.of(device)) >= 3

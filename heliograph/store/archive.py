@@ -81,9 +81,11 @@ class Damage:
         """Note a part that cannot be read, and continue without it; a disk that does not answer is not damage."""
         try:
             yield
-        except sqlite3.OperationalError:
-            raise
-        except (StoreDamaged, sqlite3.DatabaseError) as error:
+        except StoreDamaged as error:
+            self.note(part, str(error))
+        except sqlite3.DatabaseError as error:
+            if not schema.is_damage(error):
+                raise
             self.note(part, str(error))
 
     def problems(self) -> list[str]:
@@ -258,6 +260,8 @@ class Archive:
             if year := self.year(number):
                 with self.damage.tolerated(year.path.name):
                     times = year.extent()
+                    if year.bare:  # its oldest days may have only cells
+                        times += year.extent_of_cells()
                     if times:
                         return times
         return []

@@ -103,6 +103,14 @@ def decode_ints(block: bytes) -> Vector:
     return kernel.vector(_numbers(block, mode, width, n, base))
 
 
+def length(block: bytes) -> int:
+    """Return how many numbers a block claims to have, even if it is damaged; -1 if it says nothing that could be."""
+    if len(block) < HEADER.size:
+        return -1
+    n = int(HEADER.unpack_from(block)[3])
+    return n if n <= MOST_VALUES else -1
+
+
 def _check_length(n: int) -> None:
     if n > MOST_VALUES:
         raise ValueError(f"{n} values are too many for one block; at most {MOST_VALUES}")

@@ -2,10 +2,14 @@
 
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from heliograph.messages import Info, Kind, Value
-from heliograph.store import names, schema
+from heliograph.store import copied_names, names, schema
+from heliograph.store.copied_names import CopiedNames
+
+NO_FLOOR: Mapping[str, int] = MappingProxyType({})
 
 
 class CatalogLayout:
@@ -23,12 +27,17 @@ class Catalog:
     If a transaction stayed open instead, a full disk would roll it back, and its numbers would be given twice.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, highest: Mapping[str, int] = NO_FLOOR) -> None:
+        """Read the names; new numbers are larger than all of the catalog and than the `highest` of each table elsewhere."""
         self._db = connection
         self._new: list[tuple[str, tuple[object, ...]]] = []  # statements for the next commit
+        self._not_copied: list[tuple[str, tuple[object, ...]]] = []  # statements for the copies in hot.db
         self._ids: dict[str, Iterator[int]] = {
-            table: itertools.count(connection.execute(f"SELECT coalesce(max(id), 0) + 1 FROM {table}").fetchone()[0])
-            for table in ("device", "series", "layout", "word")
+            table: itertools.count(
+                max(int(schema.one(connection, f"SELECT coalesce(max(id), 0) FROM {table}")), floor) + 1
+            )
+            for table in copied_names.COLUMNS
+            for floor in [highest.get(table, 0)]
         }
         self._layouts: dict[tuple[str, str, tuple[str, ...]], CatalogLayout] = {}
         self._devices: dict[str, int] = dict(connection.execute("SELECT name, id FROM device"))
@@ -74,7 +83,7 @@ class Catalog:
         number = self._words.get(text)
         if number is None:
             number = self._words[text] = next(self._ids["word"])
-            self._new.append(("INSERT INTO word VALUES(?, ?)", (number, text)))
+            self._new.append(("INTO word VALUES(?, ?)", (number, text)))
         return number
 
     def commit(self) -> bool:
@@ -86,21 +95,56 @@ class Catalog:
             return False
         with schema.transaction(self._db):
             for statement, values in self._new:
-                self._db.execute(statement, values)
+                self._db.execute(statement if statement.startswith("UPDATE") else f"INSERT {statement}", values)
+        self._not_copied += self._new
         self._new.clear()
         return True
+
+    def copy_into(self, hot: sqlite3.Connection) -> int:
+        """Write committed names into hot.db, too, in the transaction that is open there; return a number for `copied`."""
+        for statement, values in self._not_copied:
+            hot.execute(statement if statement.startswith("UPDATE") else f"INSERT OR REPLACE {statement}", values)
+        return len(self._not_copied)
+
+    def copied(self, count: int) -> None:
+        """Note that the transaction of `copy_into` is committed."""
+        del self._not_copied[:count]
+
+    def copies(self) -> CopiedNames:
+        """Return all names that are durable."""
+        return copied_names.read(self._db)
+
+    def device(self, name: str) -> int:
+        """Return the number of a device, node/device; a new one if it has none."""
+        return self._device(name)
+
+    def series(self, device: int, channel: str, unit: str, kind: Kind, rollover: float) -> int | None:
+        """Return the number of a series, a new one if it has none; None if it is a text and `kind` a number, or vice versa."""
+        if (device, channel) not in self._series:
+            self._new_series(device, channel, unit, kind, rollover)
+        number, _, known, _ = self._series[device, channel]
+        return number if (known == "text") == (kind == "text") else None
+
+    def layout_of(self, device: int, sids: Sequence[int]) -> int:
+        """Return the number of a layout of a device, a new one if it has none."""
+        blob = names.packed(sids)
+        number = self._numbers.get((device, blob))
+        if number is None:
+            number = self._numbers[device, blob] = next(self._ids["layout"])
+            self._new.append(("INTO layout VALUES(?, ?, ?)", (number, device, blob)))
+        return number
 
     def _device(self, name: str) -> int:
         number = self._devices.get(name)
         if number is None:
             number = self._devices[name] = next(self._ids["device"])
-            self._new.append(("INSERT INTO device VALUES(?, ?)", (number, name)))
+            self._new.append(("INTO device VALUES(?, ?)", (number, name)))
         return number
 
     def _new_series(self, device: int, name: str, unit: str, kind: Kind, rollover: float = 0.0) -> None:
         number = next(self._ids["series"])
         self._series[device, name] = (number, unit, kind, rollover)
-        self._new.append(("INSERT INTO series VALUES(?, ?, ?, ?, ?, ?)", (number, device, name, unit, kind, rollover)))
+        self._new.append(("INTO series VALUES(?, ?, ?, ?, ?, ?)", (number, device, name, unit, kind, rollover)))
 
     def _new_layout(self, device_name: str, channels: tuple[str, ...], example: list[Value]) -> CatalogLayout:
         device = self._device(device_name)
@@ -112,12 +156,7 @@ class Catalog:
             sid, _, kind, _ = self._series[device, name]
             sids.append(sid)
             kinds.append(kind)
-        blob = names.packed(sids)
-        number = self._numbers.get((device, blob))
-        if number is None:
-            number = self._numbers[device, blob] = next(self._ids["layout"])
-            self._new.append(("INSERT INTO layout VALUES(?, ?, ?)", (number, device, blob)))
-        return CatalogLayout(number, tuple(kinds))
+        return CatalogLayout(self.layout_of(device, sids), tuple(kinds))
 
 
 def _kind(value: Value) -> Kind:

@@ -8,6 +8,7 @@ reading. docs/store-format.md has the format byte by byte.
 import re
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ PAGE = 4096
 DAY_BITS, SLOT_BITS = 20, 16
 SLOTS = 1 << SLOT_BITS
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS axis(
@@ -115,6 +117,24 @@ def axis_key(device: int, day: int, slot: int = 0) -> int:
 def axis_owner(k: int) -> tuple[int, int]:
     """Return the device and the UTC day of an axis."""
     return k >> (DAY_BITS + SLOT_BITS), k >> SLOT_BITS & ((1 << DAY_BITS) - 1)
+
+
+def highest(db: sqlite3.Connection) -> dict[str, int]:
+    """Return the highest numbers of devices, series and layouts that the rows of a file use, as far as they can be read."""
+    queries = {
+        "device": [f"SELECT max(k) >> {DAY_BITS + SLOT_BITS} FROM axis"],
+        "series": [
+            f"SELECT max(k) >> {DAY_BITS} FROM {table}"
+            for table in ("chunk", "r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year")
+        ],
+        "layout": ["SELECT max(layout) FROM frame"],
+    }
+    largest: dict[str, int] = {}
+    for name, questions in queries.items():
+        for question in questions:
+            with suppress(sqlite3.Error):
+                largest[name] = max(largest.get(name, 0), int(db.execute(question).fetchone()[0] or 0))
+    return largest
 
 
 class Year:
@@ -267,9 +287,10 @@ class Year:
                 for (k,) in axes:
                     axis = self.times(k)
                     times += int(axis[0]), int(axis[-1])
-        return times or self._extent_of_cells()
+        return times
 
-    def _extent_of_cells(self) -> list[int]:
+    def extent_of_cells(self) -> list[int]:
+        """Return the starts (ms UTC) of the oldest and the newest closed cells of an hour."""
         mask = (1 << DAY_BITS) - 1
         times: list[int] = []
         for level in HOUR.closed:

@@ -16,8 +16,8 @@ FREE = 64 * ROOM
 JUMP = 10_000_000  # numbers of arrival: more than a damaged hot.db can have given without a trace
 
 
-def opened(folder: Path, now: float) -> sqlite3.Connection:
-    """Open hot.db for the one connection that writes it; raise OSError.
+def opened(folder: Path, now: float, identity: str = "") -> sqlite3.Connection:
+    """Open hot.db for the one connection that writes it; raise OSError. A new one gets the identity of the store, if it has one.
 
     A damaged file is moved aside and salvaged later: new readings must not wait for that.
     """
@@ -38,7 +38,7 @@ def opened(folder: Path, now: float) -> sqlite3.Connection:
     with ExitStack() as unfinished:
         unfinished.callback(db.close)
         with schema.refusing(path):
-            _take_over(db, folder)
+            _take_over(db, folder, identity)
             db.execute("INSERT OR IGNORE INTO meta VALUES('sealed_at', ?)", (now,))
         _make_room(db, folder)
         unfinished.pop_all()
@@ -60,16 +60,16 @@ def next_number(db: sqlite3.Connection, folder: Path) -> int:
     return last + 1
 
 
-def _take_over(db: sqlite3.Connection, folder: Path) -> None:
+def _take_over(db: sqlite3.Connection, folder: Path, identity: str) -> None:
     """Copy progress and identity of the damaged file that a new one replaces, whenever it was moved aside."""
-    aside = [path for path in salvage.damaged(folder) if salvage.year_of(path) is None]
-    if not aside or db.execute("SELECT 1 FROM meta WHERE key='identity'").fetchone():
+    if db.execute("SELECT 1 FROM meta WHERE key='identity'").fetchone():
         return
-    marks, identity = salvage.marks(aside[-1])
+    aside = [path for path in salvage.damaged(folder) if salvage.kind(path) == "hot"]
+    marks, theirs = salvage.marks(aside[-1]) if aside else ([], "")
     with schema.transaction(db):
         db.executemany("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", marks)
-        if identity:
-            db.execute("INSERT INTO meta VALUES('identity', ?)", (identity,))
+        if identity or theirs:
+            db.execute("INSERT INTO meta VALUES('identity', ?)", (identity or theirs,))
 
 
 def _check(db: sqlite3.Connection, path: Path) -> None:

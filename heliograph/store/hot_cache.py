@@ -4,6 +4,7 @@ import math
 import sqlite3
 import struct
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from heliograph.store.cells import DAY, Track, latest
@@ -59,6 +60,10 @@ class HotCache:
         if kept or new:
             self._tracks = {}
         return new
+
+    def layouts(self) -> Iterable[int]:
+        """Return the layouts of the readings."""
+        return self._by_layout.keys()
 
     def newest(self, start: int, end: int) -> int:
         """Return the newest number of arrival of the readings in [start, end) ms UTC, 0 without readings."""

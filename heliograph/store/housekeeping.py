@@ -8,10 +8,12 @@ from pathlib import Path
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import history, months, names, salvage, schema, sealing
+from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
 from heliograph.store.integrity import WEEK, IntegrityCheck, YearDamaged
 from heliograph.store.interface import Keep
+from heliograph.store.inventory import Inventory
 from heliograph.store.names import Names
 from heliograph.store.retention import Retention
 from heliograph.store.salvager import Salvager
@@ -31,22 +33,32 @@ class Housekeeping:
         self,
         folder: Path,
         hot: sqlite3.Connection,
+        names_of: Catalog,
         catalog: sqlite3.Connection,
+        inventory: Inventory,
         keep: Keep,
         now: Callable[[], float],
+        clock_is_right: Callable[[], bool],
         take_again: Callable[[list[salvage.Frame]], bool],
+        room: Callable[[Path], int],
     ) -> None:
         self._folder = folder
         self._hot = hot
         self._catalog = catalog
+        self._names_of = names_of
+        self._inventory = inventory
         self._now = now
         self.years = Years(folder)
-        self._retention = Retention(folder, self.years, keep, self._seal_before)
-        self._retained: int | None = None  # the UTC day on which nothing was left to drop
+        self._clock_is_right = clock_is_right
+        self._retention = Retention(
+            folder, hot, self.years, keep, now(), self._seal_before, inventory.forget_year, room
+        )
         self._check = IntegrityCheck(folder)
         self._names: Names | None = None
         self._closing = Closing(folder, self.years)
-        self._salvager = Salvager(folder, self.years, self._current_names, take_again, self._closing)
+        self._salvager = Salvager(
+            folder, self.years, names_of, self._all_names, take_again, self._closing, self._note_loss
+        )
 
     def close(self) -> None:
         """Close the files."""
@@ -60,7 +72,16 @@ class Housekeeping:
     def problems(self) -> list[str]:
         """Return what is damaged or too large, a sentence each."""
         damaged = [f"{path.name} is damaged and not salvaged yet" for path in salvage.damaged(self._folder)]
-        return [*damaged, *self._check.problems, *([self._retention.problem] if self._retention.problem else [])]
+        return [
+            *damaged,
+            *self._check.problems,
+            *self._inventory.problems(self._now()),
+            *self._retention.problems(),
+        ]
+
+    def dropped(self) -> list[str]:
+        """Return what was dropped, a sentence each, the newest last."""
+        return self._retention.dropped
 
     def learn(self) -> None:
         """Note that the catalog has changed."""
@@ -100,6 +121,7 @@ class Housekeeping:
                 self._hot.execute("DELETE FROM frame WHERE seq <= ?", (last,))
                 self._hot.execute("INSERT OR REPLACE INTO meta VALUES('last', ?)", (last,))
             self._hot.execute("INSERT OR REPLACE INTO meta VALUES('sealed_at', ?)", (self._now(),))
+        self._inventory.look()
         self.years.tidy()
         return bool(rows)
 
@@ -134,18 +156,12 @@ class Housekeeping:
         return self._closing.step(int(self._now() // 86_400), self._current_names)
 
     def _retain(self) -> bool:
-        today = int(self._now() // 86_400)
-        if self._retained == today:
-            return False
         try:
-            if self._retention.step(self._now(), self._current_names):
-                return True
+            return self._retention.step(self._now(), self._current_names, clock_is_right=self._clock_is_right())
         except YearDamaged as error:
             if history.file(self._folder, error.number).exists():
                 self.years.move_aside(error.number, str(error))
             return True
-        self._retained = today
-        return False
 
     def _check_some(self) -> None:
         """Check some rows, if a week has passed since the last complete check."""
@@ -175,6 +191,16 @@ class Housekeeping:
             return True
         now, sealed = self._now(), row[0] if row else 0.0
         return _boundary(now) != _boundary(sealed) if sealed <= now + 86_400 else True
+
+    def _all_names(self) -> Names:
+        """Return the names, with those that are not committed yet: they become durable."""
+        with schema.refusing(self._folder):
+            if self._names_of.commit():
+                self.learn()
+        return self._current_names()
+
+    def _note_loss(self, what: str) -> None:
+        self._inventory.note_loss(self._now(), what)
 
     def _current_names(self) -> Names:
         if self._names is None:

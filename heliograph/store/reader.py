@@ -151,7 +151,7 @@ class SqliteReader:
         with self._reading():
             for number in self._archive.numbers():
                 self._archive.year(number)
-            return self._archive.damage.problems()
+            return self._archive.damage.problems() + self._files.problems()
 
     def _days(self, ids: Sequence[int], begin: int, stop: int) -> list[int]:
         if begin >= stop:
@@ -193,13 +193,14 @@ class SqliteReader:
                 raise StoreAway(f"the store in {self._folder} does not answer: {error}") from None
             except sqlite3.DatabaseError as error:
                 self.close()
-                raise StoreDamaged(f"{self._folder}: {error}; move it aside, or restore a backup") from None
+                raise StoreDamaged(f"{self._folder}: {error}") from None
 
     def _refreshed(self, hot: sqlite3.Connection) -> list[HotFrame]:
         """Return the frames that may have newest points; the names they refer to are read after them."""
         sealed = self._hot_cache.sealed
         new = self._hot_cache.refresh(hot)
         self._learn()
+        self._files.refuse_unknown(self._hot_cache.layouts())
         if self._hot_cache.sealed != sealed:  # a year may have a later arrival of a sealed time
             self._latest.clear()
             return self._hot_cache.frames

@@ -1,29 +1,31 @@
-"""Reads what is still readable in a damaged file, a little at a time, so that it can be stored again.
+"""Reads what is still readable in a damaged file, so that it can be stored again.
 
 A damaged file is moved aside as NAME.damaged-WHEN. When everything readable is salvaged, it
-is renamed to NAME.salvaged-WHEN, and may be deleted.
+is renamed to NAME.salvaged-WHEN, and may be deleted. What SQLite does not reach any more, because the first page
+or a node of a tree is damaged, is read page by page (pages.py).
 """
 
 import logging
 import re
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, history, schema
-from heliograph.store.history import Year
+from heliograph.store import blocks, copied_names, history, pages, schema
+from heliograph.store.copied_names import CopiedNames, Rows
+from heliograph.store.tiers import GRAINS, Grain
 
 log = logging.getLogger(__name__)
 
 ROWS = 500
-LARGEST = 1 << 62
-_ASIDE = re.compile(r"(hot|history-([0-9]{4}))\.db\.damaged-[^-]+-[0-9]+")
+JUMP = 1_000_000  # numbers of arrival: more than any hot.db has
+_ASIDE = re.compile(r"(hot|catalog|history-([0-9]{4})(-tiers)?)\.db\.damaged-[^-]+-[0-9]+")
 
 Frame = tuple[int, int, bytes]  # layout, ms UTC, payload
-Axis = tuple[int, list[tuple[int, bytes]]]  # key; series and values of its chunks
 
 
 def damaged(folder: Path) -> list[Path]:
@@ -31,15 +33,31 @@ def damaged(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*.damaged-*") if _ASIDE.fullmatch(path.name))
 
 
+def kind(path: Path) -> str:
+    """Return what a damaged file was: `hot`, `catalog` or `history`."""
+    match = _ASIDE.fullmatch(path.name)
+    return match[1].partition("-")[0] if match else ""
+
+
 def year_of(path: Path) -> int | None:
-    """Return the year of a damaged file; None for hot.db."""
+    """Return the year of a damaged file; None for hot.db and catalog.db."""
     match = _ASIDE.fullmatch(path.name)
     return int(match[2]) if match and match[2] else None
 
 
+def is_bare(path: Path) -> bool:
+    """Whether a damaged file was a year whose points were dropped."""
+    return "-tiers.db." in path.name
+
+
+def done_name(path: Path) -> str:
+    """Return the name that a damaged file gets when it is salvaged."""
+    return path.name.replace(".damaged-", ".salvaged-")
+
+
 def done(path: Path) -> Path:
     """Note that a damaged file is salvaged; return its new path."""
-    renamed = path.with_name(path.name.replace(".damaged-", ".salvaged-"))
+    renamed = path.with_name(done_name(path))
     for suffix in ("-shm", "-wal", ""):
         there = path.with_name(path.name + suffix)
         if there.exists():
@@ -50,61 +68,84 @@ def done(path: Path) -> Path:
 def opened(path: Path) -> sqlite3.Connection | None:
     """Open a damaged file for reading; return None if SQLite cannot open it."""
     try:
+        if missing := pages.pad(path):
+            log.error("%s: the last %d bytes are missing", path.name, missing)
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        db.text_factory = _text
         try:
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except sqlite3.Error:
             db.close()
             raise
-    except sqlite3.Error as error:
-        log.error("nothing can be read of %s: %s", path.name, error)
+    except (sqlite3.Error, OSError) as error:
+        log.error("SQLite reads nothing of %s: %s", path.name, error)
         return None
     return db
 
 
-def rows(db: sqlite3.Connection, table: str, columns: str, key: str = "rowid") -> Iterator[tuple[Any, ...]]:
-    """Yield (key, columns …) of all rows that can be read, in order of an integer key."""
-    last = -1
-    while last < LARGEST:
-        batch, whole = _some(db, f"SELECT {key}, {columns} FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT ?", last)
-        yield from batch
-        if batch:
-            last = batch[-1][0]
-        if whole and len(batch) < ROWS:
-            return
-        if not whole and not batch:
-            last = _behind(db, table, key, last)
+def _text(data: bytes) -> str | bytes:
+    """Return a text, or the bytes that are not one: one such row must not end the reading of all."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
-def _some(db: sqlite3.Connection, query: str, last: int) -> tuple[list[tuple[Any, ...]], bool]:
-    """Return the readable rows after a key, and whether all requested rows were readable."""
-    for limit in (ROWS, 1):
-        try:
-            return db.execute(query, (last, limit)).fetchall(), limit == ROWS
-        except sqlite3.Error:
-            continue
-    return [], False
-
-
-def _behind(db: sqlite3.Connection, table: str, key: str, last: int) -> int:
-    """Return the smallest key from which on rows can be read again."""
-
-    def fails(start: int) -> bool:
-        try:
-            db.execute(f"SELECT * FROM {table} WHERE {key} > ? ORDER BY {key} LIMIT 1", (start,)).fetchone()
-        except sqlite3.Error:
-            return True
+def _is_sound(db: sqlite3.Connection | None) -> bool:
+    if db is None:
         return False
+    with suppress(sqlite3.Error):
+        return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+    return False
 
-    step = 1
-    while last + step < LARGEST and fails(last + step):
-        step *= 2
-    low, high = last + step // 2, min(last + step, LARGEST)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if fails(middle) else (low, middle)
-    log.warning("the rows between %d and %d of %s cannot be read", last, high, table)
-    return high
+
+def names(path: Path) -> CopiedNames:
+    """Return the names that can be read in a damaged file."""
+    db = opened(path)
+    copies = CopiedNames(whole=False)
+    if db is not None:
+        with closing(db):
+            copies = copied_names.read(db)
+            if copies.whole and _is_sound(db):
+                return copies
+    return _scanned_names(path, copies)
+
+
+def _scanned_names(path: Path, copies: CopiedNames) -> CopiedNames:
+    """Add the names in pages that SQLite does not reach: rows of series and layouts have a shape of their own.
+
+    Devices and words look alike, but for the slash between node and device.
+    """
+    texts: dict[int, str] = {}
+    for number, row in _rows(path):
+        match row:
+            case (None, int(), str(), _, _, _):
+                copies.series.setdefault(number, row[1:])  # type: ignore[arg-type]
+            case (None, int(), bytes()) if kind(path) != "history":
+                copies.layout.setdefault(number, row[1:])  # type: ignore[arg-type]
+            case (None, str() as text):
+                texts[number] = text
+    owners = {row[0] for row in copies.series.values()}
+    for number, text in texts.items():
+        if number in owners and text.count("/") == 1:
+            copies.device.setdefault(number, (text,))
+        else:
+            copies.word.setdefault(number, (text,))
+    return copies
+
+
+def _table(db: sqlite3.Connection, table: str, columns: str, key: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a table that can be read; none if there is no such table."""
+    with suppress(sqlite3.Error):
+        db.execute(f"SELECT {key}, {columns} FROM {table} LIMIT 0")
+        yield from Rows(db, table, columns, key)
+
+
+def _rows(path: Path) -> Iterator[pages.Row]:
+    try:
+        yield from pages.rows(path, schema.HOT_PAGE if kind(path) == "hot" else history.PAGE)
+    except OSError as error:
+        log.error("%s: %s", path.name, error)
 
 
 def marks(path: Path) -> tuple[list[tuple[Any, ...]], str | None]:
@@ -127,80 +168,174 @@ def marks(path: Path) -> tuple[list[tuple[Any, ...]], str | None]:
         return marks_, identity
 
 
-def frames(path: Path) -> Iterator[list[Frame]]:
-    """Yield the readable readings of a damaged hot.db in order of arrival, at most ROWS at a time."""
-    db = opened(path)
-    if db is None:
-        return
-    with closing(db):
-        batch: list[Frame] = []
-        for _, layout, time, payload in rows(db, "frame", "layout, ts, v", "seq"):
-            batch.append((layout, time, payload))
-            if len(batch) == ROWS:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+def frames(path: Path, sealed: int) -> dict[int, Frame]:
+    """Return the readable readings of a damaged hot.db by number of arrival.
 
-
-def axes(path: Path) -> Iterator[tuple[Year, Axis]]:
-    """Yield each axis of a damaged year with its readable chunks."""
-    db = opened(path)
-    if db is None:
-        return
-    with closing(db):
-        members: dict[int, list[int]] = {}
-        for k, axis in rows(db, "chunk", "axis", "k"):
-            members.setdefault(axis, []).append(k)
-        year = Year(db)
-        for axis in sorted(members):
-            chunks = [(k >> history.DAY_BITS, block) for k in members[axis] if (block := _block(db, k)) is not None]
-            if chunks:
-                yield year, (axis, chunks)
-
-
-def _block(db: sqlite3.Connection, k: int) -> bytes | None:
-    try:
-        row = db.execute("SELECT v FROM chunk WHERE k=?", (k,)).fetchone()
-        if row is None:
-            return None
-        blocks.decode_floats(row[0])
-    except (sqlite3.Error, StoreDamaged) as error:
-        log.warning("chunk %d cannot be read: %s", k, error)
-        return None
-    block: bytes = row[0]
-    return block
-
-
-def catalog(folder: Path) -> Path | None:
-    """Recreate a damaged catalog from its readable rows and the copies in the years; return the path of the old one.
-
-    No other process may write the store meanwhile. Raises OSError if the disk refuses.
+    Those up to the number of arrival `sealed` are in the years: pages that the file no longer uses may have them.
     """
-    path = schema.catalog_file(folder)
-    aside = schema.move_aside(path) if path.exists() else None
-    new = schema.create(path, schema.CATALOG_PAGE, schema.CATALOG)
-    with closing(new), schema.refusing(path), schema.transaction(new):
-        sources = [aside] if aside else []
-        for source in [*sources, *reversed(history.files(folder).values())]:
-            db = opened(source)
-            if db is not None:
-                with closing(db):
-                    _copy_names(db, new)
-    return aside
+    frames_: dict[int, Frame] = {}
+    db = opened(path)
+    if db is not None:
+        with closing(db):
+            frames_ = {row[0]: row[1:] for row in _table(db, "frame", "layout, ts, v", "seq") if _is_frame(row[1:])}
+            if _is_sound(db):
+                return frames_
+    for number, row in _rows(path):
+        if number > sealed and number not in frames_ and row[0] is None and _is_frame(row[1:]):
+            frames_[number] = cast(Frame, row[1:])
+    return frames_
 
 
-def _copy_names(old: sqlite3.Connection, new: sqlite3.Connection) -> None:
-    for table, columns in (
-        ("device", "id, name"),
-        ("series", "id, device, name, unit, kind, rollover"),
-        ("layout", "id, device, sids"),
-        ("word", "id, text"),
-        ("replacement", "series, ts"),
-    ):
-        marks_ = ", ".join("?" * (columns.count(",") + 1))
-        try:
-            for row in old.execute(f"SELECT {columns} FROM {table}"):
-                new.execute(f"INSERT OR IGNORE INTO {table}({columns}) VALUES({marks_})", row)
-        except sqlite3.Error as error:
-            log.warning("%s: %s", table, error)
+def batches(frames_: dict[int, Frame]) -> Iterator[list[Frame]]:
+    """Yield readings in order of arrival, at most ROWS at a time."""
+    numbers = sorted(frames_)
+    for begin in range(0, len(numbers), ROWS):
+        yield [frames_[number] for number in numbers[begin : begin + ROWS]]
+
+
+def gaps(frames_: dict[int, Frame]) -> int:
+    """Return how many numbers of arrival between those of these readings are missing; jumps are no gaps."""
+    numbers = sorted(frames_)
+    steps = (after - before - 1 for before, after in pairwise(numbers))
+    return sum(step for step in steps if step < JUMP)
+
+
+def _is_frame(row: tuple[Any, ...]) -> bool:
+    return [type(value) for value in row] == [int, int, bytes]
+
+
+class Part(NamedTuple):
+    """The readable values of one series in a UTC day: key of their axis, block."""
+
+    axis: int
+    block: bytes
+
+
+class DamagedYear:
+    """What can be read of a damaged year."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = opened(path)
+        self._parts: dict[int, Part] = {}  # those that SQLite does not reach
+        self._axes: dict[int, tuple[bytes, bytes]] = {}
+        self.names = names(path)
+        self.lost: dict[int, int] = {}  # values of the chunks that cannot be read, by key; -1: unknown how many
+        self.sound = _is_sound(self._db)
+        self._members = self._listed()
+        if not self.sound:
+            self._scan()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._db is not None:
+            self._db.close()
+
+    def axes(self) -> Iterator[tuple[int, list[tuple[int, bytes]]]]:
+        """Yield the key of each axis, with series and block of its readable chunks."""
+        members: dict[int, list[int]] = {}
+        for k, axis in self._members.items():
+            members.setdefault(axis, []).append(k)
+        for axis in sorted(members):
+            device_day = history.axis_owner(axis)[1]
+            chunks = [
+                (k >> history.DAY_BITS, block)
+                for k in members[axis]
+                if k & ((1 << history.DAY_BITS) - 1) == device_day and (block := self._block(k)) is not None
+            ]
+            if chunks:
+                yield axis, chunks
+
+    def axis(self, k: int) -> tuple[bytes, bytes] | None:
+        """Return the blocks of times and of numbers of arrival of an axis; None if they cannot be read."""
+        row: tuple[bytes, bytes] | None = None
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                row = self._db.execute("SELECT t, s FROM axis WHERE k=?", (k,)).fetchone()
+        return row if row is not None and all(map(_is_column, row)) else self._axes.get(k)
+
+    def cells(self, grain: Grain, level: str) -> Iterator[tuple[int, bytes]]:
+        """Yield key and blob of the rows of cells that can be read."""
+        if self._db is not None:
+            yield from (
+                (k, blob) for k, blob in _table(self._db, f"{grain.name}_{level}", "b", "k") if isinstance(blob, bytes)
+            )
+
+    def _listed(self) -> dict[int, int]:
+        """Return the key of the axis of each chunk, by the chunk's key."""
+        if self._db is None:
+            return {}
+        return {k: axis for k, axis in _table(self._db, "chunk", "axis", "k") if isinstance(axis, int)}
+
+    def _block(self, k: int) -> bytes | None:
+        block = None
+        if self._db is not None:
+            with suppress(sqlite3.Error):
+                row = self._db.execute("SELECT v FROM chunk WHERE k=?", (k,)).fetchone()
+                block = row[0] if row else None
+        if not _is_column(block, blocks.decode_floats):
+            self.lost[k] = blocks.length(block) if isinstance(block, bytes) else -1
+            block = self._parts[k].block if k in self._parts else None
+        if block is not None:
+            self.lost.pop(k, None)
+        return block
+
+    def _scan(self) -> None:
+        for number, row in _rows(self._path):
+            match row:
+                case (None, int() as axis, int(), int() | float(), bytes() as block):
+                    if _is_column(block, blocks.decode_floats) and self._is_better(number, block):
+                        self._parts[number] = Part(axis, block)
+                        self._members.setdefault(number, axis)
+                case (None, int(), int(), bytes() as times, bytes() as numbers):
+                    if _is_column(times) and _is_column(numbers):
+                        self._axes[number] = (times, numbers)
+
+    def _is_better(self, k: int, block: bytes) -> bool:
+        """Whether a block replaces the one before: a page that is not used any more has fewer values."""
+        return k not in self._parts or blocks.length(block) >= blocks.length(self._parts[k].block)
+
+
+def _is_column(block: object, decode: Any = blocks.decode_ints) -> bool:
+    if not isinstance(block, bytes):
+        return False
+    try:
+        decode(block)
+    except StoreDamaged:
+        return False
+    return True
+
+
+def levels() -> Iterator[tuple[Grain, str]]:
+    """Yield the tables of cells."""
+    for grain in GRAINS:
+        for level in ("day", *reversed(grain.closed)):
+            yield grain, level
+
+
+def highest(path: Path) -> dict[str, int]:
+    """Return the highest numbers that a file which was moved aside uses, by table of names."""
+    used = used_numbers(names(path))
+    db = opened(path)
+    if db is not None:
+        with closing(db):
+            return larger(used, history.highest(db))
+    for number, row in _rows(path):
+        match row:
+            case (None, int(), int(), int() | float(), bytes()):
+                used = larger(used, {"series": number >> history.DAY_BITS})
+            case (None, int(), int(), bytes(), bytes()):
+                used = larger(used, {"device": history.axis_owner(number)[0]})
+            case (None, int() as layout, int(), bytes()):
+                used = larger(used, {"layout": layout})
+    return used
+
+
+def used_numbers(copies: CopiedNames) -> dict[str, int]:
+    """Return the highest number of each table of names."""
+    return {table: max(copies.table(table), default=0) for table in copied_names.COLUMNS}
+
+
+def larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Return the larger number of each table."""
+    return {table: max(one.get(table, 0), other.get(table, 0)) for table in {*one, *other}}

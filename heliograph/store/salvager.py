@@ -1,16 +1,23 @@
-"""Stores the readable data of damaged files again, a piece at a time."""
+"""Stores the readable data of damaged files again, by name, a piece at a time."""
 
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing as closing_
 from pathlib import Path
 
+from heliograph import durable
 from heliograph.errors import StoreDamaged
-from heliograph.store import history, salvage, sealing
+from heliograph.store import blocks, history, salvage, schema, sealing
+from heliograph.store.catalog import Catalog
+from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
 from heliograph.store.names import Names
+from heliograph.store.salvage import DamagedYear
 from heliograph.store.sealing import Parts
-from heliograph.store.years import Years
+from heliograph.store.tiers import Blob
+from heliograph.store.translation import Translation
+from heliograph.store.vectors import Vector, ops
+from heliograph.store.years import WritableYear, Years, newest_arrival
 
 log = logging.getLogger(__name__)
 
@@ -19,21 +26,26 @@ class Salvager:
     """Salvages one damaged file after the other.
 
     `take_again` stores readings of a hot.db under new numbers of arrival, and returns False while it cannot.
+    `names` returns the catalog's names, with all that were created before the call; `lost` notes a loss.
     """
 
     def __init__(
         self,
         folder: Path,
         years: Years,
+        catalog: Catalog,
         names: Callable[[], Names],
         take_again: Callable[[list[salvage.Frame]], bool],
         closing: Closing,
+        lost: Callable[[str], None],
     ) -> None:
         self._folder = folder
         self._years = years
+        self._catalog = catalog
         self._names = names
         self._take_again = take_again
         self._closing = closing
+        self._lost = lost
         self._running: Iterator[bool] | None = None
 
     def step(self) -> bool:
@@ -42,41 +54,166 @@ class Salvager:
             aside = salvage.damaged(self._folder)
             if not aside:
                 return False
-            number = salvage.year_of(aside[0])
-            self._running = self._from_hot(aside[0]) if number is None else self._from_year(aside[0], number)
-        if not next(self._running, False):
-            self._running = None
+            self._running = self._salvaged(aside[0])
+        try:
+            if not next(self._running, False):
+                self._running = None
+        except OSError:
+            self._running = None  # from the beginning: what is stored already may be stored again
+            raise
         return True
 
+    def _salvaged(self, path: Path) -> Iterator[bool]:
+        number = salvage.year_of(path)
+        if number is None:
+            return self._from_hot(path) if salvage.kind(path) == "hot" else self._from_catalog(path)
+        return self._from_bare(path, number) if salvage.is_bare(path) else self._from_year(path, number)
+
+    def _from_catalog(self, path: Path) -> Iterator[bool]:
+        """Its names were copied when the new catalog was made."""
+        salvage.done(path)
+        yield True
+
     def _from_hot(self, path: Path) -> Iterator[bool]:
-        for frames in salvage.frames(path):
-            names = self._names()
-            good = [frame for frame in frames if names.width(frame[0]) * 8 == len(frame[2])]
+        frames = salvage.frames(path, newest_arrival(self._folder))
+        translation = Translation(salvage.names(path), self._catalog)
+        stored = 0
+        for batch in salvage.batches(frames):
+            translated = (self._frame(translation, frame) for frame in batch)
+            good = [frame for frame in translated if frame is not None]
+            self._names()
             while not self._take_again(good):
                 yield True
-            log.info("%s: %d readings salvaged", path.name, len(good))
+            stored += len(good)
             yield True
+        missing = len(frames) - stored + salvage.gaps(frames)
+        log.info("%s: %d readings salvaged", path.name, stored)
+        if missing or not frames:
+            self._lost(
+                f"hot.db was damaged: {stored} readings of it are stored again, {missing} that it had are lost, "
+                f"and perhaps others at its end that no byte tells of ({salvage.done_name(path)})"
+            )
         salvage.done(path)
 
+    def _frame(self, translation: Translation, frame: salvage.Frame) -> salvage.Frame | None:
+        layout, time, payload = frame
+        new = translation.frame(layout, payload)
+        return None if new is None else (new[0], time, new[1])
+
     def _from_year(self, path: Path, number: int) -> Iterator[bool]:
-        for old, (axis, chunks) in salvage.axes(path):
-            device, day = history.axis_owner(axis)
-            names = self._names()
-            try:
-                source = sealing.Source(*old.axis(axis))
-                parts: Parts = {
-                    sid: [
-                        sealing.NewValues(0, None, history.track(source.times, history.Chunk(day, axis, block)).values)
-                    ]
-                    for sid, block in chunks
-                    if sid in names.series
-                }
-            except (StoreDamaged, sqlite3.Error) as error:
-                log.warning("%s: day %d of device %d cannot be salvaged: %s", path.name, day, device, error)
-                continue
-            with self._years.writing(number) as year:
-                sealing.seal(year, device, day, {0: source}, parts, names, over=True)
-                year.learn(parts, sealing.words(parts, names), names)
-            yield True
+        with closing_(DamagedYear(path)) as old:
+            translation = Translation(old.names, self._catalog)
+            values = 0
+            lost: dict[int, int] = {}
+            for axis, chunks in old.axes():
+                values += self._seal_again(old, translation, number, axis, chunks, lost)
+                yield True
+            lost |= old.lost
+            sound = old.sound
+        if lost or not values or not sound:
+            self._lost(_report(number, values, lost, salvage.done_name(path)))
         salvage.done(path)
         self._closing.touched(())
+
+    def _seal_again(
+        self,
+        old: DamagedYear,
+        translation: Translation,
+        number: int,
+        axis: int,
+        chunks: list[tuple[int, bytes]],
+        lost: dict[int, int],
+    ) -> int:
+        """Store the chunks of an axis; return how many values they had, and note those that cannot be stored."""
+        device, day = history.axis_owner(axis)
+        columns = old.axis(axis)
+        values = 0
+        owner = 0
+        parts: Parts = {}
+        source: sealing.Source | None = None
+        for sid, block in chunks:
+            series = translation.series(sid, device)
+            try:
+                if columns is None or series is None:
+                    raise StoreDamaged("its times or its name cannot be read")
+                source = source or sealing.Source(
+                    history.decoded_times(axis, columns[0]), blocks.decode_ints(columns[1])
+                )
+                track = history.track(source.times, history.Chunk(day, axis, block))
+                if not day * DAY <= int(track.times[0]) <= int(track.times[-1]) < (day + 1) * DAY:
+                    raise StoreDamaged("its times are of another day")
+            except StoreDamaged as error:
+                log.warning("history-%d.db: day %d of series %d cannot be salvaged: %s", number, day, sid, error)
+                lost[history.key(sid, day)] = blocks.length(block)
+                continue
+            owner = series.device
+            column = _translated(translation, track.values) if series.text else track.values
+            parts[series.number] = [sealing.NewValues(0, None, column)]
+            values += len(column)
+        if parts and source is not None:
+            names = self._names()
+            with self._years.writing(number) as year:
+                sealing.seal(year, owner, day, {0: source}, parts, names, over=True)
+                year.learn(parts, sealing.words(parts, names), names)
+        return values
+
+    def _from_bare(self, path: Path, number: int) -> Iterator[bool]:
+        """Copy the cells of a year whose points were dropped into a new file."""
+        bare = history.file(self._folder, number, tiers=True)
+        new = bare.with_name(bare.name + ".new")
+        schema.delete(new)
+        lost = 0
+        with closing_(DamagedYear(path)) as old:
+            translation = Translation(old.names, self._catalog)
+            rows: dict[str, list[tuple[int, bytes]]] = {}
+            known: set[int] = set()
+            for grain, level in salvage.levels():
+                for k, blob in old.cells(grain, level):
+                    series = translation.series(k >> history.DAY_BITS)
+                    if series is None or (series.text and not translation.agrees) or not _is_tier(blob, grain.width):
+                        lost += 1
+                        continue
+                    known.add(series.number)
+                    number_ = k & ((1 << history.DAY_BITS) - 1)
+                    rows.setdefault(f"{grain.name}_{level}", []).append((history.key(series.number, number_), blob))
+        names = self._names()
+        year = WritableYear(new, number)
+        with closing_(year.db), schema.refusing(new):
+            with schema.transaction(year.db):
+                for table, cells in rows.items():
+                    year.db.executemany(f"INSERT OR IGNORE INTO {table} VALUES(?, ?)", cells)
+                year.learn(known, (), names)
+                year.db.execute("INSERT OR REPLACE INTO meta VALUES('year', ?)", (number,))
+                year.db.execute("INSERT OR REPLACE INTO meta VALUES('packed', 1)")
+            year.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        new.rename(bare)
+        durable.sync(self._folder)
+        if lost or not rows:
+            self._lost(
+                f"{bare.name} was damaged: {lost} months of series, or years, of its cells are lost ({salvage.done_name(path)})"
+            )
+        salvage.done(path)
+        yield True
+
+
+def _translated(translation: Translation, values: Vector) -> Vector:
+    column: Vector = ops.floats([translation.word(value) for value in values.tolist()])
+    return column
+
+
+def _is_tier(blob: bytes, width: int) -> bool:
+    try:
+        Blob(blob, 0, width).tier()
+    except StoreDamaged:
+        return False
+    return True
+
+
+def _report(number: int, values: int, lost: dict[int, int], renamed: str) -> str:
+    counted = sum(count for count in lost.values() if count > 0)
+    uncounted = "" if all(count >= 0 for count in lost.values()) else ", or more"
+    days = len({k & ((1 << history.DAY_BITS) - 1) for k in lost})
+    return (
+        f"history-{number:04d}.db was damaged: {values} values of it are stored again, {counted}{uncounted} on {days} days "
+        f"are lost, and whatever was in pages that cannot be read ({renamed})"
+    )

@@ -34,6 +34,13 @@ CREATE TABLE IF NOT EXISTS progress(
     seen INT NOT NULL,        -- ms UTC of the commit
     PRIMARY KEY(producer, epoch)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS device(id INTEGER PRIMARY KEY, name TEXT NOT NULL);  -- copies of all rows of the catalog
+CREATE TABLE IF NOT EXISTS series(
+    id INTEGER PRIMARY KEY, device INT NOT NULL, name TEXT NOT NULL, unit TEXT, kind TEXT, rollover REAL
+);
+CREATE TABLE IF NOT EXISTS layout(id INTEGER PRIMARY KEY, device INT NOT NULL, sids BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS word(id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS replacement(series INT NOT NULL, ts INT NOT NULL, PRIMARY KEY(series, ts)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
@@ -50,6 +57,8 @@ CREATE TABLE IF NOT EXISTS word(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQU
 CREATE TABLE IF NOT EXISTS replacement(  -- of the device behind a counter; ts in ms UTC
     series INT NOT NULL, ts INT NOT NULL, PRIMARY KEY(series, ts)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS year(number INTEGER PRIMARY KEY);  -- the years that have a file
+CREATE TABLE IF NOT EXISTS loss(ts INT NOT NULL, what TEXT NOT NULL UNIQUE);  -- what was lost with a file, and when that was seen
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
@@ -100,9 +109,17 @@ def refusing(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.OperationalError as error:
+        if is_damage(error):
+            raise StoreDamaged(f"{path}: {error}") from None
         raise OSError(f"{path}: {error}") from None
     except sqlite3.DatabaseError as error:
-        raise StoreDamaged(f"{path}: {error}; move it aside, or restore a backup") from None
+        raise StoreDamaged(f"{path}: {error}") from None
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error is about what is in a file: a table that is not there or a text that is not UTF-8 is damage, too."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)  # Python's own errors about texts have none
+    return not isinstance(error, sqlite3.OperationalError) or code & 0xFF == sqlite3.SQLITE_ERROR
 
 
 @contextmanager
@@ -177,7 +194,7 @@ class ReadOnly:
             except sqlite3.OperationalError as error:
                 reason = error
             except sqlite3.DatabaseError as error:
-                raise StoreDamaged(f"{path}: {error}; move it aside, or restore a backup") from None
+                raise StoreDamaged(f"{path}: {error}") from None
             else:
                 return
         raise StoreAway(f"{path}: {reason}")

@@ -1,14 +1,18 @@
 """catalog.db and hot.db, opened by a reader, and the values that names and words make of the store's numbers."""
 
 import sqlite3
+import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
-from heliograph.store import names, schema
+from heliograph.store import inventory, names, salvage, schema
 from heliograph.store.names import Names
-from heliograph.store.totals import Column
+from heliograph.store.rises import Column
+
+MENDING = "start storage, or run `heliograph-store salvage`, which mend it"
 
 
 class StoreFiles:
@@ -40,7 +44,32 @@ class StoreFiles:
             except (StoreAway, StoreDamaged):
                 catalog.close()
                 raise
+            self._refuse_strangers()
         return self._files[1].connection
+
+    def refuse_unknown(self, layouts: Iterable[int]) -> None:
+        """Raise StoreDamaged if a reading has a layout that is not among the names: the catalog is not that of hot.db."""
+        if set(layouts) - self.names.layouts.keys():
+            raise StoreDamaged(
+                f"catalog.db in {self._folder} does not have the names of the readings in hot.db: {MENDING}"
+            )
+
+    def problems(self) -> list[str]:
+        """Return what the catalog and the folder tell of missing, damaged and lost files, a sentence each."""
+        aside = [
+            f"{path.name} is damaged and not salvaged yet"
+            for path in salvage.damaged(self._folder)
+            if salvage.kind(path) != "catalog"
+        ]
+        return aside + (inventory.problems(self._files[0].connection, self._folder, time.time()) if self._files else [])
+
+    def _refuse_strangers(self) -> None:
+        """Raise StoreDamaged if catalog.db and hot.db were made by different stores."""
+        query = "SELECT value FROM meta WHERE key='identity'"
+        rows = [file.connection.execute(query).fetchone() for file in self._files or ()]
+        if all(rows) and len(set(rows)) > 1:
+            self.close()
+            raise StoreDamaged(f"catalog.db and hot.db in {self._folder} are those of different stores: {MENDING}")
 
     def refresh_names(self) -> bool:
         """Read the names again if they have changed; return whether they have."""

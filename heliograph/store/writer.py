@@ -9,10 +9,12 @@ from pathlib import Path
 
 from heliograph.lock import Lock
 from heliograph.messages import Block, Info
-from heliograph.store import hot, readings, schema
+from heliograph.store import hot, readings, recovery, schema
 from heliograph.store.catalog import Catalog, CatalogLayout
 from heliograph.store.housekeeping import Housekeeping
 from heliograph.store.interface import FOR_EVER, Keep, Progress, Refusal
+from heliograph.store.inventory import Inventory
+from heliograph.store.retention import free_bytes
 
 Checked = tuple[CatalogLayout, int, Sequence[float]]
 
@@ -26,8 +28,9 @@ class SqliteWriter:
         clock_is_right: Callable[[], bool],
         keep: Keep = FOR_EVER,
         now: Callable[[], float] = time.time,
+        room: Callable[[Path], int] = free_bytes,
     ) -> None:
-        """Open or create the store; raise OSError, or StoreDamaged if its catalog cannot be read."""
+        """Open or create the store, and mend what is damaged; raise OSError, or StoreDamaged for a file of another format."""
         self._folder = folder
         self._clock_is_right = clock_is_right
         self._rows: list[tuple[int, int, int, bytes]] = []
@@ -35,17 +38,33 @@ class SqliteWriter:
         with ExitStack() as opened:
             self._lock = Lock(folder / "lock", "store")
             opened.callback(self._lock.release)
-            self._catalog_db = schema.create(schema.catalog_file(folder), schema.CATALOG_PAGE, schema.CATALOG)
+            files = recovery.opened(folder, now())
+            self._catalog_db, self._hot = files.catalog, files.hot
             opened.callback(self._catalog_db.close)
-            self._hot = hot.opened(folder, now())
             opened.callback(self._hot.close)
             with schema.refusing(folder):
-                self._catalog = Catalog(self._catalog_db)
+                self._catalog = Catalog(self._catalog_db, files.highest)
                 self._next = hot.next_number(self._hot, folder)
                 self._seen = int(schema.one(self._hot, "SELECT coalesce(max(seen), 0) FROM progress"))
                 self._hot.execute("INSERT OR IGNORE INTO meta VALUES('identity', ?)", (uuid.uuid4().hex[:16],))
                 self.identity = str(schema.one(self._hot, "SELECT value FROM meta WHERE key='identity'"))
-            self._housekeeping = Housekeeping(folder, self._hot, self._catalog_db, keep, now, self._take_again)
+                self._catalog_db.execute("INSERT OR REPLACE INTO meta VALUES('identity', ?)", (self.identity,))
+            recovery.copy_names(self._catalog_db, self._hot, folder)
+            self._inventory = Inventory(self._catalog_db, folder)
+            for loss in files.losses:
+                self._inventory.note_loss(now(), loss)
+            self._housekeeping = Housekeeping(
+                folder,
+                self._hot,
+                self._catalog,
+                self._catalog_db,
+                self._inventory,
+                keep,
+                now,
+                clock_is_right,
+                self._take_again,
+                room,
+            )
             opened.callback(self._housekeeping.close)
             opened.pop_all()
 
@@ -97,6 +116,8 @@ class SqliteWriter:
             with schema.transaction(self._hot):
                 self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", self._rows)
                 self._hot.executemany("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", marks)
+                copied = self._catalog.copy_into(self._hot)
+            self._catalog.copied(copied)
         self._rows.clear()
         self._seen = seen + len(marks)
 
@@ -106,6 +127,7 @@ class SqliteWriter:
             if self._catalog_db.execute("SELECT 1 FROM series WHERE id=?", (series,)).fetchone() is None:
                 raise KeyError(series)
             self._catalog_db.execute("INSERT OR IGNORE INTO replacement VALUES(?, ?)", (series, round(time * 1000)))
+        recovery.copy_names(self._catalog_db, self._hot, self._folder)
         self._housekeeping.learn()
 
     def maintain(self) -> bool:
@@ -124,6 +146,14 @@ class SqliteWriter:
         """Return what is damaged, a sentence each."""
         return self._housekeeping.problems()
 
+    def dropped(self) -> list[str]:
+        """Return what retention has dropped, a sentence each, the newest last."""
+        return self._housekeeping.dropped()
+
+    def acknowledge(self) -> list[str]:
+        """Forget what was lost, missing years included; return what that was, a sentence each."""
+        return self._inventory.acknowledge()
+
     def close(self) -> None:
         """Close the files; readings that are not committed are discarded."""
         self._housekeeping.close()
@@ -139,6 +169,8 @@ class SqliteWriter:
         rows = [(self._next + index, *frame) for index, frame in enumerate(kept)]
         with schema.refusing(self._folder), schema.transaction(self._hot):
             self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", rows)
+            copied = self._catalog.copy_into(self._hot)
+        self._catalog.copied(copied)
         self._next += len(rows)
         return True
 

@@ -1,6 +1,7 @@
 """From the live state to responses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -16,14 +17,21 @@ def health(
 ) -> Health:
     """Return the health of this node; `store_problem` is empty when the store answers, `damages` is what it cannot read.
 
-    A service of this node that cannot write, as its fact `write_error` says, makes the node degraded, too.
+    A service of this node that cannot write, as its fact `write_error` says, makes the node degraded, and so does what
+    its storage reports of the store in `store_problems`.
     """
     services = _services(live, node)
     problems = [] if bus else ["no connection to the broker"]
     if store_problem:
         problems.append(f"no answer from the store: {store_problem}")
+    damages = list(dict.fromkeys([*damages, *_store_problems(services)]))
     problems += damages
     problems += [f"{name}: {error}" for name, one in services.items() if (error := one.facts.get("write_error"))]
+    problems += [
+        f"{name}: not stored since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        for name, one in services.items()
+        if type(since := one.facts.get("not_stored_since")) is int and 0 < since < queries.LATEST
+    ]
     return Health(
         status="degraded" if problems else "ok",
         detail="; ".join(problems),
@@ -31,9 +39,14 @@ def health(
         time=now,
         bus=bus,
         store=not store_problem,
-        problems=list(damages),
+        problems=damages,
         services=services,
     )
+
+
+def _store_problems(services: Mapping[str, ServiceHealth]) -> list[str]:
+    facts = (one.facts.get("store_problems") for one in services.values())
+    return [str(problem) for listed in facts if isinstance(listed, list) for problem in listed]
 
 
 def nodes(live: LiveState) -> list[NodeResponse]:

@@ -135,8 +135,7 @@ class LineWorker:
             raise
         log.info("%s: wrote %s%s", command.device, values, f", refused {refused}" if refused else "")
         if values:
-            clock = self._service.clock
-            self._producer.publish(command.device, values, clock.now() if clock.synchronised else None)
+            self._producer.publish(command.device, values)
         writing.respond(self._service, command, values, refused)
 
     def _probe(self, turn: Turn) -> None:
@@ -159,7 +158,7 @@ class LineWorker:
         if device.revision != revision:
             self._report.changed(turn.device, unsupported)
         if result.values:
-            self._producer.publish(turn.device, result.values, at)
+            self._producer.publish(turn.device, result.values, arrived=at)
         missed = self._schedule.missed
         if result.held_back:
             self._service.count("held_back", len(result.held_back))

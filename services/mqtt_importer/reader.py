@@ -112,25 +112,25 @@ class MqttReader:
     ) -> None:
         self._service.count("imported")
         at = self._timestamp(device, parsed, message)
-        device.last_reading = at
+        device.last_reading = message.at if at is None else at
         if device.availability == "offline" and not message.retained:
             device.availability = "online"  # it sends; a last will may come late, or from an earlier connection
         self._producer.availability(device.name, device.availability or "online")
-        self._producer.publish(device.name, values, at)
+        self._producer.publish(device.name, values, at, arrived=message.at)
 
     def _timestamp(self, device: ImportedDevice, parsed: ParsedMessage, message: ReceivedMessage) -> float | None:
-        """Return the device's own time if it is credible, else when the message came.
+        """Return the device's own time if it is credible, else None: the reading has the time at which the message came.
 
-        One a little before the device's last reading is that of a slow clock.
+        One that is not after the device's last reading, but nearly, is that of a slow clock, or of one that counts seconds.
         """
         if parsed.time is None or message.at is None:
-            return message.at
+            return None
         source, last = device.source, device.last_reading
         at = timestamps.credible(parsed.time, source.zone(), message.at, source.max_timestamp_age)
         self._service.count("device_timestamps" if at is not None else "unused_timestamps")
         if at is None:
-            return message.at
-        return last + 0.001 if last is not None and last - SLOW_SECONDS <= at < last else at
+            return None
+        return last + 0.001 if last is not None and last - SLOW_SECONDS <= at <= last else at
 
     def _reject_parts(self, parts: list[str], message: ReceivedMessage) -> None:
         for part in parts:

@@ -128,7 +128,7 @@ class BusWorker:
         if result.values:
             sensor.failures, sensor.last_reading = 0, self._service.clock.now()
             sensor.backoff.reset()
-            self._producer.publish(name, result.values, at)
+            self._producer.publish(name, result.values, arrived=at)
             self._set_state(sensor, "online", result.failure)
         else:
             self._failed(sensor, result.failure)

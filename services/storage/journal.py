@@ -6,12 +6,14 @@ import uuid
 from collections.abc import Callable
 
 from heliograph import topics
+from heliograph.backoff import Backoff
 from heliograph.bus import Message
 from heliograph.errors import MessageError
 from heliograph.messages import Frame, Info, decode, encode, frames
 from heliograph.service import Service
 from heliograph.store.interface import Writer
 from services.storage.journal_intake import JournalIntake, Verdict
+from services.storage.replaced_readings import ReplacedReadings
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class JournalWriter:
         self._seconds = commit_seconds
         start = f"{store.identity}-{uuid.uuid4().hex[:8]}"
         self._intake = JournalIntake(store.progress(), start, commit_seconds)
+        self._replaced = ReplacedReadings()
         self._acks: list[Callable[[], object]] = []
         self._frames = 0
         self._due: float | None = None
@@ -38,7 +41,10 @@ class JournalWriter:
         self._topics: dict[str, topics.Parsed] = {}
         self._refused: Message | None = None  # the message that could not be written
         self._busy = False
-        self._problems: list[str] = []
+        self._facts: dict[str, list[str]] = {"store_problems": [], "dropped": []}
+        self._backoff = Backoff()
+        self._maintain_after = 0.0
+        self._failing = False
         service.fact("frames_lost", self._intake.losses())
 
     def write(self, message: Message) -> None:
@@ -97,12 +103,30 @@ class JournalWriter:
         self._service.count("readings", readings)
 
     def maintain(self) -> None:
-        """Do a piece of the store's housekeeping, if any is due; raise OSError if a write fails."""
-        self._store.maintain()
-        problems = self._store.problems()
-        if problems != self._problems:
-            self._problems = problems
-            self._service.fact("store_problems", problems)
+        """Do a piece of the store's housekeeping, if any is due; a failure is reported, and tried again later: commits continue."""
+        now = time.monotonic()
+        if now < self._maintain_after:
+            return
+        facts = dict(self._facts)
+        try:
+            self._store.maintain()
+            facts = {"store_problems": self._store.problems(), "dropped": self._store.dropped()}
+        except OSError as error:
+            self._maintain_after = now + self._backoff.next()
+            self._service.count("housekeeping_failures")
+            facts["store_problems"] = [f"housekeeping fails, and is tried again: {error}"]
+            if not self._failing:
+                log.error("%s", facts["store_problems"][0])
+            self._failing = True
+        else:
+            if self._failing:
+                log.info("housekeeping works again")
+                self._backoff.reset()
+                self._failing = False
+        for fact, sentences in facts.items():
+            if sentences != self._facts[fact]:
+                self._service.fact(fact, sentences)
+        self._facts = facts
 
     def finish(self) -> None:
         """Commit a last time; raise OSError if that fails.
@@ -134,6 +158,8 @@ class JournalWriter:
             self._service.set_aside("a frame without a sequence and readings", repr(frame)[:200], producer)
             return
         refusals = self._store.write(parsed.node, frame.blocks)
+        if replaced := self._replaced.count(parsed.node, frame.blocks):
+            self._service.count("readings_replaced", replaced)
         self._frames += 1
         if frame.epoch:
             self._advanced.add((producer, frame.epoch))

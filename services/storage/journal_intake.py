@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from enum import Enum
 
-from heliograph.messages import Frame, Watermark
+from heliograph.messages import LARGEST_COUNT, Frame, Watermark
 from heliograph.store.interface import Progress
 
 
@@ -69,7 +69,7 @@ class JournalIntake:
         return Watermark(
             epoch,
             self._committed.get(key, Progress(0, 0)).last,
-            self._accepted.get(key, Progress(0, 0)).last + 1,
+            min(self._accepted.get(key, Progress(0, 0)).last + 1, LARGEST_COUNT),
             self._storage,
             self._seconds,
             gap,

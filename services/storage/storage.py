@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 from heliograph import topics
 from heliograph.bus import Message
+from heliograph.errors import StoreDamaged
 from heliograph.service import Service
 from heliograph.store import open_writer
 from heliograph.store.interface import Keep, Writer
@@ -76,7 +77,10 @@ class StorageWorker:
         if self._store is None:
             data, url = self._service.store
             keep = Keep(self._options.keep_years, self._options.keep_raw_years, self._options.keep_gigabytes)
-            self._store = open_writer(data, lambda: self._service.clock.synchronised, url=url, keep=keep)
+            try:
+                self._store = open_writer(data, lambda: self._service.clock.synchronised, url=url, keep=keep)
+            except StoreDamaged as error:  # what cannot be mended here waits for a human, and says so in the status
+                raise OSError(str(error)) from None
         self._journal = JournalWriter(self._service, self._store, self._options.commit_seconds)
 
 

@@ -124,6 +124,17 @@ def test_nan_is_no_value_and_the_others_are_accepted(receiver: Receiver) -> None
     assert receiver.aside == []
 
 
+def test_items_of_a_node_with_one_second_have_times_of_their_own_and_the_same_ones_when_they_are_repeated(
+    receiver: Receiver,
+) -> None:
+    receiver.now = T
+    bulk = json.dumps([[T - 9, 10, 1], [T - 9, 10, 2], [T - 9, 11, 3], [T - 9, 10, 4], [T - 8, 10, 5]])
+    for _ in range(2):
+        assert is_ok(receiver.post(f"/input/bulk.json?sentat={T}", data={"data": bulk}))
+    sent = [(values["power1"], time) for _, values, time in receiver.producer.readings if "power1" in values]
+    assert sent == [(1, T - 9), (2, T - 8.999), (4, T - 8.998), (5, T - 8)] * 2
+
+
 def test_a_bad_value_is_set_aside_and_the_others_are_accepted(receiver: Receiver) -> None:
     assert is_ok(receiver.post("/input/post", data={"node": "a", "json": '{"b":1,"c":"x","":3}'}))
     assert receiver.producer.readings == [("a", {"b": 1}, None)]

@@ -247,6 +247,32 @@ def test_health_is_degraded_while_a_service_of_this_node_cannot_write(running: R
     assert get(client, "/health")["status"] == "ok"
 
 
+def test_health_names_what_storage_reports_of_the_store(running: Running, client: httpx.Client) -> None:
+    facts = {"store_problems": ["7.4 of 8.0 GB are full"], "dropped": ["2022 was deleted"]}
+    running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": facts})
+    content = get(client, "/health")
+    assert (content["status"], content["problems"]) == ("degraded", ["7.4 of 8.0 GB are full"])
+    assert content["services"]["storage"]["facts"]["dropped"] == ["2022 was deleted"]
+
+
+@pytest.mark.parametrize("since", [0, -5, True, "noon", None, 10**30, 1.5])
+def test_a_service_whose_readings_are_not_stored_makes_the_node_degraded(
+    running: Running, client: httpx.Client, since: object
+) -> None:
+    for node in ("roof", "shed"):
+        status = {"state": "online", "facts": {"not_stored_since": 1_763_633_000}}
+        running.tell(f"heliograph/{node}/services/serial_bridge/status", status)
+    content = get(client, "/health")
+    assert (content["status"], content["detail"]) == (
+        "degraded",
+        "serial_bridge: not stored since 2025-11-20 10:03:20 UTC",
+    )
+    running.tell(
+        "heliograph/roof/services/serial_bridge/status", {"state": "online", "facts": {"not_stored_since": since}}
+    )
+    assert get(client, "/health")["status"] == "ok"
+
+
 def test_health_is_bad_without_the_bus(running: Running, client: httpx.Client) -> None:
     running.connected = False
     answer = client.get("/health")

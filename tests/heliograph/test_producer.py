@@ -123,6 +123,43 @@ def test_flush_returns_when_everything_is_in_the_outbox(away: Rig) -> None:
     assert [values["power"] for _, _, values in away.kept()] == list(range(25))
 
 
+def test_readings_without_a_time_of_their_own_never_share_a_millisecond(away: Rig) -> None:
+    def publish(device: str) -> None:
+        for number in range(200):
+            producer.publish(device, {"power": number})
+
+    with away.running() as producer:
+        threads = [threading.Thread(target=publish, args=(device,)) for device in ("one", "two", "two")]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        producer.publish("one", {"power": 200}, arrived=NOON)  # earlier than the clock: as if it was set back
+        assert producer.counters()["readings_crowded"] == 0
+    kept = away.kept()
+    for device, count in (("one", 200), ("two", 400)):
+        times = [time for name, time, _ in kept if name == device][:count]
+        assert times == sorted(set(times))
+        assert len(times) == count
+    assert [values["power"] for name, _, values in kept if name == "one"] == list(range(201))
+    assert kept[-1][1] == NOON
+
+
+def test_readings_before_and_after_the_clock_is_set_never_share_a_millisecond(away: Rig) -> None:
+    with away.running() as producer:
+        away.clock.right = False
+        for number in range(50):
+            producer.publish("meter", {"power": number})
+        away.clock.right = True
+        for number in range(50, 100):
+            producer.publish("meter", {"power": number})
+        booted = away.clock.now() - away.clock.since_boot()
+    kept = away.kept()
+    times = [round(time + booted if time < NOON else time, 3) for _, time, _ in kept]
+    assert [values["power"] for _, _, values in kept] == list(range(100))
+    assert times == sorted(set(times))
+
+
 def test_an_exit_writes_everything(away: Rig) -> None:
     with away.running() as producer:
         for number in range(7):

@@ -107,6 +107,25 @@ def test_a_gap_is_sent_again_from_where_it_begins_but_not_for_every_complaint(ri
     assert rig.sender.resent == 15 + 13
 
 
+def test_for_how_long_nothing_was_stored_is_known_whether_the_broker_is_there_or_not(rig: Rig) -> None:
+    rig.start()
+    rig.pump(1000.0)
+    assert rig.sender.seconds_not_stored == 0.0
+    rig.append(20)
+    rig.pump(30.0)
+    assert rig.sender.seconds_not_stored == 30.0
+    rig.sender.disconnect()
+    rig.pump(100.0)
+    assert rig.sender.seconds_not_stored == 130.0
+    rig.mark(5)
+    assert rig.sender.seconds_not_stored == 0.0
+    rig.pump(7.0)
+    assert rig.sender.seconds_not_stored == 7.0
+    rig.mark(20)
+    rig.pump(7.0)
+    assert rig.sender.seconds_not_stored == 0.0
+
+
 def test_a_new_connection_sends_uncommitted_frames_again(rig: Rig) -> None:
     rig.append(10)
     rig.start()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -80,11 +81,13 @@ def test_a_damaged_file_is_named_in_one_line(tmp_path: Path, reader: Reader, nam
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
-def test_without_names_nothing_is_written(tmp_path: Path, garbage: bytes) -> None:
+def test_names_that_cannot_be_read_are_made_again_and_the_file_is_kept(tmp_path: Path, garbage: bytes) -> None:
     open_writer(tmp_path).close()
     (folder(tmp_path) / "catalog.db").write_bytes(garbage)
-    with pytest.raises(StoreDamaged, match=r"catalog\.db"):
-        open_writer(tmp_path)
+    with closing(open_writer(tmp_path)) as writer:
+        assert [problem for problem in writer.problems() if "catalog.db could not be read" in problem]
+    (aside,) = folder(tmp_path).glob("catalog.db.damaged-*")
+    assert aside.read_bytes() == garbage
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)

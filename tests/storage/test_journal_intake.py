@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliograph.messages import Frame, Watermark, decode, encode
+from heliograph.messages import LARGEST_COUNT, Frame, Watermark, decode, encode
 from heliograph.store.interface import Progress
 from services.storage.journal_intake import JournalIntake, Verdict
 
@@ -87,6 +87,13 @@ def test_a_start_tells_every_producer_its_newest_epoch_and_asks_for_the_rest() -
     assert decode(Watermark, encode(watermarks[METER])) == watermarks[METER]
     box.accept(METER, frame(1, epoch="z"))
     assert box.watermarks()[METER].epoch == "z"
+
+
+def test_a_store_with_an_absurd_number_says_so_in_words_that_a_producer_understands() -> None:
+    box = intake({(METER, "a"): Progress(LARGEST_COUNT, 0)})
+    watermark = box.watermarks()[METER]
+    assert decode(Watermark, encode(watermark)) == watermark
+    assert watermark.committed == LARGEST_COUNT  # more than the producer ever sent: it begins a new epoch
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 12), st.integers(0, 12), st.booleans()), max_size=80))

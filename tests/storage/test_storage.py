@@ -75,6 +75,7 @@ class Balky:
     def __init__(self, store: Writer, events: list[str]) -> None:
         self.store = store
         self.full = False
+        self.unreadable = False  # a sector of a year
         self.identity = store.identity
         self.events = events
 
@@ -104,6 +105,8 @@ class Balky:
 
     def maintain(self) -> bool:
         self.refuse()
+        if self.unreadable:
+            raise OSError(5, "Input/output error")
         return self.store.maintain()
 
     def settle(self) -> None:
@@ -112,6 +115,9 @@ class Balky:
 
     def problems(self) -> list[str]:
         return self.store.problems()
+
+    def dropped(self) -> list[str]:
+        return self.store.dropped()
 
     def close(self) -> None:
         self.store.close()
@@ -213,6 +219,30 @@ def test_a_gap_right_after_a_duplicate_is_reported_all_the_same(rig: Rig) -> Non
     assert [watermark.gap for _, watermark in rig.service.watermarks] == [False, True]
 
 
+def test_housekeeping_that_fails_stops_no_commit(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    moment = time.monotonic()
+    monkeypatch.setattr("services.storage.journal.time.monotonic", lambda: moment)
+    rig.store.unreadable = True
+    for sequence in (1, 2, 3):
+        rig.take(frame(sequence, sequence * 10))
+        rig.journal.commit()
+        rig.journal.maintain()
+        moment += 60
+    assert rig.values() == [10, 20, 30]
+    assert rig.service.counters["housekeeping_failures"] == 3
+    assert "housekeeping fails" in rig.service.facts["store_problems"][0]
+    assert [record.message for record in caplog.records] == [rig.service.facts["store_problems"][0]]
+    rig.journal.maintain()
+    rig.journal.maintain()  # the pause is not over
+    assert rig.service.counters["housekeeping_failures"] == 4
+    rig.store.unreadable = False
+    moment += 60
+    rig.journal.maintain()
+    assert rig.service.facts["store_problems"] == []
+
+
 def test_a_full_disk_acknowledges_nothing_and_loses_nothing(rig: Rig) -> None:
     rig.take(frame(1, 10))
     rig.store.full = True
@@ -299,6 +329,40 @@ def test_a_declared_loss_is_counted_and_still_known_after_a_restart(rig: Rig) ->
     service = FakeService(rig.data)
     JournalWriter(cast(Service, service), rig.store, 10.0)
     assert service.facts["frames_lost"] == {"pi/meter": 6}
+
+
+@pytest.mark.parametrize("number", [1 << 62, (1 << 53) + 1, 1 << 70])
+def test_a_frame_with_an_absurd_number_changes_nothing_for_its_producer(rig: Rig, number: int) -> None:
+    rig.take(frame(1, 10))
+    rig.take(msgspec.json.encode([{"e": "e1", "q": number, "b": number, "x": 0, "i": []}]))
+    rig.take(frame(2, 20))
+    rig.journal.commit()
+    assert rig.values() == [10, 20]
+    assert rig.acks == [0, 1, 2]
+    assert [watermark.wanted for _, watermark in rig.service.watermarks] == [3]
+    assert len(rig.service.aside) == 1
+
+
+def test_readings_that_replace_others_are_counted(rig: Rig) -> None:
+    rows: list[list[Any]] = [
+        [NOON, 1],
+        [NOON, 2],
+        [NOON, 2],
+        [NOON + 1, 3],
+        [NOON, 4],
+        [NOON + 2, 5],
+        ["noon", 1],
+        [],
+        [None, 1],
+    ]
+    rig.take(Frame([Block("meter", ("power",), rows)], "e1", 1, 1))
+    assert rig.service.counters["readings_replaced"] == 2
+    rig.take(Frame([Block("meter", ("power", "voltage"), [[NOON, 1, 2]])], "e1", 2, 1))
+    rig.take(Frame([Block("other", ("power",), [[NOON, 1]])], "e1", 3, 1))
+    assert rig.service.counters["readings_replaced"] == 2
+    rig.take(Frame([Block("meter", ("power",), [[NOON + 2, 6]])], "e1", 4, 1))
+    rig.take(Frame([Block("meter", ("power",), [[NOON + 2, 6]])], "e1", 4, 1), REPLAY)
+    assert rig.service.counters["readings_replaced"] == 3
 
 
 def test_every_producer_gets_its_watermark_when_the_broker_is_back(rig: Rig) -> None:
@@ -592,7 +656,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = os.geteuid() == 0 and not subprocess.call(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
+        ["mount", "-t", "tmpfs", "-o", "size=800k", "tmpfs", str(folder)], stderr=subprocess.DEVNULL
     )
     if not mounted:
         pytest.skip("a small disk takes root")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from heliograph.errors import StoreDamaged
 from heliograph.messages import Block
 from heliograph.store import history, open_reader, open_writer, schema
 from heliograph.store.interface import Keep, Progress, Writer
@@ -79,6 +78,11 @@ def care(writer: Writer) -> None:
     raise AssertionError("there is always more to do")
 
 
+def not_mended(writer: Writer) -> list[str]:
+    """The problems that are not a loss of what no byte is left of."""
+    return [problem for problem in writer.problems() if "lost" not in problem and "made again" not in problem]
+
+
 def spoil(path: Path, offset: int, size: int, chance: random.Random) -> None:
     with path.open("r+b") as file:
         file.seek(offset)
@@ -128,7 +132,7 @@ def test_what_arrives_does_not_wait_for_a_damaged_hot_file_and_what_is_readable_
         assert points(tmp_path) == {number: number for number in [*range(1000), *range(3000, 3100)]}
         assert newest_number(tmp_path) > before
         care(writer)
-        assert writer.problems() == []
+        assert not_mended(writer) == []
         stored = points(tmp_path)
         assert stored == {number: number for number in stored}
         missing = set(range(3100)) - stored.keys()
@@ -191,7 +195,7 @@ def test_salvaging_that_is_cut_short_at_any_step_begins_again(
         with closing(opened(data, START + 1500 * STEP)) as writer:
             care(writer)
             assert (writer.identity, writer.progress()) == (identity, MARK), count
-            assert writer.problems() == []
+            assert not_mended(writer) == []
         stored = points(data)
         assert stored == {number: number for number in stored}
         assert len(stored) > 1400
@@ -224,7 +228,8 @@ def test_a_hot_file_that_is_no_database_any_more_is_moved_aside(
         assert newest_number(tmp_path) > before
         care(writer)
         assert aside(tmp_path, "damaged") == []
-        assert points(tmp_path) == {number: number for number in [*range(1000), *range(2000, 2100)]}
+        back = range(1000, 2000) if size == 100 else range(0)  # the header alone is no page of readings
+        assert points(tmp_path) == {number: number for number in [*range(1000), *back, *range(2000, 2100)]}
 
 
 def no_header(path: Path, chance: random.Random) -> None:
@@ -270,7 +275,7 @@ def test_a_damaged_year_stops_nothing_and_what_is_readable_comes_back(
                 break
         writer.settle()
         care(writer)
-        assert writer.problems() == []
+        assert not_mended(writer) == []
         assert (len(aside(tmp_path, "damaged")), len(aside(tmp_path, "salvaged"))) == (0, 1)
         stored = points(tmp_path)
         assert stored == {number: number for number in stored}
@@ -290,16 +295,18 @@ def test_a_damaged_year_stops_nothing_and_what_is_readable_comes_back(
 def test_a_damaged_year_whose_points_are_deleted_keeps_the_cells_of_what_is_readable(
     tmp_path: Path, chance: random.Random
 ) -> None:
-    with closing(opened(tmp_path, START + COUNT * STEP)) as writer:
+    later = START + 400 * 86_400  # in 2018
+    with closing(opened(tmp_path, later)) as writer:
+        noise = [[START + n * STEP, n * 104_729 % 100_003 / 7] for n in range(LAST_YEAR)]
+        writer.write("pi1", [Block("noise", ("value",), noise)])  # whose points take more room than their cells
         write_all(writer)
     a_page_in_the_middle(tmp_path / "store" / "history-2016.db", chance)
-    later = START + 400 * 86_400  # in 2018
     with closing(open_writer(tmp_path, lambda: False, keep=Keep(raw_years=1), now=lambda: later)) as writer:
         writer.write("pi1", [Block("line", ("value",), [[later, 0.5]])])
         writer.commit(MARK)
         writer.settle()
         care(writer)
-        assert writer.problems() == []
+        assert not_mended(writer) == []
         assert history.is_bare(history.files(tmp_path / "store")[2016])
     with closing(open_reader(tmp_path)) as reader:
         counts = {
@@ -312,14 +319,16 @@ def test_a_damaged_year_whose_points_are_deleted_keeps_the_cells_of_what_is_read
     assert OTHERS * 0.7 < len(whole) < OTHERS
 
 
-def test_a_catalog_that_is_no_database_any_more_is_refused_and_nothing_is_changed(
-    tmp_path: Path, chance: random.Random
-) -> None:
+def test_a_catalog_that_is_no_database_any_more_is_made_again(tmp_path: Path, chance: random.Random) -> None:
     with closing(opened(tmp_path)) as writer:
         write(writer, 0, 1000)
-    path = tmp_path / "store" / "catalog.db"
-    spoil(path, 0, 100, chance)
-    spoiled = path.read_bytes()
-    with pytest.raises(StoreDamaged):
-        opened(tmp_path)
-    assert path.read_bytes() == spoiled
+        writer.settle()
+        write(writer, 1000, 2000)
+    spoil(tmp_path / "store" / "catalog.db", 0, 100, chance)
+    with closing(opened(tmp_path)) as writer:
+        assert "catalog.db could not be read" in writer.problems()[-1]
+        write(writer, 2000, 2100)
+        care(writer)
+        assert not_mended(writer) == []
+    assert points(tmp_path) == {number: number for number in range(2100)}
+    assert (len(aside(tmp_path, "damaged")), len(aside(tmp_path, "salvaged"))) == (0, 1)

@@ -4,6 +4,7 @@ An item is `[time, node, value, value, …]`. Its time counts from now minus `se
 any of them, so that the last item is from now.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from services.api.ingest.naming import PostedNames
 from services.api.ingest.options import EmoncmsNode
 from services.api.ingest.reports import Report
 
+MILLISECOND = 0.001  # between items of a node with the same second: the same again when the request is repeated
 TOLERANCE = 10.0  # a client's clock that is this exact is trusted, so that a repeated request has the same times
 MOST_ITEMS = 10_000
 CLOCK_SECONDS = 10.0
@@ -45,14 +47,17 @@ def parse(
     if not items:
         return content
     reference = _reference(parameters, float(items[-1][0]), now)
+    repeated: Counter[tuple[str, float]] = Counter()
     for time, node, *values in items:
         try:
             read = inputs.numbered(values)
             key = inputs.node_key(node)
             report = inputs.report(key, read, round(reference + time, 3), nodes, names)
             content.refused.extend((f"node {key[:40]}: {why}", shown(values)) for why in read.refused)
-            if report:
-                content.reports.append(report)
+            if report and report.time is not None:
+                again = repeated[report.device, report.time]
+                repeated[report.device, report.time] += 1
+                content.reports.append(report._replace(time=round(report.time + again * MILLISECOND, 3)))
         except RequestRefused as error:
             content.refused.append((error.detail, shown([time, node, *values[:5]])))
     return content

@@ -60,8 +60,12 @@ def check(store: StoreAccess, quick: bool, values: bool) -> None:
         if values:
             count, missing = checking.read_everything(reader)
         else:
-            missing = reader.problems()
+            missing = checking.problems(reader)
         damage += [sentence for sentence in missing if sentence not in damage]
+    lost = checking.losses(store)
+    for sentence in lost:
+        click.echo(f"lost before: {sentence}")
+    damage = [sentence for sentence in damage if sentence not in lost]
     for sentence in damage:
         click.echo(sentence, err=True)
     if damage:

@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from heliograph.lock import Lock, Taken
-from heliograph.store import salvage, schema
+from heliograph.store import schema
 from heliograph.store.buckets import zone
 from heliograph.store.interface import Reader, Writer
+from heliograph.store.writer import SqliteWriter
 from services.storage.importers.shared.times import TimeParser
 from services.storage.location import StoreAccess, store_at, store_options
 from services.storage.maintenance import backup, files
@@ -61,26 +62,26 @@ def restore_command(store: StoreAccess, folder: Path, force: bool) -> None:
 def salvage_command(store: StoreAccess) -> None:
     """Put back what can still be read of damaged files. Storage must be stopped meanwhile.
 
-    Storage does the same on its own, a little at a time; this does it at once, and the catalog, which storage does not
-    touch. Damaged files stay beside the others, as *.salvaged-WHEN.
+    Storage does the same on its own, a little at a time; this does it at once. What is lost is shown, and from then on
+    no problem any more. Damaged files stay beside the others, as *.salvaged-WHEN.
     """
     if not files.store_files(store.folder):
         raise click.ClickException(f"there is no store in {store.folder}")
     lock = Lock(store.folder / backup.LOCK, "store")
     try:
         for path in files.store_files(store.folder):
-            if path.name == files.HOT or not (errors := files.integrity_errors(path)):
+            if path.name == files.HOT or not files.size(path) or not (errors := files.integrity_errors(path)):
                 continue  # a damaged hot.db is moved aside when it is opened
             click.echo(errors[0])
-            if path.name == files.CATALOG:
-                salvage.catalog(store.folder)
-            else:
-                schema.move_aside(path)
+            schema.move_aside(path)
     finally:
         lock.release()
-    with closing(store.writer()) as writer:
+    with closing(SqliteWriter(store.folder, lambda: True)) as writer:
         writer.settle()
+        accepted = writer.acknowledge()
         problems = writer.problems()
+    for loss in accepted:
+        click.echo(loss)
     for path in sorted(store.folder.glob("*.salvaged-*")):
         click.echo(f"{path.name}: what could be read of it is in the store; delete it, or keep it for a second look")
     for problem in problems:
@@ -163,7 +164,7 @@ def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) ->
     SERIES is roof/meter/energy. The values stay as they are; totals are right from now on.
     """
     try:
-        moment = TimeParser("auto", zone(tz)).seconds(at)
+        moment = TimeParser("auto", zone(tz)).only(at)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--at") from None
     with closing(store.writer()) as writer:

@@ -1,12 +1,13 @@
 """What is in a store, and whether all of it can be read."""
 
 import sqlite3
+import time
 from datetime import UTC, datetime
 
 import msgspec
 
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.store import buckets, integrity
+from heliograph.store import buckets, integrity, inventory, recovery, schema
 from heliograph.store.interface import Reader, Series
 from services.storage.location import StoreAccess
 from services.storage.maintenance import files
@@ -125,7 +126,7 @@ def damage(store: StoreAccess, *, quick: bool) -> list[str]:
     There is nothing to check in a database.
     """
     paths = [] if store.url else files.store_files(store.folder)
-    damages: list[str] = []
+    damages = [] if store.url else recovery.disagreements(store.folder)
     with bar("checking", sum(map(files.size, paths))) as advance:
         for path in paths:
             try:
@@ -137,6 +138,25 @@ def damage(store: StoreAccess, *, quick: bool) -> list[str]:
             except (OSError, StoreDamaged) as error:
                 damages.append(str(error))
     return damages
+
+
+def problems(reader: Reader) -> list[str]:
+    """Return what a reader cannot read, a sentence each."""
+    try:
+        return reader.problems()
+    except (StoreAway, StoreDamaged) as error:
+        return [str(error)]
+
+
+def losses(store: StoreAccess) -> list[str]:
+    """Return what was lost in the last days with damaged files, as storage noted it, a sentence each."""
+    if store.url:
+        return []
+    try:
+        with files.read_only(schema.catalog_file(store.folder)) as catalog:
+            return inventory.losses(catalog, time.time())
+    except (OSError, StoreDamaged):
+        return []
 
 
 def read_everything(reader: Reader) -> tuple[int, list[str]]:

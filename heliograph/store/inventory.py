@@ -1,0 +1,83 @@
+"""What the catalog knows of the store's files: which years there are, and what was lost with a damaged one."""
+
+import logging
+import sqlite3
+from pathlib import Path
+
+from heliograph.store import history, schema
+
+log = logging.getLogger(__name__)
+
+SHOWN_SECONDS = 30 * 86_400.0  # a loss stays among the problems for so long, or until `heliograph-store salvage`
+
+
+class Inventory:
+    """The years that have a file, and the losses; durable at once. Every method may raise OSError or StoreDamaged."""
+
+    def __init__(self, catalog: sqlite3.Connection, folder: Path) -> None:
+        self._db = catalog
+        self._folder = folder
+        with schema.refusing(schema.catalog_file(folder)):
+            self._years = {number for (number,) in catalog.execute("SELECT number FROM year")}
+        self.look()
+
+    def look(self) -> None:
+        """Note every year that has a file now."""
+        new = history.files(self._folder).keys() - self._years
+        if new:
+            with schema.refusing(schema.catalog_file(self._folder)), schema.transaction(self._db):
+                self._db.executemany("INSERT OR IGNORE INTO year VALUES(?)", [(number,) for number in new])
+            self._years |= new
+
+    def forget_year(self, number: int) -> None:
+        """Note that a year is going to be deleted on purpose."""
+        with schema.refusing(schema.catalog_file(self._folder)), schema.transaction(self._db):
+            self._db.execute("DELETE FROM year WHERE number=?", (number,))
+        self._years.discard(number)
+
+    def missing_years(self) -> list[int]:
+        """Return the years that had a file and have none now."""
+        return sorted(self._years - history.files(self._folder).keys())
+
+    def note_loss(self, now: float, what: str) -> None:
+        """Log a loss, and keep it among the problems; `now` is in seconds UTC."""
+        log.error("%s", what)
+        with schema.refusing(schema.catalog_file(self._folder)), schema.transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO loss VALUES(?, ?)", (round(now * 1000), what))
+
+    def problems(self, now: float) -> list[str]:
+        """Return the missing years and the losses of the last SHOWN_SECONDS, a sentence each."""
+        with schema.refusing(schema.catalog_file(self._folder)):
+            return problems(self._db, self._folder, now)
+
+    def acknowledge(self) -> list[str]:
+        """Forget the missing years and all losses; return what they were, a sentence each."""
+        known = self.problems(0.0)
+        with schema.refusing(schema.catalog_file(self._folder)), schema.transaction(self._db):
+            self._db.execute("DELETE FROM loss")
+            for number in self.missing_years():
+                self._db.execute("DELETE FROM year WHERE number=?", (number,))
+        self._years &= history.files(self._folder).keys()
+        return known
+
+
+def problems(catalog: sqlite3.Connection, folder: Path, now: float) -> list[str]:
+    """Return the missing years and the losses of the last SHOWN_SECONDS of an open catalog, a sentence each."""
+    if schema.one(catalog, "SELECT count(*) FROM sqlite_master WHERE name IN ('year', 'loss')") < 2:
+        return []  # an older Heliograph made it, and no writer has opened it since
+    years = {number for (number,) in catalog.execute("SELECT number FROM year")}
+    return [*map(missing_year, sorted(years - history.files(folder).keys())), *losses(catalog, now)]
+
+
+def losses(catalog: sqlite3.Connection, now: float) -> list[str]:
+    """Return the losses of the last SHOWN_SECONDS, a sentence each."""
+    rows = catalog.execute("SELECT what FROM loss WHERE ts > ? ORDER BY ts", (round((now - SHOWN_SECONDS) * 1000),))
+    return [what for (what,) in rows]
+
+
+def missing_year(number: int) -> str:
+    """Return the sentence about a year without a file."""
+    return (
+        f"history-{number:04d}.db is missing: with storage stopped put it back from a backup, "
+        "or accept the loss with `heliograph-store salvage`"
+    )

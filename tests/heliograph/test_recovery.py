@@ -1,0 +1,318 @@
+"""A store whose files were lost, emptied or exchanged: no series ever gets the readings of another one."""
+
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.messages import Block, Channel, Info, Value
+from heliograph.store import folder, history, open_reader, open_writer, recovery, schema
+from heliograph.store.interface import Keep, Writer
+from heliograph.store.writer import SqliteWriter
+
+DAY = 86_400.0
+START = 1_703_980_800.0  # 2023-12-31 00:00 UTC
+CHANNELS = {"power": Channel("W"), "energy": Channel("kWh", "counter"), "mode": Channel("", "text")}
+Content = dict[str, list[tuple[float, Value]]]
+
+
+def opened(data: Path, day: float = 3.0) -> SqliteWriter:
+    return SqliteWriter(folder(data), lambda: True, now=lambda: START + day * DAY)
+
+
+def write(writer: Writer, device: str, day: float, first: float = 0.0) -> None:
+    """Ten readings of a device, each value its own."""
+    writer.declare("roof", device, Info("", CHANNELS))
+    rows = [[START + day * DAY + n * 60, first + n, 1000 + first + n, f"{device} {n % 3}"] for n in range(10)]
+    assert writer.write("roof", [Block(device, tuple(CHANNELS), rows)]) == []
+    writer.commit({})
+
+
+def content(data: Path) -> Content:
+    with closing(open_reader(data)) as reader:
+        names = {one.id: one.name for one in reader.series()}
+        points: Content = {}
+        for time, sid, value in reader.export(list(names), 0, 1e11):
+            points.setdefault(names[sid], []).append((time, value))
+        return points
+
+
+def care(writer: Writer) -> None:
+    for _ in range(1000):
+        if not writer.maintain():
+            return
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """2023 and 2024 sealed, the newest day in hot.db."""
+    data = tmp_path_factory.mktemp("made")
+    with closing(opened(data)) as writer:
+        write(writer, "meter", 0, 10)
+        write(writer, "tank", 0, 20)
+        write(writer, "meter", 1, 30)
+        writer.settle()
+        write(writer, "meter", 2, 40)
+        write(writer, "late", 2, 50)
+    return data
+
+
+@pytest.fixture
+def data(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "data")
+
+
+def removed(path: Path) -> None:
+    path.unlink()
+
+
+def emptied(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def garbage(path: Path) -> None:
+    path.write_bytes(b"\x5a" * path.stat().st_size)
+
+
+def begun_again(path: Path) -> None:
+    """What an older Heliograph made where there was none: the tables, and nothing in them."""
+    path.unlink()
+    schema.create(path, schema.CATALOG_PAGE, schema.CATALOG).close()
+
+
+def of_another_store(path: Path) -> None:
+    other = path.parents[2] / "other"
+    with closing(opened(other)) as writer:
+        for device in ("attic", "barn", "cellar"):
+            write(writer, device, 0)
+    shutil.copy(folder(other) / path.name, path)
+
+
+@pytest.mark.parametrize("damage", [removed, emptied, garbage, begun_again, of_another_store])
+def test_a_lost_catalog_is_made_again_and_gives_no_number_twice(data: Path, damage: Callable[[Path], None]) -> None:
+    before = content(data)
+    damage(schema.catalog_file(folder(data)))
+    with suppress(StoreAway, StoreDamaged):  # until storage starts nothing is better than something wrong
+        seen = content(data)
+        assert seen == {name: points for name, points in before.items() if name in seen}
+    with closing(opened(data)) as writer:
+        write(writer, "garden", 2, 60)
+        write(writer, "meter", 2.5, 70)
+        care(writer)
+        after = content(data)
+        assert {name: points for name, points in after.items() if name in before} == {
+            **before,
+            **{name: before[name] + after[name][-10:] for name in before if name.startswith("roof/meter/")},
+        }
+        assert [value for _, value in after["roof/garden/power"]] == [60 + n for n in range(10)]
+        if damage is not begun_again:
+            assert [problem for problem in writer.problems() if "catalog.db" in problem and "made again" in problem]
+    with closing(opened(data)) as writer:
+        writer.settle()
+    assert content(data) == after
+
+
+def test_a_lost_catalog_is_logged_once_and_shown_until_it_is_acknowledged(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    removed(schema.catalog_file(folder(data)))
+    for _ in range(2):
+        with closing(SqliteWriter(folder(data), lambda: True)) as writer:
+            assert [problem for problem in writer.problems() if problem.startswith("catalog.db was missing")]
+    errors = [record for record in caplog.records if record.getMessage().startswith("catalog.db was missing")]
+    assert [record.levelno for record in errors] == [logging.ERROR]
+    with closing(open_reader(data)) as reader:
+        assert [problem for problem in reader.problems() if problem.startswith("catalog.db was missing")]
+    with closing(opened(data)) as writer:
+        assert "catalog.db was missing" in writer.acknowledge()[0]
+        assert writer.problems() == []
+    with closing(open_reader(data)) as reader:
+        assert reader.problems() == []
+
+
+def test_the_numbers_of_new_series_are_larger_than_any_in_a_file(data: Path) -> None:
+    """Also of series whose names no file has any more."""
+    with closing(sqlite3.connect(history.file(folder(data), 2023))) as db:
+        db.execute("INSERT INTO chunk SELECT 900 << 20 | k & 0xFFFFF, axis, tmax, vlast, v FROM chunk LIMIT 1")
+        db.commit()
+    removed(schema.catalog_file(folder(data)))
+    with closing(opened(data)) as writer:
+        write(writer, "garden", 2)
+    with closing(open_reader(data)) as reader:
+        assert min(one.id for one in reader.series() if one.device == "garden") > 900
+
+
+def test_a_year_that_comes_back_after_its_numbers_were_given_again_is_stored_by_name(
+    data: Path, tmp_path: Path
+) -> None:
+    store = folder(data)
+    before = content(data)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for path in [history.file(store, 2023), history.file(store, 2024)]:
+        path.rename(kept / path.name)
+    removed(schema.catalog_file(store))
+    removed(schema.hot_file(store))
+    with closing(opened(data)) as writer:
+        write(writer, "garden", 2)
+        write(writer, "meter", 2.5)
+    given_again = content(data)
+    for path in kept.iterdir():
+        path.rename(store / path.name)
+    with closing(opened(data)) as writer:
+        assert content(data) == given_again
+        care(writer)
+    after = content(data)
+    sealed = {name: points[:-10] for name, points in before.items() if name.startswith("roof/meter/")}
+    for name, points in sealed.items():
+        assert after[name] == points + given_again[name]
+    assert [value for _, value in after["roof/tank/mode"]] == [f"tank {n % 3}" for n in range(10)]
+    assert after["roof/garden/power"] == given_again["roof/garden/power"]
+
+
+def test_a_lost_hot_file_is_reported_and_its_numbers_and_identity_stay(data: Path) -> None:
+    with closing(opened(data)) as writer:
+        identity = writer.identity
+    for damage in (removed, emptied):
+        damage(schema.hot_file(folder(data)))
+        with closing(opened(data)) as writer:
+            assert [problem for problem in writer.problems() if problem.startswith("hot.db was missing or empty")]
+            assert writer.identity == identity
+            write(writer, "garden", 2)
+
+
+def test_hot_readings_without_names_are_set_aside_and_counted(data: Path) -> None:
+    """As in a store that an older Heliograph wrote, which had no copies in hot.db."""
+    with closing(sqlite3.connect(schema.hot_file(folder(data)))) as db:
+        for table in ("device", "series", "layout", "word", "replacement"):
+            db.execute(f"DROP TABLE {table}")
+        db.commit()
+    removed(schema.catalog_file(folder(data)))
+    with closing(opened(data)) as writer:
+        care(writer)
+        assert [
+            problem for problem in writer.problems() if "0 readings of it are stored again, 20 that it had" in problem
+        ]
+        write(writer, "garden", 2)
+    assert "roof/late/power" not in content(data)
+    assert len(content(data)["roof/meter/power"]) == 20
+
+
+def test_a_store_of_an_older_heliograph_gets_its_copies_at_the_first_start(data: Path) -> None:
+    before = content(data)
+    with closing(sqlite3.connect(schema.hot_file(folder(data)))) as db:
+        for table in ("device", "series", "layout", "word", "replacement"):
+            db.execute(f"DROP TABLE {table}")
+        db.commit()
+    opened(data).close()
+    removed(schema.catalog_file(folder(data)))
+    with closing(opened(data)) as writer:
+        care(writer)
+    assert content(data) == before
+
+
+def test_meters_that_were_replaced_are_known_to_a_catalog_that_is_made_again(data: Path) -> None:
+    with closing(opened(data)) as writer:
+        with closing(open_reader(data)) as reader:
+            (sid,) = [one.id for one in reader.series() if one.name == "roof/meter/energy"]
+        writer.replaced(sid, START + DAY)
+    removed(schema.catalog_file(folder(data)))
+    opened(data).close()
+    with closing(sqlite3.connect(schema.catalog_file(folder(data)))) as db:
+        assert db.execute("SELECT series, ts FROM replacement").fetchall() == [(sid, round((START + DAY) * 1000))]
+
+
+def test_a_missing_year_is_reported_until_it_comes_back_or_is_accepted(data: Path, tmp_path: Path) -> None:
+    path = history.file(folder(data), 2023)
+    path.rename(tmp_path / "2023")
+    for _ in range(2):
+        with closing(opened(data)) as writer:
+            assert [problem for problem in writer.problems() if problem.startswith("history-2023.db is missing")]
+    with closing(open_reader(data)) as reader:
+        assert [problem for problem in reader.problems() if problem.startswith("history-2023.db is missing")]
+    (tmp_path / "2023").rename(path)
+    with closing(opened(data)) as writer:
+        assert writer.problems() == []
+    path.unlink()
+    with closing(opened(data)) as writer:
+        assert writer.acknowledge()
+        assert writer.problems() == []
+
+
+def test_a_year_that_retention_deletes_is_not_missing(data: Path) -> None:
+    with closing(open_writer(data, keep=Keep(years=1), now=lambda: START + 500 * DAY)) as writer:
+        write(writer, "meter", 400)
+        writer.settle()
+        care(writer)
+        assert not history.file(folder(data), 2023).exists()
+        assert writer.problems() == []
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_empty_year_stops_nothing(data: Path, *, known: bool) -> None:
+    """Case D8: what a power cut leaves of a fresh file."""
+    emptied(history.file(folder(data), 2023 if known else 2022))
+    before = content(data)
+    with closing(opened(data)) as writer:
+        write(writer, "meter", 0.5, 80)
+        writer.settle()
+        care(writer)
+        assert len(content(data)["roof/meter/power"]) == len(before["roof/meter/power"]) + 10
+        lost = [problem for problem in writer.problems() if "history-2023.db was damaged: 0 values" in problem]
+        assert len(lost) == known
+        assert len(writer.problems()) == known
+
+
+def test_a_year_that_is_emptied_while_it_is_open_stops_nothing(data: Path) -> None:
+    with closing(opened(data)) as writer:
+        emptied(history.file(folder(data), 2023))
+        write(writer, "meter", 0.5, 80)
+        writer.settle()
+        care(writer)
+        write(writer, "meter", 0.6, 80)
+        writer.settle()
+    assert len(content(data)["roof/meter/power"]) == 40
+
+
+def test_a_file_of_a_newer_format_is_refused_and_left_alone(data: Path) -> None:
+    for path in [history.file(folder(data), 2023), schema.hot_file(folder(data)), schema.catalog_file(folder(data))]:
+        copy = data.with_name(path.stem)
+        shutil.copytree(data, copy)
+        with closing(sqlite3.connect(folder(copy) / path.name)) as db:
+            db.execute("UPDATE meta SET value=2 WHERE key='format'")
+            db.commit()
+        with pytest.raises(StoreDamaged, match=r"another version|format 2"):
+            opened(copy)
+        assert {one.name for one in folder(copy).glob("*.db")} == {one.name for one in folder(data).glob("*.db")}
+
+
+def test_what_a_start_would_mend_is_found_without_writing(data: Path) -> None:
+    store = folder(data)
+    assert recovery.disagreements(store) == []
+    cases: list[tuple[str, Callable[[Path], None]]] = [
+        ("catalog.db", removed),
+        ("catalog.db", emptied),
+        ("catalog.db", of_another_store),
+        ("hot.db", removed),
+        ("hot.db", emptied),
+        ("hot.db", of_another_store),
+        ("history-2023.db", emptied),
+    ]
+    for number, (name, damage) in enumerate(cases):
+        copy = shutil.copytree(store, store.parents[1] / str(number) / "data" / "store")
+        damage(copy / name)
+        before = {path.name: path.read_bytes() for path in copy.glob("*.db")}
+        assert recovery.disagreements(copy), (name, damage)
+        assert {path.name: path.read_bytes() for path in copy.glob("*.db")} == before
+
+
+@pytest.mark.parametrize("name", ["catalog.db", "hot.db"])
+def test_only_files_of_one_store_are_read_together(data: Path, name: str) -> None:
+    of_another_store(folder(data) / name)
+    with closing(open_reader(data)) as reader, pytest.raises(StoreDamaged, match="different stores"):
+        reader.series()
