@@ -31,6 +31,7 @@ from services.modbus_poller.sunspec.map import READ, ModelMap, walk
 
 FIRST_WALK_SECONDS = 10.0  # after which a map that ended without an end is walked again
 LAST_WALK_SECONDS = 86400.0
+NO_MODEL = "its SunSpec map has no model with measurements"
 
 
 class SunSpecDevice(PolledDevice):
@@ -117,10 +118,11 @@ class SunSpecDevice(PolledDevice):
             try:
                 has_marker = read(reads.request(READ, base, 2)) == models.MARKER
                 if has_marker:
-                    self._use(walk(read, base + 2, self._map))
-                    return (
-                        "" if self._map.points else self._map.ended or "its SunSpec map has no model with measurements"
-                    )
+                    walked = walk(read, base + 2, self._map)
+                    if walk(read, base + 2, self._map).models != walked.models:
+                        return "its SunSpec map changed while it was walked"
+                    self._use(walked)
+                    return "" if self._map.points else self._map.ended or NO_MODEL
             except (NoResponse, InvalidFrame) as error:
                 if not has_marker:
                     self._next_base()
@@ -160,19 +162,21 @@ class SunSpecDevice(PolledDevice):
         self.revision += 1
 
     def _verified(self, read: Read, registers: dict[str, list[int]], result: PollResult) -> dict[str, list[int]]:
-        """Return the registers of the models whose ID and length are those of the map."""
+        """Return the registers of the models whose ID and length are those of the map, up to the first that is not."""
         wanted = self._map.headers
         if not result.failure:
             for header in self._in_several_requests() & registers.keys():
                 registers[header] = self._header(read, header)  # the model may have moved since its first request
-        right = {header for header, words in wanted.items() if registers.get(header) == words}
+        right = set()
         for header, (model, length) in wanted.items():
             words = registers.get(header)
-            if header not in right and (words or header in self._requests.refused):
+            if words == [model, length]:
+                right.add(header)
+            elif words or header in self._requests.refused:
                 there = f"model {words[0]} of {words[1]} registers" if words else "nothing"
                 at = self._map.addresses[header]
                 self._changed = f"its SunSpec map has {there} at {at} where model {model} of {length} registers was"
-                break
+                break  # where the models behind it are depends on it
         return {key: raw for key, raw in registers.items() if self._map.scopes.get(key) in right}
 
     def _header(self, read: Read, header: str) -> list[int]:

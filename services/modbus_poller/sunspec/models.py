@@ -148,7 +148,7 @@ def value(point: SunSpecPoint, raw: list[int], exponent: int | None) -> messages
 
 
 def _implemented(kind: str, integer: int, bits: int) -> bool:
-    """Return whether an integer is a value of its type (4.2); nor is an accumulator with all bits set."""
+    """Return whether an integer is a value of its type (4.2). An accumulator with all bits set is not."""
     ones = (1 << bits) - 1
     if kind in ("int", "sunssf"):
         return integer != -(1 << bits - 1)
