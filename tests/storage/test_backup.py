@@ -429,8 +429,8 @@ def test_volumes_of_containers_get_the_files_of_their_service(tmp_path: Path) ->
     there = [str(tmp_path / "there" / name) for name in ("uploader", "calculator")]
     output = done("restore", folder, "--data", new, "--state", there[0], "--state", there[1])
     assert "uploader/uploader.db: put back" in output
-    found = sorted(str(p.relative_to(tmp_path / "there")) for p in (tmp_path / "there").rglob("*") if p.is_file())
-    assert found == ["calculator/calculator/checkpoint.json", "uploader/uploader/uploader.db"]
+    names = sorted(str(p.relative_to(tmp_path / "there")) for p in (tmp_path / "there").rglob("*") if p.is_file())
+    assert names == ["calculator/calculator/checkpoint.json", "uploader/uploader/uploader.db"]
     output = done("restore", folder, "--data", tmp_path / "other", "--state", there[0])
     assert "uploader/uploader.db: there already" in output
 

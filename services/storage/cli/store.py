@@ -209,7 +209,7 @@ def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) ->
     SERIES is roof/meter/energy. The values stay as they are; totals are right from now on.
     """
     try:
-        moment = TimeParser("auto", zone(tz)).seconds(at)
+        moment = TimeParser("auto", zone(tz)).only(at)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--at") from None
     with closing(store.writer()) as writer:

@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
 
 class ChannelMetadata(NamedTuple):
-    """Units and kinds by the name of the channel, as the user or the format states them."""
+    """Units and kinds as the user or the format states them, by the name of the channel, or of the series (node/device/channel)."""
 
     units: Mapping[str, str] = {}
     kinds: Mapping[str, Kind] = {}
@@ -42,11 +42,21 @@ class ImportFile(NamedTuple):
     read: Callable[[SeriesNames], Iterable[Part]]
 
 
+def _none() -> list[str]:
+    return []
+
+
 class ImportPlan(NamedTuple):
-    """What an import reads, and what is known of the channels before."""
+    """What an import reads, and what is known of the channels before.
+
+    `complaints`, called when all is read, returns what the user has to know of options that did nothing; `given` is what
+    options state of channels, each of which must be in the files.
+    """
 
     files: Sequence[ImportFile]
     metadata: ChannelMetadata = ChannelMetadata()
+    complaints: Callable[[], list[str]] = _none
+    given: ChannelMetadata = ChannelMetadata()
 
 
 class PartBuilder:
