@@ -184,8 +184,8 @@ class Reader(Protocol):
     ) -> dict[str, list[Value | None]]:
         """Return one value per function and bucket [edges[i], edges[i+1]); None for a bucket without points.
 
-        `delta` is the increase of a counter with resets taken out, `integral` the time
-        integral in unit·h; see totals.py.
+        `delta` is the increase of a counter with resets taken out, up to and including a point at edges[i+1]
+        (rises.py), `integral` the time integral in unit·h; see totals.py.
         """
         ...
 

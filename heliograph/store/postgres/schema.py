@@ -31,7 +31,7 @@ UNANSWERED_MS = 30_000  # a server that acknowledges no packet for this time is 
 
 CELL = """(
     series int NOT NULL, bucket bigint NOT NULL, n int NOT NULL, sum float8 NOT NULL, min float8 NOT NULL,
-    max float8 NOT NULL, first float8 NOT NULL, last float8 NOT NULL, carry float8, area float8,
+    max float8 NOT NULL, first float8 NOT NULL, last float8 NOT NULL, carry float8, area float8, at smallint,
     PRIMARY KEY(series, bucket)
 )"""
 TABLES = f"""
@@ -155,6 +155,9 @@ def create(connection: Connection, database: DatabaseName) -> None:
             ):
                 connection.execute("INSERT INTO meta VALUES(%s, %s)", (key, value))
     check(connection, database)
+    with connection.transaction():  # of a database that is older than this column
+        for table in ("r5m", "r1h"):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS at smallint")
     connection.execute(INCOMING)
 
 
