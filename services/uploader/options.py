@@ -38,7 +38,7 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
     interval: float = 0.0
     timestamp: Literal["start", "end"] = "start"
     counters: Literal["last", "delta", "today"] = "last"
-    grace: float = 10.0
+    grace: float = 15.0
     timezone: str = "UTC"
     batch_size: int = 0
     batch_bytes: int = 0
