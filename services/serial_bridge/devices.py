@@ -44,8 +44,8 @@ class SerialDevice:
             if name not in self._channels or self._was_a_missing_number(name, value, description):
                 self._channels[name] = description.channels.get(name) or guessed(value)
         interval = description.interval or self._learn_interval(now)
-        known = (len(self.info.channels), self.info.interval, self.info.model)
-        if known != (len(self._channels), interval, description.model):
+        known = (self.info.channels, self.info.interval, self.info.model)
+        if known != (self._channels, interval, description.model):
             self.info = Info(description.model, dict(self._channels), interval, self.info.service)
         return refused
 
