@@ -83,6 +83,7 @@ SUNSPEC_HEADER = Header(
     "SunSpec Device Information Model Specification V1.1",
     "Fronius, SMA, SolarEdge, Kostal and other devices with a SunSpec map",
     table="holding",
+    max_gap=8,  # pads, and what is not a measurement; a model has no holes
 )
 
 

@@ -29,7 +29,7 @@ def opened(receiver: Receiver) -> Iterator[serial.Serial]:
 def wait_for(port: serial.Serial, wanted: bytes) -> bytes:
     end = time.monotonic() + DEADLINE
     while time.monotonic() < end:
-        with suppress(serial.SerialException):  # the simulator discards what nobody reads, also just before a read
+        with suppress(serial.SerialException):  # the simulator discards what is not read, also just before a read
             line = port.readline()
             if wanted in line:
                 return line

@@ -32,7 +32,7 @@ def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
         importer = Importer(writer or opened.enter_context(closing(DryRunStore(known))), known, plan.metadata)
         try:
             names = SeriesNames(known)
-            size = sum(file.path.stat().st_size for file in plan.files if file.path.exists())
+            size = sum(file.size or file.path.stat().st_size for file in plan.files if file.size or file.path.exists())
             with bar("importing", size) as advance:
                 for file in plan.files:
                     for part in _readable(file.path, file.read(names)):

@@ -138,7 +138,7 @@ def reading_of(point: LinePoint, options: Options, names: SeriesNames) -> Import
         try:
             channel = names.channel(node, device, text)
             if not options.merge:
-                names.claim((node, device, channel), f"{origin} {field}")
+                names.claim((node, device, channel), f"{origin} {field}", "--merge takes them for one series")
         except ValueError as error:
             reading.mistakes.append(str(error))
         else:

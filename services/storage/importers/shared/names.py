@@ -49,13 +49,11 @@ class SeriesNames:
             name = former
         return self._claimed(key, (node, device, name), text)
 
-    def claim(self, series: tuple[str, str, str], origin: str) -> None:
-        """Note where the values of a series come from; raise names.NameTaken if they came from elsewhere before."""
+    def claim(self, series: tuple[str, str, str], origin: str, hint: str) -> None:
+        """Note where the values of a series come from; raise names.NameTaken, with a hint, if they came from elsewhere before."""
         owner = self._origins.setdefault(series, origin)
         if owner != origin:
-            raise names.NameTaken(
-                f"{origin[:200]!r} would be {'/'.join(series)}, as {owner[:200]!r} is; --merge takes them for one series"
-            )
+            raise names.NameTaken(f"{origin[:200]!r} would be {'/'.join(series)}, as {owner[:200]!r} is; {hint}")
 
     def _claimed(self, key: tuple[str, ...], name: tuple[str, ...], text: str) -> str:
         owner = self._texts.setdefault(name, text)

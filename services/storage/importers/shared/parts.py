@@ -36,10 +36,14 @@ class ChannelMetadata(NamedTuple):
 
 
 class ImportFile(NamedTuple):
-    """One file, and how it is read; reading raises OSError or ValueError if the file cannot be read at all."""
+    """One file, and how it is read; reading raises OSError or ValueError if the file cannot be read at all.
+
+    `size` is how many bytes its parts have, 0 for those of the file.
+    """
 
     path: Path
     read: Callable[[SeriesNames], Iterable[Part]]
+    size: int = 0
 
 
 def _none() -> list[str]:
