@@ -144,7 +144,7 @@ def resolved(value: str, where: str, service: str) -> str:
     """Return what a value refers to: "$NAME" a variable of the environment, "file:PATH" the text of a file.
 
     Any other value is returned as it is. Raises ConfigError, which names `where` and not what is there; also if there is
-    nothing: a password that is empty would be none.
+    nothing: a service would connect without a password.
     """
     if match := _VARIABLE.fullmatch(value):
         variable = match[1].replace("{service}", service)

@@ -40,13 +40,13 @@ def redactor_for(values: Mapping[str, Any]) -> Callable[[str], str]:
 def completed(values: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return options with the secrets that are stored for a target of the same type where none, or "…", is given.
 
-    Raises ValueError if a secret is not given, and the one that is stored was for another server: whoever may change
-    an address must not read a secret there.
+    Raises ValueError if a secret is not given, and the one that is stored was for another server: the right to change
+    an address is no right to read a secret there.
     """
     kept: dict[str, Any] = {}
     if stored.get("kind") == values.get("kind"):
         kept = {name: stored[name] for name in _secret_names(values) if name in stored}
-        if _covered_url(stored.get(URL)) == values.get(URL):
+        if URL in stored and _covered_url(stored[URL]) == values.get(URL):
             values = {**values, URL: stored[URL]}
     complete = {**kept, **_uncovered(values, kept)}
     if kept and _address(values) != _address(stored):
@@ -64,7 +64,7 @@ def _keeps(stored: Any, given: Any) -> bool:
 
 
 def _address(values: Mapping[str, Any]) -> tuple[object, ...]:
-    """Return the server that options name: what stands in place of a secret may go there and nowhere else."""
+    """Return the server that options name: a stored secret goes there and nowhere else."""
     fields = msgspec.structs.fields(targets.load(str(values["kind"])))
     defaults = {field.encode_name: field.default for field in fields}
     address = {name: values.get(name, defaults.get(name)) for name in ADDRESS if name in defaults}

@@ -35,15 +35,15 @@ def test_a_secret_on_its_way_to_the_uploader_is_read_by_the_uploader_alone(
         for bus in (viewer, api, uploader):
             assert bus.wait_connected(30)
 
-        def is_heard() -> bool:
+        def is_received() -> bool:
             """Publish all, again until the subscriptions are there; the status comes after what is denied."""
             api.publish(REQUEST, b'{"options": {"headers": {"X-Token": "t0p-secret"}}}', qos=1)
             for topic in (*RESPONSES, STATUS):
                 uploader.publish(topic, b"{}", qos=1)
-            heard = all(STATUS in received[user] for user in ("viewer", "api"))
-            return heard and {REQUEST, RESPONSES[1]} <= set(received["uploader"])
+            shown = all(STATUS in received[user] for user in ("viewer", "api"))
+            return shown and {REQUEST, RESPONSES[1]} <= set(received["uploader"])
 
-        eventually(is_heard)
+        eventually(is_received)
     assert set(received["viewer"]) == {STATUS}
     assert set(received["api"]) == {RESPONSES[0], STATUS}
     assert received["storage"] == []
