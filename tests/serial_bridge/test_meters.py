@@ -122,6 +122,15 @@ def test_a_reading_of_a_meter_is_published_once_for_each_of_its_times(port: Port
     assert [at and at - QUARTER_PAST_EIGHT for at in times] == [-900, -600, -900]
 
 
+def test_a_meter_is_online_again_with_the_first_telegram_after_the_port_was_lost(port: Port) -> None:
+    repeated = telegram(*ESMR, gas("261130080000W", "01023.855*m3"))
+    port.say(repeated)
+    port.intake.offline()
+    port.say(repeated)
+    assert port.stub.states["house_gas"] == port.stub.states["house"] == ["online", "offline", "online"]
+    assert port.of("house_gas", "volume") == [1023.855]
+
+
 @pytest.mark.parametrize(
     "time", ["632525252525S", "700101010000W", "000000000000W", "632525252525", "261332000000W", "190101000000S"]
 )
