@@ -487,6 +487,13 @@ def test_the_peak_of_the_month_has_the_time_at_which_it_was_measured(port: Port)
     assert port.unread == []
 
 
+def test_a_peak_with_a_time_that_cannot_be_is_no_reading(port: Port) -> None:
+    port.say(telegram("/X", "1-0:1.6.0(632525252525S)(04.329*kW)", "1-0:1.7.0(00.300*kW)"))
+    assert port.stub.readings == [("house", {"power_import": 0.3})]
+    assert port.stub.counters["no_sensor"] == 1
+    assert port.unread == []
+
+
 def test_a_value_with_a_time_behind_it_is_read(port: Port) -> None:
     port.say(telegram(*ACE4000, checked=False))
     assert port.of("house", "energy_import_t1") == [3456.789]
