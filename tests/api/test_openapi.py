@@ -84,11 +84,11 @@ def problem(value: object, schema: dict[str, Any], document: dict[str, Any], at:
         others = schema.get("additionalProperties", {})
         inner = {name: known.get(name, others if isinstance(others, dict) else {}) for name in value}
         return next(
-            (found for name in value if (found := problem(value[name], inner[name], document, f"{at}.{name}"))), ""
+            (wrong for name in value if (wrong := problem(value[name], inner[name], document, f"{at}.{name}"))), ""
         )
     if isinstance(value, list):
         items = schema.get("items", {})
-        return next((found for one in value[:50] if (found := problem(one, items, document, f"{at}[]"))), "")
+        return next((wrong for one in value[:50] if (wrong := problem(one, items, document, f"{at}[]"))), "")
     return ""
 
 
@@ -108,8 +108,8 @@ def check(answer: httpx.Response, operation: dict[str, Any], document: dict[str,
         return
     assert media in content, f"{answer.request.method} {answer.request.url}: {answer.status_code} {media}"
     if media == "application/json":
-        found = problem(answer.json(), content[media].get("schema", {}), document)
-        assert not found, f"{answer.request.method} {answer.request.url}: {answer.status_code} {found}"
+        wrong = problem(answer.json(), content[media].get("schema", {}), document)
+        assert not wrong, f"{answer.request.method} {answer.request.url}: {answer.status_code} {wrong}"
 
 
 def test_every_route_describes_what_it_answers_to_wrong_questions(document: dict[str, Any]) -> None:

@@ -215,7 +215,7 @@ def test_devices_show_channels_units_and_newest_values(running: Running, client:
         ("/health", {"x": "1"}, "there are: none"),
     ],
 )
-def test_a_parameter_that_there_is_not_is_refused(
+def test_a_parameter_that_does_not_exist_is_refused(
     client: httpx.Client, path: str, query: dict[str, str], hint: str
 ) -> None:
     assert hint in refused(client, path, query)
