@@ -3,7 +3,6 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable
-from contextlib import closing
 from operator import itemgetter
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from heliograph.store.inventory import Inventory
 from heliograph.store.names import Names
 from heliograph.store.retention import Retention
 from heliograph.store.salvager import Salvager
-from heliograph.store.years import WritableYear, Years
+from heliograph.store.years import Years
 
 log = logging.getLogger(__name__)
 
@@ -109,36 +108,10 @@ class Housekeeping:
     def delete(self, series: list[int], begin: int, end: int) -> int:
         """Delete the points of series in [begin, end) ms UTC; return how many. Raises ValueError, OSError, StoreDamaged."""
         self.settle()
-        known = self._current_names()
-        years = [
-            (number, path)
-            for number, path in history.files(self._folder).items()
-            if history.year_of(begin // DAY) <= number <= history.year_of((end - 1) // DAY)
-        ]
-        for _, path in years:
-            with schema.reading(path) as db:
-                days = deletion.parts_of_days(history.Year(db), series, begin, end)
-            if days:
-                day = (history.EPOCH + days[0] * DAY * history.MILLISECOND).date()
-                raise ValueError(
-                    f"of {day} only cells of 5 minutes are kept: delete whole days, from midnight to midnight in UTC"
-                )
-        deleted = sum(self._delete_in(number, path, series, begin, end, known) for number, path in years)
+        deleted = deletion.delete_all(
+            self._folder, self.years, self._inventory.forget_year, series, begin, end, self._current_names()
+        )
         self.settle()
-        return deleted
-
-    def _delete_in(self, number: int, path: Path, series: list[int], begin: int, end: int, known: Names) -> int:
-        """Delete points of one year, and the year if nothing is left of it."""
-        self.years.forget(number)
-        year = WritableYear(path, number)
-        with closing(year.db), schema.refusing(path):
-            with schema.transaction(year.db):
-                deleted = deletion.delete(year, series, begin, end, known)
-                year.db.execute("UPDATE meta SET value = value + 1 WHERE key='version'")
-            empty = deletion.is_empty(year)
-        if empty:
-            self._inventory.forget_year(number)
-            schema.delete(path)
         return deleted
 
     def seal(self) -> bool:
