@@ -1,7 +1,7 @@
 """When a service announces itself and its devices again: after a question of someone who has just connected.
 
 Retained messages are a convenience, not the memory: a broker may have lost them, or keep none. So a service that needs
-descriptions asks for them on `topics.ANNOUNCE` after it has connected (decision 0013).
+descriptions asks for them on `topics.ANNOUNCE` after it has connected (decision 0018).
 """
 
 import random

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from heliograph import topics
-from heliograph.arrival_times import SPREAD_SECONDS, ArrivalTimes
+from heliograph.arrival_times import ArrivalStamper
 from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
 from heliograph.errors import MessageError
@@ -60,9 +60,8 @@ class Producer:
         self._check = ValueCheck(set_aside)
         self._announcements = Announcements(bus, node)
         self._quality = quality or None  # without rules there is nothing to apply
-        self._times = ArrivalTimes()
-        self._stamping = threading.Lock()  # so that readings are in the inbox in the order of their times
         self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
+        self._stamper = ArrivalStamper(clock, self._inbox)
         self._lingers = False  # whether the thread looks into the inbox soon anyway
         self._wake = threading.Event()
         self._flushes: deque[queue.SimpleQueue[bool]] = deque()
@@ -120,24 +119,10 @@ class Producer:
             time = round(at, 3)
             self._inbox.append(Pending(device, "", time, good, time))
         else:
-            with self._stamping:
-                self._inbox.append(self._stamped(device, good, arrived))
+            self._stamper.put(device, good, arrived)
         waiting = len(self._inbox)
         if ((waiting == 1 and not self._lingers) or waiting >= FRAME_READINGS) and not self._wake.is_set():
             self._wake.set()
-
-    def _stamped(self, device: str, values: dict[str, Value], arrived: float | None) -> Pending:
-        """Return a reading with its time; `self._stamping` is held."""
-        now, crowded = self._clock.now(), self._times.crowded
-        if not self._clock.synchronised:
-            since_boot = self._times.stamp_since_boot(device, self._clock.since_boot())
-            return Pending(device, self._clock.boot, since_boot, values, round(now, 3))
-        if self._times.has_unset and (booted := self._clock.booted(self._clock.boot)) is not None:
-            self._times.clock_was_set(booted)
-        time = self._times.stamp(device, now if arrived is None else arrived)
-        if not crowded and self._times.crowded:
-            log.warning("%s: more than %.0f readings at once: some replace others", device, 1000 * SPREAD_SECONDS)
-        return Pending(device, "", time, values, time)
 
     def flush(self) -> bool:
         """Wait until everything published so far is in the outbox; return False if the disk refuses it."""
@@ -156,7 +141,7 @@ class Producer:
         with self._lock:
             return {
                 "readings": self.readings,
-                "readings_crowded": self._times.crowded,
+                "readings_crowded": self._stamper.crowded,
                 **self._delivery.counters(),
                 "readings_in_memory": len(self._writer.pending),
                 "readings_lost_in_memory": self._writer.lost,

@@ -8,7 +8,7 @@ is not committed. What the outbox itself has lost (cap, damage) is declared by `
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -16,7 +16,7 @@ import msgspec
 from heliograph.backoff import Backoff, steady
 from heliograph.messages import Block, Watermark
 from heliograph.outbox import Outbox, OutboxReader
-from heliograph.segment import SegmentRecord
+from heliograph.segment import Segment, SegmentRecord
 
 log = logging.getLogger(__name__)
 
@@ -96,16 +96,7 @@ class Sender:
     @property
     def backlog(self) -> int:
         """How many frames storage has not committed yet, as far as it has reported."""
-        segments = self._outbox.segments
-        start = next((index for index, segment in enumerate(segments) if segment.epoch == self.epoch), 0)
-        return sum(
-            max(
-                0,
-                segment.next
-                - (max(segment.first, self.committed + 1) if segment.epoch == self.epoch else segment.first),
-            )
-            for segment in segments[start:]
-        )
+        return _frames_after(self._outbox.segments, self.epoch, self.committed)
 
     @property
     def seconds_not_stored(self) -> float:
@@ -263,6 +254,15 @@ class Sender:
                 payload = msgspec.json.encode([stamped(block, booted) for block in frame.blocks])
         head = f'{{"e":"{record.epoch}","q":{record.sequence},"b":{self._base},"x":{unstamped},"i":'
         return head.encode() + payload + b"}", unstamped
+
+
+def _frames_after(segments: Sequence[Segment], epoch: str, committed: int) -> int:
+    """Return how many frames there are after one of an epoch."""
+    start = next((index for index, segment in enumerate(segments) if segment.epoch == epoch), 0)
+    return sum(
+        max(0, segment.next - (max(segment.first, committed + 1) if segment.epoch == epoch else segment.first))
+        for segment in segments[start:]
+    )
 
 
 def _timeout(commit_seconds: float) -> Backoff:

@@ -31,8 +31,8 @@ LINES = {
 }
 
 
-def mqtt(family: str, topic: str, wrapping: str, document: str, **options: object) -> Values:
-    source = MqttSource(family=family, **options)  # type: ignore[arg-type]
+def mqtt(family: str, topic: str, wrapping: str, document: str, maps: tuple[TopicMap, ...] = ()) -> Values:
+    source = MqttSource(family=family, maps=maps)
     parsed = families.load(family)(source).parse(topic, wrapping.replace("%", document).encode())
     assert isinstance(parsed, ParsedMessage)
     values, rejected = family_cases.new_device().update(parsed)

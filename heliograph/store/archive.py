@@ -260,6 +260,8 @@ class Archive:
             if year := self.year(number):
                 with self.damage.tolerated(year.path.name):
                     times = year.extent()
+                    if year.bare:  # its oldest days may have only cells
+                        times += year.extent_of_cells()
                     if times:
                         return times
         return []

@@ -19,6 +19,8 @@ from heliograph.errors import HeliographError
 
 DAY = 86_400
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": DAY, "w": 7 * DAY}
+# Files of the zone database that name no zone: what this machine is set to, and copies with other rules for leap seconds.
+NOT_ZONES = ("localtime", "posixrules", "Factory", "posix/", "right/")
 AUTOMATIC = (
     "1s",
     "5s",
@@ -49,6 +51,8 @@ class BucketError(HeliographError):
 def zone(name: str) -> tzinfo:
     """Return a time zone by its IANA name; raise BucketError if there is no such zone."""
     try:
+        if name.startswith(NOT_ZONES):
+            raise ValueError
         return _zone(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise BucketError(f"no time zone is called {name[:60]!r}; names look like Europe/Berlin or UTC") from None

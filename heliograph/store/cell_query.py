@@ -21,7 +21,7 @@ NEEDED: dict[Function, frozenset[str]] = {
     "sum": frozenset({"sum"}),
     "first": frozenset({"first"}),
     "last": frozenset({"last"}),
-    "delta": frozenset({"first", "last"}),
+    "delta": frozenset({"first", "last", "at"}),
     "integral": frozenset({"first", "last", "area"}),
 }
 

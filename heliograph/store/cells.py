@@ -3,7 +3,9 @@
 A cell is a row of columns: the number of points, their sum, least, largest, first and last; for
 a counter the `carry`, which its resets and rollovers took away (so its rise is last - first +
 carry); for other numbers the `area` in unit·h under the straight lines from point to point, as far
-as they lie in the cell and in its UTC day. A cell that only a line crosses has n = 0.
+as they lie in the cell and in its UTC day. A cell that only a line crosses has n = 0. `at` is 1 if the
+first point is exactly at the cell's start, 0 if it is later, UNKNOWN in cells that were made before there was this column:
+a rise ends with a point that is exactly at its end, see totals.py.
 """
 
 from collections.abc import Callable, Set
@@ -16,6 +18,7 @@ DAY = 86_400_000  # ms
 HOUR = 3_600_000.0
 FIVE_MINUTES_MS, HOUR_MS = 300_000, 3_600_000
 GAP = 900_000  # ms; nothing is assumed between points farther apart
+UNKNOWN = 2  # in the column `at`
 AREA_DIGITS = 3  # digits that an area has more than its readings, at most 6 in all
 
 
@@ -50,6 +53,7 @@ class Cells(NamedTuple):
     last: Vector | None = None
     carry: Vector | None = None
     area: Vector | None = None
+    at: Vector | None = None
 
     def slice(self, begin: int, end: int) -> "Cells":
         """Return the rows from begin up to and not including end."""
@@ -92,12 +96,13 @@ def reduce(track: Track, edges: Vector, *, counter: bool, rollover: float) -> tu
     """Return the indexes of the buckets that have points, and their cells without areas; `start` is that of the bucket."""
     times, values = track
     firsts, buckets = ops.segments(times, edges)
+    starts = ops.take(edges, buckets)
     rows = len(times)
     carry = None
     if counter:
         carry = ops.sums(ops.zero_at(ops.corrections(values, values, rollover), firsts), firsts)
     return buckets, Cells(
-        ops.take(edges, buckets),
+        starts,
         ops.counts(firsts, rows),
         ops.sums(values, firsts),
         ops.minima(values, firsts),
@@ -105,6 +110,7 @@ def reduce(track: Track, edges: Vector, *, counter: bool, rollover: float) -> tu
         ops.take(values, firsts),
         ops.take(values, ops.lasts(firsts, rows)),
         carry,
+        at=ops.are_equal(ops.take(times, firsts), starts),
     )
 
 
@@ -114,7 +120,7 @@ def of_day(track: Track, day: int, width: int, kind: Kind, rollover: float) -> C
     edges = ops.ints(range(start, start + DAY + 1, width))
     buckets, cells = reduce(track, edges, counter=kind == "counter", rollover=rollover)
     if kind in ("counter", "text"):
-        return cells
+        return cells._replace(at=None) if kind == "text" else cells
     areas, touched = ops.areas(track.times, track.values, edges, GAP)
     areas = ops.divided(areas, HOUR)
     digits = ops.digits_of(track.values)
@@ -146,12 +152,20 @@ def _with_areas(cells: Cells, buckets: Vector, areas: Vector, touched: bytearray
         taken.last,
         None,
         ops.take(areas, ops.ints(every)),
+        None if taken.at is None else ops.zero_at(taken.at, holes),
     )
 
 
 def concat(parts: list[Cells]) -> Cells:
-    """Return the rows of all parts, which have the same columns; there is at least one part."""
+    """Return the rows of all parts, which have the same columns but for `at`; there is at least one part."""
+    if len({part.at is None for part in parts}) > 1:
+        parts = [part._replace(at=at(part)) for part in parts]
     start, n, *rest = zip(*parts, strict=True)
     return Cells(
         ops.concat(start), ops.concat(n), *(None if column[0] is None else ops.concat(column) for column in rest)
     )
+
+
+def at(rows: Cells) -> Vector:
+    """Return the column `at`, UNKNOWN for cells that have none."""
+    return ops.ints([UNKNOWN] * len(rows.n)) if rows.at is None else rows.at

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
+from itertools import accumulate
 
 SCALES = tuple(10**digits for digits in range(7))
 LARGEST = 10**15  # scaled integers below it are exact as float64 and back
 EXACT = 1 << 53  # so are sums below this
+SHRUNK = 2.0**64  # more values than there can be, so that their sum is not beyond float64
 RESET = 0.9
 ROLLOVER_FROM, ROLLOVER_TO = 0.9, 0.1  # a fall from the top tenth of a register to its lowest
 
@@ -38,12 +41,21 @@ def total(values: Sequence[float]) -> float:
     return fsum(values)
 
 
+def running(values: Sequence[float]) -> list[float]:
+    """Return the totals of the first value, the first two, and so on: exact for decimals, rounded once for others."""
+    as_decimal = decimal(values)
+    if as_decimal is None:
+        return [float(sum_) for sum_ in accumulate(map(Fraction, values))]
+    digits, integers = as_decimal
+    return [sum_ / SCALES[digits] for sum_ in accumulate(integers)]
+
+
 def fsum(values: Sequence[float]) -> float:
     """Return the sum rounded once; infinite if it is too large, NaN if infinities cancel out."""
     try:
         return math.fsum(values) + 0.0
     except OverflowError:  # an intermediate sum is beyond float64
-        return math.fsum(value / 4 for value in values) * 4
+        return math.fsum(value / SHRUNK for value in values) * SHRUNK
     except ValueError:
         return math.nan
 

@@ -85,6 +85,11 @@ def segments(times: Any, edges: Any) -> tuple[Any, Any]:
     return firsts, buckets[firsts]
 
 
+def are_equal(numbers: Any, others: Any) -> Any:
+    """Return 1 for each number that is equal to the other one of its row, else 0."""
+    return (numbers == others).astype(np.int64)
+
+
 def runs(numbers: Any) -> Any:
     """Return the first row of each run of equal numbers."""
     numbers = np.asarray(numbers)

@@ -22,6 +22,7 @@ PAGE = 4096
 DAY_BITS, SLOT_BITS = 20, 16
 SLOTS = 1 << SLOT_BITS
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS axis(
@@ -294,9 +295,10 @@ class Year:
                 for (k,) in axes:
                     axis = self.times(k)
                     times += int(axis[0]), int(axis[-1])
-        return times or self._extent_of_cells()
+        return times
 
-    def _extent_of_cells(self) -> list[int]:
+    def extent_of_cells(self) -> list[int]:
+        """Return the starts (ms UTC) of the oldest and the newest closed cells of an hour."""
         mask = (1 << DAY_BITS) - 1
         times: list[int] = []
         for level in HOUR.closed:

@@ -39,7 +39,9 @@ class Housekeeping:
         inventory: Inventory,
         keep: Keep,
         now: Callable[[], float],
+        clock_is_right: Callable[[], bool],
         take_again: Callable[[list[salvage.Frame]], bool],
+        room: Callable[[Path], int],
     ) -> None:
         self._folder = folder
         self._hot = hot
@@ -48,8 +50,10 @@ class Housekeeping:
         self._inventory = inventory
         self._now = now
         self.years = Years(folder)
-        self._retention = Retention(folder, self.years, keep, self._seal_before, inventory.forget_year)
-        self._retained: int | None = None  # the UTC day on which nothing was left to drop
+        self._clock_is_right = clock_is_right
+        self._retention = Retention(
+            folder, hot, self.years, keep, now(), self._seal_before, inventory.forget_year, room
+        )
         self._check = IntegrityCheck(folder, self._mend)
         self._names: Names | None = None
         self._closing = Closing(folder, self.years)
@@ -72,8 +76,12 @@ class Housekeeping:
         return [
             *damaged,
             *self._inventory.problems(self._now()),
-            *([self._retention.problem] if self._retention.problem else []),
+            *self._retention.problems(),
         ]
+
+    def dropped(self) -> list[str]:
+        """Return what was dropped, a sentence each, the newest last."""
+        return self._retention.dropped
 
     def learn(self) -> None:
         """Note that the catalog has changed."""
@@ -154,18 +162,12 @@ class Housekeeping:
         return self._closing.step(int(self._now() // 86_400), self._current_names)
 
     def _retain(self) -> bool:
-        today = int(self._now() // 86_400)
-        if self._retained == today:
-            return False
         try:
-            if self._retention.step(self._now(), self._current_names):
-                return True
+            return self._retention.step(self._now(), self._current_names, clock_is_right=self._clock_is_right())
         except YearDamaged as error:
             if history.file(self._folder, error.number).exists():
                 self.years.move_aside(error.number, str(error))
             return True
-        self._retained = today
-        return False
 
     def _check_some(self) -> None:
         """Check some rows, if a week has passed since the last complete check."""

@@ -71,8 +71,8 @@ class Progress(NamedTuple):
 class Keep(NamedTuple):
     """How long a store keeps points and cells; 0 is without a limit.
 
-    After `raw_years` full years the points of a year are dropped, after `years` all of it.
-    Beyond `gigabytes` the oldest points are dropped, then the oldest years, but never the current year.
+    After `raw_years` full years the points of a year are dropped where its cells take less room, after `years` all of
+    it. Beyond `gigabytes` the oldest points are dropped, then the oldest years, but never the current year.
     """
 
     years: float = 0.0
@@ -130,7 +130,9 @@ class Writer(Protocol):
         ...
 
     def maintain(self) -> bool:
-        """Do one piece of the housekeeping that is due, well below a second; return whether more is due.
+        """Do one piece of the housekeeping that is due, well below a second (rewriting a closed year takes more).
+
+        Return whether more is due.
 
         Committed readings are moved into their final form and checked; what is older than `Keep` allows is
         dropped. Other answers do not change by it. Raises OSError if the disk refuses; nothing is lost.
@@ -142,7 +144,11 @@ class Writer(Protocol):
         ...
 
     def problems(self) -> list[str]:
-        """Return what is damaged, a sentence each; nothing if all is well."""
+        """Return what is damaged, or too large, a sentence each; nothing if all is well."""
+        ...
+
+    def dropped(self) -> list[str]:
+        """Return what retention has dropped, with span and size, a sentence each, the newest last."""
         ...
 
     def close(self) -> None:
@@ -178,8 +184,8 @@ class Reader(Protocol):
     ) -> dict[str, list[Value | None]]:
         """Return one value per function and bucket [edges[i], edges[i+1]); None for a bucket without points.
 
-        `delta` is the increase of a counter with resets taken out, `integral` the time
-        integral in unit·h; see totals.py.
+        `delta` is the increase of a counter with resets taken out, up to and including a point at edges[i+1]
+        (rises.py), `integral` the time integral in unit·h; see totals.py.
         """
         ...
 

@@ -178,5 +178,5 @@ def _split(rows: Cells, day: int) -> list[Cells]:
 
 
 def _alike(one: Cells, other: Cells) -> bool:
-    """Whether cells have the same columns: they change when a series becomes a counter."""
-    return [column is None for column in one] == [column is None for column in other]
+    """Whether cells have the same columns, but for `at`: they change when a series becomes a counter."""
+    return [column is None for column in one[:-1]] == [column is None for column in other[:-1]]

@@ -92,6 +92,11 @@ def segments(times: Any, edges: Any) -> tuple[Any, Any]:
     return firsts, buckets
 
 
+def are_equal(numbers: Any, others: Any) -> Any:
+    """Return 1 for each number that is equal to the other one of its row, else 0."""
+    return array("q", (number == other for number, other in zip(numbers, others, strict=True)))
+
+
 def runs(numbers: Any) -> Any:
     """Return the first row of each run of equal numbers."""
     return array("q", [index for index in range(len(numbers)) if not index or numbers[index] != numbers[index - 1]])

@@ -7,14 +7,15 @@ the coarsest cells that no edge cuts.
 
 from collections.abc import Iterator, Sequence
 
-from heliograph.store import cells, exact, tiers
+from heliograph.store import cells, exact, history, tiers
 from heliograph.store.archive import Archive
 from heliograph.store.cell_query import CellQuery, join
 from heliograph.store.cells import DAY, DaySpan, Track
 from heliograph.store.hot_cache import HotCache
 from heliograph.store.interface import Function, Series
 from heliograph.store.names import Names
-from heliograph.store.totals import Column, Totals
+from heliograph.store.rises import Column
+from heliograph.store.totals import Totals
 from heliograph.store.vectors import Vector, ops
 
 
@@ -66,12 +67,15 @@ class SeriesQuery:
     def aggregate(self, edges: Vector, functions: Sequence[Function]) -> dict[str, Column]:
         """Return one value per function and bucket between edges in ms UTC."""
         counter = self._series.kind == "counter"
-        totals = Totals(edges, counter=counter, rollover=self._series.rollover)
+        totals = Totals(edges, counter=counter, rollover=self._series.rollover, has_point=self._has_point)
         self._archive.hold(totals.start // DAY, totals.end // DAY)
         if "delta" in functions:
             before = self._last_before(totals.start)
             if before is not None:
                 totals.follow(before)
+            after = self._value_at(totals.end)
+            if after is not None:
+                totals.reach(after)
             if counter:
                 self._replace(totals, totals.start, totals.end)
         area = "integral" in functions
@@ -98,11 +102,41 @@ class SeriesQuery:
     def _last_before(self, time: int) -> float | None:
         """Return the last value before a time in ms UTC; None if there is none."""
         newest = self.newest_before(time)
-        return self._last_in_cells(time) if newest is None else newest[1]
+        in_cells = self._last_in_cells(-1 if newest is None else newest[0] // DAY, time)
+        if in_cells is not None:
+            return in_cells
+        return None if newest is None else newest[1]
 
-    def _last_in_cells(self, time: int) -> float | None:
-        """Return the last value before a time in the years without points, as precisely as cells allow."""
-        for number in reversed(self._archive.between(0, time // DAY)):
+    def _value_at(self, time: int) -> float | None:
+        """Return the value of a point exactly at a time in ms UTC; None if there is none."""
+        track = self.track(time // DAY)
+        if track is None:
+            return self._value_at_in_cells(time)
+        begin, end = ops.between(track.times, time, time + 1)
+        return float(track.values[begin]) if begin < end else None
+
+    def _has_point(self, time: int) -> bool:
+        return self._value_at(time) is not None
+
+    def _value_at_in_cells(self, time: int) -> float | None:
+        """Return the value at a time in the years without points, if a cell begins with it."""
+        if time % tiers.FIVE_MINUTES.width:
+            return None
+        for number in self._archive.between(time // DAY, time // DAY):
+            year = self._archive.year(number)
+            if year is None or not year.bare:
+                continue
+            blob = self._archive.tier(tiers.FIVE_MINUTES, "month", self._series.id, history.month_of(time // DAY))
+            rows = None if blob is None else blob.cells({"first", "at"})
+            if rows is not None and rows.first is not None and rows.at is not None:
+                begin, end = ops.between(rows.start, time, time + 1)
+                if begin < end and rows.n[begin] and rows.at[begin] == 1:
+                    return float(rows.first[begin])
+        return None
+
+    def _last_in_cells(self, day: int, time: int) -> float | None:
+        """Return the last value after a UTC day and before a time, as precisely as cells allow, where points were dropped."""
+        for number in reversed(self._archive.between(day + 1, time // DAY)):
             year = self._archive.year(number)
             if year is None or not year.bare:
                 continue
@@ -112,7 +146,7 @@ class SeriesQuery:
                 if rows is not None and rows.last is not None:
                     row = ops.between(rows.start, 0, time)[1]
                     if row:
-                        return float(rows.last[row - 1])
+                        return float(rows.last[row - 1]) if int(rows.start[row - 1]) // DAY > day else None
         return None
 
     def _earlier(self, today: int) -> list[int]:
@@ -125,12 +159,12 @@ class SeriesQuery:
         """Subtract from a counter's rise its jumps when its device was replaced."""
         done = set[int]()
         for time in self._names.replacements.get(self._series.id, ()):
-            following = next(self.points(time, max(end, time)), None)
+            following = next(self.points(time, max(end, time) + 1), None)
             if following is None:
                 continue
             moment, value = int(following.times[0]), float(following.values[0])
             before = self._last_before(time)
-            if before is not None and start <= moment < end and moment not in done:
+            if before is not None and start < moment <= end and moment not in done:
                 done.add(moment)
                 counted = exact.total([value, -before, exact.correction(before, value, self._series.rollover)])
                 totals.adjust(moment, -counted)

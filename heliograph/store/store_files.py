@@ -10,7 +10,7 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.store import inventory, names, salvage, schema
 from heliograph.store.names import Names
-from heliograph.store.totals import Column
+from heliograph.store.rises import Column
 
 MENDING = "start storage, or run `heliograph-store salvage`, which mend it"
 

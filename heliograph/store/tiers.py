@@ -19,9 +19,10 @@ VERSION = 1
 HEAD = struct.Struct("<BB")
 ENTRY = struct.Struct("<BI")
 CRC = struct.Struct("<I")
-COLUMNS = ("start", "n", "sum", "min", "max", "first", "last", "carry", "area")  # numbered from 0
+COLUMNS = ("start", "n", "sum", "min", "max", "first", "last", "carry", "area", "at")
+NUMBERS = {name: number for number, name in enumerate(COLUMNS)} | {"at": 12}  # in a blob
 START = 0
-INTS = frozenset({START, 1})
+INTS = frozenset({START, NUMBERS["n"], NUMBERS["at"]})
 DECODED = 10  # times the size of a blob, about
 OPENED, CLOSED, BARE = 9, 10, 11  # of each day: ms in the day of its first and last point; days without cells
 
@@ -69,8 +70,9 @@ def encode(tier: Tier, origin: int, width: int) -> bytes:
     if tier.cells is not None:
         buckets = ops.ints([(start - origin) // width for start in tier.cells.start.tolist()])
         columns.append((0, blocks.encode_ints(buckets)))
-        for number, column in enumerate(tier.cells[1:], 1):
+        for name, column in zip(COLUMNS[1:], tier.cells[1:], strict=True):
             if column is not None:
+                number = NUMBERS[name]
                 columns.append((number, (blocks.encode_ints if number in INTS else blocks.encode_floats)(column)))
     if tier.spans:
         columns.append((OPENED, blocks.encode_ints(ops.ints([span.start % DAY for span in tier.spans]))))
@@ -117,7 +119,7 @@ class Blob:
 
     def has(self, name: str) -> bool:
         """Whether the cells have a column."""
-        return COLUMNS.index(name) in self._blocks
+        return NUMBERS[name] in self._blocks
 
     def cells(self, names: Collection[str] = COLUMNS) -> Cells | None:
         """Return the cells with those of the named columns that they have; None if there are no cells."""
@@ -126,7 +128,7 @@ class Blob:
         if START not in self._columns:
             self._columns[START] = ops.scaled(blocks.decode_ints(self._blocks[0]), self._width, self._origin)
         start = self._columns[START]
-        columns = {name: self._column(COLUMNS.index(name)) for name in COLUMNS[1:] if name in names or name == "n"}
+        columns = {name: self._column(NUMBERS[name]) for name in COLUMNS[1:] if name in names or name == "n"}
         if any(column is not None and len(column) != len(start) for column in columns.values()):
             raise StoreDamaged("a tier with columns of different lengths")
         return Cells(start, **columns)  # type: ignore[arg-type]

@@ -1,7 +1,9 @@
 """The functions of an aggregate over buckets: pure, in order of time.
 
 delta     the rise of a counter without resets, rollovers and replacements, see exact.py; of
-          other series the difference. A rise belongs to the bucket of its later point.
+          other series the difference. The rise of [a, b) is total(b) - total(a), where total(t) is that
+          of the newest point at or before t: a rise belongs to the bucket of its later point, and
+          one that ends exactly on an edge to the bucket that ends there.
 integral  the area under straight lines from point to point in unit·h, cut at the edges;
           nothing is assumed between points farther apart than cells.GAP.
 
@@ -10,16 +12,15 @@ from cells of 5 minutes or from cells of an hour.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from heliograph.messages import Value
-from heliograph.store import cells, exact
+from heliograph.store import cells, rises
 from heliograph.store.cells import Cells, Track
 from heliograph.store.interface import Function
+from heliograph.store.rises import Column
 from heliograph.store.vectors import Vector, ops
-
-Column = list[Value | None]
 
 
 class Folded(NamedTuple):
@@ -38,8 +39,18 @@ class Folded(NamedTuple):
 class Totals:
     """Takes points and cells of one series in order of time, and computes the functions of each bucket."""
 
-    def __init__(self, edges: Vector, *, counter: bool = False, rollover: float = 0.0) -> None:
-        """Take rising edges in ms UTC; the falls of a `counter` are resets, its register ends at `rollover`."""
+    def __init__(
+        self,
+        edges: Vector,
+        *,
+        counter: bool = False,
+        rollover: float = 0.0,
+        has_point: Callable[[int], bool] = lambda _time: False,
+    ) -> None:
+        """Take rising edges in ms UTC; the falls of a `counter` are resets, its register ends at `rollover`.
+
+        `has_point` returns whether there is a point at an edge, of which old cells do not know it.
+        """
         self.edges = edges
         self.start, self.end = int(edges[0]), int(edges[-1])
         self._size = len(edges) - 1
@@ -49,10 +60,16 @@ class Totals:
         self._areas: list[tuple[Vector, Vector]] = []  # indexes of buckets, and their areas in unit·h
         self._adjusted: dict[int, list[float]] = {}
         self._before: float | None = None
+        self._after: float | None = None
+        self._has_point = has_point
 
     def follow(self, before: float) -> None:
         """Note the last value before the first edge, from which the first rise is counted."""
         self._before = before
+
+    def reach(self, after: float) -> None:
+        """Note the value of a point exactly at the last edge, with which the last rise ends."""
+        self._after = after
 
     def points(self, track: Track, *, area: bool) -> None:
         """Take points, of which some may be outside the edges; the areas under their lines are taken with `area`."""
@@ -86,7 +103,12 @@ class Totals:
         if not len(rows.n):
             return Folded(None, areas)
         firsts, buckets = ops.segments(rows.start, self.edges)
-        return Folded((buckets, self._joined(rows, firsts)._replace(start=buckets)), areas)
+        joined = self._joined(rows, firsts)
+        at = joined.at
+        if at is not None:
+            on_edge = ops.are_equal(joined.start, ops.take(self.edges, buckets)).tolist()
+            at = ops.zero_at(at, [row for row, is_on in enumerate(on_edge) if not is_on])
+        return Folded((buckets, joined._replace(start=buckets, at=at)), areas)
 
     def take(self, folded: Folded) -> None:
         """Take reduced cells, folded with the same edges."""
@@ -110,9 +132,9 @@ class Totals:
         self._take_areas(areas, touched, low)
 
     def adjust(self, time: int, amount: float) -> None:
-        """Add to the delta of the bucket that holds a time in ms."""
-        if self.start <= time < self.end:
-            bucket = ops.between(self.edges, 0, time + 1)[1] - 1
+        """Add to the delta of the bucket that holds the rise to a point at a time in ms."""
+        if self.start < time <= self.end:
+            bucket = ops.between(self.edges, 0, time)[1] - 1
             self._adjusted.setdefault(bucket, []).append(amount)
 
     def columns(self, functions: Iterable[Function]) -> dict[str, Column]:
@@ -120,6 +142,15 @@ class Totals:
         names = list(functions)
         if not self._parts:
             columns: dict[str, Column] = {name: [0 if name == "n" else None] * self._size for name in names}
+            if "delta" in names:
+                columns["delta"] = rises.without_points(
+                    self._size,
+                    self._before,
+                    self._after,
+                    self._adjusted,
+                    counter=self._counter,
+                    rollover=self._rollover,
+                )
             return columns | ({"integral": self._integral(())} if "integral" in names else {})
         buckets = ops.concat([buckets for buckets, _ in self._parts])
         rows = cells.concat([part for _, part in self._parts])
@@ -150,6 +181,7 @@ class Totals:
             None if rows.first is None else ops.take(rows.first, firsts),
             None if rows.last is None else ops.take(rows.last, ops.lasts(firsts, size)),
             carry,
+            at=None if rows.at is None else ops.take(rows.at, firsts),
         )
 
     def _column(self, name: Function, rows: Cells, buckets: list[int]) -> Column:
@@ -158,7 +190,7 @@ class Totals:
         if name == "mean":
             return self._spread(buckets, ops.divided(rows.sum, rows.n).tolist())
         if name == "delta":
-            return self._spread(buckets, self._deltas(rows, buckets))
+            return self._deltas(rows, buckets)
         if name == "integral":
             return self._integral(buckets)
         column: Vector = getattr(rows, name)
@@ -172,27 +204,23 @@ class Totals:
             column[bucket] = value
         return column
 
-    def _deltas(self, rows: Cells, buckets: list[int]) -> list[Value | None]:
-        """Return the rise of each bucket, None for one that has only the first point of the series."""
-        if rows.first is None or rows.last is None:
-            raise ValueError("a delta needs the first and the last value")
-        origin = float(rows.first[0]) if self._before is None else self._before
-        before = ops.concat([ops.floats([origin]), rows.last[:-1]])
-        terms = [rows.last, ops.negative(before)]
-        if rows.carry is not None:
-            seams = ops.corrections(
-                ops.concat([ops.floats([origin]), rows.last]),
-                ops.concat([ops.floats([origin]), rows.first]),
-                self._rollover,
-            )
-            terms += [rows.carry, seams[1:]]
-        deltas: list[Value | None] = ops.row_sums(terms).tolist()
-        if self._before is None and rows.n[0] == 1:
-            deltas[0] = None
-        for row, bucket in enumerate(buckets):
-            if bucket in self._adjusted and deltas[row] is not None:
-                deltas[row] = exact.total([float(deltas[row] or 0.0), *self._adjusted[bucket]])
-        return deltas
+    def _deltas(self, rows: Cells, buckets: list[int]) -> Column:
+        """Return the rise of each bucket, None for one without a rise."""
+        heads = [
+            row
+            for row, flag in enumerate(cells.at(rows).tolist())
+            if flag == 1 or (flag == cells.UNKNOWN and self._has_point(int(self.edges[buckets[row]])))
+        ]
+        return rises.column(
+            rows,
+            buckets,
+            self._size,
+            heads,
+            before=self._before,
+            after=self._after,
+            rollover=self._rollover,
+            adjusted=self._adjusted,
+        )
 
     def _integral(self, occupied: Sequence[int]) -> Column:
         column: Column = [None] * self._size

@@ -14,6 +14,7 @@ from heliograph.store.catalog import Catalog, CatalogLayout
 from heliograph.store.housekeeping import Housekeeping
 from heliograph.store.interface import FOR_EVER, Keep, Progress, Refusal
 from heliograph.store.inventory import Inventory
+from heliograph.store.retention import free_bytes
 
 Checked = tuple[CatalogLayout, int, Sequence[float]]
 
@@ -27,6 +28,7 @@ class SqliteWriter:
         clock_is_right: Callable[[], bool],
         keep: Keep = FOR_EVER,
         now: Callable[[], float] = time.time,
+        room: Callable[[Path], int] = free_bytes,
     ) -> None:
         """Open or create the store, and mend what is damaged; raise OSError, or StoreDamaged for a file of another format."""
         self._folder = folder
@@ -52,7 +54,16 @@ class SqliteWriter:
             for loss in files.losses:
                 self._inventory.note_loss(now(), loss)
             self._housekeeping = Housekeeping(
-                folder, self._hot, self._catalog, self._catalog_db, self._inventory, keep, now, self._take_again
+                folder,
+                self._hot,
+                self._catalog,
+                self._catalog_db,
+                self._inventory,
+                keep,
+                now,
+                clock_is_right,
+                self._take_again,
+                room,
             )
             opened.callback(self._housekeeping.close)
             opened.pop_all()
@@ -139,6 +150,10 @@ class SqliteWriter:
     def mend(self) -> None:
         """Read everything at rest now, and mend what is damaged; raise OSError if the disk refuses."""
         self._housekeeping.mend()
+
+    def dropped(self) -> list[str]:
+        """Return what retention has dropped, a sentence each, the newest last."""
+        return self._housekeeping.dropped()
 
     def acknowledge(self) -> list[str]:
         """Forget what was lost, missing years included; return what that was, a sentence each."""

@@ -1,8 +1,9 @@
 """The sealed years, opened by the one process that writes them."""
 
 import logging
+import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
@@ -71,7 +72,7 @@ class Years:
             raise
         finally:
             if not done:
-                self.forget(number)  # its cached names were not written
+                self._give_up(number)
 
     def tidy(self) -> None:
         """Close all years but the newest that is open."""
@@ -93,6 +94,13 @@ class Years:
     def close(self) -> None:
         """Close all files."""
         for number in list(self._open):
+            self.forget(number)
+
+    def _give_up(self, number: int) -> None:
+        """Close a year whose transaction failed: its cached names were not written, and its journal fills the disk."""
+        if year := self._open.get(number):
+            with suppress(sqlite3.Error):
+                year.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             self.forget(number)
 
     def _opened(self, number: int) -> WritableYear:

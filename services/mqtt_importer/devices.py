@@ -20,8 +20,9 @@ class ImportedDevice:
     """Learns the channels and command topics of one device from its messages.
 
     `original_name` is its name in its maker's topics, `name` ours. `availability` is what its last will or its availability
-    topic reported, None if it has none; `last_reading` the time of its last reading in seconds since 1970 UTC. Channels are
-    declared as writable if the source takes commands.
+    topic reported, None if it has none; `last_reading` the time of its last reading in seconds since 1970 UTC;
+    `without_value` counts the values that the device does not have. Channels are declared as writable if the source takes
+    commands.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class ImportedDevice:
         self.command_topics: dict[str, CommandTopic] = {}
         self.availability: Availability | None = None
         self.last_reading: float | None = None
+        self.without_value = 0
         self._overrides = source.overrides(original_name, name)
         self._rule = rule
         self._owners = names.NameOwners(MAX_CHANNELS)
@@ -59,7 +61,8 @@ class ImportedDevice:
                 if name in values:
                     raise ValueError(f"{name} appears twice")
                 channel = _channel(name, item, override, channels.get(name))
-                if item.value is None or channel is None:
+                if item.value is None or channel is None or _is_absent(item.value, channel, override):
+                    self.without_value += 1
                     continue
                 if name not in channels and len(channels) >= MAX_CHANNELS:
                     raise ValueError("more channels than a device can have")
@@ -104,9 +107,18 @@ def _channel(name: str, item: ChannelValue, override: ChannelOverride, known: Ch
     """Return the channel of a value, None if the family does not know it, and no value has come."""
     if item.channel is not None:
         return _overridden(item.channel, override)
-    if known is None and item.value is not None:
-        return _overridden(guessed(name, item.value), override)
+    if item.value is not None and (known is None or (known.kind == "state" and _is_number(item.value))):
+        return _overridden(guessed(name, item.value), override)  # what was taken for a switch was a missing number
     return known
+
+
+def _is_number(value: Value) -> bool:
+    return not isinstance(value, bool | str) and value not in (0, 1)
+
+
+def _is_absent(value: Value, channel: Channel, override: ChannelOverride) -> bool:
+    """Whether true or false stands for a number that is not there, as OpenEVSE writes it, unless `kind` makes a number of it."""
+    return isinstance(value, bool) and channel.kind in ("gauge", "counter") and not override.kind
 
 
 def _overridden(channel: Channel, override: ChannelOverride) -> Channel:

@@ -47,7 +47,8 @@ class MqttReader:
             if isinstance(result, Ignored):
                 return
             if result is not None:
-                self._import(route, result, message)
+                for parsed in (result, *result.others):
+                    self._import(route, parsed, message)
                 return
         self.unknown_topics.add(message)
 
@@ -63,6 +64,7 @@ class MqttReader:
         if parsed.all_devices:
             self._set_all_offline(route.source, parsed)
             return
+        self.unknown_topics.add_parts(message, parsed.unknown)
         if not parsed.values and not self._devices.is_known(route.source, parsed.device):
             self._reject_parts(list(parsed.rejected), message)
             if self._devices.announce(route.source, parsed):
@@ -74,9 +76,10 @@ class MqttReader:
             self._reject(str(error), message.payload, message.topic)
             return
         self._update_availability(device, parsed)
+        known = device.without_value
         values, rejected = device.update(parsed)
         self._reject_parts(rejected, message)
-        if missing := sum(item.value is None for item in parsed.values):
+        if missing := device.without_value - known:
             self._service.count("no_value", missing)
         if not device.info.channels:
             return

@@ -1,7 +1,7 @@
 """Which source takes a message, and which topics no source takes."""
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from services.mqtt_importer import families
@@ -71,7 +71,7 @@ class Router:
 
 
 class UnknownTopics:
-    """Counts messages that no source takes, and remembers their newest topics, so that people see what they could map."""
+    """Counts messages, or parts of them, that no source takes, and remembers the newest, so that people see what they could map."""
 
     def __init__(self) -> None:
         self._topics: OrderedDict[str, tuple[int, str]] = OrderedDict()
@@ -79,11 +79,18 @@ class UnknownTopics:
 
     def add(self, message: ReceivedMessage) -> None:
         """Count a message."""
+        self._add(message, "", message.payload[:SHOWN_CHARACTERS].decode("utf-8", "backslashreplace"))
+
+    def add_parts(self, message: ReceivedMessage, parts: Iterable[tuple[str, str]]) -> None:
+        """Count the parts of a message that its family does not know, given by name and content."""
+        for name, content in parts:
+            self._add(message, f" {name}", content)
+
+    def _add(self, message: ReceivedMessage, part: str, payload: str) -> None:
         self.messages += 1
         topic = f"{message.broker}: {message.topic}" if message.broker else message.topic
-        key = printable(topic, SHOWN_CHARACTERS)
+        key = printable(topic + part, SHOWN_CHARACTERS)
         count, _ = self._topics.pop(key, (0, ""))
-        payload = message.payload[:SHOWN_CHARACTERS].decode("utf-8", "backslashreplace")
         self._topics[key] = (count + 1, printable(payload, SHOWN_CHARACTERS))
         if len(self._topics) > MAX_UNKNOWN_TOPICS:
             self._topics.popitem(last=False)

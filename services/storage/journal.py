@@ -41,7 +41,7 @@ class JournalWriter:
         self._topics: dict[str, topics.Parsed] = {}
         self._refused: Message | None = None  # the message that could not be written
         self._busy = False
-        self._problems: list[str] = []
+        self._facts: dict[str, list[str]] = {"store_problems": [], "dropped": []}
         self._backoff = Backoff()
         self._maintain_after = 0.0
         self._failing = False
@@ -107,24 +107,26 @@ class JournalWriter:
         now = time.monotonic()
         if now < self._maintain_after:
             return
+        facts = dict(self._facts)
         try:
             self._store.maintain()
-            problems = self._store.problems()
+            facts = {"store_problems": self._store.problems(), "dropped": self._store.dropped()}
         except OSError as error:
             self._maintain_after = now + self._backoff.next()
             self._service.count("housekeeping_failures")
-            problems = [f"housekeeping fails, and is tried again: {error}"]
+            facts["store_problems"] = [f"housekeeping fails, and is tried again: {error}"]
             if not self._failing:
-                log.error("%s", problems[0])
+                log.error("%s", facts["store_problems"][0])
             self._failing = True
         else:
             if self._failing:
                 log.info("housekeeping works again")
                 self._backoff.reset()
                 self._failing = False
-        if problems != self._problems:
-            self._problems = problems
-            self._service.fact("store_problems", problems)
+        for fact, sentences in facts.items():
+            if sentences != self._facts[fact]:
+                self._service.fact(fact, sentences)
+        self._facts = facts
 
     def finish(self) -> None:
         """Commit a last time; raise OSError if that fails.

@@ -68,6 +68,14 @@ def configured(path: Path | None) -> StoreAccess:
     return StoreAccess(*store_location.configured(node, path, "storage"))
 
 
+def chosen_config() -> Path | None:
+    """Return the configuration that the options of the running command name; None if they name a store without one."""
+    options = click.get_current_context().params
+    if options.get("data") is not None or options.get("url") is not None:
+        return None
+    return options.get("config_file") or next((choice for choice in CONFIGS if choice.exists()), None)
+
+
 @contextmanager
 def errors_explained() -> Iterator[None]:
     """End the command with one sentence that says what to do, whatever is wrong with the store."""

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
-from heliograph.messages import Block, Channel
+from heliograph.messages import Block, Channel, Value
 from heliograph.store import open_writer
 from services.api.ingest.encryption import proof
 from tests.api.receiver import DEVICE_KEY, KEY, LIMIT, NOW, Receiver, receiver_at
@@ -133,6 +133,28 @@ def test_items_of_a_node_with_one_second_have_times_of_their_own_and_the_same_on
         assert is_ok(receiver.post(f"/input/bulk.json?sentat={T}", data={"data": bulk}))
     sent = [(values["power1"], time) for _, values, time in receiver.producer.readings if "power1" in values]
     assert sent == [(1, T - 9), (2, T - 8.999), (4, T - 8.998), (5, T - 8)] * 2
+
+
+OPENEVSE = {"amp": 0, "voltage": 244.94, "wh": 2017162, "temp": 300, "temp1": False, "temp2": 300, "status": "active"}
+
+
+def test_false_is_no_value_of_a_channel_that_has_had_numbers(receiver: Receiver) -> None:
+    def posts(**changes: object) -> dict[str, Value]:
+        answer = receiver.get("/input/post", node="openevse", fulljson=json.dumps({**OPENEVSE, **changes}))
+        assert answer.status_code == 200
+        return receiver.producer.readings[-1][1]
+
+    assert posts()["temp1"] == 0  # it might be a contact
+    assert posts(temp1=305)["temp1"] == 305
+    assert "temp1" not in posts()
+    assert posts(temp1=1)["temp1"] == 1
+    assert "temp1" not in posts(temp1=True)
+    receiver.running.tell("heliograph/roof/devices/openevse/state", {"time": NOW, "values": {"temp3": 310}})
+    assert "temp3" not in posts(temp3=False)  # the store or the bus has had its numbers
+    assert receiver.intake.counters()["no_value"] == 4
+    bulk = f"[[{T},15,7,false],[{T + 1},15,false,true]]"
+    assert is_ok(receiver.post("/input/bulk?time=0", data={"data": bulk}))
+    assert [values for _, values, _ in receiver.producer.readings[-2:]] == [{"1": 7, "2": 0}, {"2": 1}]
 
 
 def test_a_bad_value_is_set_aside_and_the_others_are_accepted(receiver: Receiver) -> None:

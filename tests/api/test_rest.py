@@ -247,6 +247,14 @@ def test_health_is_degraded_while_a_service_of_this_node_cannot_write(running: R
     assert get(client, "/health")["status"] == "ok"
 
 
+def test_health_names_what_storage_reports_of_the_store(running: Running, client: httpx.Client) -> None:
+    facts = {"store_problems": ["7.4 of 8.0 GB are full"], "dropped": ["2022 was deleted"]}
+    running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": facts})
+    content = get(client, "/health")
+    assert (content["status"], content["problems"]) == ("degraded", ["7.4 of 8.0 GB are full"])
+    assert content["services"]["storage"]["facts"]["dropped"] == ["2022 was deleted"]
+
+
 @pytest.mark.parametrize("since", [0, -5, True, "noon", None, 10**30, 1.5])
 def test_a_service_whose_readings_are_not_stored_makes_the_node_degraded(
     running: Running, client: httpx.Client, since: object

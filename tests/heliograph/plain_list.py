@@ -3,7 +3,7 @@
 import itertools
 import math
 import sys
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TypeVar
@@ -249,11 +249,11 @@ def near(result: Value | None, wanted: Fraction | None, size: float, cells: floa
 def rises(
     points: Numbers, cuts: list[float], *, counter: bool, rollover: float = 0.0, replacements: Sequence[float] = ()
 ) -> list[Fraction | None]:
-    """By how much it rose from each point to the next, in the bucket of the later one."""
+    """By how much it rose from each point to the next, in the bucket of the later one; on an edge, in the one that ends there."""
     written = Fraction if not are_decimals([value for _, value in points]) else lambda value: Fraction(repr(value))
     sums: list[Fraction | None] = [None] * (len(cuts) - 1)
     for (start, before), (time, value) in itertools.pairwise(points):
-        bucket = bisect_right(cuts, time) - 1
+        bucket = bisect_left(cuts, time) - 1
         if not 0 <= bucket < len(sums):
             continue
         rise = written(value) - written(before)

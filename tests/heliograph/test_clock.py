@@ -1,6 +1,8 @@
+import ctypes
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,7 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliograph import clock as clock_module
+from heliograph import durable
 from heliograph.clock import Clock
+
+KERNEL = clock_module._kernel_is_synchronised
+CHECK_SECONDS = clock_module.CHECK_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +63,51 @@ def test_a_clock_that_the_kernel_synchronised_is_right(
     assert not clock.synchronised
     monkeypatch.setattr(clock_module, "_kernel_is_synchronised", lambda: True)
     assert clock.synchronised
+
+
+@pytest.mark.parametrize(("state", "is_right"), [(0, True), (1, True), (4, True), (5, False), (-1, False)])
+def test_what_the_kernel_says_of_the_clock_is_believed(
+    monkeypatch: pytest.MonkeyPatch, state: int, is_right: bool
+) -> None:
+    asked: list[int] = []
+
+    def adjtimex(timex: Any) -> int:
+        asked.append(timex._obj.modes)
+        return state
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda _: SimpleNamespace(adjtimex=adjtimex))
+    assert KERNEL() is is_right
+    assert asked == [0]  # it only asks
+
+
+def test_the_clock_is_asked_once_a_second_until_it_is_right(
+    tmp_path: Path, sign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock_module, "CHECK_SECONDS", CHECK_SECONDS)
+    asked: list[float] = []
+    clock = make(tmp_path, sign)
+    now = [100.0]
+    monkeypatch.setattr(clock, "since_boot", lambda: now[0])
+    monkeypatch.setattr(clock_module, "_kernel_is_synchronised", lambda: asked.append(now[0]))
+    for now[0] in (100.0, 100.5, 100.9, 101.0, 101.9, 102.0):
+        assert not clock.synchronised
+    assert asked == [100.0, 101.0, 102.0]
+
+
+def test_a_boot_is_written_once(tmp_path: Path, sign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Path] = []
+    write = durable.write
+
+    def watched(path: Path, content: bytes) -> None:
+        written.append(path)
+        write(path, content)
+
+    monkeypatch.setattr(durable, "write", watched)
+    sign.touch()
+    clock = make(tmp_path, sign)
+    assert [clock.synchronised for _ in range(5)] == [True] * 5
+    assert make(tmp_path, sign).synchronised
+    assert written == [tmp_path / "clock" / "boots.json"]
 
 
 def test_a_clock_that_was_right_stays_right_and_a_restart_remembers_it(tmp_path: Path, sign: Path) -> None:

@@ -109,6 +109,19 @@ def test_a_boot_without_a_frame_leaves_no_file(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_the_first_frame_of_an_epoch_is_looked_for_in_that_epoch(tmp_path: Path) -> None:
+    with opened(tmp_path, "old", segment_bytes=300, cap_bytes=600) as outbox:
+        fill(outbox, 40)
+        old, first = outbox.epoch, outbox.segments[0].first
+        assert 1 < first == outbox.first(old)
+    with opened(tmp_path, "new", segment_bytes=300) as outbox:
+        assert outbox.first(outbox.epoch) == 1 << 63
+        outbox.append(payload(1))
+        assert outbox.first(outbox.epoch) == 1
+        assert outbox.first(old) == first
+        assert outbox.first("another") == 1 << 63
+
+
 def test_trimming_forgets_whole_segments_but_not_the_newest_committed_one(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=300) as outbox:
         fill(outbox, 40)
@@ -334,6 +347,7 @@ def test_damage_at_the_end_of_the_segment_that_is_written_does_not_stop_appendin
             assert record
             assert record.sequence == 6
             assert sequences(outbox) == [1, 2, 3, 4, 6]
+        assert outbox.damaged == 1
 
 
 def test_damage_found_while_going_back_does_not_skip_the_frame_behind_it(tmp_path: Path) -> None:

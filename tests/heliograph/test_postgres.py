@@ -519,6 +519,6 @@ def test_with_timescaledb_readings_need_no_months_and_old_chunks_are_compressed(
             while writer.maintain():
                 pass
             assert reader.extent() == (NEW_YEAR_2024 + 366 * DAY, T0 - DAY + 1400)
-            assert writer.problems()[0].startswith("5.0 GB are more than keep_gigabytes")
+            assert writer.problems()[0].startswith("5.00 GB are more than keep_gigabytes")
     finally:
         execute(database, NO_TIMESCALE)

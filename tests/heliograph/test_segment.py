@@ -38,6 +38,29 @@ def test_records_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert records(segment) == true_records()
 
 
+def test_a_full_segment_is_read_byte_for_byte_about_once(tmp_path: Path) -> None:
+    class Counted:
+        def __init__(self, file: BufferedReader) -> None:
+            self._file = file
+            self.bytes = 0
+
+        def read(self, size: int = -1) -> bytes:
+            data = self._file.read(size)
+            self.bytes += len(data)
+            return data
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._file, name)
+
+    path = tmp_path / "1.segment"
+    size = len(written(path, [b"x" * 100] * 1000))
+    segment = Segment.load(path)
+    with segment.open() as file:
+        counted = Counted(file)
+        assert len(list(iter(lambda: segment.record(cast(BufferedReader, counted)), None))) == 1000
+    assert counted.bytes <= size
+
+
 def test_a_segment_without_records_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "1.segment"
     Segment.create(path, "epoch", "boot", 7)

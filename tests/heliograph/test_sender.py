@@ -163,6 +163,17 @@ def test_while_storage_is_away_only_single_frames_probe_for_it(rig: Rig) -> None
     assert rig.sender.sent == WINDOW * 2
 
 
+def test_while_storage_takes_its_time_to_commit_nothing_is_sent_twice(rig: Rig) -> None:
+    rig.append(20)
+    rig.start()
+    rig.sender.watermark(Watermark(rig.outbox.epoch, 1, 21, "s1", 10.0))
+    assert [rig.pump(1.0) for _ in range(20)] == [[]] * 20
+    rig.sender.watermark(Watermark(rig.outbox.epoch, 15, 21, "s1", 10.0))
+    assert [rig.pump(1.0) for _ in range(20)] == [[]] * 20
+    assert rig.sender.resent == 0
+    assert rig.pump(2.0) == [16]  # now it is time to ask
+
+
 def test_a_storage_with_a_mad_commit_interval_does_not_stop_the_probing(rig: Rig) -> None:
     rig.append(3)
     rig.start()
@@ -329,10 +340,12 @@ def test_a_frame_of_a_boot_of_unknown_time_is_counted_once_and_never_stamped(rig
     assert rig.sender.unstamped == 0
     rig.up = True
     rig.pump()
-    rig.sender.disconnect()
-    rig.sender.connect()
-    rig.pump(2)
-    assert [(frame.blocks, frame.unstamped) for _, frame in rig.sent] == [([], 2)] * 2
+    assert rig.sender.unstamped == 2
+    for _ in range(2):
+        rig.sender.disconnect()
+        rig.sender.connect()
+        rig.pump(2)
+    assert [(frame.blocks, frame.unstamped) for _, frame in rig.sent] == [([], 2)] * 3
     assert rig.sender.unstamped == 2
 
 

@@ -180,8 +180,22 @@ def test_a_delta_does_not_depend_on_where_the_query_begins(writer: Writer, reade
     day = 86_400
     writer.write("roof", meter([T0, 100.0], [T0 + 9 * day, 130.0]))
     writer.commit({})
-    assert reader.aggregate(1, [T0 + 9 * day, T0 + 10 * day], ["delta"]) == {"delta": [30.0]}
-    assert reader.aggregate(1, [T0, T0 + 9 * day, T0 + 10 * day], ["delta"]) == {"delta": [None, 30.0]}
+    assert reader.aggregate(1, [T0 + 8 * day, T0 + 9 * day], ["delta"]) == {"delta": [30.0]}
+    assert reader.aggregate(1, [T0, T0 + 8 * day, T0 + 9 * day], ["delta"]) == {"delta": [None, 30.0]}
+
+
+def test_a_rise_that_ends_on_an_edge_belongs_to_the_bucket_that_ends_there(writer: Writer, reader: Reader) -> None:
+    writer.declare("roof", "meter", Info("", {"energy": Channel("kWh", "counter")}))
+    rows = [[T0 + n * 3600, float(n)] for n in range(49)]
+    writer.write("roof", counter(*rows))
+    writer.commit({})
+    for _ in range(2):
+        assert reader.aggregate(1, [T0, T0 + 3600, T0 + 7200], ["delta"]) == {"delta": [1.0, 1.0]}
+        assert reader.aggregate(1, [T0 - 60, T0, T0 + 60], ["delta"]) == {"delta": [None, None]}
+        assert reader.aggregate(1, [T0 + 86_400, T0 + 2 * 86_400], ["delta", "n"]) == {"delta": [24.0], "n": [24]}
+        assert reader.aggregate(1, [T0 + 3540, T0 + 3600], ["delta"]) == {"delta": [1.0]}
+        assert reader.aggregate(1, [T0 + 3600, T0 + 3660], ["delta"]) == {"delta": [None]}
+        writer.settle()
 
 
 def test_progress_is_durable_with_its_readings_and_the_newest_epoch_comes_last(engine: Engine) -> None:
@@ -289,7 +303,7 @@ def test_a_counter_loses_nothing_when_it_starts_again_rolls_over_or_is_replaced(
     writer.commit({})
     edges = [T0 + second for second in range(0, 4201, 600)]
     for _ in range(2):
-        assert reader.aggregate(1, edges, ["delta"])["delta"] == [None, 15.0, 10.0, 20.0, 3.0, 497.0, 10.0]
+        assert reader.aggregate(1, edges, ["delta"])["delta"] == [15.0, 10.0, 20.0, 3.0, 497.0, 10.0, None]
         writer.settle()
     before = reader.version(T0, T0 + 7200)
     # between 2400 and 3000 there came another meter, which had counted 500 elsewhere; it is reported twice

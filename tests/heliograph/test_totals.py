@@ -43,6 +43,9 @@ def one(
     before = [value for time, value in points if time < (edges or EDGES)[0]]
     if before:
         totals.follow(before[-1])
+    for time, value in points:
+        if time == (edges or EDGES)[-1]:
+            totals.reach(value)
     if points:
         totals.points(track(points), area=function == "integral")
     return totals.columns([function])[function]
@@ -65,9 +68,25 @@ def test_plain_functions_are_those_of_the_points_between_the_edges(series: Point
 
 
 @given(points, st.booleans(), st.sampled_from([0.0, 50.0]))
-def test_a_delta_is_the_sum_of_all_rises(series: Points, counter: bool, rollover: float) -> None:
+def test_a_delta_is_the_sum_of_all_rises_that_end_in_the_bucket(series: Points, counter: bool, rollover: float) -> None:
     wanted = rises(series, cuts(EDGES), counter=counter, rollover=rollover)
     assert one("delta", series, counter=counter, rollover=rollover) == wanted
+
+
+@given(days_of_points, st.sampled_from([300, 3600]), st.integers(1, 30), st.booleans())
+def test_cells_that_do_not_know_where_their_first_point_is_ask_for_the_points_at_the_edges(
+    series: Points, width: int, many: int, some: bool
+) -> None:
+    edges = ops.ints(range(0, 2 * DAY + 1, many * width * 1000))
+    times = {round(time * 1000) for time, _ in series}
+    known, unknown = (Totals(edges, counter=True, has_point=times.__contains__) for _ in range(2))
+    for day in (0, 1):
+        here = [point for point in series if day * 86_400 <= point[0] < (day + 1) * 86_400]
+        if here:
+            rows = cells.of_day(track(here), day, width * 1000, "counter", 0.0)
+            known.cells(rows)
+            unknown.cells(rows if some and day else rows._replace(at=None))
+    assert repr(known.columns(["delta"])) == repr(unknown.columns(["delta"]))
 
 
 @given(points)

@@ -4,6 +4,7 @@ import importlib.resources
 import json
 import random
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 import sunspec2
@@ -86,3 +87,37 @@ class Map:
 
     def scaled(self, model: int, name: str, factor: str) -> float:
         return float(self.values[model][name] * 10.0 ** self.values[model][factor])
+
+
+def model(number: int, values: Mapping[str, float], repeats: int = 0) -> list[int]:
+    """The registers of a model, with its ID and length; what has no value is not implemented."""
+    group = definition(number)
+    registers: list[int] = []
+    for point in group["points"]:
+        if point["name"] not in ("ID", "L"):
+            registers += _point(point, values, point["name"])
+    for inner in group.get("groups", []):
+        for port in range(1, repeats + 1):
+            for point in inner["points"]:
+                registers += _point(point, values, f"{port}:{point['name']}")
+    return [number, len(registers), *registers]
+
+
+def _point(point: dict[str, Any], values: Mapping[str, float], name: str) -> list[int]:
+    kind, size = point["type"], point["size"]
+    return words(kind, size, values[name]) if name in values else nothing(kind, size)
+
+
+def common(manufacturer: str, name: str) -> list[int]:
+    """The registers of a common model."""
+    return [1, 66, *text(manufacturer, 16), *text(name, 16), *[0] * 34]
+
+
+def text(characters: str, size: int) -> list[int]:
+    return list(struct.unpack(f">{size}H", characters.encode().ljust(2 * size, b"\0")))
+
+
+def at_40000(*models: list[int], end: bool = True) -> dict[int, int]:
+    """A map at 40000."""
+    registers = [0x5375, 0x6E53, *(word for one in models for word in one), *([0xFFFF, 0] if end else [])]
+    return dict(enumerate(registers, 40000))

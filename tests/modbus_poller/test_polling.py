@@ -1,3 +1,4 @@
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,62 @@ def test_a_register_that_does_not_exist_is_left_out_and_not_read_again(
     memory.requests()
     polled.poll(memory, 10.0)
     assert memory.requests() == [(0, 1), (4, 3)]
+
+
+def test_a_channel_that_was_refused_is_asked_for_again_after_growing_pauses_up_to_a_day(polled: PolledDevice) -> None:
+    memory = Memory(lacks={50})
+    asked = []
+    for tick in [*range(0, 2000, 10), *range(2000, 6 * 86400, 600)]:
+        memory.requests()
+        result = polled.poll(memory, float(tick))
+        assert {"a", "b", "c", "d"} <= set(result.values)
+        assert polled.unsupported == ["e"]
+        if (50, 1) in memory.requests():
+            asked.append(tick)
+    pauses = [after - before for before, after in pairwise(asked)]
+    assert pauses[:4] == [60, 120, 240, 480]
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 86400
+
+
+def test_a_channel_that_was_refused_for_six_seconds_is_there_within_a_minute(polled: PolledDevice) -> None:
+    memory = Memory(lacks={50})
+    there = []
+    for tick in range(70):
+        if tick == 6:
+            memory.lacks = set()
+        if "e" in polled.poll(memory, float(tick)).values:
+            there.append(tick)
+    assert there == list(range(60, 70))
+    assert polled.unsupported == []
+    assert "e" in polled.info("modbus_poller").channels
+
+
+def test_what_was_refused_is_asked_for_at_once_after_a_reconnection(polled: PolledDevice) -> None:
+    memory = Memory(lacks={1, 50})
+    polled.poll(memory, 0.0)
+    revision = polled.revision
+    memory.lacks = {1}
+    assert "e" not in polled.poll(memory, 10.0).values
+    polled.reconnected()
+    assert "e" in polled.poll(memory, 20.0).values
+    assert polled.unsupported == ["b"]
+    assert polled.revision > revision
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 4, 5, 50, 100]), st.sampled_from([1, 2, 3, 4, 5, 6])), max_size=12))
+def test_no_refusal_is_final(tmp_path_factory: pytest.TempPathFactory, troubles: list[tuple[int, int]]) -> None:
+    file = tmp_path_factory.getbasetemp() / "refusing.toml"
+    file.write_text(FILE)
+    polled, memory = PolledDevice(DeviceOptions(name="it", model=str(file))), Memory()
+    for tick, (address, code) in enumerate(troubles):
+        memory.trouble = {address: [ExceptionResponse(code)] * 3}
+        polled.poll(memory, float(tick))
+    memory.trouble = {}
+    values: set[str] = set()
+    for tick in range(20, 20 + 2 * 86400, 3600):
+        values = set(polled.poll(memory, float(tick)).values)
+    assert values == {"a", "b", "c", "d", "e", "rated"}
 
 
 def test_a_device_that_refuses_everything_is_not_taken_at_its_word(

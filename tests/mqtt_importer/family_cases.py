@@ -3,7 +3,7 @@
 A case is a source with `options` and the messages that come one after the other. A message has `result` if it is
 "unknown" (not a topic of this family), "ignored" or "not understood"; else it has what it is: the device, as its
 maker's topics spell it, and all that there is of `values`, `time`, `model`, `availability`, `all_devices`, `requests`
-(topics and payloads that make the device report), `rejected` and `commands`: for every channel that can be set, a
+(topics and payloads that make the device report), `rejected`, `unknown` (parts of the payload), `others` (further devices) and `commands`: for every channel that can be set, a
 value and what is published to set it. `channels` are those to be looked at: "kWh counter", "W" (a gauge), "state", "text".
 
 The first case of each file goes through the whole service, too: its devices must be online at its end, so a last will
@@ -46,6 +46,8 @@ class Message(msgspec.Struct, forbid_unknown_fields=True):
     all_devices: bool = False
     requests: list[tuple[str, str]] = []
     rejected: list[str] = []
+    unknown: list[tuple[str, str]] = []
+    others: list[str] = []
     commands: list[Command] = []
 
 

@@ -40,7 +40,9 @@ def test_a_plug_with_a_user_of_its_own_is_read_and_switched(
 
 def test_no_rule_for_a_family_reaches_into_our_own_tree() -> None:
     rules = (ROOT / "mosquitto/acl").read_text().partition("user mqtt_importer\n")[2].partition("\nuser ")[0]
-    for rule in re.findall(r"^topic (?:read|write) (.*)$", rules, re.MULTILINE):
+    for right, rule in re.findall(r"^topic (read|write) (.*)$", rules, re.MULTILINE):
         if rule.split("/")[0] in ("+", "#"):
             assert "#" not in rule
-            assert len(rule.split("/")) < 5, f"{rule} reaches into our own tree, whose topics have five levels or more"
+            # Of our own tree, whose topics have five levels or more, at most live states, of a node that is called "cover".
+            is_of_states = right == "read" and re.fullmatch(r"\+/[a-z]+/\+/\+/state", rule)
+            assert len(rule.split("/")) < 5 or is_of_states, f"{right} {rule} reaches into our own tree"

@@ -43,6 +43,8 @@ def outcome(family: Family, message: Message, devices: dict[str, ImportedDevice]
         "all_devices": parsed.all_devices,
         "requests": list(parsed.requests),
         "rejected": rejected,
+        "unknown": list(parsed.unknown),
+        "others": [other.device for other in parsed.others],
         "commands": dict.fromkeys(command_topics) | commands,
     }
 
@@ -60,6 +62,8 @@ def expectation(message: Message) -> dict[str, Any]:
         "all_devices": message.all_devices,
         "requests": message.requests,
         "rejected": message.rejected,
+        "unknown": message.unknown,
+        "others": message.others,
         "commands": {command.channel: (command.topic, command.payload) for command in message.commands},
     }
 

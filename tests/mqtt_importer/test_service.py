@@ -326,10 +326,12 @@ def test_hostile_payloads_are_set_aside_and_the_good_ones_around_them_are_kept(
 def test_unknown_topics_are_counted_and_the_newest_are_shown(
     importers: Starter, recorder: Recorder, eventually: Eventually
 ) -> None:
-    importers.start('[mqtt_importer]\nwatch = ["#"]\n' + PROBE + source("tasmota"))
+    importers.start('[mqtt_importer]\nwatch = ["#"]\n' + PROBE + source("tasmota") + source("shelly2"))
     ready(recorder, eventually)
     for number in range(30):
         recorder.publish(f"heating/{number}", f"{number}.5")
+    recorder.publish("shelly/status/presence:0", '{"num_objects":2}')
+    recorder.publish("shelly/events/rpc", '{"method":"NotifyStatus","params":{"switch:0":{"apower":5,"phase":7}}}')
     recorder.publish("heating/29", "again")
     recorder.publish("stat/plug/POWER", "ON")
     eventually(lambda: recorder.known("plug"))
@@ -341,9 +343,11 @@ def test_unknown_topics_are_counted_and_the_newest_are_shown(
     unknown = eventually(shown)
     assert isinstance(unknown, list)
     assert unknown[0] == {"topic": "heating/29", "count": 2, "payload": "again"}
-    assert [item["topic"] for item in unknown[:3]] == ["heating/29", "heating/28", "heating/27"]
+    assert unknown[1] == {"topic": "shelly/events/rpc switch:0.phase", "count": 1, "payload": "7"}
+    assert unknown[2] == {"topic": "shelly/status/presence:0", "count": 1, "payload": '{"num_objects":2}'}
+    assert [item["topic"] for item in unknown[3:5]] == ["heating/28", "heating/27"]
     assert len(unknown) == 20
-    assert recorder.status["counters"]["unknown_messages"] == 31  # nothing of our own among them
+    assert recorder.status["counters"]["unknown_messages"] == 33  # nothing of our own among them
 
 
 def test_overlapping_filters_make_one_reading_of_one_message(

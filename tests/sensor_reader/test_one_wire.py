@@ -33,7 +33,7 @@ FILE = "73 01 4b 46 7f ff 0d 10 41 : crc=41 {}\n73 01 4b 46 7f ff 0d 10 41 t=231
 @pytest.fixture
 def thermometer(tree: Tree) -> tuple[Thermometer, Callable[[str], object]]:
     folder = tree.ds18b20("0316a2794bff", w1_slave(GOOD))
-    return Thermometer(folder), lambda content: tree.write(folder / "w1_slave", content)
+    return Thermometer(folder, "28"), lambda content: tree.write(folder / "w1_slave", content)
 
 
 Subject = tuple[Thermometer, Callable[[str], object]]
@@ -164,6 +164,62 @@ def test_a_temperature_outside_the_range_of_the_sensor_is_set_aside(thermometer:
     write(w1_slave(pad(127 * 16)))
     with pytest.raises(InvalidValue, match="outside the range"):
         read_values()
+
+
+FLUE = "84 13 80 19 f0 ff ff ff 49 : crc=49 YES\n84 13 80 19 f0 ff ff ff 49 t=312250\n"
+
+
+def on_1_wire(tree: Tree, name: str, files: dict[str, str]) -> Sensor:
+    tree.device(f"sys/devices/w1_bus_master1/{name}", f"sys/bus/w1/devices/{name}", files)
+    return only(tree)
+
+
+def thermocouple(sixteenths: int, faults: int = 0) -> str:
+    first = (sixteenths & 0xFFFC | bool(faults)) & 0xFFFF
+    content = first.to_bytes(2, "little") + bytes([0x80 | faults, 0x19, 0xF0, 0xFF, 0xFF, 0xFF])
+    return w1_slave((content + bytes([checksum(content)])).hex(" "))
+
+
+def test_a_thermocouple_in_a_flue_pipe_is_read(tree: Tree) -> None:
+    sensor = on_1_wire(tree, "3b-0cfe00000001", {"w1_slave": FLUE})
+    assert read(sensor, lambda _: None).values == {"temperature": 312.25}
+    assert sensor.name == "ds1825_0cfe00000001"
+
+
+@pytest.mark.parametrize(
+    ("celsius", "is_read"), [(1372, True), (1376, False), (-270, True), (-271, False), (85, True), (0, True)]
+)
+def test_a_thermocouple_has_the_range_of_type_k_and_no_85_degrees_of_its_own(
+    tree: Tree, celsius: int, is_read: bool
+) -> None:
+    sensor = on_1_wire(tree, "3b-0cfe00000001", {"w1_slave": thermocouple(celsius * 16)})
+    result = read(sensor, lambda _: None)
+    assert result.values == ({"temperature": celsius} if is_read else {})
+    assert [bad.why for bad in result.invalid] == ([] if is_read else ["outside the range of the sensor"])
+
+
+@pytest.mark.parametrize(
+    ("faults", "why"),
+    [(1, "it is open"), (2, "it is connected to ground"), (5, "it is open, it is connected to the supply")],
+)
+def test_the_fault_of_a_thermocouple_is_reported(tree: Tree, faults: int, why: str) -> None:
+    sensor = on_1_wire(tree, "3b-0cfe00000001", {"w1_slave": thermocouple(2047 * 16, faults)})
+    result = read(sensor, lambda _: None)
+    assert (result.values, [bad.why for bad in result.invalid]) == ({}, [f"the thermocouple has a fault: {why}"])
+
+
+@pytest.mark.parametrize(("name", "is_read"), [("3b-0cfe00000001", True), ("28-0cfe00000001", False)])
+def test_where_the_sensor_is_not_recognised_the_range_is_that_of_a_thermocouple(
+    tree: Tree, name: str, is_read: bool
+) -> None:
+    sensor = on_1_wire(tree, name, {"temperature": "312250\n"})
+    assert read(sensor, lambda _: None).values == ({"temperature": 312.25} if is_read else {})
+
+
+@pytest.mark.parametrize("name", ["3b-0cfe00000001", "28-0cfe00000001"])
+def test_a_thermometer_that_is_no_thermocouple_keeps_its_range(tree: Tree, name: str) -> None:
+    sensor = on_1_wire(tree, name, {"w1_slave": w1_slave(pad(312 * 16))})
+    assert [bad.why for bad in read(sensor, lambda _: None).invalid] == ["outside the range of the sensor"]
 
 
 def test_the_checksum_is_that_of_the_data_sheet() -> None:

@@ -153,6 +153,14 @@ def test_an_amount_without_a_unit_of_amounts_is_not_a_reading(port: Port, unit: 
     assert port.stub.counters["invalid_values"] == 1
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_volumes_of_one_meter_the_same_one_counts_in_any_order(port: Port, order: int) -> None:
+    lines = ["0-1:24.2.1(261130080000W)(00100.000*m3)", "0-1:24.2.3(261130080000W)(00101.000*m3)"]
+    port.say(telegram(*ESMR, *lines[::order]))
+    assert port.of("house_gas", "volume") == [100.0]
+    assert [what for _, what, _ in port.stub.invalid] == [f"{lines[1]}: a second value of the same meter"]
+
+
 def test_a_meter_keeps_its_name_when_the_one_before_it_is_silent(port: Port) -> None:
     first = ("0-1:24.1.0(003)", gas("261130080000W", "00500.000*m3"))
     port.say(telegram(*FLUVIUS, *first, *OTHER, gas("261130080500W", "01986.492*m3", 2)))
@@ -451,6 +459,14 @@ def test_only_the_series_that_dzg_named_is_read_without_a_sign(number: int, watt
     assert sml_values(sml(server, [(*power, bytes.fromhex("ffd6ca"))])) == {"power": -105.5}
     assert sml_values(sml(EASYMETER, [(*power, bytes.fromhex("d6ca"))])) == {"power": -105.5}
     assert sml_values(sml(server, [((1, 0, 16, 7, 0, 255), 35, -2, bytes.fromhex("d6ca"))])) == {"power": -105.5}
+
+
+def test_what_is_no_entry_of_a_list_of_values_is_counted_and_shown(tmp_path: Path) -> None:
+    port = Port(tmp_path, "house", "sml")
+    port.say(sml(EASYMETER, [((1, 0, 16, 7, 0), 27, 0, b"\x05"), ((1, 0, 1, 8, 0, 255), 30, 0, b"\x07")]))
+    assert port.of("house", "energy_import") == [7]
+    assert port.stub.counters["unread_lines"] == 1
+    assert len(port.unread) == 1
 
 
 def test_the_peak_of_the_month_has_the_time_at_which_it_was_measured(port: Port) -> None:

@@ -6,13 +6,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from heliograph import store
-from heliograph.messages import Block
+from heliograph.messages import Block, Value
 from heliograph.store.interface import Progress
 from services.storage.maintenance import backup, files
 from tests.storage.stores import command, difference, done, everything, make, progress, settle
@@ -142,8 +144,8 @@ def test_backups_while_storage_writes_hold_all_that_was_committed_before_and_no_
                 time.sleep(0.001)
             at_least = committed
             folder = tmp_path / f"backup{number}"
-            copied = backup.back_up(store.folder(data), folder, advance)
-            assert all(copied.values())
+            done_now = backup.back_up(store.folder(data), folder, advance)
+            assert all(done_now.copied.values())
             done("restore", folder, "--data", tmp_path / f"restored{number}")
             points = everything(tmp_path / f"restored{number}")
             assert len(points["roof/meter/power"]) >= at_least
@@ -173,15 +175,15 @@ def test_an_incremental_backup_leaves_years_that_have_not_changed(tmp_path: Path
     data, folder = tmp_path / "data", tmp_path / "backup"
     make(data, rows(0, 10))
     years = [history(store.folder(data), year, 1) for year in (2019, 2020, 2021)]
-    assert all(backup.back_up(store.folder(data), folder, advance, incremental=True).values())
+    assert all(backup.back_up(store.folder(data), folder, advance, incremental=True).copied.values())
     history(store.folder(data), 2020, 2)
     years[2].unlink()
-    copied = backup.back_up(store.folder(data), folder, advance, incremental=True)
+    copied = backup.back_up(store.folder(data), folder, advance, incremental=True).copied
     assert copied == {"hot.db": True, "history-2019.db": False, "history-2020.db": True, "catalog.db": True}
     assert not (folder / "history-2021.db").exists()
     with files.read_only(folder / "history-2020.db") as connection:
         assert connection.execute("SELECT value FROM meta WHERE key='x'").fetchone() == (2,)
-    assert all(backup.back_up(store.folder(data), folder, advance).values())
+    assert all(backup.back_up(store.folder(data), folder, advance).copied.values())
 
 
 def test_a_year_that_changed_only_in_its_journal_is_copied_again(tmp_path: Path) -> None:
@@ -192,7 +194,7 @@ def test_a_year_that_changed_only_in_its_journal_is_copied_again(tmp_path: Path)
     with closing(sqlite3.connect(store.folder(data) / "history-2019.db")) as connection:
         connection.execute("INSERT OR REPLACE INTO meta VALUES('x', 5)")
         connection.commit()
-        assert backup.back_up(store.folder(data), folder, advance, incremental=True)["history-2019.db"]
+        assert backup.back_up(store.folder(data), folder, advance, incremental=True).copied["history-2019.db"]
     with files.read_only(folder / "history-2019.db") as copy:
         assert copy.execute("SELECT value FROM meta WHERE key='x'").fetchone() == (5,)
 
@@ -201,7 +203,7 @@ def test_a_damaged_file_is_never_taken_for_a_backup_and_the_last_good_one_stays(
     data, folder = tmp_path / "data", tmp_path / "backup"
     make(data, rows(0, 5_000))
     done("backup", folder, "--data", data)
-    good = {path.name: path.read_bytes() for path in folder.iterdir()}
+    good = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
     path = store.folder(data) / "hot.db"
     content = bytearray(path.read_bytes())
     content[4096:8192] = os.urandom(4096)
@@ -209,7 +211,7 @@ def test_a_damaged_file_is_never_taken_for_a_backup_and_the_last_good_one_stays(
     result = command("backup", folder, "--data", data)
     assert result.exit_code == 1
     assert "hot.db" in result.stderr
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == good
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == good
     assert command("check", "--data", data).exit_code == 1
 
 
@@ -236,6 +238,210 @@ def test_an_incomplete_backup_is_refused_and_the_store_stays(tmp_path: Path) -> 
         assert difference(everything(data), before) is None
         shutil.rmtree(folder)
         kept.rename(folder)
+
+
+def three_years(data: Path) -> dict[str, list[tuple[float, Value]]]:
+    """A store with 2023, 2024 and 2025, sealed; return its points."""
+    chance = random.Random(7)
+    for year in (2023, 2024, 2025):
+        start = datetime(year, 3, 1, tzinfo=UTC).timestamp()
+        make(data, [Block("meter", ("power",), [[start + n * 60, chance.random()] for n in range(3000)])])
+    settle(data)
+    return everything(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def garbage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-5000:-4400] = random.Random(3).randbytes(600)
+    path.write_bytes(content)
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+SPOILERS = [cut, empty, one_bit, garbage, gone]
+
+
+@pytest.mark.parametrize("spoil", SPOILERS)
+def test_a_copy_that_is_not_as_it_was_is_made_again(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    before = three_years(data)
+    done("backup", folder, "--data", data)
+    assert "all files" in done("check", "--backup", folder, "--data", data)
+    spoil(folder / "history-2024.db")
+    checked = command("check", "--backup", folder, "--data", data)
+    assert checked.exit_code == 1
+    assert checked.stderr.startswith("history-2024.db: ")
+    output = done("backup", folder, "--data", data, "--incremental")
+    assert "history-2024.db: copied again: it" in output
+    assert "history-2023.db: unchanged" in output
+    done("check", "--backup", folder, "--data", data)
+    done("restore", folder, "--data", tmp_path / "new")
+    assert difference(everything(tmp_path / "new"), before) is None
+
+
+def test_a_large_backup_is_verified_in_turn_those_years_first_that_were_read_longest_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    three_years(data)
+    monkeypatch.setattr(backup, "VERIFIED_BYTES", 1)
+    done("backup", folder, "--data", data)
+    for year in (2023, 2024, 2025):
+        one_bit(folder / f"history-{year}.db")
+    seen = [done("backup", folder, "--data", data, "--incremental").count("copied again") for _ in range(4)]
+    assert seen == [1, 1, 1, 0]
+    done("check", "--backup", folder, "--data", data)
+
+
+@pytest.mark.parametrize("spoil", SPOILERS)
+def test_a_damaged_backup_is_refused_by_name_and_salvaged_on_demand(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    data, folder, new = tmp_path / "data", tmp_path / "backup", tmp_path / "new"
+    before = three_years(data)
+    done("backup", folder, "--data", data)
+    spoil(folder / "history-2024.db")
+    refused = command("restore", folder, "--data", new)
+    assert refused.exit_code == 1
+    assert "history-2024.db: " in refused.stderr
+    assert "--salvage" in refused.stderr
+    assert [path.name for path in store.folder(new).iterdir()] == ["lock"]
+    salvaged = command("restore", folder, "--data", new, "--salvage")
+    assert salvaged.exit_code == 0
+    assert "history-2024.db: " in salvaged.stderr
+    settle(new)
+    points = dict(everything(new)["roof/meter/power"])
+    whole = dict(before["roof/meter/power"])
+    assert points.items() <= whole.items()
+    missing = {datetime.fromtimestamp(at, UTC).year for at in whole.keys() - points.keys()}
+    assert missing <= {2024}
+
+
+def test_a_backup_without_its_names_or_its_newest_readings_is_salvaged(tmp_path: Path) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    before = three_years(data)
+    done("backup", folder, "--data", data)
+    for name in ("catalog.db", "hot.db"):
+        new = tmp_path / name
+        kept = (folder / name).read_bytes()
+        one_bit(folder / name)
+        assert command("restore", folder, "--data", new).exit_code == 1
+        assert command("restore", folder, "--data", new, "--salvage").exit_code == 0
+        settle(new)
+        assert difference(everything(new), before) is None
+        (folder / name).write_bytes(kept)
+
+
+@pytest.mark.parametrize("moment", ["pending", "half", "done"])
+def test_a_backup_that_was_interrupted_anywhere_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    three_years(data)
+    (data / "calculator").mkdir()
+    (data / "calculator/checkpoint.json").write_text("1")
+    done("backup", folder, "--data", data)
+    (data / "calculator/checkpoint.json").write_text("22")
+    make(data, rows(0, 100))
+    settle(data)
+    after = everything(data)
+    install = backup._install
+
+    def interrupted(where: Path, names: Iterable[str]) -> None:
+        some = sorted(names)
+        install(where, {"pending": [], "half": [name for name in some if name != "hot.db"], "done": some}[moment])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(backup, "_install", interrupted)
+        assert command("backup", folder, "--data", data, "--incremental").exit_code != 0
+    done("check", "--backup", folder, "--data", data)
+    done("restore", folder, "--data", tmp_path / "new")
+    points = everything(tmp_path / "new")
+    assert len(points["roof/meter/power"]) in (9_000, 9_100)
+    done("backup", folder, "--data", data, "--incremental")
+    done("restore", folder, "--data", tmp_path / "newer")
+    assert difference(everything(tmp_path / "newer"), after) is None
+    assert (tmp_path / "newer/calculator/checkpoint.json").read_text() == "22"
+
+
+def a_node(data: Path) -> None:
+    """What services keep beside the store."""
+    (data / "uploader").mkdir(parents=True)
+    with closing(sqlite3.connect(data / "uploader/uploader.db")) as db:
+        db.execute("CREATE TABLE target(name TEXT, state TEXT)")
+        db.execute("INSERT INTO target VALUES('cloud', 'position 7')")
+        db.commit()
+    for name in ("calculator/checkpoint.json", "secrets/uploader", "outbox/poller/0001", "clock/storage/boots.json"):
+        (data / name).parent.mkdir(parents=True)
+        (data / name).write_text(name)
+
+
+def test_a_backup_has_what_other_services_keep_and_no_secrets_unless_asked(tmp_path: Path) -> None:
+    data, folder, new = tmp_path / "data", tmp_path / "backup", tmp_path / "new"
+    make(data, rows(0, 10))
+    a_node(data)
+    config = tmp_path / "config.toml"
+    config.write_text(f'[node]\nname = "roof"\ndata = "{data}"\n')
+    output = done("backup", folder, "--config", config)
+    assert "Secrets are left out" in output
+    names = sorted(str(path.relative_to(folder / "state")) for path in (folder / "state").rglob("*") if path.is_file())
+    assert names == ["calculator/checkpoint.json", "config.toml", "uploader/uploader.db"]
+    assert (folder / "state/uploader/uploader.db").stat().st_mode & 0o077 == 0
+    assert (folder / "state/config.toml").read_text() == config.read_text()
+    done("restore", folder, "--data", new)
+    with closing(sqlite3.connect(new / "uploader/uploader.db")) as db:
+        assert db.execute("SELECT * FROM target").fetchall() == [("cloud", "position 7")]
+    assert (new / "calculator/checkpoint.json").read_text() == "calculator/checkpoint.json"
+    assert not (new / "config.toml").exists()
+    (new / "calculator/checkpoint.json").write_text("newer")
+    output = done("restore", folder, "--data", new, "--force")
+    assert (new / "calculator/checkpoint.json").read_text() == "calculator/checkpoint.json"
+    assert [path.read_text() for path in (new / "calculator").glob("*.before-restore-*")] == ["newer"]
+    assert "Secrets are included" in done("backup", folder, "--data", data, "--secrets")
+    assert (folder / "state/secrets/uploader").stat().st_mode & 0o077 == 0
+
+
+def test_volumes_of_containers_get_the_files_of_their_service(tmp_path: Path) -> None:
+    data, folder, new = tmp_path / "data", tmp_path / "backup", tmp_path / "new"
+    make(data, rows(0, 10))
+    volumes = tmp_path / "volumes"
+    a_node(volumes / "uploader")
+    done("backup", folder, "--data", data, "--state", volumes / "uploader")
+    for name in ("uploader", "calculator"):
+        (tmp_path / "there" / name).mkdir(parents=True)
+    there = [str(tmp_path / "there" / name) for name in ("uploader", "calculator")]
+    output = done("restore", folder, "--data", new, "--state", there[0], "--state", there[1])
+    assert "uploader/uploader.db: put back" in output
+    names = sorted(str(p.relative_to(tmp_path / "there")) for p in (tmp_path / "there").rglob("*") if p.is_file())
+    assert names == ["calculator/calculator/checkpoint.json", "uploader/uploader/uploader.db"]
+    output = done("restore", folder, "--data", tmp_path / "other", "--state", there[0])
+    assert "uploader/uploader.db: there already" in output
+
+
+def test_a_backup_in_the_data_folder_is_not_part_of_itself(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make(data, rows(0, 10))
+    a_node(data)
+    for _ in range(3):
+        done("backup", data / "backup", "--data", data)
+    assert not (data / "backup/state/backup").exists()
 
 
 def test_without_a_store_there_is_no_backup(tmp_path: Path) -> None:

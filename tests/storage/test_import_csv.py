@@ -37,7 +37,7 @@ def test_a_wide_file_becomes_readings_of_one_device(tmp_path: Path) -> None:
 
 
 def test_a_european_spreadsheet_is_understood(tmp_path: Path) -> None:
-    path = written(tmp_path, "﻿Datum;Leistung (kW)\r\n26.10.2025 02:30;1,5\r\n26.10.2025 02:10;1,75\r\n")
+    path = written(tmp_path, "﻿Datum;Leistung (kW)\r\n26.10.2025 01:30;1,5\r\n26.10.2025 03:10;1.751,75\r\n")
     done(
         *("import", "csv", path, "--data", tmp_path, "--time", "Datum", "--time-format", "%d.%m.%Y %H:%M"),
         *(
@@ -51,7 +51,7 @@ def test_a_european_spreadsheet_is_understood(tmp_path: Path) -> None:
             *OPTIONS,
         ),
     )
-    assert everything(tmp_path) == {"roof/meter/power": [(1761438600.0, 1.5), (1761441000.0, 1.75)]}
+    assert everything(tmp_path) == {"roof/meter/power": [(1761435000.0, 1.5), (1761444600.0, 1751.75)]}
     assert meanings(tmp_path)["roof/meter/power"][0] == "kW"
 
 
@@ -78,7 +78,8 @@ def test_bad_rows_are_counted_and_shown_and_the_rest_is_kept(tmp_path: Path) -> 
     assert everything(tmp_path) == {"roof/meter/power": [(T, 1.0), (T + 5, 6.0)]}
     assert "set aside 2 times: not a time" in result.stderr
     assert "set aside 2 times: a row with more or fewer cells than the header" in result.stderr
-    assert "set aside 2 times: not a value of kind gauge" in result.stderr
+    assert "set aside 1 times: not a number of power" in result.stderr
+    assert "set aside 1 times: not a value of kind gauge" in result.stderr
     assert f"{path}:3: not a time" in result.stderr
     assert "\x1b" not in result.stderr
 
@@ -99,7 +100,8 @@ def test_what_the_store_knows_of_a_channel_stays_unless_options_change_it(tmp_pa
         "mode",
         *OPTIONS,
     )
-    done("import", "csv", written(tmp_path, f"time,energy,mode\n{T + 1},2,1\n"), "--data", tmp_path, *OPTIONS)
+    again = written(tmp_path, f"time,energy,mode\n{T + 1},2,1\n", "again.csv")
+    done("import", "csv", again, "--data", tmp_path, "--text", "mode", *OPTIONS)
     assert meanings(tmp_path)["roof/meter/energy"] == ("Wh", "counter", 0.0)
     assert everything(tmp_path)["roof/meter/mode"] == [(T, "on"), (T + 1, "1")]
     done("import", "csv", path, "--data", tmp_path, "--unit", "energy=kWh", *OPTIONS)
@@ -110,8 +112,8 @@ def test_a_dry_run_judges_everything_and_stores_nothing(tmp_path: Path) -> None:
     path = written(tmp_path, "time,power\n" + "".join(f"{T + i},{i}\n" for i in range(12_000)) + f"{T},x\n")
     result = command("import", "csv", path, "--data", tmp_path / "data", "--dry-run", *OPTIONS)
     assert result.exit_code == 0, result.output
-    assert "12,001 readings of 1 series would be imported" in result.stdout
-    assert "not a value of kind gauge" in result.stderr
+    assert "12,000 readings of 1 series would be imported" in result.stdout
+    assert f"{path}:12002: not a number of power: 'x'" in result.stderr
     assert not (tmp_path / "data").exists()
 
 

@@ -75,7 +75,7 @@ def test_every_feed_of_a_folder_is_imported_and_a_broken_one_stops_no_other(tmp_
         "3.dat: a torn value at the end: '0102'",
         "4.dat: a file that cannot be read",
         "5.dat: the .meta file has 3 bytes; it needs 16",
-        "not a time and values",
+        "a time before 2000-01-01",
     ):
         assert sentence in result.stderr
 

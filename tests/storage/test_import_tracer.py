@@ -175,7 +175,7 @@ def test_the_channels_are_those_of_the_model_that_the_poller_reads() -> None:
         "loadpower": 0x310E,
         "batterypercentage": 0x311A,
     }
-    for channel, columns in tracer_files.COLUMNS.items():
+    for channel, (columns, *_) in tracer_files.COLUMNS.items():
         assert model[channel]["address"] == registers[columns[0]]
         assert model[channel]["unit"] == tracer_files.UNITS[channel]
         assert model[channel].get("scale", 1) == (0.01 if channel in tracer_files.HUNDREDTHS else 1)
@@ -201,3 +201,29 @@ def test_an_unknown_time_zone_is_refused_before_anything_is_opened(tmp_path: Pat
     assert result.exit_code != 0
     assert "Mars" in result.stderr
     assert not (tmp_path / "d").exists()
+
+
+def test_the_oldest_files_have_their_columns_in_alphabetical_order(tmp_path: Path) -> None:
+    path = tmp_path / "tracerData2020-08-04.csv"
+    path.write_text(
+        "PV current,PV power H,PV power L,PV voltage,battery percentage,battery voltage,charge current,charge power H,"
+        "charge power L,date,load current,load power,load voltage,time\n"
+        "0.11,0.0,1.5,13.25,0.61,12.75,0.12,0.01,1.5,2020-01-13 16:16:38.680147,0.37,4.65,12.59,16:16:38.680034\n"
+    )
+    done("import", "tracer", path, "--data", tmp_path / "data", *OPTIONS)
+    time = datetime(2020, 1, 13, 16, 16, 38, 680_000, tzinfo=NEW_YORK).timestamp()
+    assert everything(tmp_path / "data") == {
+        f"roof/tracer/{channel}": [(time, value)]
+        for channel, value in {
+            "pv_voltage": 13.25,
+            "pv_current": 0.11,
+            "pv_power": 1.5,
+            "battery_voltage": 12.75,
+            "charge_current": 0.12,
+            "charge_power": 656.86,
+            "load_voltage": 12.59,
+            "load_current": 0.37,
+            "load_power": 4.65,
+            "battery_soc": 61.0,
+        }.items()
+    }

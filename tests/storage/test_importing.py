@@ -142,7 +142,7 @@ def test_a_channel_whose_first_values_are_missing_gets_its_kind_from_the_first_i
         rows: list[list[Any]] = [[T, None, None, 1.0], [T + 1, "on", None, None]]
         importer.take(Part([("n", Block("d", ("mode", "never", "power"), rows))], [], 0))
         importer.finish()
-    assert importer.series == ["n/d/mode", "n/d/power"]
+    assert list(importer.series) == ["n/d/mode", "n/d/power"]
     assert everything(tmp_path) == {"n/d/mode": [(T + 1, "on")], "n/d/power": [(T, 1.0)]}
 
 

@@ -116,6 +116,9 @@ class Balky:
     def problems(self) -> list[str]:
         return self.store.problems()
 
+    def dropped(self) -> list[str]:
+        return self.store.dropped()
+
     def close(self) -> None:
         self.store.close()
 

@@ -29,7 +29,7 @@ MOMENT = 1_763_633_000.123
     ],
 )
 def test_a_time_is_understood_however_it_is_written(form: str, text: str) -> None:
-    assert TimeParser(form, BERLIN).seconds(text) == pytest.approx(MOMENT, abs=1e-6)
+    assert TimeParser(form, BERLIN).only(text) == pytest.approx(MOMENT, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -50,27 +50,25 @@ def test_a_time_is_understood_however_it_is_written(form: str, text: str) -> Non
 )
 def test_other_texts_raise_a_value_error_or_are_far_from_the_times_of_a_store(form: str, text: str) -> None:
     try:
-        seconds = TimeParser(form, BERLIN).seconds(text)
+        seconds = TimeParser(form, BERLIN).only(text)
     except ValueError:
         return
     assert not 946_684_800 <= seconds <= 4_102_444_800
 
 
-def test_the_second_hour_of_the_same_name_is_known_by_the_order() -> None:
+@pytest.mark.parametrize("text", ["45658.0", "45658", "45658.5"])
+def test_a_day_of_a_spreadsheet_is_no_time_and_the_error_says_so(text: str) -> None:
+    with pytest.raises(ValueError, match="spreadsheets count"):
+        TimeParser("auto", BERLIN).moment(text)
+
+
+def test_a_time_that_stands_alone_in_the_hour_that_comes_twice_needs_its_offset() -> None:
     times = TimeParser("auto", BERLIN)
-    texts = [
-        "2025-10-26 01:30",
-        "2025-10-26 02:30",
-        "2025-10-26 02:59",
-        "2025-10-26 02:00",
-        "2025-10-26 02:30",
-        "2025-10-26 03:00",
-    ]
-    start = datetime(2025, 10, 25, 23, 30, tzinfo=UTC).timestamp()
-    assert [(times.seconds(text) - start) / 60 for text in texts] == [0, 60, 89, 90, 120, 150]
+    assert times.moment("2025-10-26 02:30") == (1_761_438_600, 1_761_442_200)
+    with pytest.raises(ValueError, match=r"2025-10-26 02:30\+02:00 or 2025-10-26 02:30\+01:00"):
+        times.only("2025-10-26 02:30")
+    assert times.only("2025-10-26 02:30+01:00") == 1_761_442_200
 
 
 def test_an_hour_that_the_clocks_left_out_is_still_a_time() -> None:
-    assert (
-        TimeParser("auto", BERLIN).seconds("2025-03-30 02:30") == datetime(2025, 3, 30, 1, 30, tzinfo=UTC).timestamp()
-    )
+    assert TimeParser("auto", BERLIN).only("2025-03-30 02:30") == datetime(2025, 3, 30, 1, 30, tzinfo=UTC).timestamp()

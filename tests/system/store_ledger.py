@@ -110,8 +110,9 @@ class Ledger:
         got = [(round(time * 1000), value) for time, value in zip(page.times, page.values, strict=True)]
         expected = sorted(points.items())
         raw_from = self.this_year - int(KEEP.raw_years)
-        deleted = {year for year in by_year(expected) if year < raw_from} - by_year(got).keys()
-        expected_now = [point for point in expected if year_of(point[0]) not in deleted]
+        deleted = {day for day in {ms // DAY for ms, _ in expected} if _year_of_day(day) < raw_from}
+        deleted -= {ms // DAY for ms, _ in got}
+        expected_now = [point for point in expected if point[0] // DAY not in deleted]
         assert repr(got) == repr([(ms, as_stored(series, value)) for ms, value in expected_now]), series.name
         newest = reader.latest([series.id])[series.id]
         assert (round(newest.time * 1000), newest.value) == expected[-1], series.name
@@ -182,15 +183,6 @@ class Ledger:
 def as_stored(series: Series, value: Value) -> Value:
     """Return a value as the store tells it."""
     return value if isinstance(value, bool | str) else float(value)
-
-
-def by_year(points: list[Point]) -> dict[int, int]:
-    """Return how many points a year has."""
-    counts: dict[int, int] = {}
-    for ms, _ in points:
-        year = year_of(ms)
-        counts[year] = counts.get(year, 0) + 1
-    return counts
 
 
 def blocks_from(year: int, last: Mapping[str, int]) -> list[int]:

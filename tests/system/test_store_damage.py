@@ -295,10 +295,12 @@ def test_a_damaged_year_stops_nothing_and_what_is_readable_comes_back(
 def test_a_damaged_year_whose_points_are_deleted_keeps_the_cells_of_what_is_readable(
     tmp_path: Path, chance: random.Random
 ) -> None:
-    with closing(opened(tmp_path, START + COUNT * STEP)) as writer:
+    later = START + 400 * 86_400  # in 2018
+    with closing(opened(tmp_path, later)) as writer:
+        noise = [[START + n * STEP, n * 104_729 % 100_003 / 7] for n in range(LAST_YEAR)]
+        writer.write("pi1", [Block("noise", ("value",), noise)])  # whose points take more room than their cells
         write_all(writer)
     a_page_in_the_middle(tmp_path / "store" / "history-2016.db", chance)
-    later = START + 400 * 86_400  # in 2018
     with closing(open_writer(tmp_path, lambda: False, keep=Keep(raw_years=1), now=lambda: later)) as writer:
         writer.write("pi1", [Block("line", ("value",), [[later, 0.5]])])
         writer.commit(MARK)

@@ -240,10 +240,15 @@ def test_what_is_sealed_in_the_middle_of_a_question_has_a_name(tmp_path: Path, m
         assert [arrival.values["word"] for arrival in rest] == [f"word {n}" for n in range(30, 40)]
 
 
+def noise(n: int) -> float:
+    """A value that takes as much room as one of a sensor."""
+    return n * 104_729 % 100_003 / 7
+
+
 def test_a_year_that_becomes_cells_in_the_middle_of_a_question_is_not_missed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = START
+    now = START + 800 * 86_400
 
     def thin() -> None:
         while writer.maintain():
@@ -251,16 +256,15 @@ def test_a_year_that_becomes_cells_in_the_middle_of_a_question_is_not_missed(
 
     keep = Keep(raw_years=1)
     with closing(open_writer(tmp_path, lambda: False, keep=keep, now=lambda: now)) as writer:
-        writer.write("pi1", [Block("line", ("value",), [[START + n * 10, n] for n in range(1000)])])
-        now = START + 800 * 86_400
-        writer.write("pi1", [Block("line", ("value",), [[now, 0]])])
+        writer.write("pi1", [Block("line", ("value",), [[START + n * 10, noise(n)] for n in range(3000)])])
+        writer.write("pi1", [Block("line", ("value",), [[START + 800 * 86_400, 0], [START + 86_400, 0]])])
         writer.commit({})
         writer.settle()
         with closing(open_reader(tmp_path)) as reader:
             (sid,) = (series.id for series in reader.series())
             meanwhile(monkeypatch, thin)
-            assert reader.aggregate(sid, [START, START + 86_400], ["n"])["n"] == [1000]
-            assert reader.raw(sid, START, END, limit=10).times == []
+            assert reader.aggregate(sid, [START, START + 86_400], ["n"])["n"] == [3000]
+            assert reader.raw(sid, START, START + 86_400, limit=10).times == []
             assert reader.problems() == []
 
 
@@ -273,8 +277,10 @@ def test_what_comes_late_just_before_its_year_becomes_cells_is_counted(tmp_path:
         writer.commit({})
 
     keep = Keep(raw_years=1)
-    with closing(open_writer(tmp_path, lambda: False, keep=keep, now=lambda: now)) as writer:
-        write(START)
+    with closing(open_writer(tmp_path, keep=keep, now=lambda: now)) as writer:
+        for n in range(3000):
+            writer.write("pi1", [Block("line", ("value",), [[START + n * 10, noise(n)]])])
+        write(START + 86_400)  # the newest day keeps its points
         write(new_year + 1)  # of a device whose clock is ahead
         writer.settle()
         write(START + 1)
@@ -284,4 +290,4 @@ def test_what_comes_late_just_before_its_year_becomes_cells_is_counted(tmp_path:
         assert history.is_bare(history.files(tmp_path / "store")[2016])
         with closing(open_reader(tmp_path)) as reader:
             (sid,) = (series.id for series in reader.series())
-            assert reader.aggregate(sid, [START, START + 86_400], ["n"])["n"] == [2]
+            assert reader.aggregate(sid, [START, START + 86_400], ["n"])["n"] == [3001]

@@ -61,7 +61,12 @@ def grain_of(edges: Sequence[int], functions: Sequence[Function], series: Series
 
 def totals(connection: Connection, series: SeriesRow, edges: Sequence[int], functions: Sequence[Function]) -> Totals:
     """Return the totals between the edges, ms UTC; the connection is in a transaction. Raises psycopg.Error."""
-    result = Totals(ops.ints(edges), counter=series.kind == "counter", rollover=series.rollover)
+    result = Totals(
+        ops.ints(edges),
+        counter=series.kind == "counter",
+        rollover=series.rollover,
+        has_point=lambda time: points.value_at(connection, series.id, time) is not None,
+    )
     start, end = edges[0], edges[-1]
     grain = grain_of(edges, functions, series)
     area = "integral" in functions
@@ -73,6 +78,9 @@ def totals(connection: Connection, series: SeriesRow, edges: Sequence[int], func
         value = before[1] if before else _last_kept(connection, series, start)
         if value is not None:
             result.follow(value)
+        after = points.value_at(connection, series.id, end)
+        if after is not None:
+            result.reach(after)
         for time, jump in dict(_replacements(connection, series, end)).items():
             result.adjust(time, -jump)
     last = _point_before(connection, series, parts[0]) if area else None

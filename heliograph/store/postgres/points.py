@@ -14,10 +14,10 @@ from heliograph.store.tiers import Grain
 from heliograph.store.vectors import ops
 
 BATCH = 20_000  # rows in memory at a time
-CELL = "bucket, n, sum, min, max, first, last, carry, area"
+CELL = "bucket, n, sum, min, max, first, last, carry, area, at"
 PUT = (
     f"INSERT INTO {{}}(series, {CELL}) SELECT %s, new.* FROM unnest(%s::bigint[], %s::int[]"
-    f"{', %s::float8[]' * 7}) AS new"
+    f"{', %s::float8[]' * 7}, %s::smallint[]) AS new"
 )
 Point = tuple[int, float]  # ms UTC and number
 
@@ -66,6 +66,16 @@ def first_from(connection: Connection, series: int, start: int, reach: int) -> P
     ).fetchone()
 
 
+def value_at(connection: Connection, series: int, time: int) -> float | None:
+    """Return the value exactly at a time in ms, from the points, or from a cell that begins with it; None if there is none."""
+    row = connection.execute(
+        "SELECT v FROM reading WHERE series = %s AND ts = %s UNION ALL "
+        "SELECT first FROM r5m WHERE series = %s AND bucket = %s AND n > 0 AND at = 1 LIMIT 1",
+        (series, time, series, time),
+    ).fetchone()
+    return None if row is None else float(row[0])
+
+
 def cells_of(connection: Connection, grain: Grain, series: int, start: int, end: int) -> Iterator[Cells]:
     """Yield the cells of [start, end) ms, BATCH at a time; the connection is in a transaction."""
     with connection.cursor("cells", binary=True) as cursor:
@@ -74,10 +84,11 @@ def cells_of(connection: Connection, grain: Grain, series: int, start: int, end:
             (series, start, end),
         )
         for rows in _batches(cursor):
-            start_, n, *columns = zip(*rows, strict=True)
+            start_, n, *columns, at = zip(*rows, strict=True)
             # built while the series was of another kind, and its points dropped since: no carry, no area
             numbers = [None if None in column else ops.floats(column) for column in columns]
-            yield Cells(ops.ints(start_), ops.ints(n), *numbers)
+            is_at = ops.ints(cells.UNKNOWN if flag is None else flag for flag in at)  # None: made before this column
+            yield Cells(ops.ints(start_), ops.ints(n), *numbers)._replace(at=is_at)
 
 
 def spans(connection: Connection, series: int, first: int, last: int) -> list[DaySpan]:

@@ -31,7 +31,7 @@ UNANSWERED_MS = 30_000  # a server that acknowledges no packet for this time is 
 
 CELL = """(
     series int NOT NULL, bucket bigint NOT NULL, n int NOT NULL, sum float8 NOT NULL, min float8 NOT NULL,
-    max float8 NOT NULL, first float8 NOT NULL, last float8 NOT NULL, carry float8, area float8,
+    max float8 NOT NULL, first float8 NOT NULL, last float8 NOT NULL, carry float8, area float8, at smallint,
     PRIMARY KEY(series, bucket)
 )"""
 TABLES = f"""
@@ -155,6 +155,9 @@ def create(connection: Connection, database: DatabaseName) -> None:
             ):
                 connection.execute("INSERT INTO meta VALUES(%s, %s)", (key, value))
     check(connection, database)
+    with connection.transaction():  # of a database that is older than this column
+        for table in ("r5m", "r1h"):
+            connection.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS at smallint")
     connection.execute(INCOMING)
 
 
@@ -171,6 +174,13 @@ def meta(connection: Connection, key: str) -> str:
     """Return a value of the table meta; empty if it is not there."""
     row = connection.execute("SELECT value FROM meta WHERE key=%s", (key,)).fetchone()
     return str(row[0]) if row else ""
+
+
+def put_meta(connection: Connection, key: str, value: str) -> None:
+    """Write a value of the table meta; raise psycopg.Error."""
+    connection.execute(
+        "INSERT INTO meta VALUES(%s, %s) ON CONFLICT (key) DO UPDATE SET value = excluded.value", (key, value)
+    )
 
 
 @contextmanager

@@ -6,13 +6,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 from psycopg import errors
 
 from heliograph.store.interface import Keep
 from heliograph.store.postgres import plan, points, timescale
 from heliograph.store.postgres.months import DAY, Months, month, start
 from heliograph.store.postgres.points import SeriesRow
-from heliograph.store.postgres.schema import Connection
+from heliograph.store.postgres.schema import Connection, meta, put_meta
+from heliograph.store.retention_calendar import RetentionCalendar
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +24,9 @@ LATE_MS = 600_000  # after midnight, in which a day may still get its last readi
 PIECES = 20  # of one transaction, when everything is done
 RETENTION_SECONDS = 600.0
 GIGABYTE = 1e9
+NEARLY = 0.9  # of keep_gigabytes, from which on it is reported
+REMEMBERED = 20  # sentences about what was dropped
+DROPPED, CALENDAR = "dropped", "calendar"  # in the table meta
 
 
 class Job(NamedTuple):
@@ -36,13 +41,16 @@ class Job(NamedTuple):
 class Upkeep:
     """Does the housekeeping piece by piece."""
 
-    def __init__(self, months: Months, keep: Keep, now: Callable[[], float]) -> None:
+    def __init__(
+        self, months: Months, keep: Keep, now: Callable[[], float], clock_is_right: Callable[[], bool]
+    ) -> None:
         self._months = months
         self._keep = keep
         self._now = now
+        self._clock_is_right = clock_is_right
         self._job: Job | None = None
         self._retention_due = 0.0
-        self.problem = ""  # set while the store is larger than it may be
+        self.problems: list[str] = []  # why the store is larger than it may be, or soon will be
         self.raw_from = 0  # ms UTC; points before it were dropped
 
     def piece(self, connection: Connection) -> bool:
@@ -108,43 +116,68 @@ class Upkeep:
 
     def _drop_oldest(self, connection: Connection, raw_from: int) -> bool:
         """Drop a month, if its year is to be dropped: whole years are, as in the embedded store."""
-        self.problem = ""
+        self.problems = []
         there = self._months.there(connection)
         if not there:
             return False
         with_points = [number for number in there if start(number) >= raw_from]
-        # a clock that is far ahead must not drop everything: the newest stored year is a limit, too
-        this_year = min(month(round(self._now() * 1000)), there[-1]) // 12
+        this_year = min(month(self._today(connection) * DAY), there[-1]) // 12
         years, raw_years, gigabytes = self._keep
         if years and there[0] // 12 < this_year - years:
-            self._drop(connection, there[0], raw_from)
+            self._drop(connection, there[0], raw_from, f"it is older than keep_years = {years:g}")
             return True
         if raw_years and with_points and with_points[0] // 12 < this_year - raw_years:
-            return self._drop_points(connection, with_points[0])
+            return self._drop_points(connection, with_points[0], f"it is older than keep_raw_years = {raw_years:g}")
         size = self._months.size(connection) / GIGABYTE if gigabytes else 0.0
-        if size <= gigabytes:
+        if size <= gigabytes * NEARLY:
             return False
+        if size <= gigabytes:
+            self.problems.append(f"{size:.2f} of {gigabytes:g} GB (keep_gigabytes) are full")
+            return False
+        why = f"{size:.2f} GB are more than keep_gigabytes = {gigabytes:g}"
         if with_points and with_points[0] // 12 < this_year:
-            return self._drop_points(connection, with_points[0])
+            return self._drop_points(connection, with_points[0], why)
         if there[0] // 12 < this_year:
-            self._drop(connection, there[0], raw_from)
+            self._drop(connection, there[0], raw_from, why)
             return True
-        self.problem = f"{size:.1f} GB are more than keep_gigabytes, and this year alone fills them"
+        self.problems.append(f"{why}, and this year alone fills them")
         return False
 
-    def _drop(self, connection: Connection, number: int, raw_from: int) -> None:
+    def _today(self, connection: Connection) -> int:
+        """Return the UTC day that is believed; note a jump of the clock that is not believed yet."""
+
+        def keep(text: str) -> None:
+            put_meta(connection, CALENDAR, text)
+
+        row = connection.execute("SELECT seen FROM clock").fetchone()
+        now = self._now()
+        first = min(now, row[0] / 1000) if row and row[0] else now
+        calendar = RetentionCalendar(meta(connection, CALENDAR) or None, keep, first)
+        day = calendar.today(now, clock_is_right=self._clock_is_right())
+        if calendar.unbelieved and (self._keep.years or self._keep.raw_years):
+            self.problems.append(calendar.unbelieved)
+        return day
+
+    def _say(self, connection: Connection, sentence: str) -> None:
+        log.warning("%s", sentence)
+        kept = [*dropped(connection), sentence][-REMEMBERED:]
+        put_meta(connection, DROPPED, msgspec.json.encode(kept).decode())
+
+    def _drop(self, connection: Connection, number: int, raw_from: int, why: str) -> None:
         """Drop points and tiers of a month."""
         end = start(number + 1)
+        self._say(connection, f"{_name(number)} was deleted: {why}")
         self._months.drop(connection, number)
         for table in ("touched", "day"):
             connection.execute(f"DELETE FROM {table} WHERE day < %s", (end // DAY,))
         connection.execute("UPDATE clock SET raw_from = %s, changes = changes + 1", (max(raw_from, end),))
 
-    def _drop_points(self, connection: Connection, number: int) -> bool:
+    def _drop_points(self, connection: Connection, number: int, why: str) -> bool:
         """Drop the points of a month, if all its tiers are built; return whether they were dropped."""
         end = start(number + 1)
         if connection.execute("SELECT 1 FROM touched WHERE built < changed AND day < %s", (end // DAY,)).fetchone():
             return False
+        self._say(connection, f"{_name(number)}: readings were dropped of which there are cells: {why}")
         plan.keep_jumps(connection, end)
         self._months.drop_points(connection, number)
         connection.execute("UPDATE clock SET raw_from = %s, changes = changes + 1", (end,))
@@ -155,6 +188,15 @@ class Upkeep:
             return False
         before = round(self._now() * 1000) - timescale.COMPRESSED_AFTER
         return connection.execute(timescale.COMPRESS, (before,)).fetchone() is not None
+
+
+def dropped(connection: Connection) -> list[str]:
+    """Return what was dropped, a sentence each, the newest last; raise psycopg.Error."""
+    return msgspec.json.decode(meta(connection, DROPPED) or "[]", type=list[str])
+
+
+def _name(number: int) -> str:
+    return f"{number // 12}-{number % 12 + 1:02}"
 
 
 def _next_job(connection: Connection, before: int | None, day: int | None) -> Job | None:

@@ -16,7 +16,7 @@ from heliograph.store.postgres.copying import Row
 from heliograph.store.postgres.months import DAY, Months, month
 from heliograph.store.postgres.names import PostgresNames, Waiting, pack, unpack
 from heliograph.store.postgres.schema import Connection
-from heliograph.store.postgres.upkeep import Upkeep
+from heliograph.store.postgres.upkeep import Upkeep, dropped
 
 
 class Attempt(NamedTuple):
@@ -50,7 +50,7 @@ class PostgresWriter:
         except (OSError, StoreDamaged, StoreAway):
             self._connection.close()
             raise
-        self._upkeep = Upkeep(self._months, keep, now)
+        self._upkeep = Upkeep(self._months, keep, now, clock_is_right)
 
     @property
     def pending(self) -> int:
@@ -129,7 +129,12 @@ class PostgresWriter:
                 schema.check(connection, self._database)
         except (OSError, StoreDamaged, StoreAway) as error:
             return [str(error)]
-        return [self._upkeep.problem] if self._upkeep.problem else []
+        return self._upkeep.problems
+
+    def dropped(self) -> list[str]:
+        """Return what retention has dropped, a sentence each, the newest last; raise OSError if the server is away."""
+        with self._server() as connection:
+            return dropped(connection)
 
     def close(self) -> None:
         """Close the connection; readings that are not committed are discarded."""

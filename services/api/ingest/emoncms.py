@@ -57,6 +57,7 @@ class EmoncmsInput:
         self._options = options
         self._gate = gate
         self._intake = intake
+        self._channels = inputs.NumberedChannels(intake.newest_value)
         self._store = store
         self._now = now
 
@@ -127,6 +128,7 @@ class EmoncmsInput:
         report = inputs.report(key, read, time, self._options.nodes, self._intake.names)
         if report is None:
             raise RequestRefused(f"{spelling}: no number in it{_first(read)}")
+        report = self._channels.numbers(report)
         self._intake.check(report)
         await self._intake.accept([report])
         self._gate.set_aside(KIND, [(f"node {key[:40]}: {why}", text) for why in read.refused])
@@ -145,7 +147,7 @@ class EmoncmsInput:
         now = self._now() if self._intake.clock_is_right else None
         content = bulk.parse(text, parameters, self._options.nodes, now, self._intake.names)
         valid: list[Report] = []
-        for report in content.reports:
+        for report in map(self._channels.numbers, content.reports):
             try:
                 self._intake.check(report)
                 valid.append(report)

@@ -5,7 +5,7 @@ without a name are named by their position, from 1, as emoncms does.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from heliograph import tolerant_json, units
@@ -22,6 +22,7 @@ _DIGITS = re.compile(r"[0-9]{1,9}(\.0+)?")
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
 _WRAPPING = "{}[]\"' \t\r\n"
 _RSSI = Channel("dBm")
+MOST_NUMBERED = 10_000
 
 
 class Inputs(NamedTuple):
@@ -30,6 +31,35 @@ class Inputs(NamedTuple):
     values: dict[str, Value]
     refused: list[str]
     missing: list[str]
+
+
+class NumberedChannels:
+    """Knows which channels have had numbers: for them, false is no value, as OpenEVSE writes a sensor that is not there.
+
+    For all others true is 1 and false is 0, as emoncms takes them: a contact. 0 and 1 are no numbers here. `newest`
+    returns the newest known value of a device's channel.
+    """
+
+    def __init__(self, newest: Callable[[str, str], Value | None]) -> None:
+        self._newest = newest
+        self._numbered: set[tuple[str, str]] = set()
+
+    def numbers(self, report: Report) -> Report:
+        """Return a report with numbers instead of true and false."""
+        values: dict[str, Value] = {}
+        for channel, value in report.values.items():
+            if not isinstance(value, bool):
+                values[channel] = value
+                if value not in (0, 1) and len(self._numbered) < MOST_NUMBERED:
+                    self._numbered.add((report.device, channel))
+            elif not self._has_had_numbers(report.device, channel):
+                values[channel] = int(value)
+        missing = report.missing + len(report.values) - len(values)
+        return report._replace(values=values, missing=missing)
+
+    def _has_had_numbers(self, device: str, channel: str) -> bool:
+        newest = self._newest(device, channel)
+        return (device, channel) in self._numbered or (newest is not None and newest not in (0, 1))
 
 
 def node_key(node: object) -> str:
@@ -155,7 +185,7 @@ def _add(inputs: Inputs, name: str, value: object) -> None:
     if not isinstance(value, int | float) or not is_value(value):
         inputs.refused.append(f"{name[:40]}: {shown(value)[:40]} is not a number")
         return
-    inputs.values[name] = int(value) if isinstance(value, bool) else value
+    inputs.values[name] = value
 
 
 def _position(name: str) -> int:

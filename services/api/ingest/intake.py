@@ -82,6 +82,12 @@ class HttpIntake:
         """Return time and value of each channel's newest reading since the start that had a time, not ahead of the clock."""
         return self._newest.get(device, {})
 
+    def newest_value(self, device: str, channel: str) -> Value | None:
+        """Return the newest value of a channel that the bus or the store has, None if there is none."""
+        state = self._live.devices.get((self.node, device))
+        newest = state.newest.get(channel) if state else None
+        return newest.value if newest else None
+
     def check(self, report: Report, where: str = "") -> None:
         """Raise RequestRefused, beginning with `where` and the field, if a report cannot be accepted."""
         owner = self._live.devices.get((self.node, report.device))

@@ -139,9 +139,7 @@ def value(point: SunSpecPoint, raw: list[int], exponent: int | None) -> messages
         return float(Decimal(f"{finite(number):.7g}") * _SCALES.get(point.unit, 1))
     signed = kind in ("int", "sunssf")
     integer = int.from_bytes(data, "big", signed=signed)
-    bits = 8 * len(data)
-    not_implemented = {"acc": 0, "int": -(1 << bits - 1), "sunssf": -(1 << bits - 1)}.get(kind, (1 << bits) - 1)
-    if integer == not_implemented or exponent is None:
+    if exponent is None or not _implemented(kind, integer, 8 * len(data)):
         return None
     if kind == "enum":
         return point.texts.get(integer, f"code {integer}")
@@ -149,8 +147,22 @@ def value(point: SunSpecPoint, raw: list[int], exponent: int | None) -> messages
     return int(exact) if exact == exact.to_integral_value() and exponent >= 0 else float(exact)
 
 
+def _implemented(kind: str, integer: int, bits: int) -> bool:
+    """Return whether an integer is a value of its type (4.2). An accumulator with all bits set is not."""
+    ones = (1 << bits) - 1
+    if kind in ("int", "sunssf"):
+        return integer != -(1 << bits - 1)
+    if kind == "acc":
+        return integer not in (0, ones)
+    if kind == "bitfield":
+        return integer < 1 << bits - 1  # when the highest bit is set, the others mean nothing
+    return integer != ones
+
+
 def text(raw: list[int]) -> str:
-    """Return the text in registers, up to its first zero byte."""
+    """Return the text in registers, up to its first zero byte; "" if all bits are set."""
+    if set(raw) == {0xFFFF}:
+        return ""
     return struct.pack(f">{len(raw)}H", *raw).split(b"\0")[0].decode("ascii", "replace").strip()
 
 

@@ -1,7 +1,8 @@
 """ESPHome: `<node>/<component>/<object>/state`, `<node>/status`; units come from its discovery messages.
 
 Topics: esphome.io/components/mqtt ("Defaults", "Last Will And Birth Messages", "MQTT Component
-Base Configuration"). Discovery messages: home-assistant.io/integrations/mqtt, with and
+Base Configuration"), of climate, cover, fan and valve also ESPHome's components/mqtt/mqtt_climate.cpp and its siblings:
+temperatures in °C, positions in percent. Discovery messages: home-assistant.io/integrations/mqtt, with and
 without abbreviations. `topic` of the source is the prefix of `<node>`.
 """
 
@@ -24,11 +25,26 @@ from services.mqtt_importer.source import MqttSource
 
 DISCOVERY = "homeassistant"
 ON_OFF = frozenset({"binary_sensor", "switch", "fan", "light"})
-COMPONENTS = ON_OFF | {"sensor", "text_sensor", "number", "select"}
+NUMBERS = frozenset({"sensor", "number"})
+TEXTS = frozenset({"text_sensor", "select", "text", "cover", "lock", "valve", "alarm_control_panel"})
+COMPONENTS = ON_OFF | NUMBERS | TEXTS
+UNREAD = frozenset({"date", "datetime", "event", "time", "update"})  # subscribed to, so that people see them
 WRITABLE = ("switch", "light", "number")
 MAX_DISCOVERED = 5_000
 STATE = Channel(kind="state")
 TEXT = Channel(kind="text")
+CELSIUS, PERCENT, LEVEL = measured_in("°C"), measured_in("%"), measured_in("")
+PARTS: dict[str, dict[str, Channel]] = {  # of a component with several states, each with a topic of its own
+    "climate": {
+        **dict.fromkeys(("current_temperature", "target_temperature"), CELSIUS),
+        **dict.fromkeys(("target_temperature_low", "target_temperature_high"), CELSIUS),
+        **dict.fromkeys(("current_humidity", "target_humidity"), PERCENT),
+        **dict.fromkeys(("mode", "action", "preset", "fan_mode", "swing_mode", "away"), TEXT),
+    },
+    "cover": {"position": PERCENT, "tilt": PERCENT},
+    "fan": {"speed_level": LEVEL, **dict.fromkeys(("speed", "oscillation", "direction", "preset"), TEXT)},
+    "valve": {"position": PERCENT},
+}
 
 
 class Esphome:
@@ -42,7 +58,8 @@ class Esphome:
         self._limits: dict[str, tuple[float, float]] = {}
         below = f"{root}/+" if root else "+"
         self.filters = (
-            *(f"{below}/{component}/+/state" for component in sorted(COMPONENTS)),
+            *(f"{below}/{component}/+/state" for component in sorted(COMPONENTS | UNREAD)),
+            *(f"{below}/{component}/+/+/state" for component in sorted(PARTS)),
             f"{below}/status",
             f"{DISCOVERY}/+/+/+/config",
         )
@@ -63,6 +80,8 @@ class Esphome:
                 return ParsedMessage(device, availability=payloads.availability(status))
             case [device, component, thing, "state"] if component in COMPONENTS:
                 return self._state(topic, device, component, thing, payload)
+            case [device, component, thing, part, "state"] if part in PARTS.get(component, ()):
+                return ParsedMessage(device, (_part(f"{thing}.{part}", payload, PARTS[component][part]),))
         return None
 
     def _state(self, topic: str, device: str, component: str, thing: str, payload: bytes) -> ParsedMessage:
@@ -77,10 +96,10 @@ class Esphome:
         written = _light(payload) if component == "light" else payloads.text(payload)
         if component in ON_OFF:
             value = ChannelValue(thing, payloads.on_or_off(written), STATE)
-        elif component in ("sensor", "number"):
+        elif component in NUMBERS:
             value = ChannelValue(thing, payloads.number(written), self._discovered.get(topic))
         else:
-            value = ChannelValue(thing, None if payloads.value(written) is None else written, TEXT)
+            value = ChannelValue(thing, _text(written), TEXT)
         return ParsedMessage(device, (value,), command_topics=command_topics)
 
     def _discover(self, payload: bytes) -> ParseResult:
@@ -101,6 +120,15 @@ class Esphome:
             oldest, _ = self._discovered.popitem(last=False)
             self._limits.pop(oldest, None)
         return IGNORED
+
+
+def _part(text: str, payload: bytes, channel: Channel) -> ChannelValue:
+    written = payloads.text(payload)
+    return ChannelValue(text, _text(written) if channel == TEXT else payloads.number(written), channel)
+
+
+def _text(written: str) -> str | None:
+    return None if payloads.is_absent(written) else payloads.short_text(written)
 
 
 def _light(payload: bytes) -> str:

@@ -17,6 +17,7 @@ from services.mqtt_importer.parsing.parsed import (
 )
 from services.mqtt_importer.source import MappedValue, MqttSource, TopicMap
 
+NO_TIME = ""  # is counted as a time that cannot be used
 BRACKETS = ("{", "[", '"')  # begin a JSON document: a broken one is no plain text
 _INDEX = re.compile(r"\{([1-9])\}")
 
@@ -56,7 +57,7 @@ class TopicMapParser:
             try:
                 return parsed._replace(time=json_paths.follow(self._time, document))
             except LookupError:
-                return parsed
+                return parsed._replace(time=NO_TIME)
         return parsed
 
     def _document(self, payload: bytes) -> object:
@@ -82,7 +83,7 @@ class TopicMapParser:
                 leaf = json_paths.follow(path, document) if path else payloads.text(payload)
                 values.append(ChannelValue(text, _value(leaf, options), channel))
             except LookupError:
-                continue
+                values.append(ChannelValue(text, None, channel))
             except NotUnderstood as error:
                 rejected.append(f"{text[:80]}: {error}")
         return ParsedMessage(device, tuple(values), command_topics=command_topics, rejected=tuple(rejected))

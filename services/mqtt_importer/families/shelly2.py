@@ -2,10 +2,11 @@
 
 Topics: shelly-api-docs.shelly.cloud/gen2 (Components, Mqtt: "status_ntf", "rpc_ntf",
 "enable_control"); frames: General, Notifications; values: Components, Switch, PM1, EM, EM1,
-Cover, Temperature …, "Status". Energies are in Wh. `topic` of the source is the prefix of `<id>`.
+Cover, Temperature …, "Status"; radio devices: DynamicComponents/BTHome, Devices/Gen3/ShellyBluGwG3 ("BluTrv"). Energies
+are in Wh. `topic` of the source is the prefix of `<id>`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from heliograph.messages import Channel
 from services.mqtt_importer.parsing import payloads
@@ -21,9 +22,8 @@ from services.mqtt_importer.parsing.parsed import (
 )
 from services.mqtt_importer.source import MqttSource
 
-METERS = {"switch", "light", "cover", "pm1", "em", "em1", "emdata", "em1data", "rgb", "rgbw", "cct"}
-SENSORS = {"input", "temperature", "humidity", "illuminance", "devicepower", "voltmeter", "flood", "smoke", "wifi"}
-COMPONENTS = METERS | SENSORS
+STATE = Channel(kind="state")
+TEXT = Channel(kind="text")
 SWITCHED = {"switch": "relay", "light": "light"}
 PHASES = {
     "voltage": ("voltage", measured_in("V")),
@@ -34,6 +34,12 @@ PHASES = {
     "freq": ("frequency", measured_in("Hz")),
     "total_act_energy": ("energy", measured_in("Wh")),
     "total_act_ret_energy": ("energy_returned", measured_in("Wh")),
+}
+THERMOSTAT = {
+    "target_C": ("target_temperature", measured_in("°C")),
+    "current_C": ("temperature", measured_in("°C")),
+    "current_humidity": ("humidity", measured_in("%")),
+    "target_humidity": ("target_humidity", measured_in("%")),
 }
 QUANTITIES: dict[str, tuple[str, Channel]] = {
     **PHASES,
@@ -55,10 +61,60 @@ QUANTITIES: dict[str, tuple[str, Channel]] = {
     "brightness": ("brightness", measured_in("%")),
     "current_pos": ("position", measured_in("%")),
     "percent": ("input_percent", measured_in("%")),
-    "alarm": ("alarm", Channel(kind="state")),
+    "alarm": ("alarm", STATE),
+    "aprtpower": ("apparent_power", measured_in("VA")),
+    "xvoltage": ("voltage_converted", measured_in("")),
+    "illumination": ("illumination", TEXT),
+    "external.present": ("external_power", STATE),
 }
-WIFI = {"rssi": ("wifi_signal", measured_in("dBm"))}
-INPUT = {"state": ("input", Channel(kind="state")), "percent": QUANTITIES["percent"]}
+RADIO = {"battery": QUANTITIES["battery.percent"], "rssi": ("bluetooth_signal", measured_in("dBm"))}
+VIRTUAL = ("boolean", "enum", "number", "text")
+COMPONENTS: dict[str, Mapping[str, tuple[str, Channel | None]]] = {
+    **dict.fromkeys(("light", "pm1", "em", "em1", "emdata", "em1data", "rgb", "rgbw", "rgbcct", "cct"), QUANTITIES),
+    **dict.fromkeys(
+        ("temperature", "humidity", "illuminance", "devicepower", "voltmeter", "flood", "smoke"), QUANTITIES
+    ),
+    "switch": QUANTITIES,
+    "cover": {**QUANTITIES, "state": ("cover", TEXT), "slat_pos": ("slat_position", measured_in("%"))},
+    "wifi": {"rssi": ("wifi_signal", measured_in("dBm"))},
+    "input": {
+        "state": ("input", STATE),
+        "percent": QUANTITIES["percent"],
+        "xpercent": ("input_percent_converted", measured_in("")),
+        "counts.total": ("pulses", measured_in("", "counter")),
+        "counts.xtotal": ("pulses_converted", measured_in("", "counter")),
+        "freq": ("pulse_frequency", measured_in("Hz")),
+        "xfreq": ("pulse_frequency_converted", measured_in("")),
+    },
+    "thermostat": {**THERMOSTAT, "output": ("heating", STATE), "enable": ("enabled", STATE)},
+    "blutrv": {**THERMOSTAT, **RADIO, "pos": ("valve_position", measured_in("%"))},
+    "bthomedevice": RADIO,
+    "bthomesensor": {"value": ("bthomesensor", None)},  # what it measures is in its configuration only
+    **{kind: {"value": (kind, TEXT if kind in ("enum", "text") else None)} for kind in VIRTUAL},
+}
+WITHOUT_VALUES = frozenset(
+    {"sys", "cloud", "ble", "mqtt", "ws", "eth", "ui", "script", "modbus", "matter", "knx", "zigbee", "bthome", "blugw"}
+) | {"bthomecontrol", "plugs_ui", "ht_ui", "button", "group", "schedule", "webhook", "kvs", "ota", "http", "serial"}
+NOT_MEASURED = frozenset(  # first parts of keys: numbers of components, settings, times, wordings of what is read
+    {"id", "source", "errors", "flags", "timer_started_at", "timer_duration", "transition", "calibration", "tF", "mute"}
+) | {
+    *(
+        "user_calibrated_phase",
+        "a_errors",
+        "b_errors",
+        "c_errors",
+        "n_errors",
+        "rgb",
+        "white",
+        "ct",
+        "mode",
+        "schedules",
+    ),
+    *("move_timeout", "move_started_at", "pos_control", "last_direction", "target_pos", "slat_target_pos"),
+    *("sta_ip", "sta_ip6", "status", "ssid", "bssid", "mac", "ap_client_count", "last_update_ts", "last_updated_ts"),
+    *("packet_id", "paired", "rpc", "rsv", "known_objects", "fw_ver", "trv"),
+}
+NOT_MEASURED_WITHIN = frozenset({"tF", "by_minute", "minute_ts", "xby_minute"})  # temperature, aenergy, counts
 
 
 class Shelly2:
@@ -84,9 +140,10 @@ class Shelly2:
             case [device, "events", "rpc"]:
                 return self._notification(device, payloads.json_object(payload))
             case [device, "status", component]:
-                if component.partition(":")[0] not in COMPONENTS:
-                    return IGNORED
-                return self._status(device, {component: payloads.json_object(payload)}, None)
+                kind = component.partition(":")[0]
+                if kind in COMPONENTS and _suffix(component) is not None:
+                    return self._status(device, {component: payloads.json_object(payload)}, None)
+                return IGNORED if kind in WITHOUT_VALUES else None
         return None
 
     def _availability(self, device: str, written: str) -> ParseResult:
@@ -99,54 +156,74 @@ class Shelly2:
 
     def _notification(self, device: str, frame: Mapping[str, object]) -> ParseResult:
         params = frame.get("params")
-        if frame.get("method") not in ("NotifyStatus", "NotifyFullStatus"):
+        if frame.get("method") == "NotifyEvent":
             return IGNORED
+        if frame.get("method") not in ("NotifyStatus", "NotifyFullStatus"):
+            return None
         if not isinstance(params, dict):
             raise NotUnderstood("a notification without params")
         source = frame.get("src")
         model = f"Shelly {source.rpartition('-')[0]}"[:80] if isinstance(source, str) and "-" in source else ""
-        parsed = self._status(device, params, params.get("ts"))
-        return parsed._replace(model=model) if parsed.values or parsed.rejected else IGNORED
+        components = {name: status for name, status in params.items() if name != "ts"}
+        parsed = self._status(device, components, params.get("ts"))
+        return parsed._replace(model=model) if parsed.values or parsed.rejected or parsed.unknown else IGNORED
 
     def _status(self, device: str, components: Mapping[str, object], time: object) -> ParsedMessage:
         values: list[ChannelValue] = []
         rejected: list[str] = []
+        unknown: list[tuple[str, str]] = []
         command_topics: dict[str, CommandTopic] = {}
         for component, status in components.items():
-            kind, _, number = component.partition(":")
-            if kind not in COMPONENTS or not isinstance(status, dict) or not (number.isdigit() or not number):
+            kind, suffix = component.partition(":")[0], _suffix(component)
+            if kind in WITHOUT_VALUES:
                 continue
-            if len(number) > 3:
+            if kind not in COMPONENTS or not isinstance(status, dict) or suffix is None:
+                unknown.append((component[:80], payloads.compact_json(status)))
                 continue
-            suffix = "" if number in ("", "0") else f"_{number}"
-            for path, leaf in payloads.leaves(status):
-                key = ".".join(path)
+            for key, leaf in _measured(status):
                 quantity = _quantity(kind, key)
                 if quantity is None:
+                    unknown.append((f"{component}.{key[:80]}", payloads.compact_json(leaf)))
                     continue
                 name, channel = quantity[0] + suffix, quantity[1]
                 try:
-                    values.append(ChannelValue(name, payloads.value(leaf), channel))
+                    is_text = channel == TEXT and isinstance(leaf, str)
+                    value = payloads.short_text(str(leaf)) if is_text else payloads.value(leaf)
+                    values.append(ChannelValue(name, value, channel))
                 except NotUnderstood as error:
                     rejected.append(f"{component[:40]}.{key[:40]}: {error}")
                     continue
                 if key == "output" and kind in SWITCHED:
                     command_topics[name] = CommandTopic(self._topic(device, "command", component), "on", "off")
-        return ParsedMessage(device, tuple(values), time, command_topics=command_topics, rejected=tuple(rejected))
+        return ParsedMessage(
+            device, tuple(values), time, command_topics=command_topics, rejected=tuple(rejected), unknown=tuple(unknown)
+        )
 
     def _topic(self, *levels: str) -> str:
         return "/".join((*self._root, *levels))
 
 
-def _quantity(kind: str, key: str) -> tuple[str, Channel] | None:
+def _suffix(component: str) -> str | None:
+    """Return what the number of a component adds to the names of its channels, None if it has no proper number."""
+    _, colon, number = component.partition(":")
+    if not colon or number == "0":
+        return ""
+    return f"_{number}" if number.isdecimal() and len(number) <= 3 else None
+
+
+def _measured(status: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield the keys and values of a component's status that may be readings."""
+    for path, leaf in payloads.leaves(status):
+        if path[0] not in NOT_MEASURED and not (len(path) > 1 and path[1] in NOT_MEASURED_WITHIN):
+            yield ".".join(path), leaf
+
+
+def _quantity(kind: str, key: str) -> tuple[str, Channel | None] | None:
     """Return the name and the channel of a key in a component's status."""
-    if kind == "wifi":
-        return WIFI.get(key)
-    if kind == "input":
-        return INPUT.get(key)
-    if key == "output":
-        return SWITCHED.get(kind, kind), Channel(kind="state")
-    return QUANTITIES.get(key)
+    quantities = COMPONENTS[kind]
+    if key == "output" and key not in quantities:
+        return SWITCHED.get(kind, kind), STATE
+    return quantities.get(key)
 
 
 def family(source: MqttSource) -> Family:

@@ -1,7 +1,8 @@
 """Tasmota: `tele/<topic>/SENSOR`, `STATE`, `LWT`, and `stat/<topic>/POWER`.
 
 Topics and commands: tasmota.github.io/docs/MQTT. Values: docs/Commands (TelePeriod, Status 8,
-10, 11), docs/JSON-Status-Responses. `topic` of the source is the device's FullTopic.
+10, 11), docs/JSON-Status-Responses; docs/Counters; docs/Smart-Meter-Interface (the names in its
+examples); docs/Zigbee ("ZbReceived", SetOption89: a topic for each radio device). `topic` of the source is the device's FullTopic.
 """
 
 import re
@@ -46,6 +47,33 @@ STATE = {
     ("Wifi", "RSSI"): ("wifi_quality", measured_in("%")),
     ("Wifi", "Signal"): ("wifi_signal", measured_in("dBm")),
 }
+NOT_MEASURED = re.compile("(id|address|uid|name|(.*_)?(number|id|nr|serial)|.*time|iphostname)", re.IGNORECASE)
+ENERGY_NOT_MEASURED = frozenset({"TotalStartTime", "Period"})
+KWH = measured_in("kWh")
+METER = (  # names of values in the examples of scripts for smart meters, which say no units
+    (re.compile("(total|e|energy|enrg)_(in|out|imp|exp|import|export)(_?[tlp]?[0-9])?", re.IGNORECASE), KWH),
+    (re.compile("power_(curr?|act|in|out|total|[lp][0-9]|phase[0-9])", re.IGNORECASE), measured_in("W")),
+    (re.compile("volt(age)?_?[lp][0-9]", re.IGNORECASE), measured_in("V")),
+    (re.compile("(amp|ampere|amperage|curr|current)_?[lp][0-9]", re.IGNORECASE), measured_in("A")),
+    (re.compile("hz|freq", re.IGNORECASE), measured_in("Hz")),
+)
+COUNTS = Channel(kind="counter")
+ON_OFF = Channel(kind="state")
+MAX_RADIO_DEVICES = 1_000
+RADIO = {
+    "Power": ON_OFF,  # of a switch; ActivePower has the watts
+    "Contact": ON_OFF,
+    "Occupancy": ON_OFF,
+    "ActivePower": measured_in("W"),
+    "RMSVoltage": measured_in("V"),
+    "RMSCurrent": measured_in("A"),
+    "BatteryPercentage": measured_in("%"),
+    "LinkQuality": measured_in(""),
+}
+RADIO_NOT_MEASURED = frozenset({"Device", "Name", "Endpoint", "Group", "IEEEAddr", "Manufacturer", "ModelId"})
+STATE_NOT_MEASURED = frozenset(
+    {"Time", "Uptime", "Heap", "SleepMode", "Sleep", "LoadAvg", "MqttCount", "Berry", "Wifi", "Hostname", "IPAddress"}
+) | {"Color", "HSBColor", "White", "CT", "Channel", "Scheme", "Fade", "Speed", "LedTable", "Width", "PowerOnState"}
 UNITS = {"TempUnit": "temperature", "PressureUnit": "pressure", "SpeedUnit": "speed"}
 
 
@@ -59,12 +87,15 @@ class Tasmota:
         for token in ("%prefix%", "%topic%"):
             if self._levels.count(token) != 1:
                 raise ValueError(f"topic: {full_topic!r} does not have {token} as one of its levels")
+        self._radio_devices: dict[str, str] = {}  # and their bridges
         self.filters = tuple(self._filled(prefix, "+") + "/#" for prefix in ("tele", "stat"))
         self.command_filters = (self._filled("cmnd", "+") + "/+",)
 
     def parse(self, topic: str, payload: bytes) -> ParseResult:
         """Return what a message says; see parsed.Family."""
         levels = topic.split("/")
+        if len(levels) == len(self._levels) + 2 and levels[-1] == "SENSOR":
+            del levels[-2]  # the radio device, whose report names it as well
         if len(levels) != len(self._levels) + 1:
             return None
         parts = dict(zip(self._levels, levels, strict=False))
@@ -91,7 +122,9 @@ class Tasmota:
 
     def _availability(self, device: str, written: str) -> ParsedMessage:
         if payloads.availability(written, "Online", "Offline") == "offline":
-            return ParsedMessage(device, availability="offline")
+            below = [name for name, bridge in self._radio_devices.items() if bridge == device]
+            others = tuple(ParsedMessage(name, availability="offline") for name in below)
+            return ParsedMessage(device, availability="offline", others=others)
         # Otherwise the state comes every TelePeriod, by default five minutes.
         request = (f"{self._filled('cmnd', device)}/STATE", "")
         return ParsedMessage(device, availability="online", requests=(request,))
@@ -106,6 +139,7 @@ class Tasmota:
     def _state(self, device: str, document: Mapping[str, object]) -> ParsedMessage:
         values: list[ChannelValue] = []
         rejected = []
+        unknown = []
         command_topics = {}
         for path, leaf in payloads.leaves(document):
             try:
@@ -115,23 +149,64 @@ class Tasmota:
                     command_topics[name] = CommandTopic(f"{self._filled('cmnd', device)}/{path[0]}", "ON", "OFF")
                 elif path in STATE:
                     values.append(ChannelValue(STATE[path][0], payloads.value(leaf), STATE[path][1]))
+                elif path and path[0] not in STATE_NOT_MEASURED:
+                    unknown.append((".".join(path)[:80], payloads.compact_json(leaf)))
             except NotUnderstood as error:
                 rejected.append(f"{'.'.join(path)[:80]}: {error}")
         time = document.get("Time")
-        return ParsedMessage(device, tuple(values), time, command_topics=command_topics, rejected=tuple(rejected))
+        return ParsedMessage(
+            device, tuple(values), time, command_topics=command_topics, rejected=tuple(rejected), unknown=tuple(unknown)
+        )
 
-    def _sensor(self, device: str, document: Mapping[str, object]) -> ParsedMessage:
-        values: list[ChannelValue] = []
-        rejected = []
+    def _sensor(self, device: str, document: Mapping[str, object]) -> ParseResult:
+        radio = document.get("ZbReceived")
+        others = tuple(self._radio(device, radio)) if isinstance(radio, dict) else ()
         units = {word: unit for key, word in UNITS.items() if isinstance(unit := document.get(key), str)}
-        for path, leaf in payloads.leaves(document):
-            if path[0] == "Time" or path[0] in UNITS:
+        own = {
+            key: value for key, value in document.items() if key not in UNITS and (key != "ZbReceived" or not others)
+        }
+        parsed = _sensors(device, own, units)._replace(time=document.get("Time"))
+        if others and not (parsed.values or parsed.rejected or parsed.unknown):
+            return others[0]._replace(others=others[1:])
+        return parsed._replace(others=others)
+
+    def _radio(self, bridge: str, reports: Mapping[str, object]) -> Iterator[ParsedMessage]:
+        """Yield what a Zigbee bridge has received of each radio device."""
+        for address, report in reports.items():
+            if not isinstance(report, dict):
                 continue
-            try:
-                values.extend(_sensor_value(path, leaf, units))
-            except NotUnderstood as error:
-                rejected.append(f"{'.'.join(path)[:80]}: {error}")
-        return ParsedMessage(device, tuple(values), document.get("Time"), rejected=tuple(rejected))
+            name, model = report.get("Name"), report.get("ModelId")
+            device = f"{bridge}/{name if isinstance(name, str) and name else address}"
+            if len(self._radio_devices) < MAX_RADIO_DEVICES:
+                self._radio_devices[device] = bridge
+            measured = {key: value for key, value in report.items() if key not in RADIO_NOT_MEASURED}
+            parsed = _sensors(device, measured, {})
+            values = tuple(value._replace(channel=RADIO.get(value.text, value.channel)) for value in parsed.values)
+            yield parsed._replace(values=values, model=model[:80] if isinstance(model, str) else "")
+
+
+def _sensors(device: str, document: Mapping[str, object], units: Mapping[str, str]) -> ParsedMessage:
+    values: list[ChannelValue] = []
+    rejected: list[str] = []
+    unknown: list[tuple[str, str]] = []
+    for path, leaf in payloads.leaves(document):
+        text = ".".join(path)[:80]
+        try:
+            values.append(_sensor_value(path, leaf, units))
+        except NotUnderstood as error:
+            rejected.append(f"{text}: {error}")
+        except LookupError:
+            if not _is_not_measured(path):
+                unknown.append((text, payloads.compact_json(leaf)))
+    return ParsedMessage(device, tuple(values), rejected=tuple(rejected), unknown=tuple(unknown))
+
+
+def _is_not_measured(path: tuple[str, ...]) -> bool:
+    return (
+        not path
+        or (path[0] == "ENERGY" and path[1:2] and path[1] in ENERGY_NOT_MEASURED)
+        or bool(NOT_MEASURED.fullmatch(path[-1]))
+    )
 
 
 def _info(device: str, document: Mapping[str, object]) -> ParseResult:
@@ -140,18 +215,24 @@ def _info(device: str, document: Mapping[str, object]) -> ParseResult:
     return ParsedMessage(device, model=f"Tasmota {module}"[:80]) if isinstance(module, str) and module else IGNORED
 
 
-def _sensor_value(path: tuple[str, ...], leaf: object, units: Mapping[str, str]) -> Iterator[ChannelValue]:
+def _sensor_value(path: tuple[str, ...], leaf: object, units: Mapping[str, str]) -> ChannelValue:
+    """Return the value at a path; raise LookupError if it is nothing that is measured, as far as is known."""
     if path[0] == "ENERGY":
-        if path[1:2] and path[1] in ENERGY:
-            name, channel = ENERGY[path[1]]
-            yield ChannelValue("_".join((name, *path[2:])), payloads.value(leaf), channel)  # several phases: a list
-        return
+        name, channel = ENERGY[path[1]]
+        return ChannelValue("_".join((name, *path[2:])), payloads.value(leaf), channel)  # several phases: a list
     value = payloads.value(leaf)
     if isinstance(value, str) or (isinstance(value, bool) and not _SWITCH.fullmatch(path[0])):
-        return  # addresses of sensors, names of modes
-    text, word = ".".join(path), path[-1].lower()
-    known = value is not None and word in units
-    yield ChannelValue(text, value, measured_in(units[word], "gauge") if known else None)
+        raise LookupError("an address of a sensor, or the name of a mode")
+    return ChannelValue(".".join(path), value, _sensor_channel(path, value, units))
+
+
+def _sensor_channel(path: tuple[str, ...], value: object, units: Mapping[str, str]) -> Channel | None:
+    word = path[-1].lower()
+    if word in units:
+        return measured_in(units[word], "gauge") if value is not None else None
+    if path[0] == "COUNTER":
+        return COUNTS if isinstance(value, int) else None  # with CounterType 1 it is the seconds of a pulse
+    return next((channel for pattern, channel in METER if pattern.fullmatch(path[-1])), None)
 
 
 def family(source: MqttSource) -> Family:

@@ -1,12 +1,15 @@
 """Zigbee2MQTT: `zigbee2mqtt/<friendly name>`, `…/availability`, `bridge/state`, `bridge/devices`.
 
 Topics: zigbee2mqtt.io/guide/usage/mqtt_topics_and_messages; units and commands come from
-`exposes` (zigbee2mqtt.io/guide/usage/exposes). `topic` of the source replaces
-`zigbee2mqtt`.
+`exposes` (zigbee2mqtt.io/guide/usage/exposes). With `output: attribute`, or `attribute_and_json`,
+`zigbee2mqtt/<friendly name>/<property>` has one value; the property of an object in an object
+is `color-x` (zigbee2mqtt.io/guide/configuration/mqtt, "output"). `topic` of the source replaces `zigbee2mqtt`.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+
+import msgspec
 
 from heliograph.messages import Availability, Channel
 from services.mqtt_importer.parsing import payloads
@@ -26,6 +29,8 @@ ROOT = "zigbee2mqtt"
 SETTABLE = 2  # of the bit mask `access`
 NOT_MEASURED = frozenset({"last_seen", "update", "update_available", "device", "elapsed", "action_transaction_time"})
 COUNTED = frozenset({"consumed_energy", "produced_energy", "energy"})
+METERED = frozenset({"gas", "water", "volume", "water_consumed", "gas_consumed", "consumed_water", "consumed_gas"})
+VOLUMES = frozenset({"m³", "L", "ft³", "gal"})
 MAX_DEVICES = 2_000  # of one bridge
 
 
@@ -48,6 +53,7 @@ class Zigbee2Mqtt:
         self._root = root
         self._exposed: dict[str, dict[str, ExposedProperty]] = {}
         self._models: dict[str, str] = {}
+        self._with_json: set[str] = set()  # devices whose single properties say nothing new
         self.filters = (f"{root}/#",)
         self.command_filters = (f"{root}/+/set", f"{root}/+/+/set")  # a friendly name may have a slash
 
@@ -65,7 +71,42 @@ class Zigbee2Mqtt:
             return IGNORED
         if not below:
             return None
-        return self._state(below, payload) if payload else IGNORED
+        if not payload:
+            return IGNORED
+        device = self._device_of(below)
+        if device != below and not payload.startswith(b"{"):  # a property is never an object
+            return self._property(device, below.removeprefix(f"{device}/"), payload)
+        return self._state(below, payload)
+
+    def _device_of(self, below: str) -> str:
+        """Return the device of a topic: all of it, unless it continues behind the name of a device of the bridge."""
+        name = below
+        while name not in self._exposed:
+            name, slash, _ = name.rpartition("/")
+            if not slash:
+                return below
+        return name
+
+    def _property(self, device: str, name: str, payload: bytes) -> ParseResult:
+        if device in self._with_json or name in NOT_MEASURED:
+            return IGNORED
+        exposed = self._exposed[device]
+        key = name if name in exposed else name.replace("-", ".")
+        known = exposed.get(key)
+        value = _value(key, _leaf(payloads.text(payload), known), known)
+        return self._message(device, (value,))
+
+    def _message(
+        self, device: str, values: tuple[ChannelValue, ...], time: object = None, rejected: tuple[str, ...] = ()
+    ) -> ParsedMessage:
+        exposed = self._exposed.get(device, {})
+        command_topics = {
+            value.text: self._command_topic(device, value.text, known)
+            for value in values
+            if (known := exposed.get(value.text)) and known.settable and "." not in value.text
+        }
+        model = self._models.get(device, "")
+        return ParsedMessage(device, values, time, None, model, command_topics, rejected=rejected)
 
     def _bridge(self, what: str, payload: bytes) -> ParseResult:
         if what == "state":
@@ -77,28 +118,24 @@ class Zigbee2Mqtt:
             devices = [item for item in document if isinstance(item, dict)]
             self._exposed = {str(item.get("friendly_name")): dict(_exposed(item)) for item in devices}
             self._models = {str(item.get("friendly_name")): _model(item) for item in devices}
+            self._with_json.clear()  # it comes when Zigbee2MQTT starts, perhaps with other settings
         return IGNORED
 
     def _state(self, device: str, payload: bytes) -> ParsedMessage:
         document = payloads.json_object(payload)
+        if len(self._with_json) < MAX_DEVICES:
+            self._with_json.add(device)
         exposed = self._exposed.get(device, {})
         values, rejected = [], []
-        command_topics = {}
         for path, leaf in payloads.leaves(document):
             key = ".".join(path)
             if not path or path[0] in NOT_MEASURED:
                 continue
             try:
-                known = exposed.get(key)
-                values.append(_value(key, leaf, known))
+                values.append(_value(key, leaf, exposed.get(key)))
             except NotUnderstood as error:
                 rejected.append(f"{key[:80]}: {error}")
-                continue
-            if known and known.settable and len(path) == 1:
-                command_topics[key] = self._command_topic(device, key, known)
-        time = document.get("last_seen")
-        model = self._models.get(device, "")
-        return ParsedMessage(device, tuple(values), time, None, model, command_topics, rejected=tuple(rejected))
+        return self._message(device, tuple(values), document.get("last_seen"), tuple(rejected))
 
     def _command_topic(self, device: str, key: str, known: ExposedProperty) -> CommandTopic:
         topic = f"{self._root}/{device}/set"
@@ -107,6 +144,15 @@ class Zigbee2Mqtt:
             on, off = payloads.compact_json(known.on), payloads.compact_json(known.off)
             return CommandTopic(topic, f"{{{quoted}:{on}}}", f"{{{quoted}:{off}}}")
         return CommandTopic(topic, template=f"{{{quoted}:{{value}}}}", limits=known.limits)
+
+
+def _leaf(written: str, known: ExposedProperty | None) -> object:
+    """Return the value of a property from its own topic as it would be in JSON."""
+    if known is None or payloads.is_absent(written):
+        return payloads.value_or_number(written)
+    if known.channel.kind == "state":
+        return next((one for one in (known.on, known.off) if written in (one, payloads.compact_json(one))), written)
+    return written if known.channel.kind == "text" else payloads.number(written)
 
 
 def _value(key: str, leaf: object, known: ExposedProperty | None) -> ChannelValue:
@@ -119,7 +165,9 @@ def _value(key: str, leaf: object, known: ExposedProperty | None) -> ChannelValu
             raise NotUnderstood("neither its on nor its off")
         return ChannelValue(key, leaf == known.on, known.channel)
     if known.channel.kind == "text":
-        return ChannelValue(key, payloads.short_text(leaf) if isinstance(leaf, str) else None, known.channel)
+        return ChannelValue(
+            key, payloads.short_text(leaf) if isinstance(leaf, str) else payloads.value(leaf), known.channel
+        )
     return ChannelValue(key, payloads.value(leaf), known.channel)
 
 
@@ -160,10 +208,22 @@ def _channel(name: str, feature: Mapping[str, object]) -> Channel | None:
         case "binary":
             return Channel(kind="state")
         case "numeric":
-            return measured_in(unit if isinstance(unit, str) else "", None if name in COUNTED else "gauge")
+            channel = measured_in(unit if isinstance(unit, str) else "", None if name in COUNTED else "gauge")
+            return msgspec.structs.replace(channel, kind="counter") if _is_metered(name, feature, channel) else channel
         case "enum" | "text":
             return Channel(kind="text")
     return None
+
+
+def _is_metered(name: str, feature: Mapping[str, object], channel: Channel) -> bool:
+    """Whether a property is what a gas or water meter has counted; a `volume` that is not in m³ may be that of a tank."""
+    if channel.unit not in VOLUMES:
+        return False
+    return (
+        name in METERED - {"volume"}
+        or feature.get("name") in ("gas", "water")
+        or (name, channel.unit) == ("volume", "m³")
+    )
 
 
 def _model(device: Mapping[str, object]) -> str:

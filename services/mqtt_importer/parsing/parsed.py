@@ -55,7 +55,9 @@ class ParsedMessage(NamedTuple):
 
     `time` is the device's own, a text or a number, as received. With `all_devices`, `availability` holds for all devices
     of the source. `command_topics` are those of values, by their text. `requests` are topics and payloads that make a
-    newly found device report its state. `rejected` says which parts of the payload were not understood, and why.
+    newly found device report its state. `rejected` says which parts of the payload were not understood, and why; `unknown`
+    are parts that the family does not know, by their path in the payload, as JSON. `others` is what the message says of
+    further devices.
     """
 
     device: str
@@ -67,6 +69,8 @@ class ParsedMessage(NamedTuple):
     all_devices: bool = False
     requests: tuple[tuple[str, str], ...] = ()
     rejected: tuple[str, ...] = ()
+    unknown: tuple[tuple[str, str], ...] = ()
+    others: "tuple[ParsedMessage, ...]" = ()
 
 
 class Ignored(NamedTuple):

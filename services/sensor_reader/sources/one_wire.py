@@ -1,4 +1,4 @@
-"""Thermometers on the 1-Wire bus (kernel driver w1_therm): DS18B20 and its family."""
+"""Thermometers on the 1-Wire bus (kernel driver w1_therm): DS18B20 and its family, and the thermocouples of a MAX31850."""
 
 import re
 from collections.abc import Iterator
@@ -14,11 +14,17 @@ from services.sensor_reader.sources import sysfs
 FOLDER = "sys/bus/w1/devices"
 PRODUCTS = {"10": "DS18S20", "22": "DS1822", "28": "DS18B20", "3b": "DS1825", "42": "DS28EA00"}
 MIN_CELSIUS, MAX_CELSIUS = Decimal(-55), Decimal(125)  # DS18B20 data sheet
+# MAX31850 and MAX31851 have the family code of the DS1825, and bit 7 of byte 4 set (MAX31850 data sheet, "Memory";
+# Linux, w1_therm.c); without the bytes, the two cannot be distinguished.
+THERMOCOUPLE = "3b"
+THERMOCOUPLE_BIT, FAULT_BIT = 0x80, 0x01  # of byte 4, of byte 0
+MIN_THERMOCOUPLE_CELSIUS, MAX_THERMOCOUPLE_CELSIUS = Decimal(-270), Decimal(1372)  # type K
+FAULTS = ((1, "it is open"), (2, "it is connected to ground"), (4, "it is connected to the supply"))  # of byte 2
 POWER_ON = Decimal(85)  # in the register until the first conversion is done
 NEAR = Decimal(10)  # °C
 RESERVED_AT_POWER_ON = 0x0C  # byte 6 of a DS18B20 before its first conversion; 0x10 after one that gave 85
 _ID = re.compile(r"([0-9a-f]{2})-([0-9a-f]{12})")
-_SLAVE = re.compile(r"((?:[0-9a-f]{2} ){9}): crc=([0-9a-f]{2}) (YES|NO)[^\n]*\n(?:[0-9a-f]{2} ){9}t=(-?[0-9]{1,6})\n")
+_SLAVE = re.compile(r"((?:[0-9a-f]{2} ){9}): crc=([0-9a-f]{2}) (YES|NO)[^\n]*\n(?:[0-9a-f]{2} ){9}t=(-?[0-9]{1,7})\n")
 
 
 def discover(root: Path) -> Iterator[Sensor]:
@@ -27,7 +33,7 @@ def discover(root: Path) -> Iterator[Sensor]:
         match = _ID.fullmatch(folder.name)
         if not match or match[1] not in PRODUCTS or not folder.is_dir():
             continue
-        thermometer = Thermometer(folder)
+        thermometer = Thermometer(folder, match[1])
         product = PRODUCTS[match[1]]
         bus = folder.resolve().parent.name
         yield Sensor(
@@ -43,8 +49,9 @@ def discover(root: Path) -> Iterator[Sensor]:
 class Thermometer:
     """Reads one thermometer, and rejects the 85 °C that it shows before it has measured."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, family: str) -> None:
         self._folder = folder
+        self._family = family
         self._last: Decimal | None = None
         self._reserved_is_fixed = False  # as in clones, where the byte has no meaning
 
@@ -56,8 +63,18 @@ class Thermometer:
             celsius, scratchpad = sysfs.number(self._folder / "temperature") / 1000, b""
         else:
             celsius, scratchpad = slave(content)
-        if not MIN_CELSIUS <= celsius <= MAX_CELSIUS:
+        thermocouple = self._family == THERMOCOUPLE and bool(scratchpad) and bool(scratchpad[4] & THERMOCOUPLE_BIT)
+        if thermocouple and scratchpad[0] & FAULT_BIT:
+            faults = [fault for bit, fault in FAULTS if scratchpad[2] & bit]
+            raise InvalidValue(f"the thermocouple has a fault: {', '.join(faults)}", scratchpad.hex(" "))
+        if thermocouple or (self._family == THERMOCOUPLE and not scratchpad):
+            lowest, highest = MIN_THERMOCOUPLE_CELSIUS, MAX_THERMOCOUPLE_CELSIUS
+        else:
+            lowest, highest = MIN_CELSIUS, MAX_CELSIUS
+        if not lowest <= celsius <= highest:
             raise InvalidValue("outside the range of the sensor", str(celsius))
+        if thermocouple:
+            return {"temperature": float(celsius)}
         if celsius == POWER_ON:
             self._check_power_on(scratchpad)
         elif scratchpad and scratchpad[6] == RESERVED_AT_POWER_ON:

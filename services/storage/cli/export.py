@@ -152,7 +152,7 @@ def _chosen(reader: Reader, patterns: tuple[str, ...]) -> list[Series]:
 
 def _time(times: TimeParser, text: str, option: str) -> float:
     try:
-        return times.seconds(text)
+        return times.only(text)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint=option) from None
 

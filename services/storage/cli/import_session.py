@@ -10,6 +10,8 @@ import click
 
 from heliograph.errors import StoreAway
 from heliograph.store.interface import Series
+from heliograph.store.readings import LATEST
+from services.storage.importers.shared.channels import SeriesName
 from services.storage.importers.shared.dry_run import DryRunStore
 from services.storage.importers.shared.importer import Importer
 from services.storage.importers.shared.names import SeriesNames
@@ -26,13 +28,15 @@ def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
     with ExitStack() as opened:
         writer = None if dry_run else opened.enter_context(closing(store.writer()))
         known = _known(store)
+        counts = opened.enter_context(closing(_PointCounts(store, known)))
         importer = Importer(writer or opened.enter_context(closing(DryRunStore(known))), known, plan.metadata)
         try:
             names = SeriesNames(known)
-            size = sum(file.path.stat().st_size for file in plan.files if file.path.exists())
+            size = sum(file.size or file.path.stat().st_size for file in plan.files if file.size or file.path.exists())
             with bar("importing", size) as advance:
                 for file in plan.files:
                     for part in _readable(file.path, file.read(names)):
+                        counts.note(part)
                         importer.take(part)
                         advance(part.size)
             importer.finish()
@@ -41,7 +45,44 @@ def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
                 f"{error}. Up to {importer.readings:,} readings are stored. Make room (df -h {store}), and run the "
                 "same command again: nothing is stored twice"
             ) from None
-    _report(store, importer, time.monotonic() - began, dry_run=dry_run)
+        replaced = None if dry_run else sum(importer.values.values()) - counts.added(importer.values)
+    _show_mistakes(importer)
+    complaints = [*plan.complaints(), *_unknown(plan, importer)]
+    if not importer.readings:
+        raise click.ClickException("\n".join(["no reading was found in the files given", *complaints]))
+    _report(store, importer, time.monotonic() - began, dry_run=dry_run, replaced=replaced)
+    if complaints:
+        raise click.ClickException("\n".join(complaints))
+
+
+class _PointCounts:
+    """Counts the points of series in the store, before and after an import."""
+
+    def __init__(self, store: StoreAccess, known: Iterable[Series]) -> None:
+        self._reader = store.reader()
+        self._ids = {(one.node, one.device, one.channel): one.id for one in known}
+        self._before: dict[SeriesName, int] = {}
+
+    def note(self, part: Part) -> None:
+        """Remember how many points the series of a part have, before the first of them is imported."""
+        for node, block in part.readings:
+            for channel in block.channels:
+                name = (node, block.device, channel)
+                if name not in self._before:
+                    self._before[name] = self._points(self._ids[name]) if name in self._ids else 0
+
+    def added(self, names: Iterable[SeriesName]) -> int:
+        """Return how many points more these series have now."""
+        ids = {(one.node, one.device, one.channel): one.id for one in self._reader.series()} if names else {}
+        return sum(self._points(ids[name]) - self._before[name] for name in names if name in ids)
+
+    def close(self) -> None:
+        """Close the store."""
+        self._reader.close()
+
+    def _points(self, series: int) -> int:
+        [count] = self._reader.aggregate(series, (0.0, LATEST), ("n",))["n"]
+        return int(count or 0)
 
 
 def _readable(file: Path, parts: Iterable[Part]) -> Iterator[Part]:
@@ -60,22 +101,41 @@ def _known(store: StoreAccess) -> list[Series]:
             return []
 
 
-def _report(store: StoreAccess, importer: Importer, seconds: float, *, dry_run: bool) -> None:
+def _unknown(plan: ImportPlan, importer: Importer) -> list[str]:
+    """Return a sentence for each channel that an option names and no file has."""
+    named = dict.fromkeys((*plan.given.units, *plan.given.kinds))
+    there = ", ".join(sorted(importer.channels))[:300] or "none"
+    return [
+        f"--unit, --counter, --state or --text: there was no value of a channel {name!r}; there are: {there}"
+        for name in named
+        if importer.channels and name not in importer.channels
+    ]
+
+
+def _show_mistakes(importer: Importer) -> None:
     for mistake in importer.shown:
         what = f": {mistake.what!r}" if mistake.what else ""  # escaped: it may be anything
         click.echo(f"{mistake.where}: {mistake.why}{what}", err=True)
     for why, count in importer.mistakes.most_common():
         click.echo(f"set aside {count:,} times: {why}", err=True)
-    if not importer.readings:
-        raise click.ClickException("no reading was found in the files given")
+    if importer.rounded:
+        click.echo(
+            f"{importer.rounded:,} whole numbers beyond 2^53 were rounded: a store keeps 15 digits of a number",
+            err=True,
+        )
+
+
+def _report(store: StoreAccess, importer: Importer, seconds: float, *, dry_run: bool, replaced: int | None) -> None:
     verb = "would be imported" if dry_run else "imported"
-    click.echo(
-        f"{importer.readings:,} readings of {len(importer.series):,} series {verb} into {store} in {seconds:.1f} s"
-    )
+    series = importer.series
+    click.echo(f"{importer.readings:,} readings of {len(series):,} series {verb} into {store} in {seconds:.1f} s")
+    if replaced:
+        new = sum(importer.values.values()) - replaced
+        click.echo(f"{new:,} values are new, {replaced:,} replaced another one of the same series and moment")
     if importer.span:
         first, last = (datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds") for at in importer.span)
         click.echo(f"from {first} to {last}")
-    for name in importer.series[:SERIES_SHOWN]:
-        click.echo(f"  {name}")
-    if len(importer.series) > SERIES_SHOWN:
-        click.echo(f"  and {len(importer.series) - SERIES_SHOWN:,} more")
+    for name, channel in list(series.items())[:SERIES_SHOWN]:
+        click.echo(f"  {name}  {channel.kind}{', ' if channel.unit else ''}{channel.unit}")
+    if len(series) > SERIES_SHOWN:
+        click.echo(f"  and {len(series) - SERIES_SHOWN:,} more")

@@ -1,7 +1,6 @@
 """`heliograph-store import …`: a command for each kind of files that there is."""
 
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import click
@@ -9,6 +8,8 @@ import click
 from services.storage import importers
 from services.storage.cli.import_session import run
 from services.storage.location import StoreAccess, store_options
+
+SOURCES = {"paths", "server"}  # how the arguments of importers are called
 
 
 @click.group("import")
@@ -21,15 +22,15 @@ def import_group() -> None:
 
 
 def _add_command(name: str) -> None:
-    plan = importers.load(name)
+    plan, argument = importers.load(name)
 
     @import_group.command(name)
     @store_options
-    @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+    @argument
     @click.option("--dry-run", is_flag=True, help="Read and judge everything, store nothing.")
     @wraps(plan)  # with its help and its options
-    def command(store: StoreAccess, paths: tuple[Path, ...], *, dry_run: bool, **options: Any) -> None:
-        run(store, plan(paths, **options), dry_run=dry_run)
+    def command(store: StoreAccess, *, dry_run: bool, **options: Any) -> None:
+        run(store, plan(options.pop(SOURCES.intersection(options).pop()), **options), dry_run=dry_run)
 
 
 for kind in importers.known():

@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import click
 import msgspec
@@ -17,6 +18,7 @@ from services.storage.cli.store import (
     salvage_command,
 )
 from services.storage.location import StoreAccess, store_options
+from services.storage.maintenance import backup
 from services.storage.maintenance import check as checking
 
 DAMAGED = 1
@@ -50,8 +52,17 @@ def info(store: StoreAccess, points: bool, as_json: bool) -> None:
 @store_options
 @click.option("--quick", is_flag=True, help="Only the structure of the files.")
 @click.option("--values", is_flag=True, help="Also read every value the way the dashboard does; slow.")
-def check(store: StoreAccess, quick: bool, values: bool) -> None:
+@click.option(
+    "--backup",
+    "backup_folder",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Check this backup in place of the store: every file, its size, its checksum, every block.",
+)
+def check(store: StoreAccess, quick: bool, values: bool, backup_folder: Path | None) -> None:
     """Check every file and decode everything in it; exit code 1 if anything is damaged. Storage may run meanwhile."""
+    if backup_folder:
+        check_backup(backup_folder)
+        return
     count = None
     with closing(store.reader()) as reader:
         damage = checking.damage(store, quick=quick)
@@ -72,6 +83,17 @@ def check(store: StoreAccess, quick: bool, values: bool) -> None:
         click.echo("damaged; the rest can be read. `heliograph-store salvage` saves what can be saved", err=True)
         sys.exit(DAMAGED)
     click.echo("all files are sound" + ("" if count is None else f", and all {count:,} values can be read"))
+
+
+def check_backup(folder: Path) -> None:
+    """Check a backup as a whole; exit code 1 if anything is damaged."""
+    wrong = backup.check(folder)
+    for name, why in sorted(wrong.items()):
+        click.echo(f"{name}: {why}", err=True)
+    if wrong:
+        click.echo("damaged; `heliograph-store backup --incremental` makes the copies again", err=True)
+        sys.exit(DAMAGED)
+    click.echo(f"all files of {folder} are sound")
 
 
 for command in (

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
+from heliograph.errors import StoreDamaged
 from heliograph.lock import Lock, Taken
 from heliograph.store import schema
 from heliograph.store.buckets import zone
 from heliograph.store.interface import Reader, Writer
 from heliograph.store.writer import SqliteWriter
 from services.storage.importers.shared.times import TimeParser
-from services.storage.location import StoreAccess, store_at, store_options
-from services.storage.maintenance import backup, files
+from services.storage.location import StoreAccess, chosen_config, store_at, store_options
+from services.storage.maintenance import backup, files, node_state
 from services.storage.maintenance.copy import StoreCopy
 from services.storage.progress_bar import bar
 
@@ -26,35 +27,79 @@ FAR = 1 << 62  # after every cursor there will ever be
 @store_options
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--incremental", is_flag=True, help="Skip years that are there already and have not changed.")
-def backup_command(store: StoreAccess, folder: Path, incremental: bool) -> None:
-    """Copy the store into FOLDER, whole and consistent, while storage runs.
+@click.option(
+    "--state",
+    "state_folders",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Another data folder whose files belong to the node: the volume of a service in a container. Repeatable.",
+)
+@click.option("--secrets", is_flag=True, help="Also copy data/secrets, unencrypted, readable by its owner only.")
+def backup_command(
+    store: StoreAccess, folder: Path, incremental: bool, state_folders: tuple[Path, ...], secrets: bool
+) -> None:
+    """Copy the store into FOLDER, whole and consistent, while storage runs, and what the other services keep.
 
-    Put FOLDER on another disk. Every file is checked when it has been copied.
+    Put FOLDER on another disk. Every file is checked when it has been copied, and its checksum now and then afterwards:
+    a copy that is not as it was is made again.
     """
+    state: dict[str, Path] = {}
+    for data in dict.fromkeys([store.data, *state_folders]):
+        state |= node_state.of_folder(data, folder, secrets=secrets)
+    if configuration := chosen_config():
+        state[node_state.CONFIGURATION] = configuration
     with bar("copying", sum(map(files.size, files.store_files(store.folder)))) as advance:
-        copied = backup.back_up(store.folder, folder, advance, incremental=incremental)
-    for name, fresh in copied.items():
-        click.echo(f"{name}: {'copied' if fresh else 'unchanged since the last backup'}")
-    click.echo(f"{folder} is a whole backup; `heliograph-store restore {folder}` puts it back")
+        done = backup.back_up(store.folder, folder, advance, incremental=incremental, state=state)
+    for name, fresh in done.copied.items():
+        why = f" again: {done.made_again[name]}" if name in done.made_again else ""
+        click.echo(f"{name}: {f'copied{why}' if fresh else 'unchanged since the last backup'}")
+    for name in done.state:
+        click.echo(f"state/{name}: copied")
+    kept = "included, keep it locked away" if secrets else "left out: passwords and keys in files (--secrets adds them)"
+    click.echo(f"{folder} is a whole backup; `heliograph-store restore {folder}` puts it back. Secrets are {kept}")
 
 
 @click.command("restore")
 @store_options
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--force", is_flag=True, help="Replace a store that is there; its files are moved aside, not deleted.")
-def restore_command(store: StoreAccess, folder: Path, force: bool) -> None:
-    """Put a backup back. Storage must be stopped meanwhile.
+@click.option("--force", is_flag=True, help="Replace what is there; its files are moved aside, not deleted.")
+@click.option(
+    "--salvage", is_flag=True, help="Restore what can be read of damaged files, too, in place of refusing the backup."
+)
+@click.option(
+    "--state",
+    "state_folders",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The volume of a service in a container, which gets that service's files; its last part is the service's name. Repeatable.",
+)
+def restore_command(
+    store: StoreAccess, folder: Path, force: bool, salvage: bool, state_folders: tuple[Path, ...]
+) -> None:
+    """Put a backup back, once all of it was read. Every service must be stopped meanwhile.
 
-    The producers notice that the store is an older one, and send again what they still hold.
+    The producers notice that the store is an older one, and send again what they still hold. config.toml is not put back:
+    the backup has it in state/config.toml.
     """
     try:
         with bar("copying", sum(map(files.size, files.store_files(folder)))) as advance:
-            aside = backup.restore(folder, store.folder, advance, force=force)
+            targets = [store.data, *state_folders] if not state_folders else list(state_folders)
+            done = backup.restore(folder, store.folder, advance, force=force, salvage=salvage, state_to=targets)
     except backup.NotEmpty as error:
         raise click.ClickException(f"{error}: --force moves it aside and restores") from None
-    if aside:
-        click.echo(f"what was there is in {aside}; delete it when all is well")
-    click.echo(f"restored into {store}; start storage again")
+    except StoreDamaged as error:
+        raise click.ClickException(
+            f"{error}. Nothing was restored; --salvage restores the rest, and what can be read of this"
+        ) from None
+    for name, why in sorted(done.damaged.items()):
+        click.echo(f"{name}: {why}; storage stores again what can be read of it", err=True)
+    for name in done.state.done:
+        click.echo(f"{name}: put back")
+    for name in done.state.there:
+        click.echo(f"{name}: there already, and not replaced (--force replaces it)")
+    if done.aside:
+        click.echo(f"what was there is in {done.aside}; delete it when all is well")
+    click.echo(f"restored into {store}; start the services again")
 
 
 @click.command("salvage")
@@ -164,7 +209,7 @@ def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) ->
     SERIES is roof/meter/energy. The values stay as they are; totals are right from now on.
     """
     try:
-        moment = TimeParser("auto", zone(tz)).seconds(at)
+        moment = TimeParser("auto", zone(tz)).only(at)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--at") from None
     with closing(store.writer()) as writer:

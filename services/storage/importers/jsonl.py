@@ -27,7 +27,7 @@ class _Reading(NamedTuple):
 def plan(paths: Sequence[Path], **options: Any) -> ImportPlan:
     """JSON lines, plain or gzip, as `heliograph-store export --format jsonl` and the API's /export write them."""
     metadata = channel_metadata(options)
-    return ImportPlan([ImportFile(path, partial(read, path)) for path in paths], metadata)
+    return ImportPlan([ImportFile(path, partial(read, path)) for path in paths], metadata, given=metadata)
 
 
 def read(path: Path, names: SeriesNames) -> Iterator[Part]:

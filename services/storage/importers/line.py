@@ -27,6 +27,7 @@ class Options(NamedTuple):
     channel_tag: str = ""
     fields: frozenset[str] = frozenset()
     precision: str = "ns"
+    merge: bool = False
 
 
 class ImportedReading(NamedTuple):
@@ -58,16 +59,31 @@ class ImportedReading(NamedTuple):
     show_default=True,
     help="Unit of the times.",
 )
+@click.option(
+    "--merge",
+    is_flag=True,
+    help="With --device or --device-tag: lines that differ in measurement or other tags may be one series.",
+)
 @metadata_options
 def plan(paths: Sequence[Path], *, fields: Sequence[str], **options: Any) -> ImportPlan:
     """InfluxDB's line protocol, plain or gzip: what `influx_inspect export` and `influxd inspect export-lp` write."""
     metadata = channel_metadata(options)
     chosen = Options(fields=frozenset(fields), **options)
-    return ImportPlan([ImportFile(path, partial(read, path, chosen)) for path in paths], metadata)
+    named = {
+        **dict.fromkeys(fields, "--field"),
+        **({chosen.channel_tag: "--channel-tag"} if chosen.channel_tag else {}),
+    }
+    used: set[str] = set()
+
+    def complaints() -> list[str]:
+        return [f"{option}: no line has {name!r}" for name, option in named.items() if name not in used]
+
+    files = [ImportFile(path, partial(read, path, chosen, used=used)) for path in paths]
+    return ImportPlan(files, metadata, complaints, given=metadata)
 
 
-def read(path: Path, options: Options, names: SeriesNames) -> Iterator[Part]:
-    """Yield the readings of one file; raise OSError if it cannot be opened."""
+def read(path: Path, options: Options, names: SeriesNames, used: set[str]) -> Iterator[Part]:
+    """Yield the readings of one file, and add its tags and fields to those `used`; raise OSError if it cannot be opened."""
     file = TextFile(path)
     parts = PartBuilder(path, file)
     for record in records(file, _point, line_protocol.UnfinishedLine, line_protocol.is_unfinished):
@@ -75,6 +91,7 @@ def read(path: Path, options: Options, names: SeriesNames) -> Iterator[Part]:
             if record.error:
                 raise ValueError(record.error)
             if record.value:
+                used.update(record.value.tags, record.value.fields)
                 reading = reading_of(record.value, options, names)
                 for mistake in reading.mistakes:
                     parts.set_aside(record.number, mistake, record.text)
@@ -100,11 +117,13 @@ def _point(text: str) -> LinePoint | None:
 def reading_of(point: LinePoint, options: Options, names: SeriesNames) -> ImportedReading:
     """Return the reading that a point is; raise ValueError for one without a time, a node or a device.
 
-    Without a tag that names the device, measurement and tag values together do: hosts must not become one.
+    Without a tag that names the device, measurement and tag values together do: hosts must not become one. With one,
+    a field is left out if a line of another measurement or with other tags had the same series before.
     """
     if point.time is None:
         raise ValueError("a line without a time")
     tags = dict(point.tags)
+    origin = line_protocol.head(point.measurement, tags)
     node = options.node or tags.get("node", "")
     tags.pop("node", None)
     if not topics.is_name(node):
@@ -117,10 +136,13 @@ def reading_of(point: LinePoint, options: Options, names: SeriesNames) -> Import
             continue
         text = (prefix if field == "value" else f"{prefix}_{field}") if prefix else field
         try:
-            reading.channels.append(names.channel(node, device, text))
+            channel = names.channel(node, device, text)
+            if not options.merge:
+                names.claim((node, device, channel), f"{origin} {field}", "--merge takes them for one series")
         except ValueError as error:
             reading.mistakes.append(str(error))
         else:
+            reading.channels.append(channel)
             reading.row.append(value)
     return reading
 

@@ -17,6 +17,7 @@ from services.storage.importers.shared.feeds import Feed, feed_options, plan_fee
 from services.storage.importers.shared.parts import ImportPlan, Mistake, Part
 
 META = struct.Struct("<4I")
+VALUE_SIZE = 4  # bytes
 POINTS = 16_384  # of one part
 
 
@@ -47,9 +48,9 @@ def read(feed: Feed, node: str, device: str, channel: str) -> Iterator[Part]:
         return
     with feed.path.open("rb") as file:
         index = 0
-        while data := file.read(POINTS * 4):
+        while data := file.read(POINTS * VALUE_SIZE):
             mistakes = []
-            if rest := len(data) % 4:
+            if rest := len(data) % VALUE_SIZE:
                 mistakes.append(Mistake(str(feed.path), "a torn value at the end", data[-rest:].hex()))
             numbers = array("f")
             numbers.frombytes(data[: len(data) - rest])

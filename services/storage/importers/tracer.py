@@ -3,36 +3,41 @@
 Its logger (charge-controller/csv_datalogger.py) divides each input register by 100 and writes what comes out, with
 the naive local time: the words of 32-bit powers apart, the state of charge, which the controller gives in percent,
 as a fraction. Files of August 2020 have names like solarVoltage, or spaces before some names; the order is the same.
+Those of its first months have the columns in alphabetical order, from `PV current` on, with the time in the column `date`
+and what the battery gets as `charge current`, `charge power L` and `charge power H` (tracerData2020-08-04.csv there).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from heliograph.messages import Value
 from heliograph.store.buckets import zone
-from services.storage.importers.shared.options import device_options
+from services.storage.importers.shared.options import device_options, repeated_hour_option
 from services.storage.importers.shared.parts import ChannelMetadata, ImportFile, ImportPlan, Part, PartBuilder
+from services.storage.importers.shared.repeated_hour import Moment
 from services.storage.importers.shared.text_lines import ZEROS, Line, TextFile
+from services.storage.importers.shared.timed_rows import Hour, TimedRow, TimedRows
 from services.storage.importers.shared.times import TimeParser
 
-# Channel → columns (low word, high word), by their names without spaces, signs and capitals.
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "pv_voltage": ("pvvoltage",),
-    "pv_current": ("pvcurrent",),
-    "pv_power": ("pvpowerl", "pvpowerh"),
-    "battery_voltage": ("batteryvoltage",),
-    "charge_current": ("batterycurrent",),
-    "charge_power": ("batterypowerl", "batterypowerh"),
-    "load_voltage": ("loadvoltage",),
-    "load_current": ("loadcurrent",),
-    "load_power": ("loadpower",),
-    "battery_soc": ("batterypercentage",),
+# Channel → columns (low word, high word), all that there have been, by their names without spaces, signs and capitals.
+COLUMNS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "pv_voltage": (("pvvoltage",),),
+    "pv_current": (("pvcurrent",),),
+    "pv_power": (("pvpowerl", "pvpowerh"),),
+    "battery_voltage": (("batteryvoltage",),),
+    "charge_current": (("batterycurrent",), ("chargecurrent",)),
+    "charge_power": (("batterypowerl", "batterypowerh"), ("chargepowerl", "chargepowerh")),
+    "load_voltage": (("loadvoltage",),),
+    "load_current": (("loadcurrent",),),
+    "load_power": (("loadpower",),),
+    "battery_soc": (("batterypercentage",),),
 }
+TIMES = ("datetime", "date")  # the columns of times
 UNITS = {
     "pv_voltage": "V",
     "pv_current": "A",
@@ -56,7 +61,8 @@ def files(paths: Iterable[Path]) -> list[Path]:
 
 @device_options
 @click.option("--tz", required=True, help="Time zone in which the files were written: America/New_York")
-def plan(paths: Sequence[Path], *, node: str, device: str, tz: str) -> ImportPlan:
+@repeated_hour_option
+def plan(paths: Sequence[Path], *, node: str, device: str, tz: str, repeated_hour: Hour | None) -> ImportPlan:
     """Solar Protocol's tracerDataYYYY-MM-DD.csv: files, or folders of them.
 
     The channels are called as modbus_poller calls those of an EPEVER Tracer.
@@ -64,73 +70,92 @@ def plan(paths: Sequence[Path], *, node: str, device: str, tz: str) -> ImportPla
     local = zone(tz)
 
     def file(path: Path) -> ImportFile:
-        return ImportFile(path, lambda names: read(path, node, device, local))
+        return ImportFile(path, lambda names: read(path, node, device, local, repeated_hour or ""))
 
     return ImportPlan([file(path) for path in files(paths)], ChannelMetadata(UNITS))
 
 
-def read(path: Path, node: str, device: str, local: tzinfo) -> Iterator[Part]:
+class _Layout(NamedTuple):
+    """What a header says: the column of times, the channels with the columns of their words, and how many columns there are."""
+
+    time: int
+    words: list[tuple[str, list[int]]]
+    width: int
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels of the columns."""
+        return tuple(channel for channel, _ in self.words)
+
+
+def read(path: Path, node: str, device: str, local: tzinfo, hour: Hour = "") -> Iterator[Part]:
     """Yield the readings of one file; raise OSError if it cannot be opened."""
     file = TextFile(path)
     times = TimeParser("iso", local)
-    layout: list[tuple[str, list[int]]] = []
-    width = 0
+    layout: _Layout | None = None
     parts = PartBuilder(path, file)
+    rows = TimedRows(parts, hour)
     for line in file:
         if not line.text.strip() and not line.error:
             continue
         cells = line.text.split(",")
         try:
-            if not line.error and _column(cells[0]) == "datetime":
-                layout, width = _layout(cells), len(cells)
+            if not line.error and (header := _layout(cells)):
+                layout = header
             else:
-                parts.add(node, device, *_row(line, cells, width, layout, times))
+                row = _row(line, cells, layout, times)
+                values = [(node, device, row.channels, row.values)]
+                rows.take(TimedRow(row.moment, line.number, line.text, values))
         except ValueError as error:
             parts.set_aside(line.number, str(error), line.text)
         yield from parts.next_record()
+    rows.finish()
     yield parts.rest()
 
 
-def _row(
-    line: Line, cells: list[str], width: int, layout: list[tuple[str, list[int]]], times: TimeParser
-) -> tuple[tuple[str, ...], list[Any]]:
-    """Return channels and row of a line; raise ValueError for one that is torn or holds what no register can."""
+class _Row(NamedTuple):
+    moment: Moment
+    channels: tuple[str, ...]
+    values: list[Any]
+
+
+def _row(line: Line, cells: list[str], layout: _Layout | None, times: TimeParser) -> _Row:
+    """Return the values of a line; raise ValueError for one that is torn or holds what no register can."""
     if line.error or "\0" in line.text:
         raise ValueError(line.error or ZEROS)
     if not layout:
         raise ValueError("a row without a header of Solar Protocol's logger before it")
-    if len(cells) != width:
+    if len(cells) != layout.width:
         raise ValueError("a row with more or fewer cells than the header")
     if not line.end:
         raise ValueError("the last line has no end: its last number may be torn")
-    row: list[Any] = [_time(times, cells[0])]
-    row += (_value(channel, [_word(cells[index]) for index in indexes]) for channel, indexes in layout)
-    return tuple(channel for channel, _ in layout), row
+    moment = times.moment(cells[layout.time])
+    values = [_value(channel, [_word(cells[index]) for index in indexes]) for channel, indexes in layout.words]
+    return _Row(moment, layout.channels, values)
 
 
-def _layout(header: list[str]) -> list[tuple[str, list[int]]]:
-    """Return the channels of a header, each with the indexes of its words."""
-    indexes: Mapping[str, int] = {_column(name): index for index, name in enumerate(header)}
-    layout = [
-        (channel, [indexes[column] for column in columns])
-        for channel, columns in COLUMNS.items()
-        if all(column in indexes for column in columns)
+def _layout(cells: list[str]) -> _Layout | None:
+    """Return what a header says, None for any other line; raise ValueError for the header of other files."""
+    names = [_column(name) for name in cells]
+    time = next((names.index(name) for name in TIMES if name in names), None)
+    if time is None:
+        return None
+    words = [
+        (channel, [names.index(column) for column in columns])
+        for channel, choices in COLUMNS.items()
+        for columns in choices
+        if all(column in names for column in columns)
     ]
-    if not layout:
+    if not words:
         raise ValueError("a header without any column of Solar Protocol's logger")
-    return layout
+    if twice := [name for name in {*names} if name and names.count(name) > 1]:
+        raise ValueError(f"a header with two columns {' and '.join(sorted(twice))}")
+    return _Layout(time, words, len(cells))
 
 
 def _column(name: str) -> str:
     plain = re.sub(r"[^a-z]", "", name.lower())
     return f"pv{plain.removeprefix('solar')}" if plain.startswith("solar") else plain
-
-
-def _time(times: TimeParser, cell: str) -> float:
-    try:
-        return times.seconds(cell)
-    except ValueError:
-        raise ValueError("not a time") from None
 
 
 def _word(cell: str) -> int:

@@ -1,115 +1,218 @@
 """Backups: a store copied while it is written, and restored.
 
-A backup is a folder with the store's files as they are, and backup.json with what they looked like when they were
-copied. Each is copied with SQLite's online backup, checked, made durable, and only then gets its name.
+A backup is a folder with the store's files as they are, what other services keep in `state/`, and backup.json with what
+the files looked like when they were copied, and size and checksum of each copy. Each is copied with SQLite's online
+backup, checked, made durable, and only then gets its name.
 """
 
+import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from heliograph import durable
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.lock import Lock
+from heliograph.store import integrity, schema
 from heliograph.store.hot import JUMP
 from heliograph.store.years import newest_arrival
-from services.storage.maintenance import files
+from services.storage.maintenance import backup_list, files, node_state
+from services.storage.maintenance.backup_list import BackupList, Copy, FileState
 
-MANIFEST = "backup.json"
 PAGES = 2_000  # copied at a time: storage can write in between
 STAGED = ".partial"
 LOCK = "lock"  # as heliograph/store/writer.py calls it
+VERIFIED_BYTES = (
+    1_000_000_000  # of copies that an incremental backup reads again, those first that were read longest ago
+)
 
 
 class NotEmpty(OSError):
     """There are readings where a backup would be restored to."""
 
 
-class FileState(msgspec.Struct, frozen=True):
-    """What identifies an unchanged file: size and time of it and of its write-ahead log."""
+class BackedUp(NamedTuple):
+    """What a backup did: whether each file of the store was copied, why copies were made again, the state's files."""
 
-    size: int
-    modified: int  # ns
-    journal_size: int
-    journal_modified: int
+    copied: dict[str, bool]
+    made_again: dict[str, str]
+    state: list[str]
 
 
-class Manifest(msgspec.Struct, frozen=True):
-    """The content of backup.json."""
+class Restored(NamedTuple):
+    """What was restored: where the files that were there are now, what was damaged and why, the state's files."""
 
-    made: str  # ISO 8601
-    files: dict[str, FileState]
+    aside: Path | None
+    damaged: dict[str, str]
+    state: node_state.PutBack
 
 
 Advance = Callable[[int], None]
 
 
-def back_up(store: Path, folder: Path, advance: Advance, *, incremental: bool = False) -> dict[str, bool]:
-    """Copy the files of a store into a folder; return for each whether it was copied; if not, it was there already and unchanged.
+def back_up(
+    store: Path,
+    folder: Path,
+    advance: Advance,
+    *,
+    incremental: bool = False,
+    state: Mapping[str, Path] | None = None,
+) -> BackedUp:
+    """Copy the files of a store into a folder, and other files under their names in `state`.
 
-    Raises StoreAway if there is no store, StoreDamaged if a file of it, or its copy, is not sound, OSError if a write
-    fails. Nothing that a backup there held before is lost then.
+    An incremental backup keeps copies of years that have not changed, if their size is right; of some of them, those first
+    that were read longest ago, it also reads the checksum, and it makes again what is not as it was. Raises StoreAway if there
+    is no store, StoreDamaged if a file of it, or its copy, is not sound, OSError if a write fails. Nothing that a backup
+    there held before is lost then.
     """
     sources = files.store_files(store)
     if not sources:
         raise StoreAway(f"there is no store in {store}")
     folder.mkdir(parents=True, exist_ok=True)
-    before = _listed_files(folder)
+    before = backup_list.read(folder)
+    kept, made_again = _kept(folder, before, sources) if incremental else ({}, {})
     after: dict[str, FileState] = {}
-    staged: list[str] = []
+    staged: dict[str, Copy] = {}
     try:
         for source in sources:
             if not source.exists():
                 continue  # a year that retention has just dropped
-            name, state = source.name, _file_state(source)
-            if incremental and source.match(files.HISTORY) and before.get(name) == state and (folder / name).exists():
+            name, seen = source.name, backup_list.state_of(source)
+            if name in kept:
                 advance(files.size(source))
             else:
                 _stage(source, folder / f"{name}{STAGED}", advance)
-                staged.append(name)
-            after[name] = state
+                staged[name] = backup_list.copy_of(folder / f"{name}{STAGED}")
+            after[name] = seen
+        copies = node_state.stage(state or {}, folder)
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        # whenever the power fails from here on, each copy is one of two that the list knows
+        backup_list.write(folder, msgspec.structs.replace(before, pending=staged, pending_state=copies))
         _install(folder, staged)
+        node_state.install(folder, copies)
     finally:
         _clean(folder)
-    for gone in set(before) - set(after):
+        node_state.clean(folder)
+    for gone in set(before.files) - set(after):
         (folder / gone).unlink(missing_ok=True)  # retention dropped it
-    _write_manifest(folder, Manifest(datetime.now(UTC).isoformat(timespec="seconds"), after))
-    return {name: name in staged for name in after}
+    backup_list.write(folder, BackupList(made, after, {**kept, **staged}, copies))
+    return BackedUp({name: name in staged for name in after}, made_again, sorted(copies))
 
 
-def restore(folder: Path, store: Path, advance: Advance, *, force: bool = False) -> Path | None:
-    """Put a backup where a store is or will be; return where the files that were there have been moved to.
+def check(folder: Path) -> dict[str, str]:
+    """Return what is wrong with the files of a backup, by name: each is read as a whole. Raises StoreAway, StoreDamaged."""
+    listed = _listed(folder)
+    wrong = _wrong(folder, listed)
+    for name in listed.store_copies(folder).keys() - wrong.keys():
+        try:
+            if why := _why_unsound(folder / name):
+                wrong[name] = why
+        except (OSError, StoreDamaged) as error:
+            wrong[name] = str(error)
+    state = backup_list.verified(folder / node_state.FOLDER, listed.state_copies()).wrong
+    return wrong | {f"{node_state.FOLDER}/{name}": why for name, why in state.items()}
 
+
+def restore(
+    folder: Path,
+    store: Path,
+    advance: Advance,
+    *,
+    force: bool = False,
+    salvage: bool = False,
+    state_to: Sequence[Path] = (),
+) -> Restored:
+    """Put a backup where a store is or will be, after all of it was read; put its state into the folders `state_to`.
+
+    With `salvage` damaged files are put beside the good ones, so that storage stores again what can be read of them.
     Raises heliograph.lock.Taken while storage runs, NotEmpty over a store that is there unless forced, StoreAway if the
-    folder is not a backup, StoreDamaged if it is not complete, OSError if a write fails. The store is unchanged then.
+    folder is not a backup, StoreDamaged if a file is not as backup.json lists it, OSError if a write fails. The store is unchanged
+    then.
     """
-    listed = _listed_files(folder)
-    if not listed:
-        raise StoreAway(f"{folder} is not a backup: it has no {MANIFEST}")
-    missing = [name for name in listed if not (folder / name).exists()]
-    if missing:
-        raise StoreDamaged(f"{folder} is not complete: {', '.join(sorted(missing))} is missing")
+    listed = _listed(folder)
+    wrong = _wrong(folder, listed)
+    bad_state = backup_list.verified(folder / node_state.FOLDER, listed.state_copies()).wrong
     store.mkdir(parents=True, exist_ok=True)
     lock = Lock(store / LOCK, "store")
     try:
         if files.store_files(store) and not force:
             raise NotEmpty(f"there is a store in {store} already")
-        for name in listed:
-            _stage(folder / name, store / f"{name}{STAGED}", advance)
+        names = listed.store_copies(folder)
+        for name in sorted(names.keys() - wrong.keys()):
+            try:
+                _stage(folder / name, store / f"{name}{STAGED}", advance)
+                if why := _why_unsound(store / f"{name}{STAGED}"):
+                    wrong[name] = why
+            except StoreDamaged as error:
+                wrong[name] = str(error)
+        bad = wrong | {f"{node_state.FOLDER}/{name}": why for name, why in bad_state.items()}
+        if bad and not salvage:
+            raise StoreDamaged("; ".join(f"{name}: {why}" for name, why in sorted(bad.items())))
+        good = [name for name in names if name not in wrong]
         aside = _set_aside(store)
-        _install(store, [name for name in listed if name != files.HOT])
-        if files.HOT in listed:
+        _put_damaged(folder, store, wrong)
+        _install(store, [name for name in good if name != files.HOT])
+        if files.HOT in good:
             _skip_numbers(store / f"{files.HOT}{STAGED}", store)
             _install(store, [files.HOT])
-        return aside
+        whole = [name for name in listed.state if name not in bad_state]
+        return Restored(aside, bad, node_state.put_back(folder, whole, state_to, force=force))
     finally:
         _clean(store)
         lock.release()
+
+
+def _listed(folder: Path) -> BackupList:
+    listed = backup_list.read(folder)
+    if not listed.files:
+        raise StoreAway(f"{folder} is not a backup: it has no {backup_list.NAME}")
+    return listed
+
+
+def _wrong(folder: Path, listed: BackupList) -> dict[str, str]:
+    return backup_list.verified(folder, listed.store_copies(folder)).wrong
+
+
+def _kept(folder: Path, before: BackupList, sources: list[Path]) -> tuple[dict[str, Copy], dict[str, str]]:
+    """Return the copies of unchanged years that are as they were, and why others are not."""
+    unchanged = {
+        source.name: [before.copies[source.name]]
+        for source in sources
+        if source.match(files.HISTORY)
+        and source.name in before.copies
+        and before.files.get(source.name) == backup_list.state_of(source)
+    }
+    verified = backup_list.verified(folder, unchanged, VERIFIED_BYTES)
+    return verified.good, verified.wrong
+
+
+def _put_damaged(folder: Path, store: Path, wrong: Iterable[str]) -> None:
+    """Put what there is of damaged files beside the others, as storage names them when it moves them aside."""
+    for name in wrong:
+        if (folder / name).exists() and (folder / name).stat().st_size:
+            shutil.copyfile(folder / name, store / name)
+            schema.move_aside(store / name)
+
+
+def _why_unsound(path: Path) -> str:
+    """Return what is wrong with a file of a store, and how much of it; empty if all of it can be read."""
+    if path.stat().st_size == 0:
+        return "it is empty"
+    if errors := files.integrity_errors(path, quick=True):
+        return errors[0]
+    with files.read_only(path) as connection:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone() is None:
+            return "it is not a file of a store"
+        chunks = connection.execute("SELECT 1 FROM sqlite_master WHERE name='chunk'").fetchone()
+        count = connection.execute("SELECT count(*) FROM chunk").fetchone()[0] if chunks else 0
+    damages = [one for some in integrity.year(path) for one in some] if chunks else []
+    return f"{len(damages)} parts of it cannot be read, of {count} days of series: {damages[0]}" if damages else ""
 
 
 def _install(folder: Path, names: Iterable[str]) -> None:
@@ -143,8 +246,13 @@ def _stage(source: Path, target: Path, advance: Advance) -> None:
         try:
             with closing(sqlite3.connect(target)) as copy:
                 connection.backup(copy, pages=pages, progress=progress, sleep=0.01)
+                copy.execute(
+                    "PRAGMA journal_mode=DELETE"
+                ).fetchall()  # a disk that is mounted read-only can be read then
         except sqlite3.OperationalError as error:
             raise OSError(f"{target}: {error}") from None
+    if not target.stat().st_size:
+        raise StoreDamaged(f"{source} is empty")
     if errors := files.integrity_errors(target, quick=True):
         raise StoreDamaged(f"the copy of {source} is not sound: {errors[0]}")
     durable.sync(target)
@@ -177,31 +285,3 @@ def _set_aside(store: Path) -> Path | None:
     for path in present:
         path.rename(aside / path.name)
     return aside
-
-
-def _file_state(path: Path) -> FileState:
-    file = path.stat()
-    wal = path.with_name(path.name + "-wal")
-    journal = wal.stat() if wal.exists() else None
-    if journal is None or not journal.st_size:
-        return FileState(file.st_size, file.st_mtime_ns, 0, 0)
-    return FileState(file.st_size, file.st_mtime_ns, journal.st_size, journal.st_mtime_ns)
-
-
-def _listed_files(folder: Path) -> dict[str, FileState]:
-    """Return the files that backup.json lists; raise StoreDamaged if it cannot be read."""
-    path = folder / MANIFEST
-    try:
-        listed = msgspec.json.decode(path.read_bytes(), type=Manifest).files
-    except FileNotFoundError:
-        return {}
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreDamaged(f"{path}: {error}") from None
-    strange = [name for name in listed if Path(name).name != name]
-    if strange:
-        raise StoreDamaged(f"{path}: {strange[0]!r} is not a file of a store")
-    return listed
-
-
-def _write_manifest(folder: Path, content: Manifest) -> None:
-    durable.write(folder / MANIFEST, msgspec.json.format(msgspec.json.encode(content)))

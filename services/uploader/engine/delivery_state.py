@@ -14,6 +14,7 @@ class DeliveryState(Struct):
     started: bool = False  # whether it is decided where it starts
     first_seen: float = 0.0  # when the target was first seen
     interval: float = 0.0  # what a position means: 0 is the cursor of an arrival, else the end of an interval
+    timezone: str = "UTC"  # of the intervals, if it makes a difference
     start_time: float = 0.0  # readings from before are not sent
     progress: TargetProgress = field(default_factory=TargetProgress)
     late_intervals: list[float] = field(default_factory=list)  # their ends: they are sent again

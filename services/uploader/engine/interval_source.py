@@ -1,18 +1,22 @@
 """Rows that are averages of intervals; a position is the end of an interval (s UTC).
 
 Gauges are time-weighted means: straight lines from point to point, nothing between points more
-than 15 minutes apart. Counters are their last value, their rise in the interval, or their rise
-since local midnight; states and texts their last value. An interval without a point has no value.
+than 15 minutes apart. Counters are their last value, their rise in the interval (heliograph/store/rises.py: a point
+at its end is part of it), or their rise since local midnight; states and texts their last value. An interval without a
+point has no value.
 """
 
 import math
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import groupby
 
 from heliograph.messages import Value
+from heliograph.store import exact
 from heliograph.store.cells import GAP
 from heliograph.store.interface import Reader
 from heliograph.store.vectors import ops
+from services.uploader.engine.interval_grid import IntervalGrid
 from services.uploader.engine.source import ChannelMap, RowPage
 from services.uploader.options import TargetOptions
 from services.uploader.target import MappedChannel, Row
@@ -36,25 +40,26 @@ class IntervalSource:
         self._channels = channels
         self._options = options
         self._zone = options.zone()
-        self._interval = interval
-        self.live = LIVE_INTERVALS * interval
+        self.grid = IntervalGrid(interval, options.timezone)
         self.seen_cursor = seen_cursor
 
     def head(self, now: float) -> float:
         """Return the end of the newest interval that is over and had time to be stored."""
-        return self._floor(now - self._options.grace)
+        return self.grid.start(now - self._options.grace)
+
+    def live_from(self, head: float) -> float:
+        """Return the position at which the backlog ends and live data begin."""
+        return self.grid.start(head - LIVE_INTERVALS * self.grid.interval)
 
     def read(self, after: float, upto: float, limit: int) -> RowPage:
         """Return the rows of at most `limit` intervals."""
-        upto = min(upto, after + self._interval * min(limit, MOST_INTERVALS))
-        count = round((upto - after) / self._interval)
-        if count < 1:
+        edges = self.grid.edges(after, upto, min(limit, MOST_INTERVALS))
+        if len(edges) < 2:
             return RowPage(after, after, [])
-        edges = [after + index * self._interval for index in range(count + 1)]
         columns = [(mapped, self._column(sid, mapped, edges)) for sid, mapped in self._channels.selected().items()]
         rows: list[Row] = []
         known: dict[tuple[MappedChannel, ...], tuple[MappedChannel, ...]] = {}
-        for index in range(count):
+        for index in range(len(edges) - 1):
             present = [(mapped, value) for mapped, column in columns if (value := column[index]) is not None]
             if present:
                 channels = tuple(mapped for mapped, _ in present)
@@ -65,9 +70,9 @@ class IntervalSource:
 
     def count(self, after: float, upto: float) -> tuple[int, float | None]:
         """Return how many intervals between two positions have readings, and when the first begins."""
-        size = round((upto - after) / self._interval)
-        if size <= MOST_INTERVALS:
-            edges = [after + index * self._interval for index in range(size + 1)]
+        interval = self.grid.interval
+        if upto - after <= MOST_INTERVALS * interval:
+            edges = self.grid.edges(after, upto, MOST_INTERVALS)
         else:  # by whole days, of which the store has cells
             days = (1 + int(upto - after) // (MOST_INTERVALS * DAY_SECONDS)) * DAY_SECONDS
             edges = [after // DAY_SECONDS * DAY_SECONDS]
@@ -80,7 +85,7 @@ class IntervalSource:
         rows = 0
         first: float | None = None
         for readings, begin, end in zip(most, edges, edges[1:], strict=False):
-            rows += min(readings, round((min(end, upto) - max(begin, after)) / self._interval))
+            rows += min(readings, math.ceil((min(end, upto) - max(begin, after)) / interval))
             if readings and first is None:
                 first = max(begin, after)
         return rows, first
@@ -88,15 +93,15 @@ class IntervalSource:
     def beginning(self, start: float) -> float:
         """Return where the first interval begins that has readings since a time."""
         extent = self._reader.extent()
-        return self._floor(max(start, extent[0]) if extent else start)
+        return self.grid.start(max(start, extent[0]) if extent else start)
 
     def newest(self) -> Row | None:
         """Return the newest interval that has a row."""
         points = self._reader.latest(list(self._channels.selected()))
         if not points:
             return None
-        end = self._floor(max(point.time for point in points.values())) + self._interval
-        rows = self.read(end - self._interval, end, 1).rows
+        start = self.grid.start(max(point.time for point in points.values()))
+        rows = self.read(start, self.grid.end(start), 1).rows
         return rows[-1] if rows else None
 
     def late(self, done: float) -> list[float]:
@@ -104,9 +109,10 @@ class IntervalSource:
         ends: set[float] = set()
         while arrivals := self._reader.since(self.seen_cursor, ARRIVALS):
             for _, node, device, time, channels, _row in arrivals:
-                end = self._floor(time) + self._interval
-                if end <= done and any(self._channels.mapped(node, device, channel) for channel in channels):
-                    ends.add(end)
+                # a point at an edge is the end of a counter's rise, and the beginning of what follows
+                touched = [end for end in {self.grid.end(time), self.grid.ceiling(time)} if end <= done]
+                if touched and any(self._channels.mapped(node, device, channel) for channel in channels):
+                    ends.update(touched)
             self.seen_cursor = arrivals[-1].cursor
         return sorted(ends)
 
@@ -124,14 +130,12 @@ class IntervalSource:
         before = self._midnight(edges[0])
         extended = [before, *edges] if before < edges[0] else edges
         rises = self._reader.aggregate(sid, extended, ["delta"])["delta"]
-        day, total = before, 0.0
         totals: list[Value | None] = []
-        for start, rise in zip(extended, rises, strict=False):
-            if (midnight := self._midnight(start)) != day:
-                day, total = midnight, 0.0
-            if isinstance(rise, (int, float)):
-                total += rise
-            totals.append(None if rise is None else total)
+        days = groupby(zip(extended, rises, strict=False), lambda item: self._midnight(item[0]))
+        for _, day in days:
+            of_day = [rise for _, rise in day]
+            sums = exact.running([float(rise or 0.0) for rise in of_day])
+            totals += [None if rise is None else total for rise, total in zip(of_day, sums, strict=True)]
         return totals[len(extended) - len(edges) :]
 
     def _midnight(self, time: float) -> float:
@@ -151,9 +155,6 @@ class IntervalSource:
             values += page.values
             after = page.next
         return means(times, [float(value) for value in values], edges)
-
-    def _floor(self, time: float) -> float:
-        return math.floor(time / self._interval) * self._interval
 
 
 def means(times: Sequence[float], values: Sequence[float], edges: Sequence[float]) -> list[Value | None]:

@@ -29,8 +29,6 @@ class ReadingMapping(NamedTuple):
 class RawSource:
     """Follows the store by arrival; readings from before `start` (s UTC) are left out."""
 
-    live = float(LIVE_READINGS)
-
     def __init__(self, reader: Reader, channels: ChannelMap, start: float) -> None:
         self._reader = reader
         self._channels = channels
@@ -41,6 +39,10 @@ class RawSource:
     def head(self, _now: float) -> float:
         """Return the newest cursor."""
         return self._head.cursor()
+
+    def live_from(self, head: float) -> float:
+        """Return the position at which the backlog ends and live data begin."""
+        return head - LIVE_READINGS
 
     def read(self, after: float, upto: float, limit: int) -> RowPage:
         """Return the rows of at most `limit` arrivals."""

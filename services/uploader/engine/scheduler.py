@@ -1,5 +1,8 @@
 """Chooses what a target is sent next: dead letters, late intervals, live data, the backlog."""
 
+import logging
+from datetime import UTC, datetime
+
 from heliograph.errors import StoreAway
 from heliograph.store.interface import Reader
 from services.uploader.engine.batch import Batch
@@ -12,6 +15,8 @@ from services.uploader.engine.source import ChannelMap, NewestCursor, RowSource
 from services.uploader.engine.state import StateFile
 from services.uploader.options import TargetOptions, beginning
 from services.uploader.target import Limits, Preparing, Row, Target, newest_of
+
+log = logging.getLogger(__name__)
 
 OVERLAP_SECONDS = 3_600.0  # sent again to a target that reports its newest row, if that does no harm
 TIME_STEP = 0.001  # of the store's times
@@ -67,30 +72,65 @@ class Scheduler:
         state = self._state
         if self._has_begun:
             return
-        if state.started and state.interval == self.interval and state.progress.tip() <= self._newest_possible(now):
+        if self._continues(now):
             self._has_begun = True
             return
-        limits = self._target.limits
+        limits, intervals = self._target.limits, self._intervals
         newest = (state.newest or None) if state.started else newest_of(self._target)
         requested = beginning(self._options.start, self._options.zone())
-        overlap = 0.0 if state.started or limits.ordered or not limits.overwrites else OVERLAP_SECONDS
-        start = 0.0
+        start = requested or 0.0
         if newest is not None:
-            start = max(requested or 0.0, min(newest, now) - overlap + (0.0 if overlap else TIME_STEP))
-        elif requested is not None:
-            start = requested
+            start = max(start, self._after(newest, now))
         is_given = newest is not None or requested is not None
-        if self._intervals is not None:
-            if newest is not None and not (overlap or state.started) and self._options.timestamp == "start":
-                start += self.interval  # an interval whose start is there is there as a whole
-            floor = self._first_interval(self._intervals, start) if is_given else self._interval_first_seen()
-        else:
+        if intervals is None:
             floor = 0.0 if is_given else state.seen_cursor
             state.start_time = start
+        elif not is_given:
+            floor = intervals.grid.start(state.first_seen)
+        else:
+            floor = self._first_interval(intervals, start)
+            if newest is not None and floor < start and (self._is_delta or limits.ordered or not limits.overwrites):
+                floor = intervals.grid.ceiling(start)  # a part of that interval is there: it would count twice
         state.progress, state.late_intervals = TargetProgress(floor), []
         state.started, state.interval = True, self.interval
+        state.timezone = "UTC" if intervals is None else intervals.grid.timezone
         self._has_begun = True
         self._open()
+
+    @property
+    def _is_delta(self) -> bool:
+        return self._options.counters == "delta"
+
+    def _continues(self, now: float) -> bool:
+        """Whether the positions in the state are those of this target as it is now."""
+        state = self._state
+        timezone = "UTC" if self._intervals is None else self._intervals.grid.timezone
+        is_same = state.started and (state.interval, state.timezone) == (self.interval, timezone)
+        return is_same and state.progress.tip() <= self._newest_possible(now)
+
+    def _after(self, newest: float, now: float) -> float:
+        """Return the time (s UTC) from which a target gets what it may lack, that has a row of time `newest`."""
+        state, limits = self._state, self._target.limits
+        newest = min(newest, now)
+        if self._intervals is not None and (self._is_delta or limits.ordered or not limits.overwrites):
+            return self._end_of(newest, self._intervals)
+        if state.started or limits.ordered or not limits.overwrites:
+            return newest + TIME_STEP
+        log.info(
+            "target %s has rows up to %s: those of the hour before are sent again, for it may lack some",
+            self._options.name,
+            datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"),
+        )
+        return newest - OVERLAP_SECONDS
+
+    def _end_of(self, newest: float, intervals: IntervalSource) -> float:
+        """Return the end of the interval whose row a target has as its newest; of one on another grid, as far as it matters."""
+        if self._options.timestamp == "end":
+            return newest
+        is_same = not self._state.started or self._state.interval == self.interval
+        if is_same and intervals.grid.ceiling(newest) == newest:
+            return intervals.grid.end(newest)
+        return newest + ((self._state.interval or self.interval) if self._is_delta else TIME_STEP)
 
     def next(self, rows: int, now: float, *, backlog: bool) -> Batch | None:
         """Return the batch to send at a moment, None if there is none; without `backlog` only what should not wait."""
@@ -103,7 +143,7 @@ class Scheduler:
             return late
         head = self._source.head(now)
         if self._options.order == "live" and not limits.ordered:
-            begin = max(progress.tip(), head - self._source.live)
+            begin = max(progress.tip(), self._source.live_from(head))
             if begin < head:
                 return self._range(begin, head, rows)
         if not backlog:
@@ -121,11 +161,13 @@ class Scheduler:
             state.late_intervals = [end for end in late if not rest.after < end <= rest.upto or end in open_]
         elif rest.kind == "range":
             lowest = min(rest.positions(), default=None)
-            state.progress.finish(rest.after, rest.upto if lowest is None else lowest - (self.interval or 1))
+            if lowest is not None:
+                lowest = self._intervals.grid.before(lowest) if self._intervals is not None else lowest - 1
+            state.progress.finish(rest.after, rest.upto if lowest is None else lowest)
 
     def backlog(self, now: float) -> tuple[int, float | None]:
         """Return how many rows are not sent yet, and the time (s UTC) of the oldest; of many it is an estimate."""
-        late = [end - self.interval for end in self._state.late_intervals]
+        late = [self._intervals.grid.before(end) for end in self._state.late_intervals] if self._intervals else []
         counted = [self._source.count(*hole) for hole in self._state.progress.holes(self._source.head(now))]
         times = [*late, *(time for _, time in counted if time is not None)]
         return len(late) + sum(count for count, _ in counted), min(times, default=None)
@@ -153,10 +195,6 @@ class Scheduler:
             raise StoreAway("the store is empty: there is no interval to begin with")
         return intervals.beginning(start)
 
-    def _interval_first_seen(self) -> float:
-        """Return the start of the interval in which the target was first seen."""
-        return self._state.first_seen // self.interval * self.interval
-
     def _late(self, intervals: IntervalSource, rows: int) -> Batch | None:
         """Return the next intervals that changed after they were sent."""
         state = self._state
@@ -169,10 +207,10 @@ class Scheduler:
             return None
         first = last = state.late_intervals[0]
         for end in state.late_intervals[1:rows]:
-            if end != last + self.interval:
+            if intervals.grid.before(end) != last:
                 break
             last = end
-        page = intervals.read(first - self.interval, last, rows)
+        page = intervals.read(intervals.grid.before(first), last, rows)
         requested = set(state.late_intervals)
         return Batch.of("late", page.after, page.upto, [row for row in page.rows if row.position in requested])
 

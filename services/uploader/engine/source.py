@@ -19,10 +19,12 @@ class RowPage(NamedTuple):
 class RowSource(Protocol):
     """Makes rows of what the store holds; raises StoreAway. Positions: see progress.py."""
 
-    live: float  # how far behind the head the backlog ends and live data begin
-
     def head(self, now: float) -> float:
         """Return the newest position at a moment (s UTC)."""
+        ...
+
+    def live_from(self, head: float) -> float:
+        """Return the position at which the backlog ends and live data begin."""
         ...
 
     def read(self, after: float, upto: float, limit: int) -> RowPage:

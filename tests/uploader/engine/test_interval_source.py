@@ -1,11 +1,19 @@
+import logging
 import math
+import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import closing
+from datetime import UTC, datetime
+from itertools import accumulate, pairwise
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from heliograph.messages import Block, Channel, Info, Value
-from heliograph.store import open_reader, open_writer
+from heliograph.store import buckets, open_reader, open_writer
 from heliograph.store.interface import Reader, Writer
 from services.uploader.engine.interval_source import means
 from services.uploader.engine.pipeline import Pipeline
@@ -114,17 +122,134 @@ def test_rises_of_counters_in_the_interval_or_since_local_midnight(site: Site) -
     readings = {START - 120 + index * 60.0: {"energy": 10.0 * index} for index in range(6)}
     site.write(readings)
     site.run(site.pipeline(counters="delta"), START + 240)
-    assert site.sent() == [(moment, {"energy": 10.0}) for moment in (-60, 0, 60, 120, 180)]
+    assert site.sent() == [(moment, {"energy": 10.0}) for moment in (-120, -60, 0, 60, 120)]
     site.target.taken.clear()
     site.state.forget("fake")
     site.run(site.pipeline(counters="today"), START + 240)
-    assert dict(site.sent())[-60]["energy"] == 10.0
-    assert [(moment, values["energy"]) for moment, values in site.sent() if moment >= 0] == [
+    assert [(moment, values["energy"]) for moment, values in site.sent()] == [
+        (-120, 10.0),
+        (-60, 20.0),
         (0, 10.0),
         (60, 20.0),
         (120, 30.0),
-        (180, 40.0),
     ]
+
+
+ZONES = ("UTC", "Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe", "America/New_York")
+
+
+@settings(max_examples=20)
+@given(
+    st.lists(st.integers(0, 40), min_size=20, max_size=60),
+    st.sampled_from([300.0, 900.0, 3600.0, 21_600.0, 86_400.0]),
+    st.sampled_from(ZONES),
+    st.sampled_from(["2025-11-20", "2025-10-26", "2025-03-30", "2025-11-02", "2026-04-05"]),
+    st.booleans(),
+)
+def test_api_cells_and_uploads_agree_on_the_rise_of_a_local_day(
+    steps: list[int], interval: float, zone: str, date: str, is_sealed: bool
+) -> None:
+    day = datetime.fromisoformat(date).replace(tzinfo=ZoneInfo(zone))
+    midnight = day.timestamp()
+    rises = list(accumulate(steps))
+    readings = {midnight - 7200 + index * 1800.0: {"energy": rise / 10} for index, rise in enumerate(rises)}
+    with tempfile.TemporaryDirectory() as folder, closing(Site(Path(folder))) as site:
+        site.write(readings)
+        if is_sealed:
+            site.writer.settle()
+        (energy,) = [one.id for one in site.reader.series() if one.channel == "energy"]
+        start, end = buckets.edges(midnight, midnight + 3600, "1d", zone)
+        hours = buckets.edges(start, end, "1h", zone)
+        (of_day,) = site.reader.aggregate(energy, [start, end], ["delta"])["delta"]
+        of_hours = site.reader.aggregate(energy, hours, ["delta"])["delta"]
+        at = {time: values["energy"] for time, values in readings.items()}
+        before, last = (max(time for time in at if time <= edge) for edge in (start, end))
+        true = round(at[last] - at[before], 6)
+        assert round(float(of_day or 0.0), 6) == true
+        assert round(math.fsum(float(rise or 0.0) for rise in of_hours), 6) == true
+        sent: dict[str, list[float]] = {}
+        for counters in ("delta", "today"):
+            pipeline = site.pipeline(
+                interval=interval, counters=counters, timezone=zone, start=date, channels=("*/*/energy",)
+            )
+            site.run(pipeline, end)
+            sent[counters] = [float(row.values[0]) for row in site.target.taken if start <= row.time < end]
+            site.target.taken.clear()
+            site.state.forget("fake")
+        assert round(math.fsum(sent["delta"]), 6) == true
+        assert sent["today"][-1:] == [true][: len(sent["today"])]  # to the last digit: nothing is added up in floats
+
+
+@pytest.mark.parametrize(
+    ("zone", "interval", "starts"),
+    [
+        ("Asia/Kathmandu", 86_400.0, ["2025-11-19T18:15", "2025-11-20T18:15"]),
+        ("Asia/Kathmandu", 3600.0, ["2025-11-19T18:15", "2025-11-19T19:15"]),
+        ("Asia/Kathmandu", 300.0, ["2025-11-19T18:15", "2025-11-19T18:20"]),
+        ("Europe/Berlin", 86_400.0, ["2025-11-19T23:00", "2025-11-20T23:00"]),
+    ],
+)
+def test_intervals_are_parts_of_local_days(site: Site, zone: str, interval: float, starts: list[str]) -> None:
+    begin = datetime.fromisoformat(f"{starts[0]}+00:00").timestamp()
+    site.write({begin + index * 150.0: {"power": 1.0} for index in range(2 * 576 + 2)})
+    site.run(site.pipeline(interval=interval, timezone=zone), begin + 2 * 86_400.0)
+    sent = [datetime.fromtimestamp(row.time, UTC).strftime("%Y-%m-%dT%H:%M") for row in site.target.taken]
+    assert sent[:2] == starts
+
+
+def test_a_day_on_which_the_clock_changes_is_one_interval(site: Site) -> None:
+    begin = datetime.fromisoformat("2025-10-25T22:00+00:00").timestamp()
+    site.write({begin + index * 600.0: {"energy": float(index)} for index in range(6 * 25 + 1)})
+    site.run(site.pipeline(interval=86_400.0, timezone="Europe/Berlin", counters="delta"), begin + 30 * 3600.0)
+    assert [(row.time, row.values) for row in site.target.taken] == [(begin, (150.0,))]
+
+
+def test_late_data_of_a_local_day_has_that_day_sent_again(site: Site) -> None:
+    begin = datetime.fromisoformat("2025-10-25T22:00+00:00").timestamp()  # a day of 25 hours in Berlin
+    pipeline = site.pipeline(interval=86_400.0, timezone="Europe/Berlin", counters="delta")
+    site.write({begin + index * 3600.0: {"energy": float(index)} for index in range(60)})
+    site.run(pipeline, begin + 60 * 3600.0)
+    site.target.taken.clear()
+    site.write({begin + 25 * 3600.0: {"energy": 25.5}})  # its end, and the beginning of the next
+    site.run(pipeline, begin + 60 * 3600.0)
+    assert [(row.time - begin, row.values) for row in site.target.taken] == [
+        (0.0, (25.5,)),
+        (25 * 3600.0, (23.5,)),
+    ]
+
+
+def test_another_time_zone_of_days_never_counts_a_rise_twice(site: Site) -> None:
+    site.write({START + index * 3600.0: {"energy": float(index)} for index in range(24 * 5)})
+    for zone in ("UTC", "Asia/Tokyo", "America/New_York", "UTC"):
+        site.run(site.pipeline(interval=86_400.0, timezone=zone, counters="delta"), site.now + 86_400.0)
+    spans = sorted((row.time, row.time + 86_400.0) for row in site.target.taken)
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+    assert len(spans) >= 2
+
+
+def test_a_lost_state_sends_no_rise_twice_and_reports_what_is_sent_again(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    site.write({START + index * 60.0: {"energy": float(index), "power": 1.0} for index in range(181)})
+    site.run(site.pipeline(interval=300.0, counters="delta"), START + 6000.0)
+    site.target.known_newest = site.target.taken[-1].time
+    before = len(site.target.taken)
+    site.state.forget("fake")
+    site.run(site.pipeline(interval=600.0, counters="delta"), START + 10_800.0)
+    again = site.target.taken[before:]
+    assert min(row.time for row in again) >= site.target.known_newest + 300.0
+    site.state.forget("fake")
+    site.target.taken.clear()
+    assert "sent again" not in caplog.text
+    site.run(site.pipeline(interval=300.0), START + 10_800.0)
+    assert min(row.time for row in site.target.taken) == site.target.known_newest - 3600.0
+    assert (
+        caplog.text.count(
+            "target fake has rows up to 2025-11-20T01:35:00+00:00: those of the hour before are sent again"
+        )
+        == 1
+    )
 
 
 def test_late_data_has_its_interval_sent_again(site: Site) -> None:

@@ -17,7 +17,6 @@ class Numbers:
         self.last = last
         self.reads: list[tuple[float, float, int]] = []
         self.away = False
-        self.live = 1.0
 
     def read(self, after: float, upto: float, limit: int) -> RowPage:
         self.reads.append((after, upto, limit))
@@ -28,6 +27,9 @@ class Numbers:
 
     def head(self, now: float) -> float:
         return self.last
+
+    def live_from(self, head: float) -> float:
+        raise NotImplementedError
 
     def count(self, after: float, upto: float) -> tuple[int, float | None]:
         raise NotImplementedError

@@ -70,6 +70,13 @@ def test_a_server_that_speaks_version_2_for_real_gets_the_same_points(victoria: 
     assert "bucket 'site'" in target.check()
 
 
+def test_a_text_with_a_line_feed_costs_no_value_of_its_row(victoria: Victoria, opened: Opened) -> None:
+    mode = MappedChannel("house", "meter", "mode", "", "text", "mode")
+    text = 'half\nnew\r\n"line" \\'
+    opened(url=victoria.url).upload([Row(START, (POWER, mode), (1.5, text)), Row(START + 1, (POWER,), (2.5,))])
+    assert victoria.points("meter_power") == {START * 1000: 1.5, (START + 1) * 1000: 2.5}
+
+
 def test_the_newest_point_is_found_further_and_further_back(server: Influxdb2Server, opened: Opened) -> None:
     target = opened()
     assert target.newest() is None

@@ -14,7 +14,7 @@ VALUES: Mapping[Kind, st.SearchStrategy[Value]] = {
     "gauge": NUMBERS,
     "counter": NUMBERS,
     "state": st.booleans() | st.integers(0, 9),
-    "text": st.text(max_size=9),
+    "text": st.text(max_size=9) | st.sampled_from(["a\nb", "\r\n", 'x "\n\r" y\\']),
 }
 
 
@@ -50,9 +50,10 @@ def test_every_line_is_read_as_what_was_written(some: list[Row]) -> None:
     for row, [line] in zip(some, writer.write(some), strict=True):
         device = row.channels[0].device
         values: dict[str, Value] = {
-            mapped.name: str(value) if mapped.kind == "text" else float(value)
+            mapped.name: re.sub(r"[\r\n]+", " ", str(value)) if mapped.kind == "text" else float(value)
             for mapped, value in zip(row.channels, row.values, strict=True)
         }
+        assert line.count(b"\n") == 1
         measurement = f"{device}_" if device.endswith("\\") else device
         assert parse(line.decode()) == LinePoint(measurement, {"node": "pi"}, values, round(row.time * 1000))
 

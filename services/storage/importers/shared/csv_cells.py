@@ -5,6 +5,7 @@ import re
 # The group is atomic, not possessive: see heliograph/line_protocol.py.
 _CELL = r'(?:"((?>[^"]*(?:""[^"]*)*))"([^{d}\0]*+)|(?!")([^{d}\0]*+))({d}|\Z)'
 DELIMITERS = ",;\t|"
+_SEPARATOR = re.compile(r"sep=(.)")  # the first line of files that Excel shall read
 
 
 class Quoted(str):
@@ -20,12 +21,15 @@ class Unfinished(ValueError):
 class Splitter:
     """Splits records into cells; `width` is how many each must have, None if any number will do.
 
-    Without a delimiter it is the one of `DELIMITERS` that the first record has most of.
+    Without a delimiter it is the one that a first line like `sep=;` names, else the one of `DELIMITERS` that the first
+    record has most of; no comma if numbers have a decimal comma.
     """
 
-    def __init__(self, delimiter: str = "") -> None:
+    def __init__(self, delimiter: str = "", *, decimal_comma: bool = False) -> None:
         self.width: int | None = None
+        self._delimiters = DELIMITERS.replace(",", "") if decimal_comma else DELIMITERS
         self._delimiter = ""
+        self._is_first = True
         if delimiter:
             self._use(delimiter)
 
@@ -40,8 +44,14 @@ class Splitter:
         """
         if not text.strip():
             return []
+        if self._is_first:
+            self._is_first = False
+            if mark := _SEPARATOR.fullmatch(text.strip()):
+                if not self._delimiter:
+                    self._use(mark[1])
+                return []
         if not self._delimiter:
-            self._use(max(DELIMITERS, key=text.count))
+            self._use(max(self._delimiters, key=text.count))
         cells = self._split(text) if '"' in text or "\0" in text else text.split(self._delimiter)
         if self.width not in (None, len(cells)):
             raise ValueError("a row with more or fewer cells than the header")

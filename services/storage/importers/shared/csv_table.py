@@ -8,21 +8,27 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from heliograph import export_formats, topics, units
+from heliograph import topics, units
 from heliograph.messages import Kind, Value
+from heliograph.names import NameTaken
+from heliograph.store.readings import EARLIEST
 from services.storage.importers.shared.csv_cells import Quoted
+from services.storage.importers.shared.csv_columns import CellError, Column, is_missing
+from services.storage.importers.shared.csv_times import TimeColumns
 from services.storage.importers.shared.names import SeriesNames
 from services.storage.importers.shared.parts import PartBuilder
+from services.storage.importers.shared.repeated_hour import Moment
+from services.storage.importers.shared.timed_rows import Hour, TimedRow, TimedRows
 from services.storage.importers.shared.times import TimeParser
 
-TIME_NAMES = ("time", "timestamp", "datetime", "date", "date_time", "utc", "zeit")
 SERIES_NAMES = ("series", "name", "entity_id", "channel", "sensor")
 VALUE_NAMES = ("value", "state", "wert")
-MISSING = frozenset(("", "nan", "null", "none", "na", "n/a", "-", "unavailable", "unknown"))
-BOOLEANS = {"true": True, "false": False, "on": True, "off": False}
+DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\b")
 UNIT = re.compile(r"(.*?)\s*[\[(]([^\])]*)[\])]\s*")
+SAMPLE = 100  # values of each column that are looked at before one is taken
+MOST_SAMPLED = 5_000  # rows that wait for that at most
 
 Name = tuple[str, str, str]  # node, device, channel
 
@@ -36,9 +42,12 @@ class CsvOptions(NamedTuple):
 
     node: str = ""
     device: str = ""
-    time: str = ""
+    time: Sequence[str] = ()
     time_format: str = "auto"
     zone: tzinfo = UTC
+    repeated_hour: Hour = ""
+    header: str = ""
+    encoding: str = ""
     delimiter: str = ""
     decimal_comma: bool = False
     layout: Literal["auto", "wide", "long"] = "auto"
@@ -48,75 +57,59 @@ class CsvOptions(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What is known of the channels: names and kinds of the store, kinds of the options, and units, which headers add to."""
+    """What is known of the channels: names and kinds of the store, kinds of the options, and units, which headers add to.
+
+    `renamed` collects the header cells that an option renames, `refused` the series of which nothing is taken.
+    """
 
     names: SeriesNames
     kinds: Mapping[str, Kind]
     units: dict[str, str]
+    renamed: set[str]
+    refused: set[str]
 
-    def is_text(self, name: Name) -> bool | None:
-        """Whether a channel holds texts; None if that is unknown."""
-        kind = self.kinds.get(name[2]) or self.names.kind(*name)
-        return kind == "text" if kind else None
-
-
-class Column:
-    """One channel of a file, which remembers whether its values are texts; `is_text` is None if that is unknown.
-
-    In an `exact` column whatever is in quotes is a text, unless the values are known not to be texts.
-    """
-
-    def __init__(self, name: Name, *, is_text: bool | None, exact: bool, decimal_comma: bool) -> None:
-        self.name = name
-        self._text = bool(is_text)
-        self._exact = exact
-        self._exact_texts = exact and is_text is not False
-        self._number = False
-        self._comma = decimal_comma
-
-    def value(self, cell: str) -> Value | None:
-        """Return what a cell means; None if it is empty."""
-        if self._exact_texts and cell.__class__ is Quoted:
-            return export_formats.unguarded(str(cell))
-        cell = cell.strip()
-        if self._text:
-            return (export_formats.unguarded(cell) if self._exact else cell) or None
-        try:
-            number = float(cell.replace(",", ".") if self._comma else cell)
-            if "_" in cell:
-                raise ValueError("Python's 1_000 is a number nowhere else")
-        except ValueError:
-            word = cell.lower()
-            if word in MISSING:
-                return None
-            if word in BOOLEANS:
-                return BOOLEANS[word]
-            self._text = not self._number  # a word in a column of numbers is a mistake, which the store will name
-            return cell
-        if number != number:
-            return None
-        self._number = True
-        return number
+    def column(self, name: Name, *, exact: bool, decimal_comma: bool) -> Column:
+        """Return the column of a channel."""
+        kind, stored = self.kinds.get(name[2]), self.names.kind(*name)
+        return Column(
+            name[2],
+            is_text=kind == "text" if kind else None,
+            stored_text=stored == "text" if stored else None,
+            exact=exact,
+            decimal_comma=decimal_comma,
+        )
 
 
 class CsvTable:
     """The rows below one header."""
 
-    def __init__(self, path: Path, header: Sequence[str], options: CsvOptions, context: Context) -> None:
+    def __init__(
+        self, path: Path, header: Sequence[str], options: CsvOptions, context: Context, parts: PartBuilder
+    ) -> None:
         self._options = options
         self._context = context
-        self._time = _index(path, header, options.time, TIME_NAMES, "--time")
-        self._times = TimeParser(options.time_format, options.zone)
-
-    def take(self, cells: list[str], parts: PartBuilder) -> None:
-        """Add the readings of a row with as many cells as the header; raise ValueError for one without a time or a name."""
+        self._parts = parts
+        self._rows = TimedRows(parts, options.repeated_hour)
         try:
-            time = self._times.seconds(cells[self._time])
-        except ValueError:
-            raise ValueError("not a time; see --time, --time-format and --tz") from None
-        self._add(time, cells, parts)
+            self._times = TimeColumns(header, options.time, TimeParser(options.time_format, options.zone))
+        except KeyError as error:
+            raise CsvError(f"{path}: no column is called {error.args[0]!r}; {_there_are(header)}") from None
+        except LookupError:
+            raise CsvError(f"{path}: which column is it? Give --time; {_there_are(header)}") from None
 
-    def _add(self, time: float, cells: list[str], parts: PartBuilder) -> None:
+    def take(self, line: int, text: str, cells: list[str]) -> None:
+        """Take a row with as many cells as the header; raise ValueError for one without a time or a name."""
+        try:
+            moment = self._times.moment(cells)
+        except ValueError as error:
+            raise ValueError(f"{error}; see --time, --time-format and --tz") from None
+        self._take(_Held(moment, line, text, cells))
+
+    def finish(self) -> None:
+        """Add to the parts what still waits."""
+        raise NotImplementedError
+
+    def _take(self, row: "_Held") -> None:
         raise NotImplementedError
 
     def _name(self, text: str) -> Name:
@@ -133,19 +126,39 @@ class CsvTable:
             raise CsvError(f"{text[:80]!r} is not a series (node/device/channel): give --node and --device")
         return node, device, self._context.names.channel(node, device, text)
 
-    def _column(self, name: Name, *, exact: bool) -> Column:
-        return Column(name, is_text=self._context.is_text(name), exact=exact, decimal_comma=self._options.decimal_comma)
+    def _value(self, column: Column, cell: str, row: "_Held") -> Value | None:
+        try:
+            return column.value(cell)
+        except CellError as error:
+            if column.refusal:
+                self._context.refused.add(column.name)
+            self._parts.set_aside(row.line, str(error), cell)
+            return None
+
+
+class _Held(NamedTuple):
+    """A row of which the values are not known yet."""
+
+    moment: Moment
+    line: int
+    text: str
+    cells: list[str]
 
 
 class _Wide(CsvTable):
     """A column per channel; those of one device make one reading."""
 
-    def __init__(self, path: Path, header: Sequence[str], options: CsvOptions, context: Context) -> None:
-        super().__init__(path, header, options, context)
+    def __init__(
+        self, path: Path, header: Sequence[str], options: CsvOptions, context: Context, parts: PartBuilder
+    ) -> None:
+        super().__init__(path, header, options, context, parts)
         devices: dict[tuple[str, str], dict[int, Column]] = {}
+        taken: set[Name] = set()
         for index, cell in enumerate(header):
             renamed = options.channels.get(cell.strip())
-            if index == self._time or renamed == "" or (not cell.strip() and renamed is None):
+            if renamed is not None:
+                context.renamed.add(cell.strip())
+            if index in self._times.indexes or renamed == "" or (not cell.strip() and renamed is None):
                 continue
             text, unit = (renamed, "") if renamed else split_unit(cell)
             try:
@@ -154,58 +167,153 @@ class _Wide(CsvTable):
                 raise
             except ValueError as error:
                 raise CsvError(f"{path}: {error}; rename the column: --column '{cell}=…'") from None
-            if any(name == column.name for columns in devices.values() for column in columns.values()):
+            if name in taken:
                 raise CsvError(f"{path}: two columns are called {'/'.join(name)}; rename one: --column '{cell}=…'")
+            taken.add(name)
             if unit:
-                context.units.setdefault(name[2], unit)
-            devices.setdefault(name[:2], {})[index] = self._column(name, exact=_is_exact(cell))
+                context.units.setdefault("/".join(name), unit)
+            column = context.column(name, exact=_is_exact(cell), decimal_comma=options.decimal_comma)
+            devices.setdefault(name[:2], {})[index] = column
         if not devices:
             raise CsvError(f"{path}: the header names a time and nothing else")
         self._devices = [
-            (node, device, tuple(column.name[2] for column in columns.values()), list(columns.items()))
+            (node, device, tuple(column.name for column in columns.values()), list(columns.items()))
             for (node, device), columns in devices.items()
         ]
+        self._sample: list[_Held] | None = []
 
-    def _add(self, time: float, cells: list[str], parts: PartBuilder) -> None:
+    def finish(self) -> None:
+        """Add to the parts what still waits."""
+        self._judge()
+        self._rows.finish()
+
+    def _take(self, row: _Held) -> None:
+        if self._sample is None:
+            self._emit(row)
+            return
+        self._sample.append(row)
+        size = len(self._sample)
+        if size >= MOST_SAMPLED or (size >= SAMPLE and size & (size - 1) == 0 and self._is_enough(self._sample)):
+            self._judge()
+
+    def _is_enough(self, sample: list[_Held]) -> bool:
+        return all(
+            sum(not is_missing(row.cells[index]) for row in sample) >= SAMPLE
+            for _, _, _, columns in self._devices
+            for index, _ in columns
+        )
+
+    def _judge(self) -> None:
+        sample, self._sample = self._sample or [], None
+        for _, _, _, columns in self._devices:
+            for index, column in columns:
+                column.judge([row.cells[index] for row in sample])
+        for row in sample:
+            self._emit(row)
+
+    def _emit(self, row: _Held) -> None:
+        readings = []
+        cells = row.cells
         for node, device, channels, columns in self._devices:
-            values = [column.value(cells[index]) for index, column in columns]
+            values = [self._value(column, cells[index], row) for index, column in columns]
             if any(value is not None for value in values):
-                parts.add(node, device, channels, [time, *values])
+                readings.append((node, device, channels, values))
+        if readings:
+            self._rows.take(TimedRow(row.moment, row.line, row.text, readings))
 
 
 class _Long(CsvTable):
     """A name and a value per row."""
 
-    def __init__(self, path: Path, header: Sequence[str], options: CsvOptions, context: Context) -> None:
-        super().__init__(path, header, options, context)
+    def __init__(
+        self, path: Path, header: Sequence[str], options: CsvOptions, context: Context, parts: PartBuilder
+    ) -> None:
+        super().__init__(path, header, options, context, parts)
         self._series = _index(path, header, options.series, SERIES_NAMES, "--series-column")
-        self._value = _index(path, header, options.value, VALUE_NAMES, "--value-column")
-        self._columns: dict[str, Column | None] = {}
+        self._value_index = _index(path, header, options.value, VALUE_NAMES, "--value-column")
+        self._entries: dict[str, _Entry | None] = {}
+        self._texts: dict[Name, str] = {}
 
-    def _add(self, time: float, cells: list[str], parts: PartBuilder) -> None:
-        cell = cells[self._series]
+    def finish(self) -> None:
+        """Add to the parts what still waits."""
+        for entry in self._entries.values():
+            if entry:
+                self._judge(entry)
+        self._rows.finish()
+
+    def _take(self, row: _Held) -> None:
+        cell = row.cells[self._series]
         key = cell.strip()
-        if key not in self._columns:
-            text = self._options.channels.get(key, key)
-            self._columns[key] = self._column(self._name(text), exact=_is_exact(cell)) if text else None
-        column = self._columns[key]
-        if column is None:
+        if key not in self._entries:
+            self._entries[key] = self._entry(key, exact=_is_exact(cell))
+        entry = self._entries[key]
+        if entry is None:
             return
-        value = column.value(cells[self._value])
-        row: list[Any] = [time, value]
+        if entry.sample is None:
+            self._emit(entry, row)
+        elif row.cells[self._value_index].__class__ is Quoted or not is_missing(row.cells[self._value_index]):
+            entry.sample.append(row)
+            if len(entry.sample) >= SAMPLE:
+                self._judge(entry)
+
+    def _entry(self, key: str, *, exact: bool) -> "_Entry | None":
+        renamed = self._options.channels.get(key)
+        if renamed is not None:
+            self._context.renamed.add(key)
+        if renamed == "":
+            return None
+        name = self._name(renamed or key)
+        owner = self._texts.setdefault(name, key)
+        if owner != key:
+            raise NameTaken(f"{key[:80]!r} would be called {'/'.join(name)}, which is the name of {owner[:80]!r}")
+        return _Entry(name, self._context.column(name, exact=exact, decimal_comma=self._options.decimal_comma))
+
+    def _judge(self, entry: "_Entry") -> None:
+        sample, entry.sample = entry.sample or [], None
+        entry.column.judge([row.cells[self._value_index] for row in sample])
+        for row in sample:
+            self._emit(entry, row)
+
+    def _emit(self, entry: "_Entry", row: _Held) -> None:
+        value = self._value(entry.column, row.cells[self._value_index], row)
         if value is not None:
-            node, device, channel = column.name
-            parts.add(node, device, (channel,), row)
+            node, device, channel = entry.name
+            self._rows.take(TimedRow(row.moment, row.line, row.text, [(node, device, (channel,), [value])]))
 
 
-def table_of(path: Path, header: Sequence[str], options: CsvOptions, context: Context) -> CsvTable:
+class _Entry:
+    """One series of a long table; `sample` holds its rows until its column is judged."""
+
+    def __init__(self, name: Name, column: Column) -> None:
+        self.name = name
+        self.column = column
+        self.sample: list[_Held] | None = []
+
+
+def table_of(path: Path, header: Sequence[str], options: CsvOptions, context: Context, parts: PartBuilder) -> CsvTable:
     """Return the table below a header; raise CsvError if the header does not suffice."""
+    if not options.header and is_data(header, options):
+        raise CsvError(
+            f"{path}: the first line has values, not names of columns: name them, --header time,{','.join(['NAME'] * (len(header) - 1))}"
+        )
     lower = {cell.strip().lower() for cell in header}
     layout = options.layout
     if layout == "auto":
         is_long = len(header) <= 4 and lower & set(SERIES_NAMES) and lower & set(VALUE_NAMES)
-        layout = "long" if is_long or options.series else "wide"
-    return (_Long if layout == "long" else _Wide)(path, header, options, context)
+        layout = "long" if is_long or options.series or options.value else "wide"
+    return (_Long if layout == "long" else _Wide)(path, header, options, context, parts)
+
+
+def is_data(header: Sequence[str], options: CsvOptions) -> bool:
+    """Whether the first line of a file is no header: a cell is a date, or a number that is a time."""
+    times = TimeParser(options.time_format, options.zone)
+    for cell in header:
+        try:
+            if DATE.match(cell.strip()) or times.moment(cell).first >= EARLIEST:
+                return True
+        except ValueError:
+            continue
+    return False
 
 
 def _is_exact(name: str) -> bool:
@@ -213,18 +321,22 @@ def _is_exact(name: str) -> bool:
     return name.count("/") == 2 and name.__class__ is not Quoted
 
 
+def _there_are(header: Sequence[str]) -> str:
+    return f"there are: {', '.join(cell.strip() for cell in header)[:300]}"
+
+
 def _index(path: Path, header: Sequence[str], given: str, usual: Sequence[str], option: str) -> int:
     """Return the index of a column: the given one, else the first with a usual name."""
     names = [cell.strip() for cell in header]
     if given:
         if given not in names:
-            raise CsvError(f"{path}: no column is called {given!r}; there are: {', '.join(names)[:300]}")
+            raise CsvError(f"{path}: no column is called {given!r}; {_there_are(header)}")
         return names.index(given)
     lower = [name.lower() for name in names]
     for name in usual:
         if name in lower:
             return lower.index(name)
-    raise CsvError(f"{path}: which column is it? Give {option}; there are: {', '.join(names)[:300]}")
+    raise CsvError(f"{path}: which column is it? Give {option}; {_there_are(header)}")
 
 
 def split_unit(header: str) -> tuple[str, str]:

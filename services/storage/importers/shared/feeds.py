@@ -60,4 +60,11 @@ def plan_feeds(
             raise click.ClickException(
                 f"{one.path} and {other.path} are both feed {one.id}: import one of them at a time"
             )
-    return ImportPlan([file(feed) for feed in chosen], channel_metadata(options))
+    metadata = channel_metadata(options)
+    taken = {channels.get(feed.id, f"feed_{feed.id}") for feed in chosen}
+    if unknown := {*metadata.units, *metadata.kinds} - taken:
+        raise click.ClickException(
+            f"--unit, --counter, --state or --text: no feed is called {', '.join(sorted(unknown))}; "
+            f"there are: {', '.join(sorted(taken))[:300]}"
+        )
+    return ImportPlan([file(feed) for feed in chosen], metadata)

@@ -1,17 +1,22 @@
 """Writes what importers read into the store: in blocks, with every bad line counted and the rest kept."""
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from operator import itemgetter
+from typing import Any, Protocol
 
-from heliograph.messages import Block, Channel, Info, Kind, Value
+from heliograph.messages import Block, Channel, Info, Value, is_value
 from heliograph.store.interface import Progress, Refusal, Series
-from heliograph.store.readings import EARLIEST, LATEST
+from heliograph.store.readings import EARLIEST, FUTURE_SECONDS
+from services.storage.importers.shared.channels import ImportedChannels, SeriesName
 from services.storage.importers.shared.parts import ChannelMetadata, Mistake, Part
 
 BLOCK = 5_000  # readings in one commit
 SHOWN = 5  # mistakes of one kind that are shown
 REASONS = 50  # kinds of mistakes that are counted apart
+EXACT = 2**53  # up to here a float64 has every whole number
 
 
 class ImportStore(Protocol):
@@ -44,25 +49,35 @@ class ImportStore(Protocol):
 
 
 class Importer:
-    """Writes parts into a store, a commit every `BLOCK` readings."""
+    """Writes parts into a store, a commit every `BLOCK` readings; what a series cannot hold is set aside, value by value."""
 
-    def __init__(self, writer: ImportStore, known: Iterable[Series], metadata: ChannelMetadata) -> None:
+    def __init__(
+        self,
+        writer: ImportStore,
+        known: Iterable[Series],
+        metadata: ChannelMetadata,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._writer = writer
-        self._metadata = metadata
-        self._known = {
-            (series.node, series.device, series.channel): Channel(series.unit, series.kind, rollover=series.rollover)
-            for series in known
-        }
-        self._declared: set[tuple[str, str, str]] = set()
+        self._latest = now() + FUTURE_SECONDS
+        self._channels = ImportedChannels(known, metadata)
         self.readings = 0
+        self.values: Counter[SeriesName] = Counter()  # how many were taken
+        self.rounded = 0  # whole numbers with more digits than a store keeps
         self.span: tuple[float, float] | None = None
         self.mistakes: Counter[str] = Counter()  # why → how often
         self.shown: list[Mistake] = []
 
     @property
-    def series(self) -> list[str]:
-        """The names of the series that values were imported into."""
-        return sorted("/".join(name) for name in self._declared)
+    def series(self) -> dict[str, Channel]:
+        """The series that values were imported into, by name."""
+        return {"/".join(name): self._channels.declared[name] for name in sorted(self.values)}
+
+    @property
+    def channels(self) -> set[str]:
+        """The names of all channels that there were values of."""
+        return {channel for _, _, channel in (*self._channels.declared, *self._channels.refused)}
 
     def take(self, part: Part) -> None:
         """Write one part; raise OSError if that fails."""
@@ -77,52 +92,77 @@ class Importer:
         self._writer.settle()
 
     def _write(self, node: str, block: Block) -> None:
-        present = [
-            index
-            for index in range(len(block.channels))
-            if any(row[index + 1] is not None for row in block.rows if len(row) > index + 1)
-        ]
-        if not present:
-            return
-        if len(present) < len(block.channels):
-            rows = [[row[0], *(row[index + 1] for index in present)] for row in block.rows]
-            block = Block(block.device, tuple(block.channels[index] for index in present), rows)
-        self._declare(node, block)
-        for start in range(0, len(block.rows), BLOCK):
-            rows = block.rows[start : start + BLOCK]
-            before = self._writer.pending
-            for refusal in self._writer.write(node, [Block(block.device, block.channels, rows)]):
-                self._set_aside(Mistake(f"{node}/{block.device}", refusal.why, refusal.what))
-            taken = self._writer.pending - before
-            self.readings += taken
-            if taken:
-                self._extend([row[0] for row in rows if EARLIEST <= row[0] <= LATEST])
-            if self._writer.pending >= BLOCK:
-                self._writer.commit({})
-                self._writer.maintain()
-
-    def _extend(self, times: Sequence[float]) -> None:
-        if times:
-            first, last = self.span or (times[0], times[0])
-            self.span = min(first, *times), max(last, *times)
-
-    def _declare(self, node: str, block: Block) -> None:
-        """Declare units and kinds of channels that are new to this import; what the store knows stays unless the metadata differ."""
-        declared = {}
-        for index, name in enumerate(block.channels, 1):
-            key = (node, block.device, name)
-            if key in self._declared:
-                continue
-            self._declared.add(key)
-            known = self._known.get(key)
-            kind = self._metadata.kinds.get(name) or (known.kind if known else _kind(block.rows, index))
-            unit = self._metadata.units.get(name, known.unit if known else "")
-            channel = Channel(unit, kind, rollover=known.rollover if known else 0.0)
-            if channel != known:
-                declared[name] = channel
+        names = [(node, block.device, channel) for channel in block.channels]
+        declared = self._channels.declare(names, block.rows)
         if declared:
             for refusal in self._writer.declare(node, block.device, Info("", declared)):
                 self._set_aside(Mistake(f"{node}/{block.device}", refusal.why, refusal.what))
+        channels = [self._channels.declared.get(name) for name in names]
+        are_numbers = all(channel and channel.kind != "text" for channel in channels)
+        rows: list[list[Any]] = []
+        for row in block.rows:
+            if len(row) != len(names) + 1 or not self._is_timely(row[0], names[0]):
+                continue
+            if not (are_numbers and _are_plain(row)):
+                row = [row[0], *map(self._checked, row[1:], names, channels)]
+            if any(value is not None for value in row[1:]):
+                rows.append(row)
+        present = [index for index in range(1, len(names) + 1) if any(row[index] is not None for row in rows)]
+        if len(present) < len(names):
+            rows = [[row[0], *(row[index] for index in present)] for row in rows]
+        names = [names[index - 1] for index in present]
+        for start in range(0, len(rows), BLOCK):
+            self._write_rows(node, block.device, names, rows[start : start + BLOCK])
+
+    def _write_rows(self, node: str, device: str, names: list[SeriesName], rows: list[list[Any]]) -> None:
+        before = self._writer.pending
+        channels = tuple(channel for _, _, channel in names)
+        for refusal in self._writer.write(node, [Block(device, channels, rows)]):
+            self._set_aside(Mistake(f"{node}/{device}", refusal.why, refusal.what))
+        taken = self._writer.pending - before
+        if taken < len(rows):  # the store drops what is older than it keeps
+            rows = sorted(rows, key=itemgetter(0))[len(rows) - taken :]
+        self.readings += taken
+        if rows:
+            times = [row[0] for row in rows]
+            first, last = self.span or (times[0], times[0])
+            self.span = min(first, *times), max(last, *times)
+        for index, name in enumerate(names, 1):
+            if count := sum(row[index] is not None for row in rows):
+                self.values[name] += count
+        if self._writer.pending >= BLOCK:
+            self._writer.commit({})
+            self._writer.maintain()
+
+    def _is_timely(self, time: object, name: SeriesName) -> bool:
+        if isinstance(time, bool) or not isinstance(time, int | float) or time != time:
+            why = "not a time and values"
+        elif time < EARLIEST:
+            why = "a time before 2000-01-01, which is the earliest that is stored"
+        elif time > self._latest:
+            why = "a time in the future"
+        else:
+            return True
+        self._set_aside(Mistake("/".join(name[:2]), why, _written(time)))
+        return False
+
+    def _checked(self, value: Value | None, name: SeriesName, channel: Channel | None) -> Value | None:
+        """Return a value as its series holds it; None, and a mistake, for one that it cannot hold."""
+        if value is None:
+            return None
+        if channel is None:
+            why = self._channels.refused[name]
+        elif channel.kind == "text" and not isinstance(value, str):
+            if self._channels.is_stated(name):
+                return f"{value}".lower() if isinstance(value, bool) else f"{value}"
+            why = f"not a text, as {name[2]} has: --text {name[2]} takes it as one"
+        elif not is_value(value) or (isinstance(value, str) and channel.kind != "text"):
+            why = f"not a value of kind {channel.kind}"
+        else:
+            self.rounded += value.__class__ is int and abs(value) > EXACT and int(float(value)) != value
+            return value
+        self._set_aside(Mistake("/".join(name), why, repr(value)[:200]))
+        return None
 
     def _set_aside(self, mistake: Mistake) -> None:
         why = mistake.why if mistake.why in self.mistakes or len(self.mistakes) < REASONS else "other mistakes"
@@ -131,9 +171,16 @@ class Importer:
             self.shown.append(mistake)
 
 
-def _kind(rows: Sequence[Sequence[Value | None]], index: int) -> Kind:
-    """Return the kind of an undeclared channel, by the first value it has."""
-    value = next((row[index] for row in rows if row[index] is not None), None)
-    if isinstance(value, str):
-        return "text"
-    return "state" if isinstance(value, bool) else "gauge"
+def _are_plain(row: Sequence[Any]) -> bool:
+    """Whether all values of a row are numbers that a store keeps exactly."""
+    try:
+        return bool(-EXACT < sum(row[1:]) < EXACT)
+    except TypeError:
+        return False
+
+
+def _written(time: object) -> str:
+    try:
+        return datetime.fromtimestamp(time, UTC).isoformat(" ", "seconds")  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, OSError):
+        return repr(time)[:200]

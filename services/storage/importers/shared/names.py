@@ -20,6 +20,7 @@ class SeriesNames:
         self._devices = {(node, device) for node, device, _ in self._kinds}
         self._texts: dict[tuple[str, ...], str] = {}  # of which text a name is
         self._names: dict[tuple[str, ...], str] = {}
+        self._origins: dict[tuple[str, str, str], str] = {}
 
     def kind(self, node: str, device: str, channel: str) -> Kind | None:
         """Return the kind of a series that the store has, None for a new one."""
@@ -47,6 +48,12 @@ class SeriesNames:
         if (node, device, former) in self._kinds and (node, device, name) not in self._kinds:
             name = former
         return self._claimed(key, (node, device, name), text)
+
+    def claim(self, series: tuple[str, str, str], origin: str, hint: str) -> None:
+        """Note where the values of a series come from; raise names.NameTaken, with a hint, if they came from elsewhere before."""
+        owner = self._origins.setdefault(series, origin)
+        if owner != origin:
+            raise names.NameTaken(f"{origin[:200]!r} would be {'/'.join(series)}, as {owner[:200]!r} is; {hint}")
 
     def _claimed(self, key: tuple[str, ...], name: tuple[str, ...], text: str) -> str:
         owner = self._texts.setdefault(name, text)

@@ -1,5 +1,6 @@
 """Options that several importers have."""
 
+import codecs
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,30 @@ def checked_name(context: click.Context, option: click.Parameter, value: str) ->
 
 tz_option = click.option(
     "--tz", default="UTC", show_default=True, help="Time zone of times without an offset: Europe/Berlin"
+)
+
+
+repeated_hour_option = click.option(
+    "--repeated-hour",
+    type=click.Choice(["first", "second"]),
+    help="Which of the two is meant in the hour that comes twice, where the order of the rows does not tell.  [default: set aside]",
+)
+
+
+def _codec(context: click.Context, option: click.Parameter, value: str) -> str:
+    try:
+        return codecs.lookup(value).name if value else value
+    except LookupError:
+        raise click.BadParameter(
+            f"no encoding is called {value!r}; there are utf-8, utf-16, cp1252, latin-1 …", context, option
+        ) from None
+
+
+encoding_option = click.option(
+    "--encoding",
+    callback=_codec,
+    default="",
+    help="How the text is encoded: cp1252, latin-1, utf-16 …  [default: UTF-8, or UTF-16 with its mark]",
 )
 
 

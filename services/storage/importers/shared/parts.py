@@ -29,24 +29,38 @@ class Part(NamedTuple):
 
 
 class ChannelMetadata(NamedTuple):
-    """Units and kinds by the name of the channel, as the user or the format states them."""
+    """Units and kinds as the user or the format states them, by the name of the channel, or of the series (node/device/channel)."""
 
     units: Mapping[str, str] = {}
     kinds: Mapping[str, Kind] = {}
 
 
 class ImportFile(NamedTuple):
-    """One file, and how it is read; reading raises OSError or ValueError if the file cannot be read at all."""
+    """One file, and how it is read; reading raises OSError or ValueError if the file cannot be read at all.
+
+    `size` is how many bytes its parts have, 0 for those of the file.
+    """
 
     path: Path
     read: Callable[[SeriesNames], Iterable[Part]]
+    size: int = 0
+
+
+def _none() -> list[str]:
+    return []
 
 
 class ImportPlan(NamedTuple):
-    """What an import reads, and what is known of the channels before."""
+    """What an import reads, and what is known of the channels before.
+
+    `complaints`, called when all is read, returns what the user has to know of options that did nothing; `given` is what
+    options state of channels, each of which must be in the files.
+    """
 
     files: Sequence[ImportFile]
     metadata: ChannelMetadata = ChannelMetadata()
+    complaints: Callable[[], list[str]] = _none
+    given: ChannelMetadata = ChannelMetadata()
 
 
 class PartBuilder:

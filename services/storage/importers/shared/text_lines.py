@@ -1,12 +1,14 @@
 """Lines of text files that may be compressed, torn by a power cut, or not text; and records of several lines."""
 
+import codecs
 import gzip
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
-from typing import IO, Generic, NamedTuple, TypeVar, cast
+from typing import IO, Generic, NamedTuple, Protocol, TypeVar, cast
 
 T = TypeVar("T")
 # Real ones are shorter: a header with all series of a large store, texts with line ends in all channels of a device. A file
@@ -14,6 +16,12 @@ T = TypeVar("T")
 LONGEST_LINE = 4_194_304  # bytes
 LONGEST = 262_144  # characters of a record of several lines
 GZIP = b"\x1f\x8b"
+MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 ZEROS = "zero bytes, as a power cut leaves them"
 
 
@@ -38,41 +46,72 @@ class Record(NamedTuple, Generic[T]):
 class TextFile:
     """The lines of a file, plain or gzip; `position` says how many bytes of it have been read.
 
-    Raises OSError if it cannot be opened; what cannot be read further down is a line with an error.
+    It is UTF-8, UTF-16 with its mark, or what `encoding` says. Raises OSError if it cannot be opened; what cannot be
+    read further down is a line with an error.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, encoding: str = "") -> None:
         self._path = path
+        self._encoding = encoding
         self.position = 0
 
     def __iter__(self) -> Iterator[Line]:
         """Yield every line."""
         with ExitStack() as opened:
             file = opened.enter_context(self._path.open("rb"))
-            content = cast("IO[bytes]", file)
-            compressed = file.peek(2)[:2] == GZIP
-            if compressed:
-                content = cast("IO[bytes]", opened.enter_context(gzip.open(file)))
+            content: BufferedReader | gzip.GzipFile = file
+            if file.peek(2)[:2] == GZIP:
+                content = opened.enter_context(gzip.open(file))
             number = 0
             try:
-                while raw := content.readline(LONGEST_LINE):
+                encoding = self._encoding or _marked(content.peek(4))
+                lines: _Lines = content
+                if "\n".encode(encoding) != b"\n":
+                    lines, encoding = _Recoded(content, encoding), "utf-8"
+                while raw := lines.readline(LONGEST_LINE):
                     number += 1
                     too_long, done = "", len(raw)
                     while len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
                         too_long = f"a line longer than {LONGEST_LINE} bytes"
-                        raw = content.readline(LONGEST_LINE)
+                        raw = lines.readline(LONGEST_LINE)
                         done += len(raw)
                     # a pipe has no position
-                    self.position = file.tell() if compressed else self.position + done
-                    yield _line(number, raw, too_long)
+                    self.position = self.position + done if lines is file else file.tell()
+                    yield _line(number, raw, encoding, too_long)
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 yield Line(number + 1, "", error=f"the compressed file is damaged from here on ({error})")
-            if compressed:
+            if content is not file:
                 self.position = file.tell()
 
 
-def _line(number: int, raw: bytes, error: str) -> Line:
-    text = raw.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace")
+class _Lines(Protocol):
+    def readline(self, size: int, /) -> bytes: ...
+
+
+class _Recoded:
+    """The lines of a file, in UTF-8, of which the bytes of line ends are not those of ASCII, as in UTF-16."""
+
+    def __init__(self, content: BufferedReader | gzip.GzipFile, encoding: str) -> None:
+        self._text = TextIOWrapper(cast("IO[bytes]", content), encoding, errors="replace", newline="\n")
+
+    def readline(self, size: int, /) -> bytes:
+        return self._text.readline(size).encode("utf-8", "replace")
+
+
+def _marked(head: bytes) -> str:
+    """Return the encoding that the first bytes of a file are the mark of, UTF-8 without one."""
+    return next((name for mark, name in MARKS if head.startswith(mark)), "utf-8")
+
+
+def _line(number: int, raw: bytes, encoding: str, error: str) -> Line:
+    if number == 1:
+        raw = raw.removeprefix(codecs.BOM_UTF8)
+    try:
+        text = raw.decode(encoding)
+    except UnicodeDecodeError:
+        text = raw.decode(encoding, errors="replace")
+        not_text = f"not {encoding}: give --encoding, which is cp1252 for most files of Windows"
+        error = error or (ZEROS if b"\0" in raw else not_text)
     stripped = text.rstrip("\r\n")
     return Line(number, stripped, text[len(stripped) :], error)
 

@@ -12,8 +12,9 @@ token = "file:/run/secrets/influx_token"
 `services/uploader/sample.toml` explains all its options.
 
 Sent: line protocol, up to 2000 rows at once, to `/api/v2/write`, `/write` (version 1) or `/api/v3/write_lp` (version 3). Gauges,
-counters and states are floats, channels that `integers` names are integers, texts are strings: no value changes the type
-of a field. Sending a row again changes nothing. Version 2 uses `influxdb-client`
+counters and states are floats, channels that `integers` names are integers, texts are strings, with a space for a line feed
+(VictoriaMetrics would drop the whole line): no value changes the type of a field. VictoriaMetrics stores 0 for a text;
+`exclude` leaves such channels out. Sending a row again changes nothing. Version 2 uses `influxdb-client`
 ([decision 0010](decisions/0010-influxdb-client-for-version-2.md)); `heliograph-uploads test` pings the server and looks the bucket
 up before it sends a reading. After a loss of its state the uploader asks the database for its newest point.
 

@@ -1,9 +1,11 @@
 """Rows as lines of the line protocol (heliograph/line_protocol.py), types fixed per channel.
 
 Gauges, counters and states are floats, whatever a value looks like; channels that are declared as
-integers are integers; texts are strings. So no value can conflict with the one before it.
+integers are integers; texts are strings. So no value can conflict with the one before it. A line feed in a text is
+written as a space: InfluxDB takes it within quotes, VictoriaMetrics drops the whole line without an error.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import groupby
@@ -21,6 +23,7 @@ from services.uploader.target import MappedChannel, Row
 
 TEMPLATE_NAMES = (*CHANNEL_FIELDS, "name")
 MOST_LAYOUTS = 10_000
+LINE_FEEDS = re.compile(r"[\r\n]+")
 _encode = msgspec.json.Encoder().encode
 
 
@@ -153,7 +156,7 @@ def _written(line: LineTemplate, values: Sequence[Value]) -> list[bytes]:
 
 
 def _string(value: Value) -> bytes:
-    return line_protocol.string(str(value)).encode()
+    return line_protocol.string(LINE_FEEDS.sub(" ", str(value))).encode()
 
 
 def _integer(value: Value) -> bytes:
