@@ -8,7 +8,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import history, months, names, repair, salvage, schema, sealing
+from heliograph.store import deletion, history, months, names, repair, salvage, schema, sealing
 from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
@@ -110,6 +110,15 @@ class Housekeeping:
         while not self._check_once():
             pass
         self.settle()
+
+    def delete(self, series: list[int], begin: int, end: int) -> int:
+        """Delete the points of series in [begin, end) ms UTC; return how many. Raises ValueError, OSError, StoreDamaged."""
+        self.settle()
+        deleted = deletion.delete_between(
+            self._folder, self.years, self._inventory, series, begin, end, self._current_names()
+        )
+        self.settle()
+        return deleted
 
     def seal(self) -> bool:
         """Seal the oldest readings of hot.db; return whether there were any."""
