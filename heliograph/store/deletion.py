@@ -1,17 +1,58 @@
 """Takes points out of the sealed years: chunks and axes without them, cells computed again."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from heliograph.store import history, months, schema, sealing, tiers
 from heliograph.store.cells import DAY
 from heliograph.store.history import Year
-from heliograph.store.inventory import Inventory
 from heliograph.store.names import Names
 from heliograph.store.years import WritableYear, Years
 
 TABLES = ("chunk", "axis", "r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year")
+
+
+def delete_all(
+    folder: Path,
+    years: Years,
+    forget_year: Callable[[int], None],
+    series: Sequence[int],
+    begin: int,
+    end: int,
+    names: Names,
+) -> int:
+    """Delete the points of series in [begin, end) ms UTC from every year; return how many there were.
+
+    A year of which nothing is left loses its file, after `forget_year` was called with it. Raises ValueError, before anything is
+    deleted, for a part of a day of which only cells are kept; OSError, StoreDamaged.
+    """
+    chosen = {
+        number: path
+        for number, path in history.files(folder).items()
+        if history.year_of(begin // DAY) <= number <= history.year_of((end - 1) // DAY)
+    }
+    for path in chosen.values():
+        with schema.reading(path) as db:
+            days = parts_of_days(Year(db), series, begin, end)
+        if days:
+            day = (history.EPOCH + days[0] * DAY * history.MILLISECOND).date()
+            raise ValueError(
+                f"of {day} only cells of 5 minutes are kept: delete whole days, from midnight to midnight in UTC"
+            )
+    deleted = 0
+    for number, path in chosen.items():
+        years.forget(number)
+        year = WritableYear(path, number)
+        with closing(year.db), schema.refusing(path):
+            with schema.transaction(year.db):
+                deleted += delete(year, series, begin, end, names)
+                year.db.execute("UPDATE meta SET value = value + 1 WHERE key='version'")
+            empty = is_empty(year)
+        if empty:
+            forget_year(number)
+            schema.delete(path)
+    return deleted
 
 
 def parts_of_days(year: Year, series: Iterable[int], begin: int, end: int) -> list[int]:
@@ -60,35 +101,3 @@ def _with_cells_only(year: Year, series: int, begin: int, end: int) -> Iterator[
         for start, n in zip(rows.start.tolist(), rows.n.tolist(), strict=True):
             counts[start // DAY] = counts.get(start // DAY, 0) + n
         yield from ((day, n) for day, n in counts.items() if first <= day <= last and day not in with_points)
-
-
-def delete_between(
-    folder: Path, years: Years, inventory: Inventory, series: list[int], begin: int, end: int, names: Names
-) -> int:
-    """Delete the sealed points of series in [begin, end) ms UTC; return how many. Raises ValueError, OSError, StoreDamaged."""
-    paths = [
-        (number, path)
-        for number, path in history.files(folder).items()
-        if history.year_of(begin // DAY) <= number <= history.year_of((end - 1) // DAY)
-    ]
-    for _, path in paths:
-        with schema.reading(path) as db:
-            days = parts_of_days(history.Year(db), series, begin, end)
-        if days:
-            day = (history.EPOCH + days[0] * DAY * history.MILLISECOND).date()
-            raise ValueError(
-                f"of {day} only cells of 5 minutes are kept: delete whole days, from midnight to midnight in UTC"
-            )
-    deleted = 0
-    for number, path in paths:
-        years.forget(number)
-        year = WritableYear(path, number)
-        with closing(year.db), schema.refusing(path):
-            with schema.transaction(year.db):
-                deleted += delete(year, series, begin, end, names)
-                year.db.execute("UPDATE meta SET value = value + 1 WHERE key='version'")
-            empty = is_empty(year)
-        if empty:
-            inventory.forget_year(number)
-            schema.delete(path)
-    return deleted

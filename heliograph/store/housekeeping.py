@@ -114,8 +114,8 @@ class Housekeeping:
     def delete(self, series: list[int], begin: int, end: int) -> int:
         """Delete the points of series in [begin, end) ms UTC; return how many. Raises ValueError, OSError, StoreDamaged."""
         self.settle()
-        deleted = deletion.delete_between(
-            self._folder, self.years, self._inventory, series, begin, end, self._current_names()
+        deleted = deletion.delete_all(
+            self._folder, self.years, self._inventory.forget_year, series, begin, end, self._current_names()
         )
         self.settle()
         return deleted
