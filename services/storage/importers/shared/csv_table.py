@@ -215,7 +215,10 @@ class _Wide(CsvTable):
         readings = []
         cells = row.cells
         for node, device, channels, columns in self._devices:
-            values = [self._value(column, cells[index], row) for index, column in columns]
+            try:
+                values = [column.value(cells[index]) for index, column in columns]
+            except CellError:
+                values = [self._value(column, cells[index], row) for index, column in columns]
             if any(value is not None for value in values):
                 readings.append((node, device, channels, values))
         if readings:
