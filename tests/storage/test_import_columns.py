@@ -242,6 +242,13 @@ def test_a_first_line_of_values_is_no_header(tmp_path: Path, row: str, options: 
     assert everything(tmp_path) == {"x/d/power": [(T + 300, -5.1), (T + 360, -5.1)]}
 
 
+def test_a_line_of_numbers_is_no_header_whatever_option_says_so(tmp_path: Path) -> None:
+    path = written(tmp_path, "0,-5.10\n10,-5.20\n")
+    result = command("import", "csv", path, *OPTIONS, "--time", "0", "--data", tmp_path)
+    assert result.exit_code == 1
+    assert "the first line has values" in result.stderr
+
+
 def test_null_of_an_export_of_several_feeds_is_a_missing_value(tmp_path: Path) -> None:
     path = written(tmp_path, f"{T},null,1\n{T + 10},2,null\n")
     done("import", "csv", path, *OPTIONS, "--header", "time,a,b", "--data", tmp_path)

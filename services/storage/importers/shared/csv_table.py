@@ -25,6 +25,7 @@ from services.storage.importers.shared.times import TimeParser
 
 SERIES_NAMES = ("series", "name", "entity_id", "channel", "sensor")
 VALUE_NAMES = ("value", "state", "wert")
+NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?")
 DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\b")
 UNIT = re.compile(r"(.*?)\s*[\[(]([^\])]*)[\])]\s*")
 SAMPLE = 100  # values of each column that are looked at before one is taken
@@ -308,7 +309,7 @@ def table_of(path: Path, header: Sequence[str], options: CsvOptions, context: Co
 
 
 def is_data(header: Sequence[str], options: CsvOptions) -> bool:
-    """Whether the first line of a file is no header: a cell is a date, or a number that is a time."""
+    """Whether the first line of a file is no header: a cell is a date, or a number that is a time, or all are numbers."""
     times = TimeParser(options.time_format, options.zone)
     for cell in header:
         try:
@@ -316,7 +317,7 @@ def is_data(header: Sequence[str], options: CsvOptions) -> bool:
                 return True
         except ValueError:
             continue
-    return False
+    return all(NUMBER.fullmatch(cell.strip()) for cell in header)
 
 
 def _is_exact(name: str) -> bool:
