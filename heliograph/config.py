@@ -143,19 +143,25 @@ def _resolved(value: Any, where: str, service: str, later: Collection[str] = ())
 def resolved(value: str, where: str, service: str) -> str:
     """Return what a value refers to: "$NAME" a variable of the environment, "file:PATH" the text of a file.
 
-    Any other value is returned as it is. Raises ConfigError, which names `where` and not what is there.
+    Any other value is returned as it is. Raises ConfigError, which names `where` and not what is there; also if there is
+    nothing: a service would connect without a password.
     """
     if match := _VARIABLE.fullmatch(value):
         variable = match[1].replace("{service}", service)
         if variable not in os.environ:
             raise ConfigError(f"{where}: environment variable {variable} is not set")
+        if not os.environ[variable].strip():
+            raise ConfigError(f"{where}: environment variable {variable} is empty")
         return os.environ[variable]
     if _is_file(value):
         path = Path(value.removeprefix("file:").replace("{service}", service))
         try:
-            return path.read_text().strip()
+            text = path.read_text().strip()
         except OSError as error:
             raise ConfigError(f"{where}: cannot read {path}: {error.strerror}") from None
         except ValueError as error:
             raise ConfigError(f"{where}: {str(path)!r} is not a text file: {error.__class__.__name__}") from None
+        if not text:
+            raise ConfigError(f"{where}: {path} is empty; write the value into it, or leave the option out")
+        return text
     return value

@@ -242,6 +242,18 @@ def may(rules: list[str], right: str, topic_filter: str) -> bool:
     return any(topic_filters.covers(one, topic_filter) for one in given)
 
 
+REQUESTS = ("heliograph/+/services/uploader/request/#", "heliograph/+/services/uploader/response/#")
+
+
+@pytest.mark.parametrize("user", [user for user in access_rules() if user != "uploader"])
+def test_only_the_uploader_and_who_asks_read_requests_with_secrets(user: str) -> None:
+    rules = access_rules()[user]
+    denied = [words[1] for words in map(str.split, rules) if words[0] == "deny"]
+    for request in REQUESTS:
+        is_denied = any(topic_filters.covers(one, request) for one in denied)
+        assert is_denied or not may(rules, "read", request), f"mosquitto/acl: user {user} needs: topic deny {request}"
+
+
 def subscriptions(service: str) -> Iterator[tuple[str, str]]:
     """What a service subscribes to of all devices or all services: (where, filter)."""
     for path in modules(f"services/{service}"):

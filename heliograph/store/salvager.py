@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing as closing_
+from contextlib import nullcontext
 from pathlib import Path
 
 from heliograph import durable
@@ -123,8 +124,12 @@ class Salvager:
         axis: int,
         chunks: list[tuple[int, bytes]],
         lost: dict[int, int],
+        into: WritableYear | None = None,
     ) -> int:
-        """Store the chunks of an axis; return how many values they had, and note those that cannot be stored."""
+        """Store the chunks of an axis; return how many values they had, and note those that cannot be stored.
+
+        They come into the year `into`, in the transaction that is open there, or else into that of the number.
+        """
         device, day = history.axis_owner(axis)
         columns = old.axis(axis)
         values = 0
@@ -152,13 +157,13 @@ class Salvager:
             values += len(column)
         if parts and source is not None:
             names = self._names()
-            with self._years.writing(number) as year:
+            with self._years.writing(number) if into is None else nullcontext(into) as year:
                 sealing.seal(year, owner, day, {0: source}, parts, names, over=True)
                 year.learn(parts, sealing.words(parts, names), names)
         return values
 
     def _from_bare(self, path: Path, number: int) -> Iterator[bool]:
-        """Copy the cells of a year whose points were dropped into a new file."""
+        """Copy the cells of a year whose points were dropped, and the points that it still has, into a new file."""
         bare = history.file(self._folder, number, tiers=True)
         new = bare.with_name(bare.name + ".new")
         schema.delete(new)
@@ -178,19 +183,26 @@ class Salvager:
                     rows.setdefault(f"{grain.name}_{level}", []).append((history.key(series.number, number_), blob))
         names = self._names()
         year = WritableYear(new, number)
-        with closing_(year.db), schema.refusing(new):
+        lost_chunks: dict[int, int] = {}
+        with closing_(DamagedYear(path)) as old, closing_(year.db), schema.refusing(new):
             with schema.transaction(year.db):
                 for table, cells in rows.items():
                     year.db.executemany(f"INSERT OR IGNORE INTO {table} VALUES(?, ?)", cells)
                 year.learn(known, (), names)
                 year.db.execute("INSERT OR REPLACE INTO meta VALUES('year', ?)", (number,))
                 year.db.execute("INSERT OR REPLACE INTO meta VALUES('packed', 1)")
+                values = sum(
+                    self._seal_again(old, translation, number, axis, chunks, lost_chunks, year)
+                    for axis, chunks in old.axes()
+                )
+            lost_chunks |= old.lost
             year.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         new.rename(bare)
         durable.sync(self._folder)
-        if lost or not rows:
+        if lost or lost_chunks or not (rows or values):
             self._lost(
-                f"{bare.name} was damaged: {lost} months of series, or years, of its cells are lost ({salvage.done_name(path)})"
+                f"{bare.name} was damaged: {lost} months of series, or years, of its cells, and {len(lost_chunks)} days of "
+                f"points are lost ({salvage.done_name(path)})"
             )
         salvage.done(path)
         yield True

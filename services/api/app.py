@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket
 import heliograph
 from heliograph.errors import StoreAway, StoreDamaged
 from services.api import dashboard, feed, history_routes, live_routes, metrics
+from services.api.addresses import Addresses
 from services.api.errors import RequestRefused
 from services.api.ingest import routes as ingest_routes
 from services.api.ingest.gate import is_foreign
@@ -36,6 +37,7 @@ def create_app(
     node: str,
     connected: Callable[[], bool],
     origins: Collection[str] = (),
+    addresses: Addresses | None = None,
     static: Path = dashboard.STATIC,
     ingest: Ingest | None = None,
     uploader: UploaderClient | None = None,
@@ -54,15 +56,17 @@ def create_app(
     )
     files = StaticFiles(directory=static, html=True, check_dir=False)
 
+    addresses = addresses or Addresses()
+    listeners = feed.Listeners(live, addresses)
     live_routes.register(app, live, store, node, connected)
-    history_routes.register(app, store)
+    history_routes.register(app, store, addresses)
 
     @app.websocket("/api/v1/live")
     async def live_feed(websocket: WebSocket) -> None:
         if is_foreign(websocket, origins):
             await websocket.close(1008, "this page may not subscribe here; see origins in [api]")
             return
-        await feed.serve(websocket, live)
+        await listeners.serve(websocket)
 
     @app.get("/api/v1/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:

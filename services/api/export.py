@@ -7,7 +7,7 @@ noticed.
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple
@@ -22,12 +22,17 @@ from heliograph.messages import Value
 from heliograph.store.buckets import automatic, edges, zone
 from heliograph.store.interface import Reader, Series
 from services.api import freshness, queries
+from services.api.errors import Busy
 from services.api.queries import DAY, Aggregation, TimeRange
 from services.api.reader_pool import ReaderPool
 from services.api.series import matching
+from services.api.slots import Slots
 
 log = logging.getLogger(__name__)
 
+MOST_EXPORTS = 50  # at once,
+EACH_EXPORTS = 10  # and for one address: each holds a page in memory
+RETRY_SECONDS = 5.0
 PAGE_POINTS = 20_000  # values that a page should have, about
 PAGE_CELLS = 1_000_000  # rows times columns of a page
 FIRST_SECONDS = 3600.0  # of the first page
@@ -72,8 +77,29 @@ def prepare(
     return Export(table, selected, time_range, Aggregation(bucket, tz, functions), tag)
 
 
+def slots() -> Slots[object]:
+    """Return the slots of the exports that are under way."""
+    return Slots(MOST_EXPORTS, EACH_EXPORTS, margin=MOST_EXPORTS, evict=lambda _: None)
+
+
+def take_slot(exports: Slots[object], address: str) -> object:
+    """Take a slot for an export, to be given back; raise Busy if there is none for this address."""
+    slot = object()
+    if not exports.take(address, slot):
+        raise Busy(
+            f"too many exports at once, at most {EACH_EXPORTS} for one address; try again later", 429, RETRY_SECONDS
+        )
+    return slot
+
+
 class Download(StreamingResponse):
-    """A file that is sent while it is made; the connection is closed if it cannot be completed."""
+    """A file that is sent while it is made; the connection is closed if it cannot be completed, and `ended` called at the end."""
+
+    def __init__(
+        self, content: AsyncIterator[bytes], *, headers: dict[str, str], media_type: str, ended: Callable[[], None]
+    ) -> None:
+        super().__init__(content, headers=headers, media_type=media_type)
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the file; uvicorn closes a connection whose response is not complete."""
@@ -83,6 +109,8 @@ class Download(StreamingResponse):
             log.warning("an export is cut short: %s", error)
         except asyncio.CancelledError:
             log.info("an export is cut short: the service is stopping")
+        finally:
+            self._ended()
 
 
 async def stream(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
@@ -101,7 +129,7 @@ async def _raw(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
     start, seconds = export.time_range.start, FIRST_SECONDS
     while start < export.time_range.end:
         part = TimeRange(start, min(start + seconds, export.time_range.end))
-        page = await store.run(partial(raw_page, export=export, part=part, most=2 * most))
+        page = await store.run(partial(raw_page, export=export, part=part, most=2 * most), "export")
         yield page.body
         seconds = max(1.0, (page.end - start) * min(GROWTH, most / max(page.points, 1)))
         start = page.end
@@ -113,7 +141,7 @@ async def _bucketed(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
     start = export.time_range.start
     while start < export.time_range.end:
         part = TimeRange(start, min(start + count * length, export.time_range.end))
-        page = await store.run(partial(bucket_page, export=export, part=part))
+        page = await store.run(partial(bucket_page, export=export, part=part), "export")
         yield page.body
         start = page.end
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from heliograph.export_formats import Csv
 from services.api import export, freshness, queries, series
+from services.api.addresses import Addresses
 from services.api.reader_pool import ReaderPool
 from services.api.schemas import RawResponse, cacheable_response, described, described_file
 
@@ -37,8 +38,9 @@ FormatQuery = Annotated[str | None, Query(alias="format", description="csv, json
 LayoutQuery = Annotated[str | None, Query(description="CSV: wide, a column per series; or long, a line per value.")]
 
 
-def register(app: FastAPI, store: ReaderPool) -> None:
+def register(app: FastAPI, store: ReaderPool, addresses: Addresses) -> None:
     """Add the routes to an application."""
+    exports = export.slots()
 
     @app.get(
         "/api/v1/series",
@@ -63,11 +65,13 @@ def register(app: FastAPI, store: ReaderPool) -> None:
         if aggregation.bucket:
             queries.check_bucket_count(aggregation.bucket, time_range, 1)
             response = await store.run(
-                lambda reader: series.bucketed(reader, names, time_range, aggregation, if_none_match)
+                lambda reader: series.bucketed(reader, names, time_range, aggregation, if_none_match), "history"
             )
         else:
             most, after = queries.limit(limit), queries.cursor(cursor)
-            response = await store.run(lambda reader: series.raw(reader, names, time_range, most, after, if_none_match))
+            response = await store.run(
+                lambda reader: series.raw(reader, names, time_range, most, after, if_none_match), "history"
+            )
         headers = freshness.headers(response.tag, response.end, time.time())
         return cacheable_response(response.body, headers) if response.body else freshness.not_modified(headers)
 
@@ -91,9 +95,15 @@ def register(app: FastAPI, store: ReaderPool) -> None:
         names, time_range = queries.patterns(patterns or []), queries.time_range(start, end, time.time())
         form = queries.file_format(format_name, layout)
         aggregation = queries.aggregation(bucket, tz, functions, local_times=issubclass(form, Csv))
-        file = await store.run(lambda reader: export.prepare(reader, names, time_range, aggregation, form))
+        file = await store.run(lambda reader: export.prepare(reader, names, time_range, aggregation, form), "history")
         headers = freshness.headers(file.tag, time_range.end, time.time())
         if freshness.has(request.headers.get("if-none-match", ""), file.tag):
             return freshness.not_modified(headers)
         headers["content-disposition"] = f'attachment; filename="{file.file_name}"'
-        return export.Download(export.stream(store, file), headers=headers, media_type=file.table.media_type)
+        slot = export.take_slot(exports, addresses.client(request))
+        return export.Download(
+            export.stream(store, file),
+            headers=headers,
+            media_type=file.table.media_type,
+            ended=lambda: exports.leave(slot),
+        )

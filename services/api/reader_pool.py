@@ -4,14 +4,16 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import ExitStack
 from queue import SimpleQueue
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from heliograph.errors import StoreAway
 from heliograph.store.interface import Reader
 
 T = TypeVar("T")
+Purpose = Literal["present", "history", "export"]
 STOP_SECONDS = 0.5  # a query that takes longer is abandoned: it only reads
 
 
@@ -68,12 +70,19 @@ class _ReaderThread(threading.Thread):
 class ReaderPool:
     """Several readers of the store, so that a long query does not delay a short one.
 
-    A context manager: leaving it closes the readers.
+    Queries of the history leave one reader free for those of the present, and those of exports another one for history
+    that someone looks at. A context manager: leaving it closes the readers.
     """
 
-    def __init__(self, open_reader: Callable[[], Reader], readers: int = 2) -> None:
+    def __init__(self, open_reader: Callable[[], Reader], readers: int = 3) -> None:
         self._threads = [_ReaderThread(f"store {number}", open_reader) for number in range(readers)]
         self._idle: asyncio.Queue[_ReaderThread] = asyncio.Queue()
+        history, exports = asyncio.Semaphore(max(1, readers - 1)), asyncio.Semaphore(max(1, readers - 2))
+        self._limits: dict[Purpose, list[asyncio.Semaphore]] = {
+            "present": [],
+            "history": [history],
+            "export": [exports, history],
+        }
 
     def __enter__(self) -> Self:
         for thread in self._threads:
@@ -89,12 +98,18 @@ class ReaderPool:
         for thread in self._threads:
             thread.join(STOP_SECONDS)
 
-    async def run(self, query: Callable[[Reader], T]) -> T:
+    async def run(self, query: Callable[[Reader], T], purpose: Purpose = "present") -> T:
         """Run a query in a thread, and return what it returns; raise StoreAway while there is no store."""
-        thread = await self._idle.get()
-        result: Future[T] = Future()
-        thread.queries.put((query, result))
-        waiting = asyncio.wrap_future(result)
-        # A cancelled request leaves its thread busy: the reader is idle again when the query ends.
-        waiting.add_done_callback(lambda _: self._idle.put_nowait(thread))
+        with ExitStack() as held:
+            for limit in self._limits[purpose]:
+                await limit.acquire()
+                held.callback(limit.release)
+            thread = await self._idle.get()
+            held.callback(self._idle.put_nowait, thread)
+            result: Future[T] = Future()
+            thread.queries.put((query, result))
+            waiting = asyncio.wrap_future(result)
+            # A cancelled request leaves its thread busy: the reader is idle again when the query ends.
+            ended = held.pop_all()
+            waiting.add_done_callback(lambda _: ended.close())
         return await asyncio.shield(waiting)

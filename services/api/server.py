@@ -5,7 +5,7 @@ import contextlib
 import ipaddress
 import logging
 import socket
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import ClassVar
 
@@ -24,6 +24,7 @@ from heliograph.store.readings import FUTURE_SECONDS
 from services.api import dashboard
 from services.api.addresses import LOOPBACK, Addresses
 from services.api.app import create_app
+from services.api.connections import ServerConfig, raise_file_limit
 from services.api.ingest import keys
 from services.api.ingest.intake import AHEAD_SECONDS
 from services.api.ingest.opening import open_ingest
@@ -37,8 +38,6 @@ from services.api.uploads.client import UploaderClient
 log = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5.0
-CLOSE_SECONDS = 1  # for responses under way when the service stops
-MESSAGE_BYTES = 65_536  # of the longest subscription
 
 
 class Api(Config, frozen=True, kw_only=True):
@@ -106,7 +105,7 @@ def main(options: Api, service: Service) -> None:
     with contextlib.ExitStack() as opened:
         listeners = [opened.enter_context(_listen(options.host, port)) for port in ports]
         store = opened.enter_context(ReaderPool(partial(open_reader, service.store.data, url=service.store.url)))
-        asyncio.run(_serve(options, service, listeners, store))
+        asyncio.run(_serve(options, service, listeners, store, raise_file_limit()))
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -120,9 +119,10 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(f"[api] cannot listen on {host} port {port}: {error.strerror}") from None
 
 
-async def _serve(options: Api, service: Service, listeners: list[socket.socket], store: ReaderPool) -> None:
+async def _serve(options: Api, service: Service, listeners: list[socket.socket], store: ReaderPool, most: int) -> None:
     live = LiveState(service.clock.now, service.clock.latest)
     seeder = Seeder(live, store)
+    addresses = Addresses(options.trusted_proxies)
     ingest = open_ingest(
         service,
         live,
@@ -131,7 +131,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         body_limit=options.body_limit,
         writes_per_second=options.writes_per_second,
         ahead_seconds=options.ahead_seconds,
-        addresses=Addresses(options.trusted_proxies),
+        addresses=addresses,
         origins=options.origins,
         pimonitor=options.pimonitor,
         smartplug=options.smartplug,
@@ -146,6 +146,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         node=service.node,
         connected=lambda: service.bus.connected,
         origins=options.origins,
+        addresses=addresses,
         ingest=ingest,
         uploader=UploaderClient(
             Requests(service.bus, service.node, service.name).ask, ingest.gate, live, service.node, options.managers
@@ -153,7 +154,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
     )
     if options.smartplug.port:
         app = PlugPort(app, options.smartplug.port)
-    server = uvicorn.Server(configuration(app, options.trusted_proxies))
+    server = uvicorn.Server(ServerConfig(app, options.trusted_proxies, most))
     shown = "127.0.0.1" if options.host in ("", "0.0.0.0", "::") else options.host
     log.info("listening on %s, dashboard at http://%s:%d/", options.host, shown, options.port)
     async with asyncio.TaskGroup() as tasks:
@@ -164,25 +165,6 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         await server.serve(sockets=listeners)
         for task in background:
             task.cancel()
-
-
-def configuration(app: ASGIApp, trusted_proxies: Collection[str] = LOOPBACK) -> uvicorn.Config:
-    """Return the configuration of uvicorn: h11, asyncio, and only warnings in the log."""
-    return uvicorn.Config(
-        app,
-        http="h11",
-        ws="websockets-sansio",
-        loop="asyncio",
-        lifespan="off",
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        forwarded_allow_ips=list(trusted_proxies),
-        ws_max_size=MESSAGE_BYTES,
-        ws_per_message_deflate=False,  # 300 kB for each client, to save little
-        timeout_graceful_shutdown=CLOSE_SECONDS,
-    )
 
 
 def _follow(service: Service, live: LiveState, seeder: Seeder) -> None:

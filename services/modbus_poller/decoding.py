@@ -1,5 +1,6 @@
 """Registers to values, exactly. Pure."""
 
+import math
 import struct
 from collections.abc import Sequence
 from decimal import Decimal
@@ -7,7 +8,7 @@ from decimal import Decimal
 from heliograph import float32
 from heliograph.messages import Value, finite
 from services.modbus_poller.frames import BITS
-from services.modbus_poller.models import Model, Register
+from services.modbus_poller.models import Header, Model, Register
 
 
 def value(model: Model, channel: str, raw: Sequence[int]) -> Value | None:
@@ -19,9 +20,10 @@ def value(model: Model, channel: str, raw: Sequence[int]) -> Value | None:
     if model.function(channel) in BITS:
         number: int | float = int(bool(raw[0]))
         return _text(register, int(number)) if register.texts else bool(number)
-    number = _number(register, raw, model.header.word_order == "little")
-    if model.header.all_ones_is_null and isinstance(number, int) and number == _null(register):
+    data = b"".join(word.to_bytes(2, "big") for word in model.arranged(channel, raw))
+    if _is_null(register, data, model.header):
         return None
+    number = _number(register, data)
     if isinstance(number, int) and register.bits:
         high, low = register.bit_range
         number = number >> low & (1 << high - low + 1) - 1
@@ -34,19 +36,26 @@ def value(model: Model, channel: str, raw: Sequence[int]) -> Value | None:
     return _scaled(register, number)
 
 
-def _null(register: Register) -> int:
-    """Return the number that means "no value": all bits set, or the largest number of a signed type."""
-    bits = 16 * register.count
-    return (1 << bits - 1) - 1 if register.type.startswith("int") else (1 << bits) - 1
+def _is_null(register: Register, data: bytes, header: Header) -> bool:
+    """Return whether the bytes of a value are what the device writes where there is no value.
+
+    That is all bits set (the largest number of a signed type), the lowest number of a signed type, or a float that is
+    no number, as the header says.
+    """
+    if register.type.startswith("float"):
+        number = struct.unpack(">f" if len(data) == 4 else ">d", data)[0]
+        return math.isnan(number) and (header.all_ones_is_null or header.lowest_is_null)
+    signed = register.type.startswith("int")
+    ones = bytes((0x7F if signed else 0xFF, *[0xFF] * (len(data) - 1)))
+    lowest = bytes((0x80, *[0] * (len(data) - 1)))
+    return (header.all_ones_is_null and data == ones) or (header.lowest_is_null and signed and data == lowest)
 
 
 def _text(register: Register, number: int) -> str:
     return register.texts.get(str(number), f"code {number}")
 
 
-def _number(register: Register, raw: Sequence[int], low_first: bool) -> int | float:
-    words = reversed(raw) if low_first else raw
-    data = b"".join(word.to_bytes(2, "big") for word in words)
+def _number(register: Register, data: bytes) -> int | float:
     if register.type == "float32":
         return float32.shortest(struct.unpack(">f", data)[0])
     if register.type == "float64":

@@ -28,8 +28,7 @@ def raw(model: Model, channel: str, value: Value) -> list[int]:
         raise NotWritable(f"{value} is not between {low:g} and {high:g}")
     if model.function(channel) in BITS:
         return [int(number)]
-    words = _words(register, number)
-    return words[::-1] if model.header.word_order == "little" else words
+    return model.arranged(channel, _words(register, number))
 
 
 def _number(register: Register, value: Value, bit: bool) -> int | float:

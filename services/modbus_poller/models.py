@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from services.modbus_poller.frames import BITS
 FOLDER = Path(__file__).parent / "devices"
 
 Table = Literal["coil", "discrete", "holding", "input"]
+ByteOrder = Literal["ABCD", "CDAB", "BADC", "DCBA"]
 Type = Literal[
     "uint16",
     "int16",
@@ -40,7 +42,8 @@ class Header(Config, frozen=True):
     """The [device] section of a device file."""
 
     RENAMED: ClassVar = {
-        "words": "word_order",
+        "words": "byte_order",
+        "word_order": "byte_order",
         "largest": "max_registers",
         "gap": "max_gap",
         "breaks": "split_at",
@@ -53,12 +56,13 @@ class Header(Config, frozen=True):
     document: str
     products: str = ""
     table: Table = "input"
-    word_order: Literal["big", "little"] = "big"
+    byte_order: ByteOrder = "ABCD"
     max_registers: int = MAX_REGISTERS
     max_gap: int = 0
     split_at: tuple[int, ...] = ()
     request_delay: float = 0.0
     all_ones_is_null: bool = False
+    lowest_is_null: bool = False
     write_function: Literal[6, 16] = 16
     baud: int = 9600
     unit_id: int = 1
@@ -92,7 +96,8 @@ class Register(Config, frozen=True):
 
     The value is raw * scale + offset. `bits` "3-2" is that part of a word, "4" that bit; `signed` bits are a sign and
     a magnitude. `texts` maps numbers to names. `min_interval` is the least number of seconds between two reads.
-    `writable` is the lowest and the highest value (of texts: number) that may be written.
+    `writable` is the lowest and the highest value (of texts: number) that may be written. `byte_order` is that of the
+    device unless given.
     """
 
     RENAMED: ClassVar = {"every": "min_interval", "write": "writable"}
@@ -100,6 +105,7 @@ class Register(Config, frozen=True):
     address: int
     table: Table | None = None
     type: Type = "uint16"
+    byte_order: ByteOrder | None = None
     scale: int | float = 1
     offset: int | float = 0
     bits: str = ""
@@ -184,6 +190,13 @@ class Model(msgspec.Struct, frozen=True):
     def function(self, channel: str) -> int:
         """Return the Modbus function that reads a channel."""
         return FUNCTIONS[self.registers[channel].table or self.header.table]
+
+    def arranged(self, channel: str, words: Sequence[int]) -> list[int]:
+        """Return registers of a channel with the highest byte first, or such registers as the device has them."""
+        order = self.registers[channel].byte_order or self.header.byte_order
+        if order in ("BADC", "DCBA"):
+            words = [(word & 0xFF) << 8 | word >> 8 for word in words]
+        return list(reversed(words)) if order in ("CDAB", "DCBA") else list(words)
 
     def channel(self, name: str) -> messages.Channel:
         """Return the description of a channel that is published."""

@@ -2,10 +2,10 @@
 
 from collections import deque
 
-from heliograph.messages import Channel, Info
+from heliograph.messages import Channel, Info, Value
 from heliograph.names import NameOwners, NameTaken
 from services.serial_bridge.parsing.channels import MISSED, guessed
-from services.serial_bridge.parsing.readings import NamedValue, NotAReading, ParsedReading
+from services.serial_bridge.parsing.readings import Description, NamedValue, NotAReading, ParsedReading
 
 MAX_CHANNELS = 256  # more are noise that looks like names
 REMEMBERED_GAPS = 9
@@ -33,18 +33,19 @@ class SerialDevice:
         """Learn from a reading at `now`, in seconds of a monotonic clock.
 
         Adds `missed` to the values of a device that numbers its messages. Of texts with one name, the one that has had it keeps it. Returns the texts
-        whose values were refused, with the reason: those without the name, and channels after MAX_CHANNELS.
+        whose values were refused, with the reason: those without the name, channels after MAX_CHANNELS, and true and false
+        where there have been numbers: the sensor is not there (decision 0017).
         """
         self.last_seen = now
         self._count_missed(reading)
         refused = self._refuse(reading)
         description = reading.description
         for name, value in reading.values.items():
-            if name not in self._channels:
+            if name not in self._channels or self._was_a_missing_number(name, value, description):
                 self._channels[name] = description.channels.get(name) or guessed(value)
         interval = description.interval or self._learn_interval(now)
-        known = (len(self.info.channels), self.info.interval, self.info.model)
-        if known != (len(self._channels), interval, description.model):
+        known = (self.info.channels, self.info.interval, self.info.model)
+        if known != (self._channels, interval, description.model):
             self.info = Info(description.model, dict(self._channels), interval, self.info.service)
         return refused
 
@@ -59,6 +60,8 @@ class SerialDevice:
                 is_new = name not in self._channels and name not in reading.values
                 if is_new and len(self._channels) + new >= MAX_CHANNELS:
                     raise NotAReading("more channels than a device can have")
+                if isinstance(value, bool) and self._has_had_numbers(name, reading.description):
+                    raise NotAReading("true or false in a channel of numbers is no value", "no_sensor")
                 self._owners.claim(name, text)
                 reading.values[name] = value
                 new += is_new
@@ -67,6 +70,15 @@ class SerialDevice:
             except NotAReading as error:
                 refused[text] = error
         return refused
+
+    def _was_a_missing_number(self, name: str, value: Value, description: Description) -> bool:
+        """Whether a number comes in a channel that was taken for a switch: it began with false."""
+        guessed_state = name not in description.channels and self._channels[name].kind == "state"
+        return guessed_state and not isinstance(value, bool | str) and value not in (0, 1)
+
+    def _has_had_numbers(self, name: str, description: Description) -> bool:
+        """Whether a channel that the configuration does not describe has had a number."""
+        return name not in description.channels and name in self._channels and self._channels[name].kind == "gauge"
 
     def _learn_interval(self, now: float) -> float:
         """Return the seconds between readings to two digits, 0 until they are regular."""

@@ -1,11 +1,11 @@
 """Readings that replace others: the store keeps one reading of a device for each millisecond, the last that came. Pure."""
 
+import math
 from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
 from heliograph.messages import Block
-from heliograph.store.readings import TIMES
 
 REMEMBERED_ROWS = 16  # of each device, and set of channels
 MAX_KEYS = 20_000
@@ -24,10 +24,15 @@ class ReplacedReadings:
             recent = self._recent.get((node, block.device, block.channels))
             if recent is None:
                 recent = self._remember(node, block)
+            newest = recent[-1][0] if recent else -math.inf
             for row in block.rows:
-                if not row or type(row[0]) not in TIMES:
+                try:
+                    is_newer = row[0] > newest
+                except (IndexError, TypeError):
                     continue  # the store refuses it
-                if recent and row[0] <= recent[-1][0]:
+                if is_newer:
+                    newest = row[0]
+                else:
                     replaced += _is_replacement(row, recent)
                 recent.append(row)
         return replaced

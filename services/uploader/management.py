@@ -138,8 +138,8 @@ class Management:
         values["name"] = name
         self._check_changeable(name)
         stored = next((target.options for target in self._file.targets() if target.name == name), None)
-        values = completed(values, stored or {})
         try:
+            values = completed(values, stored or {})
             options = targets.parse_options(values)
         except ValueError as error:
             raise CommandRefused("invalid", redactor_for(values)(str(error))) from None

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -16,6 +16,7 @@ from services.uploader import templates
 from services.uploader.target import Target, TargetContext
 
 Secret = Annotated[str, msgspec.Meta(extra={"secret": True})]  # never shown again: see secrets()
+URL = "url"  # the option of every kind that has one
 CHANNEL_FIELDS = ("node", "device", "channel", "unit")  # the names in templates for the names of channels
 
 
@@ -143,7 +144,16 @@ def kind_of(options: TargetOptions) -> str:
 
 def secrets(options: TargetOptions) -> set[str]:
     """Return what must never be shown: the values of all options of type Secret."""
-    return {text for _, text in _secrets(options) if text}
+    texts = {text for _, text in _secrets(options) if text and not templates.alone(text)}
+    return texts | url_secrets(getattr(options, URL, ""))
+
+
+def url_secrets(url: str) -> set[str]:
+    """Return what must never be shown of a URL: user, password, and the values in its query, as they are and decoded."""
+    head, _, query = url.partition("?")
+    user = head.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    texts = {user, *user.split(":"), *(part.partition("=")[2] for part in query.partition("#")[0].split("&"))}
+    return {text for part in texts for text in (part, unquote_plus(part)) if text and "$" not in text}
 
 
 def secret_names(options_type: type[TargetOptions]) -> set[str]:

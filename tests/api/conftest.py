@@ -20,10 +20,10 @@ from heliograph.messages import Block, Channel, Info
 from heliograph.store import open_reader, open_writer
 from heliograph.store.interface import Reader
 from services.api.app import create_app
+from services.api.connections import ServerConfig
 from services.api.ingest.routes import Ingest
 from services.api.live import LiveState
 from services.api.reader_pool import ReaderPool
-from services.api.server import configuration
 from services.api.uploads.client import UploaderClient
 
 START = 1763596800.0  # 2025-11-20 00:00 UTC
@@ -110,7 +110,8 @@ class Running:
             ingest=ingest(self.live, self._store) if ingest else None,
             uploader=uploader(self.live) if uploader else None,
         )
-        self._server = PromptServer(configuration(app))
+        self.config = ServerConfig(app)
+        self._server = PromptServer(self.config)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run)
 

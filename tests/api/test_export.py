@@ -16,6 +16,7 @@ from heliograph.export_formats import Csv
 from heliograph.messages import Value
 from heliograph.store.interface import Series
 from services.api import export
+from services.api.errors import Busy
 from services.api.queries import Aggregation, TimeRange
 from tests.api.conftest import START, Running
 from tests.api.memory import MemoryReader, checked
@@ -178,6 +179,18 @@ def test_a_bad_question_is_refused_before_the_file_begins(
 def test_no_query_is_an_internal_error(http: httpx.Client, query: dict[str, str]) -> None:
     with http.stream("GET", "/export", params=query) as answer:  # which may be long: it is left
         assert answer.status_code in (200, 404, 422)
+
+
+def test_one_address_has_so_many_exports_at_once_and_no_more(http: httpx.Client) -> None:
+    exports = export.slots()
+    slots = [export.take_slot(exports, "192.168.1.7") for _ in range(export.EACH_EXPORTS)]
+    with pytest.raises(Busy, match="at most 10 for one address"):
+        export.take_slot(exports, "192.168.1.7")
+    export.take_slot(exports, "192.168.1.8")
+    exports.leave(slots[0])
+    export.take_slot(exports, "192.168.1.7")
+    for _ in range(export.MOST_EXPORTS + 1):  # one after another they are no more than one
+        assert http.get("/export", params={"series": POWER.name, "from": START, "to": START + 60}).status_code == 200
 
 
 @pytest.mark.usefixtures("small_pages")

@@ -48,6 +48,22 @@ def test_a_long_query_does_not_delay_a_short_one(store: ReaderPool) -> None:
     assert asyncio.run(both()) == 1
 
 
+def test_however_many_exports_and_histories_are_read_the_present_is_answered(store: ReaderPool) -> None:
+    async def answers() -> tuple[int, int]:
+        release = threading.Event()
+        exports = [asyncio.create_task(store.run(lambda reader: release.wait(60), "export")) for _ in range(50)]
+        await asyncio.sleep(0)
+        chart = await store.run(lambda reader: 1, "history")  # beside any number of exports
+        scans = [asyncio.create_task(store.run(lambda reader: release.wait(60), "history")) for _ in range(9)]
+        exports[7].cancel()
+        health = await store.run(lambda reader: 2)
+        release.set()
+        await asyncio.gather(*exports, *scans, return_exceptions=True)
+        return chart, health
+
+    assert asyncio.run(answers()) == (1, 2)
+
+
 def test_a_cancelled_query_does_not_occupy_a_reader_forever(store: ReaderPool) -> None:
     async def impatient() -> list[int]:
         release = threading.Event()

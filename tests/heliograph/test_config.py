@@ -136,6 +136,17 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("content", ["", "\n", " \t\n"])
+def test_an_empty_password_is_a_config_error_and_not_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    secret = tmp_path / "api"
+    secret.write_text(content)
+    monkeypatch.setenv("EMPTY_PASSWORD", content)
+    assert f"[probe] password: {secret} is empty" in mistake(tmp_path, f"[probe]\npassword = 'file:{secret}'")
+    assert "variable EMPTY_PASSWORD is empty" in mistake(tmp_path, "[probe]\npassword = '$EMPTY_PASSWORD'")
+
+
 def test_a_long_value_is_cut(tmp_path: Path) -> None:
     assert len(mistake(tmp_path, f"[probe]\ntimeout = '{'x' * 10_000}'")) < 200
 

@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heliograph.messages import Block, Channel, Info
-from heliograph.store import folder, history, open_reader
+from heliograph.store import folder, history, open_reader, schema
 from heliograph.store.interface import FUNCTIONS, Function, Keep, Reader, Writer
 from heliograph.store.retention import GIGABYTE
 from heliograph.store.retention_calendar import JUMP_DAYS, RetentionCalendar
@@ -137,6 +137,25 @@ def test_days_with_few_readings_keep_them_beside_days_with_many(tmp_path: Path) 
         ):  # a rise that begins behind a day of cells, before a day of points, and the other way round
             edges = [start + DAY * day, start + DAY * (day + 1)]
             assert reader.aggregate(2, edges, ["delta"])["delta"] == [totals_of_day(totals, day)]
+
+
+def test_a_year_without_some_of_its_points_is_salvaged_with_those_that_it_has(tmp_path: Path) -> None:
+    start, clock = start_of(2024), Clock(start_of(2027))
+    with closing(opened(tmp_path, Keep(raw_years=1), clock)) as writer:
+        write(writer, start_of(2026), 0.01, 300)
+        for day, every in enumerate([20, 300, 20]):
+            write(writer, start + day * DAY, 1, every)
+        maintained(writer)
+    with closing(open_reader(tmp_path)) as reader:
+        before = hours(reader, start, 4), list(reader.export([1, 2, 3], 0, 1e11)), reader.since(0, 10**6)
+    path = history.files(folder(tmp_path))[2024]
+    assert history.is_bare(path)
+    schema.move_aside(path)
+    with closing(opened(tmp_path, Keep(raw_years=1), clock)) as writer:
+        maintained(writer)
+        assert writer.problems() == []
+    with closing(open_reader(tmp_path)) as reader:
+        assert (hours(reader, start, 4), list(reader.export([1, 2, 3], 0, 1e11)), reader.since(0, 10**6)) == before
 
 
 def totals_of_day(totals: dict[int, object], day: int) -> object:

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.modbus_poller import decoding
+from services.modbus_poller import decoding, encoding
 from services.modbus_poller.models import Header, Model, Register
 
 
-def model(word_order: Any = "big", **options: Any) -> Model:
+def model(device_order: Any = "ABCD", **options: Any) -> Model:
     return Model(
-        Header(model="M", document="D", word_order=word_order),
+        Header(model="M", document="D", byte_order=device_order),
         {"x": Register(address=0, **options)},
     )
 
@@ -30,14 +30,14 @@ def model(word_order: Any = "big", **options: Any) -> Model:
         ({"type": "int16", "scale": 0.01}, [0xFC18], -10.0),
         ({"type": "uint32", "scale": 0.01}, [0x0001, 0x86A0], 1000.0),
         (
-            {"type": "int32", "word_order": "little", "scale": 0.01},
+            {"type": "int32", "device_order": "CDAB", "scale": 0.01},
             [0xFF38, 0xFFFF],
             -2.0,
         ),
         ({"type": "uint64"}, [0, 0, 1, 0], 65536),
         ({"type": "float32"}, [0x449A, 0x5000], 1234.5),
         ({"type": "float32"}, [0x4366, 0x6666], 230.4),
-        ({"type": "float32", "word_order": "little"}, [0x6666, 0x4366], 230.4),
+        ({"type": "float32", "device_order": "CDAB"}, [0x6666, 0x4366], 230.4),
         ({"type": "float32", "scale": 0.001}, [0x4366, 0x6666], 0.2304),
         ({"bits": "3-2"}, [0b1000], 2),
         ({"bits": "15"}, [0x8000], True),
@@ -52,6 +52,43 @@ def test_registers_become_the_value_a_human_would_write(options: dict[str, Any],
     result = decoding.value(model(**options), "x", raw)
     assert result == value
     assert type(result) is type(value)
+
+
+ORDERS = {"ABCD": [0x4366, 0x8000], "CDAB": [0x8000, 0x4366], "BADC": [0x6643, 0x0080], "DCBA": [0x0080, 0x6643]}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("where", ["device_order", "byte_order"])
+def test_a_float_is_read_in_each_order_of_its_bytes(order: str, where: str) -> None:
+    assert decoding.value(model(type="float32", **{where: order}), "x", ORDERS[order]) == 230.5
+
+
+FORMATS = {"uint16": "H", "int16": "h", "uint32": "I", "int32": "i", "uint64": "Q", "int64": "q"}
+FORMATS |= {"float32": "f", "float64": "d"}
+
+
+@given(st.sampled_from(list(FORMATS)), st.sampled_from(list(ORDERS)), st.sampled_from(list(ORDERS)), st.data())
+def test_every_type_is_read_and_written_in_every_order(
+    type_name: str, order: str, device: str, data: st.DataObject
+) -> None:
+    """The bytes of the highest first, in pairs: each order says where each of a pair of registers goes."""
+    number = data.draw(st.integers(0, 0x7FFF) if "float" not in type_name else st.integers(-999, 999)) / 1
+    big = struct.pack(">" + FORMATS[type_name], number if "float" in type_name else int(number))
+    pairs = [big[at : at + 2] for at in range(0, len(big), 2)]
+    if order in ("BADC", "DCBA"):
+        pairs = [pair[::-1] for pair in pairs]
+    if order in ("CDAB", "DCBA"):
+        pairs.reverse()
+    raw = [int.from_bytes(pair, "big") for pair in pairs]
+    it = model(device, type=type_name, byte_order=order, table="holding", writable=(-1e6, 1e6))
+    assert decoding.value(it, "x", raw) == number
+    assert encoding.raw(it, "x", number if "float" in type_name else int(number)) == raw
+
+
+def test_parts_of_a_word_and_texts_have_the_order_of_their_device() -> None:
+    assert decoding.value(model("BADC", bits="3-0"), "x", [0x0500]) == 5
+    assert decoding.value(model("DCBA", texts={"258": "on"}), "x", [0x0201]) == "on"
+    assert decoding.value(model("CDAB", texts={"258": "on"}), "x", [0x0102]) == "on"
 
 
 @pytest.mark.parametrize("raw", [[0x7FC0, 0], [0x7F80, 0], [0xFF80, 0]])

@@ -34,7 +34,7 @@ def raw_number(type_name: str, choice: random.Random) -> int | float:
 def words(type_name: str, number: int | float, order: str) -> list[int]:
     data = struct.pack(f">{FORMATS[type_name]}", number)
     big = list(struct.unpack(f">{len(data) // 2}H", data))
-    return big[::-1] if order == "little" else big
+    return big[::-1] if order == "CDAB" else big
 
 
 def meaning(register: models.Register, number: int | float, bit: bool) -> object:
@@ -70,7 +70,7 @@ def test_every_channel_of_a_device_file_comes_out_as_it_went_in(name: str) -> No
             number = numbers[where] = raw_number(register.type, choice)
             if function in frames.BITS:
                 number = numbers[where] = int(number) & 1
-            for i, word in enumerate(words(register.type, number, model.header.word_order)):
+            for i, word in enumerate(words(register.type, number, model.header.byte_order)):
                 assert table.setdefault(register.address + i, word) == word
         expected[channel] = meaning(register, numbers[where], function in frames.BITS)
     device = DeviceOptions(name="it", model=name)

@@ -14,7 +14,7 @@ from services.modbus_poller.models import Model
 def model(tmp_path: Path) -> Model:
     file = tmp_path / "device.toml"
     file.write_text(
-        '[device]\nmodel = "it"\ndocument = "none"\ntable = "holding"\nword_order = "little"\n[channels]\n'
+        '[device]\nmodel = "it"\ndocument = "none"\ntable = "holding"\nbyte_order = "CDAB"\n[channels]\n'
         "limit = { address = 0, scale = 0.1, offset = -10, writable = [-10, 100] }\n"
         'power = { address = 1, type = "int32", writable = [-70000, 70000] }\n'
         'ratio = { address = 3, type = "float32", writable = [0, 1] }\n'
@@ -101,3 +101,38 @@ def test_all_ones_are_no_value_where_the_device_says_so(
     head = '[device]\nmodel = "it"\ndocument = "none"\nall_ones_is_null = true\n'
     file.write_text(f'{head}[channels]\na = {{ address = 0, type = "{kind}" }}\n')
     assert decoding.value(models.load(str(file)), "a", words) == value
+
+
+NULLS = {
+    "all_ones_is_null": {
+        "uint16": [[0xFFFF]],
+        "uint32": [[0xFFFF] * 2],
+        "uint64": [[0xFFFF] * 4],
+        "int16": [[0x7FFF]],
+        "int32": [[0x7FFF, 0xFFFF]],
+        "int64": [[0x7FFF, 0xFFFF, 0xFFFF, 0xFFFF]],
+        "float32": [[0xFFFF] * 2, [0x7FC0, 0], [0xFFC0, 0]],
+        "float64": [[0xFFFF] * 4, [0x7FF8, 0, 0, 0]],
+    },
+    "lowest_is_null": {
+        "int16": [[0x8000]],
+        "int32": [[0x8000, 0]],
+        "int64": [[0x8000, 0, 0, 0]],
+        "float32": [[0xFFC0, 0]],
+        "float64": [[0xFFF8, 0, 0, 0]],
+    },
+}
+
+
+@pytest.mark.parametrize("option", NULLS)
+@pytest.mark.parametrize("kind", NULLS["all_ones_is_null"])
+def test_what_means_no_value_has_no_value_in_any_type(tmp_path: Path, option: str, kind: str) -> None:
+    file = tmp_path / "device.toml"
+    head = f'[device]\nmodel = "it"\ndocument = "none"\n{option} = true\n'
+    file.write_text(f'{head}[channels]\na = {{ address = 0, type = "{kind}" }}\n')
+    model = models.load(str(file))
+    for words in NULLS[option].get(kind, []):
+        assert decoding.value(model, "a", words) is None
+        plain = [*words[:-1], words[-1] ^ 2]
+        if kind.startswith(("int", "uint")):
+            assert decoding.value(model, "a", plain) is not None

@@ -71,7 +71,7 @@ class Filled:
             if register.type.startswith(("int", "uint")):
                 raw = round(raw) % 2 ** int(register.type[-2:])
             for i, word in enumerate(
-                words(register.type.replace("int", "uint", 1).replace("uuint", "uint"), raw, model.header.word_order)
+                words(register.type.replace("int", "uint", 1).replace("uuint", "uint"), raw, model.header.byte_order)
             ):
                 table.setdefault(register.address + i, word)
 

@@ -43,6 +43,27 @@ def test_a_frame_becomes_a_reading_of_a_device_that_says_what_it_is(
     eventually(lambda: watcher.status["state"] == "offline")
 
 
+def test_a_gas_meter_keeps_its_name_when_the_service_starts_again_without_the_other_one(
+    start: Start, line: Line, watcher: BridgeRecorder, eventually: Wait
+) -> None:
+    one, two = (
+        f"0-{number}:24.1.0(003)\r\n0-{number}:24.2.1(250101080{number}00W)(1.5*m3)\r\n".encode() for number in (1, 2)
+    )
+    line.plug_in()
+    process = start(port("house", line.path, "dsmr_p1"))
+    eventually(watcher.is_open("house"))
+    line.say(b"/X\r\n" + one + two + b"!\r\n")
+    eventually(watcher.has_states(2))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    eventually(lambda: watcher.status["state"] == "offline")
+    start(port("house", line.path, "dsmr_p1"))
+    eventually(watcher.is_open("house"))
+    line.say(b"/X\r\n" + two + b"!\r\n")
+    eventually(watcher.has_states(3))
+    assert [device for device, _ in watcher.states] == ["house_gas", "house_gas_2", "house_gas_2"]
+
+
 def test_noise_is_counted_and_shown_and_the_readings_around_it_are_kept(
     start: Start, line: Line, watcher: BridgeRecorder, eventually: Wait
 ) -> None:

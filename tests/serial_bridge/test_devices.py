@@ -45,6 +45,17 @@ def test_a_new_channel_is_added_to_the_ones_that_are_known() -> None:
     assert list(device.info.channels) == ["p", "q"]
 
 
+def test_false_is_no_value_of_a_channel_of_numbers_unless_it_is_configured_as_one() -> None:
+    device = SerialDevice()
+    device.update(reading_of(p=5, t=21.5, on=True), 0.0)
+    reading = reading_of(p=False, t=False, on=False)
+    assert {text: reason.counter for text, reason in device.update(reading, 1.0).items()} == {"t": "no_sensor"}
+    assert reading.values == {"p": False, "on": False}
+    device.update(reading_of(on=300), 2.0)
+    assert device.info.channels["on"] == Channel()
+    assert list(device.update(reading_of(on=False), 3.0)) == ["on"]
+
+
 def test_channels_without_end_are_noise() -> None:
     device = SerialDevice()
     device.update(reading_of(**{f"c{n}": n for n in range(MAX_CHANNELS)}), 0.0)

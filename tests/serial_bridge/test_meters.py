@@ -122,6 +122,15 @@ def test_a_reading_of_a_meter_is_published_once_for_each_of_its_times(port: Port
     assert [at and at - QUARTER_PAST_EIGHT for at in times] == [-900, -600, -900]
 
 
+def test_a_meter_is_online_again_with_the_first_telegram_after_the_port_was_lost(port: Port) -> None:
+    repeated = telegram(*ESMR, gas("261130080000W", "01023.855*m3"))
+    port.say(repeated)
+    port.intake.offline()
+    port.say(repeated)
+    assert port.stub.states["house_gas"] == port.stub.states["house"] == ["online", "offline", "online"]
+    assert port.of("house_gas", "volume") == [1023.855]
+
+
 @pytest.mark.parametrize(
     "time", ["632525252525S", "700101010000W", "000000000000W", "632525252525", "261332000000W", "190101000000S"]
 )
@@ -151,6 +160,14 @@ def test_an_amount_without_a_unit_of_amounts_is_not_a_reading(port: Port, unit: 
     port.say(telegram(*ESMR[:-2], f"0-1:24.1.0({medium})", f"0-1:{code}(261130080000W)(00123.000{unit})"))
     assert {name for name, _ in port.stub.readings} == {"house"}
     assert port.stub.counters["invalid_values"] == 1
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_two_volumes_of_one_meter_the_same_one_counts_in_any_order(port: Port, order: int) -> None:
+    lines = ["0-1:24.2.1(261130080000W)(00100.000*m3)", "0-1:24.2.3(261130080000W)(00101.000*m3)"]
+    port.say(telegram(*ESMR, *lines[::order]))
+    assert port.of("house_gas", "volume") == [100.0]
+    assert [what for _, what, _ in port.stub.invalid] == [f"{lines[1]}: a second value of the same meter"]
 
 
 def test_a_meter_keeps_its_name_when_the_one_before_it_is_silent(port: Port) -> None:
@@ -453,12 +470,27 @@ def test_only_the_series_that_dzg_named_is_read_without_a_sign(number: int, watt
     assert sml_values(sml(server, [((1, 0, 16, 7, 0, 255), 35, -2, bytes.fromhex("d6ca"))])) == {"power": -105.5}
 
 
+def test_what_is_no_entry_of_a_list_of_values_is_counted_and_shown(tmp_path: Path) -> None:
+    port = Port(tmp_path, "house", "sml")
+    port.say(sml(EASYMETER, [((1, 0, 16, 7, 0), 27, 0, b"\x05"), ((1, 0, 1, 8, 0, 255), 30, 0, b"\x07")]))
+    assert port.of("house", "energy_import") == [7]
+    assert port.stub.counters["unread_lines"] == 1
+    assert len(port.unread) == 1
+
+
 def test_the_peak_of_the_month_has_the_time_at_which_it_was_measured(port: Port) -> None:
     port.say(telegram(*FLUVIUS), telegram(*FLUVIUS))
     peaks = [(values, at) for (_, values), at in zip(port.stub.readings, port.stub.times, strict=True) if at]
     assert peaks == [({"power_import_peak": 4.329}, 1_794_762_900.0)]  # 2026-11-15 18:15 +01:00
     assert port.kind("house", "power_import_peak") == ("kW", "gauge")
     assert port.of("house", "obis_1_0_1_4_0") == [1.234] * 2
+    assert port.unread == []
+
+
+def test_a_peak_with_a_time_that_cannot_be_is_no_reading(port: Port) -> None:
+    port.say(telegram("/X", "1-0:1.6.0(632525252525S)(04.329*kW)", "1-0:1.7.0(00.300*kW)"))
+    assert port.stub.readings == [("house", {"power_import": 0.3})]
+    assert port.stub.counters["no_sensor"] == 1
     assert port.unread == []
 
 

@@ -62,6 +62,10 @@ class Gate:
         """Whether a page of another site sends the request, and not one of the allowed origins."""
         return is_foreign(connection, self._origins)
 
+    def client(self, connection: HTTPConnection) -> str:
+        """Return what stands for the client of a request in limits."""
+        return self._addresses.client(connection)
+
     async def body(self, request: Request, *, limit: int = 0) -> bytes:
         """Return the body of a request whose key is in the body, or that needs none; raise RequestRefused."""
         return await self._bodies.read(request, self._addresses.client(request), has_key=False, limit=limit)

@@ -22,10 +22,12 @@ from services.api.ingest.intake import HttpIntake
 from services.api.ingest.options import SmartPlugOptions
 from services.api.ingest.reports import Report
 from services.api.live import LiveState
+from services.api.slots import Slots
 
 KIND = "smartplug"
 CHANNEL = "plugged"
 CLIENT_LIMIT = 100
+EACH_LIMIT = 20  # from one address
 WAITING_LIMIT = 100  # reports that wait for a client; a client that reads slower is disconnected
 REPORT_BYTES = 4096
 
@@ -36,14 +38,19 @@ class PlugListener:
     def __init__(self) -> None:
         self.queue: deque[str] = deque()
         self.news = asyncio.Event()
-        self.is_slow = False
+        self.closing = ""  # why it has to leave
 
     def offer(self, text: str) -> None:
         """Queue a report for the client, or note that it is too slow."""
         if len(self.queue) >= WAITING_LIMIT:
-            self.is_slow = True
+            self.dismiss("too slow")
         else:
             self.queue.append(text)
+            self.news.set()
+
+    def dismiss(self, why: str) -> None:
+        """Close the connection, with a reason."""
+        self.closing = why
         self.news.set()
 
 
@@ -57,6 +64,9 @@ class SmartPlugs:
         self._live = live
         self._states: dict[str, int] = {}
         self._clients: set[PlugListener] = set()
+        self._slots: Slots[PlugListener] = Slots(
+            CLIENT_LIMIT, EACH_LIMIT, margin=2, evict=lambda one: one.dismiss("other addresses need slots")
+        )
 
     async def report(self, request: Request) -> Response:
         """Accept one report; raise RequestRefused."""
@@ -88,10 +98,10 @@ class SmartPlugs:
             await websocket.close(1008, "no plugs are accepted here, or not for this page")
             return
         await websocket.accept()
-        if len(self._clients) >= CLIENT_LIMIT:
-            await websocket.close(1013, f"{CLIENT_LIMIT} clients listen already; try again later")
-            return
         client = PlugListener()
+        if not self._slots.take(self._gate.client(websocket), client):
+            await websocket.close(1013, f"{len(self._slots)} clients listen already; try again later")
+            return
         self._clients.add(client)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -102,6 +112,7 @@ class SmartPlugs:
             pass  # it disconnected while it was being sent something
         finally:
             self._clients.discard(client)
+            self._slots.leave(client)
 
     def _forward(self, text: str) -> None:
         for client in self._clients:
@@ -140,10 +151,10 @@ def _parse(body: bytes) -> tuple[dict[str, Any], str, int]:
 
 
 async def _send(websocket: WebSocket, client: PlugListener) -> None:
-    while not client.is_slow:
+    while not client.closing:
         while client.queue:
             await websocket.send_text(client.queue.popleft())
         client.news.clear()
-        if not client.is_slow:
+        if not client.closing:
             await client.news.wait()
-    await websocket.close(1013, "too slow")
+    await websocket.close(1013, client.closing)

@@ -28,6 +28,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
 _MAX_POWER_FACTOR = 1.1
 _TINY = 1e-6  # registers that give a smaller float do not hold a float
 _PLAUSIBLE, _TEXT, _ZERO, _IMPLAUSIBLE, _REFUSED = 1.0, 0.5, -0.25, -3.0, -2.0
+_NO_VALUE = -1.0  # the device says that there is none, or its registers are those of another
 
 
 class ModelMatch(NamedTuple):
@@ -70,7 +71,8 @@ def best_match(
 def _score(read: Read, device: PolledDevice) -> float:
     result = device.poll(read, 0.0)
     values = sum(plausibility(device.model, channel, value) for channel, value in result.values.items())
-    return values + _REFUSED * len(device.unsupported) + _IMPLAUSIBLE * len(result.invalid)
+    absent = len(device.model.registers) - len(result.values) - len(device.unsupported)
+    return values + _REFUSED * len(device.unsupported) + _IMPLAUSIBLE * len(result.invalid) + _NO_VALUE * max(0, absent)
 
 
 def plausibility(model: models.Model, channel: str, value: messages.Value) -> float:

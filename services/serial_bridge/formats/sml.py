@@ -121,7 +121,8 @@ def parser(source: SourceOptions, context: ParserContext) -> BlockParser:
         values: dict[str, Value] = {}
         refused: list[str] = []
         entries: dict[obis.Code, _Entry] = {}
-        for code, entry in _entries(block):
+        unread: list[str] = []
+        for code, entry in _entries(block, unread):
             if entries.setdefault(code, entry) != entry:
                 refused.append(f"{code.name}: a second value of the same code")
         for code, (unit, scaler, raw) in sorted(
@@ -137,7 +138,9 @@ def parser(source: SourceOptions, context: ParserContext) -> BlockParser:
                 refused.append(f"{code.name}: {error}")
         if not values and not refused:
             raise NotAReading("a transmission without values", "empty_transmissions")
-        return ParsedReading(source.device_name, values, channels.description(), refused=tuple(refused))
+        return ParsedReading(
+            source.device_name, values, channels.description(), refused=tuple(refused), unread=tuple(unread)
+        )
 
     return parse
 
@@ -156,8 +159,8 @@ def _power_of_ten(scaler: int) -> Scale:
     return Scale(10**scaler, 1) if scaler >= 0 else Scale(1, 10**-scaler)
 
 
-def _entries(messages: bytes) -> Iterator[tuple[obis.Code, _Entry]]:
-    """Yield the numbers in the value lists."""
+def _entries(messages: bytes, unread: list[str]) -> Iterator[tuple[obis.Code, _Entry]]:
+    """Yield the numbers in the value lists; add to `unread` what is not an entry of such a list."""
     for message in elements(messages):
         body = _list(message, 6)[3:4]
         choice = _list(body[0], 2) if body else []
@@ -167,11 +170,12 @@ def _entries(messages: bytes) -> Iterator[tuple[obis.Code, _Entry]]:
         unsigned = bool(response) and _writes_unsigned(response[1])
         for entry in response[4] if response and isinstance(response[4], list) else []:
             fields = _list(entry, 7)
-            if len(fields) < 7:
+            if len(fields) < 7 or not isinstance(fields[0], bytes) or len(fields[0]) != 6:
+                unread.append(f"entry({entry!r})"[:80])
                 continue
             name, unit, scaler, value = fields[0], fields[3], fields[4], fields[5]
-            if not isinstance(name, bytes) or len(name) != 6 or isinstance(value, bool) or not isinstance(value, int):
-                continue
+            if isinstance(value, bool) or not isinstance(value, int):
+                continue  # a text, a key, or no value
             code = obis.Code(name[0], name[1], ".".join(str(byte) for byte in name[2:5]), name[5])
             number = unit if isinstance(unit, int) else 255
             power = scaler if isinstance(scaler, int) else 0

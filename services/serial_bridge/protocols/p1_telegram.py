@@ -29,8 +29,9 @@ _TIMES = (  # with S for summer and W for winter time; a time without it may be 
 ZONES = {"S": 7200, "W": 3600}  # seconds of Central European time before UTC
 METER_TYPE, METER_VALUES = "24.1.0", ("24.2.1", "24.2.3", "24.3.0")
 GAS_CODE = (7, "23.1.0")  # ACE4000: the gas meter has no channel of its own
+METER_CODES = (*METER_VALUES, GAS_CODE[1])
 _MEDIA = {"3": "gas", "4": "heat", "6": "heat", "7": "water", "12": "cooling", "2": "electricity"}
-_AMOUNTS = {"m³": "volume", "kWh": "energy", "Wh": "energy", "MWh": "energy"}
+_AMOUNTS = {"m³": "volume", "kWh": "energy", "Wh": "energy", "MWh": "energy", "MJ": "energy"}
 # IEC 62056-6-1, value group C: 0 general purpose, 93 to 99 service, error and list entries; of the abstract ones 1 is the clock, 42 the name
 _NO_QUANTITIES = {"0", *map(str, range(93, 100))}
 _ABOUT_THE_METER = {"1.0.0", "42.0.0", "24.4.0"}
@@ -60,7 +61,9 @@ class Telegram:
         self._unread: list[str] = []
         self._without_reading = 0
         self._media: dict[int, str] = {}
-        self._meters: dict[int, tuple[str, _TimedValue]] = {}  # by channel
+        self._meters: dict[
+            int, tuple[int, str, _TimedValue]
+        ] = {}  # by channel; of several codes, the first of METER_CODES
 
     def add(self, line: str) -> None:
         """Add the value of a line, if it has one; note a line that is not understood."""
@@ -129,13 +132,15 @@ class Telegram:
             return
         if value is None:
             self._unread += [line] if any(groups) else []
-        elif line_number in self._meters:
-            self._refused.append(f"{line[:80]}: a second value of the same meter")
-        elif len(self._meters) < MAX_METERS:
-            self._meters[line_number] = line, value
+        elif line_number in self._meters or len(self._meters) < MAX_METERS:
+            ranked = METER_CODES.index(code), line, value
+            first, second = sorted((self._meters.get(line_number, ranked), ranked), key=lambda meter: meter[0])
+            self._meters[line_number] = first
+            if second is not first and second[2] != first[2]:
+                self._refused.append(f"{second[1][:80]}: a second value of the same meter")
 
     def _meter_readings(self) -> Iterator[ParsedReading]:
-        for line_number, (line, value) in sorted(self._meters.items()):
+        for line_number, (_, line, value) in sorted(self._meters.items()):
             try:
                 unit, amount = obis.converted(value.unit, number(value.text))
                 if unit not in _AMOUNTS:

@@ -90,15 +90,15 @@ def test_a_text_goes_out_as_it_is_in_one_request_for_each_channel(opened: Opened
     options = {
         "body": "$device.$name=$value$unit;",
         "send": "channel",
-        "headers": {"X-Channel": "$channel", "X-Mode": "$value\r\nX-Evil: 1", "Content-Type": "text/plain"},
+        "headers": {"X-Channel": "$channel", "X-Mode": "$value", "Content-Type": "text/plain"},
         "query": {"u": "$unit"},
     }
-    opened(f"{server.url}/a?b=c", **options).upload([row(START, (POWER, MODE), 7.5, "ö")])
+    opened(f"{server.url}/a?b=c", **options).upload([row(START, (POWER, MODE), 7.5, "ö\r\nX-Evil: 1")])
     first, second = server.requests
     assert (first.body, first.target) == (b"meter.power=7.5W;", "/a?b=c&u=W")
     assert first.headers["x-channel"] == "power"
     assert first.headers["content-type"] == "text/plain"
-    assert second.body.decode() == "meter.mode=ö;"
+    assert second.body.decode() == "meter.mode=ö\r\nX-Evil: 1;"
     assert "x-evil" not in second.headers
 
 
@@ -284,6 +284,8 @@ def test_nothing_secret_is_shown(opened: Opened) -> None:
         ({"send": "batch"}, "item"),
         ({"send": "batch", "item": "$items"}, "item"),
         ({"headers": {"X": "$who"}}, "headers.X"),
+        ({"headers": {"X": "a\r\nY: b"}}, "headers.X: a header is one line"),
+        ({"headers": {"X: Y": "b"}}, "cannot be the name of a header"),
         ({"answer": "("}, "answer"),
         ({"password": "p"}, "user"),
         ({"variables": {"a b": "c"}}, "variables"),

@@ -13,6 +13,8 @@ from services.uploader.targets.http.requests import Composer, Recipe, Send, chec
 from services.uploader.targets.shared import http_status
 from services.uploader.targets.shared.http_client import HttpClient, HttpResponse, basic
 
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
+CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 MOST_ROWS, MOST_ROWS_OF_A_BATCH = 100, 500
 
 
@@ -31,8 +33,8 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
     password: Secret = ""
     headers: dict[str, Secret] = msgspec.field(default_factory=dict)
     variables: dict[str, Secret] = msgspec.field(default_factory=dict)
-    query: dict[str, str] = msgspec.field(default_factory=dict)
-    form: dict[str, str] = msgspec.field(default_factory=dict)
+    query: dict[str, Secret] = msgspec.field(default_factory=dict)
+    form: dict[str, Secret] = msgspec.field(default_factory=dict)
     json: Any = None
     body: str = ""
     item: Any = None
@@ -66,6 +68,11 @@ class Options(TargetOptions, frozen=True, tag="http", kw_only=True):
         for name in self.variables:
             if not name.isidentifier():
                 raise ValueError(f"variables: {name!r} cannot be a name in a template")
+        for name, text in self.headers.items():
+            if not HEADER_NAME.fullmatch(name):
+                raise ValueError(f"headers: {name!r} cannot be the name of a header")
+            if CONTROLS.search(text):
+                raise ValueError(f"headers.{name}: a header is one line, without control characters")
         if self.preset:
             for option in ("headers", "query", "form", "json", "body", "item"):
                 if getattr(self, option):
