@@ -24,6 +24,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 CHECK_SECONDS = 1.0
 EARLIEST_BOOT = 946_684_800.0  # 2000-01-01
 LATEST_BOOT = 32_503_680_000.0  # 3000-01-01
+SET_SECONDS = 0.1  # a smaller difference is that of asking two clocks one after the other
 REMEMBERED_BOOTS = 32
 TIME_ERROR = 5  # adjtimex(2): "the system clock is not synchronized to a reliable server"
 
@@ -56,6 +57,7 @@ class Clock:
         self._boots = self._load()
         self._right = mode == "trust" or self.boot in self._boots
         self._remembered = self._right
+        self._this_boot = self._boots.get(self.boot)
         self._checked = float("-inf")
 
     def now(self) -> float:
@@ -80,16 +82,26 @@ class Clock:
         return self._right
 
     def booted(self, boot: str) -> float | None:
-        """Return the time of a boot in seconds since 1970 UTC, None while it is not known."""
+        """Return the time of a boot in seconds since 1970 UTC, None while it is not known.
+
+        That of this boot moves only when the clock is set: readings that are a millisecond apart stay so.
+        """
         if boot == self.boot:
-            return self.now() - self.since_boot() if self.synchronised else None
+            return self._booted() if self.synchronised else None
         return self._boots.get(boot)
+
+    def _booted(self) -> float:
+        """Return the time of this boot: the one that was returned before, unless the clock has been set since."""
+        at = self.now() - self.since_boot()
+        if self._this_boot is None or abs(at - self._this_boot) > SET_SECONDS:
+            self._this_boot = at
+        return self._this_boot
 
     def _remember(self) -> None:
         if not self._right:
             log.info("the clock is set; this machine booted %.0f s ago", self.since_boot())
         self._right = True
-        self._boots[self.boot] = self.now() - self.since_boot()
+        self._boots[self.boot] = self._booted()
         kept = dict(list(self._boots.items())[-REMEMBERED_BOOTS:])
         try:
             # durable: readings of this boot may wait in the outbox when the power fails

@@ -2,6 +2,7 @@
 
 import threading
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,7 +32,8 @@ class ServiceStub:
         self.infos: dict[str, Info] = {}
         self.states: dict[str, list[str]] = {}
         self.readings: list[tuple[str, dict[str, Any]]] = []
-        self.times: list[float | None] = []  # of the readings
+        self.times: list[float | None] = []  # of the readings: the device's own
+        self.arrived: list[float | None] = []  # those of this machine's clock
         self._lock = threading.Lock()
 
     @property
@@ -45,6 +47,9 @@ class ServiceStub:
     def count(self, what: str, by: int = 1) -> None:
         with self._lock:
             self.counters[what] += by
+
+    def watch(self, counters: Callable[[], dict[str, int]]) -> None:
+        self.counters.update(counters())
 
     def fact(self, name: str, value: object) -> None:
         self.facts[name] = value
@@ -64,7 +69,8 @@ class ServiceStub:
         self, device: str, values: dict[str, Any], at: float | None = None, *, arrived: float | None = None
     ) -> None:
         self.readings.append((device, values))
-        self.times.append(arrived if at is None else at)
+        self.times.append(at)
+        self.arrived.append(arrived)
 
     def several(self, device: str) -> bool:
         return len(self.of(device)) >= 3

@@ -118,7 +118,7 @@ class DeviceRegistry:
         self._announced.clear()
 
     def facts(self) -> dict[str, object]:
-        """Return how the devices are, for the status; `last_reading` is in seconds since 1970 UTC."""
+        """Return how the devices are, for the status; `last_reading` is in seconds since 1970 UTC, `without_value` counts."""
         facts: dict[str, object] = {}
         for device in list(self)[:SHOWN_DEVICES]:
             fact: dict[str, object] = {
@@ -129,6 +129,8 @@ class DeviceRegistry:
                 fact["availability"] = device.availability
             if device.last_reading is not None:
                 fact["last_reading"] = round(device.last_reading, 3)
+            if device.without_value:
+                fact["without_value"] = device.without_value
             if device.source.commands and device.command_topics:
                 fact["writable"] = sorted(device.command_topics)
             facts[device.name] = fact

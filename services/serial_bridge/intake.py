@@ -104,7 +104,10 @@ class SerialIntake:
         self._note_unread(reading.unread)
         if reading.no_sensor:
             self._service.count("no_sensor", reading.no_sensor)
-        if not (reading.values or reading.no_sensor) or self._was_published(reading):
+        if not (reading.values or reading.no_sensor):
+            return False
+        if self._was_published(reading):
+            self._producer.availability(name, "online")  # again, if the port was lost
             return False
         device = self._devices.setdefault(name, SerialDevice())
         for channel, reason in device.update(reading, time.monotonic()).items():

@@ -142,6 +142,28 @@ def test_a_clock_that_is_set_moves_the_moment_of_boot(
     assert boots(tmp_path)[clock.boot] == pytest.approx(right - clock.since_boot(), abs=1)
 
 
+def test_the_moment_of_boot_is_the_same_to_the_last_digit_until_the_clock_is_set(
+    tmp_path: Path, sign: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign.touch()
+    now, since_boot = [1_763_633_000.0], [500.0]
+
+    def asked(clock: Clock) -> float | None:
+        monkeypatch.setattr(clock, "now", lambda: now[0])
+        monkeypatch.setattr(clock, "since_boot", lambda: since_boot[0])
+        return clock.booted(clock.boot)
+
+    clock = make(tmp_path, sign)
+    assert asked(clock) == 1_763_632_500.0
+    for jitter in (0.001, 0.0503, 0.09):
+        now[0], since_boot[0] = now[0] + 10.0, since_boot[0] + 10.0 - jitter
+        assert asked(clock) == 1_763_632_500.0
+        assert asked(make(tmp_path, sign)) == 1_763_632_500.0  # and for the next process
+        since_boot[0] += jitter
+    now[0] += 3600.0
+    assert asked(clock) == 1_763_636_100.0
+
+
 def test_a_limited_number_of_boots_is_kept_and_the_newest_is_among_them(tmp_path: Path, sign: Path) -> None:
     sign.touch()
     for number in range(40):

@@ -318,6 +318,7 @@ def test_hostile_payloads_are_set_aside_and_the_good_ones_around_them_are_kept(
     assert process.poll() is None
     status = reported(recorder, importers, eventually)
     assert status["counters"]["refused"] >= 100
+    assert status["counters"]["no_value"] >= status["facts"]["devices"]["hostile"]["without_value"] >= 1
     assert status["counters"]["dropped_messages"] == status["counters"]["oversized_messages"] == 0
     assert status["set_aside"]
     assert "power" not in recorder.known("hostile")
@@ -348,6 +349,23 @@ def test_unknown_topics_are_counted_and_the_newest_are_shown(
     assert [item["topic"] for item in unknown[3:5]] == ["heating/28", "heating/27"]
     assert len(unknown) == 20
     assert recorder.status["counters"]["unknown_messages"] == 33  # nothing of our own among them
+
+
+def test_the_radio_devices_of_a_zigbee_bridge_are_devices_and_offline_with_it(
+    importers: Starter, recorder: Recorder, eventually: Eventually
+) -> None:
+    importers.start(PROBE + source("tasmota"))
+    ready(recorder, eventually)
+    kitchen = {"Device": "0x1A2B", "Name": "Kitchen", "Temperature": 21.5, "Endpoint": 1}
+    recorder.publish("tele/zbbridge/SENSOR", json.dumps({"ZbReceived": {"0x1A2B": kitchen, "0x9F01": {"Power": 1}}}))
+    eventually(lambda: recorder.known("zbbridge_0x9f01"))
+    assert recorder.known("zbbridge_kitchen") == {"temperature": 21.5}
+    assert recorder.known("zbbridge_0x9f01") == {"power": True}
+    recorder.publish("tele/zbbridge/LWT", "Offline")
+    eventually(lambda: {recorder.last("zbbridge_kitchen"), recorder.last("zbbridge_0x9f01")} == {"offline"})
+    recorder.publish("tele/zbbridge/SENSOR", json.dumps({"ZbReceived": {"0x1A2B": kitchen}}))
+    eventually(lambda: recorder.is_online("zbbridge_kitchen"))
+    assert "zbbridge" not in recorder.infos
 
 
 def test_overlapping_filters_make_one_reading_of_one_message(

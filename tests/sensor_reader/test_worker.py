@@ -61,6 +61,8 @@ def test_sensors_are_read_again_and_again(worker: BusWorker, stub: ServiceStub, 
         assert stub.of(name)[0] == {"temperature": 21.5}
         assert stub.states[name] == ["online"]
         assert stub.infos[name].interval == 0.1
+    assert set(stub.arrived) == {stub.clock.time}  # when it was read: the producer gives each its millisecond
+    assert set(stub.times) == {None}
 
 
 def test_a_sensor_that_fails_is_offline_after_some_readings_and_online_with_the_next_value(

@@ -122,6 +122,15 @@ def test_a_reading_of_a_meter_is_published_once_for_each_of_its_times(port: Port
     assert [at and at - QUARTER_PAST_EIGHT for at in times] == [-900, -600, -900]
 
 
+def test_a_meter_is_online_again_with_the_first_telegram_after_the_port_was_lost(port: Port) -> None:
+    repeated = telegram(*ESMR, gas("261130080000W", "01023.855*m3"))
+    port.say(repeated)
+    port.intake.offline()
+    port.say(repeated)
+    assert port.stub.states["house_gas"] == port.stub.states["house"] == ["online", "offline", "online"]
+    assert port.of("house_gas", "volume") == [1023.855]
+
+
 @pytest.mark.parametrize(
     "time", ["632525252525S", "700101010000W", "000000000000W", "632525252525", "261332000000W", "190101000000S"]
 )
@@ -475,6 +484,13 @@ def test_the_peak_of_the_month_has_the_time_at_which_it_was_measured(port: Port)
     assert peaks == [({"power_import_peak": 4.329}, 1_794_762_900.0)]  # 2026-11-15 18:15 +01:00
     assert port.kind("house", "power_import_peak") == ("kW", "gauge")
     assert port.of("house", "obis_1_0_1_4_0") == [1.234] * 2
+    assert port.unread == []
+
+
+def test_a_peak_with_a_time_that_cannot_be_is_no_reading(port: Port) -> None:
+    port.say(telegram("/X", "1-0:1.6.0(632525252525S)(04.329*kW)", "1-0:1.7.0(00.300*kW)"))
+    assert port.stub.readings == [("house", {"power_import": 0.3})]
+    assert port.stub.counters["no_sensor"] == 1
     assert port.unread == []
 
 
