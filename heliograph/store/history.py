@@ -215,6 +215,10 @@ class Year:
         """Write the chunk of a series in a day: key of its axis, newest point, block."""
         self.db.execute("INSERT OR REPLACE INTO chunk VALUES(?, ?, ?, ?, ?)", (key(series, day), axis, *newest, values))
 
+    def drop_chunk(self, series: int, day: int) -> None:
+        """Delete the chunk of a series in a day."""
+        self.db.execute("DELETE FROM chunk WHERE k=?", (key(series, day),))
+
     def set_aside(self, series: int, chunk: Chunk) -> None:
         """Move a chunk that cannot be read into the table `damaged`."""
         k = key(series, chunk.day)

@@ -7,7 +7,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import history, months, names, salvage, schema, sealing
+from heliograph.store import deletion, history, months, names, salvage, schema, sealing
 from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
@@ -104,6 +104,15 @@ class Housekeeping:
         self._closing.touched(())
         while self._close() or self._salvager.step():
             pass
+
+    def delete(self, series: list[int], begin: int, end: int) -> int:
+        """Delete the points of series in [begin, end) ms UTC; return how many. Raises ValueError, OSError, StoreDamaged."""
+        self.settle()
+        deleted = deletion.delete_all(
+            self._folder, self.years, self._inventory.forget_year, series, begin, end, self._current_names()
+        )
+        self.settle()
+        return deleted
 
     def seal(self) -> bool:
         """Seal the oldest readings of hot.db; return whether there were any."""

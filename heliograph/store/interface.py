@@ -129,6 +129,15 @@ class Writer(Protocol):
         """
         ...
 
+    def delete(self, series: Sequence[int], start: float, end: float) -> int:
+        """Delete the points of series in [start, end); return how many there were.
+
+        Durable when it returns; if it is interrupted, a part is deleted, and the same call deletes the rest. Raises
+        ValueError, before anything is deleted, while readings wait for the commit, or for a part of a day of which only cells
+        are kept; OSError if the disk refuses.
+        """
+        ...
+
     def maintain(self) -> bool:
         """Do one piece of the housekeeping that is due, well below a second (rewriting a closed year takes more).
 

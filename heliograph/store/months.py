@@ -72,6 +72,23 @@ def made(year: Year, series: Series, month: int) -> dict[Grain, dict[int, Tier]]
     return tiers_
 
 
+def drop(year: Year, grain: Grain, series: int, day: int) -> None:
+    """Delete the cells of a series' day, in the transaction that is open."""
+    for level in grain.closed:
+        number = _number(level, day)
+        closed = year.tier(grain, level, series, number)
+        if closed is not None:
+            tier = closed.tier()
+            rest = without_day(tier.cells, day)
+            if rest is None:  # days that have only points are read without a row
+                year.drop_tiers(f"{grain.name}_{level}", series, number, number)
+            else:
+                spans = [span for span in tier.spans if span.start // DAY != day]
+                _write(year, grain, level, series, number, Tier(rest, spans, tier.bare - {day}))
+            return
+    year.drop_tiers(f"{grain.name}_day", series, day, day)
+
+
 def with_day(tier: Tier, day: int, rows: Cells | None, span: DaySpan) -> Tier:
     """Return the tier of a month or year with one day replaced; a day with other columns than the rest becomes bare."""
     rest = without_day(tier.cells, day)

@@ -135,6 +135,33 @@ def seal(
     axes.tidy()
 
 
+def cut(year: Year, device: int, day: int, series: Iterable[int], begin: int, end: int, names: Names) -> int:
+    """Delete the points of a device's series in [begin, end) ms UTC of a day, in the transaction that is open.
+
+    Return how many there were. Chunks that cannot be read are set aside. Raises sqlite3.Error if the disk refuses.
+    """
+    deleted = 0
+    old, before = _existing(year, series, day)
+    axes = _Axes(year, device, day, before.keys(), names.of_device(device) - old.keys())
+    for axis, source in before.items():
+        members = [sid for sid in old if axis in old[sid]]
+        low, high = ops.between(source.times, begin, end)
+        deleted += (high - low) * len(members)
+        times, numbers = (ops.concat([column[:low], column[high:]]) for column in source)
+        if not len(times):
+            for sid in members:
+                year.drop_chunk(sid, day)
+                for grain in tiers.GRAINS:
+                    months.drop(year, grain, sid, day)
+            continue
+        k = axes.put(times, numbers, axis)
+        for sid in members:
+            values = ops.concat([old[sid][axis][:low], old[sid][axis][high:]])
+            _put(year, sid, day, k, Track(times, values), names, over=False)
+    axes.tidy()
+    return deleted
+
+
 def _existing(year: Year, series: Iterable[int], day: int) -> tuple[dict[int, dict[int, Vector]], dict[int, Source]]:
     """Return the values of each series that are in the year, by axis (at most one), and those axes."""
     old: dict[int, dict[int, Vector]] = {}

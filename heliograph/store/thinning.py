@@ -14,7 +14,7 @@ from typing import NamedTuple
 from heliograph import durable
 from heliograph.errors import StoreDamaged
 from heliograph.messages import Kind
-from heliograph.store import history, schema, tiers
+from heliograph.store import cells, history, schema, tiers
 from heliograph.store.cells import DAY
 from heliograph.store.history import Year
 from heliograph.store.names import Names
@@ -85,7 +85,14 @@ def _days(blob: Blob, kind: Kind) -> set[int]:
         rows = blob.cells() if blob.has(needed) else None
     except StoreDamaged:
         return set()
-    return set() if rows is None else {start // DAY for start in rows.start.tolist()}
+    if rows is None:
+        return set()
+    days = [start // DAY for start in rows.start.tolist()]
+    if kind == "text":
+        return set(days)
+    # where cells do not tell whether a point is exactly at their start, their points do
+    flags = cells.at(rows).tolist()
+    return set(days) - {day for day, flag in zip(days, flags, strict=True) if flag == cells.UNKNOWN}
 
 
 def _copy(path: Path, new: Path, chunks: Iterable[int]) -> None:

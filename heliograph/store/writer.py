@@ -130,6 +130,13 @@ class SqliteWriter:
         recovery.copy_names(self._catalog_db, self._hot, self._folder)
         self._housekeeping.learn()
 
+    def delete(self, series: Sequence[int], start: float, end: float) -> int:
+        """Delete the points of series in [start, end); return how many. Durable at once."""
+        begin, stop = round(start * 1000), round(end * 1000)
+        if self._rows:
+            raise ValueError("readings wait for the commit")
+        return self._housekeeping.delete(list(series), begin, stop) if begin < stop else 0
+
     def maintain(self) -> bool:
         """Do one piece of the housekeeping that is due; return whether more is due."""
         dropped_before = self._housekeeping.dropped_before

@@ -125,15 +125,15 @@ def test_without_any_info_a_device_has_a_model_and_no_units(receiver: Receiver) 
 
 def test_a_bad_item_is_named_and_nothing_is_accepted(receiver: Receiver) -> None:
     for item, words in [
-        ({"values": {"a": 1}}, "missing: device"),
+        ({"values": {"a": 1}}, "[1]: missing: device"),
         ({"device": "Attic 1", "values": {"a": 1}}, "device: 'Attic 1' is not the name of a device"),
         ({"device": "a" * 64, "values": {"a": 1}}, "is not the name of a device"),
-        ({"device": 7, "values": {"a": 1}}, "device: expected str, found 7"),
+        ({"device": 7, "values": {"a": 1}}, "[1].device: expected str, found 7"),
         ({"device": "attic"}, "missing: values"),
         ({"device": "attic", "values": {}}, "values: is empty"),
         ({"device": "attic", "values": [1]}, "values: expected object, found [1]"),
         ({"device": "attic", "values": {"A b": 1}}, "values: 'A b' is not the name of a channel"),
-        ({"device": "attic", "values": {"a": {"b": 1}}}, "values.a: expected"),
+        ({"device": "attic", "values": {"a": {"b": 1}}}, "[1].values.a: expected"),
         ({"device": "attic", "values": {"a": "x" * 256}}, "values.a: 'xxx"),
         ({"device": "attic", "values": {"a": 1}, "time": "noon"}, "time='noon' is not a time"),
         ({"device": "attic", "values": {"a": 1}, "time": NOW * 1000}, "expected seconds, not milliseconds"),

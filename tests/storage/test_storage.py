@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -102,6 +102,10 @@ class Balky:
     def replaced(self, series: int, time: float) -> None:
         self.refuse()
         self.store.replaced(series, time)
+
+    def delete(self, series: Sequence[int], start: float, end: float) -> int:
+        self.refuse()
+        return self.store.delete(series, start, end)
 
     def maintain(self) -> bool:
         self.refuse()

@@ -157,6 +157,14 @@ def _last_kept(connection: Connection, series: SeriesRow, start: int) -> float |
     return row[0] if row else None
 
 
+def note_replacement(connection: Connection, series: int, time: int) -> None:
+    """Note that the device behind a counter was replaced at a time in ms UTC; raise KeyError if the series is unknown."""
+    if not connection.execute("SELECT 1 FROM series WHERE id=%s", (series,)).fetchone():
+        raise KeyError(series)
+    connection.execute("UPDATE clock SET changes = changes + 1")
+    connection.execute("INSERT INTO replacement(series, ts) VALUES(%s, %s) ON CONFLICT DO NOTHING", (series, time))
+
+
 def keep_jumps(connection: Connection, end: int) -> None:
     """Save the jumps of all replacements before `end` ms: their points are about to be dropped."""
     rows = connection.execute(

@@ -1,7 +1,7 @@
 """The PostgreSQL store, writing side: readings in order of arrival, one transaction at a time."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Block, Info
 from heliograph.store import readings
 from heliograph.store.interface import Keep, Progress, Refusal
-from heliograph.store.postgres import copying, schema
+from heliograph.store.postgres import copying, deletion, plan, schema
 from heliograph.store.postgres.copying import Row
 from heliograph.store.postgres.months import DAY, Months, month
 from heliograph.store.postgres.names import PostgresNames, Waiting, pack, unpack
@@ -101,13 +101,15 @@ class PostgresWriter:
     def replaced(self, series: int, time: float) -> None:
         """Note that the device behind a counter was replaced; raise KeyError if the series is unknown."""
         with self._server() as connection, connection.transaction():
-            if not connection.execute("SELECT 1 FROM series WHERE id=%s", (series,)).fetchone():
-                raise KeyError(series)
-            connection.execute("UPDATE clock SET changes = changes + 1")
-            connection.execute(
-                "INSERT INTO replacement(series, ts) VALUES(%s, %s) ON CONFLICT DO NOTHING",
-                (series, round(time * 1000)),
-            )
+            plan.note_replacement(connection, series, round(time * 1000))
+
+    def delete(self, series: Sequence[int], start: float, end: float) -> int:
+        """Delete the points of series in [start, end); return how many. Durable at once."""
+        begin, stop = round(start * 1000), round(end * 1000)
+        if self._rows:
+            raise ValueError("readings wait for the commit")
+        with self._server() as connection, connection.transaction():
+            return deletion.delete(connection, list(series), begin, stop, round(self._now() * 1000))
 
     def maintain(self) -> bool:
         """Do one piece of the housekeeping that is due; return whether more is due."""

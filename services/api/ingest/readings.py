@@ -60,9 +60,9 @@ def _report(item: Any, where: str) -> Report:
     try:
         given = msgspec.convert(item, PostedReading)
     except msgspec.ValidationError as error:
-        raise RequestRefused(
-            where + mistakes.explained(PostedReading, item, str(error)).strip().removeprefix(": ")
-        ) from None
+        mistake = mistakes.explained(PostedReading, item, str(error)).strip().removeprefix(": ")
+        is_of_field = mistake.partition(":")[0].partition(".")[0] in PostedReading.__struct_fields__
+        raise RequestRefused(f"{where}{'.' if is_of_field else ': '}{mistake}" if where else mistake) from None
     dot = f"{where}." if where else ""
     info = given.info or DeviceDescription()
     channels = {name: _channel(about, f"{dot}info.channels.{name}") for name, about in info.channels.items()}

@@ -110,6 +110,9 @@ class Tasmota:
             return self._sensor(device, payloads.json_object(payload))
         if what == "STATE" and prefix == "tele":
             return self._state(device, payloads.json_object(payload))
+        if what == "RESULT" and prefix == "tele":  # what a bridge receives of radio devices, in older versions
+            document = payloads.json_object(payload)
+            return self._sensor(device, document) if "ZbReceived" in document else None
         if what == "INFO1" and prefix == "tele":
             return _info(device, payloads.json_object(payload))
         if prefix == "stat" and what in ("RESULT", "STATUS8", "STATUS10", "STATUS11"):

@@ -8,6 +8,7 @@ import click
 import msgspec
 
 import heliograph
+from services.storage.cli.delete import delete_command
 from services.storage.cli.export import export_command
 from services.storage.cli.imports import import_group
 from services.storage.cli.store import (
@@ -104,6 +105,7 @@ for command in (
     copy_command,
     meter_replaced_command,
     salvage_command,
+    delete_command,
 ):
     main.add_command(command)
 
