@@ -165,7 +165,7 @@ def _service(page: MetricsPage, status: Status, now: float, *, node: str, servic
             page.gauge(*OUTBOX[name], value, **labels)
         elif name in GAUGES:
             page.gauge(
-                "service_gauge",
+                "service_number",
                 "A number in the status of a service that goes up and down.",
                 value,
                 **labels,
@@ -173,7 +173,7 @@ def _service(page: MetricsPage, status: Status, now: float, *, node: str, servic
             )
         else:
             page.counter(
-                "service_counter", "A counter in the status of a service, since its start.", value, **labels, name=name
+                "service_events", "A counter in the status of a service, since its start.", value, **labels, name=name
             )
 
 
