@@ -238,7 +238,7 @@ class StateFile:
 
 
 def _options(name: str, blob: bytes | None) -> dict[str, Any] | None:
-    """Return the options of a target that was added at runtime; those that cannot be read are none that are valid."""
+    """Return the options of a target that was added at runtime; of those that cannot be read only the name, which no target is valid with."""
     try:
         return msgspec.json.decode(blob, type=dict[str, Any]) if blob else None
     except (msgspec.DecodeError, UnicodeError):
