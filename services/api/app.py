@@ -23,8 +23,10 @@ from services.api.ingest.gate import is_foreign
 from services.api.ingest.readings import PostedReading
 from services.api.ingest.routes import Ingest
 from services.api.live import LiveState
+from services.api.middleware import HeadRequests, HostCheck
 from services.api.reader_pool import ReaderPool
 from services.api.schemas import BucketResponse, Problem, components, json_response
+from services.api.strict_route import StrictRoute
 from services.api.uploads import routes as upload_routes
 from services.api.uploads.client import UploaderClient
 from services.api.uploads.schemas import SCHEMAS as UPLOAD_SCHEMAS
@@ -37,12 +39,13 @@ def create_app(
     node: str,
     connected: Callable[[], bool],
     origins: Collection[str] = (),
+    hosts: Collection[str] = (),
     addresses: Addresses | None = None,
     static: Path = dashboard.STATIC,
     ingest: Ingest | None = None,
     uploader: UploaderClient | None = None,
 ) -> FastAPI:
-    """Return the application; `connected` says whether the broker answers, `origins` may read from other pages.
+    """Return the application; `connected` says whether the broker answers, `origins` may read from other pages, `hosts` are its names.
 
     Without `ingest` there are no routes for writing, without `uploader` none for managing uploads.
     """
@@ -56,6 +59,7 @@ def create_app(
     )
     files = StaticFiles(directory=static, html=True, check_dir=False)
 
+    app.router.route_class = StrictRoute
     addresses = addresses or Addresses()
     listeners = feed.Listeners(live, addresses)
     live_routes.register(app, live, store, node, connected)
@@ -83,7 +87,9 @@ def create_app(
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=1)  # 6 takes five times as long for 10 % less
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), allow_methods=["GET"])
+    app.add_middleware(HostCheck, hosts=hosts)
     app.add_middleware(dashboard.SecurityHeaders, content_security_policy=dashboard.policy(static))
+    app.add_middleware(HeadRequests)
     return app
 
 

@@ -21,9 +21,10 @@ SeriesQuery = Annotated[
     ),
 ]
 FromQuery = Annotated[
-    str | None, Query(alias="from", description="UTC seconds or ISO 8601; default: 24 hours before `to`.")
+    str | None,
+    Query(alias="from", description="UTC seconds, ISO 8601, or relative as in now-1h; default: 24 hours before `to`."),
 ]
-ToQuery = Annotated[str | None, Query(alias="to", description="UTC seconds or ISO 8601, not included; default: now.")]
+ToQuery = Annotated[str | None, Query(alias="to", description="The same, not included; default: now.")]
 BucketQuery = Annotated[str | None, Query(description="15m, 1h, 1d, 1w, 1mo, 3mo, 1y, … or auto; none: raw points.")]
 ZoneQuery = Annotated[str | None, Query(description="The time zone of buckets, and of the times in CSV; default: UTC.")]
 FunctionsQuery = Annotated[

@@ -49,6 +49,7 @@ UPLOAD_COUNTERS = {
     "sent": ("upload_sent_rows", "Rows that the target accepted."),
     "dropped": ("upload_dropped_dead_letters", "Dead letters dropped because there were too many."),
     "skipped": ("upload_skipped_rows", "Rows skipped because they were too old for the target."),
+    "passed_over": ("upload_passed_over_rows", "Rows left out because the target had newer ones when it began."),
 }
 
 ValuesQuery = Annotated[bool, Query(description="Also the newest value of every channel that is a number.")]
@@ -165,7 +166,7 @@ def _service(page: MetricsPage, status: Status, now: float, *, node: str, servic
             page.gauge(*OUTBOX[name], value, **labels)
         elif name in GAUGES:
             page.gauge(
-                "service_gauge",
+                "service_number",
                 "A number in the status of a service that goes up and down.",
                 value,
                 **labels,
@@ -173,7 +174,7 @@ def _service(page: MetricsPage, status: Status, now: float, *, node: str, servic
             )
         else:
             page.counter(
-                "service_counter", "A counter in the status of a service, since its start.", value, **labels, name=name
+                "service_events", "A counter in the status of a service, since its start.", value, **labels, name=name
             )
 
 

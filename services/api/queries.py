@@ -10,6 +10,7 @@ from heliograph import export_formats, series_patterns
 from heliograph.export_formats import Csv, ExportFormat
 from heliograph.store import buckets
 from heliograph.store.interface import FUNCTIONS, Function
+from heliograph.store.readings import EARLIEST
 from services.api.errors import RequestRefused
 
 SERIES_LIMIT = 200  # names or patterns in one request
@@ -22,6 +23,9 @@ LATEST = 4102444800.0  # 2100-01-01: beyond it, a time is in milliseconds or a m
 _BUCKET = re.compile(r"([1-9][0-9]*)(s|m|h|d|w|mo|y)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY, "mo": 28 * DAY, "y": 365 * DAY}
 LONGEST = {"s": 31_622_400, "m": 527_040, "h": 8_784, "d": 366, "w": 52, "mo": 120, "y": 10}  # counts of each unit
+_DATE = re.compile(r"(19|20)[0-9]{2}([0-9]{4})?")  # ISO 8601: a year, or a basic date; as seconds it would be in 1970
+_RELATIVE = re.compile(r"(?:now)?(?:-([0-9]{1,9})([smhdw]))?")
+_MILLISECONDS = re.compile(r"[1-9][0-9]{12}")  # 2001 to 2286
 _SUGGESTED = (
     "1s",
     "5s",
@@ -68,7 +72,7 @@ def select(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
 def time(name: str, text: str) -> float:
     """Return UTC seconds from seconds or ISO 8601 (UTC when it names no offset); raise RequestRefused."""
     try:
-        seconds = float("" if "_" in text else text)  # Python's 1_000 is a number nowhere else
+        seconds = float("" if "_" in text or _DATE.fullmatch(text) else text)  # Python's 1_000 is a number nowhere else
     except ValueError:
         seconds = _iso(name, text)
     if not 0 <= seconds <= LATEST:
@@ -77,9 +81,23 @@ def time(name: str, text: str) -> float:
     return seconds
 
 
+def _limit(name: str, text: str, now: float) -> float:
+    """Return a limit of a time range: a time, or one relative to now, or in milliseconds, as Grafana writes them."""
+    if text and (relative := _RELATIVE.fullmatch(text)):
+        return max(0.0, now - int(relative[1] or 0) * _SECONDS[relative[2] or "s"])
+    if _MILLISECONDS.fullmatch(text):
+        return int(text) / 1000
+    seconds = time(name, text)
+    if 0 < seconds < EARLIEST:
+        raise RequestRefused(f"{name}={text[:40]} is before 2000, from when there are no readings; 0 is the beginning")
+    return seconds
+
+
 def _iso(name: str, text: str) -> float:
     # An unescaped + of an offset arrives as a space.
     written = re.sub(r" (\d\d:?\d\d)$", r"+\1", text.strip())
+    if _DATE.fullmatch(written) and len(written) == 4:
+        written += "-01-01"
     try:
         moment = datetime.fromisoformat(written)
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
@@ -98,8 +116,8 @@ class TimeRange(NamedTuple):
 
 def time_range(start: str | None, end: str | None, now: float) -> TimeRange:
     """Return the requested time, by default the last 24 hours; raise RequestRefused."""
-    until = time("to", end) if end else now
-    since = time("from", start) if start else max(0.0, until - DAY)
+    until = _limit("to", end, now) if end else now
+    since = _limit("from", start, now) if start else max(0.0, until - DAY)
     if since >= until:
         raise RequestRefused(f"from={since:.15g} is not before to={until:.15g}")
     return TimeRange(since, until)

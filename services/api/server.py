@@ -48,6 +48,7 @@ class Api(Config, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8000
     origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = LOOPBACK
     keys: dict[str, str] = msgspec.field(default_factory=dict)
     managers: tuple[str, ...] = ()
@@ -146,6 +147,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         node=service.node,
         connected=lambda: service.bus.connected,
         origins=options.origins,
+        hosts=options.hosts,
         addresses=addresses,
         ingest=ingest,
         uploader=UploaderClient(

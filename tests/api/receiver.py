@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from heliograph.commands import NoAnswer
 from heliograph.messages import Availability, Info, Value
 from heliograph.store import open_reader
 from services.api.ingest.bodies import Bodies
@@ -24,6 +25,7 @@ from services.api.ingest.routes import Ingest
 from services.api.ingest.smartplug import SmartPlugs
 from services.api.live import LiveState
 from services.api.reader_pool import ReaderPool
+from services.api.uploads.client import UploaderClient
 from tests.api.conftest import Running
 
 KEY = "00112233445566778899aabbccddeeff"
@@ -40,6 +42,10 @@ def cheap_hash(key: str) -> str:
 
 
 HASH = cheap_hash(KEY)
+
+
+def _no_answer(node: str, service: str, command: str, payload: bytes, seconds: float) -> bytes:
+    raise NoAnswer(f"{service} on {node} did not answer {command}")
 
 
 class MemoryProducer:
@@ -85,12 +91,16 @@ class Receiver:
         self._per_second = per_second
         self._tz = tz
         self._key_hash = key_hash
-        self.running = Running(lambda: open_reader(folder / "data"), ingest=self._ingest)
+        self.running = Running(lambda: open_reader(folder / "data"), ingest=self._ingest, uploader=self._uploader)
         self.url = f"http://127.0.0.1:{self.running.port}"
         self.client = httpx.Client(base_url=self.url, timeout=30, verify=False)
 
+    def _uploader(self, live: LiveState) -> UploaderClient:
+        """A client of an uploader that is not there."""
+        return UploaderClient(_no_answer, self._gate, live, "roof", ("garden",))
+
     def _ingest(self, live: LiveState, store: ReaderPool) -> Ingest:
-        gate = Gate(
+        self._gate = gate = Gate(
             Keys({"garden": self._key_hash}, {"device 1234": DEVICE_KEY}),
             Bodies(LIMIT),
             self._per_second,

@@ -338,6 +338,17 @@ def test_a_sender_that_asks_learns_where_to_continue(tmp_path: Path, data: Path)
         unknown = receiver.get("/input/get", node="unknown")
         assert (unknown.status_code, unknown.text) == (200, '"Node does not exist"')
         refused(receiver.get("/input/get"))
+        assert receiver.get("/input/get/IotaHome").json()["2"]["value"] == 6
+        assert receiver.get("/emoncms/input/get/IotaHome/2").json() == {
+            "time": 1523810240,
+            "value": 6,
+            "processList": "",
+        }
+        assert receiver.get("/input/get/IotaHome/9").json() == "Input does not exist"
+        assert receiver.get("/input/get/unknown/1").json() == "Node does not exist"
+        assert is_ok(receiver.get("/input/post/emontx", csv="1,2"))
+        assert is_ok(receiver.post("/emoncms/input/post/emontx", data={"csv": "3,4"}))
+        assert [device for device, _, _ in receiver.producer.readings[1:]] == ["emontx", "emontx"]
 
 
 def test_while_the_store_is_away_no_node_is_called_new(tmp_path: Path) -> None:

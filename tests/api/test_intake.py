@@ -6,6 +6,7 @@ import pytest
 
 from services.api.errors import Busy, RequestRefused
 from services.api.ingest.intake import HttpIntake
+from services.api.ingest.reported_devices import ReportedDevices
 from services.api.ingest.reports import MOST_DEVICES, Report
 from services.api.live import LiveState
 from tests.api.receiver import MemoryProducer
@@ -80,6 +81,28 @@ def test_a_disk_that_refused_is_not_asked_again_at_once(tmp_path: Path) -> None:
     seconds[0] += 2
     asyncio.run(intake.accept([Report("a", {"a": 1})]))
     assert intake.readings == 1
+
+
+def test_only_a_report_that_changes_its_device_writes_the_file_and_what_the_disk_refused_comes_with_the_next(
+    tmp_path: Path,
+) -> None:
+    intake, file = intake_at(tmp_path, MemoryProducer()), tmp_path / "api" / "devices.json"
+
+    def saved(report: Report) -> tuple[int, list[str]]:
+        asyncio.run(intake.accept([report]))
+        return (file.stat().st_mtime_ns, sorted(ReportedDevices(file).infos)) if file.exists() else (0, [])
+
+    first = saved(Report("a", {"x": 1}))
+    assert first[1] == ["a"]
+    assert saved(Report("a", {"x": 2})) == first
+    assert saved(Report("a", {"x": 3}, time=1763634000.0, interval=0.0)) == first
+    assert saved(Report("b", {"x": 1}))[1] == ["a", "b"]
+    file.unlink()
+    file.parent.rmdir()
+    file.parent.write_text("in the way")
+    assert saved(Report("c", {"x": 1})) == (0, [])
+    file.parent.unlink()
+    assert saved(Report("a", {"x": 4}))[1] == ["a", "b", "c"]  # which changes nothing itself
 
 
 def test_a_file_that_is_damaged_or_cannot_be_written_stops_nothing(

@@ -74,6 +74,20 @@ def test_no_age_is_negative_whatever_the_clocks_say(live: LiveState) -> None:
     assert min(ages.values()) == 0
 
 
+def test_no_name_of_a_metric_includes_its_type_or_repeats_a_unit(live: LiveState) -> None:
+    status(live, "storage", counters={"readings": 8123, "frames_backlog": 1, "devices": 2})
+    uploader(live, TARGETS)
+    live.devices["roof", "tracer"] = DeviceState("roof", "tracer", TRACER, newest={"pv_power": Newest(NOW, 3)})
+    for family in text_string_to_metric_families(
+        metrics.metrics_page(live, "roof", True, NOW, values=True).text().decode()
+    ):
+        words = family.name.split("_")
+        assert not {"counter", "gauge", "histogram", "summary", "metric"} & set(words), (
+            family.name
+        )  # as promtool has it
+        assert "total" not in words[:-1], family.name
+
+
 def test_a_service_is_shown_with_its_counters(live: LiveState) -> None:
     status(live, "storage", counters={"readings": 8123, "set_aside": 2})
     samples = shown(live)
@@ -82,8 +96,8 @@ def test_a_service_is_shown_with_its_counters(live: LiveState) -> None:
     assert samples["service_start_time_seconds{node=roof,service=storage}"] == NOW - 100
     assert samples["service_status_age_seconds{node=roof,service=storage}"] == 5
     assert samples["service_clock_synchronised{node=roof,service=storage}"] == 1
-    assert samples["service_counter_total{name=readings,node=roof,service=storage}"] == 8123
-    assert samples["service_counter_total{name=set_aside,node=roof,service=storage}"] == 2
+    assert samples["service_events_total{name=readings,node=roof,service=storage}"] == 8123
+    assert samples["service_events_total{name=set_aside,node=roof,service=storage}"] == 2
     assert samples["metrics_dropped_samples{node=roof}"] == 0
 
 
@@ -106,8 +120,8 @@ def test_what_goes_down_as_well_is_no_counter(live: LiveState) -> None:
     samples = shown(live)
     assert samples["outbox_backlog_frames{node=roof,service=api}"] == 3
     assert samples["outbox_bytes{node=roof,service=api}"] == 4096
-    assert samples["service_gauge{name=devices_http,node=roof,service=api}"] == 2
-    assert not [key for key in samples if key.startswith("service_counter")]
+    assert samples["service_number{name=devices_http,node=roof,service=api}"] == 2
+    assert not [key for key in samples if key.startswith("service_events")]
 
 
 def test_a_device_is_shown_with_its_availability_and_the_age_of_its_newest_reading(live: LiveState) -> None:
@@ -177,7 +191,7 @@ def test_there_are_at_most_so_many_samples_and_the_others_are_counted(
     status(live, "a", counters={f"n{number}": number for number in range(10)})
     status(live, "b", counters={f"n{number}": number for number in range(3)})
     samples = shown(live)
-    assert len([key for key in samples if key.startswith("service_counter")]) == 5
+    assert len([key for key in samples if key.startswith("service_events")]) == 5
     assert samples["metrics_dropped_samples{node=roof}"] == 7 + 1
 
 

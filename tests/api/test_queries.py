@@ -60,11 +60,36 @@ def test_milliseconds_are_recognised() -> None:
         queries.time("to", "1763633000000")
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("2025", 1735689600),
+        ("20250328", 1743120000),
+        ("20250328T000000Z", 1743120000),
+        ("1743120000123", 1743120000.123),  # Grafana's ${__from}
+        ("now", 1763633000),
+        ("now-1h", 1763633000 - 3600),
+        ("-1h", 1763633000 - 3600),
+        ("now-7d", 1763633000 - 7 * 86400),
+        ("-90s", 1763633000 - 90),
+        ("0", 0),
+    ],
+)
+def test_a_range_takes_dates_without_hyphens_milliseconds_and_times_relative_to_now(text: str, seconds: float) -> None:
+    assert queries.time_range(text, "2026-01-01", 1763633000.0).start == seconds
+
+
+@pytest.mark.parametrize("text", ["202503", "20251301", "1743120", "now-", "now+1h", "-1", "-h", "now-1y"])
+def test_what_would_be_another_range_without_a_word_is_refused(text: str) -> None:
+    with pytest.raises(RequestRefused, match=r"^from="):
+        queries.time_range(text, "2026-01-01", 1763633000.0)
+
+
 def test_without_from_and_to_it_is_the_last_day() -> None:
     assert queries.time_range(None, None, 1763633000.0) == (1763633000.0 - 86400, 1763633000.0)
 
 
-@pytest.mark.parametrize(("start", "end"), [("20", "10"), ("10", "10")])
+@pytest.mark.parametrize(("start", "end"), [("1763633020", "1763633010"), ("1763633010", "1763633010")])
 def test_from_must_be_before_to(start: str, end: str) -> None:
     with pytest.raises(RequestRefused, match="is not before"):
         queries.time_range(start, end, 0)

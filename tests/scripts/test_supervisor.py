@@ -1,10 +1,16 @@
 import socket
+import subprocess
+import time
 from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from heliograph.errors import ConfigError
-from scripts import options, supervisor
+from scripts import effective_config, options, supervisor
 
 
 def test_the_broker_takes_the_next_port_where_another_broker_listens(
@@ -28,6 +34,33 @@ def test_the_broker_has_its_usual_port_where_that_is_free(
     assert supervisor.broker_port(None) == port
     assert supervisor.broker_port(port) == port
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.slow
+def test_a_client_without_an_id_of_its_own_is_let_in(tmp_path: Path, free_ports: Callable[[], int]) -> None:
+    (tmp_path / "run").mkdir()
+    port = free_ports()
+    broker = subprocess.Popen(effective_config.broker_command(tmp_path, port))
+    try:
+        client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)  # as mosquitto_sub without -i
+        client.username_pw_set("viewer", (tmp_path / "secrets/viewer").read_text().strip())
+        reasons: SimpleQueue[str] = SimpleQueue()
+        client.on_connect = lambda *arguments: reasons.put(str(arguments[3]))
+        for attempt in range(100):
+            try:
+                client.connect("127.0.0.1", port)
+                break
+            except ConnectionRefusedError:
+                assert attempt < 99
+                time.sleep(0.05)
+        client.loop_start()
+        assert reasons.get(timeout=20) == "Success"
+        client.disconnect()
+        client.loop_stop()
+        client.reinitialise()  # closes what paho wakes its thread with, too
+    finally:
+        broker.kill()
+        broker.wait()
 
 
 def test_options_have_defaults_and_a_mistake_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,7 +72,10 @@ class EmoncmsInput:
     async def get(self, request: Request) -> Response:
         """Return the newest values of a node, so that a client knows where to continue."""
         try:
-            return json_response(await self._newest(request.query_params.get("node", "")))
+            node = request.path_params.get("node") or request.query_params.get("node", "")
+            inputs_of_node = await self._newest(node)
+            name = request.path_params.get("input")
+            return json_response(inputs_of_node if name is None else self._one_of(inputs_of_node, name))
         except RequestRefused as error:
             return _problem(error)
 
@@ -161,6 +164,15 @@ class EmoncmsInput:
         self._gate.set_aside(KIND, content.refused)
         return PlainTextResponse("ok")
 
+    def _one_of(self, inputs_of_node: object, name: str) -> object:
+        if not isinstance(inputs_of_node, dict):
+            return inputs_of_node
+        try:
+            channel = name if name in inputs_of_node else self._intake.names.rule.channel(name)
+        except ValueError:
+            channel = name
+        return inputs_of_node.get(channel, "Input does not exist")
+
     async def _newest(self, node: str) -> object:
         key = inputs.node_key(node)
         device = inputs.device(key, self._options.nodes, self._intake.names.rule)
@@ -200,6 +212,8 @@ def _parsed(request: Request, body: bytes, *, is_form: bool) -> FormRequest:
             parameters.update(parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS))
         except ValueError as error:
             raise RequestRefused(f"the body is not a form: {error}", 400) from None
+    if node := request.path_params.get("node"):
+        parameters["node"] = node
     return FormRequest(parameters, b"" if is_form else body)
 
 

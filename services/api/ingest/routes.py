@@ -22,8 +22,32 @@ SECURITY_SCHEMES: dict[str, Any] = {
 }
 KEY: list[dict[str, list[str]]] = [{"bearer": []}, {"header": []}]
 _KEY_OR_PARAMETER = [*KEY, {"parameter": []}]
-_TEXTS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Accepted.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_DONE = {"schema": {"type": "object", "properties": {"success": {"type": "boolean"}}, "required": ["success"]}}
+_FAILED = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "properties": {"success": {"type": "boolean"}, "message": {"type": "string"}},
+            "required": ["success", "message"],
+        }
+    }
+}
+_EMONCMS_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Accepted.", "content": {"text/plain": _TEXT, "application/json": _DONE}},
+    "4XX": {"description": "The request is wrong, or the client may not send it.", "content": _FAILED},
+    503: {"description": "Not now: the disk refuses the readings, or the store does not answer.", "content": _FAILED},
+}
+_PIMONITOR_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Accepted.", "content": {"text/html": _TEXT}},
+    "4XX": {
+        "description": "The request is wrong, the client may not send it, or such reports are not accepted.",
+        "content": {"text/plain": _TEXT},
+    },
+    503: {"description": "The disk refuses the readings: send them again.", "content": {"text/plain": _TEXT}},
+}
+_PLUG_RESPONSE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Accepted.", "content": {"application/json": {"schema": {"type": "object"}}}}
 }
 _SUMMARIES = {
     "post": "Accept the inputs of one node, as emoncms does.",
@@ -59,7 +83,7 @@ def register(app: FastAPI, ingest: Ingest) -> None:
 
     @app.post(
         "/",
-        responses={**_TEXTS, **_problems()},
+        responses=_PIMONITOR_RESPONSES,
         tags=["ingest"],
         openapi_extra={"requestBody": _object_body("pimonitor's report, with api_hash.")},
     )
@@ -69,7 +93,7 @@ def register(app: FastAPI, ingest: Ingest) -> None:
 
     @app.post(
         "/data",
-        responses={**_TEXTS, **_problems()},
+        responses={**_PLUG_RESPONSE, **_problems()},
         tags=["ingest"],
         openapi_extra={"requestBody": _object_body('SmartPlug\'s report: {"id": "0xb00bf0cc", "value": 1}')},
     )
@@ -93,7 +117,7 @@ def register(app: FastAPI, ingest: Ingest) -> None:
                         f"{prefix}/input/{name}{suffix}",
                         endpoint,
                         methods=[method],
-                        responses={**_TEXTS},
+                        responses=_EMONCMS_RESPONSES,
                         tags=["ingest"],
                         summary=f"emoncms' input/{name}",
                         description=f"{_SUMMARIES[name]} {_EMONCMS}",
@@ -106,7 +130,11 @@ def register(app: FastAPI, ingest: Ingest) -> None:
                 ingest.emoncms.get,
                 methods=["GET"],
                 responses={
-                    200: {"description": "Time and value of every input, or a text that the node does not exist."}
+                    **_EMONCMS_RESPONSES,
+                    200: {
+                        "description": "Time and value of every input, or a text that the node does not exist.",
+                        "content": {"application/json": {"schema": {"type": ["object", "string"]}}},
+                    },
                 },
                 tags=["ingest"],
                 summary="emoncms' input/get",
@@ -114,6 +142,18 @@ def register(app: FastAPI, ingest: Ingest) -> None:
                 include_in_schema=shown,
                 openapi_extra={"parameters": [_parameter("node")]},
             )
+    _register_sub_actions(app, ingest.emoncms)
+
+
+def _register_sub_actions(app: FastAPI, emoncms: EmoncmsInput) -> None:
+    """Add the routes with the node, and the input, as parts of the path, as emoncms has them, too."""
+    for prefix in ("", "/emoncms"):
+        for path, endpoint, methods in (
+            ("post/{node}", emoncms.post, ["GET", "POST"]),
+            ("get/{node}", emoncms.get, ["GET"]),
+            ("get/{node}/{input}", emoncms.get, ["GET"]),
+        ):
+            app.add_api_route(f"{prefix}/input/{path}", endpoint, methods=methods, include_in_schema=False)
 
 
 class PlugPort:
