@@ -306,6 +306,43 @@ def test_of_codes_that_mean_the_same_one_has_the_name(
     assert port.stub.readings == [("house", {"power": power} | other)]
 
 
+@pytest.mark.parametrize(("phase", "base"), [("l1", 20), ("l2", 40), ("l3", 60)])
+def test_the_codes_of_each_phase_have_its_name(phase: str, base: int) -> None:
+    named = {
+        f"{base + 1}.7.0": "power_import",
+        f"{base + 2}.7.0": "power_export",
+        f"{base + 3}.7.0": "reactive_power_import",
+        f"{base + 4}.7.0": "reactive_power_export",
+        f"{base + 11}.7.0": "current",
+        f"{base + 12}.7.0": "voltage",
+        f"{base + 12}.32.0": "voltage_sags",
+        f"{base + 12}.36.0": "voltage_swells",
+        f"{base + 13}.7.0": "power_factor",
+        f"{base + 16}.7.0": "power",
+    }
+    assert {quantity: obis.Code(1, 0, quantity).name for quantity in named} == {
+        quantity: f"{name}_{phase}" for quantity, name in named.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount", "channel", "value"),
+    [
+        ("varh", "500", "kvarh", 0.5),
+        ("GJ", "36", "MWh", 10),
+        ("m3", "5", "m³", 5),
+        ("MWh", "2", "MWh", 2),
+        ("kvarh", "2", "kvarh", 2),
+    ],
+)
+def test_units_of_meters_become_units_that_everyone_knows(
+    port: Port, unit: str, amount: str, channel: str, value: float
+) -> None:
+    port.say(telegram("/X", f"1-0:1.8.0({amount}*{unit})"))
+    assert port.of("house", "energy_import") == [value]
+    assert port.kind("house", "energy_import") == (channel, "counter")
+
+
 def test_a_code_that_comes_twice_with_different_values_is_set_aside(port: Port) -> None:
     port.say(telegram("/X", "1-0:1.8.0(1*kWh)", "1-0:1.8.0*255(2*kWh)", "1-0:1.8.0(1*kWh)"))
     assert port.of("house", "energy_import") == [1]
