@@ -81,7 +81,8 @@ def bodies(data: Path, folder: Path) -> tuple[int, int]:
     """Write the bodies of all requests to files; return how many rows and values they have."""
     folder.mkdir()
     reader = open_reader(data)
-    readings = RawSource(reader, ChannelMap(reader, Selection(parse_options({"kind": "file", "name": "bench"}))), 0.0)
+    channels = ChannelMap(reader, Selection(parse_options({"kind": "file", "name": "bench"})))
+    readings = RawSource(reader, channels, 0.0, {})
     writer = LineWriter(LineNames("${device}", "${name}", {"node": "${node}"}, ()), 1000)
     cursor, rows, values = 0.0, 0, 0
     while (page := readings.read(cursor, readings.head(0.0), ROWS)).upto > cursor:

@@ -159,6 +159,8 @@ def _block(code: int, mode: int, width: int, n: int, base: int, payload: bytes) 
 
 
 def _header(block: bytes) -> tuple[int, int, int, int, int]:
+    if not isinstance(block, bytes):
+        raise BlockDamaged(f"a block is bytes, not {type(block).__name__}")
     end = len(block) - CRC.size
     if end < HEADER.size:
         raise BlockDamaged(f"{len(block)} bytes are too few for a block")

@@ -6,8 +6,9 @@ are stored again by name, because its numbers would give them to other series.
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,12 @@ COLUMNS = {  # of the tables with copies, the key first
     "series": "id, device, name, unit, kind, rollover",
     "layout": "id, device, sids",
     "word": "id, text",
+}
+KINDS: dict[str, tuple[Any, ...]] = {
+    "device": (str,),
+    "series": (int, str, str | None, str | None, float | int | None),
+    "layout": (int, bytes),
+    "word": (str,),
 }
 
 
@@ -54,7 +61,7 @@ def read(db: sqlite3.Connection) -> CopiedNames:
             continue
         rows = Rows(db, table, columns.removeprefix("id, "), "id")
         for number, *row in rows:
-            if _is_row(table, row):
+            if is_row(table, row):
                 names.table(table)[number] = tuple(row)
         names.whole &= rows.whole
     if "replacement" in tables:
@@ -65,9 +72,13 @@ def read(db: sqlite3.Connection) -> CopiedNames:
     return names
 
 
-def _is_row(table: str, row: list[Any]) -> bool:
-    kinds = {"device": (str,), "series": (int, str), "layout": (int, bytes), "word": (str,)}[table]
-    return all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=False))
+def is_row(table: str, row: Sequence[object]) -> bool:
+    """Whether these columns, the key not among them, can be a row of a table."""
+    kinds = KINDS[table]
+    if len(row) != len(kinds) or not all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True)):
+        return False
+    texts = [value for value in row if isinstance(value, str)]
+    return table == "word" or all(text.isprintable() for text in texts)  # zeros over the end of a name
 
 
 def contradiction(catalog: CopiedNames, copies: CopiedNames) -> str:
@@ -158,11 +169,14 @@ class Rows:
         query = (
             f"SELECT {self._key}, {self._columns} FROM {self._table} WHERE {self._key} > ? ORDER BY {self._key} LIMIT ?"
         )
-        for limit in (ROWS, 1):
+        for limit in (ROWS, 20, 1):
             try:
-                return self._db.execute(query, (last, limit)).fetchall(), limit == ROWS
+                rows = self._db.execute(query, (last, limit)).fetchall()
             except sqlite3.Error:
                 continue
+            keys = [row[0] for row in rows]
+            if all(before < after for before, after in pairwise([last, *keys])):  # a damaged page may lead back
+                return rows, limit == ROWS
         return [], False
 
     def _behind(self, last: int) -> int:
@@ -179,10 +193,10 @@ class Rows:
 
     def _fails(self, start: int) -> bool:
         try:
-            self._db.execute(
+            row = self._db.execute(
                 f"SELECT {self._key}, {self._columns} FROM {self._table} WHERE {self._key} > ? ORDER BY {self._key} LIMIT 1",
                 (start,),
             ).fetchone()
         except sqlite3.Error:
             return True
-        return False
+        return row is not None and row[0] <= start

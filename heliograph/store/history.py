@@ -146,7 +146,11 @@ class Year:
     def chunk(self, series: int, day: int) -> Chunk | None:
         """Return the chunk of a series in a day, still encoded."""
         row = self.db.execute("SELECT axis, v FROM chunk WHERE k=?", (key(series, day),)).fetchone()
-        return Chunk(day, *row) if row else None
+        if row is None:
+            return None
+        if type(row[0]) is not int or axis_owner(row[0])[1] != day:
+            raise blocks.BlockDamaged(f"the chunk of series {series}, day {day} has no times of that day")
+        return Chunk(day, *row)
 
     def days(self, series: int, first: int, last: int) -> list[int]:
         """Return the days from first to last that have points of a series."""
@@ -161,6 +165,8 @@ class Year:
             "SELECT tmax, vlast FROM chunk WHERE k BETWEEN ? AND ? ORDER BY k DESC LIMIT 1",
             (key(series, 0), key(series + 1, 0) - 1),
         ).fetchone()
+        if row is not None and not (type(row[0]) is int and type(row[1]) in (int, float)):
+            raise blocks.BlockDamaged(f"the newest chunk of series {series} has no newest point")
         return row
 
     def newest_day(self, series: int, before: int) -> int | None:
@@ -219,11 +225,13 @@ class Year:
         """Delete the chunk of a series in a day."""
         self.db.execute("DELETE FROM chunk WHERE k=?", (key(series, day),))
 
-    def set_aside(self, series: int, chunk: Chunk) -> None:
-        """Move a chunk that cannot be read into the table `damaged`."""
-        k = key(series, chunk.day)
-        self.db.execute("INSERT INTO damaged VALUES(?, ?, ?)", (k, chunk.axis, chunk.values))
+    def set_aside(self, series: int, day: int) -> bytes:
+        """Move a chunk that cannot be read into the table `damaged`; return its block, empty if there is none."""
+        k = key(series, day)
+        row = self.db.execute("SELECT v FROM chunk WHERE k=?", (k,)).fetchone()
+        self.db.execute("INSERT INTO damaged SELECT k, axis, v FROM chunk WHERE k=?", (k,))
         self.db.execute("DELETE FROM chunk WHERE k=?", (k,))
+        return row[0] if row and isinstance(row[0], bytes) else b""
 
     def put_tier(self, table: str, series: int, number: int, blob: bytes) -> None:
         """Write the cells of a day or a month."""

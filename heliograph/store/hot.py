@@ -38,6 +38,8 @@ def opened(folder: Path, now: float, identity: str = "") -> sqlite3.Connection:
     with ExitStack() as unfinished:
         unfinished.callback(db.close)
         with schema.refusing(path):
+            if not any(column[1] == "crc" for column in db.execute("PRAGMA table_info(frame)")):
+                db.execute("ALTER TABLE frame ADD COLUMN crc INT")
             _take_over(db, folder, identity)
             db.execute("INSERT OR IGNORE INTO meta VALUES('sealed_at', ?)", (now,))
         _make_room(db, folder)

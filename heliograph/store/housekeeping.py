@@ -3,15 +3,16 @@
 import logging
 import sqlite3
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import deletion, history, months, names, salvage, schema, sealing
+from heliograph.store import deletion, history, months, names, repair, salvage, schema, sealing
 from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
-from heliograph.store.integrity import WEEK, IntegrityCheck, YearDamaged
+from heliograph.store.integrity import WEEK, Broken, IntegrityCheck, YearDamaged
 from heliograph.store.interface import Keep
 from heliograph.store.inventory import Inventory
 from heliograph.store.names import Names
@@ -53,7 +54,7 @@ class Housekeeping:
         self._retention = Retention(
             folder, hot, self.years, keep, now(), self._seal_before, inventory.forget_year, room
         )
-        self._check = IntegrityCheck(folder)
+        self._check = IntegrityCheck(folder, self._mend)
         self._names: Names | None = None
         self._closing = Closing(folder, self.years)
         self._salvager = Salvager(
@@ -72,12 +73,7 @@ class Housekeeping:
     def problems(self) -> list[str]:
         """Return what is damaged or too large, a sentence each."""
         damaged = [f"{path.name} is damaged and not salvaged yet" for path in salvage.damaged(self._folder)]
-        return [
-            *damaged,
-            *self._check.problems,
-            *self._inventory.problems(self._now()),
-            *self._retention.problems(),
-        ]
+        return [*damaged, *self._inventory.problems(self._now()), *self._retention.problems()]
 
     def dropped(self) -> list[str]:
         """Return what was dropped, a sentence each, the newest last."""
@@ -104,6 +100,12 @@ class Housekeeping:
         self._closing.touched(())
         while self._close() or self._salvager.step():
             pass
+
+    def mend(self) -> None:
+        """Read all years now, mend what is damaged in them, and salvage damaged files."""
+        while not self._check_once():
+            pass
+        self.settle()
 
     def delete(self, series: list[int], begin: int, end: int) -> int:
         """Delete the points of series in [begin, end) ms UTC; return how many. Raises ValueError, OSError, StoreDamaged."""
@@ -179,14 +181,21 @@ class Housekeeping:
         now = self._now()
         if row and 0 <= now - row[0] < WEEK:
             return
-        try:
-            finished = self._check.step()
-        except YearDamaged as error:
-            self.years.move_aside(error.number, str(error))
-            return
-        if finished:
+        if self._check_once():
             with schema.refusing(self._folder), schema.transaction(self._hot):
                 self._hot.execute("INSERT OR REPLACE INTO meta VALUES('checked_at', ?)", (now,))
+
+    def _check_once(self) -> bool:
+        """Check some rows; return whether the check is complete."""
+        try:
+            return self._check.step()
+        except YearDamaged as error:
+            self.years.move_aside(error.number, str(error))
+            return False
+
+    def _mend(self, number: int, broken: list[Broken]) -> None:
+        with suppress(StoreDamaged):  # it was moved aside, and is salvaged
+            repair.mend(self.years, number, broken, self._all_names(), self._note_loss)
 
     def _sealing_is_due(self) -> bool:
         with schema.refusing(self._folder):

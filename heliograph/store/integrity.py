@@ -1,8 +1,9 @@
-"""Reads all sealed years once a week, a little at a time, so that damage is known before the data is needed."""
+"""Reads all sealed years once a week, a little at a time, so that damage is known before the data is needed, and mended."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import blocks, history, schema
@@ -10,44 +11,54 @@ from heliograph.store.tiers import GRAINS, Blob
 
 WEEK = 7 * 86_400.0
 AT_ONCE = 100  # rows
+DONE = object()
+
+
+class Broken(NamedTuple):
+    """A row of a year that cannot be read."""
+
+    table: str
+    k: int
+    why: str
 
 
 class IntegrityCheck:
-    """Reads the years table by table; `problems` are those of the last complete check."""
+    """Reads the years table by table, and calls `mend` with the broken rows of each year that has some."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, mend: Callable[[int, list[Broken]], None]) -> None:
         self._folder = folder
+        self._mend = mend
         self._left: list[tuple[int, Path]] | None = None
-        self._walk: Iterator[list[str]] = iter(())
-        self._problems_so_far: list[str] = []
-        self.problems: list[str] = []
+        self._walk: Iterator[None] = iter(())
 
     def step(self) -> bool:
         """Read some rows; return whether the check is complete. Raises YearDamaged for a file that cannot be read."""
         if self._left is None:
             self._left = list(history.files(self._folder).items())
-            self._problems_so_far = []
-        problems = next(self._walk, None)
-        if problems is not None:
-            self._problems_so_far += problems
+        if next(self._walk, DONE) is not DONE:
             return False
         if self._left:
             self._walk = self._year(*self._left.pop(0))
             return False
         self._left = None
-        self.problems = self._problems_so_far
         return True
 
-    def _year(self, number: int, path: Path) -> Iterator[list[str]]:
+    def _year(self, number: int, path: Path) -> Iterator[None]:
+        broken: list[Broken] = []
         try:
-            yield from year(path)
+            for rows in broken_rows(path):
+                broken += rows
+                yield
         except OSError:
             if path.exists():
                 raise  # otherwise retention has deleted it meanwhile
         except StoreDamaged as error:
-            if path.exists() and not history.is_bare(path):
+            if path.exists():
                 raise YearDamaged(number, str(error)) from None
-            yield [f"{path.name}: {error}"]
+        if broken and history.is_bare(path):
+            raise YearDamaged(number, _sentence(path, broken[0]))  # there are no points to make cells from
+        if broken:
+            self._mend(number, broken)
 
 
 class YearDamaged(StoreDamaged):
@@ -60,33 +71,58 @@ class YearDamaged(StoreDamaged):
 
 def year(path: Path) -> Iterator[list[str]]:
     """Yield the damaged parts of a year, a sentence each, after every AT_ONCE rows; raise OSError, StoreDamaged."""
-    for table, column in (("axis", "t"), ("axis", "s"), ("chunk", "v")):
-        yield from _table(path, table, column, blocks.decode_floats if table == "chunk" else blocks.decode_ints)
+    for rows in broken_rows(path):
+        yield [_sentence(path, row) for row in rows]
+
+
+def broken_rows(path: Path) -> Iterator[list[Broken]]:
+    """Yield the rows of a year that cannot be read, after every AT_ONCE rows; raise OSError, StoreDamaged."""
+    yield from _table(path, "axis", "t", _block)
+    yield from _table(path, "axis", "s", _block)
+    yield from _table(path, "chunk", "v, axis, (SELECT substr(t, 1, 15) FROM axis WHERE axis.k = chunk.axis)", _chunk)
     for grain in GRAINS:
         for level in ("day", *grain.closed):
             yield from _table(path, f"{grain.name}_{level}", "b", partial(_tier, width=grain.width))
 
 
-def _table(path: Path, table: str, column: str, read: Callable[[bytes], object]) -> Iterator[list[str]]:
+def _sentence(path: Path, row: Broken) -> str:
+    return f"{path.name}: {row.table} {row.k}: {row.why}"
+
+
+def _table(path: Path, table: str, columns: str, read: Callable[..., object]) -> Iterator[list[Broken]]:
     last = -1
     while True:
         with schema.reading(path) as db:
             rows = db.execute(
-                f"SELECT k, {column} FROM {table} WHERE k > ? ORDER BY k LIMIT ?", (last, AT_ONCE)
+                f"SELECT k, {columns} FROM {table} WHERE k > ? ORDER BY k LIMIT ?", (last, AT_ONCE)
             ).fetchall()
-        yield [f"{path.name}: {table} {k}: {why}" for k, blob in rows if (why := _wrong(read, blob))]
+        yield [Broken(table, row[0], why) for row in rows if (why := _wrong(read, row))]
         if len(rows) < AT_ONCE:
             return
+        if rows[-1][0] <= last:
+            raise StoreDamaged(f"{path}: the rows of {table} are not in order")
         last = rows[-1][0]
 
 
-def _wrong(read: Callable[[bytes], object], blob: bytes) -> str:
+def _wrong(read: Callable[..., object], row: tuple[object, ...]) -> str:
     try:
-        read(blob)
+        read(*row)
     except StoreDamaged as error:
         return str(error)
     return ""
 
 
-def _tier(blob: bytes, width: int) -> None:
+def _block(_k: int, block: bytes) -> None:
+    blocks.decode_ints(block)
+
+
+def _chunk(k: int, block: bytes, axis: object, head: object) -> None:
+    values = blocks.decode_floats(block)
+    if type(axis) is not int or type(head) is not bytes:
+        raise blocks.BlockDamaged("its times are missing")
+    if len(values) != blocks.length(head) or history.axis_owner(axis)[1] != k & ((1 << history.DAY_BITS) - 1):
+        raise blocks.BlockDamaged(f"its {len(values)} values are not those of its times")
+
+
+def _tier(_k: int, blob: bytes, width: int) -> None:
     Blob(blob, 0, width).tier()

@@ -123,6 +123,28 @@ def close_year(year: Year, grain: Grain, series: int, number: int) -> None:
     year.drop_tiers(f"{grain.name}_month", series, number * 12, number * 12 + 11)
 
 
+def again(year: Year, grain: Grain, level: str, series: Series, number: int) -> None:
+    """Make the cells of a series' day, month or year again from its points, in the transaction that is open.
+
+    Days whose points cannot be read have no cells then.
+    """
+    parts: list[Tier] = []
+    for day in year.days(series.id, *((number, number) if level == "day" else _days_of(level, number))):
+        try:
+            track = year.track(series.id, day)
+        except StoreDamaged as error:
+            log.error("points of series %d, day %d: %s", series.id, day, error)
+            continue
+        if len(track.times) >= grain.least:
+            rows = cells.of_day(track, day, grain.width, series.kind, series.rollover)
+            parts.append(_alone(rows, cells.span(track)))
+    year.drop_tiers(f"{grain.name}_{level}", series.id, number, number)
+    if level != "day":
+        _write_merged(year, grain, level, series.id, number, _merged(parts))
+    elif parts:
+        _write(year, grain, level, series.id, number, parts[0])
+
+
 def _write_merged(year: Year, grain: Grain, level: str, series: int, number: int, merged: Tier) -> None:
     """Write a month or a year, unless it has no cells; days that have points but no cells are bare."""
     if merged.cells is not None:

@@ -34,9 +34,11 @@ def pad(path: Path) -> int:
         size = path.stat().st_size
         if len(head) < FIRST or not head.startswith(MAGIC):
             return 0
-        whole = _page_size(head) * int.from_bytes(head[28:32], "big")
+        page = _page_size(head)
+        whole = page * int.from_bytes(head[28:32], "big")
         missing = min(whole - size, 10 * size)  # a header that cannot be believed makes no file of terabytes
         if missing > 0:
+            file.truncate(size // page * page)  # half a page would be read as a whole one with zeros in it
             file.truncate(size + missing)
         return max(0, missing)
 

@@ -199,9 +199,19 @@ def _why_not(names: CopiedNames, hot_db: sqlite3.Connection) -> str:
     copies = copied_names.read(hot_db)
     if why := copied_names.contradiction(names, copies):
         return why
-    unknown = {layout for (layout,) in hot_db.execute("SELECT DISTINCT layout FROM frame")}
-    unknown -= {*names.layout, *copies.layout}
-    return f"no file tells what layout {min(unknown)} is" if unknown else ""
+    layouts = {**copies.layout, **names.layout}
+    query = "SELECT DISTINCT layout, typeof(seq), typeof(layout), typeof(ts), typeof(v), length(v) FROM frame"
+    for layout, *types, size in hot_db.execute(query):
+        if types != ["integer", "integer", "integer", "blob"]:
+            return f"a reading has {types}"
+        if layout not in layouts:
+            return f"no file tells what layout {layout} is"
+        if size != 2 * len(layouts[layout][1]):  # eight bytes for each series, whose number takes four
+            return f"a reading of layout {layout} has {size} bytes"
+    for number, layout, time, payload, crc in hot_db.execute("SELECT seq, layout, ts, v, crc FROM frame"):
+        if crc is not None and crc != schema.frame_crc(number, layout, time, payload):
+            return f"the checksum of reading {number} is wrong"
+    return ""
 
 
 def _is_foreign(folder: Path, names: CopiedNames, hot_names: CopiedNames) -> bool:

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from heliograph import topics
 from heliograph.errors import StoreDamaged
 from heliograph.store import blocks, copied_names, history, pages, schema
 from heliograph.store.copied_names import CopiedNames, Rows
@@ -91,6 +92,16 @@ def _text(data: bytes) -> str | bytes:
         return data
 
 
+def is_sound(path: Path) -> bool:
+    """Whether SQLite reads all of a file that was moved aside: it only contradicted the catalog."""
+    db = opened(path)
+    try:
+        return _is_sound(db)
+    finally:
+        if db is not None:
+            db.close()
+
+
 def _is_sound(db: sqlite3.Connection | None) -> bool:
     if db is None:
         return False
@@ -116,20 +127,19 @@ def _scanned_names(path: Path, copies: CopiedNames) -> CopiedNames:
 
     Devices and words look alike, but for the slash between node and device.
     """
-    texts: dict[int, str] = {}
+    texts: list[tuple[int, str]] = []
     for number, row in _rows(path):
-        match row:
-            case (None, int(), str(), _, _, _):
-                copies.series.setdefault(number, row[1:])  # type: ignore[arg-type]
-            case (None, int(), bytes()) if kind(path) != "history":
-                copies.layout.setdefault(number, row[1:])  # type: ignore[arg-type]
-            case (None, str() as text):
-                texts[number] = text
+        for table in ("series", "layout") if kind(path) != "history" else ("series",):
+            if row[0] is None and copied_names.is_row(table, row[1:]):
+                copies.table(table).setdefault(number, row[1:])
+        if row[0] is None and copied_names.is_row("word", row[1:]):
+            texts.append((number, str(row[1])))
     owners = {row[0] for row in copies.series.values()}
-    for number, text in texts.items():
-        if number in owners and text.count("/") == 1:
+    for number, text in texts:
+        looks_like_a_device = text.count("/") == 1 and all(map(topics.is_name, text.split("/")))
+        if looks_like_a_device and number in owners:
             copies.device.setdefault(number, (text,))
-        else:
+        elif not looks_like_a_device:
             copies.word.setdefault(number, (text,))
     return copies
 
@@ -177,12 +187,12 @@ def frames(path: Path, sealed: int) -> dict[int, Frame]:
     db = opened(path)
     if db is not None:
         with closing(db):
-            frames_ = {row[0]: row[1:] for row in _table(db, "frame", "layout, ts, v", "seq") if _is_frame(row[1:])}
+            frames_ = {row[0]: row[1:4] for row in _frame_rows(db) if _is_frame(*row)}
             if _is_sound(db):
                 return frames_
     for number, row in _rows(path):
-        if number > sealed and number not in frames_ and row[0] is None and _is_frame(row[1:]):
-            frames_[number] = cast(Frame, row[1:])
+        if number > sealed and number not in frames_ and row[0] is None and _is_frame(number, *row[1:]):
+            frames_[number] = cast(Frame, row[1:4])
     return frames_
 
 
@@ -200,8 +210,16 @@ def gaps(frames_: dict[int, Frame]) -> int:
     return sum(step for step in steps if step < JUMP)
 
 
-def _is_frame(row: tuple[Any, ...]) -> bool:
-    return [type(value) for value in row] == [int, int, bytes]
+def _frame_rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
+    with suppress(sqlite3.Error):
+        has_crc = any(column[1] == "crc" for column in db.execute("PRAGMA table_info(frame)"))
+        yield from _table(db, "frame", "layout, ts, v, crc" if has_crc else "layout, ts, v", "seq")
+
+
+def _is_frame(number: int, *row: Any) -> bool:
+    if [type(value) for value in row[:3]] != [int, int, bytes]:
+        return False
+    return len(row) < 4 or row[3] is None or row[3] == schema.frame_crc(number, *row[:3])
 
 
 class Part(NamedTuple):

@@ -89,7 +89,7 @@ class Salvager:
             yield True
         missing = len(frames) - stored + salvage.gaps(frames)
         log.info("%s: %d readings salvaged", path.name, stored)
-        if missing or not frames:
+        if missing or not salvage.is_sound(path):
             self._lost(
                 f"hot.db was damaged: {stored} readings of it are stored again, {missing} that it had are lost, "
                 f"and perhaps others at its end that no byte tells of ({salvage.done_name(path)})"

@@ -7,6 +7,7 @@ fixed in 3.51.3, needs two that do).
 
 import sqlite3
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,7 +25,8 @@ CREATE TABLE IF NOT EXISTS frame(
     seq INTEGER PRIMARY KEY,  -- set by the writer, in order of arrival, never used again
     layout INT NOT NULL,
     ts INT NOT NULL,          -- ms UTC
-    v BLOB NOT NULL           -- f64[], little endian, in the layout's order; NaN = absent
+    v BLOB NOT NULL,          -- f64[], little endian, in the layout's order; NaN = absent
+    crc INT                   -- of the row; NULL: an older Heliograph wrote it
 );
 CREATE TABLE IF NOT EXISTS progress(
     producer TEXT NOT NULL,   -- node/service
@@ -61,6 +63,11 @@ CREATE TABLE IF NOT EXISTS year(number INTEGER PRIMARY KEY);  -- the years that 
 CREATE TABLE IF NOT EXISTS loss(ts INT NOT NULL, what TEXT NOT NULL UNIQUE);  -- what was lost with a file, and when that was seen
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
+
+
+def frame_crc(number: int, layout: int, time: int, payload: bytes) -> int:
+    """Return the checksum of a row of hot.db: a page that is cut or overwritten must not give a reading other values."""
+    return zlib.crc32(payload, (number ^ layout << 12 ^ time) & 0xFFFFFFFF)
 
 
 def hot_file(folder: Path) -> Path:

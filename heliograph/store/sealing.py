@@ -168,15 +168,25 @@ def _existing(year: Year, series: Iterable[int], day: int) -> tuple[dict[int, di
     axes: dict[int, Source] = {}
     for sid in series:
         old[sid] = {}
-        if chunk := year.chunk(sid, day):
+        if chunk := _chunk(year, sid, day):
             try:
                 if chunk.axis not in axes:
                     axes[chunk.axis] = Source(*year.axis(chunk.axis))
                 old[sid] = {chunk.axis: history.track(axes[chunk.axis].times, chunk).values}
             except StoreDamaged as error:
                 log.error("series %d, day %d: %s; set aside", sid, day, error)
-                year.set_aside(sid, chunk)
+                year.set_aside(sid, day)
     return old, axes
+
+
+def _chunk(year: Year, sid: int, day: int) -> history.Chunk | None:
+    """Return the chunk of a series in a day, and set it aside if its row is damaged."""
+    try:
+        return year.chunk(sid, day)
+    except StoreDamaged as error:
+        log.error("%s; set aside", error)
+        year.set_aside(sid, day)
+        return None
 
 
 def _groups(parts: Mapping[int, list[NewValues]], old: Mapping[int, Mapping[int, Vector]]) -> Iterable[Group]:
@@ -216,7 +226,7 @@ class _Axes:
         self._first = history.axis_key(device, day)
         self._day = day
         self._there = set(year.axes(device, day))
-        staying = {chunk.axis for sid in others if (chunk := year.chunk(sid, day))} if leaving else set()
+        staying = {chunk.axis for sid in others if (chunk := _chunk(year, sid, day))} if leaving else set()
         self._needed = staying | (self._there - leaving)
         self._shared: dict[tuple[bytes, bytes], int] = {}
 

@@ -111,7 +111,7 @@ class Blob:
                 number, length = ENTRY.unpack_from(blob, HEAD.size + entry * ENTRY.size)
                 columns[number] = blob[position : position + length]
                 position += length
-        except struct.error:
+        except (struct.error, TypeError):
             raise StoreDamaged("a truncated tier") from None
         if position != len(blob):
             raise StoreDamaged(f"a tier of {len(blob)} bytes in place of {position}")

@@ -33,7 +33,7 @@ class SqliteWriter:
         """Open or create the store, and mend what is damaged; raise OSError, or StoreDamaged for a file of another format."""
         self._folder = folder
         self._clock_is_right = clock_is_right
-        self._rows: list[tuple[int, int, int, bytes]] = []
+        self._rows: list[tuple[int, int, int, bytes, int]] = []
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
             self._lock = Lock(folder / "lock", "store")
@@ -90,13 +90,14 @@ class SqliteWriter:
         refusals: list[Refusal] = []
         latest = readings.latest_time(clock_is_right=self._clock_is_right())
         dropped_before = self._housekeeping.dropped_before
+        crc = schema.frame_crc
         for block in blocks:
             pack = struct.Struct(f"<{len(block.channels)}d").pack
             rows = readings.rows(self._catalog, node, block, latest, refusals)
             if dropped_before:
                 rows = _kept(rows, dropped_before, block.device, refusals)
             self._rows += [
-                (number, layout.id, moment, pack(*numbers))
+                (number, layout.id, moment, payload := pack(*numbers), crc(number, layout.id, moment, payload))
                 for number, (layout, moment, numbers) in enumerate(rows, self._next)
             ]
             self._next += len(rows)
@@ -114,7 +115,7 @@ class SqliteWriter:
             if self._catalog.commit():
                 self._housekeeping.learn()
             with schema.transaction(self._hot):
-                self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", self._rows)
+                self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?, ?)", self._rows)
                 self._hot.executemany("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", marks)
                 copied = self._catalog.copy_into(self._hot)
             self._catalog.copied(copied)
@@ -153,6 +154,10 @@ class SqliteWriter:
         """Return what is damaged, a sentence each."""
         return self._housekeeping.problems()
 
+    def mend(self) -> None:
+        """Read everything at rest now, and mend what is damaged; raise OSError if the disk refuses."""
+        self._housekeeping.mend()
+
     def dropped(self) -> list[str]:
         """Return what retention has dropped, a sentence each, the newest last."""
         return self._housekeeping.dropped()
@@ -173,9 +178,9 @@ class SqliteWriter:
         if self._rows:
             return False
         kept = [frame for frame in frames if frame[1] >= self._housekeeping.dropped_before]
-        rows = [(self._next + index, *frame) for index, frame in enumerate(kept)]
+        rows = [(number, *frame, schema.frame_crc(number, *frame)) for number, frame in enumerate(kept, self._next)]
         with schema.refusing(self._folder), schema.transaction(self._hot):
-            self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?)", rows)
+            self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?, ?)", rows)
             copied = self._catalog.copy_into(self._hot)
         self._catalog.copied(copied)
         self._next += len(rows)

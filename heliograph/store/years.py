@@ -87,7 +87,7 @@ class Years:
     def move_aside(self, number: int, why: str) -> Path:
         """Move the damaged file of a year aside, to be salvaged; return its new path."""
         self.forget(number)
-        path = history.file(self._folder, number)
+        path = history.files(self._folder).get(number, history.file(self._folder, number))
         log.error("%s; recreating year %d, salvaging readable data", why, number)
         return schema.move_aside(path)
 

@@ -49,6 +49,7 @@ UPLOAD_COUNTERS = {
     "sent": ("upload_sent_rows", "Rows that the target accepted."),
     "dropped": ("upload_dropped_dead_letters", "Dead letters dropped because there were too many."),
     "skipped": ("upload_skipped_rows", "Rows skipped because they were too old for the target."),
+    "passed_over": ("upload_passed_over_rows", "Rows left out because the target had newer ones when it began."),
 }
 
 ValuesQuery = Annotated[bool, Query(description="Also the newest value of every channel that is a number.")]

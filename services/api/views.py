@@ -18,7 +18,7 @@ def health(
     """Return the health of this node; `store_problem` is empty when the store answers, `damages` is what it cannot read.
 
     A service of this node that cannot write, as its fact `write_error` says, makes the node degraded, and so does what
-    its storage reports of the store in `store_problems`.
+    its storage reports of the store in `store_problems`, and any service of itself in `problems`.
     """
     services = _services(live, node)
     problems = [] if bus else ["no connection to the broker"]
@@ -27,6 +27,7 @@ def health(
     damages = list(dict.fromkeys([*damages, *_store_problems(services)]))
     problems += damages
     problems += [f"{name}: {error}" for name, one in services.items() if (error := one.facts.get("write_error"))]
+    problems += [f"{name}: {problem}" for name, one in services.items() for problem in _listed(one, "problems")]
     problems += [
         f"{name}: not stored since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         for name, one in services.items()
@@ -45,8 +46,12 @@ def health(
 
 
 def _store_problems(services: Mapping[str, ServiceHealth]) -> list[str]:
-    facts = (one.facts.get("store_problems") for one in services.values())
-    return [str(problem) for listed in facts if isinstance(listed, list) for problem in listed]
+    return [problem for one in services.values() for problem in _listed(one, "store_problems")]
+
+
+def _listed(service: ServiceHealth, fact: str) -> list[str]:
+    listed = service.facts.get(fact)
+    return [str(item) for item in listed] if isinstance(listed, list) else []
 
 
 def nodes(live: LiveState) -> list[NodeResponse]:

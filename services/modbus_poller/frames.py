@@ -42,17 +42,19 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def response_head(self) -> bytes:
-        """How the PDU of a response begins: a read's with the number of bytes, a write's with what was written where."""
+        """How the PDU of a response begins: a read's with the number of bytes, a write's with the address.
+
+        What a device writes in place of the value that it was sent is for the read-back to find out.
+        """
         if self.function in READS:
             size = -(-self.count // 8) if self.function in BITS else 2 * self.count
             return bytes((self.function, size))
-        return self.pdu[:5]
+        return self.pdu[:5] if self.function == 16 else self.pdu[:3]
 
     @property
     def response_length(self) -> int:
         """The number of bytes in the PDU of a response that is no exception."""
-        head = self.response_head
-        return len(head) + (head[1] if self.function in READS else 0)
+        return 2 + self.response_head[1] if self.function in READS else 5
 
     def confusable(self, other: "Request") -> bool:
         """Return whether a response to the other request can be taken for one to this."""

@@ -11,6 +11,7 @@ from services.modbus_poller.transport import Clock, Disconnected, Transport
 SILENCE_SECONDS = 0.05  # a line that is silent for so long has nothing more to say, unless its devices take longer
 MAX_SILENCE_SECONDS = 2.0
 MAX_DISCARD_SECONDS = 0.5  # for a line that is never silent
+EVERY_UNIT_ID = range(256)
 SLOWNESS_KEPT = 0.95  # of the slowest response, at each faster one
 
 
@@ -82,19 +83,17 @@ class RtuExchange:
                 if late:
                     self.late += 1
                     deadline = now + self._timeout  # only now can the unit begin with this request
-                else:
+                elif response.unit_id == request.unit_id:
                     other = response
                     deadline = min(deadline, now + self._usual(request.unit_id))
         noise += self._buffer
         if noise.startswith(bytes((request.unit_id,)) + request.response_head):
             self._outstanding.settled(request)  # it came, but broken
         self._settle(request)
-        if other is not None and other.unit_id == request.unit_id:
-            raise UnexpectedResponse(f"a response to another request ({other})")
         if other is not None:
-            raise InvalidFrame(
-                frames.rtu(other.unit_id, other.pdu).hex(" "), f"a response to another request ({other})"
-            )
+            raise UnexpectedResponse(f"a response to another request ({other})")
+        if foreign := frames.find_rtu(noise, EVERY_UNIT_ID):
+            raise InvalidFrame(noise.hex(" "), f"a response to another request ({foreign[0]})")
         if noise:
             raise InvalidFrame(noise.hex(" "))
         raise NoResponse(f"no response within {self._timeout} s")

@@ -185,6 +185,8 @@ def _described(target: dict[str, Any]) -> Iterator[str]:
     )
     if target.get("skipped"):
         yield f"  skipped as too old: {target['skipped']}"
+    if target.get("passed_over"):
+        yield f"  passed over, as the target had newer rows: {target['passed_over']}"
     if target.get("dead_letters") or target.get("dropped"):
         yield f"  dead letters: {target['dead_letters']}, dropped: {target.get('dropped', 0)}"
     if target.get("last_error"):

@@ -156,6 +156,23 @@ class Quoting(Protocol):
         ...
 
 
+@runtime_checkable
+class KnowsNewestByDevice(Protocol):
+    """A target that can be asked for the newest row of each device: one with newer rows hides no history of another."""
+
+    def newest_by_device(self) -> dict[str, float]:
+        """Return the times (s UTC) of the newest rows of those devices, node/device, that have any there; raise TryLater."""
+        ...
+
+
+def newest_by_device(target: Target) -> dict[str, float]:
+    """Return the times of the newest rows by device, or under "*" that of all; nothing if the target has none or cannot say."""
+    if isinstance(target, KnowsNewestByDevice):
+        return target.newest_by_device()
+    newest = newest_of(target)
+    return {} if newest is None else {"*": newest}
+
+
 def newest_of(target: Target) -> float | None:
     """Return the time of the newest row a target has, None if it has none or cannot say; raise TryLater."""
     return target.newest() if isinstance(target, KnowsNewest) else None

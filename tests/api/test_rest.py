@@ -282,6 +282,18 @@ def test_health_is_degraded_while_a_service_of_this_node_cannot_write(running: R
     assert get(client, "/health")["status"] == "ok"
 
 
+def test_health_names_the_problems_that_a_service_of_this_node_has_itself(
+    running: Running, client: httpx.Client
+) -> None:
+    for node in ("roof", "shed"):
+        status = {"state": "online", "facts": {"problems": [f"uploader.db at {node} was damaged"]}}
+        running.tell(f"heliograph/{node}/services/uploader/status", status)
+    content = get(client, "/health")
+    assert (content["status"], content["detail"]) == ("degraded", "uploader: uploader.db at roof was damaged")
+    running.tell("heliograph/roof/services/uploader/status", {"state": "online", "facts": {"problems": "none"}})
+    assert get(client, "/health")["status"] == "ok"
+
+
 def test_health_names_what_storage_reports_of_the_store(running: Running, client: httpx.Client) -> None:
     facts = {"store_problems": ["7.4 of 8.0 GB are full"], "dropped": ["2022 was deleted"]}
     running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": facts})

@@ -61,7 +61,8 @@ class Node:
         self.write(SECTION)
         self.producers = {"grid": self._producer(folder, "poller"), "tracer": self._producer(folder, "bridge")}
         recorder = self._stack.enter_context(Bus(Broker(port=broker.port), NODE, "recorder"))
-        recorder.subscribe("heliograph/#", self._received)
+        for owners in ("devices", "services"):
+            recorder.subscribe(f"heliograph/+/{owners}/#", self._received)
 
     def write(self, section: str) -> None:
         self.config.write_text(

@@ -1,10 +1,15 @@
 """Readings without a time of their own: each has another millisecond than the one before it."""
 
+from collections import deque
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from heliograph.arrival_times import BACK_SECONDS, MAX_DEVICES, SPREAD_SECONDS, ArrivalTimes
+from heliograph.arrival_times import BACK_SECONDS, MAX_DEVICES, SPREAD_SECONDS, ArrivalStamper, ArrivalTimes
+from heliograph.clock import Clock
+from heliograph.pending import Pending
 
 NOON = 1_763_633_000.0
 
@@ -69,6 +74,29 @@ def test_times_in_utc_follow_those_since_boot() -> None:
     assert since_boot.last == {}
     assert times.stamp("s", NOON + 100.0004) == round(NOON + 100.004, 3)
     assert times.stamp("other", NOON + 100) == NOON + 100
+
+
+def test_what_is_crowded_is_counted_before_and_after_the_clock_is_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, inbox = Clock("file", tmp_path, tmp_path / "synchronised"), deque[Pending]()
+    stamper = ArrivalStamper(clock, inbox)
+    monkeypatch.setattr("heliograph.arrival_times.SPREAD_SECONDS", 0.0015)
+    monkeypatch.setattr(clock, "since_boot", lambda: 100.0)
+    monkeypatch.setattr(clock, "now", lambda: NOON)
+    for _ in range(4):
+        stamper.put("s", {"n": 1})
+    assert stamper.crowded == 2
+    assert [(reading.boot, reading.time, reading.shown) for reading in inbox] == [
+        (clock.boot, time, NOON) for time in (100.0, 100.001, 100.001, 100.001)
+    ]
+    (tmp_path / "synchronised").touch()
+    monkeypatch.setattr(clock, "since_boot", lambda: 102.0)
+    monkeypatch.setattr(clock, "now", lambda: NOON + 2)
+    for arrived in (None, NOON + 3, NOON + 3, NOON + 3):
+        stamper.put("s", {"n": 1}, arrived)
+    assert stamper.crowded == 3
+    assert [reading.time for reading in list(inbox)[4:]] == [NOON + 2, NOON + 3, NOON + 3.001, NOON + 3.001]
 
 
 def test_devices_whose_times_are_past_are_forgotten() -> None:

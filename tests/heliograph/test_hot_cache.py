@@ -36,7 +36,8 @@ def known() -> Names:
 
 def arrive(hot: sqlite3.Connection, number: int, layout: int, time: int, *values: float) -> None:
     hot.execute(
-        "INSERT INTO frame VALUES(?, ?, ?, ?)", (number, layout, time, struct.pack(f"<{len(values)}d", *values))
+        "INSERT INTO frame(seq, layout, ts, v) VALUES(?, ?, ?, ?)",
+        (number, layout, time, struct.pack(f"<{len(values)}d", *values)),
     )
 
 

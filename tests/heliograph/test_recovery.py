@@ -4,8 +4,9 @@ import logging
 import shutil
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -317,3 +318,26 @@ def test_only_files_of_one_store_are_read_together(data: Path, name: str) -> Non
     of_another_store(folder(data) / name)
     with closing(open_reader(data)) as reader, pytest.raises(StoreDamaged, match="different stores"):
         reader.series()
+
+
+def test_every_file_is_written_with_synchronous_full_and_a_journal(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked of every connection that writes, when it begins a transaction: at 2 (FULL) a commit is on the disk when it returns."""
+    asked: dict[str, set[tuple[int, str]]] = {}
+    transaction = schema.transaction
+
+    def watched(connection: sqlite3.Connection) -> AbstractContextManager[None]:
+        (file,) = [Path(path).name for _, name, path in connection.execute("PRAGMA database_list") if name == "main"]
+        pragmas = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("synchronous", "journal_mode"))
+        asked.setdefault(file, set()).add(cast(tuple[int, str], tuple(pragmas)))
+        return transaction(connection)
+
+    monkeypatch.setattr(schema, "transaction", watched)
+    removed(schema.catalog_file(folder(data)))
+    keep = Keep(raw_years=1)
+    with closing(SqliteWriter(folder(data), lambda: True, keep, now=lambda: START + 500 * DAY)) as writer:
+        write(writer, "meter", 499)
+        writer.settle()
+        writer.mend()
+        care(writer)
+    assert asked.keys() >= {"catalog.db", "catalog.db.new", "hot.db", "history-2024.db", "history-2025.db"}
+    assert {pragmas for of_file in asked.values() for pragmas in of_file} == {(2, "wal")}

@@ -396,6 +396,18 @@ def test_a_gateway_with_wrong_numbers_is_named(head: tuple[int, ...], says: str)
     assert says in failure_text(caught.value)
 
 
+def test_a_response_of_a_unit_that_was_not_asked_is_named() -> None:
+    with pytest.raises(InvalidFrame) as caught:
+        canned("/dev/ttyUSB0", frame(7, 4, 4, 0x43, 0x66, 0x80, 0)).read(1, 4, 0, 2)
+    assert caught.value.why == "a response to another request (unit 7, function 4, 6 bytes)"
+
+
+def test_a_write_whose_response_shows_another_value_is_left_to_the_read_back() -> None:
+    canned("/dev/ttyUSB0", frame(1, 6, 0, 2, 0, 80)).write(1, 6, 2, [100])
+    with pytest.raises(UnexpectedResponse):
+        canned("/dev/ttyUSB0", frame(1, 6, 0, 3, 0, 100)).write(1, 6, 2, [100])
+
+
 def test_the_right_response_behind_one_to_another_request_is_taken() -> None:
     for port, other, right in (
         ("tcp://host:1", bytes((0, 9, 0, 0, 0, 5, 1, 4, 2, 0, 7)), bytes((0, 1, 0, 0, 0, 5, 1, 4, 2, 0, 8))),

@@ -186,6 +186,19 @@ def test_a_device_that_is_busy_while_its_map_is_walked_is_asked_again() -> None:
     assert polled.info("it").model == "Fronius GEN24"
 
 
+def test_a_long_search_for_a_map_does_not_delay_the_walk_of_one_that_ended_early() -> None:
+    device, polled = Device({}), SunSpecDevice(DEVICE)
+    for tick in range(100):
+        assert polled.poll(device.read, float(tick)).failure
+    device.registers = at_40000(FRONIUS, model(103, INVERTER))
+    device.busy = 40122
+    assert polled.poll(device.read, 100.0).values["power"] == 2500
+    device.registers = at_40000(FRONIUS, model(103, INVERTER), model(203, METER))
+    device.busy = 0x10000
+    assert "meter_power" not in polled.poll(device.read, 109.0).values
+    assert polled.poll(device.read, 111.0).values["meter_power"] == -1200
+
+
 @pytest.mark.parametrize("code", [2, 4, 5, 6])
 def test_an_early_end_is_walked_again_after_growing_pauses_and_after_a_reconnection(code: int) -> None:
     device, polled = Device(at_40000(FRONIUS, model(103, INVERTER), end=False)), SunSpecDevice(DEVICE)
@@ -295,4 +308,5 @@ def test_a_map_that_changes_and_one_that_ends_early_are_in_log_and_status(
     lines = [record.getMessage() for record in caplog.records if record.getMessage().startswith("roof: ")]
     assert lines.count(f"roof: {early}") == 1
     assert lines.count(f"roof: no longer: {early}") == 1
+    assert [line for line in lines if "model 113" in line and "where model 103" in line]
     assert stub.invalid[0][0] == "its SunSpec map is another now"

@@ -4,7 +4,8 @@ import os
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -123,26 +124,87 @@ def test_a_late_response_on_a_real_terminal_never_gives_a_channel_the_value_of_a
     assert TRUE in stub.of("two")
 
 
-def test_an_adapter_that_echoes_is_in_the_log_once_and_in_the_status(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, eventually: Callable[[Callable[[], object]], object]
-) -> None:
-    caplog.set_level(logging.INFO)
-    stub, stop = ServiceStub(tmp_path), threading.Event()
-    registers = Registers(models.load("epever_tracer"), "refused")
-    wire = SimulatedLine({1: registers}, lambda: 0.01, baud=115200, echoes=True)
-    line = LineOptions("/dev/simulated", (DeviceOptions("tracer", "epever_tracer", 1, 0.1),))
+def passes(wire: SimulatedLine) -> bool:
+    """A second passes on a line."""
+    wire.sleep(1.0)
+    return True
+
+
+@contextmanager
+def working(stub: ServiceStub, wire: SimulatedLine, device: DeviceOptions) -> Iterator[None]:
+    """A worker polls a device on a line whose time is simulated: a time-out takes none."""
+    line, stop = LineOptions("/dev/simulated", (device,)), threading.Event()
     worker = LineWorker(line, stub.service, stub.producer, stop, client=LineClient(line, wire, wire))
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
-        eventually(lambda: len(stub.of("tracer")) >= 3)
+        yield
     finally:
         stop.set()
         worker.wake()
         thread.join(30)
+
+
+def test_an_adapter_that_echoes_is_in_the_log_once_and_in_the_status(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, eventually: Callable[[Callable[[], object]], object]
+) -> None:
+    caplog.set_level(logging.INFO)
+    stub = ServiceStub(tmp_path)
+    registers = Registers(models.load("epever_tracer"), "refused")
+    wire = SimulatedLine({1: registers}, lambda: 0.01, baud=115200, echoes=True)
+    with working(stub, wire, DeviceOptions("tracer", "epever_tracer", 1, 0.1)):
+        eventually(lambda: len(stub.of("tracer")) >= 3)
     assert stub.of("tracer")[0] == registers.expected
     assert stub.facts["line:/dev/simulated"] == {"echoes": True}
     assert [record.getMessage() for record in caplog.records if "echo" in record.getMessage()] == [
         "/dev/simulated: the adapter echoes: each request comes back before its response, and is dropped"
     ]
     assert not stub.invalid
+
+
+def test_what_a_late_response_could_be_taken_for_is_left_out_and_counted_and_the_device_stays_online(
+    tmp_path: Path, eventually: Callable[[Callable[[], object]], object]
+) -> None:
+    model = tmp_path / "two.toml"
+    model.write_text(TWO)
+    stub = ServiceStub(tmp_path)
+    delays: list[float | None] = []
+    wire = SimulatedLine({1: Registers(models.load(str(model)), "refused")}, lambda: delays.pop() if delays else 0.01)
+    with working(stub, wire, DeviceOptions("two", str(model), 1, 0.1)):
+        eventually(lambda: len(stub.of("two")) >= 2)
+        delays.append(None)
+        eventually(lambda: stub.counters["held_back"] >= 6)
+        assert stub.states["two"] == ["online"]
+        seen = len(stub.of("two"))
+        wire.sleep(10.0)
+        eventually(lambda: len(stub.of("two")) >= seen + 2)
+    assert stub.counters["failed_polls"] == 1
+    assert stub.states["two"] == ["online"]
+
+
+def test_a_device_that_comes_back_is_asked_at_once_for_what_it_refused(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    eventually: Callable[[Callable[[], object]], object],
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(breaker, "FIRST_SECONDS", 0.2)
+    model = tmp_path / "two.toml"
+    model.write_text(TWO)
+    stub, registers = ServiceStub(tmp_path), Registers(models.load(str(model)), "refused")
+    used = registers.used
+    registers.used = {(function, address) for function, address in used if address < 0x200}
+    wire = SimulatedLine({1: registers}, lambda: 0.01)
+    with working(stub, wire, DeviceOptions("two", str(model), 1, 0.1)):
+        eventually(lambda: len(stub.of("two")) >= 2)
+        assert "import" not in stub.of("two")[-1]
+        assert stub.facts["device:two"]["unsupported"] == ["import"]
+        wire.units = {}
+        eventually(lambda: passes(wire) and stub.states["two"] == ["online", "offline"])
+        registers.used = used
+        wire.units = {1: registers}
+        eventually(lambda: passes(wire) and "import" in stub.of("two")[-1])
+        eventually(lambda: stub.facts["device:two"]["unsupported"] == [])
+    lines = [record.getMessage() for record in caplog.records if "support" in record.getMessage()]
+    assert lines == ["two: does not support import", "two: supports import now"]

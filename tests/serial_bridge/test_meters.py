@@ -79,7 +79,7 @@ class Port:
         self.stub = ServiceStub(folder)
         self.stub.clock.time = QUARTER_PAST_EIGHT
         options = PortOptions(name=name, port="x", format=line_format)
-        context = ParserContext({}, meter_names=MeterNames(folder / "meters.json"))
+        context = ParserContext({}, meter_names=MeterNames(folder / "meters.json" if folder.exists() else None))
         self._decoder = DecoderFactory(options, context).decoder(joined_late=False)
         self.intake = SerialIntake(name, self.stub.service, self.stub.producer, UnknownNodes(), NameOwners(100))
 
@@ -115,6 +115,22 @@ def test_an_impossible_time_of_a_gas_meter_does_not_silence_it(port: Port, impos
     assert port.stub.counters["invalid_timestamps"] + port.stub.counters["no_sensor"] == 1
 
 
+POSSIBLE = ("261130080000W", "261130080500W", "261130081000W")
+IMPOSSIBLE = ("681027002758S", "991231235959W", "632525252525S", "700101010000W", "261130235959W")
+
+
+@given(times=st.lists(st.sampled_from(POSSIBLE + IMPOSSIBLE), max_size=12))
+def test_no_time_whatever_silences_a_meter_or_makes_a_reading_of_its_own(
+    tmp_path_factory: pytest.TempPathFactory, times: list[str]
+) -> None:
+    port = Port(tmp_path_factory.getbasetemp() / "never")
+    for time in times:
+        port.say(telegram(*ESMR, gas(time, f"{1000 + (POSSIBLE + IMPOSSIBLE).index(time)}*m3")))
+    possible = [time for time in times if time in POSSIBLE]
+    changes = [time for number, time in enumerate(possible) if number == 0 or time != possible[number - 1]]
+    assert port.of("house_gas", "volume") == [1000 + POSSIBLE.index(time) for time in changes]
+
+
 def test_a_reading_of_a_meter_is_published_once_for_each_of_its_times(port: Port) -> None:
     for time in ("261130080000W", "261130080000W", "261130080500W", "261130080000W"):
         port.say(telegram(*ESMR, gas(time, "01023.855*m3")))
@@ -145,6 +161,11 @@ def test_a_meter_that_was_never_read_has_no_reading(port: Port, time: str, volum
     assert port.stub.invalid == []
 
 
+def test_what_was_read_before_2020_was_not_read(port: Port) -> None:
+    port.say(telegram(*ESMR, gas("200101005959W", "1*m3")), telegram(*ESMR, gas("200101010000W", "2*m3")))
+    assert port.of("house_gas", "volume") == [2]
+
+
 @pytest.mark.parametrize("dead", [DEAD, DEAD_SINCE_1970])
 def test_a_dead_meter_beside_a_living_one_has_neither_its_name_nor_an_energy(port: Port, dead: Sequence[str]) -> None:
     port.say(telegram(*FLUVIUS, *dead, *OTHER, gas("261130080500W", "01986.492*m3", 2)))
@@ -168,6 +189,13 @@ def test_of_two_volumes_of_one_meter_the_same_one_counts_in_any_order(port: Port
     port.say(telegram(*ESMR, *lines[::order]))
     assert port.of("house_gas", "volume") == [100.0]
     assert [what for _, what, _ in port.stub.invalid] == [f"{lines[1]}: a second value of the same meter"]
+
+
+def test_the_same_volume_twice_is_no_fault(port: Port) -> None:
+    line = gas("261130080000W", "00100.000*m3")
+    port.say(telegram(*ESMR, line, line, line.replace("24.2.1", "24.2.3")))
+    assert port.of("house_gas", "volume") == [100.0]
+    assert port.stub.invalid == []
 
 
 def test_a_meter_keeps_its_name_when_the_one_before_it_is_silent(port: Port) -> None:
@@ -276,6 +304,43 @@ def test_of_codes_that_mean_the_same_one_has_the_name(
 ) -> None:
     port.say(telegram("/X", *lines))
     assert port.stub.readings == [("house", {"power": power} | other)]
+
+
+@pytest.mark.parametrize(("phase", "base"), [("l1", 20), ("l2", 40), ("l3", 60)])
+def test_the_codes_of_each_phase_have_its_name(phase: str, base: int) -> None:
+    named = {
+        f"{base + 1}.7.0": "power_import",
+        f"{base + 2}.7.0": "power_export",
+        f"{base + 3}.7.0": "reactive_power_import",
+        f"{base + 4}.7.0": "reactive_power_export",
+        f"{base + 11}.7.0": "current",
+        f"{base + 12}.7.0": "voltage",
+        f"{base + 12}.32.0": "voltage_sags",
+        f"{base + 12}.36.0": "voltage_swells",
+        f"{base + 13}.7.0": "power_factor",
+        f"{base + 16}.7.0": "power",
+    }
+    assert {quantity: obis.Code(1, 0, quantity).name for quantity in named} == {
+        quantity: f"{name}_{phase}" for quantity, name in named.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("unit", "amount", "channel", "value"),
+    [
+        ("varh", "500", "kvarh", 0.5),
+        ("GJ", "36", "MWh", 10),
+        ("m3", "5", "m³", 5),
+        ("MWh", "2", "MWh", 2),
+        ("kvarh", "2", "kvarh", 2),
+    ],
+)
+def test_units_of_meters_become_units_that_everyone_knows(
+    port: Port, unit: str, amount: str, channel: str, value: float
+) -> None:
+    port.say(telegram("/X", f"1-0:1.8.0({amount}*{unit})"))
+    assert port.of("house", "energy_import") == [value]
+    assert port.kind("house", "energy_import") == (channel, "counter")
 
 
 def test_a_code_that_comes_twice_with_different_values_is_set_aside(port: Port) -> None:
@@ -510,6 +575,8 @@ def test_a_value_with_a_time_behind_it_is_read(port: Port) -> None:
         "1.8.0(123*kWh)",
         "1-0:1.8.0(1*kWh",
         "0-1:24.2.1(00001.000*m3)(1)",
+        "0-1:24.3.0(x)(00)(60)(1)(0-1:24.2.1)(m3)(00001.001)",
+        "1-0:92.1.0(5)",
         "hello",
     ],
 )
@@ -522,6 +589,28 @@ def test_lines_that_are_not_understood_are_counted_and_shown(
     assert port.unread == [line]
     assert caplog.text.count("not understood") == 1
     assert port.of("house", "power_import") == [0.3] * 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "1-0:0.2.0(5)",
+        "0-0:93.1.0(5)",
+        "0-0:96.50.68(ON)",
+        "0-0:96.13.1()",
+        "1-0:1.8.0()",
+        "0-0:42.0.0(ABC)",
+        "0-1:24.4.0(1)",
+        "0-1:96.1.1(4819)",
+        "0-1:24.2.1()",
+        "1-0:99.97.0(1)(0-0:96.7.19)(000104180320W)(0000237126*s)",
+    ],
+)
+def test_what_a_meter_says_of_itself_is_neither_a_value_nor_counted(port: Port, line: str) -> None:
+    port.say(telegram(*ESMR, line))
+    assert port.unread == []
+    assert port.stub.invalid == []
+    assert port.stub.readings == [("house", {"energy_import_t1": 100.0, "power_import": 0.3})]
 
 
 def test_lines_that_are_not_understood_are_shown_even_when_only_a_gas_meter_has_a_value(port: Port) -> None:

@@ -1,5 +1,6 @@
 """`heliograph-store` on stores with damaged files, as owners found them: cases O1 and O10."""
 
+import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from heliograph import store
-from heliograph.messages import Block, Channel
+from heliograph.messages import Block, Channel, Value
 from tests.storage.stores import command, done, everything, make, settle
 
 HOUR = 3600
@@ -80,3 +81,71 @@ def test_a_missing_year_is_reported_until_it_is_accepted(data: Path) -> None:
     assert "history-2021.db is missing" in done("salvage", "--data", data)
     assert "all files are sound" in done("check", "--data", data)
     assert len(everything(data)["x/d/power"]) == 3 * 8766 - 8760
+
+
+@pytest.fixture
+def dense(tmp_path: Path) -> Path:
+    """Forty days of two series every five minutes, sealed: enough for cells of hours."""
+    rows = [[T + n * 300, n % 1000, n * 0.25] for n in range(40 * 288)]
+    channels = {"power": Channel("W"), "energy": Channel("kWh", "counter")}
+    make(tmp_path, [Block("d", ("power", "energy"), rows)], channels, node="x")
+    settle(tmp_path)
+    return tmp_path
+
+
+def flipped(data: Path, table: str, column: str, row: int) -> None:
+    """Flip five bits of a block; SQLite does not notice it."""
+    with closing(sqlite3.connect(store.folder(data) / "history-2020.db")) as db:
+        k, blob = db.execute(f"SELECT k, {column} FROM {table} ORDER BY k LIMIT 1 OFFSET ?", (row,)).fetchone()
+        middle = len(blob) // 2
+        db.execute(
+            f"UPDATE {table} SET {column}=? WHERE k=?",
+            (blob[:middle] + bytes([blob[middle] ^ 31]) + blob[middle + 1 :], k),
+        )
+        db.commit()
+
+
+def hours(data: Path) -> list[list[Value | None]]:
+    edges = [T + hour * HOUR for hour in range(40 * 24 + 1)]
+    with closing(store.open_reader(data)) as reader:
+        return [reader.aggregate(one.id, edges, ["n", "mean", "max"])["max"] for one in reader.series()]
+
+
+def test_flipped_bits_are_mended_and_the_check_is_clean_afterwards(dense: Path) -> None:
+    before, sums = everything(dense), hours(dense)
+    flipped(dense, "r1h_year", "b", 0)
+    result = command("check", "--data", dense)
+    assert (result.exit_code, result.stderr.count("history-2020.db: r1h_year")) == (1, 1)
+    done("salvage", "--data", dense)
+    assert "all files are sound" in done("check", "--data", dense)
+    assert (everything(dense), hours(dense)) == (before, sums)
+    flipped(dense, "chunk", "v", 7)
+    assert command("check", "--data", dense).exit_code == 1
+    out = done("salvage", "--data", dense)
+    assert "288 values on 1 days of 1 series are lost (x/d/power)" in out
+    assert "all files are sound" in done("check", "--data", dense, "--values")
+    after = everything(dense)
+    assert after["x/d/energy"] == before["x/d/energy"]
+    assert set(before["x/d/power"]) - set(after["x/d/power"]) == set(before["x/d/power"][7 * 288 : 8 * 288])
+    assert set(after["x/d/power"]) < set(before["x/d/power"])
+
+
+def test_times_that_cannot_be_read_take_only_their_own_day_along(dense: Path) -> None:
+    before = everything(dense)
+    flipped(dense, "axis", "t", 3)
+    assert command("check", "--data", dense).exit_code == 1
+    assert "576 values on 1 days of 2 series are lost" in done("salvage", "--data", dense)
+    assert "all files are sound" in done("check", "--data", dense, "--values")
+    after = everything(dense)
+    for name, points in before.items():
+        assert after[name] == points[: 3 * 288] + points[4 * 288 :]
+
+
+def test_a_chunk_whose_times_are_gone_is_damage(dense: Path) -> None:
+    with closing(sqlite3.connect(store.folder(dense) / "history-2020.db")) as db:
+        db.execute("DELETE FROM axis WHERE k = (SELECT min(k) FROM axis)")
+        db.commit()
+    result = command("check", "--data", dense)
+    assert (result.exit_code, result.stderr.count("its times are missing")) == (1, 2)
+    done("salvage", "--data", dense)
+    assert "all files are sound" in done("check", "--data", dense, "--values")

@@ -1,9 +1,14 @@
 """What a column of a CSV file is: judged by many of its cells, and never guessed."""
 
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from services.storage.importers.shared.csv_columns import CellError, Column
 from tests.storage.stores import command, done, everything, meanings
 
 OPTIONS = ("--node", "x", "--device", "d")
@@ -70,6 +75,44 @@ def test_numbers_written_otherwise_are_no_texts(
     result = command("import", "csv", column(tmp_path, *cells), *OPTIONS, *options, "--data", tmp_path)
     assert result.exit_code == 1
     assert says in result.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--counter", "v")])
+def test_a_decimal_comma_is_asked_for_whatever_is_known_of_the_channel(tmp_path: Path, more: tuple[str, ...]) -> None:
+    path = column(tmp_path, "7")
+    done("import", "csv", path, *OPTIONS, *more, "--data", tmp_path)
+    path = column(tmp_path, "1.234", "1.235", "1.236,5")  # thousands
+    result = command("import", "csv", path, *OPTIONS, *more, "--data", tmp_path)
+    assert "set aside 3 times: numbers with a decimal comma? --decimal-comma" in result.stderr
+    assert everything(tmp_path) == {"x/d/v": [(T, 7.0)]}
+
+
+def test_one_odd_cell_spoils_no_column_of_numbers(tmp_path: Path) -> None:
+    path = column(tmp_path, "1,5", "2.5", "3.5")
+    result = command("import", "csv", path, *OPTIONS, "--data", tmp_path)
+    assert result.exit_code == 0
+    assert everything(tmp_path) == {"x/d/v": [(T + 1, 2.5), (T + 2, 3.5)]}
+    assert "not a number of v (numbers with a decimal comma? --decimal-comma): '1,5'" in result.stderr
+
+
+CELLS = st.sampled_from(
+    ["1", "2.5", "-3", "1e3", "1,5", "1.234,5", "2,345.5", "7 W", "---", "", "n.a.", "NaN", "ERR", "on"]
+)
+
+
+@given(cells=st.lists(CELLS, max_size=30), comma=st.booleans(), stored=st.sampled_from([None, False]))
+def test_a_column_of_mostly_numbers_is_never_one_of_texts(cells: list[str], comma: bool, stored: bool | None) -> None:
+    given_cells = Column("v", is_text=None, stored_text=stored, exact=False, decimal_comma=comma)
+    given_cells.judge(cells)
+    numbers = [cell for cell in cells if re.match(r"-?\d", cell)]
+    values = []
+    for cell in cells:
+        with suppress(CellError):
+            values.append(given_cells.value(cell))
+    words = [cell for cell in cells if cell in ("ERR", "on")]
+    if stored is False or len(numbers) > len(words):
+        assert not any(isinstance(value, str) for value in values)
+    assert not set(values) & {1.234, 2.345, 15.0}
 
 
 def test_digits_in_groups_are_thousands_where_the_comma_is_decimal(tmp_path: Path) -> None:
@@ -197,6 +240,13 @@ def test_a_first_line_of_values_is_no_header(tmp_path: Path, row: str, options: 
         assert "the first line has values, not names of columns: name them, --header time,NAME" in result.stderr
     done("import", "csv", path, *OPTIONS, *options, "--header", "time,power", "--data", tmp_path)
     assert everything(tmp_path) == {"x/d/power": [(T + 300, -5.1), (T + 360, -5.1)]}
+
+
+def test_a_line_of_numbers_is_no_header_whatever_option_says_so(tmp_path: Path) -> None:
+    path = written(tmp_path, "0,-5.10\n10,-5.20\n")
+    result = command("import", "csv", path, *OPTIONS, "--time", "0", "--data", tmp_path)
+    assert result.exit_code == 1
+    assert "the first line has values" in result.stderr
 
 
 def test_null_of_an_export_of_several_feeds_is_a_missing_value(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from heliograph.store.postgres.schema import Connection
 TIERS = ("r5m", "r1h", "r1d")
 
 
-def delete(connection: Connection, series: list[int], begin: int, end: int, now: int) -> int:
-    """Delete the points of series in [begin, end) ms UTC, in the open transaction; return how many there were.
+def delete(connection: Connection, series: list[int], span: tuple[float, float], now: float) -> int:
+    """Delete the points of series in a span (seconds UTC), in the open transaction; return how many there were.
 
     Raises ValueError for a part of a day of which only cells are kept, psycopg.Error.
     """
+    begin, end = (round(time * 1000) for time in span)
     row = connection.execute("SELECT raw_from, revision FROM clock FOR UPDATE").fetchone()
     raw_from, revision = (row[0], row[1] + 1) if row else (0, 1)
     if any(time % DAY and time < raw_from for time in (begin, end)):
@@ -22,13 +23,13 @@ def delete(connection: Connection, series: list[int], begin: int, end: int, now:
         )
     deleted = 0
     if begin < raw_from:
-        span = (series, begin, min(end, raw_from))
+        dropped = (series, begin, min(end, raw_from))
         cells = connection.execute(
-            "SELECT coalesce(sum(n), 0) FROM r5m WHERE series = ANY(%s) AND bucket >= %s AND bucket < %s", span
+            "SELECT coalesce(sum(n), 0) FROM r5m WHERE series = ANY(%s) AND bucket >= %s AND bucket < %s", dropped
         ).fetchone()
         deleted += int(cells[0]) if cells else 0
         for table in TIERS:
-            connection.execute(f"DELETE FROM {table} WHERE series = ANY(%s) AND bucket >= %s AND bucket < %s", span)
+            connection.execute(f"DELETE FROM {table} WHERE series = ANY(%s) AND bucket >= %s AND bucket < %s", dropped)
     deleted += connection.execute(
         "DELETE FROM reading WHERE series = ANY(%s) AND ts >= %s AND ts < %s", (series, begin, end)
     ).rowcount
@@ -42,7 +43,7 @@ def delete(connection: Connection, series: list[int], begin: int, end: int, now:
     connection.execute(
         "UPDATE touched SET changed = %s, at = %s WHERE day BETWEEN %s AND %s "
         "AND device IN (SELECT device FROM series WHERE id = ANY(%s))",
-        (revision, now, *days[1:], series),
+        (revision, round(now * 1000), *days[1:], series),
     )
     connection.execute("UPDATE day SET changed = %s WHERE day BETWEEN %s AND %s", days)
     connection.execute("UPDATE clock SET revision = %s, changes = changes + 1", (revision,))

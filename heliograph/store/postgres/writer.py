@@ -105,11 +105,10 @@ class PostgresWriter:
 
     def delete(self, series: Sequence[int], start: float, end: float) -> int:
         """Delete the points of series in [start, end); return how many. Durable at once."""
-        begin, stop = round(start * 1000), round(end * 1000)
         if self._rows:
             raise ValueError("readings wait for the commit")
         with self._server() as connection, connection.transaction():
-            return deletion.delete(connection, list(series), begin, stop, round(self._now() * 1000))
+            return deletion.delete(connection, list(series), (start, end), self._now())
 
     def maintain(self) -> bool:
         """Do one piece of the housekeeping that is due; return whether more is due."""

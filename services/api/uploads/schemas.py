@@ -30,6 +30,7 @@ class UploadTarget(Struct):
     dead_letters: int | None = None
     dropped: int | None = None
     skipped: int | None = None
+    passed_over: int | None = None
 
 
 class Uploads(Struct):

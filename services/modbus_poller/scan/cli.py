@@ -121,7 +121,7 @@ def main(
     parities = ["none", "even"] if even else ["none"]
     results = [_scan(line, unit_ids, rates or scanner.RATES, parities, timeout) for line in lines]
     for result in results:
-        click.echo(_summary(result), err=True)
+        click.echo(summary(result), err=True)
     if not any(device.model for result in results for device in result.devices):
         click.echo("no device found that a model matches", err=True)
         sys.exit(1)
@@ -150,14 +150,15 @@ def _scan(port: str, unit_ids: Iterable[int], rates: Iterable[int], parities: li
         return result
 
 
-def _summary(result: ScanResult) -> str:
+def summary(result: ScanResult) -> str:
     """Return the devices of a line in one line of text."""
     if result.error:
         return f"{result.port}: {result.error}"
     if not result.devices:
         return f"{result.port}: no device answers"
     devices = ", ".join(f"{one.model or 'unknown'} at unit ID {one.unit_id}" for one in result.devices)
-    return f"{result.port}: {devices}" + (f" ({result.baud} baud)" if result.baud else "")
+    settings = [f"{result.baud} baud"] * bool(result.baud) + ["the adapter echoes"] * result.echoes
+    return f"{result.port}: {devices}" + (f" ({', '.join(settings)})" if settings else "")
 
 
 if __name__ == "__main__":

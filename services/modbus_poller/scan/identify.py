@@ -25,6 +25,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "kWh": (0, 1e8),
     "Wh": (0, 1e11),
 }
+TRIES = 2
 _MAX_POWER_FACTOR = 1.1
 _TINY = 1e-6  # registers that give a smaller float do not hold a float
 _PLAUSIBLE, _TEXT, _ZERO, _IMPLAUSIBLE, _REFUSED = 1.0, 0.5, -0.25, -3.0, -2.0
@@ -69,7 +70,10 @@ def best_match(
 
 
 def _score(read: Read, device: PolledDevice) -> float:
-    result = device.poll(read, 0.0)
+    for _ in range(TRIES):  # a disturbance must not make a model look as if it had less than the device
+        result = device.poll(read, 0.0)
+        if not result.failure:
+            break
     values = sum(plausibility(device.model, channel, value) for channel, value in result.values.items())
     absent = len(device.model.registers) - len(result.values) - len(device.unsupported)
     return values + _REFUSED * len(device.unsupported) + _IMPLAUSIBLE * len(result.invalid) + _NO_VALUE * max(0, absent)
@@ -96,9 +100,15 @@ def plausibility(model: models.Model, channel: str, value: messages.Value) -> fl
 
 def _first_value_is_plausible(read: Read, device: PolledDevice) -> bool:
     channel = device.model.probe
-    try:
-        values = device.values({channel: read(device.probe_request())})
-    except (NoResponse, InvalidFrame, ExceptionResponse, UnexpectedResponse):
+    for _ in range(TRIES):
+        try:
+            values = device.values({channel: read(device.probe_request())})
+        except (NoResponse, InvalidFrame):
+            continue
+        except (ExceptionResponse, UnexpectedResponse):
+            return False
+        break
+    else:
         return False
     return channel in values and plausibility(device.model, channel, values[channel]) >= _ZERO
 

@@ -1,7 +1,6 @@
 """The scan of a line: a serial line at each baud rate and unit ID, a host at each unit ID."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import NamedTuple
 
 from services.modbus_poller import models
@@ -38,6 +37,7 @@ class ScanResult(NamedTuple):
     parity: str
     devices: list[FoundDevice]
     error: str = ""
+    echoes: bool = False  # the adapter returns what is sent
 
 
 def likely_unit_ids() -> list[int]:
@@ -60,6 +60,7 @@ def scan(
     timeout: float,
     progress: Progress,
     step: Callable[[], object],
+    connect: Callable[[LineOptions], LineClient] = lambda line: LineClient(line, latest=LATEST_SECONDS),
 ) -> ScanResult:
     """Return the devices of a line, which are only read. A serial line is scanned up to the first rate with a response.
 
@@ -70,23 +71,20 @@ def scan(
     try:
         for baud in rates if serial else [0]:
             for parity in parities if serial else ["none"]:
-                with _client(port, baud, parity, timeout) as client:
+                with connect(_line(port, baud, parity, timeout)) as client:
                     settings = f"{baud} baud, {'even parity, ' if parity == 'even' else ''}" if serial else ""
                     responding = list(_responding(client, unit_ids, progress, settings, step))
                     if responding:
                         devices = [_identified(client, unit_id, progress) for unit_id in responding]
-                        return ScanResult(port, baud, parity, devices)
+                        return ScanResult(port, baud, parity, devices, echoes=client.echoes)
     except LineDown as error:
         return ScanResult(port, 0, "none", [], str(error))
     return ScanResult(port, 0, "none", [])
 
 
-@contextmanager
-def _client(port: str, baud: int, parity: str, timeout: float) -> Iterator[LineClient]:
+def _line(port: str, baud: int, parity: str, timeout: float) -> LineOptions:
     devices = (DeviceOptions("device", models.SUNSPEC),)  # a line needs one
-    line = LineOptions(port, devices, baud=baud, parity="even" if parity == "even" else "none", timeout=timeout)
-    with LineClient(line, latest=LATEST_SECONDS) as client:
-        yield client
+    return LineOptions(port, devices, baud=baud, parity="even" if parity == "even" else "none", timeout=timeout)
 
 
 def _responding(

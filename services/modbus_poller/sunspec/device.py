@@ -1,5 +1,6 @@
 """A device that lists its own registers: found by the SunSpec marker, read by the models in its map."""
 
+import logging
 import math
 from collections.abc import Mapping
 
@@ -28,6 +29,8 @@ from services.modbus_poller.reads import ChannelSpan, ReadRequest
 from services.modbus_poller.requests import Read
 from services.modbus_poller.sunspec import models
 from services.modbus_poller.sunspec.map import READ, ModelMap, walk
+
+log = logging.getLogger(__name__)
 
 FIRST_WALK_SECONDS = 10.0  # after which a map that ended without an end is walked again
 LAST_WALK_SECONDS = 86400.0
@@ -59,8 +62,8 @@ class SunSpecDevice(PolledDevice):
 
     @property
     def notes(self) -> list[str]:
-        """Where the map ended without an end, and where it changed last, until the next poll."""
-        return [note for note in (self._map.ended, self._changed) if note]
+        """Where the map ended without an end."""
+        return [self._map.ended] if self._map.ended else []
 
     def info(self, service: str) -> messages.Info:
         """Return the description that is published: the name in the map, and the channels that have had values."""
@@ -107,11 +110,14 @@ class SunSpecDevice(PolledDevice):
             self._map = ModelMap(self._map)
         if self._changed:
             self._walk_at = -math.inf
+            log.info("%s: %s", self.options.name, self._changed)
             result.invalid.append(InvalidInput("its SunSpec map is another now", self._changed))
         return result
 
     def _discover(self, read: Read, now: float) -> str:
         """Find the map; return "" or why it was not found. A poll ends at the first address without a response."""
+        if not self._map.points:
+            self._pauses.reset()
         self._walk_at = now + self._pauses.next()
         for _ in models.BASES:
             base, has_marker = models.BASES[self._base], False

@@ -11,6 +11,7 @@ import heliograph
 from services.storage.cli.delete import delete_command
 from services.storage.cli.export import export_command
 from services.storage.cli.imports import import_group
+from services.storage.cli.rename import rename_command
 from services.storage.cli.store import (
     backup_command,
     copy_command,
@@ -106,6 +107,7 @@ for command in (
     meter_replaced_command,
     salvage_command,
     delete_command,
+    rename_command,
 ):
     main.add_command(command)
 

@@ -122,7 +122,7 @@ def salvage_command(store: StoreAccess) -> None:
     finally:
         lock.release()
     with closing(SqliteWriter(store.folder, lambda: True)) as writer:
-        writer.settle()
+        writer.mend()
         accepted = writer.acknowledge()
         problems = writer.problems()
     for loss in accepted:

@@ -22,12 +22,14 @@ class Batch(NamedTuple):
     pending: tuple[RejectedRow, ...] = ()  # refused, while it is not clear whether the target refuses everything
     is_proven: bool = False  # whether the target has accepted other rows of this batch
     is_finite: bool = False  # whether all values are known to be finite numbers
+    passed_over: int = 0  # rows beside these that are left out
 
     @classmethod
-    def of(cls, kind: BatchKind, after: float, upto: float, rows: Sequence[Row]) -> "Batch":
+    def of(cls, kind: BatchKind, after: float, upto: float, rows: Sequence[Row], passed_over: int = 0) -> "Batch":
         """Return a batch of rows, which it sorts by time."""
         ordered = sorted(rows, key=itemgetter(0))
-        return cls(kind, after, upto, (ordered,) if ordered else (), is_finite=_are_finite(ordered))
+        pieces = (ordered,) if ordered else ()
+        return cls(kind, after, upto, pieces, is_finite=_are_finite(ordered), passed_over=passed_over)
 
     def first(self, size: int) -> Sequence[Row]:
         """Return what is to be sent next, at most so many rows."""

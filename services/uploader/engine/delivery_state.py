@@ -15,7 +15,9 @@ class DeliveryState(Struct):
     first_seen: float = 0.0  # when the target was first seen
     interval: float = 0.0  # what a position means: 0 is the cursor of an arrival, else the end of an interval
     timezone: str = "UTC"  # of the intervals, if it makes a difference
-    start_time: float = 0.0  # readings from before are not sent
+    start_time: float = 0.0  # readings from before are not wanted
+    newer_than: dict[str, float] = field(default_factory=dict)  # by device: what is older the target has, or newer ones
+    passed_over: int = 0  # rows that were left out for that
     progress: TargetProgress = field(default_factory=TargetProgress)
     late_intervals: list[float] = field(default_factory=list)  # their ends: they are sent again
     seen_cursor: int = 0  # the cursor up to which arrivals were checked for being late

@@ -7,7 +7,7 @@ point has no value.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 
@@ -17,7 +17,7 @@ from heliograph.store.cells import GAP
 from heliograph.store.interface import Reader
 from heliograph.store.vectors import ops
 from services.uploader.engine.interval_grid import IntervalGrid
-from services.uploader.engine.source import ChannelMap, RowPage
+from services.uploader.engine.source import ChannelMap, RowPage, newer_than
 from services.uploader.options import TargetOptions
 from services.uploader.target import MappedChannel, Row
 
@@ -33,9 +33,19 @@ class IntervalSource:
     """Makes a row of all selected channels of each interval that has one."""
 
     def __init__(
-        self, reader: Reader, channels: ChannelMap, options: TargetOptions, interval: float, seen_cursor: int
+        self,
+        reader: Reader,
+        channels: ChannelMap,
+        options: TargetOptions,
+        interval: float,
+        seen_cursor: int,
+        newer: Mapping[str, float],
     ) -> None:
-        """`seen_cursor` is that up to which arrivals were checked for being late."""
+        """`seen_cursor` is that up to which arrivals were checked for being late.
+
+        Intervals that begin before the time of a device in `newer` (s UTC) have none of its values, and are counted.
+        """
+        self._newer = newer
         self._reader = reader
         self._channels = channels
         self._options = options
@@ -59,14 +69,19 @@ class IntervalSource:
         columns = [(mapped, self._column(sid, mapped, edges)) for sid, mapped in self._channels.selected().items()]
         rows: list[Row] = []
         known: dict[tuple[MappedChannel, ...], tuple[MappedChannel, ...]] = {}
+        passed_over = 0
         for index in range(len(edges) - 1):
             present = [(mapped, value) for mapped, column in columns if (value := column[index]) is not None]
+            if self._newer:
+                kept = [one for one in present if edges[index] >= newer_than(self._newer, one[0].node, one[0].device)]
+                passed_over += len(kept) < len(present)
+                present = kept
             if present:
                 channels = tuple(mapped for mapped, _ in present)
                 time = edges[index] if self._options.timestamp == "start" else edges[index + 1]
                 values = tuple(value for _, value in present)
                 rows.append(Row(time, known.setdefault(channels, channels), values, edges[index + 1]))
-        return RowPage(after, edges[-1], rows)
+        return RowPage(after, edges[-1], rows, passed_over)
 
     def count(self, after: float, upto: float) -> tuple[int, float | None]:
         """Return how many intervals between two positions have readings, and when the first begins."""
@@ -89,6 +104,10 @@ class IntervalSource:
             if readings and first is None:
                 first = max(begin, after)
         return rows, first
+
+    def is_empty(self) -> bool:
+        """Whether there is nothing in the store yet."""
+        return self._reader.extent() is None
 
     def beginning(self, start: float) -> float:
         """Return where the first interval begins that has readings since a time."""

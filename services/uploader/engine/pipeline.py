@@ -212,6 +212,7 @@ class Pipeline:
         self._status.note(
             sent=state.sent,
             skipped=state.skipped,
+            passed_over=state.passed_over,
             dead_letters=session.dead_letters(),
             dropped=state.dropped,
             last_success=state.last_success or None,

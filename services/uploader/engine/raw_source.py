@@ -1,6 +1,6 @@
 """Rows that are readings as they arrived; a position is the cursor of an arrival."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from heliograph.messages import Value
 from heliograph.store.interface import Reader
-from services.uploader.engine.source import ChannelMap, NewestCursor, RowPage
+from services.uploader.engine.source import ChannelMap, NewestCursor, RowPage, newer_than
 from services.uploader.target import MappedChannel, Row
 
 LIVE_READINGS = 1_000  # so many arrivals behind the newest one, the backlog ends
@@ -29,11 +29,13 @@ class ReadingMapping(NamedTuple):
 class RawSource:
     """Follows the store by arrival; readings from before `start` (s UTC) are left out."""
 
-    def __init__(self, reader: Reader, channels: ChannelMap, start: float) -> None:
+    def __init__(self, reader: Reader, channels: ChannelMap, start: float, newer: Mapping[str, float]) -> None:
+        """Leave out as well what is older than the time of its device in `newer` (s UTC), and count it."""
         self._reader = reader
         self._channels = channels
         self._head = NewestCursor(reader)
         self._start = start
+        self._newer = newer
         self._mappings: dict[tuple[str, str, tuple[str, ...]], ReadingMapping] = {}
 
     def head(self, _now: float) -> float:
@@ -48,17 +50,21 @@ class RawSource:
         """Return the rows of at most `limit` arrivals."""
         arrivals = self._reader.since(int(after), limit)
         rows: list[Row] = []
+        passed_over = 0
         for (node, device, names), alike in groupby(arrivals, itemgetter(1, 2, 4)):
             channels, choose = self._mappings.get((node, device, names)) or self._mapping(node, device, names)
             if channels:
-                rows += [
+                wanted = [
                     _row((time, channels, choose(values), cursor))
                     for cursor, _, _, time, _, values in alike
-                    if time >= self._start
+                    if time >= self._start and cursor <= upto
                 ]
-        if arrivals and arrivals[-1].cursor > upto:
-            return RowPage(after, upto, [row for row in rows if row.position <= upto])
-        return RowPage(after, arrivals[-1].cursor if arrivals else after, rows)
+                newer = newer_than(self._newer, node, device)
+                sent = [row for row in wanted if row.time >= newer] if newer > self._start else wanted
+                passed_over += len(wanted) - len(sent)
+                rows += sent
+        end = min(upto, arrivals[-1].cursor) if arrivals else after
+        return RowPage(after, end, rows, passed_over)
 
     def count(self, after: float, upto: float) -> tuple[int, float | None]:
         """Return how many rows there are between two positions, and the time of the first."""

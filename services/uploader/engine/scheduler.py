@@ -1,9 +1,5 @@
 """Chooses what a target is sent next: dead letters, late intervals, live data, the backlog."""
 
-import logging
-from datetime import UTC, datetime
-
-from heliograph.errors import StoreAway
 from heliograph.store.interface import Reader
 from services.uploader.engine.batch import Batch
 from services.uploader.engine.delivery_state import DeliveryState
@@ -12,14 +8,10 @@ from services.uploader.engine.prefetch import Prefetch
 from services.uploader.engine.progress import TargetProgress
 from services.uploader.engine.raw_source import RawSource
 from services.uploader.engine.source import ChannelMap, NewestCursor, RowSource
+from services.uploader.engine.start_point import start_point
 from services.uploader.engine.state import StateFile
-from services.uploader.options import TargetOptions, beginning
-from services.uploader.target import Limits, Preparing, Row, Target, newest_of
-
-log = logging.getLogger(__name__)
-
-OVERLAP_SECONDS = 3_600.0  # sent again to a target that reports its newest row, if that does no harm
-TIME_STEP = 0.001  # of the store's times
+from services.uploader.options import TargetOptions
+from services.uploader.target import Limits, Preparing, Row, Target
 
 
 def interval_of(options: TargetOptions, limits: Limits) -> float:
@@ -67,7 +59,7 @@ class Scheduler:
     def begin(self, now: float) -> None:
         """Decide where to begin, unless that is known; raises TryLater.
 
-        A target that has data gets what is newer, one that has none what the option `from` says.
+        See start_point.py; raises StoreAway as well.
         """
         state = self._state
         if self._has_begun:
@@ -75,31 +67,15 @@ class Scheduler:
         if self._continues(now):
             self._has_begun = True
             return
-        limits, intervals = self._target.limits, self._intervals
-        newest = (state.newest or None) if state.started else newest_of(self._target)
-        requested = beginning(self._options.start, self._options.zone())
-        start = requested or 0.0
-        if newest is not None:
-            start = max(start, self._after(newest, now))
-        is_given = newest is not None or requested is not None
-        if intervals is None:
-            floor = 0.0 if is_given else state.seen_cursor
-            state.start_time = start
-        elif not is_given:
-            floor = intervals.grid.start(state.first_seen)
-        else:
-            floor = self._first_interval(intervals, start)
-            if newest is not None and floor < start and (self._is_delta or limits.ordered or not limits.overwrites):
-                floor = intervals.grid.ceiling(start)  # a part of that interval is there: it would count twice
-        state.progress, state.late_intervals = TargetProgress(floor), []
+        start = start_point(self._options, self._target, state, self._intervals, now)
+        state.progress, state.late_intervals = TargetProgress(start.floor), []
+        state.start_time, state.newer_than = start.start_time, dict(start.newer_than)
+        state.passed_over += start.passed_over
         state.started, state.interval = True, self.interval
-        state.timezone = "UTC" if intervals is None else intervals.grid.timezone
+        state.timezone = "UTC" if self._intervals is None else self._intervals.grid.timezone
+        self._file.save(self._options.name, state)
         self._has_begun = True
         self._open()
-
-    @property
-    def _is_delta(self) -> bool:
-        return self._options.counters == "delta"
 
     def _continues(self, now: float) -> bool:
         """Whether the positions in the state are those of this target as it is now."""
@@ -107,30 +83,6 @@ class Scheduler:
         timezone = "UTC" if self._intervals is None else self._intervals.grid.timezone
         is_same = state.started and (state.interval, state.timezone) == (self.interval, timezone)
         return is_same and state.progress.tip() <= self._newest_possible(now)
-
-    def _after(self, newest: float, now: float) -> float:
-        """Return the time (s UTC) from which a target gets what it may lack, that has a row of time `newest`."""
-        state, limits = self._state, self._target.limits
-        newest = min(newest, now)
-        if self._intervals is not None and (self._is_delta or limits.ordered or not limits.overwrites):
-            return self._end_of(newest, self._intervals)
-        if state.started or limits.ordered or not limits.overwrites:
-            return newest + TIME_STEP
-        log.info(
-            "target %s has rows up to %s: those of the hour before are sent again, for it may lack some",
-            self._options.name,
-            datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"),
-        )
-        return newest - OVERLAP_SECONDS
-
-    def _end_of(self, newest: float, intervals: IntervalSource) -> float:
-        """Return the end of the interval whose row a target has as its newest; of one on another grid, as far as it matters."""
-        if self._options.timestamp == "end":
-            return newest
-        is_same = not self._state.started or self._state.interval == self.interval
-        if is_same and intervals.grid.ceiling(newest) == newest:
-            return intervals.grid.end(newest)
-        return newest + ((self._state.interval or self.interval) if self._is_delta else TIME_STEP)
 
     def next(self, rows: int, now: float, *, backlog: bool) -> Batch | None:
         """Return the batch to send at a moment, None if there is none; without `backlog` only what should not wait."""
@@ -181,19 +133,16 @@ class Scheduler:
         state = self._state
         if self.interval:
             self._intervals = IntervalSource(
-                self._reader, self._channels, self._options, self.interval, state.seen_cursor
+                self._reader, self._channels, self._options, self.interval, state.seen_cursor, state.newer_than
             )
-        self._source: RowSource = self._intervals or RawSource(self._reader, self._channels, state.start_time)
+        self._source: RowSource = self._intervals or RawSource(
+            self._reader, self._channels, state.start_time, state.newer_than
+        )
         self._prefetch = Prefetch(self._source, self._target.prepare if isinstance(self._target, Preparing) else None)
 
     def _newest_possible(self, now: float) -> float:
         """Return the newest position there can be: a store that was restored may have gone back."""
         return now + self.interval if self.interval else NewestCursor(self._reader).cursor()
-
-    def _first_interval(self, intervals: IntervalSource, start: float) -> float:
-        if self._reader.extent() is None:
-            raise StoreAway("the store is empty: there is no interval to begin with")
-        return intervals.beginning(start)
 
     def _late(self, intervals: IntervalSource, rows: int) -> Batch | None:
         """Return the next intervals that changed after they were sent."""

@@ -139,6 +139,8 @@ class TargetSession:
         limits, rest = self.target.limits, result.rest
         self.batch = rest if rest.size() else None
         if result.settles():
+            if self.batch is None:
+                self.state.passed_over += rest.passed_over
             self.state.note(result, ordered=limits.ordered)
             self._scheduler.settle(rest)
             self.checkpoint.add(rest.kind, result)

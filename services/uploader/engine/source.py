@@ -1,19 +1,30 @@
 """The rows of a target: readings as they arrived, or averages of intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from heliograph.store.interface import Reader, Series
 from services.uploader.engine.selection import Selection
 from services.uploader.target import MappedChannel, Row
 
+EVERY_DEVICE = "*"  # in place of node/device: all that are not named
+
 
 class RowPage(NamedTuple):
-    """All rows after one position, up to and including another; it may have no rows."""
+    """All rows after one position, up to and including another; it may have no rows.
+
+    `passed_over` more were left out, for the target has newer ones of their device.
+    """
 
     after: float
     upto: float
     rows: Sequence[Row]
+    passed_over: int = 0
+
+
+def newer_than(times: Mapping[str, float], node: str, device: str) -> float:
+    """Return the time (s UTC) before which rows of a device are left out."""
+    return times.get(f"{node}/{device}", times.get(EVERY_DEVICE, 0.0)) if times else 0.0
 
 
 class RowSource(Protocol):

@@ -4,21 +4,25 @@ One SQLite file that only its owner can read, for it holds secrets. Every change
 when a method returns (synchronous = FULL); a change of several things is one transaction.
 """
 
+import logging
 import os
 import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from heliograph.errors import ConfigError, HeliographError
-from services.uploader.engine import migration
+from services.uploader.engine import damaged_state, migration
+from services.uploader.engine.damaged_state import Saved
 from services.uploader.engine.dead_letters import DeadLetter, RejectedRow, packed, unpacked
 from services.uploader.engine.delivery_state import DeliveryState
+
+log = logging.getLogger(__name__)
 
 MAX_DEAD_LETTERS = 10_000  # of one target; beyond that the oldest are deleted
 VERSION = 2
@@ -48,15 +52,24 @@ class StateFile:
     """The file; thread-safe. Every method raises StateAway if the disk refuses."""
 
     def __init__(self, path: Path) -> None:
-        """Open it, or make it; raise ConfigError if that cannot be done."""
+        """Open it, or make it; raise ConfigError if that cannot be done.
+
+        A damaged one is moved aside, and what can be read of it is taken over: `problems` has a sentence about that.
+        """
         self._lock = threading.Lock()
+        self.problems: list[str] = []
+        saved: Saved | None = None
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if damaged_state.is_damaged(path):
+                saved = damaged_state.move_aside(path)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
             path.chmod(0o600)
             self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             try:
                 self._open(path)
+                if saved is not None:
+                    self._take_over(path, saved)
             except (ConfigError, sqlite3.Error):
                 self._db.close()
                 raise
@@ -74,6 +87,25 @@ class StateFile:
         elif version == 0:
             self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
 
+    def _take_over(self, path: Path, saved: Saved) -> None:
+        """Write what was saved of a damaged file; of what is lost the targets are asked for their newest rows."""
+        with self._using() as db:
+            for name, options, paused, state in saved.targets:
+                with suppress(sqlite3.IntegrityError):
+                    db.execute("INSERT INTO target VALUES (?, ?, ?, ?)", (name, options, paused, state))
+            for letter in saved.dead_letters:
+                with suppress(sqlite3.IntegrityError):
+                    db.execute(
+                        "INSERT INTO dead_letter (target, added, reason, row, retry) VALUES (?, ?, ?, ?, ?)", letter
+                    )
+        problem = (
+            f"{path.name} was damaged and is now {saved.moved_to.name}: {len(saved.targets)} targets and "
+            f"{len(saved.dead_letters)} dead letters could be read; targets whose position is lost are asked for their "
+            "newest row, and targets that were added at runtime have to be added again"
+        )
+        self.problems.append(problem)
+        log.error("%s", problem)
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -83,9 +115,7 @@ class StateFile:
         """Return all targets in the file, in order of their names."""
         with self._using() as db:
             rows = db.execute("SELECT name, options, paused FROM target ORDER BY name").fetchall()
-        return [
-            StoredTarget(name, msgspec.json.decode(blob) if blob else None, bool(paused)) for name, blob, paused in rows
-        ]
+        return [StoredTarget(name, _options(name, blob), bool(paused)) for name, blob, paused in rows]
 
     def put(self, name: str, options: dict[str, Any]) -> None:
         """Save the options of a target that was added or changed; its position stays."""
@@ -113,7 +143,11 @@ class StateFile:
         """Return the progress of a target; None if it was never seen."""
         with self._using() as db:
             row = db.execute("SELECT state FROM target WHERE name = ?", (name,)).fetchone()
-        return msgspec.json.decode(row[0], type=DeliveryState) if row and row[0] else None
+        try:
+            return msgspec.json.decode(row[0], type=DeliveryState) if row and row[0] else None
+        except (msgspec.DecodeError, UnicodeError):
+            log.error("the position of target %s cannot be read: it begins again, with what it lacks", name)
+            return None
 
     def save(
         self, name: str, state: DeliveryState, rejected: Sequence[RejectedRow] = (), resolved: Iterable[int] = ()
@@ -201,3 +235,11 @@ class StateFile:
                     yield self._db
             except sqlite3.Error as error:
                 raise StateAway(f"the uploader's own file: {error}; is the disk full?") from None
+
+
+def _options(name: str, blob: bytes | None) -> dict[str, Any] | None:
+    """Return the options of a target that was added at runtime; of those that cannot be read only the name, which no target is valid with."""
+    try:
+        return msgspec.json.decode(blob, type=dict[str, Any]) if blob else None
+    except (msgspec.DecodeError, UnicodeError):
+        return {"name": name}

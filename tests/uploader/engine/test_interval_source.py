@@ -242,7 +242,7 @@ def test_a_lost_state_sends_no_rise_twice_and_reports_what_is_sent_again(
     site.state.forget("fake")
     site.target.taken.clear()
     assert "sent again" not in caplog.text
-    site.run(site.pipeline(interval=300.0), START + 10_800.0)
+    site.run(site.pipeline(interval=300.0, start="now"), START + 10_800.0)
     assert min(row.time for row in site.target.taken) == site.target.known_newest - 3600.0
     assert (
         caplog.text.count(
@@ -263,6 +263,17 @@ def test_late_data_has_its_interval_sent_again(site: Site) -> None:
     site.run(pipeline, START + 182)
     assert [moment for moment, _ in site.sent()] == [60]
     assert site.sent()[0][1]["power"] == 25.0
+
+
+def test_an_interval_that_is_not_sent_yet_is_not_sent_twice_for_what_comes_late(site: Site) -> None:
+    site.write({START + index * 30.0: {"power": 1.0} for index in range(61)})
+    pipeline = site.pipeline(order="live", batch_size=5)
+    site.now = START + 1800.0
+    pipeline.step()  # the newest intervals first
+    assert [moment for moment, _ in site.sent()] == [1200.0, 1260.0, 1320.0, 1380.0, 1440.0]
+    site.write({START + 190.0: {"power": 5.0}})
+    site.run(pipeline, site.now)
+    assert sorted(moment for moment, _ in site.sent()) == [index * 60.0 for index in range(30)]
 
 
 def test_late_intervals_survive_a_restart(site: Site) -> None:
@@ -300,6 +311,37 @@ def test_a_target_that_must_have_averages_gets_them(site: Site) -> None:
     site.write({START + index: {"power": 5.0} for index in range(0, 660, 30)})
     site.run(site.pipeline(interval=0.0), START + 660)
     assert site.sent() == [(0, {"power": 5.0}), (300, {"power": 5.0})]
+
+
+def test_intervals_of_a_device_begin_where_the_target_has_none_of_it(site: Site) -> None:
+    class Ordered(FakeTarget):
+        def newest_by_device(self) -> dict[str, float]:
+            return {"pi/meter": START + 240.0}
+
+    site.target = Ordered(Limits(rows=100, ordered=True))
+    site.writer.declare("pi", "grid", Info("grid", {"power": Channel("W")}))
+    for second in range(0, 600, 30):
+        site.writer.write("pi", [Block("grid", ("power",), [[START + second, 2.0]])])
+    site.write({START + second: {"power": 1.0} for second in range(0, 600, 30)})
+    pipeline = site.pipeline()
+    site.run(pipeline, START + 600)
+    devices = {row.time - START: sorted(mapped.device for mapped in row.channels) for row in site.target.taken}
+    assert devices == {at * 60.0: ["grid"] if at < 5 else ["grid", "meter"] for at in range(10)}
+    pipeline._looked = -math.inf
+    pipeline.step()
+    assert pipeline.facts()["passed_over"] == 5
+
+
+def test_what_a_whole_target_has_is_passed_over_and_counted(site: Site) -> None:
+    site.target = FakeTarget(Limits(rows=100, overwrites=False))
+    site.target.known_newest = START + 240.0
+    site.write({START + second: {"power": 1.0} for second in range(0, 600, 30)})
+    pipeline = site.pipeline()
+    site.run(pipeline, START + 600)
+    assert [moment for moment, _ in site.sent()] == [300, 360, 420, 480, 540]
+    pipeline._looked = -math.inf
+    pipeline.step()
+    assert pipeline.facts()["passed_over"] == 5
 
 
 def test_another_interval_continues_where_the_last_one_was(site: Site) -> None:

@@ -118,6 +118,74 @@ def test_a_target_that_has_data_and_is_not_known_yet_is_brought_what_is_newer(be
     assert target.times() == times[6:]
 
 
+class DevicesTarget(FakeTarget):
+    """Knows the newest row of each device."""
+
+    def __init__(self, limits: Limits, newest: dict[str, float]) -> None:
+        super().__init__(limits)
+        self.by_device = newest
+
+    def newest_by_device(self) -> dict[str, float]:
+        return self.by_device
+
+
+def passed_over(engine: Engine) -> int:
+    engine.pipeline._looked = -math.inf
+    engine.pipeline.step()
+    return int(engine.pipeline.facts()["passed_over"])
+
+
+@pytest.mark.parametrize("limits", [Limits(rows=10, ordered=True), Limits(rows=10, overwrites=False)])
+def test_newer_rows_of_one_device_hide_no_history_of_another(
+    begin: Begin, store: MemoryStore, caplog: pytest.LogCaptureFixture, limits: Limits
+) -> None:
+    caplog.set_level(logging.INFO)
+    times = fill(store, 20)
+    for moment in times:
+        store.arrive(moment, {"power": 2.0}, device="grid")
+        store.arrive(moment, {"power": 3.0}, device="ahead")
+    # a clock of another sender was ten years ahead: no newest at all
+    engine = begin(DevicesTarget(limits, {"pi/meter": times[14], "pi/ahead": NOON + 3e8}))
+    engine.run()
+    sent = {
+        device: [row.time for row in engine.target.taken if row.channels[0].device == device]
+        for device in ("meter", "grid", "ahead")
+    }
+    assert sent == {"meter": times[15:], "grid": times, "ahead": times}
+    assert passed_over(engine) == 15
+    lines = [record.getMessage() for record in caplog.records if "newer" in record.getMessage()]
+    assert lines == [
+        "target fake has rows already, and gets what is newer: of pi/meter up to 2025-11-20T12:00:14+00:00"
+    ]
+    engine.restart()
+    engine.run()
+    assert len(engine.target.taken) == 45
+    assert passed_over(engine) == 15
+
+
+def test_a_target_that_replaces_what_it_has_gets_what_from_asks_for(
+    begin: Begin, store: MemoryStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    times = fill(store, 20)
+    target = FakeTarget()
+    target.known_newest = times[-1]
+    engine = begin(target)
+    engine.run()
+    assert target.times() == times
+    assert "target fake gets all rows from beginning on" in caplog.text
+    assert passed_over(engine) == 0
+
+
+def test_a_newest_row_ahead_of_the_clock_does_not_count(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 5)
+    target = FakeTarget(Limits(rows=10, overwrites=False))
+    target.known_newest = NOON + 3e8
+    engine = begin(target)
+    engine.run()
+    assert target.times() == times
+
+
 def test_the_rows_are_sent_again_until_they_are_taken_and_what_was_taken_is_not(
     begin: Begin, store: MemoryStore
 ) -> None:
@@ -419,6 +487,77 @@ def test_a_request_of_unknown_end_is_not_repeated_for_rows_the_target_says_it_ha
     assert target.times() == times
 
 
+def test_late_rows_of_a_request_of_unknown_end_are_sent_again(begin: Begin, store: MemoryStore) -> None:
+    target = FakeTarget(Limits(rows=10, overwrites=False))
+    engine = begin(target)
+    times = fill(store, 3)
+    engine.run()
+    target.known_newest = times[-1]
+    late = fill(store, 2, NOON - 100)
+    target.script = [TryLater("the connection broke")]
+    engine.run()
+    assert target.times() == times + late
+
+
+def test_a_request_that_was_refused_is_not_one_of_unknown_end(begin: Begin, store: MemoryStore) -> None:
+    target = FakeTarget(Limits(rows=1, overwrites=False))
+    times = fill(store, 3)
+    engine = begin(target)
+    target.script = [Refused("bad", {0: "bad"})]
+    engine.run()
+    assert (engine.lost_times(), target.times()) == (times[:1], times[1:])
+    assert target.newest_calls == 1  # where to begin
+
+
+def test_a_target_that_stumbles_and_does_not_overwrite_gets_every_row_once_and_in_order(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 12)
+    engine = begin(FakeTarget(Limits(rows=4, overwrites=False)))
+    engine.target.script = [TryLater("HTTP 500: panic")] * 14
+    engine.run()
+    assert (engine.target.times(), engine.lost_times()) == (times, [])
+
+
+@pytest.mark.parametrize(("bytes_", "batch_bytes"), [(400, 0), (0, 400), (400, 10_000), (10_000, 400)])
+def test_the_bytes_of_a_batch_are_limited_by_target_and_options(
+    begin: Begin, store: MemoryStore, bytes_: int, batch_bytes: int
+) -> None:
+    times = fill(store, 20)
+    engine = begin(FakeTarget(Limits(rows=10, bytes=bytes_)), batch_bytes=batch_bytes)
+    engine.run()
+    assert [len(request) for request in engine.target.requests] == [5, 5] * 2
+    assert engine.target.times() == times
+
+
+def test_batches_grow_again_after_some_successes_until_they_are_full(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 300)
+    engine = begin(FakeTarget(Limits(rows=8)))
+    engine.target.script = [TryLater("too large", smaller=True), TryLater("too large", smaller=True)]
+    engine.run()
+    sizes = [len(request) for request in engine.target.requests]
+    # the batch of 8 that was too large, and then 4; batches that are read in pieces of 8 end with what is left
+    assert sizes[:2] == [8, 4]
+    assert sizes[2:22] == [2] * 20
+    assert max(sizes[22:42]) == 4
+    assert sizes[-2] == 8
+    assert sorted(set(engine.target.times())) == times
+
+
+def test_a_dead_letter_that_is_too_old_by_now_stays_one_with_that_reason(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 1)
+    engine = begin(FakeTarget(Limits(rows=10, age=1000.0)))
+    engine.target.script = [Refused("bad")]
+    engine.run()
+    assert engine.reasons() == ["bad"]
+    engine.now += 2000.0
+    engine.state.retry("fake", None)
+    engine.pipeline.resend()
+    engine.run()
+    assert engine.reasons() == ["too old for the target by now"]
+    assert engine.target.taken == []
+
+
 def test_what_was_sent_before_a_clean_stop_is_not_sent_again(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 35)
     engine = begin()
@@ -519,6 +658,10 @@ def test_no_pause_that_a_target_asks_for_is_longer_than_an_hour(begin: Begin, st
         assert engine.pipeline.facts().get("next_try", NOON) <= engine.now + 3600.0
 
 
+def outages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.endswith(".outage")]
+
+
 def test_what_fails_more_than_once_is_logged_in_the_targets_words_and_once_when_it_is_over(
     begin: Begin, store: MemoryStore, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -527,7 +670,7 @@ def test_what_fails_more_than_once_is_logged_in_the_targets_words_and_once_when_
     engine = begin(token="t0p-secret")
     engine.target.script = [TryLater("HTTP 401: no t0p-secret")] * 5
     engine.run()
-    assert [record.getMessage() for record in caplog.records] == [
+    assert outages(caplog) == [
         "target fake is tried again until it works: HTTP 401: no …",
         "target fake works again after 5 failures",
     ]
@@ -535,7 +678,7 @@ def test_what_fails_more_than_once_is_logged_in_the_targets_words_and_once_when_
     fill(store, 3)
     engine.target.script = [TryLater("slow down", after=15.0)]
     engine.run()
-    assert caplog.records == []
+    assert outages(caplog) == []
 
 
 def test_the_budget_of_an_hour_is_kept(begin: Begin, store: MemoryStore) -> None:

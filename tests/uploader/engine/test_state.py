@@ -1,5 +1,7 @@
+import shutil
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,69 @@ def test_what_is_known_of_a_target_is_there_after_a_restart(kept: StateFile, tmp
     again.close()
 
 
+def filled(path: Path, rejected: int = 40) -> bytes:
+    """Make a file with two targets and dead letters, and return its bytes."""
+    with closing(StateFile(path)) as made:
+        made.put("cloud", {"kind": "webhook", "url": "http://h", "name": "cloud"})
+        made.save("cloud", DeliveryState(started=True, sent=7), [RejectedRow(ROW, "bad " * 50)] * rejected)
+        made.save("influx", DeliveryState(started=True, sent=9))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("kept_part", ["nothing", "garbage", "half", "without its beginning", "a page of zeros"])
+def test_a_damaged_file_is_moved_aside_and_what_can_be_read_of_it_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kept_part: str
+) -> None:
+    path = tmp_path / "uploader.db"
+    whole = filled(path)
+    damaged = {
+        "nothing": b"",
+        "garbage": b"not a database" * 100,
+        "half": whole[: len(whole) // 2],
+        "without its beginning": bytes(100) + whole[100:],
+        "a page of zeros": whole[:-8192] + bytes(4096) + whole[-4096:],
+    }[kept_part]
+    path.write_bytes(damaged)
+    with closing(StateFile(path)) as opened:
+        (problem,) = opened.problems
+        assert problem.startswith("uploader.db was damaged and is now uploader.db.damaged-")
+        assert caplog.text.count("was damaged") == 1
+        for target in opened.targets():
+            assert target.name in ("cloud", "influx")
+        assert all(letter.row == ROW for letter in opened.dead_letters("cloud"))
+        opened.save("influx", DeliveryState(started=True, sent=10))
+        assert opened.delivery_state("influx") == DeliveryState(started=True, sent=10)
+        if kept_part == "a page of zeros":
+            assert [target.name for target in opened.targets()] == ["cloud", "influx"]
+    (aside,) = tmp_path.glob("uploader.db.damaged-*")
+    assert aside.read_bytes() == damaged
+    assert path.stat().st_mode & 0o777 == 0o600
+    with closing(StateFile(path)) as again:
+        assert again.problems == []
+
+
+def test_a_sound_file_is_no_problem_even_if_all_is_in_its_log(tmp_path: Path) -> None:
+    with closing(StateFile(tmp_path / "uploader.db")) as made:
+        made.save("influx", DeliveryState(started=True, sent=9))
+        for name in ("uploader.db", "uploader.db-wal"):  # as a crash leaves them
+            (tmp_path / "crashed").mkdir(exist_ok=True)
+            shutil.copy(tmp_path / name, tmp_path / "crashed")
+    with closing(StateFile(tmp_path / "crashed/uploader.db")) as opened:
+        assert opened.problems == []
+        assert opened.delivery_state("influx") == DeliveryState(started=True, sent=9)
+
+
+def test_a_position_or_options_that_cannot_be_read_are_those_of_one_target(kept: StateFile) -> None:
+    kept.put("cloud", {"kind": "webhook"})
+    kept.save("influx", DeliveryState(started=True, sent=9))
+    kept.save("other", DeliveryState(started=True, sent=8))
+    kept._db.execute("UPDATE target SET state = x'7b22' WHERE name = 'influx'")
+    kept._db.execute("UPDATE target SET options = x'ff' WHERE name = 'cloud'")
+    assert kept.delivery_state("influx") is None
+    assert kept.delivery_state("other") == DeliveryState(started=True, sent=8)
+    assert kept.targets()[0] == ("cloud", {"name": "cloud"}, False)
+
+
 def test_only_its_owner_can_read_the_file(kept: StateFile, tmp_path: Path) -> None:
     kept.put("influx", {"token": "t"})
     files = list((tmp_path / "uploader").iterdir())
@@ -79,8 +144,8 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         StateFile(tmp_path / "uploader.db")
 
 
-def test_a_file_of_something_else_is_named(tmp_path: Path) -> None:
-    (tmp_path / "uploader.db").write_text("this is not a database, it only looks like one from far away")
+def test_a_place_where_no_file_can_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "uploader.db").mkdir()
     with pytest.raises(ConfigError, match=r"uploader\.db cannot be opened"):
         StateFile(tmp_path / "uploader.db")
 

@@ -56,7 +56,7 @@ def test_numbers_as_names_are_positions_and_a_row_with_a_gap_goes_by_name(
     positions = tuple(mapped(name) for name in ("1", "4", "5", "6"))
     server.stored["IotaHome", "1"] = {1_523_810_240: 1.0}
     server.stored["IotaHome", "4"] = {1_523_810_250: 1.0}
-    target = opened(node="IotaHome")
+    target = opened(*positions, node="IotaHome")
     assert target.newest() == 1_523_810_250
     target.upload([row(1_523_810_260, positions, 1004.0, 2944.6, 0.003, 60.0), row(1_523_810_270, positions[:1], 7.0)])
     assert server.requests[0].target == "/input/get?node=IotaHome"
@@ -253,6 +253,15 @@ def test_what_is_not_a_number_never_reaches_the_wire(opened: Opened, server: Emo
         opened().upload(rows)
     assert caught.value.rows == {1: "power: nan is not a number", 2: "power: inf is not a number"}
     assert server.stored["meter", "power"] == {START: 1}
+
+
+def test_the_newest_row_is_that_of_each_device_in_one_node_or_many(opened: Opened, server: EmoncmsServer) -> None:
+    server.stored = {("all", "meterpower"): {50: 1.0}, ("all", "foreign"): {99: 1.0}, ("pump", "power"): {70: 1.0}}
+    both = (mapped("meter/power"), mapped("pump/power", device="pump"))
+    assert opened(*both, node="all").newest_by_device() == {"house/meter": 50.0}
+    assert opened(POWER, mapped("power", device="pump")).newest_by_device() == {"house/pump": 70.0}
+    server.instead = [Response(200, '{"power":{"time":"80"},"volts":{"time":null}}')]
+    assert opened(POWER, VOLTS).newest_by_device() == {"house/meter": 80.0}
 
 
 def test_the_newest_row_is_asked_of_every_node(opened: Opened, server: EmoncmsServer) -> None:

@@ -42,7 +42,8 @@ class Column:
         self._exact = exact
         self._exact_texts = exact and (is_text if is_text is not None else stored_text) is not False
         self._comma = decimal_comma
-        self._judged = is_text is not None
+        self._judged = bool(is_text)
+        self._are_numbers = False  # in the plain way of writing them
 
     def judge(self, cells: Sequence[str]) -> None:
         """Decide by these cells what the values are: texts, or numbers and states, or neither (`refusal`)."""
@@ -58,23 +59,37 @@ class Column:
         if quoted:
             self._text = bool(self._stored)
             return
-        numbers = sum(self._number(cell) is not None for cell in plain)
-        states = sum(cell.lower() in BOOLEANS for cell in plain)
+        numbers = [cell for cell in plain if self._number(cell) is not None]
         like = [cell for cell in plain if self._number(cell) is None and _is_like_a_number(cell)]
-        others = len(plain) - numbers - states - len(like)
-        if self._stored and plain and numbers + len(like) == len(plain):
+        states = sum(cell.lower() in BOOLEANS for cell in plain)
+        numeric = len(numbers) + len(like)
+        known = self._stored if self._given is None else self._given
+        # a few odd cells are mistakes where the others show that this is how numbers are written
+        odd = 2 * len(like) <= len(plain) and any("." in cell and not _GERMAN.fullmatch(cell) for cell in numbers)
+        if known and plain and numeric == len(plain):
             self.refusal = (
                 f"the store has texts of {self.name}, and here it is numbers: --text {self.name}, if they are texts"
             )
-        elif like and 2 * (numbers + len(like)) > len(plain) and self._stored is None:
+        elif not known and like and 2 * numeric > len(plain) and not odd:
             self.refusal = f"{_hint(like, comma=self._comma)}, or --text {self.name} if these are texts"
-        elif self._stored is not None:
-            self._text = self._stored
+        elif known is not None:
+            self._text = known
         else:
-            self._text = bool(others) and 2 * numbers <= len(plain)
+            self._text = numeric + states < len(plain) and 2 * numeric <= len(plain)
+        self._are_numbers = bool(plain) and not (self._text or self.refusal or self._comma)
 
     def value(self, cell: str) -> Value | None:
         """Return what a cell means; None if it is empty. Raises CellError for one that is not a value of this column."""
+        if (
+            self._are_numbers and cell.__class__ is str and ("." in cell or len(cell) <= _EXACT_DIGITS)
+        ):  # most cells of most files
+            try:
+                plain = float(cell)
+            except ValueError:
+                pass
+            else:
+                if plain == plain and "_" not in cell:
+                    return plain
         if not self._judged:
             self.judge([cell])
         if self.refusal:

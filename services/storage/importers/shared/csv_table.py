@@ -25,6 +25,7 @@ from services.storage.importers.shared.times import TimeParser
 
 SERIES_NAMES = ("series", "name", "entity_id", "channel", "sensor")
 VALUE_NAMES = ("value", "state", "wert")
+NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d*)?")
 DATE = re.compile(r"\d{1,4}[-./]\d{1,2}[-./]\d{1,4}\b")
 UNIT = re.compile(r"(.*?)\s*[\[(]([^\])]*)[\])]\s*")
 SAMPLE = 100  # values of each column that are looked at before one is taken
@@ -215,7 +216,10 @@ class _Wide(CsvTable):
         readings = []
         cells = row.cells
         for node, device, channels, columns in self._devices:
-            values = [self._value(column, cells[index], row) for index, column in columns]
+            try:
+                values = [column.value(cells[index]) for index, column in columns]
+            except CellError:
+                values = [self._value(column, cells[index], row) for index, column in columns]
             if any(value is not None for value in values):
                 readings.append((node, device, channels, values))
         if readings:
@@ -305,7 +309,7 @@ def table_of(path: Path, header: Sequence[str], options: CsvOptions, context: Co
 
 
 def is_data(header: Sequence[str], options: CsvOptions) -> bool:
-    """Whether the first line of a file is no header: a cell is a date, or a number that is a time."""
+    """Whether the first line of a file is no header: a cell is a date, or a number that is a time, or all are numbers."""
     times = TimeParser(options.time_format, options.zone)
     for cell in header:
         try:
@@ -313,7 +317,7 @@ def is_data(header: Sequence[str], options: CsvOptions) -> bool:
                 return True
         except ValueError:
             continue
-    return False
+    return all(NUMBER.fullmatch(cell.strip()) for cell in header)
 
 
 def _is_exact(name: str) -> bool:

@@ -37,6 +37,8 @@ class TimeColumns:
 
     def moment(self, cells: Sequence[str]) -> Moment:
         """Return the time of a row; raise ValueError, with a message that is the same for all such rows."""
+        if len(self._choices) == 1 and len(self._choices[0]) == 1:
+            return self._times.moment(cells[self._choices[0][0]])
         for choice in self._choices:
             try:
                 moment = self._times.moment(" ".join(cells[index].strip() for index in choice))

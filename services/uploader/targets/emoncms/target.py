@@ -4,7 +4,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from time import time
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -57,6 +57,10 @@ class Options(TargetOptions, frozen=True, tag="emoncms", kw_only=True):
         return Emoncms(self, context)
 
 
+class _Input(msgspec.Struct):
+    time: float | Annotated[str, msgspec.Meta(pattern="^[0-9]{1,15}$")] | None
+
+
 class Emoncms:
     """Posts rows to input/bulk; every answer but `ok`, whatever its status, is an error."""
 
@@ -98,15 +102,25 @@ class Emoncms:
         return Answer("ok")
 
     def newest(self) -> float | None:
-        """Return the latest time among the inputs of the nodes that this target writes to."""
+        """Return the latest time among the inputs that this target writes to."""
+        times = self.newest_by_device()
+        return max(times.values(), default=None)
+
+    def newest_by_device(self) -> dict[str, float]:
+        """Return the latest time among the inputs of each device that has any there."""
         if self._envelope and self._url.startswith("http:"):
-            return None  # the query would show the key on the network
-        nodes = dict.fromkeys(self._items.node(mapped) for mapped in self._context.channels())
-        if "$" not in self._options.node:
-            nodes = {self._options.node: None}
-        times = [moment for node in nodes if (moment := self._newest_of(node)) is not None]
-        self._sent = max(times, default=self._sent)
-        return float(max(times)) if times else None
+            return {}  # the query would show the key on the network
+        inputs: dict[str, dict[str, int]] = {}
+        newest: dict[str, float] = {}
+        for mapped in self._context.channels():
+            node = self._items.node(mapped)
+            if node not in inputs:
+                inputs[node] = self._inputs_of(node)
+            if moment := inputs[node].get(_stripped(mapped.name), 0):
+                device = f"{mapped.node}/{mapped.device}"
+                newest[device] = max(newest.get(device, 0.0), float(moment))
+        self._sent = round(max(newest.values(), default=self._sent))
+        return newest
 
     @property
     def last_answer(self) -> str:
@@ -117,15 +131,20 @@ class Emoncms:
         """Close the connection."""
         self._web.close()
 
-    def _newest_of(self, node: str) -> int | None:
+    def _inputs_of(self, node: str) -> dict[str, int]:
+        """Return the times of the inputs of a node by their names there; raise TryLater if it does not list them."""
         bearer = {"Authorization": f"Bearer {self._options.key}"}
         response = self._web.request("GET", f"{self._url}/input/get?{urlencode({'node': node})}", b"", bearer)
         http_status.check_answered(response)
-        text = response.body.decode("utf-8", "replace")
-        times = [int(digits) for digits in re.findall(r'"time"\s*:\s*"?(\d+)', text)]
-        if not times and "Node does not exist" not in text and text.strip() not in ("[]", "{}"):
+        try:
+            listed = msgspec.json.decode(response.body, type=dict[str, _Input] | list[None] | str)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            listed = "not a list"
+        if isinstance(listed, dict):
+            return {_stripped(name): int(one.time or 0) for name, one in listed.items()}
+        if listed and "Node does not exist" not in listed:
             raise TryLater(f"it did not list its inputs: {response.summary()}")
-        return max(times, default=None)
+        return {}
 
     def _send(self, items: list[list[object]], base: int) -> None:
         data = msgspec.json.encode(items)
@@ -160,3 +179,8 @@ class Emoncms:
         if not response.body:
             raise TryLater("an empty answer: check the key and url", after=response.after)
         raise TryLater(f"not ok: {response.summary()}", after=response.after)
+
+
+def _stripped(name: str) -> str:
+    """Return what Emoncms leaves of the name of an input, as far as two names differ by it."""
+    return "".join(filter(str.isalnum, name)).casefold()

@@ -1,0 +1,195 @@
+"""`heliograph-store rename`: history moves with its name, and joins what has it already."""
+
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from heliograph import store
+from heliograph.messages import Block, Channel, Info, Value
+from heliograph.store import copied_names, history, open_reader, open_writer, recovery, schema
+from heliograph.store.interface import FUNCTIONS, Keep
+from tests.storage.stores import command, done, everything
+
+INFO = Info("Meter", {"power": Channel("W"), "energy": Channel("kWh", "counter"), "mode": Channel("", "text")})
+CHANNELS = tuple(INFO.channels)
+STARTS = [datetime(year, 12, 31, 18, tzinfo=UTC).timestamp() for year in (2023, 2024)]
+Row = list[float | Value | None]
+
+
+def readings(start: float, count: int, offset: int = 0) -> list[Row]:
+    return [[start + n * 120, n * 7 % 100 + 0.5, float(n + offset), f"mode {n // 40 % 3}"] for n in range(count)]
+
+
+def write(data: Path, name: str, rows: list[Row], info: Info = INFO) -> None:
+    node, device = name.split("/")
+    with closing(open_writer(data)) as writer:
+        assert writer.declare(node, device, info) == []
+        assert writer.write(node, [Block(device, tuple(info.channels), rows)]) == []
+        writer.commit({})
+
+
+def contents(data: Path) -> dict[str, object]:
+    """Everything that a store answers, by name."""
+    edges = [STARTS[0] + n * 3600 for n in range(0, 400 * 24, 24)]
+    with closing(open_reader(data)) as reader:
+        assert reader.problems() == []
+        answers: dict[str, object] = {
+            one.name: (
+                one.unit,
+                one.kind,
+                reader.latest([one.id]).get(one.id),
+                reader.aggregate(one.id, edges, FUNCTIONS),
+            )
+            for one in reader.series()
+        }
+        since = sorted((one.node, one.device, one.time, sorted(one.values.items())) for one in reader.since(0, 10**6))
+    assert recovery.disagreements(store.folder(data)) == []
+    with schema.reading(schema.catalog_file(store.folder(data))) as db:
+        known = copied_names.read(db)
+    for path in history.files(store.folder(data)).values():
+        with schema.reading(path) as db:
+            assert copied_names.contradiction(known, copied_names.read(db)) == ""
+    assert not list(store.folder(data).glob("*.damaged-*"))
+    assert not list(store.folder(data).glob("*.salvaged-*"))
+    return {**answers, "points": everything(data), "since": since}
+
+
+def settled(data: Path) -> dict[str, object]:
+    with closing(open_writer(data)) as writer:
+        writer.settle()
+        assert writer.problems() == []
+    return contents(data)
+
+
+@pytest.mark.parametrize(
+    ("level", "old", "new", "device"),
+    [("node", "alpha", "gamma", "gamma/meter"), ("device", "alpha/meter", "alpha/main", "alpha/main")],
+)
+@pytest.mark.parametrize("sealed", [True, False])
+def test_history_moves_with_its_name(
+    tmp_path: Path, level: str, old: str, new: str, device: str, *, sealed: bool
+) -> None:
+    data, wanted = tmp_path / "data", tmp_path / "wanted"
+    for start in STARTS:
+        for folder, name in ((data, "alpha/meter"), (wanted, device)):
+            write(folder, name, readings(start, 400))
+            write(folder, "shed/other", readings(start, 100))
+            if sealed:
+                settled(folder)
+    assert f"{old} is {new} now" in done("rename", level, old, new, "--data", data)
+    assert settled(data) == settled(wanted)
+    write(data, device, readings(STARTS[1] + 1e6, 10))
+    write(wanted, device, readings(STARTS[1] + 1e6, 10))
+    assert settled(data) == settled(wanted)
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_what_has_the_new_name_already_is_joined(tmp_path: Path, *, sealed: bool) -> None:
+    """Case Y10: the node has run under its new name before anybody thought of its history."""
+    data, wanted = tmp_path / "data", tmp_path / "wanted"
+    more = Info("Meter", {**INFO.channels, "voltage": Channel("V")})
+    less = Info("Meter", {"power": Channel("W"), "extra": Channel("A")})
+    for folder, names in ((data, ("alpha/meter", "gamma/meter")), (wanted, ("gamma/meter", "gamma/meter"))):
+        for start in STARTS:
+            write(folder, names[0], [[*row, 230.0] for row in readings(start, 300)], more)
+        write(folder, names[1], readings(STARTS[1] + 299 * 120, 200, 300))  # the first is at a time of the last
+        write(folder, names[1], [[STARTS[1] + 90_000 + n, 1.0, 2.0] for n in range(5)], less)
+        write(folder, names[0].replace("meter", "boiler"), readings(STARTS[1], 50))
+        if sealed:
+            settled(folder)
+    with closing(open_writer(data)) as writer, closing(open_reader(data)) as reader:
+        counter = next(one.id for one in reader.series() if one.name == "alpha/meter/energy")
+        writer.replaced(counter, STARTS[1] + 50 * 120)
+    with closing(open_writer(wanted)) as writer, closing(open_reader(wanted)) as reader:
+        writer.replaced(
+            next(one.id for one in reader.series() if one.name == "gamma/meter/energy"), STARTS[1] + 50 * 120
+        )
+    assert "joined" in done("rename", "node", "alpha", "gamma", "--data", data)
+    assert settled(data) == settled(wanted)
+    write(data, "gamma/meter", readings(STARTS[1] + 1e6, 10))
+    write(wanted, "gamma/meter", readings(STARTS[1] + 1e6, 10))
+    assert settled(data) == settled(wanted)
+    with closing(open_reader(data)) as reader:
+        numbers = [one.cursor for one in reader.since(0, 10**6)]
+    assert len(numbers) == len(set(numbers))
+
+
+def test_channels_are_renamed_and_joined(tmp_path: Path) -> None:
+    data, wanted = tmp_path / "data", tmp_path / "wanted"
+    solar = Info("Meter", {"solar": Channel("W")})
+    for folder, info in ((data, INFO), (wanted, INFO)):
+        for start in STARTS:
+            write(folder, "roof/meter", readings(start, 200), info)
+    write(data, "roof/meter", [[STARTS[1] + 5e5 + n, float(n)] for n in range(9)], solar)
+    write(
+        wanted,
+        "roof/meter",
+        [[STARTS[1] + 5e5 + n, float(n)] for n in range(9)],
+        Info("Meter", {"power": Channel("W")}),
+    )
+    done("rename", "channel", "roof/meter/solar", "roof/meter/power", "--data", data)
+    assert settled(data) == settled(wanted)
+    done("rename", "channel", "roof/meter/power", "roof/meter/watt", "--data", data)
+    with closing(open_reader(data)) as reader:
+        assert sorted(one.channel for one in reader.series()) == ["energy", "mode", "watt"]
+
+
+def test_years_of_cells_are_joined_unless_both_have_some_of_one_time(tmp_path: Path) -> None:
+    old, new = datetime(2021, 3, 1, tzinfo=UTC).timestamp(), datetime(2022, 3, 1, tzinfo=UTC).timestamp()
+    power = Info("Meter", {"power": Channel("W")})
+    keep, now = Keep(raw_years=1), datetime(2025, 2, 1, tzinfo=UTC).timestamp()
+
+    def dense(start: float) -> list[Row]:
+        return [[start + n * 20, n * 104_729 % 100_003 / 7] for n in range(3 * 4320)]
+
+    for folder, second in ((tmp_path / "apart", new), (tmp_path / "same", old)):
+        write(folder, "alpha/meter", dense(old), power)
+        write(folder, "gamma/meter", dense(second), power)
+        write(folder, "gamma/meter", [[now - 1e6, 1.0]], power)
+        with closing(open_writer(folder, keep=keep, now=lambda: now)) as writer:
+            writer.settle()
+            while writer.maintain():
+                pass
+            assert history.is_bare(history.files(store.folder(folder))[2021])
+    done("rename", "node", "alpha", "gamma", "--data", tmp_path / "apart")
+    with closing(open_reader(tmp_path / "apart")) as reader:
+        (one,) = reader.series()
+        edges = [old, old + 86_400, old + 3 * 86_400, new, new + 86_400, new + 3 * 86_400]
+        assert reader.aggregate(one.id, edges, ["n"])["n"] == [4320, 8640, 0, 4320, 8640]
+        assert len([arrival for arrival in reader.since(0, 10**6) if arrival.values]) == 2 * 4320 + 1
+    before = everything(tmp_path / "same")
+    refused = command("rename", "node", "alpha", "gamma", "--data", tmp_path / "same")
+    assert refused.exit_code == 1
+    assert "cannot be joined" in refused.stderr
+    assert everything(tmp_path / "same") == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("node", "nobody", "gamma"), "there is no nobody"),
+        (("node", "alpha", "Gamma X"), "is not the name of a node"),
+        (("device", "alpha/meter", "gamma"), "is not the name of a device"),
+        (("channel", "alpha/meter/power", "gamma/meter/power"), "stays with its device"),
+        (("channel", "alpha/meter/power", "alpha/meter/energy"), "cannot be joined"),
+        (("channel", "alpha/meter/power", "alpha/meter/mode"), "cannot be joined"),
+        (("node", "alpha", "alpha"), "cannot become"),
+    ],
+)
+def test_what_cannot_be_renamed_is_refused(tmp_path: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    write(tmp_path, "alpha/meter", readings(STARTS[0], 10))
+    before = everything(tmp_path)
+    result = command("rename", *arguments, "--data", tmp_path)
+    assert result.exit_code != 0
+    assert sentence in result.stderr
+    assert everything(tmp_path) == before
+
+
+def test_nothing_is_renamed_while_storage_runs(tmp_path: Path) -> None:
+    write(tmp_path, "alpha/meter", readings(STARTS[0], 10))
+    with closing(open_writer(tmp_path)):
+        result = command("rename", "node", "alpha", "gamma", "--data", tmp_path)
+    assert result.exit_code == 1
+    assert "docker compose stop storage" in result.stderr
