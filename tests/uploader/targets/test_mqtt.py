@@ -151,7 +151,7 @@ def test_of_values_with_commas_each_has_its_place_whatever_is_missing(open_targe
     frame = tuple(mapped(name, device="emontx") for name in ("power2", "power1", "rssi"))
     options = {"kind": "mqtt", "name": "m", "host": "127.0.0.1", "topic": "rx/$device", "format": "values"}
     target = open_targets.add(MqttTarget, options, *frame, mapped("power", device="other"), mapped("x", device="a/#"))
-    target._places = target._places_of_values()
+    target._empty = target._empty_messages()
     payloads = [
         [message.payload for message in target._messages(row(START, [frame[index] for index in indexes], *values))]
         for indexes, values in (

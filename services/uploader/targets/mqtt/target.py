@@ -84,12 +84,12 @@ class MqttTarget:
         self._options = options
         self._client = options.client_id or f"heliograph-{context.node}-{options.name}"
         self._context = context
-        self._places: dict[str, dict[str, Value]] = {}
+        self._empty: dict[str, dict[str, Value]] = {}
         self._session: BrokerSession | None = None
 
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Publish all rows and wait until each message is acknowledged."""
-        self._places = self._places_of_values() if self._options.format == "values" else {}
+        self._empty = self._empty_messages() if self._options.format == "values" else {}
         wrong: dict[int, str] = {}
         owners: list[int] = []
         messages: list[Publication] = []
@@ -145,7 +145,7 @@ class MqttTarget:
         if self._options.format != "value":
             bodies: dict[str, dict[str, Value]] = {}
             for mapped in row.channels:
-                bodies.setdefault(topic := self._topic(mapped), dict(self._places.get(topic, {})))
+                bodies.setdefault(topic := self._topic(mapped), dict(self._empty.get(topic, {})))
             for mapped, value in zip(row.channels, row.values, strict=True):
                 bodies[self._topic(mapped)][mapped.name] = (
                     value if isinstance(value, str | bool) else number(value) or 0
@@ -162,13 +162,13 @@ class MqttTarget:
             values = {**_fields_of(mapped), "value": converted, "time": number(row.time)}
             yield Publication(self._topic(mapped), templates.filled(self._options.payload, values).encode())
 
-    def _places_of_values(self) -> dict[str, dict[str, Value]]:
+    def _empty_messages(self) -> dict[str, dict[str, Value]]:
         """Return, by topic, an empty text for each of its channels, in their order: a value that is missing leaves its place."""
-        places: dict[str, dict[str, Value]] = {}
+        empty: dict[str, dict[str, Value]] = {}
         for mapped in self._context.channels():
             with suppress(ValueError):  # of a topic that cannot be: its rows are refused
-                places.setdefault(self._topic(mapped), {})[mapped.name] = ""
-        return places
+                empty.setdefault(self._topic(mapped), {})[mapped.name] = ""
+        return empty
 
     def _topic(self, mapped: MappedChannel) -> str:
         topic = templates.filled(self._options.topic, _fields_of(mapped))
