@@ -73,7 +73,12 @@ class Housekeeping:
     def problems(self) -> list[str]:
         """Return what is damaged or too large, a sentence each."""
         damaged = [f"{path.name} is damaged and not salvaged yet" for path in salvage.damaged(self._folder)]
-        return [*damaged, *self._inventory.problems(self._now()), *self._retention.problems()]
+        return [
+            *damaged,
+            *self._inventory.problems(self._now()),
+            *self._retention.problems(),
+            *self._names_of.units.problems(),
+        ]
 
     def dropped(self) -> list[str]:
         """Return what was dropped, a sentence each, the newest last."""
