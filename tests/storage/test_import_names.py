@@ -88,8 +88,8 @@ def test_a_header_with_another_unit_than_the_store_has_is_refused(tmp_path: Path
     path.write_text(f"time,Power (W)\n{T},1\n")
     options = ("--node", "x", "--device", "d", "--data", tmp_path)
     done("import", "csv", path, *options)
-    path.write_text(f"time,Power (kW)\n{T + 1},2\n")
+    path.write_text(f"time,Power (kW),other\n{T + 1},2,3\n")
     result = command("import", "csv", path, *options)
     assert result.exit_code == 1
-    assert "the store has x/d/power in W, and the header says kW" in result.stderr
-    assert everything(tmp_path) == {"x/d/power": [(T, 1.0)]}
+    assert "nothing of x/d/power was imported: the store has x/d/power in W, and the header says kW" in result.stderr
+    assert everything(tmp_path) == {"x/d/power": [(T, 1.0)], "x/d/other": [(T + 1, 3.0)]}

@@ -47,7 +47,8 @@ def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
             ) from None
         replaced = None if dry_run else sum(importer.values.values()) - counts.added(importer.values)
     _show_mistakes(importer)
-    complaints = [*plan.complaints(), *_unknown(plan, importer)]
+    refused = [f"nothing of {name} was imported: {why}" for name, why in importer.refused.items()]
+    complaints = [*plan.complaints(), *refused, *_unknown(plan, importer)]
     if not importer.readings:
         raise click.ClickException("\n".join(["no reading was found in the files given", *complaints]))
     _report(store, importer, time.monotonic() - began, dry_run=dry_run, replaced=replaced)

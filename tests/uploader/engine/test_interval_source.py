@@ -265,6 +265,17 @@ def test_late_data_has_its_interval_sent_again(site: Site) -> None:
     assert site.sent()[0][1]["power"] == 25.0
 
 
+def test_an_interval_that_is_not_sent_yet_is_not_sent_twice_for_what_comes_late(site: Site) -> None:
+    site.write({START + index * 30.0: {"power": 1.0} for index in range(61)})
+    pipeline = site.pipeline(order="live", batch_size=5)
+    site.now = START + 1800.0
+    pipeline.step()  # the newest intervals first
+    assert [moment for moment, _ in site.sent()] == [1200.0, 1260.0, 1320.0, 1380.0, 1440.0]
+    site.write({START + 190.0: {"power": 5.0}})
+    site.run(pipeline, site.now)
+    assert sorted(moment for moment, _ in site.sent()) == [index * 60.0 for index in range(30)]
+
+
 def test_late_intervals_survive_a_restart(site: Site) -> None:
     pipeline = site.pipeline(start="now")
     site.run(pipeline, START)

@@ -487,6 +487,77 @@ def test_a_request_of_unknown_end_is_not_repeated_for_rows_the_target_says_it_ha
     assert target.times() == times
 
 
+def test_late_rows_of_a_request_of_unknown_end_are_sent_again(begin: Begin, store: MemoryStore) -> None:
+    target = FakeTarget(Limits(rows=10, overwrites=False))
+    engine = begin(target)
+    times = fill(store, 3)
+    engine.run()
+    target.known_newest = times[-1]
+    late = fill(store, 2, NOON - 100)
+    target.script = [TryLater("the connection broke")]
+    engine.run()
+    assert target.times() == times + late
+
+
+def test_a_request_that_was_refused_is_not_one_of_unknown_end(begin: Begin, store: MemoryStore) -> None:
+    target = FakeTarget(Limits(rows=1, overwrites=False))
+    times = fill(store, 3)
+    engine = begin(target)
+    target.script = [Refused("bad", {0: "bad"})]
+    engine.run()
+    assert (engine.lost_times(), target.times()) == (times[:1], times[1:])
+    assert target.newest_calls == 1  # where to begin
+
+
+def test_a_target_that_stumbles_and_does_not_overwrite_gets_every_row_once_and_in_order(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 12)
+    engine = begin(FakeTarget(Limits(rows=4, overwrites=False)))
+    engine.target.script = [TryLater("HTTP 500: panic")] * 14
+    engine.run()
+    assert (engine.target.times(), engine.lost_times()) == (times, [])
+
+
+@pytest.mark.parametrize(("bytes_", "batch_bytes"), [(400, 0), (0, 400), (400, 10_000), (10_000, 400)])
+def test_the_bytes_of_a_batch_are_limited_by_target_and_options(
+    begin: Begin, store: MemoryStore, bytes_: int, batch_bytes: int
+) -> None:
+    times = fill(store, 20)
+    engine = begin(FakeTarget(Limits(rows=10, bytes=bytes_)), batch_bytes=batch_bytes)
+    engine.run()
+    assert [len(request) for request in engine.target.requests] == [5, 5] * 2
+    assert engine.target.times() == times
+
+
+def test_batches_grow_again_after_some_successes_until_they_are_full(begin: Begin, store: MemoryStore) -> None:
+    times = fill(store, 300)
+    engine = begin(FakeTarget(Limits(rows=8)))
+    engine.target.script = [TryLater("too large", smaller=True), TryLater("too large", smaller=True)]
+    engine.run()
+    sizes = [len(request) for request in engine.target.requests]
+    # the batch of 8 that was too large, and then 4; batches that are read in pieces of 8 end with what is left
+    assert sizes[:2] == [8, 4]
+    assert sizes[2:22] == [2] * 20
+    assert max(sizes[22:42]) == 4
+    assert sizes[-2] == 8
+    assert sorted(set(engine.target.times())) == times
+
+
+def test_a_dead_letter_that_is_too_old_by_now_stays_one_with_that_reason(begin: Begin, store: MemoryStore) -> None:
+    fill(store, 1)
+    engine = begin(FakeTarget(Limits(rows=10, age=1000.0)))
+    engine.target.script = [Refused("bad")]
+    engine.run()
+    assert engine.reasons() == ["bad"]
+    engine.now += 2000.0
+    engine.state.retry("fake", None)
+    engine.pipeline.resend()
+    engine.run()
+    assert engine.reasons() == ["too old for the target by now"]
+    assert engine.target.taken == []
+
+
 def test_what_was_sent_before_a_clean_stop_is_not_sent_again(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 35)
     engine = begin()

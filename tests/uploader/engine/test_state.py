@@ -50,7 +50,7 @@ def test_what_is_known_of_a_target_is_there_after_a_restart(kept: StateFile, tmp
 
 
 def filled(path: Path, rejected: int = 40) -> bytes:
-    """Make a file with two targets and dead rejected, and return it."""
+    """Make a file with two targets and dead letters, and return its bytes."""
     with closing(StateFile(path)) as made:
         made.put("cloud", {"kind": "webhook", "url": "http://h", "name": "cloud"})
         made.save("cloud", DeliveryState(started=True, sent=7), [RejectedRow(ROW, "bad " * 50)] * rejected)

@@ -79,6 +79,11 @@ class Importer:
         """The names of all channels that there were values of."""
         return {channel for _, _, channel in (*self._channels.declared, *self._channels.refused)}
 
+    @property
+    def refused(self) -> dict[str, str]:
+        """The series of which nothing can be imported, by name, and why."""
+        return {"/".join(name): why for name, why in sorted(self._channels.refused.items())}
+
     def take(self, part: Part) -> None:
         """Write one part; raise OSError if that fails."""
         for mistake in part.mistakes:
