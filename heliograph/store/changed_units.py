@@ -5,7 +5,7 @@ Decision 0023. Which channels that are is kept with the catalog: readings may co
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from anyascii import anyascii
@@ -76,6 +76,15 @@ class ChangedUnits:
             for device, changed in self._stored.items()
             for channel, target in changed.items()
         ]
+
+
+def renamed(text: str, names: Mapping[str, str]) -> str:
+    """Return what was kept with other names of devices (node/device)."""
+    stored = msgspec.json.decode(text, type=Stored)
+    merged: Stored = {}
+    for name, changed in stored.items():
+        merged.setdefault(names.get(name, name), {}).update(changed)
+    return msgspec.json.encode(merged).decode()
 
 
 def _free(channel: str, unit: str, info: Info, unit_of: Callable[[str], str | None]) -> str:
