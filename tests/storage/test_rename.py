@@ -169,7 +169,7 @@ def test_years_of_cells_are_joined_unless_both_have_some_of_one_time(tmp_path: P
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("node", "nobody", "gamma"), "there is no nobody"),
+        (("node", "omega", "gamma"), "there is no omega"),
         (("node", "alpha", "Gamma X"), "is not the name of a node"),
         (("device", "alpha/meter", "gamma"), "is not the name of a device"),
         (("channel", "alpha/meter/power", "gamma/meter/power"), "stays with its device"),
