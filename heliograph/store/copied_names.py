@@ -75,7 +75,10 @@ def read(db: sqlite3.Connection) -> CopiedNames:
 def is_row(table: str, row: Sequence[object]) -> bool:
     """Whether these columns, the key not among them, can be a row of a table."""
     kinds = KINDS[table]
-    return len(row) == len(kinds) and all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True))
+    if len(row) != len(kinds) or not all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True)):
+        return False
+    texts = [value for value in row if isinstance(value, str)]
+    return table == "word" or all(text.isprintable() for text in texts)  # zeros over the end of a name
 
 
 def contradiction(catalog: CopiedNames, copies: CopiedNames) -> str:

@@ -136,9 +136,10 @@ def _scanned_names(path: Path, copies: CopiedNames) -> CopiedNames:
             texts.append((number, str(row[1])))
     owners = {row[0] for row in copies.series.values()}
     for number, text in texts:
-        if number in owners and text.count("/") == 1 and all(map(topics.is_name, text.split("/"))):
+        looks_like_a_device = text.count("/") == 1 and all(map(topics.is_name, text.split("/")))
+        if looks_like_a_device and number in owners:
             copies.device.setdefault(number, (text,))
-        else:
+        elif not looks_like_a_device:
             copies.word.setdefault(number, (text,))
     return copies
 

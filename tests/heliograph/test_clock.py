@@ -160,8 +160,10 @@ def test_the_moment_of_boot_is_the_same_to_the_last_digit_until_the_clock_is_set
         assert asked(clock) == 1_763_632_500.0
         assert asked(make(tmp_path, sign)) == 1_763_632_500.0  # and for the next process
         since_boot[0] += jitter
+    now[0] += 0.15
+    assert asked(clock) == pytest.approx(1_763_632_500.15, abs=1e-6)
     now[0] += 3600.0
-    assert asked(clock) == 1_763_636_100.0
+    assert asked(clock) == pytest.approx(1_763_636_100.15, abs=1e-6)
 
 
 def test_a_limited_number_of_boots_is_kept_and_the_newest_is_among_them(tmp_path: Path, sign: Path) -> None:

@@ -1,0 +1,197 @@
+"""Any subset of the store's files removed, emptied, cut or overwritten: no series ever has the points of another one."""
+
+import random
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.messages import Block, Channel, Info, Value
+from heliograph.store import folder, open_reader
+from heliograph.store.interface import Progress
+from heliograph.store.writer import SqliteWriter
+
+DAY = 86_400.0
+START = 1_671_580_800.0  # 2022-12-21 00:00 UTC
+DEVICES = ("meter", "tank", "heater")
+CHANNELS = {"power": Channel("W"), "energy": Channel("kWh", "counter"), "mode": Channel("", "text")}
+PER_DAY = 300  # readings: hours have cells
+DAYS = 14
+FILES = ("catalog.db", "hot.db", "history-2022.db", "history-2023.db")
+SECTOR = 512
+Points = dict[str, dict[float, Value]]
+
+
+class Damage(NamedTuple):
+    """What happens to one file: at which part of it, of which size, as a share."""
+
+    how: str
+    begin: float
+    size: float
+
+    def apply(self, path: Path, chance: random.Random) -> None:
+        content = path.read_bytes()
+        begin, size = int(len(content) * self.begin), max(SECTOR, int(len(content) * self.size))
+        sector = begin // SECTOR * SECTOR
+        match self.how:
+            case "removed":
+                path.unlink()
+            case "emptied":
+                path.write_bytes(b"")
+            case "cut":
+                path.write_bytes(content[:begin])
+            case "garbage":
+                path.write_bytes(content[:sector] + chance.randbytes(size) + content[sector + size :])
+            case "zeros":
+                path.write_bytes(content[:sector] + bytes(size) + content[sector + size :])
+            case "all":
+                path.write_bytes(chance.randbytes(len(content)))
+
+
+def values(device: str, number: int) -> list[Value]:
+    """Values that no other series has."""
+    code = (DEVICES.index(device) + 1 if device in DEVICES else 9) * 1_000_000
+    return [code + number, 100_000_000 + code + number, f"{device} {number % 5}"]
+
+
+def write(writer: SqliteWriter, device: str, first: int, last: int) -> None:
+    writer.declare("roof", device, Info("", CHANNELS))
+    rows = [[START + n * DAY / PER_DAY, *values(device, n)] for n in range(first, last)]
+    assert writer.write("roof", [Block(device, tuple(CHANNELS), rows)]) == []
+    writer.commit({("roof/bridge", "epoch"): Progress(last, 0)})
+
+
+def opened(data: Path, days: float = DAYS) -> SqliteWriter:
+    return SqliteWriter(folder(data), lambda: True, now=lambda: START + days * DAY)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same store after an end in peace, and after a kill, with its journals."""
+    closed, killed = (tmp_path_factory.mktemp(name) for name in ("closed", "killed"))
+    with closing(opened(closed)) as writer:
+        for device in DEVICES:
+            write(writer, device, 0, (DAYS - 1) * PER_DAY)
+        writer.settle()
+        for device in DEVICES:
+            write(writer, device, (DAYS - 1) * PER_DAY, DAYS * PER_DAY)
+        shutil.copytree(folder(closed), folder(killed))
+    return {"closed": closed, "killed": killed}
+
+
+def content(data: Path) -> Points:
+    with closing(open_reader(data)) as reader:
+        names = {one.id: one.name for one in reader.series()}
+        points: Points = {name: {} for name in names.values()}
+        for time, sid, value in reader.export(list(names), 0, 1e11):
+            assert time not in points[names[sid]]
+            points[names[sid]][time] = value
+        for one in reader.series():  # cells are of the same series as the points
+            if one.channel == "power" and points[one.name]:
+                edges = [START + hour * 3600 for hour in range(24 * (DAYS + 2))]
+                columns = reader.aggregate(one.id, edges, ["min", "max"])
+                extremes = {value for column in columns.values() for value in column if value is not None}
+                assert extremes <= {ALL[f"roof/{one.device}/power"][time] for time in ALL[f"roof/{one.device}/power"]}
+        return points
+
+
+def written(first: int, last: int, *devices: str) -> Points:
+    points: Points = {f"roof/{device}/{channel}": {} for device in devices for channel in CHANNELS}
+    for device in devices:
+        for n in range(first, last):
+            for channel, value in zip(CHANNELS, values(device, n), strict=True):
+                points[f"roof/{device}/{channel}"][round(START + n * DAY / PER_DAY, 3)] = value
+    return points
+
+
+ALL = written(0, (DAYS + 1) * PER_DAY, *DEVICES, "garden")
+
+
+def assert_of_no_other(points: Points) -> None:
+    for name, some in points.items():
+        if (
+            name.startswith("unknown/") or "/series_" in name
+        ):  # the name is lost, not the values: they are those of one series
+            codes = {
+                int(float(value)) // 1_000_000 if not isinstance(value, str) else value.split()[0]
+                for value in some.values()
+            }
+            assert len(codes) <= 1, name
+        else:
+            wrong = {time: value for time, value in some.items() if ALL[name].get(time) != value}
+            texts = {time for time, value in wrong.items() if str(value).startswith("unknown text ")}
+            assert wrong.keys() <= texts, (name, wrong)
+
+
+def in_file(file: str, time: float) -> bool:
+    """Whether a file had the points of a time."""
+    if time >= START + (DAYS - 1) * DAY:
+        return file == "hot.db"
+    return file == ("history-2022.db" if time < START + 11 * DAY else "history-2023.db")
+
+
+DAMAGES = st.builds(
+    Damage,
+    st.sampled_from(["removed", "emptied", "cut", "cut", "garbage", "garbage", "zeros", "zeros", "all"]),
+    st.floats(0, 0.999),
+    st.sampled_from([0.0, 0.0, 0.1, 0.5]),
+)
+
+
+def test_no_series_has_the_points_of_another_whatever_is_damaged(
+    stores: dict[str, Path], request: pytest.FixtureRequest
+) -> None:
+    full = request.config.getoption("--full")
+
+    @settings(
+        max_examples=2_000 if full else 25,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.generate) if not full else tuple(Phase),
+    )
+    @given(
+        st.sampled_from(["closed", "killed"]),
+        st.dictionaries(st.sampled_from(FILES), DAMAGES, min_size=1),
+        st.sampled_from(["opened", "salvaged"]),
+        st.integers(0, 1 << 32),
+    )
+    def check(base: str, damages: dict[str, Damage], how: str, seed: int) -> None:
+        with copy_of(stores[base]) as data:
+            for name, damage in damages.items():
+                damage.apply(folder(data) / name, random.Random(seed))
+            with suppress(StoreAway, StoreDamaged):
+                assert_of_no_other(content(data))
+            with closing(opened(data, DAYS + 1)) as writer:
+                if how == "salvaged":
+                    writer.mend()
+                write(writer, "garden", DAYS * PER_DAY, (DAYS + 1) * PER_DAY)
+                write(writer, "meter", DAYS * PER_DAY, (DAYS + 1) * PER_DAY)
+                assert_of_no_other(content(data))
+                writer.mend()
+                assert_of_no_other(content(data))
+            with closing(opened(data, DAYS + 1)) as writer:
+                writer.mend()
+                after = content(data)
+            assert_of_no_other(after)
+            for name, points in written(0, DAYS * PER_DAY, *DEVICES).items():
+                sound = {time for time in points if not any(in_file(file, time) for file in damages)}
+                assert sound <= after.get(name, {}).keys(), name
+            for name, points in written(DAYS * PER_DAY, (DAYS + 1) * PER_DAY, "garden", "meter").items():
+                assert points.items() <= after[name].items(), name
+
+    check()
+
+
+@contextmanager
+def copy_of(store: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as scratch:
+        data = Path(scratch) / "data"
+        shutil.copytree(store, data)
+        yield data
