@@ -15,6 +15,7 @@ from heliograph.store.postgres import copying, deletion, plan, schema
 from heliograph.store.postgres.copying import Row
 from heliograph.store.postgres.months import DAY, Months, month
 from heliograph.store.postgres.names import PostgresNames, Waiting, pack, unpack
+from heliograph.store.postgres.ownership import NodeLocks
 from heliograph.store.postgres.schema import Connection
 from heliograph.store.postgres.upkeep import Upkeep, dropped
 
@@ -30,18 +31,28 @@ class Attempt(NamedTuple):
 class PostgresWriter:
     """Writes one database, beside other storages with other nodes; `Writer` of interface.py is its contract."""
 
-    def __init__(self, url: str, clock_is_right: Callable[[], bool], keep: Keep, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        url: str,
+        clock_is_right: Callable[[], bool],
+        keep: Keep,
+        now: Callable[[], float],
+        nodes: Sequence[str] = (),
+    ) -> None:
+        """Open a database, and lock `nodes` in it against other storages; raise Taken, OSError or StoreDamaged."""
         self._url = url
         self._clock_is_right = clock_is_right
         self._now = now
         self._database = schema.DatabaseName(url)
         self._rows: list[Row] = []
         self._unconfirmed: Attempt | None = None
+        self._node_locks = NodeLocks(nodes, self._database)
         with schema.refusing(self._database, OSError):
             self._connection = schema.connect(url, writes=True)
         try:
             with schema.refusing(self._database, OSError):
                 schema.create(self._connection, self._database)
+                self._node_locks.acquire(self._connection)
                 self.identity = schema.meta(self._connection, "identity")
                 self._names = PostgresNames(self._connection)
                 self._months = Months(self._connection)
@@ -149,15 +160,22 @@ class PostgresWriter:
                 self._connection.close()
                 self._connection = schema.connect(self._url, writes=True)
                 try:
-                    schema.check(self._connection, self._database)
-                except StoreAway as error:
+                    self._resume(self._connection)
+                except (OSError, psycopg.Error, StoreDamaged):
                     self._connection.close()
-                    raise OSError(f"{error}; restart to create one") from None
-                if schema.meta(self._connection, "identity") != self.identity:
-                    self._connection.close()
-                    raise OSError(f"the {self._database} is another store now; restart to use it")
-                self._connection.execute(schema.INCOMING)
+                    raise
             yield self._connection
+
+    def _resume(self, connection: Connection) -> None:
+        """Make a new connection ready for a store that was opened before; raise OSError, StoreDamaged or psycopg.Error."""
+        try:
+            schema.check(connection, self._database)
+        except StoreAway as error:
+            raise OSError(f"{error}; restart to create one") from None
+        if schema.meta(connection, "identity") != self.identity:
+            raise OSError(f"the {self._database} is another store now; restart to use it")
+        self._node_locks.acquire_again(connection)
+        connection.execute(schema.INCOMING)
 
     def _resolve_unconfirmed(self, connection: Connection) -> None:
         """Ask the server whether an unconfirmed commit was committed."""
