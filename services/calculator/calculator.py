@@ -68,7 +68,7 @@ class Calculations:
             log.warning("the checkpoint cannot be read (%s): results around the restart may be missing", error)
 
     def drop_what_is_ahead(self) -> None:
-        """Go on from now if inputs or steps are more than a day ahead of a clock that is right, and log a warning.
+        """Continue from now if inputs or steps are more than a day ahead of a clock that is right, and log a warning.
 
         They are of a time when the clock was wrong. Without this the calculator would wait until that time comes.
         """
@@ -81,7 +81,7 @@ class Calculations:
         if channels or grids:
             log.warning(
                 "values of the inputs %s and results of %s were more than a day ahead of the clock, which must have been"
-                " wrong: they are dropped from the checkpoint, and calculation goes on from now",
+                " wrong: they are dropped from the checkpoint, and calculation continues from now",
                 ", ".join(map("{0.node}/{0.device}.{0.channel}".format, channels)) or "(none)",
                 ", ".join(grids) or "(none)",
             )

@@ -78,7 +78,7 @@ class Grid:
             self._outdated.update(range(first, min(self.next_step - 1, end // self.interval) + 1))
 
     def drop_after(self, at: int) -> bool:
-        """Begin anew with the next value if steps were calculated that are later than a time; return whether there were any.
+        """Begin again with the next value if steps were calculated that are later than a time; return whether there were any.
 
         The values of the inputs after that time are dropped by their histories.
         """

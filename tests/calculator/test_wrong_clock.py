@@ -37,7 +37,7 @@ def feed(service: Stub, calculations: Calculations, start: float) -> list[float]
 
 
 @pytest.mark.parametrize("restarts", [True, False])
-def test_after_a_clock_that_was_ahead_is_set_back_results_go_on_from_now(
+def test_after_a_clock_that_was_ahead_is_set_back_results_continue_from_now(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, restarts: bool
 ) -> None:
     service = Stub(tmp_path)
