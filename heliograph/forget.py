@@ -1,26 +1,32 @@
-"""Remove a device that is gone for good from the broker: `python -m heliograph.forget CONFIG DEVICE`.
+"""Remove what is gone for good from the broker: `python -m heliograph.forget CONFIG DEVICE`, or `CONFIG --node NODE`.
 
-The broker keeps the description and the availability of a device until they are removed. Its readings
-stay in the store.
+The broker keeps the description and the availability of a device until they are removed, and the status of a
+service. Readings stay in the store.
 """
 
 import argparse
 import os
+import queue
 import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from heliograph import config, topics
-from heliograph.bus import Bus
+from heliograph.bus import Bus, Message
 from heliograph.errors import ConfigError
 
 CONNECT_SECONDS = 10.0
+QUIET_SECONDS = 1.0  # without a retained message, after which there are no more
+DISCOVERY = "homeassistant/device/{}_{}/config"
+WITHOUT_SECTION = ("api", "storage", "home_assistant")  # services that run without a section of the configuration
 
 
 def main() -> None:
     """Remove what the broker retains of a device; a wrong name or broker is one line on standard error and exit code 1."""
     parser = argparse.ArgumentParser(prog="python -m heliograph.forget", description=__doc__)
     parser.add_argument("config", type=Path, help="the node's configuration file")
-    parser.add_argument("device", help="what it is called on the bus")
+    parser.add_argument("device", nargs="?", default="", help="what it is called on the bus; without it, all of --node")
     parser.add_argument(
         "--service",
         default=os.environ.get("SERVICE", ""),
@@ -29,9 +35,15 @@ def main() -> None:
     parser.add_argument("--node", default="", help="the node of the device; default: the node of the configuration")
     arguments = parser.parse_args()
     try:
+        file = config.read(arguments.config)
+        if not arguments.device:
+            if not arguments.node:
+                raise ConfigError("name a device, or with --node the node that is gone")
+            for topic in forget_node(_brokers(arguments.config, arguments.service), topics.name(arguments.node)):
+                sys.stdout.write(f"{topic}\n")
+            return
         if not arguments.service:
             raise ConfigError("--service: missing")
-        file = config.read(arguments.config)
         node = config.section(config.Node, file, "node", arguments.config, arguments.service)
         broker = config.section(config.Broker, file, "broker", arguments.config, arguments.service)
         forget(broker, arguments.service, arguments.node or node.name, arguments.device)
@@ -47,6 +59,53 @@ def forget(broker: config.Broker, service: str, node: str, device: str) -> None:
             raise ConfigError(f"[broker]: cannot connect to {broker.host}:{broker.port} as {service}")
         for topic in kept:
             bus.publish(topic, b"", qos=1, retain=True)
+
+
+def forget_node(brokers: Mapping[str, config.Broker], node: str) -> list[str]:
+    """Remove what the broker retains of a node, its devices and services, also for Home Assistant; return the topics.
+
+    `brokers` has the services as which to connect. Each sees what it may read, and removes what it may write: with the users of
+    mosquitto/acl it takes all of them. Raises ConfigError if there is no connection to the broker.
+    """
+    arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    with ExitStack() as opened:
+        buses = [opened.enter_context(Bus(broker, "forget", service)) for service, broker in brokers.items()]
+        for bus, (service, broker) in zip(buses, brokers.items(), strict=True):
+            if not bus.wait_connected(CONNECT_SECONDS):
+                raise ConfigError(f"[broker]: cannot connect to {broker.host}:{broker.port} as {service}")
+            bus.subscribe(f"{topics.ROOT}/{node}/#", arrived.put)
+        kept: set[str] = set()
+        try:
+            while message := arrived.get(timeout=QUIET_SECONDS):
+                if message.retained and message.payload:
+                    kept.add(message.topic)
+        except queue.Empty:
+            pass
+        for topic in list(kept):
+            _, _, group, name, *_ = topic.split("/")
+            kept.add(DISCOVERY.format(node, name) if group == "devices" else topics.service(node, name, "committed"))
+        for topic in sorted(kept):
+            for bus in buses:
+                bus.publish(topic, b"", qos=1, retain=True)
+    return sorted(kept)
+
+
+def _brokers(path: Path, service: str) -> dict[str, config.Broker]:
+    """Return the [broker] section of each service that has a password here, or of one service."""
+    file = config.read(path)
+    names = [service] if service else [name for name in (*file, *WITHOUT_SECTION) if topics.is_name(name)]
+    brokers: dict[str, config.Broker] = {}
+    why = ""
+    for name in dict.fromkeys(names):
+        if name in ("node", "broker", "site", "quality"):
+            continue
+        try:
+            brokers[name] = config.section(config.Broker, file, "broker", path, name)
+        except ConfigError as error:
+            why = str(error)
+    if not brokers:
+        raise ConfigError(why)
+    return brokers
 
 
 if __name__ == "__main__":

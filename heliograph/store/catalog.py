@@ -3,10 +3,12 @@
 import itertools
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 
 from heliograph.messages import Info, Kind, Value
-from heliograph.store import copied_names, names, schema
+from heliograph.store import changed_units, copied_names, names, schema
+from heliograph.store.changed_units import ChangedUnits
 from heliograph.store.copied_names import CopiedNames
 
 NO_FLOOR: Mapping[str, int] = MappingProxyType({})
@@ -40,6 +42,8 @@ class Catalog:
             for floor in [highest.get(table, 0)]
         }
         self._layouts: dict[tuple[str, str, tuple[str, ...]], CatalogLayout] = {}
+        changed = connection.execute("SELECT value FROM meta WHERE key=?", (changed_units.KEY,)).fetchone()
+        self.units = ChangedUnits(changed[0] if changed else None, self._keep_units)
         self._devices: dict[str, int] = dict(connection.execute("SELECT name, id FROM device"))
         self._words: dict[str, int] = dict(connection.execute("SELECT text, id FROM word"))
         self._numbers: dict[tuple[int, bytes], int] = {
@@ -53,8 +57,12 @@ class Catalog:
         }
 
     def declare(self, node: str, device: str, info: Info) -> list[str]:
-        """Note units and kinds; return the channels that change between text and number, which is refused."""
+        """Note units and kinds; return the channels that change between text and number, which is refused.
+
+        A channel whose unit changes gets another series (changed_units.py). Raises OSError if the disk refuses.
+        """
         number = self._device(f"{node}/{device}")
+        info = self.units.declared(node, device, info, lambda name: self._series.get((number, name), (0, None))[1])
         refused = []
         for name, channel in info.channels.items():
             series = self._series.get((number, name))
@@ -75,7 +83,8 @@ class Catalog:
         key = (node, device, channels)
         layout = self._layouts.get(key)
         if layout is None:
-            layout = self._layouts[key] = self._new_layout(f"{node}/{device}", channels, example)
+            stored = self.units.stored(node, device, channels)
+            layout = self._layouts[key] = self._new_layout(f"{node}/{device}", stored, example)
         return layout
 
     def word(self, text: str) -> int:
@@ -133,6 +142,11 @@ class Catalog:
             number = self._numbers[device, blob] = next(self._ids["layout"])
             self._new.append(("INTO layout VALUES(?, ?, ?)", (number, device, blob)))
         return number
+
+    def _keep_units(self, text: str) -> None:
+        with schema.refusing(Path("catalog.db")), schema.transaction(self._db):
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (changed_units.KEY, text))
+        self._layouts.clear()
 
     def _device(self, name: str) -> int:
         number = self._devices.get(name)

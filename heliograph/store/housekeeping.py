@@ -51,9 +51,7 @@ class Housekeeping:
         self._now = now
         self.years = Years(folder)
         self._clock_is_right = clock_is_right
-        self._retention = Retention(
-            folder, hot, self.years, keep, now(), self._seal_before, inventory.forget_year, room
-        )
+        self.retention = Retention(folder, hot, self.years, keep, now(), self._seal_before, inventory.forget_year, room)
         self._check = IntegrityCheck(folder, self._mend)
         self._names: Names | None = None
         self._closing = Closing(folder, self.years)
@@ -65,19 +63,15 @@ class Housekeeping:
         """Close the files."""
         self.years.close()
 
-    @property
-    def dropped_before(self) -> int:
-        """The time before which only cells are kept, in ms UTC."""
-        return self._retention.dropped_before
-
     def problems(self) -> list[str]:
         """Return what is damaged or too large, a sentence each."""
         damaged = [f"{path.name} is damaged and not salvaged yet" for path in salvage.damaged(self._folder)]
-        return [*damaged, *self._inventory.problems(self._now()), *self._retention.problems()]
-
-    def dropped(self) -> list[str]:
-        """Return what was dropped, a sentence each, the newest last."""
-        return self._retention.dropped
+        return [
+            *damaged,
+            *self._inventory.problems(self._now()),
+            *self.retention.problems(),
+            *self._names_of.units.problems(),
+        ]
 
     def learn(self) -> None:
         """Note that the catalog has changed."""
@@ -168,7 +162,7 @@ class Housekeeping:
 
     def _retain(self) -> bool:
         try:
-            return self._retention.step(self._now(), self._current_names, clock_is_right=self._clock_is_right())
+            return self.retention.step(self._now(), self._current_names, clock_is_right=self._clock_is_right())
         except YearDamaged as error:
             if history.file(self._folder, error.number).exists():
                 self.years.move_aside(error.number, str(error))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from heliograph.errors import HeliographError
 from heliograph.lock import Lock
-from heliograph.store import copied_names, history, names, schema
+from heliograph.store import changed_units, copied_names, history, names, schema
 from heliograph.store.copied_names import CopiedNames
 from heliograph.store.writer import SqliteWriter
 
@@ -163,6 +163,11 @@ def _apply(db: sqlite3.Connection, path: Path, done: Renaming, known: CopiedName
             db.execute("UPDATE OR IGNORE replacement SET series = ? WHERE series = ?", (other, sid))
             db.execute("DELETE FROM replacement WHERE series = ?", (sid,))
         _keep_highest(db, known)
+        row = db.execute("SELECT value FROM meta WHERE key = ?", (changed_units.KEY,)).fetchone()
+        if row:
+            new = {known.device[number][0]: name for number, name in done.devices.items()}
+            text = changed_units.renamed(row[0], new)
+            db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (changed_units.KEY, text))
 
 
 def _renumber(db: sqlite3.Connection, sid: int, other: int) -> None:

@@ -89,7 +89,7 @@ class SqliteWriter:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []
         latest = readings.latest_time(clock_is_right=self._clock_is_right())
-        dropped_before = self._housekeeping.dropped_before
+        dropped_before = self._housekeeping.retention.dropped_before
         crc = schema.frame_crc
         for block in blocks:
             pack = struct.Struct(f"<{len(block.channels)}d").pack
@@ -140,10 +140,12 @@ class SqliteWriter:
 
     def maintain(self) -> bool:
         """Do one piece of the housekeeping that is due; return whether more is due."""
-        dropped_before = self._housekeeping.dropped_before
+        dropped_before = self._housekeeping.retention.dropped_before
         more = self._housekeeping.step()
-        if self._housekeeping.dropped_before != dropped_before:  # readings that wait for the commit may be too old now
-            self._rows = [row for row in self._rows if row[2] >= self._housekeeping.dropped_before]
+        if (
+            self._housekeeping.retention.dropped_before != dropped_before
+        ):  # readings that wait for the commit may be too old now
+            self._rows = [row for row in self._rows if row[2] >= self._housekeeping.retention.dropped_before]
         return more
 
     def settle(self) -> None:
@@ -160,7 +162,7 @@ class SqliteWriter:
 
     def dropped(self) -> list[str]:
         """Return what retention has dropped, a sentence each, the newest last."""
-        return self._housekeeping.dropped()
+        return self._housekeeping.retention.dropped
 
     def acknowledge(self) -> list[str]:
         """Forget what was lost, missing years included; return what that was, a sentence each."""
@@ -177,7 +179,7 @@ class SqliteWriter:
         """Store salvaged frames under new numbers; return False while readings with smaller numbers wait for the commit."""
         if self._rows:
             return False
-        kept = [frame for frame in frames if frame[1] >= self._housekeeping.dropped_before]
+        kept = [frame for frame in frames if frame[1] >= self._housekeeping.retention.dropped_before]
         rows = [(number, *frame, schema.frame_crc(number, *frame)) for number, frame in enumerate(kept, self._next)]
         with schema.refusing(self._folder), schema.transaction(self._hot):
             self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?, ?)", rows)

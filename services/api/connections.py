@@ -24,6 +24,9 @@ MOST = 1_000  # connections; each takes some 40 kB
 EACH = 100  # from one address
 CLOSE_SECONDS = 1  # for responses under way when the service stops
 MESSAGE_BYTES = 65_536  # of the longest subscription
+BACKLOG = 32  # connections that are accepted at once
+OTHER_FILES = 128  # of the store, the outbox, the broker
+FEWEST = 16
 FILES = 8_192  # open files of this process, if the system lets it
 
 
@@ -37,6 +40,7 @@ class ServerConfig(uvicorn.Config):
             ws=LimitedWebSocket,
             loop="asyncio",
             lifespan="off",
+            backlog=BACKLOG,
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -62,7 +66,10 @@ def raise_file_limit() -> int:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         soft = wanted
-    return MOST if soft == resource.RLIM_INFINITY else min(MOST, soft // 2)
+    if soft == resource.RLIM_INFINITY:
+        return MOST
+    # asyncio accepts so many at once, and some are not yet closed while the next ones come; without files left it logs without end
+    return max(FEWEST, min(MOST, soft - 4 * BACKLOG - OTHER_FILES))
 
 
 class _Stuck:

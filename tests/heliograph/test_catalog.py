@@ -59,7 +59,7 @@ def test_a_declared_kind_counts_more_than_the_first_value(tmp_path: Path) -> Non
 def test_nothing_is_written_and_nothing_locked_before_the_commit(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
-    catalog.declare("roof", "x", Info("", {"a": Channel("V")}))
+    catalog.declare("roof", "x", Info("", {"a": Channel("")}))
     catalog.declare("roof", "x", Info("", {"a": Channel("A")}))
     catalog.layout("roof", "x", ("a", "b"), [1.0, "on"])
     catalog.word("on")
@@ -102,7 +102,7 @@ def test_numbers_of_removed_words_are_not_used_again(tmp_path: Path) -> None:
 def test_unit_and_kind_of_a_channel_follow_the_last_info_but_a_text_never_becomes_a_number(tmp_path: Path) -> None:
     connection = opened(tmp_path)
     catalog = Catalog(connection)
-    catalog.declare("roof", "x", Info("", {"a": Channel("Wh", "gauge"), "t": Channel("", "text")}))
+    catalog.declare("roof", "x", Info("", {"a": Channel("", "gauge"), "t": Channel("", "text")}))
     assert catalog.commit()
     assert not catalog.commit()
     meanings = {"a": Channel("kWh", "counter", rollover=4294967.296), "t": Channel("", "state")}

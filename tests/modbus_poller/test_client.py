@@ -396,6 +396,19 @@ def test_a_gateway_with_wrong_numbers_is_named(head: tuple[int, ...], says: str)
     assert says in failure_text(caught.value)
 
 
+def test_the_right_response_soon_after_one_to_another_request_is_taken_and_is_not_waited_for_long() -> None:
+    line = Canned()
+    client = LineClient(options(), line, line)
+    line.comes(frame(1, 4, 6, 0, 7, 0, 7, 0, 7), 0.1)
+    line.comes(frame(1, 4, 2, 0, 8), 0.14)
+    assert client.read(1, 4, 0, 1) == [8]
+    line.comes(frame(1, 4, 6, 0, 7, 0, 7, 0, 7), 0.1)
+    before = line.monotonic()
+    with pytest.raises(UnexpectedResponse):
+        client.read(1, 4, 0, 1)
+    assert line.monotonic() - before < 0.5
+
+
 def test_a_response_of_a_unit_that_was_not_asked_is_named() -> None:
     with pytest.raises(InvalidFrame) as caught:
         canned("/dev/ttyUSB0", frame(7, 4, 4, 0x43, 0x66, 0x80, 0)).read(1, 4, 0, 2)

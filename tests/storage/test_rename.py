@@ -166,10 +166,23 @@ def test_years_of_cells_are_joined_unless_both_have_some_of_one_time(tmp_path: P
     assert everything(tmp_path / "same") == before
 
 
+def test_a_channel_with_a_changed_unit_stays_where_it_is_stored(tmp_path: Path) -> None:
+    for unit in ("Wh", "kWh"):
+        write(tmp_path, "alpha/meter", [[STARTS[0], 1.0]], Info("Meter", {"energy": Channel(unit)}))
+    done("rename", "node", "alpha", "gamma", "--data", tmp_path)
+    with closing(open_writer(tmp_path)) as writer:
+        writer.write("gamma", [Block("meter", ("energy",), [[STARTS[0] + 1, 1.5]])])  # not described again yet
+        writer.commit({})
+    assert {name: len(points) for name, points in everything(tmp_path).items()} == {
+        "gamma/meter/energy": 1,
+        "gamma/meter/energy_kwh": 2,
+    }
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("node", "nobody", "gamma"), "there is no nobody"),
+        (("node", "shed", "gamma"), "there is no shed"),
         (("node", "alpha", "Gamma X"), "is not the name of a node"),
         (("device", "alpha/meter", "gamma"), "is not the name of a device"),
         (("channel", "alpha/meter/power", "gamma/meter/power"), "stays with its device"),

@@ -31,18 +31,18 @@ GREEDY_FORM = GREEDY.replace(b"/api/v1/readings", b"/input/post")  # the key may
 
 @pytest.fixture
 def address(tmp_path: Path, broker: LocalBroker, eventually: Eventually) -> Iterator[str]:
-    """The address of an api that may open 400 files."""
+    """The address of an api that may open 512 files."""
     port, file = free_port(), tmp_path / "config.toml"
     file.write_text(
         f'[node]\nname = "roof"\ndata = "{tmp_path / "data"}"\nclock = "trust"\n{broker.section}'
-        f'[api]\nport = {port}\n[api.keys]\ngarden = "{cheap_hash(KEY)}"\n'
+        f'[api]\nport = {port}\nwrites_per_second = 10000.0\n[api.keys]\ngarden = "{cheap_hash(KEY)}"\n'
     )
     with closing(open_writer(tmp_path / "data")) as writer:
         writer.commit({})
     command = [sys.executable, "-m", "services.api", str(file)]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(
-            ["sh", "-c", 'ulimit -n 400 && exec "$@"', "sh", *command], cwd=ROOT, stderr=log, stdin=subprocess.DEVNULL
+            ["sh", "-c", 'ulimit -n 512 && exec "$@"', "sh", *command], cwd=ROOT, stderr=log, stdin=subprocess.DEVNULL
         )
         try:
             url = f"http://127.0.0.1:{port}"

@@ -4,7 +4,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from heliograph.messages import Channel, Info, Kind, Value
-from heliograph.store.postgres.schema import Connection
+from heliograph.store import changed_units
+from heliograph.store.changed_units import ChangedUnits
+from heliograph.store.postgres.schema import Connection, meta, put_meta
 
 
 class Slot:
@@ -70,10 +72,17 @@ class PostgresNames:
         self._words = {bytes(text): index for index, (text, _) in enumerate(rows)}
         self._word_ids: list[int] = [number for _, number in rows]
         self._new_words: list[bytes] = []
+        self._units_text = ""  # to be kept with the next commit
+        self.units = ChangedUnits(meta(connection, changed_units.KEY) or None, self._keep_units)
 
     def declare(self, node: str, device: str, info: Info) -> list[str]:
-        """Note units and kinds; return the channels that change between text and number, which is refused."""
+        """Note units and kinds; return the channels that change between text and number, which is refused.
+
+        A channel whose unit changes gets another series (changed_units.py).
+        """
         owner = self._device(node, device)
+        units = {name: slot.declared.unit for name, slot in owner.slots.items()}
+        info = self.units.declared(node, device, info, units.get)
         refused = []
         for name, channel in info.channels.items():
             slot = owner.slots.get(name)
@@ -95,9 +104,10 @@ class PostgresNames:
         layout = self._layouts.get(key)
         if layout is None:
             owner = self._device(node, device)
+            stored = self.units.stored(node, device, channels)
             slots = [
                 owner.slots.get(name) or self._new_slot(owner, name, Channel("", _kind(value)))
-                for name, value in zip(channels, example, strict=True)
+                for name, value in zip(stored, example, strict=True)
             ]
             layout = self._layouts[key] = PostgresLayout(owner, slots)
         return layout
@@ -126,6 +136,8 @@ class PostgresNames:
 
         The names stay new until `forget`. Raises psycopg.Error.
         """
+        if self._units_text:
+            put_meta(connection, changed_units.KEY, self._units_text)
         if self._new_devices:
             _insert_devices(connection, self._new_devices)
         if self._new_slots:
@@ -150,6 +162,10 @@ class PostgresNames:
         for slot, declared in waiting.changed.items():
             if slot.declared == declared:
                 self._changed.pop(slot, None)
+
+    def _keep_units(self, text: str) -> None:
+        self._units_text = text
+        self._layouts.clear()
 
     def _device(self, node: str, name: str) -> Device:
         device = self._devices.get((node, name))

@@ -130,7 +130,7 @@ class PostgresWriter:
                 schema.check(connection, self._database)
         except (OSError, StoreDamaged, StoreAway) as error:
             return [str(error)]
-        return self._upkeep.problems
+        return [*self._upkeep.problems, *self._names.units.problems()]
 
     def dropped(self) -> list[str]:
         """Return what retention has dropped, a sentence each, the newest last; raise OSError if the server is away."""

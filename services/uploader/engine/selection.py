@@ -23,9 +23,8 @@ class Selection:
         return self._decided[series]
 
     def chosen(self, every: Iterable[Series]) -> dict[int, MappedChannel]:
-        """Return the channels that this target gets, by id of the series, in order of their names."""
-        chosen = {series.id: mapped for series in every if (mapped := self.mapped(series))}
-        return dict(sorted(chosen.items(), key=lambda item: item[1][:3]))
+        """Return the channels that this target gets, by id of the series, in the order in which they appeared: a device's own."""
+        return {series.id: mapped for series in sorted(every) if (mapped := self.mapped(series))}
 
     def _decide(self, series: Series) -> MappedChannel | None:
         options = self._options

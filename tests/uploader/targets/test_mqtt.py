@@ -147,6 +147,23 @@ def test_emonhubs_frames_are_published_as_emonhub_did(
     }
 
 
+def test_of_values_with_commas_each_has_its_place_whatever_is_missing(open_targets: OpenTargets) -> None:
+    frame = tuple(mapped(name, device="emontx") for name in ("power2", "power1", "rssi"))
+    options = {"kind": "mqtt", "name": "m", "host": "127.0.0.1", "topic": "rx/$device", "format": "values"}
+    target = open_targets.add(MqttTarget, options, *frame, mapped("power", device="other"), mapped("x", device="a/#"))
+    target._empty = target._empty_messages()
+    payloads = [
+        [message.payload for message in target._messages(row(START, [frame[index] for index in indexes], *values))]
+        for indexes, values in (
+            ((0, 1, 2), (1.0, 2.0, 3.0)),
+            ((0, 2), (1.0, 3.0)),
+            ((2, 1), (3.0, 2.0)),
+            ((1,), (2.0,)),
+        )
+    ]
+    assert payloads == [[b"1,2,3"], [b"1,,3"], [b",2,3"], [b",2,"]]
+
+
 def test_topic_and_payload_are_templates_and_messages_can_be_retained(
     broker: LocalBroker, opened: Opened, subscribers: Callable[..., Subscriber], eventually: Eventually
 ) -> None:

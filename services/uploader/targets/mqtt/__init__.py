@@ -14,7 +14,8 @@ tls = true
 user = "house"
 password = "file:/run/secrets/cloud"
 # topic = "$node/$device/$name"           # also $channel and $unit
-# format = "value"                        # "json": one message for all values with the same topic; "values": with commas
+# format = "value"                        # "json": one message for all values with the same topic; "values": with commas, each
+                                          # in its place: there is nothing between two commas where one is missing
 # payload = "${value}"                    # also $time, $unit and those above
 # retain = false
 ```

@@ -3,6 +3,7 @@
 import re
 import ssl
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import ClassVar, Literal, NamedTuple
 
 import msgspec
@@ -82,10 +83,13 @@ class MqttTarget:
         self.limits = Limits(rows=MOST_ROWS, overwrites=False)
         self._options = options
         self._client = options.client_id or f"heliograph-{context.node}-{options.name}"
+        self._context = context
+        self._empty: dict[str, dict[str, Value]] = {}
         self._session: BrokerSession | None = None
 
     def upload(self, rows: Sequence[Row]) -> Answer:
         """Publish all rows and wait until each message is acknowledged."""
+        self._empty = self._empty_messages() if self._options.format == "values" else {}
         wrong: dict[int, str] = {}
         owners: list[int] = []
         messages: list[Publication] = []
@@ -140,8 +144,10 @@ class MqttTarget:
         """Yield what is published for a row; raise ValueError for what is not a number or not a topic."""
         if self._options.format != "value":
             bodies: dict[str, dict[str, Value]] = {}
+            for mapped in row.channels:
+                bodies.setdefault(topic := self._topic(mapped), dict(self._empty.get(topic, {})))
             for mapped, value in zip(row.channels, row.values, strict=True):
-                bodies.setdefault(self._topic(mapped), {})[mapped.name] = (
+                bodies[self._topic(mapped)][mapped.name] = (
                     value if isinstance(value, str | bool) else number(value) or 0
                 )
             for topic, body in bodies.items():
@@ -155,6 +161,14 @@ class MqttTarget:
             converted = value if isinstance(value, str) else number(value)
             values = {**_fields_of(mapped), "value": converted, "time": number(row.time)}
             yield Publication(self._topic(mapped), templates.filled(self._options.payload, values).encode())
+
+    def _empty_messages(self) -> dict[str, dict[str, Value]]:
+        """Return, by topic, an empty text for each of its channels, in their order: a value that is missing leaves its place."""
+        empty: dict[str, dict[str, Value]] = {}
+        for mapped in self._context.channels():
+            with suppress(ValueError):  # of a topic that cannot be: its rows are refused
+                empty.setdefault(self._topic(mapped), {})[mapped.name] = ""
+        return empty
 
     def _topic(self, mapped: MappedChannel) -> str:
         topic = templates.filled(self._options.topic, _fields_of(mapped))

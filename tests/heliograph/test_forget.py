@@ -1,0 +1,64 @@
+"""`python -m heliograph.forget`: what the broker retains of a node that is gone."""
+
+import subprocess
+import sys
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from heliograph import topics
+from heliograph.bus import Bus, Message
+from heliograph.config import Broker
+from tests.conftest import GuardedBroker
+
+PARTS = ("modbus_poller", "storage", "home_assistant", "api")
+
+
+def retain(guarded: GuardedBroker, user: str, *names: str) -> None:
+    broker = Broker(port=guarded.port, password=guarded.password(user))
+    with Bus(broker, "roof", user) as bus:
+        assert bus.wait_connected(10)
+        for topic in names:
+            bus.publish(topic, b"{}", qos=1, retain=True)
+
+
+def retained(guarded: GuardedBroker) -> set[str]:
+    """The topics of which something is retained, as those who may read them see them."""
+    seen: set[str] = set()
+    for user in ("api", "home_assistant", "modbus_poller"):
+        arrived: SimpleQueue[Message] = SimpleQueue()
+        with Bus(Broker(port=guarded.port, password=guarded.password(user)), "roof", user) as bus:
+            bus.subscribe("#", arrived.put)
+            assert bus.wait_connected(10)
+            try:
+                while message := arrived.get(timeout=1):
+                    seen.add(message.topic)
+            except Empty:
+                continue
+    return seen
+
+
+def test_all_that_is_retained_of_a_node_is_removed_and_nothing_of_another(
+    tmp_path: Path, guarded_broker: GuardedBroker
+) -> None:
+    """Case Y10: alpha was renamed to alpha_b."""
+    for node in ("alpha", "alpha_b"):
+        retain(
+            guarded_broker,
+            "modbus_poller",
+            topics.device(node, "meter", "info"),
+            topics.device(node, "meter", "availability"),
+            topics.service(node, "modbus_poller", "status"),
+        )
+        retain(guarded_broker, "home_assistant", f"homeassistant/device/{node}_meter/config")
+        retain(guarded_broker, "storage", topics.service(node, "modbus_poller", "committed"))
+        retain(guarded_broker, "storage", topics.service(node, "storage", "status"))
+    config = tmp_path / "config.toml"
+    sections = "".join(f"[{name}]\n" for name in PARTS)
+    config.write_text(f'[node]\nname = "alpha_b"\ndata = "{tmp_path}"\n{guarded_broker.section}{sections}')
+    command = [sys.executable, "-m", "heliograph.forget", str(config), "--node", "alpha"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "heliograph/alpha/devices/meter/info" in done.stdout.split()
+    left = {topic for topic in retained(guarded_broker) if "alpha" in topic}
+    assert not {topic for topic in left if "alpha/" in topic or "alpha_meter" in topic}
+    assert len({topic for topic in left if "alpha_b" in topic}) >= 5
