@@ -40,8 +40,6 @@ def configured(node: config.Node, path: Path, service: str) -> StoreLocation:
     where = f"{path}: [node] store"
     url = config.resolved(node.store, where, service)
     try:
-        if node.store and not url:
-            raise ValueError(f"{node.store} holds nothing; {EXPECTED}")
         check(url)
     except ValueError as error:
         raise ConfigError(f"{where}: {error}") from None

@@ -34,7 +34,7 @@ class SerialDevice:
 
         Adds `missed` to the values of a device that numbers its messages. Of texts with one name, the one that has had it keeps it. Returns the texts
         whose values were refused, with the reason: those without the name, channels after MAX_CHANNELS, and true and false
-        where there have been numbers: the sensor is not there (decision 0017).
+        where there have been numbers: the sensor is not there (decision 0020).
         """
         self.last_seen = now
         self._count_missed(reading)

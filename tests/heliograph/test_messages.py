@@ -39,13 +39,14 @@ value = st.one_of(
 )
 anything = st.recursive(st.none() | value, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=10)
 count = st.integers(0, 1 << 62)
+sequence = st.integers(0, 1 << 53)
 rows = st.lists(st.lists(value, min_size=1), max_size=4)
 frames = st.builds(
     Frame,
     st.lists(st.builds(Block, text, st.lists(text, max_size=3).map(tuple), rows), max_size=3),
     st.text(st.characters(codec="utf-8"), max_size=64),
-    count,
-    count,
+    sequence,
+    sequence,
     count,
 )
 

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from services.storage.importers.shared.csv_columns import CellError, Column
 from tests.storage.stores import command, done, everything, meanings
 
+pytestmark = pytest.mark.slow
+
 OPTIONS = ("--node", "x", "--device", "d")
 T = 1_735_689_600  # 2025-01-01
 
@@ -147,6 +149,8 @@ def test_the_report_names_kind_and_unit_of_each_series_that_got_a_value(tmp_path
     path = written(tmp_path, f"time,mode,Power (W),energy,never\n{T},auto,1,2,\n{T + 1},eco,3,4,\n")
     output = done("import", "csv", path, *OPTIONS, "--counter", "energy", "--data", tmp_path)
     assert output.splitlines()[-3:] == ["  x/d/energy  counter", "  x/d/mode  text", "  x/d/power  gauge, W"]
+    output = done("import", "csv", path, *OPTIONS, "--data", tmp_path)
+    assert output.splitlines()[-1] == "  x/d/power  gauge, W (continued: the store had it before)"
 
 
 def test_the_span_is_that_of_what_was_stored(tmp_path: Path) -> None:

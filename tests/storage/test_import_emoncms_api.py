@@ -7,6 +7,8 @@ import pytest
 from tests.storage.emoncms_server import KEY, VIRTUAL, EmoncmsFeeds, StoredFeed, fina, series
 from tests.storage.stores import command, done, everything, meanings
 
+pytestmark = pytest.mark.slow
+
 T = 1_700_000_000
 NAN = float("nan")
 

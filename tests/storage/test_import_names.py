@@ -6,6 +6,8 @@ import pytest
 
 from tests.storage.stores import command, done, everything
 
+pytestmark = pytest.mark.slow
+
 T = 1_700_000_000
 
 

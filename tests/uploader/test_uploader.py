@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from heliograph.store import open_writer
 from heliograph.store.interface import Writer
 from tests.conftest import ROOT, LocalBroker, Processes
 from tests.uploader.conftest import Influx
+from tests.uploader.servers.web_server import Request, Response, WebServer
 
 START = 1_763_596_800.0
 INFO = Info("meter", {"power": Channel("W"), "voltage": Channel("V"), "energy": Channel("Wh", "counter")})
@@ -161,6 +163,39 @@ def test_a_target_that_is_dead_or_slow_does_not_hold_up_another(
         return next((target["last_error"] for target in targets if target["state"] == "waiting"), "")
 
     assert "refused" in eventually(last_error)
+
+
+class OddServer(WebServer):
+    """What ended the uploader of a node in the field: an InfluxDB that answers neither questions nor writes as it should."""
+
+    def answer(self, request: Request) -> Response:
+        if request.path == "/query":
+            return Response(200, '{"results":[{"series":[{"values":[[]]}]}]}')
+        return Response(503, "", {"Retry-After": "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"})
+
+
+def test_a_server_that_answers_strangely_hurts_no_other_target(node: Node, eventually: Eventually) -> None:
+    with closing(OddServer()) as odd:
+        influx = f'kind = "influxdb"\nname = "{{}}"\nurl = "{odd.url}"\nversion = 1\ndatabase = "site"\n'
+        node.configure(
+            influx.format("odd") + 'from = "beginning"\n',
+            influx.format("asks"),
+            'kind = "file"\nname = "card"\nfrom = "beginning"\n',
+        )
+        node.write(4500)
+        process = node.start()
+        eventually(lambda: node.sent("card") == 4500)
+        eventually(lambda: {"/query", "/write"} <= {request.path for request in odd.requests})
+        node.write(5)
+        node.commit()
+
+        def waiting() -> set[str]:
+            listed = (node.answers() or {"targets": []})["targets"]
+            return {one["name"] for one in listed if one["state"] == "waiting"}
+
+        eventually(lambda: waiting() == {"odd", "asks"})
+        eventually(lambda: node.sent("card") == 4505)
+        assert process.poll() is None
 
 
 def test_targets_are_managed_while_it_runs_and_their_secrets_never_shown(

@@ -51,7 +51,7 @@ def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
     complaints = [*plan.complaints(), *refused, *_unknown(plan, importer)]
     if not importer.readings:
         raise click.ClickException("\n".join(["no reading was found in the files given", *complaints]))
-    _report(store, importer, time.monotonic() - began, dry_run=dry_run, replaced=replaced)
+    _report(store, importer, time.monotonic() - began, dry_run=dry_run, replaced=replaced, known=known)
     if complaints:
         raise click.ClickException("\n".join(complaints))
 
@@ -126,7 +126,15 @@ def _show_mistakes(importer: Importer) -> None:
         )
 
 
-def _report(store: StoreAccess, importer: Importer, seconds: float, *, dry_run: bool, replaced: int | None) -> None:
+def _report(
+    store: StoreAccess,
+    importer: Importer,
+    seconds: float,
+    *,
+    dry_run: bool,
+    replaced: int | None,
+    known: Iterable[Series],
+) -> None:
     verb = "would be imported" if dry_run else "imported"
     series = importer.series
     click.echo(f"{importer.readings:,} readings of {len(series):,} series {verb} into {store} in {seconds:.1f} s")
@@ -136,7 +144,9 @@ def _report(store: StoreAccess, importer: Importer, seconds: float, *, dry_run: 
     if importer.span:
         first, last = (datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds") for at in importer.span)
         click.echo(f"from {first} to {last}")
+    before = {one.name for one in known}
     for name, channel in list(series.items())[:SERIES_SHOWN]:
-        click.echo(f"  {name}  {channel.kind}{', ' if channel.unit else ''}{channel.unit}")
+        unit = f", {channel.unit}" if channel.unit else ""
+        click.echo(f"  {name}  {channel.kind}{unit}{' (continued: the store had it before)' if name in before else ''}")
     if len(series) > SERIES_SHOWN:
         click.echo(f"  and {len(series) - SERIES_SHOWN:,} more")

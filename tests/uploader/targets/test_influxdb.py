@@ -1,4 +1,5 @@
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from services.uploader.target import MappedChannel, Refused, Row, TryLater
 from services.uploader.targets.influxdb import target as influxdb
 from tests.uploader.conftest import Influx, OpenTargets, start_influx
 from tests.uploader.servers.influxdb3_server import TOKEN, Influxdb3Server
-from tests.uploader.servers.web_server import Response, WebServer
+from tests.uploader.servers.web_server import Request, Response, WebServer
 
 START = 1_763_640_000.0
 
@@ -280,3 +281,15 @@ def test_a_batch_that_is_refused_without_saying_which_row_is_looked_through(
 def test_options_that_do_not_go_together_are_refused_in_one_line(options: dict[str, object], wrong: str) -> None:
     with pytest.raises(ValueError, match="^" + wrong.replace("…", ".").replace("(", r"\(")):
         targets.parse_options({"kind": "influxdb", "name": "x", **options})
+
+
+@pytest.mark.parametrize("version", [1, 3])
+def test_a_page_of_something_else_with_status_200_is_no_success(version: int, opened: Opened) -> None:
+    class Hotel(WebServer):
+        def answer(self, request: Request) -> Response:
+            return Response(200, "<html>Log in to the hotel's network</html>")
+
+    with closing(Hotel()) as hotel:
+        target = opened(POWER, url=hotel.url, version=version, database="site")
+        with pytest.raises(TryLater, match="not the answer of an InfluxDB: HTTP 200: Log in to the hotel's network"):
+            target.upload([row(0, (POWER, 1.0))])

@@ -15,6 +15,8 @@ R = TypeVar("R")
 AROUND = 4_000  # rows before and after those of the hour that are looked at
 MOST_ROWS = 100_000  # that wait at most; a second by 16 series for the whole of both hours
 ENOUGH_STEPS = 3
+STEADY_STEPS = 8  # fewer are equal by chance
+STEADY = 0.2  # of a step: how much equal steps differ
 REGULAR_SHARE = 0.8
 TOLERANCE = 0.3  # of the hour: how far a row may be from where the one before it makes it expected
 SHORT_STEP = 0.25  # of the hour: rows in shorter steps may be in slight disorder
@@ -104,9 +106,13 @@ def _in_order(moments: Sequence[Moment]) -> list[float | None]:
             None if time is None else -time
             for time in _in_order([Moment(-moment.second, -moment.first) for moment in moments])
         ]
-    if steps.regular:
+    if steps.steady:
         return _chained(moments, steps)
-    return _split(moments, steps)
+    times = _split(moments, steps)
+    if steps.regular and None in times:
+        chained = _chained(moments, steps, both_ends=True)
+        return [one if other is None else other for one, other in zip(chained, times, strict=True)]
+    return times
 
 
 class _Steps:
@@ -125,27 +131,40 @@ class _Steps:
         # rows in slight disorder go back, but no further than they did elsewhere
         back = max(1.5 * step, 1.0, -min(self.known, default=0.0))
         self.least = max(self.expected - TOLERANCE * self.hour, -back)
-        fitting = sum(abs(one - self.expected) <= TOLERANCE * self.hour for one in sample)
-        self.regular = len(sample) >= ENOUGH_STEPS and fitting >= REGULAR_SHARE * len(sample)
+        # rows follow each other as expected; and in steps that are (nearly) equal, so that a gap is noticed
+        self.regular = _are_mostly(sample, self.expected, TOLERANCE * self.hour)
+        self.steady = (
+            self.regular and len(sample) >= STEADY_STEPS and _are_mostly(sample, step, max(STEADY * step, 2.0))
+        )
 
 
-def _chained(moments: Sequence[Moment], steps: _Steps) -> list[float | None]:
-    """Return times of a series in regular steps: the only ones with which each row follows the one before it."""
+def _are_mostly(sample: Sequence[float], expected: float, within: float) -> bool:
+    fitting = sum(abs(one - expected) <= within for one in sample)
+    return len(sample) >= ENOUGH_STEPS and fitting >= REGULAR_SHARE * len(sample)
+
+
+def _chained(moments: Sequence[Moment], steps: _Steps, *, both_ends: bool = False) -> list[float | None]:
+    """Return times of a series in regular steps: the only ones with which each row follows the one before it.
+
+    With `both_ends`, only those that connect a row before the hour that comes twice with one after it.
+    """
     times: list[float | None] = []
     stretch: list[Moment] = []
     for moment in moments:
         if stretch and not any(_follows(a, b, steps) for a in stretch[-1].times for b in moment.times):
-            times += _only_path(stretch, steps)
+            times += _only_path(stretch, steps, both_ends=both_ends)
             stretch = []
         stretch.append(moment)
-    return times + _only_path(stretch, steps)
+    return times + _only_path(stretch, steps, both_ends=both_ends)
 
 
 def _follows(time: float, other: float, steps: _Steps) -> bool:
     return steps.least <= other - time <= steps.most
 
 
-def _only_path(stretch: Sequence[Moment], steps: _Steps) -> list[float | None]:
+def _only_path(stretch: Sequence[Moment], steps: _Steps, *, both_ends: bool) -> list[float | None]:
+    if both_ends and any(moment.first != moment.second for moment in (stretch[0], stretch[-1])):
+        return [None] * len(stretch)
     paths = [[time] for time in stretch[0].times]
     for moment in stretch[1:]:
         for path in paths:

@@ -21,7 +21,7 @@ the database for its newest point, and sends the last hour before it again.
 
 | answer | rows |
 | --- | --- |
-| 2xx | taken |
+| 204, 2xx without a body | taken |
 | `field type conflict` | the values of that field are set aside, the rest of their rows is written at once |
 | 400 that lists lines (version 3) | the values of these lines are set aside, the others were taken |
 | 400, 406, 422, `partial write` | halved until the row is found, which is set aside |

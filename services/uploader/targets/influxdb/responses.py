@@ -54,6 +54,8 @@ def named(response: HttpResponse, lines: Sequence[int]) -> dict[int, dict[int, s
 def check(response: HttpResponse, version: int) -> None:
     """Raise TryLater or Refused unless everything was written."""
     if response.ok:
+        if response.status != 204 and response.body.strip():  # the page of a network that wants a login, for one
+            raise TryLater(f"not the answer of an InfluxDB: {response.summary()}", after=response.after)
         return
     summary, words = response.summary(), _words(response)
     if any(taken in words for taken in _TAKEN):

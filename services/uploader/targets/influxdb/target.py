@@ -91,10 +91,9 @@ class Influxdb:
             conflicts[conflict] = response.summary()
             lines = [line for row in self._lines.write(rows, conflicts) for line in row]
             response = self._connection.write(self._body(b"".join(lines))) if lines else HttpResponse(204, {}, b"")
-        if not response.ok:
-            if named := responses.named(response, [len(self._lines.lines(row.channels)) for row in rows]):
-                raise self._refused(rows, response, named)
-            responses.check(response, self._options.version)
+        if not response.ok and (named := responses.named(response, self._line_counts(rows))):
+            raise self._refused(rows, response, named)
+        responses.check(response, self._options.version)
         if conflicts:
             raise self._conflicting(rows, conflicts)
         return Answer(response.summary())
@@ -125,6 +124,9 @@ class Influxdb:
 
     def _body(self, lines: bytes) -> bytes:
         return gzip.compress(lines, COMPRESSION) if self._compress else lines
+
+    def _line_counts(self, rows: Sequence[Row]) -> list[int]:
+        return [len(self._lines.lines(row.channels)) for row in rows]
 
     def _refused(self, rows: Sequence[Row], response: HttpResponse, named: dict[int, dict[int, str]]) -> Refused:
         """Return what was refused of rows, by row and line."""
