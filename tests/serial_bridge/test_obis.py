@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from services.serial_bridge.decoder import DecoderFactory
 from services.serial_bridge.formats import dsmr_p1
+from services.serial_bridge.formats import sml as sml_format
 from services.serial_bridge.options import PortOptions
 from services.serial_bridge.parsing.readings import ParsedReading
 from services.serial_bridge.protocols import checksums, obis
@@ -300,6 +301,21 @@ def test_only_the_series_that_dzg_named_is_read_without_a_sign(number: int, watt
     assert sml_values(sml(server, [(*power, bytes.fromhex("ffd6ca"))])) == {"power": -105.5}
     assert sml_values(sml(EASYMETER, [(*power, bytes.fromhex("d6ca"))])) == {"power": -105.5}
     assert sml_values(sml(server, [((1, 0, 16, 7, 0, 255), 35, -2, bytes.fromhex("d6ca"))])) == {"power": -105.5}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_power_with_a_sign_has_the_name_in_sml_too(order: int) -> None:
+    entries = [((1, 0, 15, 7, 0, 255), 27, 0, b"\x05"), ((1, 0, 16, 7, 0, 255), 27, 0, b"\xfb")]
+    assert sml_values(sml(EASYMETER, entries[::order])) == {"power": -5, "obis_1_0_15_7_0": 5}
+
+
+def test_what_is_longer_than_a_transmission_is_counted_and_the_next_one_is_read() -> None:
+    good = bytes.fromhex(I5)
+    splitter = sml_format.TransmissionSplitter()
+    begun = sml_format.START + bytes(sml_format.LONGEST_BYTES - len(sml_format.START))
+    assert list(splitter.feed(begun)) == []
+    assert [piece.counter for piece in splitter.feed(b"\0")] == ["overlong_lines"]
+    assert [piece.counter for piece in splitter.feed(good)] == [""]
 
 
 def test_what_is_no_entry_of_a_list_of_values_is_counted_and_shown(tmp_path: Path) -> None:
