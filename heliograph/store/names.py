@@ -49,11 +49,15 @@ def read(catalog: sqlite3.Connection) -> Names:
     for number, owner, name, unit, kind, rollover in catalog.execute(
         "SELECT id, device, name, unit, kind, rollover FROM series ORDER BY id"
     ):
+        if owner not in names.devices:
+            continue  # the catalog is damaged, and not mended yet
         names.series[number] = Series(
             number, *names.devices[owner], name, unit or "", kind or "gauge", float(rollover or 0)
         )
         names.owners[number] = owner
     for number, owner, blob in catalog.execute("SELECT id, device, sids FROM layout"):
+        if owner not in names.devices or not set(unpacked(blob)) <= names.series.keys():
+            continue
         names.layouts[number] = Layout(owner, tuple(unpacked(blob)))
         for position, sid in enumerate(names.layouts[number].series):
             names.positions.setdefault(sid, {})[number] = position

@@ -162,7 +162,7 @@ def _made_again(folder: Path, why: str, losses: list[str]) -> sqlite3.Connection
     with closing(schema.create(new, schema.CATALOG_PAGE, schema.CATALOG)) as db, schema.refusing(new):
         with schema.transaction(db):
             for copies in _sources(folder):
-                if not copied_names.contradiction(names, copies):
+                if copies.series and not copied_names.contradiction(names, copies):
                     copied_names.adopt(db, copies)
                     names = copied_names.read(db)
                     sources += 1

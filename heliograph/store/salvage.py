@@ -68,6 +68,8 @@ def done(path: Path) -> Path:
 
 def opened(path: Path) -> sqlite3.Connection | None:
     """Open a damaged file for reading; return None if SQLite cannot open it."""
+    if not path.stat().st_size:
+        return None  # SQLite would delete its journal, which may have everything
     try:
         if missing := pages.pad(path):
             log.error("%s: the last %d bytes are missing", path.name, missing)

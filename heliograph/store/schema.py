@@ -86,6 +86,7 @@ def create(path: Path, page: int, script: str) -> sqlite3.Connection:
     Raises StoreDamaged if it is not a file of the store or cannot be read, OSError if the disk refuses.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _refuse_empty(path)
     with refusing(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
@@ -177,6 +178,7 @@ def delete(path: Path) -> None:
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a file for reading and close it again; raise OSError or StoreDamaged."""
+    _refuse_empty(path)
     with refusing(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
         connection.execute("PRAGMA query_only=1")
         yield connection
@@ -188,6 +190,7 @@ class ReadOnly:
     def __init__(self, path: Path) -> None:
         """Open it; raise StoreAway if it does not exist, StoreDamaged if it is not a file of the store or cannot be read."""
         self._path = path
+        _refuse_empty(path)
         self._wal = path.with_name(path.name + "-wal")
         # On a read-only volume SQLite cannot create the -shm file; without a writer it is not needed.
         choices = ("mode=ro",) if self._wal.exists() else ("mode=ro", "immutable=1")
@@ -235,6 +238,13 @@ class ReadOnly:
             return None
         same = (status.st_dev, status.st_ino)
         return (*same, status.st_mtime_ns, status.st_size, self._wal.exists()) if self._immutable else same
+
+
+def _refuse_empty(path: Path) -> None:
+    """Raise StoreDamaged for an empty file with a journal: SQLite would delete the journal, which may have everything."""
+    wal = path.with_name(path.name + "-wal")
+    if path.exists() and not path.stat().st_size and wal.exists() and wal.stat().st_size:
+        raise StoreDamaged(f"{path} is empty, and its journal is not")
 
 
 def _is_made(connection: sqlite3.Connection) -> bool:

@@ -112,4 +112,4 @@ class StoreFiles:
         """Return a text; a year that is read after the names may have newer words."""
         if number not in self.names.words and self._files:
             self.names.words.update(self._files[0].connection.execute("SELECT id, text FROM word"))
-        return self.names.words[number]
+        return self.names.words.get(number, f"unknown text {number}")  # the catalog is damaged, and not mended yet

@@ -92,6 +92,8 @@ class Blob:
 
     def __init__(self, blob: bytes, origin: int, width: int) -> None:
         """Keep the bytes; nothing is decoded yet."""
+        if not isinstance(blob, bytes):
+            blob = b""  # of a damaged row
         self._blob, self._origin, self._width = blob, origin, width
         self.size = len(blob) * DECODED
         self._columns: dict[int, Vector] = {}

@@ -67,6 +67,25 @@ class Calculations:
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("the checkpoint cannot be read (%s): results around the restart may be missing", error)
 
+    def drop_what_is_ahead(self) -> None:
+        """Continue from now if inputs or steps are more than a day ahead of a clock that is right, and log a warning.
+
+        They are of a time when the clock was wrong. Without this the calculator would wait until that time comes.
+        """
+        clock = self._service.clock
+        if not clock.synchronised:
+            return
+        latest = round((clock.now() + AHEAD_SECONDS) * 1000)
+        channels = [channel for channel, history in self._histories.items() if history.drop_after(latest)]
+        grids = [name for name, grid in self._grids.items() if grid.drop_after(latest)]
+        if channels or grids:
+            log.warning(
+                "values of the inputs %s and results of %s were more than a day ahead of the clock, which must have been"
+                " wrong: they are dropped from the checkpoint, and calculation continues from now",
+                ", ".join(map("{0.node}/{0.device}.{0.channel}".format, channels)) or "(none)",
+                ", ".join(grids) or "(none)",
+            )
+
     def handle(self, message: Message) -> None:
         """Publish the results that follow from one message; its acknowledgement waits for `save`."""
         self._busy = True
@@ -220,6 +239,7 @@ def _work(calculations: Calculations, inbox: Inbox, service: Service) -> None:
     reported_at = 0.0
     while not calculations.is_save_due():
         service.alive()
+        calculations.drop_what_is_ahead()
         try:
             calculations.handle(inbox.get(timeout=WAIT_SECONDS))
         except queue.Empty:

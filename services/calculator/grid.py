@@ -77,6 +77,19 @@ class Grid:
             end = at + self.max_age if following is None else min(at + self.max_age, following - 1)
             self._outdated.update(range(first, min(self.next_step - 1, end // self.interval) + 1))
 
+    def drop_after(self, at: int) -> bool:
+        """Begin again with the next value if steps were calculated that are later than a time; return whether there were any.
+
+        The values of the inputs after that time are dropped by their histories.
+        """
+        if self.next_step is None or (self.next_step - 1) * self.interval <= at:
+            return False
+        self.next_step = None
+        self._outdated.clear()
+        self._published.clear()
+        self.is_fresh = False
+        return True
+
     def results(self) -> Iterator[StepResult]:
         """Calculate the steps that have become complete, and the outdated ones again."""
         if self.next_step is None:

@@ -61,6 +61,15 @@ class InputHistory:
         self._times, self._values = [at for at, _ in points], [value for _, value in points]
         self.floor = floor
 
+    def drop_after(self, at: int) -> bool:
+        """Forget the values later than a time; return whether there were any."""
+        index = bisect_right(self._times, at)
+        dropped = index < len(self._times)
+        del self._times[index:], self._values[index:]
+        if self.floor is not None and self.floor > at:
+            self.floor = None
+        return dropped
+
     def since(self, at: int) -> list[tuple[int, float]]:
         """Return the value that holds at a time, and all after it: enough to continue from there."""
         index = max(0, bisect_right(self._times, at) - 1)

@@ -126,6 +126,8 @@ class JournalWriter:
         for fact, sentences in facts.items():
             if sentences != self._facts[fact]:
                 self._service.fact(fact, sentences)
+        if facts["store_problems"] != self._facts["store_problems"]:
+            self._service.report()  # `/health` shows it at once
         self._facts = facts
 
     def finish(self) -> None:

@@ -282,6 +282,19 @@ def test_health_is_degraded_while_a_service_of_this_node_cannot_write(running: R
     assert get(client, "/health")["status"] == "ok"
 
 
+def test_health_has_what_storage_reports_of_the_files_of_the_store(running: Running, client: httpx.Client) -> None:
+    for node in ("roof", "shed"):
+        problems = [f"catalog.db of {node} was missing", f"history-2023.db of {node} is missing"]
+        running.tell(
+            f"heliograph/{node}/services/storage/status", {"state": "online", "facts": {"store_problems": problems}}
+        )
+    content = get(client, "/health")
+    assert content["status"] == "degraded"
+    assert content["problems"] == ["catalog.db of roof was missing", "history-2023.db of roof is missing"]
+    running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": {"store_problems": []}})
+    assert get(client, "/health")["status"] == "ok"
+
+
 def test_health_names_the_problems_that_a_service_of_this_node_has_itself(
     running: Running, client: httpx.Client
 ) -> None:

@@ -341,3 +341,21 @@ def test_every_file_is_written_with_synchronous_full_and_a_journal(data: Path, m
         care(writer)
     assert asked.keys() >= {"catalog.db", "catalog.db.new", "hot.db", "history-2024.db", "history-2025.db"}
     assert {pragmas for of_file in asked.values() for pragmas in of_file} == {(2, "wal")}
+
+
+@pytest.mark.parametrize("name", ["catalog.db", "hot.db", "history-2024.db"])
+def test_an_empty_file_whose_journal_has_everything_comes_back(tmp_path: Path, name: str) -> None:
+    """SQLite deletes the journal of an empty file when it opens it."""
+    with closing(opened(tmp_path / "alive")) as writer:
+        write(writer, "meter", 1)
+        writer.settle()
+        write(writer, "meter", 2)
+        before = content(tmp_path / "alive")
+        shutil.copytree(tmp_path / "alive", tmp_path / "killed")
+    path = folder(tmp_path / "killed") / name
+    emptied(path)
+    with suppress(StoreAway, StoreDamaged):
+        assert all(set(points) <= set(before[name]) for name, points in content(tmp_path / "killed").items())
+    with closing(opened(tmp_path / "killed")) as writer:
+        writer.mend()
+    assert content(tmp_path / "killed") == before

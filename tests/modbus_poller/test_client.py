@@ -368,6 +368,14 @@ def test_an_adapter_that_echoes_is_recognised(delay: float) -> None:
         assert not client.echoes
 
 
+@pytest.mark.parametrize("function", [5, 6])
+def test_the_response_to_a_write_is_not_taken_for_an_echo(function: int) -> None:
+    line = SimulatedLine({1: lambda pdu: pdu})
+    with LineClient(options(), line, line) as client:
+        client.write(1, function, 2, [1])
+        assert not client.echoes
+
+
 def test_a_write_on_a_line_that_echoes_is_answered_by_the_device_and_not_by_the_echo() -> None:
     def refuses(pdu: bytes) -> bytes:
         return bytes((pdu[0], 2, 0, 0)) if pdu[0] == 4 else bytes((pdu[0] | 0x80, 4))

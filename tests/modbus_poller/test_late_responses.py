@@ -167,6 +167,21 @@ def test_requests_of_one_length_have_distinct_responses_where_the_device_gives_m
         assert len(set(shapes)) == len(shapes)
 
 
+def test_a_device_that_was_silent_when_more_was_asked_for_is_asked_for_more_after_a_reconnection(two: str) -> None:
+    registers = Registers(models.load(two), "silent")
+    line = SimulatedLine({UNIT_ID: registers})
+    done = Course(two, line, registers)
+    done.polls(40, 1.0)
+    line.requests.clear()
+    done.polls(3, 1.0)
+    assert {data[5] for _, data in line.requests} == {2}
+    registers.unused = "read"
+    done.polled.reconnected()
+    line.requests.clear()
+    done.polls(1, 1.0)
+    assert {data[5] for _, data in line.requests} == {2, 4, 6}
+
+
 class Switch:
     """A coil that takes commands."""
 

@@ -124,9 +124,9 @@ def test_a_late_response_on_a_real_terminal_never_gives_a_channel_the_value_of_a
     assert TRUE in stub.of("two")
 
 
-def passes(wire: SimulatedLine) -> bool:
-    """A second passes on a line."""
-    wire.sleep(1.0)
+def settles(wire: SimulatedLine) -> bool:
+    """All that is outstanding on a line is over."""
+    wire.sleep(1000.0)
     return True
 
 
@@ -201,10 +201,10 @@ def test_a_device_that_comes_back_is_asked_at_once_for_what_it_refused(
         assert "import" not in stub.of("two")[-1]
         assert stub.facts["device:two"]["unsupported"] == ["import"]
         wire.units = {}
-        eventually(lambda: passes(wire) and stub.states["two"] == ["online", "offline"])
+        eventually(lambda: settles(wire) and stub.states["two"] == ["online", "offline"])
         registers.used = used
         wire.units = {1: registers}
-        eventually(lambda: passes(wire) and "import" in stub.of("two")[-1])
+        eventually(lambda: settles(wire) and "import" in stub.of("two")[-1])
         eventually(lambda: stub.facts["device:two"]["unsupported"] == [])
     lines = [record.getMessage() for record in caplog.records if "support" in record.getMessage()]
     assert lines == ["two: does not support import", "two: supports import now"]

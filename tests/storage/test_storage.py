@@ -50,6 +50,7 @@ class FakeService:
         self.aside: list[tuple[str, str]] = []
         self.watermarks: list[tuple[str, Watermark]] = []
         self.events: list[str] = []
+        self.reports = 0
         self.bus = SimpleNamespace(publish=self.publish)
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
@@ -63,6 +64,9 @@ class FakeService:
 
     def fact(self, name: str, value: object) -> None:
         self.facts[name] = value
+
+    def report(self) -> None:
+        self.reports += 1
 
     def set_aside(self, why: str, what: bytes | str, where: str = "") -> None:
         (why + where + (what if isinstance(what, str) else "")).encode()  # the status has to be JSON
@@ -237,6 +241,7 @@ def test_housekeeping_that_fails_stops_no_commit(
     assert rig.values() == [10, 20, 30]
     assert rig.service.counters["housekeeping_failures"] == 3
     assert "housekeeping fails" in rig.service.facts["store_problems"][0]
+    assert rig.service.reports == 1
     assert [record.message for record in caplog.records] == [rig.service.facts["store_problems"][0]]
     rig.journal.maintain()
     rig.journal.maintain()  # the pause is not over

@@ -1,6 +1,7 @@
 """Storage beside a store that cannot be opened or written for a while."""
 
 import signal
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -88,3 +89,42 @@ def test_a_store_that_another_process_writes_is_waited_for(
         eventually(lambda: stored(reader) == [1, 2])
         eventually(lambda: write_error(recorder) == "")
     assert processes.output().count("nothing is acknowledged") == 1
+
+
+def test_a_store_of_a_newer_version_is_left_alone_and_storage_waits_and_says_why(
+    tmp_path: Path, broker: Any, processes: Any, eventually: Callable[..., Any]
+) -> None:
+    path = store.folder(tmp_path / "data") / "catalog.db"
+    store.open_writer(tmp_path / "data").close()
+
+    def put_format(number: int) -> None:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE meta SET value=? WHERE key='format'", (number,))
+            db.commit()
+
+    put_format(9)
+    with Recorder(broker.port) as recorder, closing(store.open_reader(tmp_path / "data")) as reader:
+        process = processes.start("services.storage", configure(tmp_path, broker.port))
+        eventually(lambda: "has format 9; this version of Heliograph reads 1" in (write_error(recorder) or ""))
+        publish(recorder, 1, 2)
+        assert process.poll() is None
+        put_format(1)
+        eventually(lambda: stored(reader) == [1, 2])
+    assert processes.output().count("nothing is acknowledged") == 1
+
+
+def test_storage_mends_a_lost_catalog_when_it_starts_and_its_status_has_it(
+    tmp_path: Path, broker: Any, processes: Any, eventually: Callable[..., Any]
+) -> None:
+    data = tmp_path / "data"
+    with closing(store.open_writer(data)) as writer:
+        writer.write("pi1", [Block("meter", ("power",), [[NOON, 0]])])
+        writer.commit({})
+    (store.folder(data) / "catalog.db").write_bytes(b"")
+    with Recorder(broker.port) as recorder, closing(store.open_reader(data)) as reader:
+        process = processes.start("services.storage", configure(tmp_path, broker.port))
+        eventually(lambda: "catalog.db was empty" in str(recorder.status.get("facts", {}).get("store_problems")))
+        publish(recorder, 1)
+        eventually(lambda: stored(reader) == [0, 1])
+        assert process.poll() is None
+    assert processes.output().count("catalog.db was empty; it was made again") == 1

@@ -151,7 +151,7 @@ def test_no_series_has_the_points_of_another_whatever_is_damaged(
     full = request.config.getoption("--full")
 
     @settings(
-        max_examples=2_000 if full else 25,
+        max_examples=500 if full else 25,
         deadline=None,
         suppress_health_check=list(HealthCheck),
         phases=(Phase.explicit, Phase.generate) if not full else tuple(Phase),

@@ -138,7 +138,7 @@ def test_rises_of_counters_in_the_interval_or_since_local_midnight(site: Site) -
 ZONES = ("UTC", "Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe", "America/New_York")
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(
     st.lists(st.integers(0, 40), min_size=20, max_size=60),
     st.sampled_from([300.0, 900.0, 3600.0, 21_600.0, 86_400.0]),
