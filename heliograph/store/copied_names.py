@@ -6,10 +6,12 @@ are stored again by name, because its numbers would give them to other series.
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
+
+from heliograph.store import row_types
 
 log = logging.getLogger(__name__)
 
@@ -20,12 +22,6 @@ COLUMNS = {  # of the tables with copies, the key first
     "series": "id, device, name, unit, kind, rollover",
     "layout": "id, device, sids",
     "word": "id, text",
-}
-KINDS: dict[str, tuple[Any, ...]] = {
-    "device": (str,),
-    "series": (int, str, str | None, str | None, float | int | None),
-    "layout": (int, bytes),
-    "word": (str,),
 }
 
 
@@ -61,24 +57,18 @@ def read(db: sqlite3.Connection) -> CopiedNames:
             continue
         rows = Rows(db, table, columns.removeprefix("id, "), "id")
         for number, *row in rows:
-            if is_row(table, row):
+            if row_types.fits(table, (number, *row)):
                 names.table(table)[number] = tuple(row)
+            else:
+                names.whole = False
         names.whole &= rows.whole
     if "replacement" in tables:
         try:
-            names.replacements.update(db.execute("SELECT series, ts FROM replacement"))
+            rows_ = db.execute("SELECT series, ts FROM replacement").fetchall()
+            names.replacements.update(row for row in rows_ if row_types.fits("replacement", row))
         except sqlite3.Error as error:
             log.warning("replacement: %s", error)
     return names
-
-
-def is_row(table: str, row: Sequence[object]) -> bool:
-    """Whether these columns, the key not among them, can be a row of a table."""
-    kinds = KINDS[table]
-    if len(row) != len(kinds) or not all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True)):
-        return False
-    texts = [value for value in row if isinstance(value, str)]
-    return table == "word" or all(text.isprintable() for text in texts)  # zeros over the end of a name
 
 
 def contradiction(catalog: CopiedNames, copies: CopiedNames) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from heliograph.store import blocks
+from heliograph.store import blocks, row_types
 from heliograph.store.cells import DAY, Track
 from heliograph.store.tiers import HOUR, MARK, Blob, Grain
 from heliograph.store.vectors import Vector, ops
@@ -74,7 +74,9 @@ def month_of(day: int) -> int:
 
 
 def first_day(month: int) -> int:
-    """Return the first UTC day of a month."""
+    """Return the first UTC day of a month; raise StoreDamaged for one that no calendar has, of a damaged key."""
+    if not 12 <= month < 120_000:
+        raise blocks.BlockDamaged(f"there is no month {month}")
     return (datetime(month // 12, month % 12 + 1, 1, tzinfo=UTC) - EPOCH).days
 
 
@@ -122,12 +124,12 @@ def axis_owner(k: int) -> tuple[int, int]:
 def highest(db: sqlite3.Connection) -> dict[str, int]:
     """Return the highest numbers of devices, series and layouts that the rows of a file use, as far as they can be read."""
     queries = {
-        "device": [f"SELECT max(k) >> {DAY_BITS + SLOT_BITS} FROM axis"],
+        "device": [_highest("axis", "k", DAY_BITS + SLOT_BITS, row_types.DEVICES)],
         "series": [
-            f"SELECT max(k) >> {DAY_BITS} FROM {table}"
+            _highest(table, "k", DAY_BITS, row_types.SERIES)
             for table in ("chunk", "r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year")
         ],
-        "layout": ["SELECT max(layout) FROM frame"],
+        "layout": [_highest("frame", "layout", 0, row_types.NAMES)],
     }
     largest: dict[str, int] = {}
     for name, questions in queries.items():
@@ -135,6 +137,14 @@ def highest(db: sqlite3.Connection) -> dict[str, int]:
             with suppress(sqlite3.Error):
                 largest[name] = max(largest.get(name, 0), int(db.execute(question).fetchone()[0] or 0))
     return largest
+
+
+def _highest(table: str, column: str, bits: int, most: int) -> str:
+    """Return the query of a highest number; larger ones than can be are damage, and would leave none for new names."""
+    return (
+        f"SELECT max({column}) >> {bits} FROM {table} "
+        f"WHERE typeof({column}) = 'integer' AND {column} BETWEEN 0 AND {(most + 1 << bits) - 1}"
+    )
 
 
 class Year:
@@ -281,8 +291,8 @@ class Year:
 
     def next_arrivals(self, after: int) -> list[int]:
         """Return the lowest smin after a number of arrival in a list, which is empty if there is no such axis."""
-        row = self.db.execute("SELECT min(smin) FROM axis WHERE smin > ?", (after,))
-        return [number for (number,) in row if number is not None]
+        row = self.db.execute("SELECT min(smin) FROM axis WHERE smin > ? AND smin <= ?", (after, row_types.ARRIVALS))
+        return [number for (number,) in row if type(number) is int]
 
     def extent(self) -> list[int]:
         """Return times (ms UTC) that include those of the oldest and the newest point."""
@@ -315,7 +325,7 @@ class Year:
     def version(self) -> int:
         """Return the version of the year, which rises with every change."""
         row = self.db.execute("SELECT value FROM meta WHERE key='version'").fetchone()
-        return int(row[0]) if row else 0
+        return row[0] if row and type(row[0]) is int else 0
 
 
 def decoded_times(k: int, block: bytes) -> Vector:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import salvage, schema, years
+from heliograph.store import row_types, salvage, schema, years
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +77,10 @@ def _take_over(db: sqlite3.Connection, folder: Path, identity: str) -> None:
 def _check(db: sqlite3.Connection, path: Path) -> None:
     with schema.refusing(path):
         verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if verdict != "ok":
-        raise StoreDamaged(f"{path}: {verdict}")
+        if verdict != "ok":
+            raise StoreDamaged(f"{path}: {verdict}")
+        if why := row_types.wrong(db):
+            raise StoreDamaged(f"{path}: {why}")
 
 
 def _make_room(db: sqlite3.Connection, folder: Path) -> None:

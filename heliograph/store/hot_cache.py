@@ -37,12 +37,16 @@ class HotCache:
         try:
             oldest = hot.execute("SELECT min(seq) FROM frame").fetchone()[0]
             rows = hot.execute(
-                "SELECT seq, layout, ts, v FROM frame WHERE seq > ? ORDER BY seq", (self.last,)
+                "SELECT seq, layout, ts, v FROM frame WHERE seq > ? AND typeof(ts) = 'integer' AND typeof(v) = 'blob' "
+                "ORDER BY seq",  # others are damage: storage moves the file aside when it starts
+                (self.last,),
             ).fetchall()
             sealed_row = hot.execute("SELECT value FROM meta WHERE key='last'").fetchone()
         finally:
             hot.execute("COMMIT")
-        self.sealed = oldest - 1 if oldest is not None else sealed_row[0] if sealed_row else 0
+        self.sealed = (
+            oldest - 1 if oldest is not None else sealed_row[0] if sealed_row and type(sealed_row[0]) is int else 0
+        )
         kept = len(self.frames) if oldest is None else bisect_right(self.frames, (oldest - 1,), key=lambda f: f[:1])
         if kept:
             del self.frames[:kept]

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from heliograph.store import row_types
 from heliograph.store.interface import Series
 
 
@@ -44,27 +45,37 @@ def read(catalog: sqlite3.Connection) -> Names:
     """Return all names; within a transaction they are those of one moment."""
     names = Names({}, {}, {}, {}, {}, {}, {})
     for number, full_name in catalog.execute("SELECT id, name FROM device"):
+        if not row_types.fits("device", (number, full_name)):
+            continue  # the catalog is damaged, and not mended yet
         node, _, device = full_name.partition("/")
         names.devices[number] = (node, device)
     for number, owner, name, unit, kind, rollover in catalog.execute(
         "SELECT id, device, name, unit, kind, rollover FROM series ORDER BY id"
     ):
-        if owner not in names.devices:
-            continue  # the catalog is damaged, and not mended yet
+        if owner not in names.devices or not row_types.fits("series", (number, owner, name, unit, kind, rollover)):
+            continue
         names.series[number] = Series(
             number, *names.devices[owner], name, unit or "", kind or "gauge", float(rollover or 0)
         )
         names.owners[number] = owner
     for number, owner, blob in catalog.execute("SELECT id, device, sids FROM layout"):
+        if not row_types.fits("layout", (number, owner, blob)):
+            continue
         if owner not in names.devices or not set(unpacked(blob)) <= names.series.keys():
             continue
         names.layouts[number] = Layout(owner, tuple(unpacked(blob)))
         for position, sid in enumerate(names.layouts[number].series):
             names.positions.setdefault(sid, {})[number] = position
-    names.words.update(catalog.execute("SELECT id, text FROM word"))
+    names.words.update(words(catalog))
     for sid, time in catalog.execute("SELECT series, ts FROM replacement ORDER BY ts"):
-        names.replacements.setdefault(sid, []).append(time)
+        if row_types.fits("replacement", (sid, time)):
+            names.replacements.setdefault(sid, []).append(time)
     return names
+
+
+def words(catalog: sqlite3.Connection) -> dict[int, str]:
+    """Return the texts by their numbers."""
+    return {row[0]: row[1] for row in catalog.execute("SELECT id, text FROM word") if row_types.fits("word", row)}
 
 
 def packed(series: Iterable[int]) -> bytes:

@@ -201,6 +201,8 @@ class SqliteReader:
         new = self._hot_cache.refresh(hot)
         self._learn()
         self._files.refuse_unknown(self._hot_cache.layouts())
+        if any(len(frame.payload) != 8 * self._files.names.width(frame.layout) for frame in new):
+            raise StoreDamaged(f"hot.db in {self._folder} has readings of another length than their layout says")
         if self._hot_cache.sealed != sealed:  # a year may have a later arrival of a sealed time
             self._latest.clear()
             return self._hot_cache.frames

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from heliograph import durable
 from heliograph.errors import StoreDamaged
-from heliograph.store import copied_names, history, hot, salvage, schema
+from heliograph.store import copied_names, history, hot, row_types, salvage, schema
 from heliograph.store.copied_names import CopiedNames
 
 log = logging.getLogger(__name__)
@@ -126,6 +126,7 @@ def _why_lost(folder: Path) -> str:
         with schema.reading(path) as db:
             verdict = str(schema.one(db, "PRAGMA quick_check(1)"))
             made = db.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone()
+            verdict = (row_types.wrong(db) or verdict) if verdict == "ok" else verdict
     except StoreDamaged as error:
         return f"could not be read ({error})"
     if verdict != "ok":
@@ -200,10 +201,7 @@ def _why_not(names: CopiedNames, hot_db: sqlite3.Connection) -> str:
     if why := copied_names.contradiction(names, copies):
         return why
     layouts = {**copies.layout, **names.layout}
-    query = "SELECT DISTINCT layout, typeof(seq), typeof(layout), typeof(ts), typeof(v), length(v) FROM frame"
-    for layout, *types, size in hot_db.execute(query):
-        if types != ["integer", "integer", "integer", "blob"]:
-            return f"a reading has {types}"
+    for layout, size in hot_db.execute("SELECT DISTINCT layout, length(v) FROM frame"):
         if layout not in layouts:
             return f"no file tells what layout {layout} is"
         if size != 2 * len(layouts[layout][1]):  # eight bytes for each series, whose number takes four
@@ -247,6 +245,10 @@ def _reconciled(folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Conne
                 if db.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone() is None:
                     raise StoreDamaged(f"{path.name} is empty")
                 copies = copied_names.read(db)
+                if why := row_types.wrong(db, ()):
+                    raise StoreDamaged(f"{path.name}: {why}")
+                if not copies.whole:
+                    raise StoreDamaged(f"{path.name}: its copies of names cannot all be read")
                 highest = salvage.larger(highest, history.highest(db))
             if why := copied_names.contradiction(names, copies):
                 raise StoreDamaged(f"{path.name} contradicts the catalog: {why}")
@@ -275,4 +277,4 @@ def _identity(db: sqlite3.Connection) -> str:
         row = db.execute("SELECT value FROM meta WHERE key='identity'").fetchone()
     except sqlite3.Error:
         return ""
-    return str(row[0]) if row else ""
+    return row[0] if row and isinstance(row[0], str) else ""

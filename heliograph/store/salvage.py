@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 
 from heliograph import topics
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, copied_names, history, pages, schema
+from heliograph.store import blocks, copied_names, history, pages, row_types, schema
 from heliograph.store.copied_names import CopiedNames, Rows
 from heliograph.store.tiers import GRAINS, Grain
 
@@ -132,9 +132,9 @@ def _scanned_names(path: Path, copies: CopiedNames) -> CopiedNames:
     texts: list[tuple[int, str]] = []
     for number, row in _rows(path):
         for table in ("series", "layout") if kind(path) != "history" else ("series",):
-            if row[0] is None and copied_names.is_row(table, row[1:]):
+            if row[0] is None and row_types.fits(table, (number, *row[1:])):
                 copies.table(table).setdefault(number, row[1:])
-        if row[0] is None and copied_names.is_row("word", row[1:]):
+        if row[0] is None and row_types.fits("word", (number, *row[1:])):
             texts.append((number, str(row[1])))
     owners = {row[0] for row in copies.series.values()}
     for number, text in texts:
@@ -169,12 +169,13 @@ def marks(path: Path) -> tuple[list[tuple[Any, ...]], str | None]:
         marks_: list[tuple[Any, ...]] = []
         identity = None
         try:
-            marks_.extend(db.execute("SELECT producer, epoch, last, lost, seen FROM progress"))
+            rows = db.execute("SELECT producer, epoch, last, lost, seen FROM progress")
+            marks_.extend(row for row in rows if row_types.fits("progress", row))
         except sqlite3.Error as error:
             log.error("%s: only %d rows of the producers' progress can be read: %s", path.name, len(marks_), error)
         try:
             row = db.execute("SELECT value FROM meta WHERE key='identity'").fetchone()
-            identity = str(row[0]) if row else None
+            identity = row[0] if row and row_types.META["identity"](row[0]) else None
         except sqlite3.Error as error:
             log.error("%s: %s", path.name, error)
         return marks_, identity
@@ -219,7 +220,7 @@ def _frame_rows(db: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
 
 
 def _is_frame(number: int, *row: Any) -> bool:
-    if [type(value) for value in row[:3]] != [int, int, bytes]:
+    if not row_types.fits("frame", (number, *row[:3])):
         return False
     return len(row) < 4 or row[3] is None or row[3] == schema.frame_crc(number, *row[:3])
 

@@ -145,7 +145,10 @@ class Salvager:
                     history.decoded_times(axis, columns[0]), blocks.decode_ints(columns[1])
                 )
                 track = history.track(source.times, history.Chunk(day, axis, block))
-                if not day * DAY <= int(track.times[0]) <= int(track.times[-1]) < (day + 1) * DAY:
+                if (
+                    history.year_of(day) != number
+                    or not day * DAY <= int(track.times[0]) <= int(track.times[-1]) < (day + 1) * DAY
+                ):
                     raise StoreDamaged("its times are of another day")
             except StoreDamaged as error:
                 log.warning("history-%d.db: day %d of series %d cannot be salvaged: %s", number, day, sid, error)
@@ -175,7 +178,11 @@ class Salvager:
             for grain, level in salvage.levels():
                 for k, blob in old.cells(grain, level):
                     series = translation.series(k >> history.DAY_BITS)
-                    if series is None or (series.text and not translation.agrees) or not _is_tier(blob, grain.width):
+                    if (
+                        series is None
+                        or (series.text and not translation.agrees)
+                        or not _is_tier(blob, grain.width, level, k, number)
+                    ):
                         lost += 1
                         continue
                     known.add(series.number)
@@ -213,7 +220,11 @@ def _translated(translation: Translation, values: Vector) -> Vector:
     return column
 
 
-def _is_tier(blob: bytes, width: int) -> bool:
+def _is_tier(blob: bytes, width: int, level: str, k: int, year: int) -> bool:
+    """Whether a blob can be read, and its key is that of a day, month or year within the year."""
+    span = k & ((1 << history.DAY_BITS) - 1)
+    if year != (span if level == "year" else span // 12 if level == "month" else history.year_of(span)):
+        return False
     try:
         Blob(blob, 0, width).tier()
     except StoreDamaged:

@@ -111,5 +111,5 @@ class StoreFiles:
     def _word(self, number: int) -> str:
         """Return a text; a year that is read after the names may have newer words."""
         if number not in self.names.words and self._files:
-            self.names.words.update(self._files[0].connection.execute("SELECT id, text FROM word"))
+            self.names.words.update(names.words(self._files[0].connection))
         return self.names.words.get(number, f"unknown text {number}")  # the catalog is damaged, and not mended yet

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import history, schema
+from heliograph.store import history, row_types, schema
 from heliograph.store.history import Year
 from heliograph.store.names import Names
 
@@ -118,9 +118,10 @@ def newest_arrival(folder: Path) -> int:
     for path in history.files(folder).values():
         try:
             with schema.reading(path) as db:
-                newest_here = db.execute("SELECT coalesce(max(smax), 0) FROM axis").fetchone()[0]
+                query = (
+                    "SELECT coalesce(max(smax), 0) FROM axis WHERE typeof(smax) = 'integer' AND smax BETWEEN 0 AND ?"
+                )
+                newest = max(newest, db.execute(query, (row_types.ARRIVALS,)).fetchone()[0])
         except (StoreDamaged, OSError) as error:
             log.error("%s", error)
-            continue
-        newest = max(newest, int(newest_here))
     return newest

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Block, Channel, Info, Value
-from heliograph.store import folder, open_reader
+from heliograph.store import folder, history, open_reader, row_types, schema
 from heliograph.store.interface import Progress
 from heliograph.store.writer import SqliteWriter
 
@@ -144,6 +145,29 @@ DAMAGES = st.builds(
     st.sampled_from([0.0, 0.0, 0.1, 0.5]),
 )
 
+FOUND: list[tuple[str, dict[str, Damage], str, int]] = [  # each made the store fail once
+    (
+        "closed",
+        {
+            "hot.db": Damage("garbage", 1.0696515022799764e-131, 0.0),
+            "history-2022.db": Damage("garbage", 0.773160760714918, 0.0),
+            "catalog.db": Damage("garbage", 0.773160760714918, 0.1),
+        },
+        "salvaged",
+        524289,
+    ),
+    (
+        "closed",
+        {
+            "history-2023.db": Damage("cut", 0.0, 0.0),
+            "history-2022.db": Damage("emptied", 0.0, 0.1),
+            "catalog.db": Damage("zeros", 0.13731723825942274, 0.0),
+        },
+        "opened",
+        3983427365,
+    ),
+]
+
 
 def test_no_series_has_the_points_of_another_whatever_is_damaged(
     stores: dict[str, Path], request: pytest.FixtureRequest
@@ -163,30 +187,101 @@ def test_no_series_has_the_points_of_another_whatever_is_damaged(
         st.integers(0, 1 << 32),
     )
     def check(base: str, damages: dict[str, Damage], how: str, seed: int) -> None:
-        with copy_of(stores[base]) as data:
-            for name, damage in damages.items():
-                damage.apply(folder(data) / name, random.Random(seed))
-            with suppress(StoreAway, StoreDamaged):
-                assert_of_no_other(content(data))
-            with closing(opened(data, DAYS + 1)) as writer:
-                if how == "salvaged":
-                    writer.mend()
-                write(writer, "garden", DAYS * PER_DAY, (DAYS + 1) * PER_DAY)
-                write(writer, "meter", DAYS * PER_DAY, (DAYS + 1) * PER_DAY)
-                assert_of_no_other(content(data))
-                writer.mend()
-                assert_of_no_other(content(data))
-            with closing(opened(data, DAYS + 1)) as writer:
-                writer.mend()
-                after = content(data)
-            assert_of_no_other(after)
-            for name, points in written(0, DAYS * PER_DAY, *DEVICES).items():
-                sound = {time for time in points if not any(in_file(file, time) for file in damages)}
-                assert sound <= after.get(name, {}).keys(), name
-            for name, points in written(DAYS * PER_DAY, (DAYS + 1) * PER_DAY, "garden", "meter").items():
-                assert points.items() <= after[name].items(), name
+        assert_mended(stores[base], damages, how, seed)
 
     check()
+
+
+def test_damage_that_was_found_once(stores: dict[str, Path]) -> None:
+    for base, damages, how, seed in FOUND:
+        assert_mended(stores[base], damages, how, seed)
+
+
+def test_a_value_of_another_type_or_size_is_damage_too(stores: dict[str, Path], request: pytest.FixtureRequest) -> None:
+    """SQLite and its checks take any value in any column."""
+
+    @settings(
+        max_examples=500 if request.config.getoption("--full") else 8,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.explicit, Phase.generate),
+    )
+    @given(st.sampled_from(VALUES), st.booleans())
+    def check(spoilt: tuple[str, str, str, object], every: bool) -> None:
+        assert_mended(stores["closed"], {}, "opened", 0, (*spoilt, every))
+
+    check()
+
+
+def spoil(data: Path, file: str, table: str, column: str, value: object, every: bool) -> None:
+    """Put a value into a column of a valid file, or into the key of META."""
+    with closing(sqlite3.connect(folder(data) / file, isolation_level=None)) as db:
+        if column in row_types.META:
+            db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (column, value))
+            return
+        key = db.execute(f"SELECT name FROM pragma_table_info('{table}') WHERE pk ORDER BY pk").fetchone()
+        one = f" WHERE {key[0]} = (SELECT max({key[0]}) FROM {table})" if key and not every else ""
+        with suppress(sqlite3.IntegrityError):
+            db.execute(f"UPDATE OR IGNORE {table} SET {column} = ?{one}", (value,))
+
+
+def spoilt_values() -> Iterator[tuple[str, str, str, object]]:
+    """Yield each file, table, column and value that no row of that table can have."""
+    garbage = (None, b"\xff\0", "\0", -1, 0.5, (1 << 63) - 1, 1 << 49)
+    scripts = {"catalog.db": schema.CATALOG, "hot.db": schema.HOT, FILES[2]: history.SCHEMA}
+    for file, script in scripts.items():
+        with closing(sqlite3.connect(":memory:")) as db:
+            db.executescript(script)
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            columns = {
+                table: [row[1:3] for row in db.execute(f"PRAGMA table_info({table})")]
+                for table in tables
+                if table != "damaged"
+            }
+        columns["meta"] = [(key, "") for key in row_types.META]
+        for table, names in columns.items():
+            for name, kind in names:
+                checks = {**row_types.TABLES.get(table, {}), **row_types.META}
+                for value in garbage[:3] if kind == "TEXT" else garbage:  # a number would become a text that is good
+                    if name not in checks or not checks[name](value):
+                        yield file, table, name, value
+
+
+VALUES = list(spoilt_values())
+
+
+def assert_mended(
+    store: Path,
+    damages: dict[str, Damage],
+    how: str,
+    seed: int,
+    spoilt: tuple[str, str, str, object, bool] | None = None,
+) -> None:
+    with copy_of(store) as data:
+        if spoilt:
+            spoil(data, *spoilt)
+        for name, damage in damages.items():
+            damage.apply(folder(data) / name, random.Random(seed))
+        files = {*damages, *([spoilt[0]] if spoilt else [])}
+        with suppress(StoreAway, StoreDamaged):
+            assert_of_no_other(content(data))
+        with closing(opened(data, DAYS + 1)) as writer:
+            if how == "salvaged":
+                writer.mend()
+            write(writer, "garden", DAYS * PER_DAY, (DAYS + 1) * PER_DAY)
+            write(writer, "meter", DAYS * PER_DAY, (DAYS + 1) * PER_DAY)
+            assert_of_no_other(content(data))
+            writer.mend()
+            assert_of_no_other(content(data))
+        with closing(opened(data, DAYS + 1)) as writer:
+            writer.mend()
+            after = content(data)
+        assert_of_no_other(after)
+        for name, points in written(0, DAYS * PER_DAY, *DEVICES).items():
+            sound = {time for time in points if not any(in_file(file, time) for file in files)}
+            assert sound <= after.get(name, {}).keys(), name
+        for name, points in written(DAYS * PER_DAY, (DAYS + 1) * PER_DAY, "garden", "meter").items():
+            assert points.items() <= after[name].items(), name
 
 
 @contextmanager
