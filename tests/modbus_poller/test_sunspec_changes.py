@@ -230,6 +230,19 @@ def test_a_busy_name_and_a_busy_marker_are_no_end_of_the_search() -> None:
     assert polled.info("it").model == "Fronius Symo 8.2-3-M"
 
 
+@pytest.mark.parametrize("busy", [40122, 40000])
+def test_a_device_that_is_busy_while_its_map_is_walked_again_keeps_the_known_one(busy: int) -> None:
+    device = Device(at_40000(FRONIUS, model(103, INVERTER), model(203, METER), end=False))
+    polled = SunSpecDevice(DEVICE)
+    assert polled.poll(device.read, 0.0).values["meter_power"] == -1200
+    device.busy = busy
+    polled.poll(device.read, 11.0)
+    device.busy = 0x10000
+    device.asked.clear()
+    assert polled.poll(device.read, 12.0).values["meter_power"] == -1200
+    assert not {(40000, 2), (0, 2)} & set(device.asked)
+
+
 def test_the_first_common_model_names_the_device() -> None:
     meter = common("WattNode", "WNC-3Y-400-MB")
     device = Device(at_40000(common("SolarEdge", "SE10K"), model(103, INVERTER), meter, model(203, METER)))

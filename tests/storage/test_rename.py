@@ -64,10 +64,12 @@ def settled(data: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("level", "old", "new", "device"),
-    [("node", "alpha", "gamma", "gamma/meter"), ("device", "alpha/meter", "alpha/main", "alpha/main")],
+    ("level", "old", "new", "device", "sealed"),
+    [
+        ("node", "alpha", "gamma", "gamma/meter", True),
+        ("device", "alpha/meter", "alpha/main", "alpha/main", False),
+    ],
 )
-@pytest.mark.parametrize("sealed", [True, False])
 def test_history_moves_with_its_name(
     tmp_path: Path, level: str, old: str, new: str, device: str, *, sealed: bool
 ) -> None:
