@@ -5,7 +5,6 @@ import math
 import queue
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
@@ -19,7 +18,7 @@ from heliograph.producer import Producer
 from heliograph.service import Service
 from heliograph.store import open_reader
 from heliograph.write_loop import until_stopped
-from services.calculator.catching_up import CatchUp, StoredInputs
+from services.calculator.catching_up import FAR_FUTURE, CatchUp, StoredInputs, starts, times
 from services.calculator.checkpoint import CheckpointFile
 from services.calculator.grid import Grid, InputChannel
 from services.calculator.history import InputHistory
@@ -33,7 +32,6 @@ SAVE_MESSAGES = 1_000  # well below what the broker sends without an acknowledge
 WAIT_SECONDS = 1.0
 FACTS_SECONDS = 2.0
 AHEAD_SECONDS = 86_400.0  # a time further ahead of the clock is wrong
-FAR_FUTURE = float(1 << 40)  # the latest time that a producer accepts
 
 Inbox: TypeAlias = "queue.SimpleQueue[Message | None]"  # None: a connection to the broker has begun
 
@@ -108,7 +106,7 @@ class Calculations:
         if not self._catch_up.is_check_due():
             return
         try:
-            if self._catch_up.is_read_due(self._times):
+            if self._catch_up.is_read_due(partial(times, self._inputs)):
                 self._read_store()
                 self._catch_up.was_read()
                 self.store_error = ""
@@ -117,9 +115,7 @@ class Calculations:
                 log.warning("the store cannot be read: %s; what the broker lost is missing until it can", error)
             self.store_error = str(error)
         if not self._catch_up.is_holding:
-            held = self._catch_up.held[:]
-            self._catch_up.held.clear()
-            for message in held:
+            for message in self._catch_up.released():
                 self.handle(message)
 
     def handle(self, message: Message) -> None:
@@ -223,35 +219,15 @@ class Calculations:
 
     def _read_store(self) -> None:
         """Calculate with the values of the store since the oldest that is known of each input."""
-        points = {channel: history.oldest for channel, history in self._histories.items()}
-        oldest = [at for at in points.values() if at is not None]
-        if not oldest:
-            return
         clock = self._service.clock
         end = clock.now() + AHEAD_SECONDS if clock.synchronised else FAR_FUTURE
-        starts = {channel: min(oldest) if at is None else at for channel, at in points.items()}
-        for number, stored in enumerate(self._stored.values(starts, end)):
+        for number, stored in enumerate(self._stored.values(starts(self._histories), end)):
             if not self._histories[stored.channel].is_too_old(stored.at):
                 self.from_store += self._add_value(stored.channel, stored.at, stored.value)
             if number % STORED_AT_ONCE == 0:
                 self._publish()
                 self._service.alive()
         self._publish()
-
-    def _times(self, message: Message) -> dict[InputChannel, int]:
-        """Return the time of the last value in a message by input, in ms; nothing of a message that is malformed."""
-        times: dict[InputChannel, int] = {}
-        with suppress(MessageError, ValueError):
-            parsed = topics.parse(message.topic)
-            for frame in frames(message.payload):
-                for block in frame.blocks:
-                    for index, name in enumerate(block.channels, 1):
-                        channel = self._inputs.get((parsed.node, block.device), {}).get(name)
-                        for row in block.rows if channel else ():
-                            is_whole = len(row) == len(block.channels) + 1 and isinstance(row[0], int | float)
-                            if channel and is_whole and is_value(row[index]):
-                                times[channel] = round(row[0] * 1000)
-        return times
 
     def _publish(self) -> None:
         for name, grid in self._grids.items():

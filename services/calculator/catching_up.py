@@ -11,11 +11,16 @@ import heapq
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
+from heliograph import topics
 from heliograph.bus import Message
+from heliograph.errors import MessageError
+from heliograph.messages import frames, is_value
 from heliograph.store.interface import Reader
 from services.calculator.grid import InputChannel
+from services.calculator.history import InputHistory
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +29,7 @@ HOLD_SECONDS = 60.0  # storage commits every 10 s
 HELD_MESSAGES = 2_000
 AGAIN_SECONDS = (0.0, 15.0, 60.0, 300.0)  # after the connection
 PAGE = 5_000
+FAR_FUTURE = float(1 << 40)  # the latest time that a producer accepts
 
 
 class StoredValue(NamedTuple):
@@ -118,10 +124,47 @@ class CatchUp:
             self._check_at = math.inf
         return due
 
+    def released(self) -> list[Message]:
+        """Return the messages that were held, once."""
+        held, self.held = self.held, []
+        return held
+
     def was_read(self) -> None:
         """Note that everything was read."""
         now = self._now()
         self._reads = [at for at in self._reads if at > now]
+
+
+def starts(histories: Mapping[InputChannel, InputHistory]) -> dict[InputChannel, int]:
+    """Return from when to read each input, in ms: from its oldest known value, or that of the others; nothing if none has one."""
+    oldest = [at for history in histories.values() if (at := history.oldest) is not None]
+    if not oldest:
+        return {}
+    return {
+        channel: min(oldest) if history.oldest is None else history.oldest for channel, history in histories.items()
+    }
+
+
+def times(inputs: Mapping[tuple[str, str], Mapping[str, InputChannel]], message: Message) -> dict[InputChannel, int]:
+    """Return the time of the last value in a message by input, in ms; nothing of a message that is malformed.
+
+    `inputs` are by node and device, then by channel.
+    """
+    result: dict[InputChannel, int] = {}
+    with suppress(MessageError, ValueError):
+        parsed = topics.parse(message.topic)
+        for frame in frames(message.payload):
+            for block in frame.blocks:
+                known = inputs.get((parsed.node, block.device), {})
+                for row in block.rows if known else ():
+                    if len(row) != len(block.channels) + 1 or not isinstance(row[0], int | float):
+                        continue
+                    if not 0 <= row[0] <= FAR_FUTURE:
+                        continue
+                    for name, value in zip(block.channels, row[1:], strict=True):
+                        if name in known and is_value(value):
+                            result[known[name]] = round(row[0] * 1000)
+    return result
 
 
 def _values(reader: Reader, series: int, channel: InputChannel, start: float, end: float) -> Iterator[StoredValue]:
