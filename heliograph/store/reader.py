@@ -54,6 +54,10 @@ class SqliteReader:
             self._archive.close()
             self._forget()
 
+    def engine(self) -> str:
+        """Return which program keeps the store, and its version."""
+        return f"SQLite {sqlite3.sqlite_version}"
+
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""
         with self._reading():

@@ -20,6 +20,9 @@ class MemoryReader:
         self.asked: list[tuple[object, ...]] = []
         self.open_exports = 0
 
+    def engine(self) -> str:
+        return "memory"
+
     def series(self) -> list[Series]:
         return self.known
 
