@@ -168,8 +168,9 @@ class Writer(Protocol):
 class Reader(Protocol):
     """Reads a store while another process writes it; thread-safe. Every method raises StoreAway while there is no store."""
 
+    @property
     def engine(self) -> str:
-        """Return which program keeps the store, and its version: SQLite 3.40.1."""
+        """The program that keeps the store, and its version: SQLite 3.40.1."""
         ...
 
     def series(self) -> list[Series]:

@@ -32,6 +32,7 @@ class SqliteReader:
     """Reads the store in a folder; `Reader` of interface.py is its contract."""
 
     def __init__(self, folder: Path) -> None:
+        self.engine = f"SQLite {sqlite3.sqlite_version}"
         self._folder = folder
         self._lock = threading.RLock()
         self._files = StoreFiles(folder)
@@ -53,10 +54,6 @@ class SqliteReader:
             self._files.close()
             self._archive.close()
             self._forget()
-
-    def engine(self) -> str:
-        """Return which program keeps the store, and its version."""
-        return f"SQLite {sqlite3.sqlite_version}"
 
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""

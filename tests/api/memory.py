@@ -20,8 +20,7 @@ class MemoryReader:
         self.asked: list[tuple[object, ...]] = []
         self.open_exports = 0
 
-    def engine(self) -> str:
-        return "memory"
+    engine = "memory"
 
     def series(self) -> list[Series]:
         return self.known

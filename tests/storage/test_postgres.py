@@ -115,7 +115,9 @@ def test_info_and_check_work_on_a_database(url: str) -> None:
 
 
 def test_damage_of_a_database_is_nothing_for_salvage(url: str) -> None:
-    store.open_writer(Path(), url=url).close()
+    with closing(store.open_writer(Path(), url=url)) as writer:
+        writer.write("roof", rows(0, 10))
+        writer.commit({})
     with psycopg.connect(url) as connection:
         connection.execute("ALTER TABLE heliograph.reading RENAME COLUMN v TO w")
     result = command("check", "--values", "--url", url)

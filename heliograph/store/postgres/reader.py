@@ -53,8 +53,9 @@ class PostgresReader:
         """Close the idle connections."""
         self._pool.close()
 
+    @property
     def engine(self) -> str:
-        """Return which program keeps the store, and its version."""
+        """The program that keeps the store, and its version."""
         with self._pool.snapshot() as connection:
             row = connection.execute("SHOW server_version").fetchone()
         return f"PostgreSQL {row[0] if row else ''}"

@@ -65,7 +65,7 @@ def summary(store: StoreAccess, reader: Reader, *, points: bool) -> Summary:
     ]
     return Summary(
         str(store),
-        reader.engine(),
+        reader.engine,
         []
         if store.url
         else [

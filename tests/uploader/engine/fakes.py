@@ -45,8 +45,7 @@ class MemoryStore:
             self._series.setdefault(key, Series(len(self._series) + 1, *key, "W", kind))
         self.arrived.append(Arrival(len(self.arrived) + 1, "pi", device, moment, tuple(values), tuple(values.values())))
 
-    def engine(self) -> str:
-        return "memory"
+    engine = "memory"
 
     def series(self) -> list[Series]:
         return list(self._series.values())
