@@ -8,6 +8,7 @@ tiers were built; such days are read from `reading`.
 """
 
 import select
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,13 @@ from heliograph.store.postgres import timescale
 FORMAT = "1"
 CREATION_LOCK = 0x68656C696F  # of the advisory locks: two processes may open a new database at once
 FOR_ALL = "SET search_path TO heliograph, public; SET extra_float_digits TO 1"
-# a storage that hangs must not keep the others waiting
-FOR_WRITERS = f"{FOR_ALL}; SET lock_timeout TO '30s'; SET idle_in_transaction_session_timeout TO '60s'"
+# a storage that hangs must not keep the others waiting; a host that lost its power is noticed within a minute, not in
+# two hours: until then the server keeps the session, with the locks of its nodes
+FOR_WRITERS = (
+    f"{FOR_ALL}; SET lock_timeout TO '30s'; SET idle_in_transaction_session_timeout TO '60s'; "
+    "SET tcp_keepalives_idle TO 30; SET tcp_keepalives_interval TO 10; SET tcp_keepalives_count TO 3"
+)
+APPLICATION = "heliograph storage on "  # and the host's name: in pg_stat_activity
 CONNECT_SECONDS = 10
 UNANSWERED_MS = 30_000  # a server that acknowledges no packet for this time is gone
 
@@ -75,6 +81,27 @@ CREATE TABLE r1d(
 CREATE TABLE reading(
     series int NOT NULL, ts bigint NOT NULL, v float8 NOT NULL, seq bigint NOT NULL, PRIMARY KEY(series, ts)
 )"""
+# For people and their programs. Its query is inlined, and its bounds prune months, as long as it is not STRICT and sets
+# nothing (PostgreSQL wiki, "Inlining of SQL functions"). A text that is no UTF-8 for the server is shown escaped.
+READINGS = r"""
+CREATE FUNCTION heliograph.readings("from" timestamptz, "to" timestamptz) RETURNS TABLE(
+    "time" timestamptz, node text, device text, channel text, unit text, value float8, "text" text
+) LANGUAGE sql STABLE PARALLEL SAFE AS $$
+SELECT to_timestamp(r.ts / 1000.0), d.node, d.name, s.name, s.unit, CASE WHEN s.kind <> 'text' THEN r.v END,
+    CASE WHEN encode(w.text, 'hex') ~ '^(..)*(00|ed[ab])' THEN encode(w.text, 'escape')
+        ELSE convert_from(w.text, 'UTF8') END
+FROM heliograph.reading r
+JOIN heliograph.series s ON s.id = r.series
+JOIN heliograph.device d ON d.id = s.device
+LEFT JOIN heliograph.word w ON w.id = CASE WHEN s.kind = 'text' THEN r.v::int END
+WHERE r.ts >= ceil(extract(epoch FROM $1) * 1000)::bigint AND r.ts < ceil(extract(epoch FROM $2) * 1000)::bigint
+$$;
+COMMENT ON FUNCTION heliograph.readings IS 'The readings from a time on and before another, with names and units';
+COMMENT ON TABLE heliograph.reading IS 'One row per value: series, ts in ms UTC, v. Easier: heliograph.readings(from, to)';
+COMMENT ON TABLE heliograph.r5m IS 'Cells of five minutes, of days that have settled: nothing of today';
+COMMENT ON TABLE heliograph.r1h IS 'Cells of an hour, of days that have settled: nothing of today';
+COMMENT ON TABLE heliograph.r1d IS 'First and last point of a UTC day that has settled: nothing of today'
+"""
 # one commit's values, on their way into `reading`
 INCOMING = """
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming(series int, ts bigint, v float8, seq bigint) ON COMMIT DELETE ROWS
@@ -113,7 +140,7 @@ def connect(url: str, *, writes: bool) -> Connection:
         url,
         autocommit=True,
         connect_timeout=CONNECT_SECONDS,
-        application_name="heliograph storage" if writes else "heliograph",
+        application_name=f"{APPLICATION}{socket.gethostname()}" if writes else "heliograph",
         keepalives_idle=UNANSWERED_MS // 1000,
         tcp_user_timeout=UNANSWERED_MS,
     )
@@ -142,7 +169,7 @@ def create(connection: Connection, database: DatabaseName) -> None:
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION_LOCK,))
         if connection.execute("SELECT to_regclass('heliograph.meta')").fetchone() == (None,):
-            weekly = connection.execute("SELECT 1 FROM pg_extension WHERE extname='timescaledb'").fetchone()
+            weekly = connection.execute(timescale.COMPRESSES).fetchone()
             connection.execute("CREATE SCHEMA IF NOT EXISTS heliograph")
             connection.execute("CREATE TABLE heliograph.meta(key text PRIMARY KEY, value text NOT NULL)")
             connection.execute(TABLES if weekly else TABLES + " PARTITION BY RANGE(ts)")
@@ -155,7 +182,10 @@ def create(connection: Connection, database: DatabaseName) -> None:
             ):
                 connection.execute("INSERT INTO meta VALUES(%s, %s)", (key, value))
     check(connection, database)
-    with connection.transaction():  # of a database that is older than this column
+    with connection.transaction():  # of a database that is older than the column or the function
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION_LOCK,))
+        if connection.execute("SELECT to_regproc('heliograph.readings')").fetchone() == (None,):
+            connection.execute(READINGS)
         for table in ("r5m", "r1h"):
             connection.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS at smallint")
     connection.execute(INCOMING)
