@@ -91,7 +91,7 @@ def test_an_outbox_that_is_half_full_is_a_problem_with_the_room_that_is_left(rig
     assert rig.problems() == []
 
 
-def test_what_the_cap_costs_is_told_with_readings_and_span_until_a_week_later(
+def test_what_the_cap_costs_is_reported_with_readings_and_span_until_a_week_later(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
