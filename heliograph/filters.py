@@ -1,4 +1,8 @@
-"""Filters for the values of one channel, in order of time: spikes, dead-band, stuck. Pure, apart from their memory."""
+"""Filters for the values of one channel, in order of time: spikes, dead-band, stuck. Pure, apart from their memory.
+
+A value that was stamped by a clock that was ahead has values of earlier times after it: each filter then continues at the
+earlier time.
+"""
 
 import math
 from collections import deque
@@ -58,6 +62,9 @@ class Deadband:
     def take(self, at: float, value: Value) -> list[Timed]:
         """Take the next value; return the values to publish now."""
         left, published = self._left, self._published
+        if published and published[0] > at:
+            published = at, published[1]
+            self._published = published
         moved = published is None or self._differs(published[1], value)
         if not moved and published and at - published[0] < self._heartbeat:
             self._left = at, value
@@ -92,6 +99,6 @@ class Stuck:
         """Take the next value; return whether `stuck` has changed."""
         if value != self._value or at - self._last > self._seconds:
             self._value, self._since = value, at
-        self._last = at
+        self._last, self._since = at, min(self._since, at)
         before, self.stuck = self.stuck, at - self._since >= self._seconds
         return before != self.stuck

@@ -22,12 +22,15 @@ class Quality:
     """Applies the rules, channel by channel; only `described` is thread-safe.
 
     A reading that is not newer than the last one of its channel, or whose time is not known yet, is scaled
-    and checked, but passes by the filters that need an order: spikes, dead-band, stuck.
+    and checked, but passes by the filters that need an order: spikes, dead-band, stuck. One from the future
+    counts there as one of now: `latest` returns the latest time (s UTC) that is not in the future, infinity
+    while the clock is not set.
     """
 
-    def __init__(self, rules: Mapping[str, Rule], set_aside: SetAside) -> None:
+    def __init__(self, rules: Mapping[str, Rule], set_aside: SetAside, latest: Callable[[], float]) -> None:
         self._rules = Rules(rules)
         self._set_aside = set_aside
+        self._latest = latest
         self._channels: dict[str, dict[str, _ChannelFilters | None] | None] = {}  # None: no rule is about the device
         self._kinds: dict[str, dict[str, Kind]] = {}
         self._stuck: dict[str, None] = {}
@@ -47,6 +50,7 @@ class Quality:
             channels = self._channels[device] = {} if self._rules.concern(device) else None
         if channels is None:
             return (reading,)
+        latest = self._latest()
         values: dict[str, Value] = {}
         before: dict[float, dict[str, Value]] = {}
         for name, value in received.items():
@@ -63,7 +67,7 @@ class Quality:
                 if not channel.low <= value <= channel.high:
                     self._refuse(channel, value)
                     continue
-                if not channel.in_order or boot or time <= channel.newest:
+                if not channel.in_order or boot or not channel.note(time, latest):
                     values[name] = value
                     continue
                 for at, kept in self._in_order(channel, time, value):
@@ -71,10 +75,9 @@ class Quality:
                         values[name] = kept
                     else:
                         before.setdefault(at, {})[name] = kept
-            elif boot or time <= channel.newest or not channel.deadband:
+            elif not channel.deadband or boot or not channel.note(time, latest):
                 values[name] = value
             else:
-                channel.newest = time
                 for at, kept in channel.deadband.take(time, value):
                     (values if at == time else before.setdefault(at, {}))[name] = kept
         now = [Pending(device, boot, time, values, clock)] if values else []
@@ -138,7 +141,6 @@ class Quality:
 
     def _in_order(self, channel: "_ChannelFilters", at: float, value: float) -> Sequence[Timed]:
         """Return the values of a channel to publish now, after its newest value."""
-        channel.newest = at
         good: Sequence[tuple[float, float]] = ((at, value),)
         if channel.spikes:
             good, spikes = channel.spikes.take(at, value)
@@ -175,7 +177,7 @@ class _ChannelFilters:
 
     def __init__(self, name: str, rule: Rule, kind: Kind) -> None:
         self.name = name
-        self.newest = -math.inf
+        self._newest = -math.inf  # never after the time at which it arrived
         self.scales = rule.scales
         self.factor = 1.0 if rule.scale is None else rule.scale
         self.offset = rule.offset or 0.0
@@ -191,6 +193,15 @@ class _ChannelFilters:
         width = (rule.deadband or 0.0) if numbers else 0.0
         self.deadband = Deadband(width, rule.heartbeat_seconds) if rule.on_change else None
         self.in_order = any((self.spikes, self.stuck, self.deadband))
+
+    def note(self, time: float, latest: float) -> bool:
+        """Note the time of a reading; return whether it is newer than the readings before."""
+        if self._newest > latest:  # the clock was ahead, and has been set back
+            self._newest = -math.inf
+        if time <= self._newest:
+            return False
+        self._newest = min(time, latest)
+        return True
 
 
 def _decimals(number: float) -> int:

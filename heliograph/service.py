@@ -55,8 +55,8 @@ class Service:
         self.node = node.name
         self.data = Path(node.data)
         self._store = store
-        self._quality = Quality(quality or {}, self.set_aside)
         self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))
+        self._quality = Quality(quality or {}, self.set_aside, self.clock.latest)
         self._topic = topics.service(node.name, name, "status")
         self.bus = Bus(
             broker,

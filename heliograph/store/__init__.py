@@ -6,7 +6,7 @@ interface.py is the contract of both.
 
 import importlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -28,14 +28,15 @@ def open_writer(
     url: str = "",
     keep: Keep = FOR_EVER,
     now: Callable[[], float] = time.time,
+    nodes: Sequence[str] = (),
 ) -> Writer:
     """Open a store for writing: the files of a data folder, or the database of a postgresql:// URL.
 
     Raises OSError, StoreDamaged or ConfigError. Readings from the future are refused only while `clock_is_right` returns True. `now` returns the time by which
-    housekeeping is due, in seconds UTC.
+    housekeeping is due, in seconds UTC. Files have one writer at a time, a database one per node of `nodes`: another raises Taken.
     """
     if url:
-        writer: Writer = _postgres().open_postgres_writer(url, clock_is_right, keep, now)
+        writer: Writer = _postgres().open_postgres_writer(url, clock_is_right, keep, now, nodes)
         return writer
     return SqliteWriter(folder(data), clock_is_right, keep, now)
 

@@ -23,9 +23,14 @@ class _Event(Enum):
 Inbox: TypeAlias = "queue.SimpleQueue[Message | _Event]"
 
 
+def owned(options: Storage, service: Service) -> list[str]:
+    """Return the nodes whose readings this storage stores, and no other storage does."""
+    return list(dict.fromkeys(options.nodes or [service.node]))
+
+
 def listen(options: Storage, service: Service, inbox: Inbox) -> None:
     """Subscribe to the journals, and the infos of devices, of the nodes that this storage owns."""
-    for node in dict.fromkeys(options.nodes or [service.node]):
+    for node in owned(options, service):
         service.bus.subscribe(topics.every_device("info", node), inbox.put)
         service.bus.subscribe(topics.every_service("journal", node), inbox.put)
         service.bus.subscribe(topics.every_service("replay", node), inbox.put)
@@ -77,8 +82,11 @@ class StorageWorker:
         if self._store is None:
             data, url = self._service.store
             keep = Keep(self._options.keep_years, self._options.keep_raw_years, self._options.keep_gigabytes)
+            nodes = owned(self._options, self._service)
             try:
-                self._store = open_writer(data, lambda: self._service.clock.synchronised, url=url, keep=keep)
+                self._store = open_writer(
+                    data, lambda: self._service.clock.synchronised, url=url, keep=keep, nodes=nodes
+                )
             except StoreDamaged as error:  # what cannot be mended here waits for a human, and says so in the status
                 raise OSError(str(error)) from None
         self._journal = JournalWriter(self._service, self._store, self._options.commit_seconds)

@@ -1,6 +1,7 @@
 """The store in a real PostgreSQL: what only a server can cause. test_store_history.py tests that its results are right."""
 
 import math
+import socket
 import subprocess
 import sys
 import tempfile
@@ -13,9 +14,11 @@ import psycopg
 import pytest
 
 from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.lock import Taken
 from heliograph.messages import Block, Channel, Info, Value
 from heliograph.store import open_reader, open_writer
 from heliograph.store.interface import FUNCTIONS, Arrival, Keep, Progress, Reader, Writer
+from heliograph.store.postgres import schema
 from heliograph.store.postgres.writer import PostgresWriter
 from tests.heliograph.engines import Postgres
 from tests.heliograph.plain_list import everything_since
@@ -457,6 +460,52 @@ def test_a_store_that_replaced_another_is_not_written_by_mistake(own_server: Ser
         with pytest.raises(OSError, match="another store"):
             writer.commit({})
         assert values(reader, "roof/meter/mode") == ["new"]
+
+
+def storage(database: Postgres, *nodes: str) -> Writer:
+    return open_writer(Path(), url=database.url, nodes=nodes)
+
+
+def test_a_node_has_one_storage_at_a_time_which_is_named_to_another(database: Postgres) -> None:
+    with closing(storage(database, "sitea", "shed")), closing(storage(database, "siteb")):
+        for nodes in (["sitea"], ["cabin", "shed"]):
+            with pytest.raises(Taken) as refusal:
+                storage(database, *nodes)
+            first = f"node {nodes[-1]} is written by another storage (host {socket.gethostname()}, 127.0.0.1)"
+            assert str(refusal.value).startswith(first)
+        storage(database, "cabin").close()  # what was refused holds nothing
+        database.writer().close()  # as `heliograph-store import` does
+    storage(database, "sitea", "shed").close()
+
+
+def test_a_storage_that_lost_the_server_takes_its_nodes_again_unless_another_has_them(own_server: Server) -> None:
+    database = Postgres(own_server.url())
+    with closing(storage(database, "roof")) as first:
+        own_server.crash()
+        own_server.start()
+        first.write("roof", meter((T0, 1.0)))
+        first.commit({})
+        with pytest.raises(Taken, match="node roof"):
+            storage(database, "roof")
+        own_server.crash()
+        own_server.start()
+        with closing(storage(database, "roof")) as second:
+            first.write("roof", meter((T0, 2.0)))
+            for _ in range(2):
+                with pytest.raises(Taken, match="node roof is written by another storage"):
+                    first.commit({})
+            second.write("roof", meter((T0 + 1, 3.0)))
+            second.commit({})
+        with pytest.raises(OSError, match="node roof was written by another storage meanwhile; restart"):
+            first.commit({})
+    with closing(database.reader()) as reader:
+        assert values(reader) == [1.0, 3.0]
+
+
+def test_the_server_notices_within_a_minute_that_the_host_of_a_storage_is_gone(database: Postgres) -> None:
+    with closing(schema.connect(database.url, writes=True)) as connection:
+        rows = [connection.execute(f"SHOW tcp_keepalives_{name}".encode()).fetchone() for name in ("idle", "interval")]
+    assert rows == [("30",), ("10",)]
 
 
 def test_an_export_that_is_abandoned_does_no_harm_and_blocks_no_other_query(writer: Writer, reader: Reader) -> None:

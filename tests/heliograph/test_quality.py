@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from heliograph import rules
@@ -35,7 +35,8 @@ class Edge:
     def __init__(self, text: str, **kinds: Kind) -> None:
         self.aside: list[tuple[str, str, str]] = []
         self.out: list[tuple[float, dict[str, Value]]] = []
-        self.quality = Quality(read(text), lambda *item: self.aside.append(item))
+        self.latest = math.inf
+        self.quality = Quality(read(text), lambda *item: self.aside.append(item), lambda: self.latest)
         if kinds:
             self.quality.described("meter", Info("", {name: Channel("", kind) for name, kind in kinds.items()}))
 
@@ -254,14 +255,59 @@ def test_late_readings_and_those_without_a_time_are_scaled_and_checked_and_no_mo
     assert edge.quality.facts()["stuck"] == ["meter/power"]
 
 
+def at_the_clock(edge: Edge, now: float, ahead: float, value: float) -> list[tuple[float, dict[str, Value]]]:
+    """Apply a reading that arrives now, and is stamped by a clock that is ahead."""
+    edge.latest = now
+    return edge.apply(now + ahead, {"power": value})
+
+
+AHEAD = st.lists(st.integers(0, 600), min_size=3, max_size=30)
+
+
+@settings(max_examples=40)
+@given(AHEAD, st.integers(-30, 86_400).map(lambda seconds: seconds + 0.5))
+def test_a_time_in_the_future_does_not_switch_the_filters_off(ahead: list[int], set_back: float) -> None:
+    """Neither do readings that were stamped while the clock was ahead, once it is set back."""
+    edge = Edge('[quality."*/*"]\nspike = 50\nspike_readings = 3\ndeadband = 2\nheartbeat = 1e6\nstuck = 1e6')
+    start = 1_700_000_000.0 + set_back
+    passed = [at_the_clock(edge, start + 10 * n, each, 5) for n, each in enumerate(ahead)]
+    assert [len(each) for each in passed] == [1] + [0] * (len(ahead) - 1)
+    later = start + 10 * len(ahead) - set_back
+    assert at_the_clock(edge, later, 0, 1000) == []
+    for n in range(1, 5):
+        assert at_the_clock(edge, later + 10 * n, 0, 5) == []
+    assert edge.quality.counters()["quality_spikes"] == 1
+    assert at_the_clock(edge, later + 60, 0, 20)[-1] == (later + 60, {"power": 20})
+
+
+@settings(max_examples=40)
+@given(AHEAD)
+def test_a_heartbeat_comes_in_time_after_a_time_in_the_future(ahead: list[int]) -> None:
+    edge = Edge('[quality."*/*"]\ndeadband = 2\nheartbeat = 60\nstuck = 60')
+    for n, each in enumerate(ahead):
+        at_the_clock(edge, 10 * n, each, 5)
+    end = 10 * len(ahead)
+    later = [passed for n in range(7) for passed in at_the_clock(edge, end + 10 * n, 0, 5)]
+    assert any(end <= at <= end + 60 for at, _ in later)
+    assert edge.quality.facts()["stuck"] == ["meter/power"]
+
+
+def test_a_late_reading_passes_by_the_filters_after_one_from_the_future_too() -> None:
+    edge = Edge('[quality."*/*"]\ndeadband = 2\nheartbeat = 1e6')
+    at_the_clock(edge, 100, 0, 5)
+    at_the_clock(edge, 110, 600, 5)
+    assert at_the_clock(edge, 120, -60, 5) == [(60, {"power": 5})]
+    assert at_the_clock(edge, 130, 0, 5) == []
+
+
 def test_a_reading_without_a_rule_is_not_changed() -> None:
     edge = Edge('[quality."other/*"]\nscale = 2')
     values: dict[str, Value] = {"power": 1, "mode": "on", "load": True}
     for at in range(3):
         reading = Pending("meter", "", at, values, at)
         assert list(edge.quality.apply(reading)) == [reading]
-    assert not Quality({}, lambda *_: None)
-    assert Quality({}, lambda *_: None).counters() == {}
+    assert not Quality({}, lambda *_: None, lambda: math.inf)
+    assert Quality({}, lambda *_: None, lambda: math.inf).counters() == {}
 
 
 def test_rules_that_nothing_has_matched_are_shown() -> None:
@@ -387,7 +433,7 @@ class Rig:
         self.folder = folder / "outbox"
         self.clock = Clock("trust", folder)
         self.bus = Bus(Broker(port=1), "pi", "meter")
-        quality = Quality(read(text), lambda *_: None)
+        quality = Quality(read(text), lambda *_: None, self.clock.latest)
         self.producer = Producer(self.bus, "pi", "meter", self.folder, self.clock, lambda *_: None, quality=quality)
 
     def kept(self) -> list[tuple[float, dict[str, Value]]]:

@@ -91,6 +91,20 @@ def test_a_store_that_another_process_writes_is_waited_for(
     assert processes.output().count("nothing is acknowledged") == 1
 
 
+def test_a_node_that_another_storage_writes_into_the_database_is_waited_for(
+    tmp_path: Path, broker: Any, server: Server, processes: Any, eventually: Callable[..., Any]
+) -> None:
+    server.start()
+    with Recorder(broker.port) as recorder, closing(store.open_reader(tmp_path, url=server.url())) as reader:
+        with closing(store.open_writer(tmp_path, url=server.url(), nodes=["pi1"])):
+            processes.start("services.storage", configure(tmp_path, broker.port, server.url()))
+            eventually(lambda: "node pi1 is written by another storage (host" in (write_error(recorder) or ""))
+            publish(recorder, 1, 2)
+        eventually(lambda: stored(reader) == [1, 2])
+        eventually(lambda: write_error(recorder) == "")
+    assert processes.output().count("nothing is acknowledged") == 1
+
+
 def test_a_store_of_a_newer_version_is_left_alone_and_storage_waits_and_says_why(
     tmp_path: Path, broker: Any, processes: Any, eventually: Callable[..., Any]
 ) -> None:

@@ -8,6 +8,7 @@ tiers were built; such days are read from `reading`.
 """
 
 import select
+import socket
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,8 +25,13 @@ from heliograph.store.postgres import timescale
 FORMAT = "1"
 CREATION_LOCK = 0x68656C696F  # of the advisory locks: two processes may open a new database at once
 FOR_ALL = "SET search_path TO heliograph, public; SET extra_float_digits TO 1"
-# a storage that hangs must not keep the others waiting
-FOR_WRITERS = f"{FOR_ALL}; SET lock_timeout TO '30s'; SET idle_in_transaction_session_timeout TO '60s'"
+# a storage that hangs must not keep the others waiting; a host that lost its power is noticed within a minute, not in
+# two hours: until then the server keeps the session, with the locks of its nodes
+FOR_WRITERS = (
+    f"{FOR_ALL}; SET lock_timeout TO '30s'; SET idle_in_transaction_session_timeout TO '60s'; "
+    "SET tcp_keepalives_idle TO 30; SET tcp_keepalives_interval TO 10; SET tcp_keepalives_count TO 3"
+)
+APPLICATION = "heliograph storage on "  # and the host's name: in pg_stat_activity
 CONNECT_SECONDS = 10
 UNANSWERED_MS = 30_000  # a server that acknowledges no packet for this time is gone
 
@@ -113,7 +119,7 @@ def connect(url: str, *, writes: bool) -> Connection:
         url,
         autocommit=True,
         connect_timeout=CONNECT_SECONDS,
-        application_name="heliograph storage" if writes else "heliograph",
+        application_name=f"{APPLICATION}{socket.gethostname()}" if writes else "heliograph",
         keepalives_idle=UNANSWERED_MS // 1000,
         tcp_user_timeout=UNANSWERED_MS,
     )

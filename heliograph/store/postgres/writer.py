@@ -1,8 +1,7 @@
 """The PostgreSQL store, writing side: readings in order of arrival, one transaction at a time."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import psycopg
@@ -16,6 +15,7 @@ from heliograph.store.postgres.copying import Row
 from heliograph.store.postgres.months import DAY, Months, month
 from heliograph.store.postgres.names import PostgresNames, Waiting, pack, unpack
 from heliograph.store.postgres.schema import Connection
+from heliograph.store.postgres.session import Session
 from heliograph.store.postgres.upkeep import Upkeep, dropped
 
 
@@ -30,25 +30,30 @@ class Attempt(NamedTuple):
 class PostgresWriter:
     """Writes one database, beside other storages with other nodes; `Writer` of interface.py is its contract."""
 
-    def __init__(self, url: str, clock_is_right: Callable[[], bool], keep: Keep, now: Callable[[], float]) -> None:
-        self._url = url
+    def __init__(
+        self,
+        url: str,
+        clock_is_right: Callable[[], bool],
+        keep: Keep,
+        now: Callable[[], float],
+        nodes: Sequence[str] = (),
+    ) -> None:
+        """Open a database, and lock `nodes` in it against other storages; raise Taken, OSError or StoreDamaged."""
         self._clock_is_right = clock_is_right
         self._now = now
         self._database = schema.DatabaseName(url)
         self._rows: list[Row] = []
         self._unconfirmed: Attempt | None = None
-        with schema.refusing(self._database, OSError):
-            self._connection = schema.connect(url, writes=True)
+        self._session = Session(url, self._database, nodes)
+        self.identity = self._session.identity
         try:
-            with schema.refusing(self._database, OSError):
-                schema.create(self._connection, self._database)
-                self.identity = schema.meta(self._connection, "identity")
-                self._names = PostgresNames(self._connection)
-                self._months = Months(self._connection)
-                row = self._connection.execute("SELECT raw_from FROM clock").fetchone()
+            with self._session.connection() as connection:
+                self._names = PostgresNames(connection)
+                self._months = Months(connection)
+                row = connection.execute("SELECT raw_from FROM clock").fetchone()
                 self._raw_from: int = row[0] if row else 0
-        except (OSError, StoreDamaged, StoreAway):
-            self._connection.close()
+        except (OSError, StoreDamaged):
+            self._session.close()
             raise
         self._upkeep = Upkeep(self._months, keep, now, clock_is_right)
 
@@ -59,7 +64,7 @@ class PostgresWriter:
 
     def progress(self) -> Mapping[tuple[str, str], Progress]:
         """Return what is durable, per producer and epoch, the newest epoch last; raise OSError if the server is away."""
-        with self._server() as connection:
+        with self._session.connection() as connection:
             rows = connection.execute("SELECT producer, epoch, last, lost FROM progress ORDER BY seen").fetchall()
         return {(unpack(producer), unpack(epoch)): Progress(last, lost) for producer, epoch, last, lost in rows}
 
@@ -84,7 +89,7 @@ class PostgresWriter:
 
     def commit(self, progress: Mapping[tuple[str, str], Progress]) -> None:
         """Make readings and progress durable together; raise OSError if the server refuses, with everything kept."""
-        with self._server() as connection:
+        with self._session.connection() as connection:
             self._resolve_unconfirmed(connection)
             attempt = None
             try:
@@ -100,33 +105,33 @@ class PostgresWriter:
 
     def replaced(self, series: int, time: float) -> None:
         """Note that the device behind a counter was replaced; raise KeyError if the series is unknown."""
-        with self._server() as connection, connection.transaction():
+        with self._session.connection() as connection, connection.transaction():
             plan.note_replacement(connection, series, round(time * 1000))
 
     def delete(self, series: Sequence[int], start: float, end: float) -> int:
         """Delete the points of series in [start, end); return how many. Durable at once."""
         if self._rows:
             raise ValueError("readings wait for the commit")
-        with self._server() as connection, connection.transaction():
+        with self._session.connection() as connection, connection.transaction():
             return deletion.delete(connection, list(series), (start, end), self._now())
 
     def maintain(self) -> bool:
         """Do one piece of the housekeeping that is due; return whether more is due."""
-        with self._server() as connection:
+        with self._session.connection() as connection:
             more = self._upkeep.piece(connection)
         self._raw_from = max(self._raw_from, self._upkeep.raw_from)
         return more
 
     def settle(self) -> None:
         """Do all housekeeping now, also what is due later."""
-        with self._server() as connection:
+        with self._session.connection() as connection:
             self._upkeep.everything(connection)
         self._raw_from = max(self._raw_from, self._upkeep.raw_from)
 
     def problems(self) -> list[str]:
         """Return whether the server does not answer or holds too much, a sentence each; it checks its own files, see its log."""
         try:
-            with self._server() as connection:
+            with self._session.connection() as connection:
                 schema.check(connection, self._database)
         except (OSError, StoreDamaged, StoreAway) as error:
             return [str(error)]
@@ -134,30 +139,12 @@ class PostgresWriter:
 
     def dropped(self) -> list[str]:
         """Return what retention has dropped, a sentence each, the newest last; raise OSError if the server is away."""
-        with self._server() as connection:
+        with self._session.connection() as connection:
             return dropped(connection)
 
     def close(self) -> None:
         """Close the connection; readings that are not committed are discarded."""
-        self._connection.close()
-
-    @contextmanager
-    def _server(self) -> Iterator[Connection]:
-        """Give the connection, a new one if it was lost; raise OSError for what the server refuses."""
-        with schema.refusing(self._database, OSError):
-            if not schema.is_current(self._connection):
-                self._connection.close()
-                self._connection = schema.connect(self._url, writes=True)
-                try:
-                    schema.check(self._connection, self._database)
-                except StoreAway as error:
-                    self._connection.close()
-                    raise OSError(f"{error}; restart to create one") from None
-                if schema.meta(self._connection, "identity") != self.identity:
-                    self._connection.close()
-                    raise OSError(f"the {self._database} is another store now; restart to use it")
-                self._connection.execute(schema.INCOMING)
-            yield self._connection
+        self._session.close()
 
     def _resolve_unconfirmed(self, connection: Connection) -> None:
         """Ask the server whether an unconfirmed commit was committed."""
