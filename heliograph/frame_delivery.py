@@ -6,7 +6,8 @@ from heliograph import topics
 from heliograph.bus import Bus
 from heliograph.clock import Clock
 from heliograph.messages import Watermark
-from heliograph.outbox import Outbox
+from heliograph.outbox import SEGMENT_BYTES, Outbox
+from heliograph.outbox_losses import OutboxLosses, filling
 from heliograph.sender import Sender
 
 STALLED_SECONDS = 120.0  # longer than storage's commits and the pauses between attempts take
@@ -16,13 +17,26 @@ SYNC_SECONDS = 10.0  # as long as storage's commit interval: what a power cut ma
 class FrameDelivery:
     """Sends the frames of an outbox to storage. Not thread-safe: its owner holds a lock."""
 
-    def __init__(self, bus: Bus, node: str, service: str, folder: Path, clock: Clock, *, cap_bytes: int) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        node: str,
+        service: str,
+        folder: Path,
+        clock: Clock,
+        *,
+        cap_bytes: int,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
         """Open the outbox in a folder; raise OSError if it is in use or out of reach."""
         self._bus = bus
         self._journal, self._replay = (topics.service(node, service, kind) for kind in ("journal", "replay"))
         self._clock = clock
         self._connects = -1
-        self.outbox = Outbox(folder, clock.boot, cap_bytes=cap_bytes)
+        self._losses = OutboxLosses(folder / "losses.json", clock, clock.now)
+        self.outbox = Outbox(
+            folder, clock.boot, cap_bytes=cap_bytes, segment_bytes=segment_bytes, drop=self._losses.drop
+        )
         self._sender = Sender(self.outbox, clock, self._publish)
 
     def send(self) -> float:
@@ -40,6 +54,8 @@ class FrameDelivery:
     def watermark(self, mark: Watermark) -> None:
         """Act on a report of storage's progress."""
         self._sender.watermark(mark)
+        if not self._sender.backlog or 2 * self.outbox.size <= self.outbox.cap:
+            self._losses.note_space()
 
     def close(self) -> None:
         """Force the outbox to the disk and close it."""
@@ -53,6 +69,7 @@ class FrameDelivery:
             "frames_backlog": self._sender.backlog,
             "frames_resent": self._sender.resent,
             "frames_dropped": self.outbox.dropped,
+            "readings_dropped": self._losses.readings,
             "outbox_bytes": self.outbox.size,
             "outbox_damaged": self.outbox.damaged,
             "readings_unstamped": self._sender.unstamped,
@@ -62,6 +79,7 @@ class FrameDelivery:
         """Return where delivery stands: the epoch, the last frame in the outbox, the last one committed.
 
         `not_stored_since`, in seconds since 1970 UTC, is there while storage has not committed anything for long.
+        `outbox_problems` are sentences: more than half of the outbox is in use, or it lost readings in the last seven days.
         """
         seconds = self._sender.seconds_not_stored
         facts: dict[str, object] = {
@@ -69,10 +87,17 @@ class FrameDelivery:
             "last": self.outbox.next - 1,
             "committed": self._sender.committed if self._sender.epoch == self.outbox.epoch else 0,
             "waits_for_clock": self._sender.waits_for_clock,
+            "outbox_problems": self._problems(seconds),
         }
         if seconds > STALLED_SECONDS and not self._sender.waits_for_clock:
             facts["not_stored_since"] = round(self._clock.now() - seconds)
         return facts
+
+    def _problems(self, not_stored: float) -> list[str]:
+        waiting = [segment for segment in self.outbox.segments if segment.next > segment.done]
+        now = self._clock.now()
+        is_filling = filling(waiting, self.outbox.size, self.outbox.cap, now - not_stored, now)
+        return [*([is_filling] if is_filling else []), *self._losses.problems()]
 
     def _publish(self, news: bool, frames: bytes) -> bool:
         return self._bus.publish(self._journal if news else self._replay, frames, qos=1)

@@ -11,6 +11,7 @@ import logging
 import os
 import time
 import uuid
+from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
@@ -39,13 +40,16 @@ class Outbox:
         *,
         cap_bytes: int = CAP_BYTES,
         segment_bytes: int = SEGMENT_BYTES,
+        drop: Callable[[Segment], object] = lambda _: None,
     ) -> None:
+        """`drop` is called with a segment before the cap deletes it, and must not raise."""
         self.folder = folder
         self.dropped = 0
         self.damaged = 0
         self._boot = boot
-        self._cap = cap_bytes
+        self.cap = cap_bytes
         self._segment_bytes = segment_bytes
+        self._drop = drop
         self._file = -1  # of the segment that is written; opened by the first append
         self._number = 0  # of the newest segment, set aside or not
         self._unsynced_since: float | None = None
@@ -92,8 +96,10 @@ class Outbox:
         segment.next = self.next = self.next + 1
         if self._unsynced_since is None:
             self._unsynced_since = time.monotonic()
-        while self.size > self._cap and len(self.segments) > 1:
-            self.dropped += self.segments[0].next - self.segments[0].done
+        while self.size > self.cap and len(self.segments) > 1:
+            if lost := self.segments[0].next - self.segments[0].done:
+                self.dropped += lost
+                self._drop(self.segments[0])
             self._forget(self.segments[0])
         return self.next - 1
 

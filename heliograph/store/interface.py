@@ -168,6 +168,11 @@ class Writer(Protocol):
 class Reader(Protocol):
     """Reads a store while another process writes it; thread-safe. Every method raises StoreAway while there is no store."""
 
+    @property
+    def engine(self) -> str:
+        """The program that keeps the store, and its version: SQLite 3.40.1."""
+        ...
+
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""
         ...

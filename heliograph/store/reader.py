@@ -32,6 +32,7 @@ class SqliteReader:
     """Reads the store in a folder; `Reader` of interface.py is its contract."""
 
     def __init__(self, folder: Path) -> None:
+        self.engine = f"SQLite {sqlite3.sqlite_version}"
         self._folder = folder
         self._lock = threading.RLock()
         self._files = StoreFiles(folder)

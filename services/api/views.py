@@ -18,7 +18,8 @@ def health(
     """Return the health of this node; `store_problem` is empty when the store answers, `damages` is what it cannot read.
 
     A service of this node that cannot write, as its fact `write_error` says, makes the node degraded, and so does what
-    its storage reports of the store in `store_problems`, and any service of itself in `problems`.
+    its storage reports of the store in `store_problems`, and any service of itself in `problems`
+    and of its outbox in `outbox_problems`.
     """
     services = _services(live, node)
     problems = [] if bus else ["no connection to the broker"]
@@ -28,6 +29,7 @@ def health(
     problems += damages
     problems += [f"{name}: {error}" for name, one in services.items() if (error := one.facts.get("write_error"))]
     problems += [f"{name}: {problem}" for name, one in services.items() for problem in _listed(one, "problems")]
+    problems += [f"{name}: {problem}" for name, one in services.items() for problem in _listed(one, "outbox_problems")]
     problems += [
         f"{name}: not stored since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
         for name, one in services.items()

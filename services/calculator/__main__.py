@@ -8,4 +8,4 @@ from services.calculator.calculator import Inbox, listen, main
 from services.calculator.options import Calculator
 
 inbox: Inbox = queue.SimpleQueue()
-run("calculator", Calculator, partial(main, inbox=inbox), listen=partial(listen, inbox=inbox))
+run("calculator", Calculator, partial(main, inbox=inbox), listen=partial(listen, inbox=inbox), uses_store=True)

@@ -12,11 +12,13 @@ import msgspec
 
 from heliograph import topics, units
 from heliograph.bus import Message
-from heliograph.errors import ConfigError, MessageError
+from heliograph.errors import ConfigError, MessageError, StoreAway, StoreDamaged
 from heliograph.messages import Block, Channel, Info, frames, is_value
 from heliograph.producer import Producer
 from heliograph.service import Service
+from heliograph.store import open_reader
 from heliograph.write_loop import until_stopped
+from services.calculator.catching_up import FAR_FUTURE, CatchUp, StoredInputs, starts, times
 from services.calculator.checkpoint import CheckpointFile
 from services.calculator.grid import Grid, InputChannel
 from services.calculator.history import InputHistory
@@ -25,19 +27,21 @@ from services.calculator.options import CalculatedDevice, Calculator
 log = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0
+STORED_AT_ONCE = 500  # values between two calculations
 SAVE_MESSAGES = 1_000  # well below what the broker sends without an acknowledgement
 WAIT_SECONDS = 1.0
 FACTS_SECONDS = 2.0
 AHEAD_SECONDS = 86_400.0  # a time further ahead of the clock is wrong
-FAR_FUTURE = float(1 << 40)  # the latest time that a producer accepts
 
-Inbox: TypeAlias = "queue.SimpleQueue[Message]"
+Inbox: TypeAlias = "queue.SimpleQueue[Message | None]"  # None: a connection to the broker has begun
 
 
 class Calculations:
     """Handles messages in the order they came, publishes the results, and acknowledges the messages once that is safe."""
 
-    def __init__(self, options: Calculator, service: Service, producer: Producer) -> None:
+    def __init__(self, options: Calculator, service: Service, producer: Producer, stored: StoredInputs) -> None:
+        self._stored = stored
+        self._catch_up = CatchUp(stored, time.monotonic)
         self._service = service
         self._producer = producer
         self._histories: dict[InputChannel, InputHistory] = {}
@@ -58,7 +62,8 @@ class Calculations:
         self._acks: list[Callable[[], object]] = []
         self._saved = time.monotonic()
         self._busy = False
-        self.readings = self.too_late = 0
+        self.readings = self.too_late = self.from_store = 0
+        self.store_error = ""
 
     def load(self) -> None:
         """Continue from the checkpoint; one that cannot be read is logged, and ignored."""
@@ -85,6 +90,33 @@ class Calculations:
                 ", ".join(map("{0.node}/{0.device}.{0.channel}".format, channels)) or "(none)",
                 ", ".join(grids) or "(none)",
             )
+
+    def take(self, message: Message | None) -> None:
+        """Handle a message, or hold it while earlier ones may be missing; None is the beginning of a connection."""
+        if message is None:
+            if any(history.newest is not None for history in self._histories.values()):
+                self._catch_up.begin()
+        elif self._catch_up.is_holding:
+            self._catch_up.held.append(message)
+        else:
+            self.handle(message)
+
+    def catch_up(self) -> None:
+        """Once it is time, calculate with what the store has, and with the messages that waited for that."""
+        if not self._catch_up.is_check_due():
+            return
+        try:
+            if self._catch_up.is_read_due(partial(times, self._inputs)):
+                self._read_store()
+                self._catch_up.was_read()
+                self.store_error = ""
+        except (StoreAway, StoreDamaged) as error:
+            if not self.store_error:
+                log.warning("the store cannot be read: %s; what the broker lost is missing until it can", error)
+            self.store_error = str(error)
+        if not self._catch_up.is_holding:
+            for message in self._catch_up.released():
+                self.handle(message)
 
     def handle(self, message: Message) -> None:
         """Publish the results that follow from one message; its acknowledgement waits for `save`."""
@@ -141,6 +173,7 @@ class Calculations:
             "revised": sum(grid.revised for grid in grids),
             "without_value": sum(grid.without_value for grid in grids),
             "too_late": self.too_late,
+            "inputs_from_store": self.from_store,
             "unacknowledged": len(self._acks),
         }
 
@@ -171,14 +204,30 @@ class Calculations:
                 if not isinstance(row[index], str) and is_value(row[index]):
                     self._add_value(channel, moment, float(row[index]))
 
-    def _add_value(self, channel: InputChannel, at: int, value: float) -> None:
+    def _add_value(self, channel: InputChannel, at: int, value: float) -> bool:
+        """Add a value to the history of its input; return whether that changed anything."""
         history = self._histories[channel]
         if history.is_too_old(at):
             self.too_late += 1
-        elif history.add(at, value):
-            for grid in self._dependents[channel]:
-                grid.input_changed(channel, at)
-                self._last_input[grid.name] = time.monotonic()
+            return False
+        if not history.add(at, value):
+            return False
+        for grid in self._dependents[channel]:
+            grid.input_changed(channel, at)
+            self._last_input[grid.name] = time.monotonic()
+        return True
+
+    def _read_store(self) -> None:
+        """Calculate with the values of the store since the oldest that is known of each input."""
+        clock = self._service.clock
+        end = clock.now() + AHEAD_SECONDS if clock.synchronised else FAR_FUTURE
+        for number, stored in enumerate(self._stored.values(starts(self._histories), end)):
+            if not self._histories[stored.channel].is_too_old(stored.at):
+                self.from_store += self._add_value(stored.channel, stored.at, stored.value)
+            if number % STORED_AT_ONCE == 0:
+                self._publish()
+                self._service.alive()
+        self._publish()
 
     def _publish(self) -> None:
         for name, grid in self._grids.items():
@@ -198,6 +247,7 @@ def listen(options: Calculator, service: Service, inbox: Inbox) -> None:
     for node in sorted({name.node or service.node for name in names}):
         service.bus.subscribe(topics.every_service("journal", node), inbox.put)
         service.bus.subscribe(topics.every_service("replay", node), inbox.put)
+    service.bus.on_connect(partial(inbox.put, None))
 
 
 def main(options: Calculator, service: Service, inbox: Inbox) -> None:
@@ -207,7 +257,8 @@ def main(options: Calculator, service: Service, inbox: Inbox) -> None:
     producer = service.producer()
     for name, device in options.devices.items():
         producer.declare(name, info(device, service.name))
-    calculations = Calculations(options, service, producer)
+    stored = StoredInputs(partial(open_reader, service.store.data, url=service.store.url))
+    calculations = Calculations(options, service, producer, stored)
     calculations.load()
     service.watch(calculations.counters)
     until_stopped(service, partial(_work, calculations, inbox, service), calculations.finish)
@@ -240,8 +291,9 @@ def _work(calculations: Calculations, inbox: Inbox, service: Service) -> None:
     while not calculations.is_save_due():
         service.alive()
         calculations.drop_what_is_ahead()
+        calculations.catch_up()
         try:
-            calculations.handle(inbox.get(timeout=WAIT_SECONDS))
+            calculations.take(inbox.get(timeout=WAIT_SECONDS))
         except queue.Empty:
             reported_at = 0.0
         if time.monotonic() - reported_at >= FACTS_SECONDS:

@@ -20,6 +20,11 @@ class InputHistory:
         """The time of the newest value; None if there is none."""
         return self._times[-1] if self._times else None
 
+    @property
+    def oldest(self) -> int | None:
+        """The time of the oldest value; None if there is none."""
+        return self._times[0] if self._times else None
+
     def add(self, at: int, value: float) -> bool:
         """Add a value, or replace the one of the same time; return False if that changes nothing, or is too old."""
         times, values = self._times, self._values

@@ -1,5 +1,8 @@
 """Requests and responses, and their frames on a line. Pure.
 
+pymodbus encodes and decodes them, builds frames and computes checksums. Where a frame begins among other bytes, and
+which request a response can answer, is decided here: pymodbus drops all bytes that it has when a checksum is wrong.
+
 Modbus Application Protocol V1.1b3, 6 (functions) and 7 (exceptions); Modbus over Serial Line V1.02, 2.5.1 (RTU frames);
 Modbus Messaging on TCP/IP V1.0b, 3.1.3 (the header of TCP frames).
 """
@@ -9,6 +12,8 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 import msgspec
+from pymodbus.framer import FramerRTU, FramerSocket
+from pymodbus.pdu import DecodePDU, ExceptionResponse
 
 BITS = frozenset({1, 2})  # functions whose addresses hold one bit, not sixteen
 READS = frozenset({1, 2, 3, 4})
@@ -17,6 +22,11 @@ EXCEPTION = 0x80  # set in the function of an exception response
 SHORTEST_RTU = 5
 TCP_HEADER = 7
 LONGEST_PDU = 253
+_REQUESTS = {function: DecodePDU.pdu_table[function][0] for function in READS | WRITES}
+_RESPONSES = {function: DecodePDU.pdu_table[function][1] for function in READS | WRITES}
+_RESPONSES |= {function | EXCEPTION: ExceptionResponse for function in _REQUESTS}
+_RTU = FramerRTU(DecodePDU(is_server=False))
+_TCP = FramerSocket(DecodePDU(is_server=False))
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -31,14 +41,14 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def pdu(self) -> bytes:
         """The request without unit ID and checksum."""
+        message = _REQUESTS[self.function](address=self.address)
         if self.function in READS:
-            return struct.pack(">BHH", self.function, self.address, self.count)
-        if self.function == 5:
-            return struct.pack(">BHH", 5, self.address, 0xFF00 if self.values[0] else 0)
-        if self.function == 6:
-            return struct.pack(">BHH", 6, self.address, self.values[0])
-        head = struct.pack(">BHHB", self.function, self.address, len(self.values), 2 * len(self.values))
-        return head + struct.pack(f">{len(self.values)}H", *self.values)
+            message.count = self.count
+        elif self.function == 5:
+            message.bits = [bool(self.values[0])]
+        else:
+            message.registers, message.count = self.values, len(self.values)
+        return bytes((self.function,)) + message.encode()
 
     @property
     def response_head(self) -> bytes:
@@ -76,10 +86,9 @@ class Request(msgspec.Struct, frozen=True):
 
     def words(self, response: "Response") -> list[int]:
         """Return the registers in a response to this read, or its bits as 0 and 1."""
-        data = response.pdu[2:]
-        if self.function in BITS:
-            return [data[bit // 8] >> bit % 8 & 1 for bit in range(self.count)]
-        return list(struct.unpack(f">{self.count}H", data))
+        message = _RESPONSES[self.function]()
+        message.decode(response.pdu[1:])
+        return [int(bit) for bit in message.bits[: self.count]] if self.function in BITS else list(message.registers)
 
 
 class Response(NamedTuple):
@@ -96,32 +105,14 @@ class Response(NamedTuple):
         return f"unit {self.unit_id}, function {function & ~EXCEPTION}, {len(self.pdu)} bytes"
 
 
-def crc(data: bytes) -> bytes:
-    """Return the checksum of an RTU frame: CRC-16, low byte first (Modbus over Serial Line V1.02, 6.2.2)."""
-    value = 0xFFFF
-    for byte in data:
-        value = value >> 8 ^ _CRCS[(value ^ byte) & 0xFF]
-    return value.to_bytes(2, "little")
-
-
-def _crc_of_byte(value: int) -> int:
-    for _ in range(8):
-        value = value >> 1 ^ (0xA001 if value & 1 else 0)
-    return value
-
-
-_CRCS = tuple(map(_crc_of_byte, range(256)))
-
-
 def rtu(unit_id: int, pdu: bytes) -> bytes:
     """Return the RTU frame of a PDU."""
-    body = bytes((unit_id,)) + pdu
-    return body + crc(body)
+    return _RTU.encode(pdu, unit_id, 0)
 
 
 def tcp(transaction: int, unit_id: int, pdu: bytes) -> bytes:
     """Return the TCP frame of a PDU."""
-    return struct.pack(">HHHB", transaction, 0, len(pdu) + 1, unit_id) + pdu
+    return _TCP.encode(pdu, unit_id, transaction)
 
 
 def find_rtu(data: bytes, unit_ids: Collection[int]) -> tuple[Response, int, int] | None:
@@ -130,19 +121,17 @@ def find_rtu(data: bytes, unit_ids: Collection[int]) -> tuple[Response, int, int
         if data[start] not in unit_ids:
             continue
         end = start + _rtu_length(data, start)
-        if start < end <= len(data) and crc(data[start : end - 2]) == data[end - 2 : end]:
-            return Response(data[start], data[start + 1 : end - 2]), start, end
+        if start < end <= len(data):
+            body, checksum = data[start : end - 2], int.from_bytes(data[end - 2 : end], "big")
+            if FramerRTU.check_CRC(body, checksum):
+                return Response(body[0], body[1:]), start, end
     return None
 
 
 def _rtu_length(data: bytes, start: int) -> int:
     """Return how long a response that begins here is, 0 if none begins."""
-    function = data[start + 1]
-    if function in READS:
-        return SHORTEST_RTU + data[start + 2]
-    if function in WRITES:
-        return 8
-    return SHORTEST_RTU if function & ~EXCEPTION in READS | WRITES else 0
+    message = _RESPONSES.get(data[start + 1])
+    return message.calculateRtuFrameSize(data[start : start + SHORTEST_RTU]) if message else 0
 
 
 def find_tcp(data: bytes) -> tuple[Response, int] | None:
@@ -152,8 +141,8 @@ def find_tcp(data: bytes) -> tuple[Response, int] | None:
     """
     if len(data) < TCP_HEADER:
         return None
-    transaction, protocol, length, unit_id = struct.unpack(">HHHB", data[:TCP_HEADER])
+    protocol, length = struct.unpack(">HH", data[2:6])
     if protocol or not 2 < length <= LONGEST_PDU + 1:
         raise ValueError("no header of Modbus TCP")
-    end = TCP_HEADER - 1 + length
-    return (Response(unit_id, data[TCP_HEADER:end], transaction), end) if len(data) >= end else None
+    end, unit_id, transaction, pdu = _TCP.decode(data)
+    return (Response(unit_id, pdu, transaction), end) if end else None

@@ -3,6 +3,7 @@
 import logging
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 
 from heliograph import topics
@@ -10,6 +11,7 @@ from heliograph.backoff import Backoff
 from heliograph.bus import Message
 from heliograph.errors import MessageError
 from heliograph.messages import Frame, Info, decode, encode, frames
+from heliograph.outbox_losses import shown
 from heliograph.service import Service
 from heliograph.store.interface import Writer
 from services.storage.journal_intake import JournalIntake, Verdict
@@ -21,6 +23,7 @@ COMMIT_READINGS = 5_000
 COMMIT_FRAMES = 500  # well below a producer's window, or it would have to wait for the clock
 REPEAT_SECONDS = 0.05  # a producer gets the same watermark at most this often
 IDLE_SECONDS = 5.0
+SHOWN_LOSSES = 20
 
 
 class JournalWriter:
@@ -39,6 +42,8 @@ class JournalWriter:
         self._advanced: set[tuple[str, str]] = set()  # producers and epochs that the next commit advances
         self._published: dict[tuple[str, str, bool], float] = {}  # when a duplicate or a gap was last answered
         self._topics: dict[str, topics.Parsed] = {}
+        self._newest_times: dict[str, float] = {}  # of the last frame of each producer
+        self._losses: deque[str] = deque(maxlen=SHOWN_LOSSES)
         self._refused: Message | None = None  # the message that could not be written
         self._busy = False
         self._facts: dict[str, list[str]] = {"store_problems": [], "dropped": []}
@@ -46,6 +51,7 @@ class JournalWriter:
         self._maintain_after = 0.0
         self._failing = False
         service.fact("frames_lost", self._intake.losses())
+        service.fact("losses", [])
 
     def write(self, message: Message) -> None:
         """Write one message; its acknowledgement waits for the commit. Raises OSError if the write fails; see `resume`."""
@@ -168,11 +174,24 @@ class JournalWriter:
             if missing := self._intake.accept(producer, frame):
                 self._service.count("frames_declared_lost", missing)
                 self._service.fact("frames_lost", self._intake.losses())
-                log.warning("%s lost %d frames before frame %d", producer, missing, frame.sequence)
+                self._note_loss(producer, missing, frame)
+            if (newest := _time(frame, -1)) is not None:
+                self._newest_times[producer] = newest
         if frame.unstamped:
             self._service.count("readings_unstamped", frame.unstamped)
         for refusal in refusals:
             self._service.set_aside(refusal.why, refusal.what, producer)
+
+    def _note_loss(self, producer: str, missing: int, frame: Frame) -> None:
+        """Log what a producer has declared lost, with the times around it, and show it among the last losses."""
+        after, before = self._newest_times.get(producer), _time(frame, 0)
+        span = " and before ".join(
+            shown(at) if at is not None else "a time that is not known" for at in (after, before)
+        )
+        loss = f"{producer} lost {missing} frames before frame {frame.sequence}: readings after {span}"
+        log.warning("%s", loss)
+        self._losses.append(loss)
+        self._service.fact("losses", list(self._losses))
 
     def _publish_again(self, producer: str, epoch: str, *, gap: bool) -> None:
         """Publish the watermark of a producer that sent a frame too late or too early."""
@@ -186,3 +205,10 @@ class JournalWriter:
         node, _, name = producer.partition("/")
         watermark = self._intake.watermark(producer, epoch, gap=gap)
         self._service.bus.publish(topics.service(node, name, "committed"), encode(watermark), retain=True)
+
+
+def _time(frame: Frame, which: int) -> float | None:
+    """Return the time (s UTC) of the first (0) or last (-1) reading of a frame, None if it has none that is a number."""
+    rows = frame.blocks[which].rows if frame.blocks else []
+    time = rows[which][0] if rows and rows[which] else None
+    return float(time) if isinstance(time, int | float) else None

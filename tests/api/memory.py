@@ -20,6 +20,8 @@ class MemoryReader:
         self.asked: list[tuple[object, ...]] = []
         self.open_exports = 0
 
+    engine = "memory"
+
     def series(self) -> list[Series]:
         return self.known
 

@@ -333,6 +333,21 @@ def test_a_service_whose_readings_are_not_stored_makes_the_node_degraded(
     assert get(client, "/health")["status"] == "ok"
 
 
+def test_a_service_whose_outbox_fills_or_lost_readings_makes_the_node_degraded(
+    running: Running, client: httpx.Client
+) -> None:
+    for node, problems in (("roof", ["the outbox is 61 % full", "the outbox was full"]), ("shed", ["another node"])):
+        status = {"state": "online", "facts": {"outbox_problems": problems}}
+        running.tell(f"heliograph/{node}/services/serial_bridge/status", status)
+    content = get(client, "/health")
+    assert (content["status"], content["detail"]) == (
+        "degraded",
+        "serial_bridge: the outbox is 61 % full; serial_bridge: the outbox was full",
+    )
+    running.tell("heliograph/roof/services/serial_bridge/status", {"state": "online", "facts": {"outbox_problems": []}})
+    assert get(client, "/health")["status"] == "ok"
+
+
 def test_health_is_bad_without_the_bus(running: Running, client: httpx.Client) -> None:
     running.connected = False
     answer = client.get("/health")

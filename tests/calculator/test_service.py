@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -206,6 +207,61 @@ def test_readings_that_come_while_the_calculator_is_away_are_calculated_when_it_
     node.start("calculator")
     node.eventually(lambda: len(node.stored("consumption")) >= len(expected(500)), 60)
     assert node.stored("consumption") == expected(500)
+
+
+@pytest.mark.parametrize("persistence", ["false", "true"])
+def test_what_a_killed_broker_took_with_it_is_read_from_the_store(node: Node, tmp_path: Path, persistence: str) -> None:
+    node.broker.set("persistence", persistence)
+    node.broker.set("persistence_location", f"{tmp_path}/broker/")
+    node.broker.kill()
+    node.broker.start()
+    node.store()
+    calculator = node.start("calculator")
+    node.wait_until_subscribed(calculator)
+    for number in range(100):
+        node.publish(number)
+    node.eventually(lambda: node.stored("consumption") == expected(99))
+    calculator.send_signal(signal.SIGSTOP)  # so that producers and storage are there before it
+    node.broker.kill()
+    node.broker.start()
+    for number in range(100, 200):
+        node.publish(number)
+    node.eventually(lambda: reading_times(node, "grid")[-1:] == [START + 199 * STEP], 60)
+    calculator.send_signal(signal.SIGCONT)
+    node.eventually(lambda: node.statuses["calculator"]["state"] == "online", 30)
+    for number in range(200, 300):
+        node.publish(number)
+    node.eventually(lambda: len(node.stored("consumption")) >= len(expected(299)), 60)
+    assert node.stored("consumption") == expected(299)
+
+
+def test_what_came_while_neither_broker_nor_calculator_was_there_is_read_from_the_store(node: Node) -> None:
+    node.store()
+    calculator = node.start("calculator")
+    node.wait_until_subscribed(calculator)
+    for number in range(10):
+        node.publish(number)
+    node.eventually(lambda: node.stored("consumption") == expected(9))
+    calculator.terminate()
+    assert calculator.wait(20) == 0
+    node.broker.kill()
+    node.broker.start()
+    for number in range(10, 100):
+        node.publish(number)
+    node.eventually(lambda: reading_times(node, "grid")[-1:] == [START + 99 * STEP], 60)
+    node.start("calculator")
+    node.eventually(lambda: len(node.stored("consumption")) >= len(expected(99)), 60)
+    assert node.stored("consumption") == expected(99)
+
+
+def reading_times(node: Node, device: str) -> list[float]:
+    """The times of a device's readings in the store."""
+    reader = open_reader(node.data)
+    try:
+        ids = [one.id for one in reader.series() if one.device == device]
+        return reader.raw(ids[0], START, START + 10**7, limit=10**6).times if ids else []
+    finally:
+        reader.close()
 
 
 def test_a_device_is_online_while_its_inputs_have_readings(node: Node) -> None:

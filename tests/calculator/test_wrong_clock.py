@@ -1,13 +1,16 @@
 """A clock that was ahead for an hour, and is right again."""
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from heliograph.bus import Message
+from heliograph.store import open_reader
 from services.calculator.calculator import Calculations
+from services.calculator.catching_up import StoredInputs
 from services.calculator.options import Calculator
 from tests.service_stub import ServiceStub
 
@@ -41,10 +44,14 @@ def test_after_a_clock_that_was_ahead_is_set_back_results_continue_from_now(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, *, restarts: bool
 ) -> None:
     service = Stub(tmp_path)
-    calculations = Calculations(OPTIONS, service.service, service.producer)
+    calculations = Calculations(
+        OPTIONS, service.service, service.producer, StoredInputs(partial(open_reader, tmp_path))
+    )
     assert len(feed(service, calculations, AHEAD)) == 60
     if restarts:
-        calculations = Calculations(OPTIONS, service.service, service.producer)
+        calculations = Calculations(
+            OPTIONS, service.service, service.producer, StoredInputs(partial(open_reader, tmp_path))
+        )
         calculations.load()
     with caplog.at_level(logging.WARNING):
         assert feed(service, calculations, RIGHT) == [RIGHT + number * 60 for number in range(60)]

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def opened(folder: Path, boot: str = "boot", **options: int) -> Iterator[Outbox]:
+def opened(folder: Path, boot: str = "boot", **options: Any) -> Iterator[Outbox]:
     outbox = Outbox(folder, boot, **options)
     try:
         yield outbox

@@ -157,7 +157,7 @@ def test_a_delivery_says_since_when_nothing_was_stored(
 def test_the_cap_is_the_one_that_the_documentation_promises(tmp_path: Path) -> None:
     assert f"its cap ({CAP_BYTES >> 20} MB" in ARCHITECTURE.read_text()
     box = Outbox(tmp_path, "boot")
-    assert box._cap == CAP_BYTES
+    assert box.cap == CAP_BYTES
     box.close()
 
 

@@ -1,6 +1,7 @@
 """The store in a real PostgreSQL: what only a server can cause. test_store_history.py tests that its results are right."""
 
 import math
+import re
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -462,6 +464,54 @@ def test_a_store_that_replaced_another_is_not_written_by_mistake(own_server: Ser
         assert values(reader, "roof/meter/mode") == ["new"]
 
 
+def test_the_function_for_sql_returns_times_names_units_texts_and_states(database: Postgres) -> None:
+    with closing(database.writer()) as writer:
+        writer.declare("roof", "mppt", Info("", {"power": Channel("W")}))
+        rows = [[T0 - 0.001, 9.0, "x", True], [T0, 1.25, "boost ü", True], [T0 + 0.5, -3e9, "\0\ud800", False]]
+        writer.write("roof", [Block("mppt", ("power", "mode", "on"), rows)])
+        writer.commit({})
+    query = (
+        "SELECT extract(epoch FROM time)::float8, node, device, channel, unit, value, text "
+        f"FROM readings(to_timestamp({T0}), to_timestamp({T0 + 1})) ORDER BY time, channel"
+    )
+    right = [
+        (T0, "roof", "mppt", "mode", "", None, "boost ü"),
+        (T0, "roof", "mppt", "on", "", 1.0, None),
+        (T0, "roof", "mppt", "power", "W", 1.25, None),
+        (T0 + 0.5, "roof", "mppt", "mode", "", None, r"\000\355\240\200"),
+        (T0 + 0.5, "roof", "mppt", "on", "", 0.0, None),
+        (T0 + 0.5, "roof", "mppt", "power", "W", -3e9, None),
+    ]
+    assert execute(database, query) == right
+    execute(database, "DROP FUNCTION readings")  # as in a database that an earlier version created
+    with closing(database.writer()), closing(database.writer()):
+        assert execute(database, query) == right
+
+
+DOCUMENTED = re.findall(
+    r"```sql\n([^`]*FROM heliograph\.[^`]*)```", (Path(__file__).parents[2] / "docs" / "scale.md").read_text()
+)
+
+
+@pytest.mark.parametrize("statement", DOCUMENTED)
+def test_each_documented_query_reads_only_the_months_that_it_asks_for(database: Postgres, statement: str) -> None:
+    with closing(database.writer(lambda: False)) as writer:
+        year = [[datetime(2026, month, 15, tzinfo=UTC).timestamp(), float(month)] for month in range(1, 13)]
+        writer.write("roof", [Block("meter", ("power",), year)])
+        writer.commit({})
+    # as Grafana expands them: grafana.com/docs/grafana/latest/datasources/postgres, "Macros"
+    for macro, text in (("$__timeFrom()", "'2026-06-01T00:00:00Z'"), ("$__timeTo()", "'2026-06-30T23:59:59.999Z'")):
+        statement = statement.replace(macro, text)
+    assert [float(str(row[-1])) for row in execute(database, statement)][:1] == [6.0]
+    plan = "\n".join(str(row[0]) for row in execute(database, f"EXPLAIN {statement}"))
+    scanned = set(re.findall(r"Scan.* on (reading_\d+_\d+)", plan))
+    assert min(scanned) == "reading_2026_06", plan
+
+
+def test_the_documentation_shows_queries() -> None:
+    assert len(DOCUMENTED) == 3
+
+
 def storage(database: Postgres, *nodes: str) -> Writer:
     return open_writer(Path(), url=database.url, nodes=nodes)
 
@@ -520,7 +570,23 @@ def test_an_export_that_is_abandoned_does_no_harm_and_blocks_no_other_query(writ
     assert reader.latest([1])[1].value == 19_999.0
 
 
-# What TimescaleDB offers, as far as heliograph calls it: the extension itself is not in Debian.
+def test_timescaledb_without_compression_is_a_database_like_any_other(server: Server) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE apache")
+        connection.execute("ALTER DATABASE apache SET timescaledb.license = 'apache'")
+    database = Postgres(server.url("apache"))
+    with psycopg.connect(database.url, autocommit=True) as connection:  # as if the extension were there
+        connection.execute("SET allow_system_table_mods TO on")
+        connection.execute("INSERT INTO pg_extension VALUES (99999, 'timescaledb', 10, 2200, false, '2.19.3')")
+    with closing(database.writer()) as writer, closing(database.reader()) as reader:
+        writer.write("roof", meter((T0, 1.0)))
+        writer.commit({})
+        writer.settle()
+        assert values(reader) == [1.0]
+    assert partitions(database, "reading") == ["reading_2025_11"]
+
+
+# What TimescaleDB's community edition offers, as far as heliograph calls it: Debian has the Apache edition only.
 TIMESCALE = """
 DROP TABLE heliograph.reading;
 CREATE TABLE heliograph.reading(

@@ -104,6 +104,13 @@ def test_a_lone_spike_is_left_out() -> None:
     assert edge.quality.counters()["quality_spikes"] == 1
 
 
+@pytest.mark.parametrize("wrong", [0.0, 429496728.0])
+def test_a_single_wrong_value_of_a_counter_is_left_out(wrong: float) -> None:
+    edge = Edge('[quality."meter/energy"]\nspike = 10', energy="counter")
+    passed = edge.all(1000.0, 1000.1, wrong, 1000.2, 1000.3, channel="energy")
+    assert passed == [(0, 1000.0), (10, 1000.1), (30, 1000.2), (40, 1000.3)]
+
+
 def test_two_spikes_after_each_other_are_left_out() -> None:
     edge = Edge('[quality."meter/temp"]\nspike = 5')
     assert [value for _, value in edge.all(20, 20, 20, 85, 85, 20, 20, channel="temp")] == [20] * 5

@@ -1,5 +1,6 @@
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,7 +31,7 @@ class Rig:
         self.sent: list[tuple[bool, Frame]] = []
         self.open("today")
 
-    def open(self, boot: str, **options: int) -> None:
+    def open(self, boot: str, **options: Any) -> None:
         self.outbox = Outbox(self.folder, boot, **options)
         self.clock.boot = boot
         self.sender = Sender(self.outbox, self.clock, self.publish, lambda: self.now)

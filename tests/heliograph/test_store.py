@@ -317,6 +317,19 @@ def test_a_counter_loses_nothing_when_it_starts_again_rolls_over_or_is_replaced(
         writer.replaced(99, T0)
 
 
+@pytest.mark.parametrize("wrong", [0.0, 429496728.0])
+def test_a_counter_is_right_again_once_its_wrong_value_is_deleted(writer: Writer, reader: Reader, wrong: float) -> None:
+    writer.declare("roof", "meter", Info("", {"energy": Channel("kWh", "counter")}))
+    rows = [(0, 1000.0), (60, 1000.1), (120, wrong), (180, 1000.2), (240, 1000.3)]
+    writer.write("roof", counter(*([T0 + second, value] for second, value in rows)))
+    writer.commit({})
+    writer.settle()
+    assert writer.delete([1], T0 + 120, T0 + 121) == 1
+    for edges in ([T0, T0 + 3600], [T0, T0 + 300]):
+        assert reader.aggregate(1, edges, ["delta"])["delta"] == [0.3]
+    assert reader.aggregate(1, [T0, T0 + 120, T0 + 180, T0 + 240], ["delta"])["delta"] == [0.1, 0.1, 0.1]
+
+
 def test_a_replacement_is_known_before_its_first_reading(writer: Writer, reader: Reader) -> None:
     writer.declare("roof", "meter", Info("", {"energy": Channel("kWh", "counter")}))
     writer.write("roof", counter([T0, 100.0]))

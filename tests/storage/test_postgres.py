@@ -103,7 +103,26 @@ def test_info_and_check_work_on_a_database(url: str) -> None:
     info = json.loads(done("info", "--json", "--points", "--url", url))
     assert info["files"] == []
     assert [row["points"] for row in info["series"]] == [{"2025": 10}] * 3
-    assert "all 30 values can be read" in done("check", "--values", "--url", url)
+    with psycopg.connect(url) as connection:
+        version = f"PostgreSQL {connection.info.parameter_status('server_version')}"
+    assert info["engine"] == version
+    lines = done("info", "--url", url)
+    assert lines.splitlines()[0].endswith(f", {version}")
+    assert "SQLite" not in lines
+    checked = done("check", "--values", "--url", url)
+    assert "all 30 values can be read" in checked
+    assert checked.startswith("the database answers, and has a store; its files are checked by PostgreSQL's own tools")
+
+
+def test_damage_of_a_database_is_nothing_for_salvage(url: str) -> None:
+    with closing(store.open_writer(Path(), url=url)) as writer:
+        writer.write("roof", rows(0, 10))
+        writer.commit({})
+    with psycopg.connect(url) as connection:
+        connection.execute("ALTER TABLE heliograph.reading RENAME COLUMN v TO w")
+    result = command("check", "--values", "--url", url)
+    assert result.exit_code == 1
+    assert "salvage" not in result.output
 
 
 def test_a_database_that_does_not_answer_is_explained(tmp_path: Path) -> None:

@@ -335,6 +335,9 @@ def test_a_declared_loss_is_counted_and_still_known_after_a_restart(rig: Rig) ->
     rig.journal.commit()
     assert rig.service.counters["frames_declared_lost"] == 6
     assert rig.service.facts["frames_lost"] == {"pi/meter": 6}
+    (loss,) = cast(list[str], rig.service.facts["losses"])
+    assert loss.startswith("pi/meter lost 6 frames before frame 8: readings after 20")
+    assert loss.endswith(" UTC")
     service = FakeService(rig.data)
     JournalWriter(cast(Service, service), rig.store, 10.0)
     assert service.facts["frames_lost"] == {"pi/meter": 6}

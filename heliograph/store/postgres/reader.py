@@ -53,6 +53,13 @@ class PostgresReader:
         """Close the idle connections."""
         self._pool.close()
 
+    @property
+    def engine(self) -> str:
+        """The program that keeps the store, and its version."""
+        with self._pool.snapshot() as connection:
+            row = connection.execute("SHOW server_version").fetchone()
+        return f"PostgreSQL {row[0] if row else ''}"
+
     def series(self) -> list[Series]:
         """Return all series, in order of their ids."""
         with self._pool.snapshot() as connection:

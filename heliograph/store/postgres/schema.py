@@ -81,6 +81,27 @@ CREATE TABLE r1d(
 CREATE TABLE reading(
     series int NOT NULL, ts bigint NOT NULL, v float8 NOT NULL, seq bigint NOT NULL, PRIMARY KEY(series, ts)
 )"""
+# For people and their programs. Its query is inlined, and its bounds prune months, as long as it is not STRICT and sets
+# nothing (PostgreSQL wiki, "Inlining of SQL functions"). A text that is no UTF-8 for the server is shown escaped.
+READINGS = r"""
+CREATE FUNCTION heliograph.readings("from" timestamptz, "to" timestamptz) RETURNS TABLE(
+    "time" timestamptz, node text, device text, channel text, unit text, value float8, "text" text
+) LANGUAGE sql STABLE PARALLEL SAFE AS $$
+SELECT to_timestamp(r.ts / 1000.0), d.node, d.name, s.name, s.unit, CASE WHEN s.kind <> 'text' THEN r.v END,
+    CASE WHEN encode(w.text, 'hex') ~ '^(..)*(00|ed[ab])' THEN encode(w.text, 'escape')
+        ELSE convert_from(w.text, 'UTF8') END
+FROM heliograph.reading r
+JOIN heliograph.series s ON s.id = r.series
+JOIN heliograph.device d ON d.id = s.device
+LEFT JOIN heliograph.word w ON w.id = CASE WHEN s.kind = 'text' THEN r.v::int END
+WHERE r.ts >= ceil(extract(epoch FROM $1) * 1000)::bigint AND r.ts < ceil(extract(epoch FROM $2) * 1000)::bigint
+$$;
+COMMENT ON FUNCTION heliograph.readings IS 'The readings from a time on and before another, with names and units';
+COMMENT ON TABLE heliograph.reading IS 'One row per value: series, ts in ms UTC, v. Easier: heliograph.readings(from, to)';
+COMMENT ON TABLE heliograph.r5m IS 'Cells of five minutes, of days that have settled: nothing of today';
+COMMENT ON TABLE heliograph.r1h IS 'Cells of an hour, of days that have settled: nothing of today';
+COMMENT ON TABLE heliograph.r1d IS 'First and last point of a UTC day that has settled: nothing of today'
+"""
 # one commit's values, on their way into `reading`
 INCOMING = """
 CREATE TEMPORARY TABLE IF NOT EXISTS incoming(series int, ts bigint, v float8, seq bigint) ON COMMIT DELETE ROWS
@@ -148,7 +169,7 @@ def create(connection: Connection, database: DatabaseName) -> None:
     with connection.transaction():
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION_LOCK,))
         if connection.execute("SELECT to_regclass('heliograph.meta')").fetchone() == (None,):
-            weekly = connection.execute("SELECT 1 FROM pg_extension WHERE extname='timescaledb'").fetchone()
+            weekly = connection.execute(timescale.COMPRESSES).fetchone()
             connection.execute("CREATE SCHEMA IF NOT EXISTS heliograph")
             connection.execute("CREATE TABLE heliograph.meta(key text PRIMARY KEY, value text NOT NULL)")
             connection.execute(TABLES if weekly else TABLES + " PARTITION BY RANGE(ts)")
@@ -161,7 +182,10 @@ def create(connection: Connection, database: DatabaseName) -> None:
             ):
                 connection.execute("INSERT INTO meta VALUES(%s, %s)", (key, value))
     check(connection, database)
-    with connection.transaction():  # of a database that is older than this column
+    with connection.transaction():  # of a database that is older than the column or the function
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (CREATION_LOCK,))
+        if connection.execute("SELECT to_regproc('heliograph.readings')").fetchone() == (None,):
+            connection.execute(READINGS)
         for table in ("r5m", "r1h"):
             connection.execute(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS at smallint")
     connection.execute(INCOMING)

@@ -1,11 +1,16 @@
 """TimescaleDB in place of monthly partitions of `reading`: chunks of a week, compressed once they are old.
 
-Only where `CREATE EXTENSION timescaledb` was run in the database before its first storage.
+Only where `CREATE EXTENSION timescaledb` was run in the database before its first storage, and the edition compresses:
+the Apache edition, which Debian packages, does not, and without compression chunks are no better than months.
 """
 
 WEEK = 7 * 86_400_000  # ms
 COMPRESSED_AFTER = 4 * WEEK  # readings that come late still find a plain chunk
 
+# one row if old chunks can be compressed: https://docs.timescale.com/about/latest/timescaledb-editions/
+COMPRESSES = """
+SELECT 1 FROM pg_extension WHERE extname = 'timescaledb' AND current_setting('timescaledb.license', true) = 'timescale'
+"""
 HYPERTABLE = f"""
 SELECT create_hypertable('heliograph.reading', 'ts', chunk_time_interval => {WEEK}::bigint);
 ALTER TABLE heliograph.reading SET (

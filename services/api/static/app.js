@@ -184,11 +184,17 @@ class App extends LitElement {
     </div>`;
   }
 
+  #problems() {
+    const { site } = this;
+    if (!site.health || site.problem) return nothing;
+    return html`<div class="banner" role="status"><b>This node has a problem.</b> ${site.health} <a href="/api/v1/health">Health</a></div>`;
+  }
+
   render() {
     const { site } = this;
     const nodes = [...site.nodes].sort((a, b) => b.devices - a.devices || a.node.localeCompare(b.node));
     return html`
-      ${this.#head()} ${this.#banner()}
+      ${this.#head()} ${this.#banner()} ${this.#problems()}
       <main @choose=${({ detail }) => this.#toggle(detail)}>
         ${!site.loaded
           ? html`<p class="quiet" role="status">${site.problem ? "This node does not answer." : "Loading …"}</p>`

@@ -11,6 +11,7 @@ export class Site extends EventTarget {
   connected = false;
   loaded = false;
   problem = "";
+  health = ""; // what is wrong with the node, in sentences; empty is good
   since = 0; // when the connection was lost, seconds
   #clockOffset = 0;
   #socket = null;
@@ -50,8 +51,13 @@ export class Site extends EventTarget {
 
   async #poll() {
     try {
-      const [devices, nodes] = await Promise.all([this.get("devices"), this.get("nodes")]);
+      const health = this.get("health").then(
+        ({ detail }) => detail,
+        (error) => error.message, // 503: the broker or the store is away
+      );
+      const [devices, nodes, detail] = await Promise.all([this.get("devices"), this.get("nodes"), health]);
       this.#update(devices, nodes);
+      this.health = detail;
       this.problem = "";
       if (!this.#socket) this.#connect();
     } catch (error) {

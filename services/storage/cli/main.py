@@ -24,6 +24,11 @@ from services.storage.maintenance import backup
 from services.storage.maintenance import check as checking
 
 DAMAGED = 1
+FILES_DAMAGED = "damaged; the rest can be read. `heliograph-store salvage` saves what can be saved"
+DATABASE_DAMAGED = (
+    "damaged, or not a whole store; restore the database from a backup, or mend it with PostgreSQL's own tools"
+)
+DATABASE_SOUND = "the database answers, and has a store; its files are checked by PostgreSQL's own tools (pg_amcheck)"
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -61,7 +66,10 @@ def info(store: StoreAccess, points: bool, as_json: bool) -> None:
     help="Check this backup in place of the store: every file, its size, its checksum, every block.",
 )
 def check(store: StoreAccess, quick: bool, values: bool, backup_folder: Path | None) -> None:
-    """Check every file and decode everything in it; exit code 1 if anything is damaged. Storage may run meanwhile."""
+    """Check every file and decode everything in it; exit code 1 if anything is damaged. Storage may run meanwhile.
+
+    Of a database: whether it answers and has a store, and with --values whether every value can be read.
+    """
     if backup_folder:
         check_backup(backup_folder)
         return
@@ -82,9 +90,12 @@ def check(store: StoreAccess, quick: bool, values: bool, backup_folder: Path | N
     for sentence in damage:
         click.echo(sentence, err=True)
     if damage:
-        click.echo("damaged; the rest can be read. `heliograph-store salvage` saves what can be saved", err=True)
+        click.echo(DATABASE_DAMAGED if store.url else FILES_DAMAGED, err=True)
         sys.exit(DAMAGED)
-    click.echo("all files are sound" + ("" if count is None else f", and all {count:,} values can be read"))
+    click.echo(
+        (DATABASE_SOUND if store.url else "all files are sound")
+        + ("" if count is None else f", and all {count:,} values can be read")
+    )
 
 
 def check_backup(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """What is in a store, and whether all of it can be read."""
 
-import sqlite3
 import time
 from datetime import UTC, datetime
 
@@ -39,7 +38,7 @@ class Summary(msgspec.Struct, frozen=True):
     """What `info` reports; times in seconds since 1970 UTC."""
 
     store: str
-    sqlite: str
+    engine: str  # the program that keeps it, and its version
     files: list[StoreFile]
     nodes: int
     devices: int
@@ -66,7 +65,7 @@ def summary(store: StoreAccess, reader: Reader, *, points: bool) -> Summary:
     ]
     return Summary(
         str(store),
-        sqlite3.sqlite_version,
+        reader.engine,
         []
         if store.url
         else [
@@ -100,7 +99,7 @@ def _format(store: StoreAccess, name: str) -> int:
 
 def as_lines(summary: Summary) -> list[str]:
     """Return a summary as lines for people."""
-    lines = [f"{summary.store}, SQLite {summary.sqlite}"]
+    lines = [f"{summary.store}, {summary.engine}"]
     lines += [
         f"  {file.name:<18} {file.bytes:>15,} bytes  format {file.format or 'unreadable'}" for file in summary.files
     ]

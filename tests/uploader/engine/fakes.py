@@ -45,6 +45,8 @@ class MemoryStore:
             self._series.setdefault(key, Series(len(self._series) + 1, *key, "W", kind))
         self.arrived.append(Arrival(len(self.arrived) + 1, "pi", device, moment, tuple(values), tuple(values.values())))
 
+    engine = "memory"
+
     def series(self) -> list[Series]:
         return list(self._series.values())
 
