@@ -55,8 +55,9 @@ class IntegrityCheck:
         except StoreDamaged as error:
             if path.exists():
                 raise YearDamaged(number, str(error)) from None
-        if broken and history.is_bare(path):
-            raise YearDamaged(number, _sentence(path, broken[0]))  # there are no points to make cells from
+        if broken and (history.is_bare(path) or not _is_whole(path)):
+            # there are no points to make cells from, or rows that are written into damaged pages would be lost
+            raise YearDamaged(number, _sentence(path, broken[0]))
         if broken:
             self._mend(number, broken)
 
@@ -83,6 +84,15 @@ def broken_rows(path: Path) -> Iterator[list[Broken]]:
     for grain in GRAINS:
         for level in ("day", *grain.closed):
             yield from _table(path, f"{grain.name}_{level}", "b", partial(_tier, width=grain.width))
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the trees of a file are sound, whatever is in their rows."""
+    try:
+        with schema.reading(path) as db:
+            return bool(schema.one(db, "PRAGMA quick_check(1)") == "ok")
+    except StoreDamaged:
+        return False
 
 
 def _sentence(path: Path, row: Broken) -> str:

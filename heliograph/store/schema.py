@@ -98,6 +98,7 @@ def create(path: Path, page: int, script: str) -> sqlite3.Connection:
                 "secure_delete=OFF",
                 "wal_autocheckpoint=1000",
                 "cache_size=-2000",
+                "cell_size_check=ON",  # a row that is written into a damaged page would be lost
             ):
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             if _is_made(connection):

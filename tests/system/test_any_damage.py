@@ -145,7 +145,7 @@ DAMAGES = st.builds(
     st.sampled_from([0.0, 0.0, 0.1, 0.5]),
 )
 
-FOUND: list[tuple[str, dict[str, Damage], str, int]] = [  # each made the store fail once
+FAULTS: list[tuple[str, dict[str, Damage], str, int]] = [  # each made the store fail once
     (
         "closed",
         {
@@ -165,6 +165,15 @@ FOUND: list[tuple[str, dict[str, Damage], str, int]] = [  # each made the store 
         },
         "opened",
         3983427365,
+    ),
+    (
+        "closed",
+        {
+            "catalog.db": Damage("all", 2.2250738585072014e-308, 0.5),
+            "history-2023.db": Damage("zeros", 0.24947824694588225, 0.0),
+        },
+        "salvaged",
+        8857,
     ),
 ]
 
@@ -192,8 +201,8 @@ def test_no_series_has_the_points_of_another_whatever_is_damaged(
     check()
 
 
-def test_damage_that_was_found_once(stores: dict[str, Path]) -> None:
-    for base, damages, how, seed in FOUND:
+def test_damage_that_was_a_fault_once(stores: dict[str, Path]) -> None:
+    for base, damages, how, seed in FAULTS:
         assert_mended(stores[base], damages, how, seed)
 
 
