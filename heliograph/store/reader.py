@@ -201,9 +201,7 @@ class SqliteReader:
         sealed = self._hot_cache.sealed
         new = self._hot_cache.refresh(hot)
         self._learn()
-        self._files.refuse_unknown(self._hot_cache.layouts())
-        if any(len(frame.payload) != 8 * self._files.names.width(frame.layout) for frame in new):
-            raise StoreDamaged(f"hot.db in {self._folder} has readings of another length than their layout says")
+        self._files.refuse_unknown(self._hot_cache.layouts(), new)
         if self._hot_cache.sealed != sealed:  # a year may have a later arrival of a sealed time
             self._latest.clear()
             return self._hot_cache.frames

@@ -9,6 +9,7 @@ from typing import cast
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.store import inventory, names, salvage, schema
+from heliograph.store.hot_cache import HotFrame
 from heliograph.store.names import Names
 from heliograph.store.rises import Column
 
@@ -47,11 +48,15 @@ class StoreFiles:
             self._refuse_strangers()
         return self._files[1].connection
 
-    def refuse_unknown(self, layouts: Iterable[int]) -> None:
-        """Raise StoreDamaged if a reading has a layout that is not among the names: the catalog is not that of hot.db."""
+    def refuse_unknown(self, layouts: Iterable[int], new: Iterable[HotFrame]) -> None:
+        """Raise StoreDamaged if a layout is not among the names, or a new reading is not as long as its layout says."""
         if set(layouts) - self.names.layouts.keys():
             raise StoreDamaged(
                 f"catalog.db in {self._folder} does not have the names of the readings in hot.db: {MENDING}"
+            )
+        if any(len(frame.payload) != 8 * self.names.width(frame.layout) for frame in new):
+            raise StoreDamaged(
+                f"hot.db in {self._folder} has readings of another length than their layout says: {MENDING}"
             )
 
     def problems(self) -> list[str]:
