@@ -121,8 +121,8 @@ def test_1200_readings_come_in_batches_of_at_most_500_each_once(data: Path) -> N
 class OneBadPart:
     """A connection that reads no row with a key from `first` to `last`, as of a bad page of a table with the keys 0 … 99."""
 
-    def __init__(self, first: int, last: int) -> None:
-        self._db = sqlite3.connect(":memory:")
+    def __init__(self, db: sqlite3.Connection, first: int, last: int) -> None:
+        self._db = db
         self._db.execute("CREATE TABLE t(k INTEGER PRIMARY KEY, v INT)")
         self._db.executemany("INSERT INTO t VALUES(?, ?)", [(k, k * k) for k in range(100)])
         self._bad = range(first, last + 1)
@@ -138,6 +138,7 @@ class OneBadPart:
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 8, 31, 32])
 def test_whichever_key_is_the_first_that_can_be_read_again_it_is_read(first: int, size: int) -> None:
     """Case M12: `middle + 2` in the search skipped a readable row."""
-    rows = copied_names.Rows(cast(sqlite3.Connection, OneBadPart(first, first + size - 1)), "t", "v", "k")
-    assert list(rows) == [(k, k * k) for k in range(100) if not first <= k < first + size]
-    assert not rows.whole
+    with closing(sqlite3.connect(":memory:")) as db:
+        rows = copied_names.Rows(cast(sqlite3.Connection, OneBadPart(db, first, first + size - 1)), "t", "v", "k")
+        assert list(rows) == [(k, k * k) for k in range(100) if not first <= k < first + size]
+        assert not rows.whole

@@ -316,7 +316,9 @@ def test_hostile_payloads_are_set_aside_and_the_good_ones_around_them_are_kept(
     recorder.publish("tele/hostile/SENSOR", '{"ENERGY":{"Power":NaN,"Voltage":230.5}}')
     eventually(lambda: recorder.known("hostile").get("voltage") == 230.5)
     assert process.poll() is None
-    status = reported(recorder, importers, eventually)
+    # what is known of devices is reported two seconds later
+    eventually(lambda: "hostile" in reported(recorder, importers, eventually)["facts"]["devices"])
+    status = recorder.status
     assert status["counters"]["refused"] >= 100
     assert status["counters"]["no_value"] >= status["facts"]["devices"]["hostile"]["without_value"] >= 1
     assert status["counters"]["dropped_messages"] == status["counters"]["oversized_messages"] == 0

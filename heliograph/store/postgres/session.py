@@ -1,7 +1,7 @@
 """The one connection of a writer, which is made again when it is lost."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 
@@ -30,7 +30,10 @@ class Session:
                 raise
 
     def close(self) -> None:
-        """Close the connection, which releases the locks."""
+        """Release the locks, and close the connection; what is not committed is discarded."""
+        with suppress(psycopg.Error):  # a connection that was lost holds none
+            self._connection.rollback()
+            self._connection.execute("SELECT pg_advisory_unlock_all()")  # the server takes a while to end a session
         self._connection.close()
 
     @contextmanager
