@@ -26,6 +26,7 @@ EARLIEST_BOOT = 946_684_800.0  # 2000-01-01
 LATEST_BOOT = 32_503_680_000.0  # 3000-01-01
 SET_SECONDS = 0.1  # a smaller difference is that of asking two clocks one after the other
 REMEMBERED_BOOTS = 32
+MILLISECOND = 0.001
 TIME_ERROR = 5  # adjtimex(2): "the system clock is not synchronized to a reliable server"
 
 
@@ -65,8 +66,11 @@ class Clock:
         return time.time()
 
     def latest(self) -> float:
-        """Return the latest time that is not in the future, in seconds since 1970 UTC; infinity until the clock is set."""
-        return self.now() if self.synchronised else math.inf
+        """Return the latest time that is not in the future, in seconds since 1970 UTC; infinity until the clock is set.
+
+        A reading's time is rounded to the millisecond, which may be the next.
+        """
+        return self.now() + MILLISECOND if self.synchronised else math.inf
 
     def since_boot(self) -> float:
         """Return the seconds since boot, time asleep included; nothing can set this clock."""

@@ -47,6 +47,13 @@ def test_a_trusted_clock_is_right_at_once(tmp_path: Path, sign: Path) -> None:
     assert clock.booted(clock.boot) == pytest.approx(time.time() - clock.since_boot(), abs=1)
 
 
+def test_a_reading_of_now_is_not_in_the_future(tmp_path: Path, sign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = make(tmp_path, sign, mode="trust")
+    for now in (1_763_600_000.0005, 1_763_600_000.0006, 1_763_600_000.9996, 1_763_600_000.0):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        assert round(clock.now(), 3) <= clock.latest() < now + 0.002
+
+
 def test_a_clock_is_wrong_until_the_time_service_has_synchronised_it(tmp_path: Path, sign: Path) -> None:
     clock = make(tmp_path, sign)
     assert not clock.synchronised
