@@ -41,10 +41,10 @@ def test_a_question_is_answered_after_its_delay_and_only_once() -> None:
 
 
 def test_the_delay_is_random_within_two_seconds() -> None:
-    times = AnswerTimes(lambda: 0.0)
     delays = set()
-    for number in range(KNOWN_ASKERS // 2):
-        times.ask(msgspec.json.encode(Question("roof", f"s{number}")))
+    for _ in range(20):
+        times = AnswerTimes(lambda: 0.0)
+        times.ask(msgspec.json.encode(Question("roof", "api")))
         delays.add(times.wait())
     assert all(delay is not None and 0 <= delay <= ANSWER_SECONDS for delay in delays)
     assert len(delays) > 1
