@@ -54,7 +54,7 @@ class ServerConfig(uvicorn.Config):
         self.slots = self.limited(most)
 
     @staticmethod
-    def limited(most: int, each: int = EACH) -> "Slots[LimitedHttp | LimitedWebSocket]":
+    def limited(most: int, each: int = EACH) -> "Slots[_Limited]":
         """Return slots for so many connections in all and from one address; those without a request may lose theirs."""
         return Slots(most, each, margin=0, evict=_abort, may_leave=lambda one: one.is_waiting)
 
@@ -88,11 +88,47 @@ class _Stuck:
             self._timer = None
 
 
-class LimitedHttp(H11Protocol):
-    """A connection that has a slot, and is closed when its client takes too long."""
+class _Limited(asyncio.Protocol):
+    """A connection that has a slot, and is closed when its client does not read."""
 
     config: ServerConfig
+    client: tuple[str, int] | None
+    transport: asyncio.Transport
     _stuck: _Stuck
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is under way; a WebSocket is one."""
+        return False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take a slot, or end the connection; a WebSocket takes that of the request that has begun it."""
+        super().connection_made(cast(asyncio.Transport, transport))
+        self._stuck = _Stuck(self.transport)
+        if not self.config.slots.take(self.config.addresses.named(*(self.client or ("", 0))), self):
+            self.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the slot back."""
+        self.config.slots.leave(self)
+        self._stuck.resume()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """Wait for a client to read."""
+        super().pause_writing()
+        self._stuck.pause()
+
+    def resume_writing(self) -> None:
+        """End to wait."""
+        super().resume_writing()
+        self._stuck.resume()
+
+
+class LimitedHttp(_Limited, H11Protocol):
+    """A connection of HTTP, which is closed, too, when the headers of a request do not come."""
+
+    config: ServerConfig
     _header_timer: asyncio.TimerHandle | None = None
 
     @property
@@ -101,19 +137,13 @@ class LimitedHttp(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take a slot, or end the connection."""
-        super().connection_made(cast(asyncio.Transport, transport))
-        self._stuck = _Stuck(self.transport)
-        if not self.config.slots.take(self.config.addresses.named(*(self.client or ("", 0))), self):
-            self.transport.abort()
-            return
+        """Begin to wait for headers."""
+        super().connection_made(transport)
         self._watch_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the slot back."""
-        self.config.slots.leave(self)
+        """End to wait for headers."""
         self._unwatch_headers()
-        self._stuck.resume()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -130,16 +160,6 @@ class LimitedHttp(H11Protocol):
         self.config.slots.leave(self)
         super().handle_websocket_upgrade(event)
 
-    def pause_writing(self) -> None:
-        """Wait for a client to read."""
-        super().pause_writing()
-        self._stuck.pause()
-
-    def resume_writing(self) -> None:
-        """End to wait."""
-        super().resume_writing()
-        self._stuck.resume()
-
     def _watch_headers(self) -> None:
         self._header_timer = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
 
@@ -149,36 +169,11 @@ class LimitedHttp(H11Protocol):
             self._header_timer = None
 
 
-class LimitedWebSocket(WebSocketsSansIOProtocol):
-    """A WebSocket that has a slot, and is closed when its client does not read."""
+class LimitedWebSocket(_Limited, WebSocketsSansIOProtocol):
+    """A WebSocket."""
 
     config: ServerConfig
-    is_waiting = False
-    _stuck: _Stuck
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the slot of the request that has begun it."""
-        super().connection_made(transport)
-        self._stuck = _Stuck(self.transport)
-        if not self.config.slots.take(self.config.addresses.named(*(self.client or ("", 0))), self):
-            self.transport.abort()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Give the slot back."""
-        self.config.slots.leave(self)
-        self._stuck.resume()
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        """Wait for a client to read."""
-        super().pause_writing()
-        self._stuck.pause()
-
-    def resume_writing(self) -> None:
-        """End to wait."""
-        super().resume_writing()
-        self._stuck.resume()
 
 
-def _abort(connection: LimitedHttp | LimitedWebSocket) -> None:
+def _abort(connection: _Limited) -> None:
     connection.transport.abort()
