@@ -1,11 +1,11 @@
 """From the live state to responses."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
 from heliograph.messages import Channel, Status
+from heliograph.outbox_losses import shown
 from services.api import queries
 from services.api.live import DeviceState, LiveState, Newest
 from services.api.schemas import ChannelResponse, DeviceResponse, Health, LatestResponse, NodeResponse, ServiceHealth
@@ -31,7 +31,7 @@ def health(
     problems += [f"{name}: {problem}" for name, one in services.items() for problem in _listed(one, "problems")]
     problems += [f"{name}: {problem}" for name, one in services.items() for problem in _listed(one, "outbox_problems")]
     problems += [
-        f"{name}: not stored since {datetime.fromtimestamp(since, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        f"{name}: not stored since {shown(since)}"
         for name, one in services.items()
         if type(since := one.facts.get("not_stored_since")) is int and 0 < since < queries.LATEST
     ]
