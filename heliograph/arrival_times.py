@@ -8,7 +8,7 @@ import logging
 import threading
 from collections import deque
 
-from heliograph.clock import Clock
+from heliograph.clock import MILLISECOND, Clock
 from heliograph.messages import Value
 from heliograph.pending import Pending
 
@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 
 SPREAD_SECONDS = 60.0  # how far ahead of the clock readings may be spread: 60,000 of one device in one moment
 BACK_SECONDS = 1.0  # a clock that is set back by more than this is followed, by less waited for
-MILLISECOND = 0.001
 MOST_AT_ONCE = SPREAD_SECONDS / MILLISECOND
 MAX_DEVICES = 10_000
 

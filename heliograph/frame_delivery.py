@@ -33,7 +33,7 @@ class FrameDelivery:
         self._journal, self._replay = (topics.service(node, service, kind) for kind in ("journal", "replay"))
         self._clock = clock
         self._connects = -1
-        self._losses = OutboxLosses(folder / "losses.json", clock, clock.now)
+        self._losses = OutboxLosses(folder / "losses.json", clock)
         self.outbox = Outbox(
             folder, clock.boot, cap_bytes=cap_bytes, segment_bytes=segment_bytes, drop=self._losses.drop
         )

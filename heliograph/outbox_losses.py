@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,19 +37,18 @@ class Loss(msgspec.Struct):
 class OutboxLosses:
     """Counts what the cap of an outbox costs, and remembers it over restarts in a file; one log line at its begin and its end."""
 
-    def __init__(self, file: Path, clock: Clock, now: Callable[[], float]) -> None:
+    def __init__(self, file: Path, clock: Clock) -> None:
         self._file = file
         self._clock = clock
-        self._now = now
         self.loss = self._load()
         self.readings = 0  # since this start
 
     def drop(self, segment: Segment) -> None:
         """Note that a segment is about to be deleted with all frames that storage does not have; never raises OSError."""
-        if not self.loss.lasts and self._now() - self.loss.seen > SHOWN_SECONDS:
+        if not self.loss.lasts and self._clock.now() - self.loss.seen > SHOWN_SECONDS:
             self.loss = Loss()
         loss, before = self.loss, self.loss.readings
-        loss.seen = self._now()
+        loss.seen = self._clock.now()
         loss.frames += segment.next - segment.done
         for times in self._times(segment):
             loss.readings += len(times)
@@ -72,7 +71,7 @@ class OutboxLosses:
 
     def problems(self) -> list[str]:
         """Return the loss of the last SHOWN_SECONDS as a sentence, if there was one."""
-        if not self.loss.lasts and self._now() - self.loss.seen > SHOWN_SECONDS:
+        if not self.loss.lasts and self._clock.now() - self.loss.seen > SHOWN_SECONDS:
             return []
         return [f"the outbox {'is' if self.loss.lasts else 'was'} full: {described(self.loss)}"]
 
