@@ -92,7 +92,7 @@ class Catalog:
         number = self._words.get(text)
         if number is None:
             number = self._words[text] = next(self._ids["word"])
-            self._new.append(("INTO word VALUES(?, ?)", (number, text)))
+            self._new.append(("INSERT INTO word VALUES(?, ?)", (number, text)))
         return number
 
     def commit(self) -> bool:
@@ -104,7 +104,7 @@ class Catalog:
             return False
         with schema.transaction(self._db):
             for statement, values in self._new:
-                self._db.execute(statement if statement.startswith("UPDATE") else f"INSERT {statement}", values)
+                self._db.execute(statement, values)
         self._not_copied += self._new
         self._new.clear()
         return True
@@ -112,7 +112,7 @@ class Catalog:
     def copy_into(self, hot: sqlite3.Connection) -> int:
         """Write committed names into hot.db, too, in the transaction that is open there; return a number for `copied`."""
         for statement, values in self._not_copied:
-            hot.execute(statement if statement.startswith("UPDATE") else f"INSERT OR REPLACE {statement}", values)
+            hot.execute(statement.replace("INSERT INTO", "INSERT OR REPLACE INTO"), values)
         return len(self._not_copied)
 
     def copied(self, count: int) -> None:
@@ -140,7 +140,7 @@ class Catalog:
         number = self._numbers.get((device, blob))
         if number is None:
             number = self._numbers[device, blob] = next(self._ids["layout"])
-            self._new.append(("INTO layout VALUES(?, ?, ?)", (number, device, blob)))
+            self._new.append(("INSERT INTO layout VALUES(?, ?, ?)", (number, device, blob)))
         return number
 
     def _keep_units(self, text: str) -> None:
@@ -152,13 +152,13 @@ class Catalog:
         number = self._devices.get(name)
         if number is None:
             number = self._devices[name] = next(self._ids["device"])
-            self._new.append(("INTO device VALUES(?, ?)", (number, name)))
+            self._new.append(("INSERT INTO device VALUES(?, ?)", (number, name)))
         return number
 
     def _new_series(self, device: int, name: str, unit: str, kind: Kind, rollover: float = 0.0) -> None:
         number = next(self._ids["series"])
         self._series[device, name] = (number, unit, kind, rollover)
-        self._new.append(("INTO series VALUES(?, ?, ?, ?, ?, ?)", (number, device, name, unit, kind, rollover)))
+        self._new.append(("INSERT INTO series VALUES(?, ?, ?, ?, ?, ?)", (number, device, name, unit, kind, rollover)))
 
     def _new_layout(self, device_name: str, channels: tuple[str, ...], example: list[Value]) -> CatalogLayout:
         device = self._device(device_name)

@@ -16,6 +16,8 @@ NAMES = 1 << 31  # numbers of layouts and words
 COUNTS = 1 << 53
 FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # ms UTC: the years 1 to 9999
 
+KINDS = frozenset(get_args(Kind))
+
 Check = Callable[[Any], bool]
 
 
@@ -74,7 +76,7 @@ TABLES: dict[str, dict[str, Check]] = {  # the key first
         "device": _whole(1, DEVICES),
         "name": _name,
         "unit": _or_null(_name),
-        "kind": _or_null(lambda value: value in get_args(Kind)),
+        "kind": _or_null(KINDS.__contains__),
         "rollover": _or_null(_number),
     },
     "layout": {"id": _whole(1, NAMES), "device": _whole(1, DEVICES), "sids": _sids},
