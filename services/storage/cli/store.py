@@ -83,7 +83,7 @@ def restore_command(
     """
     try:
         with bar("copying", sum(map(files.size, files.store_files(folder)))) as advance:
-            targets = [store.data, *state_folders] if not state_folders else list(state_folders)
+            targets = list(state_folders) or [store.data]
             done = backup.restore(folder, store.folder, advance, force=force, salvage=salvage, state_to=targets)
     except backup.NotEmpty as error:
         raise click.ClickException(f"{error}: --force moves it aside and restores") from None
