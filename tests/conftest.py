@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from scripts import tools
 from tests.mqtt_recorder import NODE, Recorder
@@ -25,8 +25,15 @@ BROKER_SECONDS = 10.0
 PORTS = range(10_000, 32_000)  # below those that Linux takes for outgoing connections
 
 # "searching" tries other examples every time; "steady" always the same ones: no landing depends on luck.
-for name, steady in {"searching": False, "steady": True}.items():
-    settings.register_profile(name, deadline=None, derandomize=steady, suppress_health_check=[HealthCheck.too_slow])
+# "mutation" shows no smallest example: that a mutant is found is enough.
+for name, steady, phases in [
+    ("searching", False, list(Phase)),
+    ("steady", True, list(Phase)),
+    ("mutation", True, [Phase.explicit, Phase.generate]),
+]:
+    settings.register_profile(
+        name, deadline=None, derandomize=steady, phases=phases, suppress_health_check=[HealthCheck.too_slow]
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "searching"))
 
 _ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
