@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
+from heliograph.renames import Renames
 from heliograph.store import schema
 from heliograph.store.archive import Archive
 from heliograph.store.arrivals import Arrivals
@@ -146,6 +147,11 @@ class SqliteReader:
             known = zlib.crc32(repr((self._files.names.series, self._files.names.replacements)).encode())
             newest = self._hot_cache.newest(0, stop)
             return f"{identity}-{known:x}-{self._archive.version(stop // DAY)}-{newest:x}"
+
+    def renames(self) -> Renames:
+        """Return which nodes, devices and channels got other names."""
+        with self._reading():
+            return self._files.renames()
 
     def problems(self) -> list[str]:
         """Return which parts cannot be read."""
