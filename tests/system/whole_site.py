@@ -152,7 +152,7 @@ class WholeSite:
         return last
 
     def follow(self) -> None:
-        """Note what has arrived in the store since the last call: readings that replace others can be told from these only here."""
+        """Note what has arrived in the store since the last call: only here do readings that replace others differ from these."""
         with closing(open_reader(self.node.data)) as reader, suppress(StoreAway):
             for arrival in reader.since(self._cursor, 10**7):
                 self._cursor = arrival.cursor
@@ -162,9 +162,9 @@ class WholeSite:
     def wrong_in_order_of_arrival(self) -> str:
         """Return which readings arrived in the store twice, of those that were sent once, or are missing from its order of arrival."""
         self.follow()
-        arrived = {device: len(numbers) for device, numbers in self._arrived.items()}
-        if arrived["counter"] != self.node.count:
-            return f"{arrived['counter']} of {self.node.count} readings of counter"
+        counted = len(self._arrived["counter"])
+        if counted != self.node.count:
+            return f"{counted} of {self.node.count} readings of counter"
         twice = {
             device: [number for number, count in arrived.items() if count > 1]
             for device, arrived in self._arrived.items()
@@ -176,8 +176,8 @@ class WholeSite:
         """Return how readers find the clocked readings and results up to a step to differ from what they are to be."""
         until = self.begin + last * INTERVAL
         expected, stored = self.expected(last), self._stored()
-        found = {name: {at: value for at, value in stored.get(name, {}).items() if at <= until} for name in expected}
-        return _differences(found, expected)
+        actual = {name: {at: value for at, value in stored.get(name, {}).items() if at <= until} for name in expected}
+        return _differences(actual, expected)
 
     def wrong(self, last: int) -> str:
         """Return how readers find anything to differ from what it is to be, when the last step is over."""
@@ -213,11 +213,11 @@ def _numbered(begin: float, last: int, step: float) -> Points:
     return {time_of(begin, number, step): float(number) for number in range(last + 1)}
 
 
-def _differences(found: Mapping[str, Points], expected: Mapping[str, Points]) -> str:
+def _differences(actual: Mapping[str, Points], expected: Mapping[str, Points]) -> str:
     """Return what is missing, wrong or too much in each series; nothing if all is equal."""
     texts = []
-    for name in sorted({*found, *expected}):
-        have, want = found.get(name, {}), expected.get(name, {})
+    for name in sorted({*actual, *expected}):
+        have, want = actual.get(name, {}), expected.get(name, {})
         for what, times in (
             ("missing", sorted(want.keys() - have.keys())),
             ("too much", sorted(have.keys() - want.keys())),
