@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from scripts import tools
+from cli import programs
 from tests.conftest import ROOT, free_port
 
 START_SECONDS = 60.0
@@ -144,8 +144,8 @@ class Emoncms:
         """The line that a stand-in has."""
         emoncms = json.loads((self._source / "version.json").read_text())["version"]
         commands = (["php", "--version"], ["mariadbd", "--version"], ["redis-server", "--version"])
-        said = [subprocess.check_output([tools.find(name), option], text=True) for name, option in commands]
-        return f"Emoncms {emoncms}; {'; '.join(one.splitlines()[0] for one in said)}"
+        versions = [subprocess.check_output([programs.find(name), option], text=True) for name, option in commands]
+        return f"Emoncms {emoncms}; {'; '.join(one.splitlines()[0] for one in versions)}"
 
     def allow_nodes(self, most: int) -> None:
         """Set how many nodes an account may have."""
@@ -156,11 +156,11 @@ class Emoncms:
     def start(self) -> None:
         self._start_mariadb()
         redis = ("--port", str(self._redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
-        self._run(tools.find("redis-server"), *redis, folder=self._folder / "redis")
+        self._run(programs.find("redis-server"), *redis, folder=self._folder / "redis")
         self._wait("MariaDB and Redis", lambda: is_open(self._mariadb) and is_open(self._redis))
         log = ("-d", f"session.save_path={self._folder}/redis", "-d", "log_errors=1")
         web = ("-S", f"127.0.0.1:{self._port}", "-t", ".", "router.php")
-        self._run(tools.find("php"), *php_modules(), *log, *web, folder=self._source)
+        self._run(programs.find("php"), *php_modules(), *log, *web, folder=self._source)
         self._wait("Emoncms", lambda: ask("GET", f"{self.url}/")[0] == 200)
 
     def stop(self) -> None:
@@ -181,11 +181,11 @@ class Emoncms:
         data = self._folder / "mariadb"
         if self._user is not None:
             os.chown(data, self._user, self._user)
-        server = tools.find("mariadbd")
+        server = programs.find("mariadbd")
         base = UNPACKED if (UNPACKED / "share/mysql").exists() else Path("/usr")
         share = base / "share/mysql"
-        places = (f"--lc-messages-dir={share}", f"--character-sets-dir={share}/charsets")
-        own = ("--no-defaults", f"--datadir={data}", *places, f"--plugin-dir={base}/lib/mysql/plugin")
+        messages = (f"--lc-messages-dir={share}", f"--character-sets-dir={share}/charsets")
+        own = ("--no-defaults", f"--datadir={data}", *messages, f"--plugin-dir={base}/lib/mysql/plugin")
         # As mariadb-install-db does, without accounts: a server without grants takes every user.
         scripts = [share / f"{name}.sql" for name in ("mysql_system_tables", "mysql_system_tables_data")]
         tables = "".join(path.read_text() for path in scripts)

@@ -10,8 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from scripts.tools import ROOT
-from tests.conftest import free_port, optional_program
+from tests.conftest import ROOT, free_port, optional_program
 
 UNPRIVILEGED = 65534  # PostgreSQL refuses to run as root
 START_SECONDS = 60.0

@@ -113,7 +113,7 @@ def test_a_bulk_is_answered_with_status_200_whatever_is_in_it(server: Server, da
     assert given.startswith(answer) if answer is FATAL else given == answer
 
 
-def test_of_names_only_letters_digits_and_a_few_signs_are_kept(server: Server) -> None:
+def test_of_names_only_alphanumeric_characters_and_a_few_signs_are_kept(server: Server) -> None:
     assert bulk(server, json.dumps([[T, "a&b=c%d+e:f/g (h) ü_-.", {"x/y z": 1}]], ensure_ascii=False)) == "ok"
     assert inputs(server, "abcdefg h ü_-.") == inputs(server, "a&b=c%d+e:f/g (h) ü_-.") == {"xy z": (T, 1)}
     assert bulk(server, f'[[{T},"",1],[{T},"n\\u00fc",1]]') == "ok"
