@@ -9,19 +9,19 @@ from services.uploader.target import MappedChannel
 
 
 def follow_renames(file: StateFile, name: str, state: DeliveryState, renames: Renames, channels: ChannelMap) -> None:
-    """Bring a target's state and its dead letters to the present names, and save both together; raise StateAway, StoreAway.
+    """Bring a target's state and its dead rejected to the present names, and save both together; raise StateAway, StoreAway.
 
     Positions are numbers of arrival, or times, and stay. A store that has fewer renames than the state is another one.
     """
     if state.renames == len(renames):
         return
     newer_than, newest = state.newer_than, state.newest_by_device
-    letters = file.every_dead_letter(name)
+    rejected = file.every_dead_letter(name)
     for count in range(state.renames, len(renames)):
         newer_than, newest = _followed(newer_than, renames, count), _followed(newest, renames, count)
-        letters = [_letter(letter, renames, count) for letter in letters]
+        rejected = [_letter(letter, renames, count) for letter in rejected]
     state.newer_than, state.newest_by_device, state.renames = newer_than, newest, len(renames)
-    file.follow(name, state, [_named(letter, channels) for letter in letters])
+    file.follow(name, state, [_named(letter, channels) for letter in rejected])
 
 
 def _followed(times: dict[str, float], renames: Renames, count: int) -> dict[str, float]:

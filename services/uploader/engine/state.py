@@ -205,10 +205,10 @@ class StateFile:
         """Return all dead letters of a target, oldest first."""
         return self.dead_letters(name, limit=MAX_DEAD_LETTERS)
 
-    def follow(self, name: str, state: DeliveryState, letters: Iterable[DeadLetter]) -> None:
+    def follow(self, name: str, state: DeliveryState, dead_letters: Iterable[DeadLetter]) -> None:
         """Save together the progress of a target and the rows of dead letters, after a rename."""
         with self._using() as db:
-            rows = [(packed(letter.row), name, letter.id) for letter in letters]
+            rows = [(packed(letter.row), name, letter.id) for letter in dead_letters]
             db.executemany("UPDATE dead_letter SET row = ? WHERE target = ? AND id = ?", rows)
             db.execute("UPDATE target SET state = ? WHERE name = ?", (msgspec.json.encode(state), name))
 

@@ -1,4 +1,4 @@
-"""A rename in the store: targets go on under the new name, or under the old one, and nothing is sent twice."""
+"""A rename in the store: targets continue under the new name, or under the old one, and nothing is sent twice."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -43,7 +43,7 @@ def sent(target: FakeTarget) -> list[tuple[float, str]]:
 def test_each_reading_is_sent_once_under_the_chosen_name(
     tmp_path: Path, reader: Reader, uploads: Uploads, patterns: tuple[str, ...], *, joined: bool
 ) -> None:
-    """Whether a target's patterns have the old name, as in a config.toml that nobody has changed, or the new one."""
+    """Whether a target's patterns have the old name, as in a config.toml that was not changed, or the new one."""
     target = FakeTarget(Limits(overwrites=False))
     engine = Engine(tmp_path, reader, target, channels=patterns, name_template=NAMES)
     with closing(engine):
