@@ -37,6 +37,11 @@ class CheckpointFile:
         self._path = path
         self._newest: dict[InputChannel, int | None] = {}
 
+    @property
+    def has_values(self) -> bool:
+        """Whether the file has the value of an input."""
+        return any(at is not None for at in self._newest.values())
+
     def load(self, node: str, histories: dict[InputChannel, InputHistory], grids: list[Grid], renames: Renames) -> None:
         """Restore what the file has, also under names from before a rename; `node` is that of the calculated devices.
 
