@@ -3,18 +3,19 @@
 import errno
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from heliograph.errors import StoreDamaged
 from heliograph.messages import Block, Channel, Info
-from heliograph.store import folder, open_reader, schema
+from heliograph.store import folder, hot, open_reader, renaming, schema
 from heliograph.store.interface import Progress
+from heliograph.store.renaming import CannotRename
 from heliograph.store.writer import SqliteWriter
 from services.storage.maintenance import backup
-from tests.system.io_faults import Faults, faulty_disk
+from tests.system.io_faults import Faults, faulty_disk, folder_in_memory, numbers
 
 DAY = 86_400.0
 START = 1_672_272_000.0  # 2022-12-29 00:00 UTC
@@ -23,15 +24,19 @@ PER_DAY = 300
 SEALED, HOT = 5 * PER_DAY, 7 * PER_DAY  # readings of a device; 2022 ends within the sealed ones
 NEW = 60
 ATTEMPTS = 20
+SHORT = 8  # calls of each operation that fail in the short form
+ROOM = 16_384  # bytes of the journal that hot.db makes in advance: its thousand pages are all the same
+Expected = dict[str, dict[int, tuple[float, str]]]
 
 
 class Store:
-    """A store in a folder, written by a process that begins again when it has to end."""
+    """A store in a folder, written by a process that begins again when it has to end, and what it must have."""
 
     def __init__(self, data: Path, days: float) -> None:
         self.data = data
         self.errors: list[Exception] = []
-        self.written = HOT
+        self.expected: Expected = {device: {n: values(device, n) for n in range(HOT)} for device in DEVICES}
+        self._written = HOT
         self._days = days
         self._writer: SqliteWriter | None = None
 
@@ -63,15 +68,19 @@ class Store:
     def open(self) -> None:
         self.writer.progress()
 
-    def commit(self) -> None:
-        """Write and commit some readings of every device, one of them new."""
-        count = self.written + NEW
+    def commit(self, *devices: str) -> None:
+        """Write and commit some readings of devices; one of them is new."""
+        devices = devices or (*DEVICES, "new")
+        count = self._written + NEW
         if self.writer.pending == 0 and self.writer.progress()["roof/bridge", "epoch"].last < count:
-            for device in (*DEVICES, "new"):
+            for device in devices:
                 declare(self.writer, device)
-                self.writer.write("roof", [block(device, self.written, count)])
+                self.writer.write("roof", [block(device, self._written, count)])
         self.writer.commit({("roof/bridge", "epoch"): Progress(count, 0)})
-        self.written = count
+        for device in devices:
+            some = {n: values(device, n) for n in range(self._written, count)}
+            self.expected[device] = {**self.expected.get(device, {}), **some}
+        self._written = count
 
     def care(self) -> None:
         for _ in range(1000):
@@ -82,12 +91,27 @@ class Store:
     def mend(self) -> None:
         self.writer.mend()
 
+    def delete(self) -> None:
+        """Delete two days of a device, at the turn of the year, and what it has in hot.db."""
+        with closing(open_reader(self.data)) as reader:
+            mine = [one.id for one in reader.series() if one.device == "tank"]
+        for first, last in ((2 * PER_DAY, 4 * PER_DAY), (SEALED, self._written)):
+            self.writer.delete(mine, START + first * DAY / PER_DAY - 1, START + last * DAY / PER_DAY - 1)
+            self.expected["tank"] = {n: one for n, one in self.expected["tank"].items() if not first <= n < last}
+
+    def rename(self, old: str, new: str) -> None:
+        self.end()
+        try:
+            renaming.rename(folder(self.data), f"roof/{old}", f"roof/{new}")
+        except CannotRename:
+            assert self.errors  # it was done when the disk refused the rest
+        self.expected[new] = {**self.expected.pop(old), **self.expected.get(new, {})}
+
     def back_up(self) -> None:
         self.end()
         backup.back_up(folder(self.data), self.data / "backup", lambda _: None)
 
     def restore(self) -> None:
-        self.back_up()
         backup.restore(self.data / "backup", folder(self.data), lambda _: None, force=True)
 
 
@@ -96,17 +120,30 @@ def declare(writer: SqliteWriter, device: str) -> None:
 
 
 def block(device: str, first: int, last: int) -> Block:
-    rows = [[START + n * DAY / PER_DAY, value(device, n), f"{device} {n % 7}"] for n in range(first, last)]
+    rows = [[START + n * DAY / PER_DAY, *values(device, n)] for n in range(first, last)]
     return Block(device, ("power", "mode"), rows)
 
 
-def value(device: str, number: int) -> float:
-    return (len(device) * 1_000_000 + number) / 8
+def values(device: str, number: int) -> tuple[float, str]:
+    return (len(device) * 1_000_000 + number) / 8, f"{device} {number % 7}"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    data = tmp_path_factory.mktemp("made")
+def place() -> Iterator[Path]:
+    with folder_in_memory() as path:
+        yield path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hot, "ROOM", ROOM)
+        yield
+
+
+@pytest.fixture(scope="module")
+def made(place: Path, room: None) -> Path:
+    data = place / "made"
     with closing(SqliteWriter(folder(data), lambda: True, now=lambda: START + 6 * DAY)) as writer:
         for first, last in ((0, SEALED), (SEALED, HOT)):
             for device in DEVICES:
@@ -134,11 +171,30 @@ def salvage(store: Store) -> None:
     store.do(store.mend)
 
 
+def delete(store: Store) -> None:
+    store.do(store.commit)
+    store.do(store.delete)
+
+
+def rename(store: Store) -> None:
+    store.do(store.commit)
+    store.do(lambda: store.rename("tank", "cistern"))
+
+
+def join(store: Store) -> None:
+    """The new name has readings already: of another time, but of the same days."""
+    store.do(lambda: store.commit("newer"))
+    store.do(store.care)
+    store.do(lambda: store.commit("tank"))
+    store.do(lambda: store.rename("newer", "tank"))
+
+
 def back_up(store: Store) -> None:
     store.do(store.back_up)
 
 
 def restore(store: Store) -> None:
+    store.do(store.back_up)
     store.do(store.restore)
 
 
@@ -159,6 +215,9 @@ SCENARIOS: dict[str, tuple[Callable[[Path], None], Callable[[Store], None], floa
     "seal": (whole, seal, 7.2),
     "merge": (whole, seal, 60.0),  # months and the year are closed, the year is packed
     "salvage": (headless, salvage, 7.0),
+    "delete": (whole, delete, 7.2),
+    "rename": (whole, rename, 7.2),
+    "join": (whole, join, 7.5),
     "back_up": (whole, back_up, 7.0),
     "restore": (whole, restore, 7.0),
 }
@@ -173,15 +232,15 @@ def disk() -> Iterator[Faults]:
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_call_fails_once(
-    made: Path, tmp_path: Path, disk: Faults, request: pytest.FixtureRequest, name: str, error: int
+    made: Path, place: Path, disk: Faults, request: pytest.FixtureRequest, name: str, error: int
 ) -> None:
     damage, work, days = SCENARIOS[name]
 
-    calls = 0
+    calls: list[str] = []
 
     def run(at: int) -> Store:
         nonlocal calls
-        data = tmp_path / str(at)
+        data = place / f"{name}-{error}-{at}"
         shutil.copytree(made, data)
         damage(data)
         store = Store(data, days)
@@ -195,14 +254,10 @@ def test_every_call_fails_once(
         return store
 
     run(0)
-    count = calls
-    assert count > 5
-    full = request.config.getoption("--full")
-    raised = 0
-    numbers = range(1, count + 1, 1 if full else max(1, count // 8))
-    for at in numbers:
-        raised += bool(run(at).errors)
-    assert raised > len(numbers) / 2  # what SQLite does again by itself, such as a checkpoint, is no error
+    chosen = numbers(calls, error, 0 if request.config.getoption("--full") else SHORT)
+    assert len(chosen) >= SHORT
+    raised = sum(bool(run(at).errors) for at in chosen)
+    assert raised > len(chosen) / 2  # what SQLite does again by itself, such as a checkpoint, is no error
 
 
 def check(store: Store, what: str) -> None:
@@ -213,18 +268,17 @@ def check(store: Store, what: str) -> None:
         assert [problem for problem in reader.problems() if "made again" not in problem] == [], what
         series = {(one.device, one.channel): one.id for one in reader.series()}
         edges = [START + hour * 3600 for hour in range(24 * 10)]
-        for device in (*DEVICES, "new"):
-            numbers = range(HOT if device == "new" else 0, store.written)
-            if not numbers:
-                continue
+        for device, points in store.expected.items():
+            times = [round(START + n * DAY / PER_DAY, 3) for n in sorted(points)]
             power = reader.raw(series[device, "power"], 0, 1e11, limit=10**6)
             mode = reader.raw(series[device, "mode"], 0, 1e11, limit=10**6)
-            assert power.times == [pytest.approx(START + n * DAY / PER_DAY, abs=0.0005) for n in numbers], what
-            assert power.values == [value(device, n) for n in numbers], what
-            assert mode.values == [f"{device} {n % 7}" for n in numbers], what
+            assert power.times == mode.times == times, what
+            assert power.values == [points[n][0] for n in sorted(points)], what
+            assert mode.values == [points[n][1] for n in sorted(points)], what
             columns = reader.aggregate(series[device, "power"], edges, ["n", "sum"])
             counts, sums = ([float(one) for one in column if one is not None] for column in columns.values())
-            assert (sum(counts), sum(sums)) == (len(numbers), sum(value(device, n) for n in numbers)), what
-        assert len(reader.since(0, 10**6)) >= len(DEVICES) * HOT
-    with suppress(FileNotFoundError):
-        shutil.rmtree(store.data / "backup")
+            assert (sum(counts), sum(sums)) == (len(times), sum(power for power, _ in points.values())), what
+        arrived = {(one.device, one.time) for one in reader.since(0, 10**6)}
+        assert arrived == {
+            (device, round(START + n * DAY / PER_DAY, 3)) for device, points in store.expected.items() for n in points
+        }, what
