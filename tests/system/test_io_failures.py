@@ -18,11 +18,11 @@ from services.storage.maintenance import backup
 from tests.system.io_faults import Faults, faulty_disk, folder_in_memory, numbers
 
 DAY = 86_400.0
-START = 1_672_272_000.0  # 2022-12-29 00:00 UTC
+START = 1_672_358_400.0  # 2022-12-30 00:00 UTC
 DEVICES = ("meter", "tank")
-PER_DAY = 300
-SEALED, HOT = 5 * PER_DAY, 7 * PER_DAY  # readings of a device; 2022 ends within the sealed ones
-NEW = 60
+PER_DAY = 240  # so few that have cells
+SEALED, HOT = 3 * PER_DAY, 4 * PER_DAY  # readings of a device; 2022 ends within the sealed ones
+NEW = 30
 ATTEMPTS = 20
 SHORT = 8  # calls of each operation that fail in the short form
 ROOM = 16_384  # bytes of the journal that hot.db makes in advance: its thousand pages are all the same
@@ -39,6 +39,13 @@ class Store:
         self._written = HOT
         self._days = days
         self._writer: SqliteWriter | None = None
+
+    def copied(self, data: Path) -> "Store":
+        """Return this store, whose process has ended, in another folder."""
+        shutil.copytree(self.data, data)
+        store = Store(data, self._days)
+        store.expected, store._written = dict(self.expected), self._written
+        return store
 
     @property
     def writer(self) -> SqliteWriter:
@@ -95,7 +102,7 @@ class Store:
         """Delete two days of a device, at the turn of the year, and what it has in hot.db."""
         with closing(open_reader(self.data)) as reader:
             mine = [one.id for one in reader.series() if one.device == "tank"]
-        for first, last in ((2 * PER_DAY, 4 * PER_DAY), (SEALED, self._written)):
+        for first, last in ((PER_DAY, PER_DAY * 5 // 2), (SEALED, self._written)):
             self.writer.delete(mine, START + first * DAY / PER_DAY - 1, START + last * DAY / PER_DAY - 1)
             self.expected["tank"] = {n: one for n, one in self.expected["tank"].items() if not first <= n < last}
 
@@ -144,7 +151,7 @@ def room() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def made(place: Path, room: None) -> Path:
     data = place / "made"
-    with closing(SqliteWriter(folder(data), lambda: True, now=lambda: START + 6 * DAY)) as writer:
+    with closing(SqliteWriter(folder(data), lambda: True, now=lambda: START + 3.5 * DAY)) as writer:
         for first, last in ((0, SEALED), (SEALED, HOT)):
             for device in DEVICES:
                 declare(writer, device)
@@ -162,7 +169,6 @@ def commit(store: Store) -> None:
 
 
 def seal(store: Store) -> None:
-    store.do(store.commit)
     store.do(store.care)
 
 
@@ -172,20 +178,14 @@ def salvage(store: Store) -> None:
 
 
 def delete(store: Store) -> None:
-    store.do(store.commit)
     store.do(store.delete)
 
 
 def rename(store: Store) -> None:
-    store.do(store.commit)
     store.do(lambda: store.rename("tank", "cistern"))
 
 
 def join(store: Store) -> None:
-    """The new name has readings already: of another time, but of the same days."""
-    store.do(lambda: store.commit("newer"))
-    store.do(store.care)
-    store.do(lambda: store.commit("tank"))
     store.do(lambda: store.rename("newer", "tank"))
 
 
@@ -194,32 +194,43 @@ def back_up(store: Store) -> None:
 
 
 def restore(store: Store) -> None:
-    store.do(store.back_up)
     store.do(store.restore)
 
 
-def headless(data: Path) -> None:
+def as_it_is(store: Store) -> None:
+    """Nothing is prepared."""
+
+
+def headless(store: Store) -> None:
     """Without first pages everything comes back, page by page."""
-    for path, page in ((folder(data) / "history-2022.db", 4096), (schema.hot_file(folder(data)), 1024)):
+    files = folder(store.data)
+    for path, page in ((files / "history-2022.db", 4096), (schema.hot_file(files), 1024)):
         with path.open("r+b") as file:
             file.write(b"\x5a" * page)
-    schema.catalog_file(folder(data)).unlink()
+    schema.catalog_file(files).unlink()
 
 
-def whole(data: Path) -> None:
-    """Nothing is damaged."""
+def with_hot(store: Store) -> None:
+    store.commit()
 
 
-SCENARIOS: dict[str, tuple[Callable[[Path], None], Callable[[Store], None], float]] = {
-    "commit": (whole, commit, 7.0),
-    "seal": (whole, seal, 7.2),
-    "merge": (whole, seal, 60.0),  # months and the year are closed, the year is packed
-    "salvage": (headless, salvage, 7.0),
-    "delete": (whole, delete, 7.2),
-    "rename": (whole, rename, 7.2),
-    "join": (whole, join, 7.5),
-    "back_up": (whole, back_up, 7.0),
-    "restore": (whole, restore, 7.0),
+def with_newer(store: Store) -> None:
+    """The new name has readings already: of another time, but of the same days."""
+    store.commit("newer")
+    store.care()
+    store.commit("tank")
+
+
+SCENARIOS: dict[str, tuple[Callable[[Store], None], Callable[[Store], None], float]] = {
+    "commit": (as_it_is, commit, 4.5),
+    "seal": (with_hot, seal, 3.9),
+    "merge": (with_hot, seal, 60.0),  # months and the year are closed, the year is packed
+    "salvage": (headless, salvage, 4.5),
+    "delete": (with_hot, delete, 4.5),
+    "rename": (with_hot, rename, 4.5),
+    "join": (with_newer, join, 4.8),
+    "back_up": (as_it_is, back_up, 4.5),
+    "restore": (back_up, restore, 4.5),
 }
 
 
@@ -234,23 +245,24 @@ def disk() -> Iterator[Faults]:
 def test_every_call_fails_once(
     made: Path, place: Path, disk: Faults, request: pytest.FixtureRequest, name: str, error: int
 ) -> None:
-    damage, work, days = SCENARIOS[name]
+    prepare, work, days = SCENARIOS[name]
+    shutil.copytree(made, place / f"{name}-{error}")
+    prepared = Store(place / f"{name}-{error}", days)
+    prepare(prepared)
+    prepared.end()
 
     calls: list[str] = []
 
     def run(at: int) -> Store:
         nonlocal calls
-        data = place / f"{name}-{error}-{at}"
-        shutil.copytree(made, data)
-        damage(data)
-        store = Store(data, days)
+        store = prepared.copied(place / f"{name}-{error}-{at}")
         disk.arm(at, error)
         work(store)
         failed, calls = disk.failed, disk.calls
         disk.arm(0, 0)
         assert bool(failed) == bool(at), f"call {at} was never made"
         check(store, f"{name}, {failed} {at}")
-        shutil.rmtree(data)
+        shutil.rmtree(store.data)
         return store
 
     run(0)
@@ -267,7 +279,7 @@ def check(store: Store, what: str) -> None:
     with closing(open_reader(store.data)) as reader:
         assert [problem for problem in reader.problems() if "made again" not in problem] == [], what
         series = {(one.device, one.channel): one.id for one in reader.series()}
-        edges = [START + hour * 3600 for hour in range(24 * 10)]
+        edges = [START + hour * 3600 for hour in range(24 * 7)]
         for device, points in store.expected.items():
             times = [round(START + n * DAY / PER_DAY, 3) for n in sorted(points)]
             power = reader.raw(series[device, "power"], 0, 1e11, limit=10**6)
