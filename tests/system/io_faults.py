@@ -162,7 +162,7 @@ def faulty_disk() -> Iterator[Faults]:
     try:
         for name, call in before.items():
             setattr(os, name, (_failing_write if name in WRITES else _failing)(faults, name, call))
-        io.open = _opening(faults, usual_io_open)  # type: ignore[assignment]  # pathlib opens files with it
+        io.open = _opening(faults, usual_io_open)  # pathlib opens files with it
         with closing(sqlite3.connect(":memory:")) as db:
             db.execute("CREATE TEMP TABLE t(x)")
         yield faults
