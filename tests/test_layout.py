@@ -21,12 +21,13 @@ from services.mqtt_importer.parsing import topic_filters
 
 ROOT = Path(__file__).parents[1]
 SERVICES = sorted(folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").exists())
-PACKAGES = ["heliograph", "simulator", "scripts", *(f"services/{name}" for name in SERVICES)]
+PACKAGES = ["heliograph", "simulator", "cli", *(f"services/{name}" for name in SERVICES)]
 LONGEST_MODULE = 400
 LONGEST_CLASS = 200
 MOST_SUPPRESSIONS = 5
 POSSESSIVE_GROUP = re.compile(r"\)(?:[*+?]|\{\d*,?\d*\})\+")
 CATCHES_EVERYTHING = {ROOT / "services/uploader/attempt.py"}  # docs/decisions/0012-a-target-that-raises.md
+ENTRY_POINT = re.compile(r"[a-z_.]+:[a-z_]+")
 SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
 DISTRIBUTIONS = packages_distributions()
 
@@ -145,8 +146,14 @@ def test_nothing_is_declared_that_is_not_imported(package: str) -> None:
 
 
 def loaded(path: Path) -> Iterator[tuple[str, str]]:
-    """What a module loads by name: (module, what it loads), for `import_module` with a text or with one of its folder."""
+    """What a module loads by name: (module, what it loads).
+
+    That is what `import_module` loads by a text or from its own folder, and every "module:attribute" beside `resolve_name`.
+    """
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if any(isinstance(node, ast.Name) and node.id == "resolve_name" for node in nodes(path)):
+        texts = (node.value for node in nodes(path) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+        yield from ((name, text.partition(":")[0]) for text in texts if ENTRY_POINT.fullmatch(text))
     for node in nodes(path):
         if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith("import_module"):
             continue
@@ -160,7 +167,7 @@ def loaded(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_no_import_cycle_hides_behind_import_module() -> None:
-    graph = grimp.build_graph("heliograph", "services", "simulator", "scripts")
+    graph = grimp.build_graph("heliograph", "services", "simulator", "cli")
     for package in PACKAGES:
         for path in modules(package):
             for importer, imported in loaded(path):
@@ -309,7 +316,7 @@ def test_the_broker_has_no_rules_for_a_service_that_does_not_exist() -> None:
         "homeassistant",
         "viewer",
         "health",
-    }  # OTHER_USERS of scripts/secrets
+    }  # OTHER_USERS of cli/secrets.py
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -317,7 +324,7 @@ def test_all_versions_are_equal(package: str) -> None:
     assert project(package)["project"]["version"] == heliograph.__version__
 
 
-@pytest.mark.parametrize("package", ["simulator", "scripts", *(f"services/{name}" for name in SERVICES)])
+@pytest.mark.parametrize("package", ["simulator", "cli", *(f"services/{name}" for name in SERVICES)])
 def test_only_one_module_knows_where_the_slashes_of_topics_go(package: str) -> None:
     for path in modules(package):
         for node in nodes(path):
