@@ -76,8 +76,8 @@ def opened(data: Path, days: float = DAYS) -> SqliteWriter:
 @pytest.fixture(scope="module")
 def stores() -> Iterator[dict[str, Path]]:
     """The same store after an end in peace, and after a kill, with its journals."""
-    with folder_in_memory() as place:
-        closed, killed = place / "closed", place / "killed"
+    with folder_in_memory() as memory:
+        closed, killed = memory / "closed", memory / "killed"
         make(closed, killed)
         yield {"closed": closed, "killed": killed}
 
@@ -307,6 +307,6 @@ BY_FILE = {file: {time for time in TIMES if in_file(file, time)} for file in FIL
 
 @contextmanager
 def copy_of(store: Path) -> Iterator[Path]:
-    with folder_in_memory() as place:
-        shutil.copytree(store, place / "data")
-        yield place / "data"
+    with folder_in_memory() as memory:
+        shutil.copytree(store, memory / "data")
+        yield memory / "data"

@@ -10,9 +10,9 @@ import pytest
 
 from heliograph.errors import StoreDamaged
 from heliograph.messages import Block, Channel, Info
-from heliograph.store import folder, hot, open_reader, renaming, schema
+from heliograph.renames import Rename
+from heliograph.store import folder, hot, open_reader, schema, whole_store
 from heliograph.store.interface import Progress
-from heliograph.store.renaming import CannotRename
 from heliograph.store.writer import SqliteWriter
 from services.storage.maintenance import backup
 from tests.system.io_faults import Faults, faulty_disk, folder_in_memory, numbers
@@ -108,10 +108,7 @@ class Store:
 
     def rename(self, old: str, new: str) -> None:
         self.end()
-        try:
-            renaming.rename(folder(self.data), f"roof/{old}", f"roof/{new}")
-        except CannotRename:
-            assert self.errors  # it was done when the disk refused the rest
+        whole_store.rename(folder(self.data), Rename(f"roof/{old}", f"roof/{new}"))
         self.expected[new] = {**self.expected.pop(old), **self.expected.get(new, {})}
 
     def back_up(self) -> None:
@@ -136,7 +133,7 @@ def values(device: str, number: int) -> tuple[float, str]:
 
 
 @pytest.fixture(scope="module")
-def place() -> Iterator[Path]:
+def memory() -> Iterator[Path]:
     with folder_in_memory() as path:
         yield path
 
@@ -149,8 +146,8 @@ def room() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def made(place: Path, room: None) -> Path:
-    data = place / "made"
+def made(memory: Path, room: None) -> Path:
+    data = memory / "made"
     with closing(SqliteWriter(folder(data), lambda: True, now=lambda: START + 3.5 * DAY)) as writer:
         for first, last in ((0, SEALED), (SEALED, HOT)):
             for device in DEVICES:
@@ -243,11 +240,11 @@ def disk() -> Iterator[Faults]:
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_call_fails_once(
-    made: Path, place: Path, disk: Faults, request: pytest.FixtureRequest, name: str, error: int
+    made: Path, memory: Path, disk: Faults, request: pytest.FixtureRequest, name: str, error: int
 ) -> None:
     prepare, work, days = SCENARIOS[name]
-    shutil.copytree(made, place / f"{name}-{error}")
-    prepared = Store(place / f"{name}-{error}", days)
+    shutil.copytree(made, memory / f"{name}-{error}")
+    prepared = Store(memory / f"{name}-{error}", days)
     prepare(prepared)
     prepared.end()
 
@@ -255,7 +252,7 @@ def test_every_call_fails_once(
 
     def run(at: int) -> Store:
         nonlocal calls
-        store = prepared.copied(place / f"{name}-{error}-{at}")
+        store = prepared.copied(memory / f"{name}-{error}-{at}")
         disk.arm(at, error)
         work(store)
         failed, calls = disk.failed, disk.calls
