@@ -126,8 +126,8 @@ def _tried(
         for trial in as_completed(trials):
             mutant, verdict = trials[trial], trial.result()
             verdicts[mutant] = verdict
-            place = f"{len(verdicts)}/{len(sample)} {module}:{mutant.line} {mutant.kind}"
-            print(f"{place}: {verdict.outcome} {verdict.test}".rstrip(), flush=True)
+            position = f"{len(verdicts)}/{len(sample)} {module}:{mutant.line} {mutant.kind}"
+            print(f"{position}: {verdict.outcome} {verdict.test}".rstrip(), flush=True)
     return {mutant: verdicts[mutant] for mutant in sample}
 
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 MEMORY_BYTES = 4 << 30  # a mutant may collect without end
 LONGER = 3  # times as much processor time as the tests take without a mutant is a mutant that never ends
 SPARE_SECONDS = 5
-LONGER_WAITING = 10  # the same by the clock on the wall, for one that waits for ever; machines are shared
+LONGER_WAITING = 10  # the same by the clock on the wall, for one that waits without end; machines are shared
 SPARE_SECONDS_WAITING = 20
 FIRST_FAILURE = re.compile(r"^(?:FAILED|ERROR) (\S+)", re.MULTILINE)
 
