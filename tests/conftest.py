@@ -41,6 +41,12 @@ _ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms of the system tests")
+    parser.addoption(
+        "--emoncms", help="a checkout of Emoncms, to run its cases against the real one: see docs/tests.md"
+    )
+    parser.addoption(
+        "--timescaledb", help="the address of a database with TimescaleDB, whose schema heliograph is deleted"
+    )
     parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
 
 
