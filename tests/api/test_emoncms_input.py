@@ -130,8 +130,8 @@ def test_what_home_assistants_history_sends_is_understood(receiver: Receiver) ->
 
 @pytest.mark.parametrize("time", ["0", "57", "1763634000000", "2090000000"])
 def test_a_time_that_cannot_be_is_refused_with_a_sentence(receiver: Receiver, time: str) -> None:
-    said = refused(receiver.post("/input/post", data={"node": "a", "csv": "1", "time": time}))
-    assert re.search("2000|milliseconds|future", said)
+    error = refused(receiver.post("/input/post", data={"node": "a", "csv": "1", "time": time}))
+    assert re.search("2000|milliseconds|future", error)
     assert receiver.producer.readings == []
 
 

@@ -73,11 +73,11 @@ def test_every_route_describes_what_it_answers_to_wrong_questions(document: dict
 
 @pytest.fixture(scope="module")
 def operations(document: dict[str, Any]) -> dict[str, APIOperation[Any, Any, Any, Any]]:
-    found = {}
+    operations = {}
     for each in schemathesis.openapi.from_dict(document).get_all_operations():
         assert isinstance(each, Ok), each
-        found[each.ok().label] = each.ok()
-    return found
+        operations[each.ok().label] = each.ok()
+    return operations
 
 
 @pytest.fixture(scope="module")
