@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from cli import programs
 from tests.mqtt_recorder import NODE, Recorder
@@ -25,8 +25,15 @@ BROKER_SECONDS = 10.0
 PORTS = range(10_000, 32_000)  # below those that Linux takes for outgoing connections
 
 # "searching" tries other examples every time; "steady" always the same ones: no landing depends on luck.
-for name, steady in {"searching": False, "steady": True}.items():
-    settings.register_profile(name, deadline=None, derandomize=steady, suppress_health_check=[HealthCheck.too_slow])
+# "mutation" shows no smallest example: that a mutant is found is enough.
+for name, steady, phases in [
+    ("searching", False, list(Phase)),
+    ("steady", True, list(Phase)),
+    ("mutation", True, [Phase.explicit, Phase.generate]),
+]:
+    settings.register_profile(
+        name, deadline=None, derandomize=steady, phases=phases, suppress_health_check=[HealthCheck.too_slow]
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "searching"))
 
 _ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
@@ -34,10 +41,16 @@ _ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms of the system tests")
+    parser.addoption(
+        "--emoncms", help="a checkout of Emoncms, to run its cases against the real one: see docs/tests.md"
+    )
+    parser.addoption(
+        "--timescaledb", help="the address of a database with TimescaleDB, whose schema heliograph is deleted"
+    )
     parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
 
 
-SERVERS = {"broker", "guarded_broker", "processes", "server", "own_server", "engine"}  # fixtures
+SERVERS = {"broker", "guarded_broker", "processes", "server", "own_server", "other_broker", "engine"}  # fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,7 +8,8 @@ import msgspec
 
 from heliograph.errors import StoreAway
 from heliograph.messages import Kind, Value
-from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
+from heliograph.renames import Renames
+from heliograph.store.interface import Arrival, Function, Point, RawPage, Reader, Series
 from services.uploader.engine.pipeline import Pipeline
 from services.uploader.engine.selection import Selection
 from services.uploader.engine.source import ChannelMap
@@ -37,6 +38,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.arrived: list[Arrival] = []
         self.away = False
+        self.renamed = Renames()
         self._series: dict[tuple[str, str, str], Series] = {}
 
     def arrive(self, moment: float, values: dict[str, Value], device: str = "meter", kind: Kind = "gauge") -> None:
@@ -81,6 +83,9 @@ class MemoryStore:
 
     def version(self, start: float, end: float) -> str:
         raise NotImplementedError
+
+    def renames(self) -> Renames:
+        return self.renamed
 
     def problems(self) -> list[str]:
         return []
@@ -130,7 +135,7 @@ def is_idle(pipeline: Pipeline) -> bool:
 class Engine:
     """A course with a state file of its own, which survives `restart`."""
 
-    def __init__(self, folder: Path, store: MemoryStore, target: FakeTarget, **options: object) -> None:
+    def __init__(self, folder: Path, store: Reader, target: FakeTarget, **options: object) -> None:
         self.store = store
         self.target = target
         self.now = NOON + 100
