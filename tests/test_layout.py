@@ -25,6 +25,7 @@ PACKAGES = ["heliograph", "simulator", "cli", *(f"services/{name}" for name in S
 LONGEST_MODULE = 400
 LONGEST_CLASS = 200
 MOST_SUPPRESSIONS = 5
+NOT_STAND_INS = {"postgres_server.py", "pymodbus_server.py", "web_server.py"}  # real ones, and what they are built on
 POSSESSIVE_GROUP = re.compile(r"\)(?:[*+?]|\{\d*,?\d*\})\+")
 CATCHES_EVERYTHING = {ROOT / "services/uploader/attempt.py"}  # docs/decisions/0012-a-target-that-raises.md
 ENTRY_POINT = re.compile(r"[a-z_.]+:[a-z_]+")
@@ -376,6 +377,18 @@ def test_no_group_of_a_regular_expression_is_possessive(package: str) -> None:
         for node in nodes(path):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and POSSESSIVE_GROUP.search(node.value):
                 assert not is_expression(node.value), f"{path}:{node.lineno}: {node.value}"
+
+
+STAND_INS = [path for path in sorted((ROOT / "tests").rglob("*_server.py")) if path.name not in NOT_STAND_INS]
+
+
+@pytest.mark.parametrize("path", STAND_INS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_stand_in_names_what_it_was_compared_with(path: Path) -> None:
+    manual = ast.get_docstring(ast.parse(path.read_text())) or ""
+    compared = r"^Compared with: (no real server\b.*\b20\d\d\b|the source of .*\b20\d\d\b|.*\d.* on 20\d\d-\d\d-\d\d)"
+    assert re.search(compared, manual, re.MULTILINE), (
+        f"{path}: expected a line such as: Compared with: Emoncms 11.16.8 on 2026-11-30, by test_emoncms_cases.py."
+    )
 
 
 def test_tools_are_hardly_ever_silenced() -> None:

@@ -47,15 +47,15 @@ def test_every_kind_of_fault_is_made_once_and_log_lines_and_annotations_are_left
 
 
 def test_a_sample_follows_from_its_seed_and_has_at_most_a_fifth_of_a_kind() -> None:
-    found = [
+    candidates = [
         Mutant(kind, at, at, at, b"") for at, kind in enumerate(["number"] * 50 + ["flag"] * 50 + list("abcdefgh"))
     ]
-    drawn = mutants.sample(found, 10, "7")
-    assert drawn == mutants.sample(list(found), 10, "7") != mutants.sample(found, 10, "8")
+    drawn = mutants.sample(candidates, 10, "7")
+    assert drawn == mutants.sample(list(candidates), 10, "7") != mutants.sample(candidates, 10, "8")
     assert sum(one.kind == "number" for one in drawn) == 2
     assert sum(one.kind == "flag" for one in drawn) <= 2
     assert [one.line for one in drawn] == sorted(one.line for one in drawn)
-    assert len(mutants.sample(found[:50], 10, "7")) == 10
+    assert len(mutants.sample(candidates[:50], 10, "7")) == 10
 
 
 def test_the_modules_that_are_sampled_and_their_tests_exist() -> None:

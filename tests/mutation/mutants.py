@@ -64,7 +64,7 @@ def find(source: bytes) -> list[Mutant]:
     """Return every mutant of a module that can be compiled and is not the module itself."""
     tree = ast.parse(source)
     same = ast.dump(tree)
-    found = []
+    valid = []
     for mutant in dict.fromkeys(_Finder(source, tree).all()):
         try:
             other = ast.parse(mutant.applied(source))
@@ -72,8 +72,8 @@ def find(source: bytes) -> list[Mutant]:
         except SyntaxError:
             continue
         if ast.dump(other) != same:
-            found.append(mutant)
-    return found
+            valid.append(mutant)
+    return valid
 
 
 def sample(mutants: Sequence[Mutant], count: int, seed: str) -> list[Mutant]:
