@@ -18,6 +18,7 @@ from typing import NamedTuple
 from heliograph.messages import Value
 from heliograph.store import cells, rises
 from heliograph.store.cells import Cells, Track
+from heliograph.store.fall_review import AFTER, BEFORE, Amount, FallReview, FallSpan
 from heliograph.store.interface import Function
 from heliograph.store.rises import Column
 from heliograph.store.vectors import Vector, ops
@@ -28,12 +29,23 @@ class Folded(NamedTuple):
 
     part: tuple[Vector, Cells] | None
     areas: tuple[Vector, Vector] | None
+    opens: int = 0  # the start of its first cell that has points, in ms UTC
+    amounts: tuple[Amount, ...] = ()  # what has to be added because of falls that are no resets
+    falls: tuple[FallSpan, ...] = ()  # those that have not been looked at
 
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
         part = () if self.part is None else tuple(column for column in self.part[1] if column is not None)
-        return 200 + 8 * sum(map(len, (*part, *(self.areas or ()))))
+        return 200 + 8 * sum(map(len, (*part, *(self.areas or ())))) + 100 * len(self.amounts + self.falls)
+
+    def settled(self, review: FallReview, start: int, end: int) -> "Folded":
+        """Return it with its falls looked at, but for those that need points outside [start, end) ms."""
+        inside = [one for one in self.falls if start + BEFORE <= one.start and one.end <= end - AFTER]
+        if not inside:
+            return self
+        outside = tuple(one for one in self.falls if one not in inside)
+        return self._replace(amounts=(*self.amounts, *dict(review.settled(inside)).items()), falls=outside)
 
 
 class Totals:
@@ -46,10 +58,12 @@ class Totals:
         counter: bool = False,
         rollover: float = 0.0,
         has_point: Callable[[int], bool] = lambda _time: False,
+        review: FallReview | None = None,
     ) -> None:
         """Take rising edges in ms UTC; the falls of a `counter` are resets, its register ends at `rollover`.
 
-        `has_point` returns whether there is a point at an edge, of which old cells do not know it.
+        `has_point` returns whether there is a point at an edge, of which old cells do not know it. Without a `review`, which only a
+        counter's delta needs, every fall is a reset.
         """
         self.edges = edges
         self.start, self.end = int(edges[0]), int(edges[-1])
@@ -62,6 +76,8 @@ class Totals:
         self._before: float | None = None
         self._after: float | None = None
         self._has_point = has_point
+        self._review = review
+        self._opens: list[int] = []  # the time of each part, at or before its first point
 
     def follow(self, before: float) -> None:
         """Note the last value before the first edge, from which the first rise is counted."""
@@ -81,14 +97,18 @@ class Totals:
         edges = self.edges[low : high + 1]
         if begin < end:
             inside = Track(track.times[begin:end], track.values[begin:end])
-            buckets, cells_ = cells.reduce(inside, edges, counter=self._counter, rollover=self._rollover)
+            corrections = ops.corrections(inside.values, inside.values, self._rollover) if self._counter else None
+            if self._review is not None and corrections is not None:
+                self._review.points(inside, corrections)
+            buckets, cells_ = cells.reduce(inside, edges, corrections)
             self._parts.append((ops.shifted(buckets, low), cells_))
+            self._opens.append(int(inside.times[0]))
         if area:
             areas, touched = ops.areas(track.times, track.values, edges, cells.GAP)
             self._take_areas(areas.tolist(), touched, low)
 
-    def folded(self, rows: Cells) -> Folded:
-        """Return cells reduced to buckets; no cell may cross an edge, and those outside the edges do not count."""
+    def folded(self, rows: Cells, width: int) -> Folded:
+        """Return cells of `width` ms reduced to buckets; no cell may cross an edge, and those outside the edges do not count."""
         begin, end = ops.between(rows.start, self.start, self.end)
         rows = rows.slice(begin, end)
         if begin == end:
@@ -103,12 +123,19 @@ class Totals:
         if not len(rows.n):
             return Folded(None, areas)
         firsts, buckets = ops.segments(rows.start, self.edges)
-        joined = self._joined(rows, firsts)
+        seams = self._seams(rows)
+        joined = self._joined(rows, firsts, seams)
+        spans = () if seams is None or self._review is None else self._review.cells(rows, seams, width)
         at = joined.at
         if at is not None:
             on_edge = ops.are_equal(joined.start, ops.take(self.edges, buckets)).tolist()
             at = ops.zero_at(at, [row for row, is_on in enumerate(on_edge) if not is_on])
-        return Folded((buckets, joined._replace(start=buckets, at=at)), areas)
+        return Folded(
+            (buckets, joined._replace(start=buckets, at=at)),
+            areas,
+            opens=int(rows.start[0]),
+            falls=tuple(spans),
+        )
 
     def take(self, folded: Folded) -> None:
         """Take reduced cells, folded with the same edges."""
@@ -116,10 +143,13 @@ class Totals:
             self._areas.append(folded.areas)
         if folded.part is not None:
             self._parts.append(folded.part)
+            self._opens.append(folded.opens)
+        if self._review is not None:
+            self._review.take(folded.amounts, folded.falls)
 
-    def cells(self, rows: Cells) -> None:
-        """Take cells; no cell may cross an edge, and those outside the edges do not count."""
-        self.take(self.folded(rows))
+    def cells(self, rows: Cells, width: int) -> None:
+        """Take cells of `width` ms; no cell may cross an edge, and those outside the edges do not count."""
+        self.take(self.folded(rows, width))
 
     def line(self, start: tuple[int, float], end: tuple[int, float]) -> None:
         """Take the area under the line between two points (ms, value) that are neighbours across midnight."""
@@ -140,6 +170,15 @@ class Totals:
     def columns(self, functions: Iterable[Function]) -> dict[str, Column]:
         """Return one value per function and bucket; None for a bucket without points, of which n is 0."""
         names = list(functions)
+        if self._review is not None:
+            parts = [
+                (start, float(part.first[0]), float(part.last[-1]))
+                for start, (_, part) in zip(self._opens, self._parts, strict=True)
+                if part.first is not None and part.last is not None
+            ]
+            self._review.steps(self._before, parts, self.end)
+            for time, amount in self._review.amounts().items():
+                self.adjust(time, amount)
         if not self._parts:
             columns: dict[str, Column] = {name: [0 if name == "n" else None] * self._size for name in names}
             if "delta" in names:
@@ -156,7 +195,7 @@ class Totals:
         rows = cells.concat([part for _, part in self._parts])
         firsts = ops.runs(buckets)
         occupied = ops.take(buckets, firsts).tolist()
-        rows = self._joined(rows, firsts)
+        rows = self._joined(rows, firsts, self._seams(rows))
         return {name: self._column(name, rows, occupied) for name in names}
 
     def _take_areas(self, areas: Sequence[float], touched: bytearray, low: int) -> None:
@@ -165,12 +204,15 @@ class Totals:
             taken = [areas[bucket] / cells.HOUR for bucket in buckets]
             self._areas.append((ops.ints([low + bucket for bucket in buckets]), ops.floats(taken)))
 
-    def _joined(self, rows: Cells, firsts: Vector) -> Cells:
+    def _seams(self, rows: Cells) -> Vector | None:
+        """Return the corrections of a counter from each row to the next, 0 for the first."""
+        return None if rows.carry is None else ops.corrections(rows.last, rows.first, self._rollover)
+
+    def _joined(self, rows: Cells, firsts: Vector, seams: Vector | None) -> Cells:
         """Return one row for each segment, without areas."""
         size = len(rows.n)
         carry = rows.carry
-        if carry is not None:
-            seams = ops.corrections(rows.last, rows.first, self._rollover)
+        if carry is not None and seams is not None:
             carry = ops.sums(ops.row_sums([carry, ops.zero_at(seams, firsts)]), firsts)
         return Cells(
             ops.take(rows.start, firsts),
