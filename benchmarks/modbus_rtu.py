@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.processes import Measured, free_port
-from scripts import tools
+from cli import programs
 from services.modbus_poller import models
 from simulator.device import SimulatedDevice
 from simulator.readings import Meter
@@ -64,7 +64,7 @@ def run(model: str, devices: list[SimulatedDevice], baud: int, seconds: float) -
         settings.write_text(
             f"listener {broker_port} 127.0.0.1\nallow_anonymous true\nuser root\nset_tcp_nodelay true\n"
         )
-        broker = Measured("broker", tools.find("mosquitto"), "-c", str(settings))
+        broker = Measured("broker", programs.find("mosquitto"), "-c", str(settings))
         if model == "largest":
             model = str(folder / "largest.toml")
             channels = "\n".join(f"value{n} = {{ address = {n} }}" for n in range(125))

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks.processes import Measured, free_port, wait_for
-from scripts import tools
+from cli import programs
 
 WARM_UP_SECONDS = 10.0
 MODEL = """
@@ -50,7 +50,7 @@ def run(count: int, seconds: float, interval: float) -> Measurement:
         )
         command = [sys.executable, "-m", "benchmarks.modbus_server", str(count), str(ports), str(result)]
         with ExitStack() as stack:
-            broker = Measured("broker", tools.find("mosquitto"), "-c", str(settings))
+            broker = Measured("broker", programs.find("mosquitto"), "-c", str(settings))
             stack.callback(broker.stop)
             devices = Measured("devices", *command)
             stack.callback(devices.stop)

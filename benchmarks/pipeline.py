@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.processes import Measured, free_port, wait_for
-from scripts import tools
+from cli import programs
 
 FLOOD_READINGS = 300_000
 PACED_READINGS = 20_000
@@ -37,7 +37,7 @@ class Bench:
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\nset_tcp_nodelay true\n"
             "max_inflight_messages 5000\nmax_queued_messages 1000000\nmax_queued_bytes 67108864\n"
         )
-        self.broker = Measured("broker", tools.find("mosquitto"), "-c", str(settings))
+        self.broker = Measured("broker", programs.find("mosquitto"), "-c", str(settings))
         time.sleep(0.3)
 
     def rows(self) -> int:
@@ -66,7 +66,7 @@ def flood() -> dict[str, float]:
         storage = Measured.module("services.storage", bench.config)
         with (folder / "journal.txt").open("wb") as out:
             topics = [part for kind in ("journal", "replay") for part in ("-t", f"heliograph/bench/services/+/{kind}")]
-            command = [tools.find("mosquitto_sub"), "-p", str(bench.port), "-V", "5", "-q", "1", *topics]
+            command = [programs.find("mosquitto_sub"), "-p", str(bench.port), "-V", "5", "-q", "1", *topics]
             sub = Measured("mosquitto_sub", *command, stdout=out)
         time.sleep(1.5)
         before = {process: process.cpu for process in (bench.broker, storage, sub)}

@@ -10,7 +10,7 @@ from typing import IO
 
 import psutil
 
-from scripts import tools
+from cli import programs
 
 
 def free_port() -> int:
@@ -25,7 +25,7 @@ class Measured:
 
     def __init__(self, name: str, *command: str, stdout: IO[bytes] | None = None) -> None:
         self.name = name
-        self._process = subprocess.Popen(command, cwd=tools.ROOT, stdout=stdout, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, cwd=programs.ROOT, stdout=stdout, stderr=subprocess.DEVNULL)
         self._info = psutil.Process(self._process.pid)
 
     @classmethod

@@ -14,9 +14,9 @@ from benchmarks.processes import Measured, free_port, wait_for
 from benchmarks.store_data import NODE
 from benchmarks.store_make import make
 from benchmarks.store_questions import DAY, extent
+from cli import programs
 from heliograph.store import folder as store_of
 from heliograph.store import open_reader
-from scripts import tools
 
 FEW, ALL = f"{NODE}/meter/load_power", f"{NODE}/meter/*"
 
@@ -60,7 +60,7 @@ def main() -> None:
         )
         settings = folder / "mosquitto.conf"
         settings.write_text(f"listener {broker} 127.0.0.1\nallow_anonymous true\nuser root\n")
-        processes = [Measured("broker", tools.find("mosquitto"), "-c", str(settings))]
+        processes = [Measured("broker", programs.find("mosquitto"), "-c", str(settings))]
         processes.append(Measured.module("services.api", config))
         try:
             with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:

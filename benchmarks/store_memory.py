@@ -13,7 +13,7 @@ from benchmarks import store_data as data
 from benchmarks import store_demands as demands
 from benchmarks.store_child import BLOCKED
 from benchmarks.store_make import make
-from scripts.tools import ROOT
+from cli.programs import ROOT
 
 WITH = ["-m", "benchmarks.store_child"]
 WITHOUT = ["-c", BLOCKED]

@@ -16,7 +16,7 @@ import psutil
 
 from benchmarks.processes import Measured
 from benchmarks.store_data import Day
-from scripts.tools import ROOT
+from cli.programs import ROOT
 
 PACKAGES = ROOT / ".tools/duckdb"
 MODULES = {

@@ -10,7 +10,7 @@ from benchmarks.processes import free_port
 from benchmarks.store_data import Day
 from benchmarks.store_demands import tree_bytes
 from benchmarks.store_rivals import RivalServer
-from scripts import tools
+from cli import programs
 
 LINES = 5000  # in a request
 
@@ -54,7 +54,7 @@ class Influx:
         port = free_port()
         settings = folder / "influxdb.conf"
         settings.write_text(SETTINGS.format(folder=folder, port=port, rpc=free_port()))
-        self._server = RivalServer("influxd", tools.find("influxd"), "-config", str(settings))
+        self._server = RivalServer("influxd", programs.find("influxd"), "-config", str(settings))
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=600)
         _wait_for(self._http, "/ping")
         self._http.post("/query", params={"q": "CREATE DATABASE bench"}).raise_for_status()

@@ -14,7 +14,7 @@ from benchmarks.processes import free_port
 from benchmarks.store_data import Day
 from benchmarks.store_demands import is_root
 from benchmarks.store_rivals import UNPRIVILEGED, RivalServer
-from scripts import tools
+from cli import programs
 
 HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 END = b"\xff\xff"
@@ -38,7 +38,7 @@ class Postgres:
             os.chown(folder, UNPRIVILEGED, UNPRIVILEGED)
         initdb = [
             *as_unprivileged,
-            tools.find("initdb"),
+            programs.find("initdb"),
             "-D",
             str(data),
             "-U",
@@ -51,7 +51,7 @@ class Postgres:
         ]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder)
         options = ["-D", str(data), "-k", str(folder), "-h", "127.0.0.1", "-p", str(port)]
-        self._server = RivalServer("postgres", *as_unprivileged, tools.find("postgres"), *options)
+        self._server = RivalServer("postgres", *as_unprivileged, programs.find("postgres"), *options)
         self._database = _connected(f"host=127.0.0.1 port={port} user=bench dbname=postgres")
         self._database.execute("CREATE TABLE reading(series int4, ts timestamptz, v float8, PRIMARY KEY(series, ts))")
 

@@ -11,7 +11,7 @@ from benchmarks.store_data import Day
 from benchmarks.store_demands import tree_bytes
 from benchmarks.store_rivals import RivalServer
 from benchmarks.store_rivals_influx import LINES, lines
-from scripts import tools
+from cli import programs
 
 
 class Victoria:
@@ -23,7 +23,7 @@ class Victoria:
         address = f"127.0.0.1:{free_port()}"
         self._server = RivalServer(
             "victoria-metrics",
-            tools.find("victoria-metrics"),
+            programs.find("victoria-metrics"),
             f"-storageDataPath={folder / 'data'}",
             f"-httpListenAddr={address}",
             "-retentionPeriod=100y",

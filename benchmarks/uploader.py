@@ -17,8 +17,8 @@ from pathlib import Path
 from benchmarks import store_make
 from benchmarks.processes import Measured, free_port, wait_for
 from benchmarks.store_rivals_influx import SETTINGS
+from cli import programs
 from heliograph.store import open_reader
-from scripts import tools
 from services.uploader.engine.raw_source import RawSource
 from services.uploader.engine.selection import Selection
 from services.uploader.engine.source import ChannelMap
@@ -40,10 +40,10 @@ class DatabaseServer:
         if name == "influxdb":
             settings = folder / "influxdb.conf"
             settings.write_text(SETTINGS.format(folder=folder, port=self.port, rpc=free_port()))
-            command = [tools.find("influxd"), "-config", str(settings)]
+            command = [programs.find("influxd"), "-config", str(settings)]
         else:
             command = [
-                tools.find("victoria-metrics"),
+                programs.find("victoria-metrics"),
                 f"-storageDataPath={folder / 'data'}",
                 f"-httpListenAddr=127.0.0.1:{self.port}",
                 "-retentionPeriod=100y",

@@ -39,7 +39,7 @@ def main() -> None:
         if not arguments.device:
             if not arguments.node:
                 raise ConfigError("name a device, or with --node the node that is gone")
-            for topic in forget_node(_brokers(arguments.config, arguments.service), topics.name(arguments.node)):
+            for topic in forget_retained(brokers(arguments.config, arguments.service), topics.name(arguments.node)):
                 sys.stdout.write(f"{topic}\n")
             return
         if not arguments.service:
@@ -61,11 +61,14 @@ def forget(broker: config.Broker, service: str, node: str, device: str) -> None:
             bus.publish(topic, b"", qos=1, retain=True)
 
 
-def forget_node(brokers: Mapping[str, config.Broker], node: str) -> list[str]:
-    """Remove what the broker retains of a node, its devices and services, also for Home Assistant; return the topics.
+def forget_retained(
+    brokers: Mapping[str, config.Broker], node: str, device: str = "", *, discovery: bool = True
+) -> list[str]:
+    """Remove what the broker retains of a device, or of a node, its devices and services; return the topics.
 
     `brokers` has the services as which to connect. Each sees what it may read, and removes what it may write: with the users of
-    mosquitto/acl it takes all of them. Raises ConfigError if there is no connection to the broker.
+    mosquitto/acl it takes all of them. With `discovery` also what is retained for Home Assistant. Raises ConfigError if there
+    is no connection to the broker.
     """
     arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
     with ExitStack() as opened:
@@ -73,7 +76,7 @@ def forget_node(brokers: Mapping[str, config.Broker], node: str) -> list[str]:
         for bus, (service, broker) in zip(buses, brokers.items(), strict=True):
             if not bus.wait_connected(CONNECT_SECONDS):
                 raise ConfigError(f"[broker]: cannot connect to {broker.host}:{broker.port} as {service}")
-            bus.subscribe(f"{topics.ROOT}/{node}/#", arrived.put)
+            bus.subscribe(f"{topics.ROOT}/{node}/{f'devices/{device}/' if device else ''}#", arrived.put)
         kept: set[str] = set()
         try:
             while message := arrived.get(timeout=QUIET_SECONDS):
@@ -83,29 +86,37 @@ def forget_node(brokers: Mapping[str, config.Broker], node: str) -> list[str]:
             pass
         for topic in list(kept):
             _, _, group, name, *_ = topic.split("/")
-            kept.add(DISCOVERY.format(node, name) if group == "devices" else topics.service(node, name, "committed"))
+            if group == "services":
+                kept.add(topics.service(node, name, "committed"))
+            elif discovery:
+                kept.add(discovery_topic(node, name))
         for topic in sorted(kept):
             for bus in buses:
                 bus.publish(topic, b"", qos=1, retain=True)
     return sorted(kept)
 
 
-def _brokers(path: Path, service: str) -> dict[str, config.Broker]:
-    """Return the [broker] section of each service that has a password here, or of one service."""
+def discovery_topic(node: str, device: str) -> str:
+    """Return the topic of the discovery message of a device, as services/home_assistant/identifiers.py makes it."""
+    return DISCOVERY.format(*(name.replace("_", "_U") for name in (node, device)))
+
+
+def brokers(path: Path, service: str) -> dict[str, config.Broker]:
+    """Return the [broker] section of each service that has a password here, or of one service; raise ConfigError if none has."""
     file = config.read(path)
     names = [service] if service else [name for name in (*file, *WITHOUT_SECTION) if topics.is_name(name)]
-    brokers: dict[str, config.Broker] = {}
+    usable: dict[str, config.Broker] = {}
     why = ""
     for name in dict.fromkeys(names):
         if name in ("node", "broker", "site", "quality"):
             continue
         try:
-            brokers[name] = config.section(config.Broker, file, "broker", path, name)
+            usable[name] = config.section(config.Broker, file, "broker", path, name)
         except ConfigError as error:
             why = str(error)
-    if not brokers:
+    if not usable:
         raise ConfigError(why)
-    return brokers
+    return usable
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree
 
-from scripts.tools import ROOT
+from cli.programs import ROOT
 
 NO_TESTS_COLLECTED = 5  # pytest's exit status
 INTERRUPTED = 130

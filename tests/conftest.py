@@ -14,9 +14,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
-from scripts import tools
+from cli import programs
 from tests.mqtt_recorder import NODE, Recorder
 from tests.node import Node
 
@@ -25,8 +25,15 @@ BROKER_SECONDS = 10.0
 PORTS = range(10_000, 32_000)  # below those that Linux takes for outgoing connections
 
 # "searching" tries other examples every time; "steady" always the same ones: no landing depends on luck.
-for name, steady in {"searching": False, "steady": True}.items():
-    settings.register_profile(name, deadline=None, derandomize=steady, suppress_health_check=[HealthCheck.too_slow])
+# "mutation" shows no smallest example: that a mutant is found is enough.
+for name, steady, phases in [
+    ("searching", False, list(Phase)),
+    ("steady", True, list(Phase)),
+    ("mutation", True, [Phase.explicit, Phase.generate]),
+]:
+    settings.register_profile(
+        name, deadline=None, derandomize=steady, phases=phases, suppress_health_check=[HealthCheck.too_slow]
+    )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "searching"))
 
 _ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
@@ -34,6 +41,12 @@ _ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="run the long forms of the system tests")
+    parser.addoption(
+        "--emoncms", help="a checkout of Emoncms, to run its cases against the real one: see docs/tests.md"
+    )
+    parser.addoption(
+        "--timescaledb", help="the address of a database with TimescaleDB, whose schema heliograph is deleted"
+    )
     parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
 
 
@@ -63,13 +76,13 @@ def free_port() -> int:
 
 
 def mosquitto_command() -> str:
-    return tools.find("mosquitto")
+    return programs.find("mosquitto")
 
 
 def optional_program(name: str) -> str:
     """Return the path of a program; without it the test is skipped, in CI it fails."""
     try:
-        return tools.find(name)
+        return programs.find(name)
     except FileNotFoundError as error:
         if os.environ.get("CI") == "true":
             raise
@@ -128,7 +141,7 @@ def broker(tmp_path: Path) -> Iterator[LocalBroker]:
 
 
 class GuardedBroker(LocalBroker):
-    """The same with the project's users and rules: the passwords of scripts/secrets, and mosquitto/acl."""
+    """The same with the project's users and rules: the passwords of `heliograph secrets`, and mosquitto/acl."""
 
     def __init__(self, folder: Path) -> None:
         self.secrets = folder / "secrets"
@@ -160,8 +173,8 @@ class GuardedBroker(LocalBroker):
         return Recorder(self.port, user, self.password(user), name="visitor")
 
     def _make_passwords(self, *options: str) -> None:
-        command = [sys.executable, str(ROOT / "scripts/secrets"), str(self.secrets), *options]
-        subprocess.run(command, check=True, capture_output=True)
+        command = [sys.executable, "-m", "cli.secrets", str(self.secrets), *options]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.fixture

@@ -21,12 +21,14 @@ from services.mqtt_importer.parsing import topic_filters
 
 ROOT = Path(__file__).parents[1]
 SERVICES = sorted(folder.name for folder in (ROOT / "services").iterdir() if (folder / "pyproject.toml").exists())
-PACKAGES = ["heliograph", "simulator", "scripts", *(f"services/{name}" for name in SERVICES)]
+PACKAGES = ["heliograph", "simulator", "cli", *(f"services/{name}" for name in SERVICES)]
 LONGEST_MODULE = 400
 LONGEST_CLASS = 200
 MOST_SUPPRESSIONS = 5
+NOT_STAND_INS = {"postgres_server.py", "pymodbus_server.py", "web_server.py"}  # real ones, and what they are built on
 POSSESSIVE_GROUP = re.compile(r"\)(?:[*+?]|\{\d*,?\d*\})\+")
 CATCHES_EVERYTHING = {ROOT / "services/uploader/attempt.py"}  # docs/decisions/0012-a-target-that-raises.md
+ENTRY_POINT = re.compile(r"[a-z_.]+:[a-z_]+")
 SUPPRESSION = re.compile(r"#\s*(noqa|type:\s*ignore|pragma)")
 DISTRIBUTIONS = packages_distributions()
 
@@ -145,8 +147,14 @@ def test_nothing_is_declared_that_is_not_imported(package: str) -> None:
 
 
 def loaded(path: Path) -> Iterator[tuple[str, str]]:
-    """What a module loads by name: (module, what it loads), for `import_module` with a text or with one of its folder."""
+    """What a module loads by name: (module, what it loads).
+
+    That is what `import_module` loads by a text or from its own folder, and every "module:attribute" beside `resolve_name`.
+    """
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    if any(isinstance(node, ast.Name) and node.id == "resolve_name" for node in nodes(path)):
+        texts = (node.value for node in nodes(path) if isinstance(node, ast.Constant) and isinstance(node.value, str))
+        yield from ((name, text.partition(":")[0]) for text in texts if ENTRY_POINT.fullmatch(text))
     for node in nodes(path):
         if not isinstance(node, ast.Call) or not ast.unparse(node.func).endswith("import_module"):
             continue
@@ -160,7 +168,7 @@ def loaded(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def test_no_import_cycle_hides_behind_import_module() -> None:
-    graph = grimp.build_graph("heliograph", "services", "simulator", "scripts")
+    graph = grimp.build_graph("heliograph", "services", "simulator", "cli")
     for package in PACKAGES:
         for path in modules(package):
             for importer, imported in loaded(path):
@@ -309,7 +317,7 @@ def test_the_broker_has_no_rules_for_a_service_that_does_not_exist() -> None:
         "homeassistant",
         "viewer",
         "health",
-    }  # OTHER_USERS of scripts/secrets
+    }  # OTHER_USERS of cli/secrets.py
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -317,7 +325,7 @@ def test_all_versions_are_equal(package: str) -> None:
     assert project(package)["project"]["version"] == heliograph.__version__
 
 
-@pytest.mark.parametrize("package", ["simulator", "scripts", *(f"services/{name}" for name in SERVICES)])
+@pytest.mark.parametrize("package", ["simulator", "cli", *(f"services/{name}" for name in SERVICES)])
 def test_only_one_module_knows_where_the_slashes_of_topics_go(package: str) -> None:
     for path in modules(package):
         for node in nodes(path):
@@ -369,6 +377,18 @@ def test_no_group_of_a_regular_expression_is_possessive(package: str) -> None:
         for node in nodes(path):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and POSSESSIVE_GROUP.search(node.value):
                 assert not is_expression(node.value), f"{path}:{node.lineno}: {node.value}"
+
+
+STAND_INS = [path for path in sorted((ROOT / "tests").rglob("*_server.py")) if path.name not in NOT_STAND_INS]
+
+
+@pytest.mark.parametrize("path", STAND_INS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_stand_in_names_what_it_was_compared_with(path: Path) -> None:
+    manual = ast.get_docstring(ast.parse(path.read_text())) or ""
+    compared = r"^Compared with: (no real server\b.*\b20\d\d\b|the source of .*\b20\d\d\b|.*\d.* on 20\d\d-\d\d-\d\d)"
+    assert re.search(compared, manual, re.MULTILINE), (
+        f"{path}: expected a line such as: Compared with: Emoncms 11.16.8 on 2026-11-30, by test_emoncms_cases.py."
+    )
 
 
 def test_tools_are_hardly_ever_silenced() -> None:

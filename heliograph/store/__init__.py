@@ -11,8 +11,11 @@ from pathlib import Path
 from types import ModuleType
 
 from heliograph.errors import ConfigError
+from heliograph.renames import Rename
+from heliograph.store import renaming, whole_store
 from heliograph.store.interface import FOR_EVER, Keep, Reader, Writer
 from heliograph.store.reader import SqliteReader
+from heliograph.store.rename_plan import Renaming
 from heliograph.store.writer import SqliteWriter
 
 
@@ -47,6 +50,19 @@ def open_reader(data: Path, *, url: str = "") -> Reader:
         reader: Reader = _postgres().open_postgres_reader(url)
         return reader
     return SqliteReader(folder(data))
+
+
+def rename(data: Path, entry: Rename, *, url: str = "", dry_run: bool = False) -> Renaming:
+    """Rename a node, a device or a channel in the store of a data folder or of a database; with `dry_run` only say what it would do.
+
+    Raises CannotRename, with nothing changed, Taken while storage runs, StoreAway, StoreDamaged, OSError, ConfigError.
+    """
+    if url:
+        done: Renaming = _postgres().rename_in_database(url, entry, dry_run=dry_run)
+        return done
+    if dry_run:
+        return renaming.check(folder(data), entry.old, entry.new)
+    return whole_store.rename(folder(data), entry)
 
 
 def _postgres() -> ModuleType:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from heliograph.messages import Block, Info, Kind, Value
+from heliograph.renames import Renames
 
 Function = Literal["n", "mean", "min", "max", "sum", "first", "last", "delta", "integral"]
 FUNCTIONS: tuple[Function, ...] = get_args(Function)
@@ -220,6 +221,10 @@ class Reader(Protocol):
 
     def version(self, start: float, end: float) -> str:
         """Return a text that changes whenever an answer about [start, end) may have changed."""
+        ...
+
+    def renames(self) -> Renames:
+        """Return which nodes, devices and channels got other names, so that a reader that keeps names can follow."""
         ...
 
     def problems(self) -> list[str]:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
+from heliograph.renames import Renames
 from heliograph.store import schema
 from heliograph.store.archive import Archive
 from heliograph.store.arrivals import Arrivals
@@ -116,7 +117,7 @@ class SqliteReader:
             with self._reading():
                 tracks = [(sid, track) for sid in ids if (track := self._query(sid).track(day))]
             for hour in range(day * DAY, (day + 1) * DAY, HOUR):
-                yield from self._between(tracks, max(begin, hour), min(stop, hour + HOUR))
+                yield from _between(self._files, tracks, max(begin, hour), min(stop, hour + HOUR))
 
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
@@ -147,6 +148,11 @@ class SqliteReader:
             newest = self._hot_cache.newest(0, stop)
             return f"{identity}-{known:x}-{self._archive.version(stop // DAY)}-{newest:x}"
 
+    def renames(self) -> Renames:
+        """Return which nodes, devices and channels got other names."""
+        with self._reading():
+            return self._files.renames()
+
     def problems(self) -> list[str]:
         """Return which parts cannot be read."""
         with self._reading():
@@ -162,17 +168,6 @@ class SqliteReader:
             for sid in ids:
                 days.update(self._query(sid).days(begin // DAY, (stop - 1) // DAY))
             return sorted(days)
-
-    def _between(self, tracks: list[tuple[int, Track]], begin: int, until: int) -> list[tuple[float, int, Value]]:
-        """Return the points of [begin, until) in order of time, then of series."""
-        points: list[tuple[float, int, Value]] = []
-        for sid, track in tracks:
-            low, high = ops.between(track.times, begin, until)
-            values = self._files.values(sid, track.values[low:high].tolist())
-            times = ops.divided(track.times[low:high], 1000.0).tolist()
-            points += zip(times, repeat(sid), values, strict=False)
-        points.sort(key=lambda point: point[:2])
-        return points
 
     def _query(self, sid: int) -> SeriesQuery:
         return SeriesQuery(self._files.names.series[sid], self._files.names, self._hot_cache, self._archive)
@@ -228,6 +223,20 @@ class SqliteReader:
         channels = tuple(self._files.names.series[sid].channel for sid, _ in numbers)
         row = tuple(self._files.value(sid, number) for sid, number in numbers)
         return Arrival(frame.number, node, device, frame.time / 1000, channels, row)
+
+
+def _between(
+    files: StoreFiles, tracks: list[tuple[int, Track]], begin: int, until: int
+) -> list[tuple[float, int, Value]]:
+    """Return the points of [begin, until) in order of time, then of series."""
+    points: list[tuple[float, int, Value]] = []
+    for sid, track in tracks:
+        low, high = ops.between(track.times, begin, until)
+        values = files.values(sid, track.values[low:high].tolist())
+        times = ops.divided(track.times[low:high], 1000.0).tolist()
+        points += zip(times, repeat(sid), values, strict=False)
+    points.sort(key=lambda point: point[:2])
+    return points
 
 
 def _joined(some: list[T], more: list[T]) -> list[T]:

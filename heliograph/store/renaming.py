@@ -1,128 +1,90 @@
-"""Renames nodes, devices and channels, with their history; what has the new name already is joined with it.
+"""Renames nodes, devices and channels in the files of a store; what has the new name already is joined with it.
 
-Names are in the catalog, and copied in every other file. A file whose copies contradict the catalog is stored again by
-name (recovery.py): so an interruption loses nothing, and the same call does the rest.
+Names are in the catalog, and copied in every other file; unfinished.py brings the change to all of them, whatever happens
+meanwhile. Years with readings under both names are stored again by name afterwards (recovery.py).
 """
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
-from heliograph.errors import HeliographError
-from heliograph.lock import Lock
+from heliograph import renames
+from heliograph.errors import StoreAway
+from heliograph.renames import Rename
 from heliograph.store import changed_units, copied_names, history, names, schema
 from heliograph.store.copied_names import CopiedNames
-from heliograph.store.writer import SqliteWriter
+from heliograph.store.interface import Progress
+from heliograph.store.rename_plan import CannotRename, Renaming, moved_progress, plan
 
 CELLS = ("r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year")
 
 
-class CannotRename(HeliographError):
-    """The old name does not exist, or what has the new one is of another kind."""
-
-
-class Renaming(NamedTuple):
-    """The new names of devices and series, by number; and for those that are joined, the numbers that stay."""
-
-    devices: dict[int, str]
-    series: dict[int, str]
-    joined_devices: dict[int, int]
-    joined_series: dict[int, int]
-
-
-def rename(folder: Path, old: str, new: str) -> Renaming:
-    """Rename a node, a device (node/device) or a channel (node/device/channel) in the store of a folder.
-
-    No other process may write the store meanwhile: raises heliograph.lock.Taken. Raises CannotRename, with nothing
-    changed, OSError, StoreDamaged.
-    """
-    _settle(folder)
-    lock = Lock(folder / "lock", "store")
-    try:
-        with schema.reading(schema.catalog_file(folder)) as db:
-            known = copied_names.read(db)
-        done = _planned(known, old, new)
-        years = list(history.files(folder).values())
-        for path in filter(history.is_bare, years):
-            _refuse_collisions(path, done)
-        # the catalog comes last: until then the files that have the new names contradict it, and would be stored by name
-        for path in [*years, schema.hot_file(folder), schema.catalog_file(folder)]:
-            with (
-                schema.refusing(path),
-                closing(sqlite3.connect(path, isolation_level=None)) as db,
-                schema.transaction(db),
-            ):
-                _apply(db, path, done, known)
-    finally:
-        lock.release()
-    if done.joined_series:
-        before = set(folder.glob("*.salvaged-*"))
-        _settle(folder)  # years with readings under both names are stored again by name
-        for path in set(folder.glob("*.salvaged-*")) - before:
-            schema.delete(path)
+def check(folder: Path, old: str, new: str) -> Renaming:
+    """Return what `rename` would do, without a change; raise CannotRename, StoreAway, OSError or StoreDamaged. Storage may run."""
+    if not schema.catalog_file(folder).exists():
+        raise StoreAway(f"there is no store in {folder}")
+    done = plan(_known(folder), old, new)
+    _refuse_collisions(folder, done)
     return done
 
 
-def _planned(known: CopiedNames, old: str, new: str) -> Renaming:
-    parts = old.count("/")
-    if parts != new.count("/") or old == new:
-        raise CannotRename(f"{old} cannot become {new}: both are nodes, devices (node/device) or channels")
-    by_name = {name: number for number, (name,) in known.device.items()}
-    devices: dict[int, str] = {}
-    series: dict[int, str] = {}
-    if parts < 2:
-        for number, (name,) in known.device.items():
-            if name == old:
-                devices[number] = new
-            elif parts == 0 and name.startswith(f"{old}/"):
-                devices[number] = f"{new}/{name.partition('/')[2]}"
-    else:
-        device, _, channel = old.rpartition("/")
-        if device != new.rpartition("/")[0]:
-            raise CannotRename(f"{old} cannot become {new}: a channel stays with its device")
-        owner = by_name.get(device)
-        series = {sid: new.rpartition("/")[2] for sid, row in known.series.items() if row[:2] == (owner, channel)}
-    if not devices and not series:
-        raise CannotRename(f"there is no {old} in the store; `heliograph-store info` lists the series")
-    joined_devices = {number: by_name[name] for number, name in devices.items() if name in by_name}
-    moved = {sid: (joined_devices[row[0]], row[1]) for sid, row in known.series.items() if row[0] in joined_devices}
-    moved |= {sid: (known.series[sid][0], name) for sid, name in series.items()}
-    there = {row[:2]: sid for sid, row in known.series.items()}
-    joined_series = {sid: there[key] for sid, key in moved.items() if key in there}
-    for sid, other in joined_series.items():
-        _refuse_difference(known, sid, other)
-    return Renaming(devices, series, joined_devices, joined_series)
+def was_done(folder: Path, entry: Rename) -> bool:
+    """Whether this was the last rename, and nothing has the old name any more. Raises OSError or StoreDamaged."""
+    with schema.reading(schema.catalog_file(folder)) as db:
+        last = renames.decode(_meta(db, renames.KEY)).entries[-1:]
+        devices = copied_names.read(db).device.values()
+    is_there = any(renames.renamed(name, entry.old, entry.new) != name for (name,) in devices)
+    return last == (entry,) and not is_there
 
 
-def _refuse_difference(known: CopiedNames, one: int, other: int) -> None:
-    """Refuse to join series of different units or kinds: the values of one would be wrong."""
-    for what, index in (("unit", 2), ("kind", 3)):
-        mine, theirs = known.series[one][index], known.series[other][index]
-        if mine != theirs and (what == "kind" or (mine and theirs)):
+def prepared(folder: Path, entry: Rename) -> Callable[[sqlite3.Connection, Path], None]:
+    """Return what changes the names in one file, in the transaction that is open; the catalog has to be the last one.
+
+    Raises CannotRename, OSError or StoreDamaged.
+    """
+    known = _known(folder)
+    done = plan(known, entry.old, entry.new)
+    return lambda db, path: _apply(db, path, done, known, entry)
+
+
+def _known(folder: Path) -> CopiedNames:
+    with schema.reading(schema.catalog_file(folder)) as db:
+        return copied_names.read(db)
+
+
+def _refuse_collisions(folder: Path, done: Renaming) -> None:
+    """Refuse a year of which only cells are kept, if both names have cells of one time."""
+    for path in filter(history.is_bare, history.files(folder).values()):
+        with schema.reading(path) as db:
+            for sid, other in done.joined_series.items():
+                _refuse_collision(db, path, sid, other)
+
+
+def _refuse_collision(db: sqlite3.Connection, path: Path, sid: int, other: int) -> None:
+    for table in ("chunk", *CELLS):
+        first = history.key(other, 0) - history.key(sid, 0)
+        both = db.execute(
+            f"SELECT 1 FROM {table} a JOIN {table} b ON b.k = a.k + ? WHERE a.k BETWEEN ? AND ? LIMIT 1",
+            (first, history.key(sid, 0), history.key(sid + 1, 0) - 1),
+        ).fetchone()
+        if both:
             raise CannotRename(
-                f"the channel {known.series[one][1]} has the {what} {mine!r} under the old name and {theirs!r} under the new one: "
-                "they cannot be joined"
+                f"{path.name} has only cells, and some of one time under both names: they cannot be joined"
             )
 
 
-def _refuse_collisions(path: Path, done: Renaming) -> None:
-    """Refuse a year of which only cells are kept, if both names have cells of one time."""
-    with schema.reading(path) as db:
-        for sid, other in done.joined_series.items():
-            for table in ("chunk", *CELLS):
-                first = history.key(other, 0) - history.key(sid, 0)
-                both = db.execute(
-                    f"SELECT 1 FROM {table} a JOIN {table} b ON b.k = a.k + ? WHERE a.k BETWEEN ? AND ? LIMIT 1",
-                    (first, history.key(sid, 0), history.key(sid + 1, 0) - 1),
-                ).fetchone()
-                if both:
-                    raise CannotRename(
-                        f"{path.name} has only cells, and some of one time under both names: they cannot be joined"
-                    )
+def _move_progress(db: sqlite3.Connection, entry: Rename) -> None:
+    """Give the progress of a node's producers to its new name."""
+    rows = db.execute("SELECT producer, epoch, last, lost, seen FROM progress").fetchall()
+    seen = {(producer, epoch): at for producer, epoch, _, _, at in rows}
+    known = [(producer, epoch, Progress(last, lost)) for producer, epoch, last, lost, _ in rows]
+    for old, new, epoch, progress in list(moved_progress(known, entry)):
+        at = max(seen[old, epoch], seen.get((new, epoch), 0))
+        db.execute("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", (new, epoch, *progress, at))
+        db.execute("DELETE FROM progress WHERE producer = ? AND epoch = ?", (old, epoch))
 
 
-def _apply(db: sqlite3.Connection, path: Path, done: Renaming, known: CopiedNames) -> None:
+def _apply(db: sqlite3.Connection, path: Path, done: Renaming, known: CopiedNames, entry: Rename) -> None:
     """Change the names in one file, in the transaction that is open."""
     is_year, is_bare = path.name.startswith("history-"), history.is_bare(path)
     db.executemany(
@@ -158,16 +120,24 @@ def _apply(db: sqlite3.Connection, path: Path, done: Renaming, known: CopiedName
         db.execute("UPDATE meta SET value = value + 1 WHERE key='version'")
         return
     _forget_layouts(db, done)
+    if path.name == "hot.db":
+        _move_progress(db, entry)
     if path.name == "catalog.db":
         for sid, other in done.joined_series.items():
             db.execute("UPDATE OR IGNORE replacement SET series = ? WHERE series = ?", (other, sid))
             db.execute("DELETE FROM replacement WHERE series = ?", (sid,))
         _keep_highest(db, known)
-        row = db.execute("SELECT value FROM meta WHERE key = ?", (changed_units.KEY,)).fetchone()
-        if row:
+        note = renames.encode(renames.decode(_meta(db, renames.KEY)).with_one(entry))
+        db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (renames.KEY, note))
+        if units := _meta(db, changed_units.KEY):
             new = {known.device[number][0]: name for number, name in done.devices.items()}
-            text = changed_units.renamed(row[0], new)
+            text = changed_units.renamed(units, new)
             db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (changed_units.KEY, text))
+
+
+def _meta(db: sqlite3.Connection, key: str) -> str | None:
+    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
 
 
 def _renumber(db: sqlite3.Connection, sid: int, other: int) -> None:
@@ -210,8 +180,3 @@ def _keep_highest(db: sqlite3.Connection, known: CopiedNames) -> None:
         key, highest = f"highest_{table}", max(known.table(table), default=0)
         row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, max(highest, int(row[0]) if row else 0)))
-
-
-def _settle(folder: Path) -> None:
-    with closing(SqliteWriter(folder, lambda: True)) as writer:
-        writer.settle()

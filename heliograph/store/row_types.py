@@ -94,6 +94,7 @@ META: dict[str, Check] = {
     "version": _whole(0, COUNTS),
     "year": _whole(0, 9999),
     "changed_units": _json(dict[str, dict[str, str]]),
+    "renames": _json(list[dict[str, str]]),
     "calendar": _json(dict[str, int]),
     "dropped": _json(list[str]),
     "highest_device": _whole(0, DEVICES),

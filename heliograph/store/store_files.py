@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
+from heliograph import renames
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
+from heliograph.renames import Renames
 from heliograph.store import inventory, names, salvage, schema
 from heliograph.store.hot_cache import HotFrame
 from heliograph.store.names import Names
@@ -67,6 +69,12 @@ class StoreFiles:
             if salvage.kind(path) != "catalog"
         ]
         return aside + (inventory.problems(self._files[0].connection, self._folder, time.time()) if self._files else [])
+
+    def renames(self) -> Renames:
+        """Return the renames that the catalog has."""
+        query = "SELECT value FROM meta WHERE key=?"
+        row = self._files[0].connection.execute(query, (renames.KEY,)).fetchone() if self._files else None
+        return renames.decode(row[0] if row else None)
 
     def _refuse_strangers(self) -> None:
         """Raise StoreDamaged if catalog.db and hot.db were made by different stores."""

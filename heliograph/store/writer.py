@@ -9,7 +9,7 @@ from pathlib import Path
 
 from heliograph.lock import Lock
 from heliograph.messages import Block, Info
-from heliograph.store import hot, readings, recovery, schema
+from heliograph.store import hot, readings, recovery, schema, unfinished
 from heliograph.store.catalog import Catalog, CatalogLayout
 from heliograph.store.housekeeping import Housekeeping
 from heliograph.store.interface import FOR_EVER, Keep, Progress, Refusal
@@ -38,6 +38,7 @@ class SqliteWriter:
         with ExitStack() as opened:
             self._lock = Lock(folder / "lock", "store")
             opened.callback(self._lock.release)
+            unfinished.finish(folder)
             files = recovery.opened(folder, now())
             self._catalog_db, self._hot = files.catalog, files.hot
             opened.callback(self._catalog_db.close)

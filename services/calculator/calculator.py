@@ -4,7 +4,7 @@ import logging
 import math
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeAlias
 
@@ -94,7 +94,7 @@ class Calculations:
     def take(self, message: Message | None) -> None:
         """Handle a message, or hold it while earlier ones may be missing; None is the beginning of a connection."""
         if message is None:
-            if any(history.newest is not None for history in self._histories.values()):
+            if _has_values(self._histories):
                 self._catch_up.begin()
         elif self._catch_up.is_holding:
             self._catch_up.held.append(message)
@@ -135,9 +135,10 @@ class Calculations:
         self._busy = False
 
     def is_save_due(self) -> bool:
-        """Whether it is time to save."""
-        waited = time.monotonic() - self._saved
-        return bool(self._acks) and (len(self._acks) >= SAVE_MESSAGES or waited >= SAVE_SECONDS)
+        """Whether it is time to save; at once with the first value, because the store is read from what is known."""
+        is_long_ago = time.monotonic() - self._saved >= SAVE_SECONDS
+        is_first = _has_values(self._histories) and not self._file.has_values
+        return bool(self._acks) and (len(self._acks) >= SAVE_MESSAGES or is_long_ago or is_first)
 
     def save(self) -> None:
         """Make inputs and results durable, and acknowledge the messages; raise OSError if the disk refuses."""
@@ -233,6 +234,10 @@ class Calculations:
         for name, grid in self._grids.items():
             for result in grid.results():
                 self._producer.publish(name, result.values, result.at / 1000)
+
+
+def _has_values(histories: Mapping[InputChannel, InputHistory]) -> bool:
+    return any(history.newest is not None for history in histories.values())
 
 
 def listen(options: Calculator, service: Service, inbox: Inbox) -> None:

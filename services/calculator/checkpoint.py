@@ -36,6 +36,11 @@ class CheckpointFile:
         self._path = path
         self._newest: dict[InputChannel, int | None] = {}
 
+    @property
+    def has_values(self) -> bool:
+        """Whether the file has the value of an input."""
+        return any(at is not None for at in self._newest.values())
+
     def load(self, histories: dict[InputChannel, InputHistory], grids: list[Grid]) -> None:
         """Restore what the file has; raise OSError if it cannot be read, ValueError if it is not a checkpoint."""
         try:

@@ -6,6 +6,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 
 from heliograph.messages import Value
+from heliograph.renames import Renames
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Reader, Series
 
 
@@ -64,6 +65,9 @@ class MemoryReader:
 
     def version(self, start: float, end: float) -> str:
         return str(self.generation)
+
+    def renames(self) -> Renames:
+        return Renames()
 
     def problems(self) -> list[str]:
         return self.damages

@@ -43,14 +43,12 @@ def test_a_reading_is_accepted_once_it_is_in_the_outbox(receiver: Receiver) -> N
     assert receiver.intake.counters() == {"readings_http": 1, "devices_http": 1, "no_value": 0}
 
 
-def test_nothing_is_answered_before_the_outbox_has_it(receiver: Receiver) -> None:
+def test_nothing_is_answered_before_the_outbox_has_it(receiver: Receiver, eventually: Callable[..., Any]) -> None:
     receiver.producer.may_flush.clear()
     answers: list[int] = []
     sender = threading.Thread(target=lambda: answers.append(receiver.post(READINGS, json=GOOD).status_code))
     sender.start()
-    end = time.monotonic() + 30
-    while not receiver.producer.flushes and time.monotonic() < end:
-        time.sleep(0.01)
+    eventually(lambda: receiver.producer.flushes, what="a flush of the outbox")
     assert receiver.get("/api/v1/nodes").status_code == 200  # the event loop continues
     assert answers == []
     receiver.producer.may_flush.set()

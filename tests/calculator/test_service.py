@@ -254,6 +254,25 @@ def test_what_came_while_neither_broker_nor_calculator_was_there_is_read_from_th
     assert node.stored("consumption") == expected(99)
 
 
+def test_what_broker_and_calculator_take_with_them_in_their_first_minute_is_read_from_the_store(node: Node) -> None:
+    node.store()
+    calculator = node.start("calculator")
+    node.wait_until_subscribed(calculator)
+    for number in range(10):
+        node.publish(number)
+    node.eventually(lambda: node.stored("consumption") == expected(9))
+    calculator.kill()
+    calculator.wait()
+    node.broker.kill()
+    node.broker.start()
+    for number in range(10, 100):
+        node.publish(number)
+    node.eventually(lambda: reading_times(node, "grid")[-1:] == [START + 99 * STEP], 60)
+    node.start("calculator")
+    node.eventually(lambda: len(node.stored("consumption")) >= len(expected(99)), 60)
+    assert node.stored("consumption") == expected(99)
+
+
 def reading_times(node: Node, device: str) -> list[float]:
     """The times of a device's readings in the store."""
     reader = open_reader(node.data)

@@ -4,11 +4,10 @@ import sys
 from pathlib import Path
 
 from services.api.ingest.keys import digest, parse_hash
-from tests.conftest import ROOT
 
 
 def make(folder: Path) -> str:
-    command = [sys.executable, str(ROOT / "scripts/secrets"), str(folder)]
+    command = [sys.executable, "-m", "cli.secrets", str(folder)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stderr
 
 

@@ -22,13 +22,13 @@ from heliograph.config import Broker
 from heliograph.messages import Channel, Info, Reading, decode, encode
 from services.home_assistant import device_classes
 from services.home_assistant.entity_description import describe
+from tests.cli.test_secrets import make
 from tests.conftest import ROOT, free_port
 from tests.containers import core
 from tests.containers.compose import Project
 from tests.containers.conftest import SCRATCH, variables
 from tests.containers.core import Core
 from tests.containers.test_node import configuration
-from tests.scripts.test_secrets import make
 
 pytestmark = [
     pytest.mark.timeout(900),

@@ -12,10 +12,10 @@ import tomli_w
 
 from heliograph import topics
 from heliograph.messages import Block, Frame, encode
+from tests.cli.test_secrets import make
 from tests.conftest import ROOT, free_port
 from tests.containers.compose import Project
 from tests.containers.witness import READ_STORE, Stored, Witness, stored
-from tests.scripts.test_secrets import make
 from tests.visitor import NOT_AUTHORIZED, Door
 
 pytestmark = [

@@ -7,9 +7,12 @@ from typing import Protocol
 
 import psycopg
 
+from heliograph import store
+from heliograph.renames import Rename
 from heliograph.store import open_reader, open_writer
 from heliograph.store.interface import FOR_EVER, Keep, Reader, Writer
 from heliograph.store.postgres import open_postgres_reader, open_postgres_writer
+from heliograph.store.rename_plan import Renaming
 
 
 class Engine(Protocol):
@@ -23,6 +26,7 @@ class Engine(Protocol):
         now: Callable[[], float] = time.time,
     ) -> Writer: ...
     def reader(self) -> Reader: ...
+    def rename(self, entry: Rename, *, dry_run: bool = False) -> Renaming: ...
     def drop(self) -> None:
         """Delete everything; readers and writers must be closed before."""
         ...
@@ -45,6 +49,9 @@ class Embedded:
 
     def reader(self) -> Reader:
         return open_reader(self.data)
+
+    def rename(self, entry: Rename, *, dry_run: bool = False) -> Renaming:
+        return store.rename(self.data, entry, dry_run=dry_run)
 
     def drop(self) -> None:
         for file in sorted(self.data.rglob("*"), reverse=True):
@@ -71,6 +78,9 @@ class Postgres:
 
     def reader(self) -> Reader:
         return open_postgres_reader(self.url)
+
+    def rename(self, entry: Rename, *, dry_run: bool = False) -> Renaming:
+        return store.rename(Path(), entry, url=self.url, dry_run=dry_run)
 
     def drop(self) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -1,4 +1,4 @@
-"""A real PostgreSQL on a loopback port, for one test session."""
+"""A real PostgreSQL on a loopback port, for one test session; with TimescaleDB, if it is to be."""
 
 import os
 import shutil
@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import psycopg
+import pytest
 
-from tests.conftest import free_port, optional_program
+from tests.conftest import ROOT, free_port, optional_program
 
 UNPRIVILEGED = 65534  # PostgreSQL refuses to run as root
 START_SECONDS = 60.0
@@ -22,12 +23,25 @@ SETTINGS = (
     "log_min_messages=fatal",
     "jit=off",
 )
+TIMESCALEDB = ("shared_preload_libraries=timescaledb", "timescaledb.telemetry_level=off")
+
+
+def programs_with_timescaledb() -> Path:
+    """Return where a PostgreSQL with TimescaleDB is; without one the test is skipped, in CI it fails."""
+    unpacked = ROOT / ".tools/timescaledb/usr/lib/postgresql"
+    for folder in (unpacked, Path("/usr/lib/postgresql")):
+        for library in sorted(folder.glob("*/lib/timescaledb.so")):
+            return library.parents[1] / "bin"
+    why = "there is no TimescaleDB: scripts/setup --dev unpacks it where apt reaches Debian trixie"
+    assert os.environ.get("CI") != "true", why
+    pytest.skip(why)
 
 
 class Server:
-    """PostgreSQL with one database, which is empty."""
+    """PostgreSQL with one database, which is empty; `programs` is where one with TimescaleDB is."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Path | None = None) -> None:
+        self._programs = programs
         self._data = folder / "data"
         self._data.mkdir(parents=True)
         self._log = folder / "log"
@@ -40,7 +54,7 @@ class Server:
         self._port = free_port()
         made = subprocess.run(
             [
-                optional_program("initdb"),
+                self._program("initdb"),
                 "--no-sync",
                 "-A",
                 "trust",
@@ -66,11 +80,11 @@ class Server:
         return f"postgresql://heliograph@127.0.0.1:{self._port}/{database}"
 
     def start(self) -> None:
-        options = [part for setting in SETTINGS for part in ("-c", setting)]
+        options = [part for setting in self._settings() for part in ("-c", setting)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [
-                    optional_program("postgres"),
+                    self._program("postgres"),
                     "-D",
                     self._data,
                     "-h",
@@ -119,6 +133,12 @@ class Server:
         self._process.send_signal(how)
         self._process.wait(START_SECONDS)
         self._process = None
+
+    def _program(self, name: str) -> str:
+        return str(self._programs / name) if self._programs else optional_program(name)
+
+    def _settings(self) -> tuple[str, ...]:
+        return (*SETTINGS, *TIMESCALEDB) if self._programs else SETTINGS
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}

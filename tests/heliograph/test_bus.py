@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from cli import programs
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
-from scripts import tools
 from tests.conftest import LocalBroker, free_port, mosquitto_command
 
 Eventually = Callable[[Callable[[], object]], object]
@@ -295,7 +295,7 @@ def test_a_wrong_password_is_reported_once_and_never_shown(
 ) -> None:
     passwords = tmp_path / "passwords"
     subprocess.run(
-        [tools.find("mosquitto_passwd"), "-b", "-c", str(passwords), "a", "right"], check=True, capture_output=True
+        [programs.find("mosquitto_passwd"), "-b", "-c", str(passwords), "a", "right"], check=True, capture_output=True
     )
     passwords.chmod(0o644)
     port = other_broker(f"allow_anonymous false\npassword_file {passwords}")

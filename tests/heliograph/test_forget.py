@@ -8,6 +8,8 @@ from queue import Empty, SimpleQueue
 from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
+from heliograph.forget import discovery_topic
+from services.home_assistant.identifiers import join
 from tests.conftest import GuardedBroker
 
 PARTS = ("modbus_poller", "storage", "home_assistant", "api")
@@ -49,7 +51,7 @@ def test_all_that_is_retained_of_a_node_is_removed_and_nothing_of_another(
             topics.device(node, "meter", "availability"),
             topics.service(node, "modbus_poller", "status"),
         )
-        retain(guarded_broker, "home_assistant", f"homeassistant/device/{node}_meter/config")
+        retain(guarded_broker, "home_assistant", discovery_topic(node, "meter"))
         retain(guarded_broker, "storage", topics.service(node, "modbus_poller", "committed"))
         retain(guarded_broker, "storage", topics.service(node, "storage", "status"))
     config = tmp_path / "config.toml"
@@ -60,5 +62,9 @@ def test_all_that_is_retained_of_a_node_is_removed_and_nothing_of_another(
     assert done.returncode == 0, done.stderr
     assert "heliograph/alpha/devices/meter/info" in done.stdout.split()
     left = {topic for topic in retained(guarded_broker) if "alpha" in topic}
-    assert not {topic for topic in left if "alpha/" in topic or "alpha_meter" in topic}
-    assert len({topic for topic in left if "alpha_b" in topic}) >= 5
+    assert not {topic for topic in left if "alpha/" in topic or "/alpha_meter" in topic}
+    assert len({topic for topic in left if "alpha_b" in topic or "alpha_Ub" in topic}) >= 6
+
+
+def test_home_assistants_topic_is_the_one_that_the_service_uses() -> None:
+    assert discovery_topic("my_node", "a_meter-1") == f"homeassistant/device/{join('my_node', 'a_meter-1')}/config"

@@ -66,7 +66,13 @@ def test_a_segment_without_records_is_empty(tmp_path: Path) -> None:
     Segment.create(path, "epoch", "boot", 7)
     segment = Segment.load(path)
     assert segment.next == segment.first == 7
+    assert segment.size == path.stat().st_size
     assert records(segment) == []
+
+
+def test_a_payload_is_at_most_half_of_what_the_broker_takes_in_one_message() -> None:
+    conf = (Path(__file__).parents[2] / "mosquitto/mosquitto.conf").read_text()
+    assert f"\nmax_packet_size {2 * LONGEST_PAYLOAD}\n" in conf
 
 
 def test_the_longest_payload_fits_and_a_longer_one_is_refused(tmp_path: Path) -> None:

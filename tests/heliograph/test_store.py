@@ -257,6 +257,7 @@ def test_uncommitted_readings_are_lost_and_their_names_do_no_harm(engine: Engine
     writer.close()
 
 
+@pytest.mark.long
 def test_a_reader_never_misses_what_was_committed_while_the_writer_continues(writer: Writer, reader: Reader) -> None:
     committed, failures, done = [0], list[BaseException](), threading.Event()
 

@@ -52,6 +52,7 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     opened.close()
 
 
+@pytest.mark.long
 def test_sealing_and_closing_change_no_result(engine: Engine) -> None:
     start = DECEMBER - 3 * DAY
     writer, reader = engine.writer(now=lambda: NEW_YEAR + 3 * DAY), engine.reader()

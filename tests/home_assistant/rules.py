@@ -39,6 +39,7 @@ def _component(component: dict[str, Any]) -> list[str]:
     platform = component["p"]
     reasons = [f"key {key}" for key in set(component) - KEYS[platform] - ALWAYS]
     reasons += [f"no {key}" for key in ALWAYS - set(component)]
+    reasons += [f"{key} is empty" for key, value in component.items() if value == ""]  # no member of DEVICE_CLASSES
     device_class, unit = component.get("dev_cla", ""), component.get("unit_of_meas", "")
     if not device_classes.accepts(device_class, unit, component.get("stat_cla", "")):
         reasons.append(f"{device_class} in {unit!r} as {component.get('stat_cla')}")

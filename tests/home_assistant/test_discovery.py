@@ -145,6 +145,13 @@ def test_a_sensor_has_all_that_is_known_of_it() -> None:
     }
 
 
+def test_a_sensor_without_unit_and_class_has_neither_key() -> None:
+    message = discovery.message("pi", "relay", Info("", {"pulses": Channel("", "counter"), "level": Channel("")}))
+    for sensor in message["cmps"].values():
+        assert set(sensor) == {"p", "uniq_id", "name", "val_tpl", "stat_cla"}
+    assert set(message["dev"]) == {"ids", "name"}
+
+
 def test_a_state_that_can_be_set_is_a_switch_and_one_that_cannot_is_not() -> None:
     channels = {"load": Channel(kind="state", writable=(0, 1)), "door": Channel(kind="state")}
     parts = discovery.message("pi", "plug", Info("x", channels))["cmps"]
@@ -153,7 +160,7 @@ def test_a_state_that_can_be_set_is_a_switch_and_one_that_cannot_is_not() -> Non
         "binary_sensor_door": "binary_sensor",
     }
     switch = parts["switch_load"]
-    assert switch["cmd_t"] == "heliograph/pi/devices/plug/set"
+    assert (switch["cmd_t"], switch["qos"]) == ("heliograph/pi/devices/plug/set", 1)
     assert [json.loads(switch[key]) for key in ("pl_on", "pl_off")] == [{"load": True}, {"load": False}]
 
 
@@ -164,6 +171,7 @@ def test_a_number_has_limits_and_steps_that_fit_them(limits: tuple[float, float]
     info = Info("x", {"level": Channel("V", writable=limits)})
     number = discovery.message("pi", "charger", info)["cmps"]["number_level"]
     assert (number["min"], number["max"], number["step"]) == (*limits, step)
+    assert (number["cmd_t"], number["qos"]) == ("heliograph/pi/devices/charger/set", 1)
     assert json.loads(number["cmd_tpl"].replace("{{ value }}", "12.5")) == {"level": 12.5}
 
 

@@ -17,7 +17,7 @@ import tomli_w
 
 from heliograph import names, topics
 from services.mqtt_importer import families
-from tests.conftest import ROOT, LocalBroker, Processes, Starter, free_port, mosquitto_command
+from tests.conftest import LocalBroker, Processes, Starter, free_port, mosquitto_command
 from tests.mqtt_importer import family_cases
 from tests.mqtt_recorder import NODE, Recorder
 
@@ -409,7 +409,7 @@ class SecuredBroker:
         folder.mkdir()
         self.port = free_port()
         secrets = folder / "secrets"
-        command = [sys.executable, str(ROOT / "scripts/secrets"), str(secrets), "--user", "house", "--user", "recorder"]
+        command = [sys.executable, "-m", "cli.secrets", str(secrets), "--user", "house", "--user", "recorder"]
         subprocess.run([*command, *(["--tls", "localhost"] if tls else [])], check=True, capture_output=True)
         self.passwords = {user: (secrets / user).read_text().strip() for user in ("house", "recorder")}
         self.password_file = secrets / "house"

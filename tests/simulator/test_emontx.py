@@ -95,7 +95,9 @@ def test_a_silent_receiver_comes_back() -> None:
         wait_for(port, b"OK 8")
         receiver.fault = Fault("silence")
         sent = receiver.sent
+        end = time.monotonic() + DEADLINE
         while receiver.sent < sent + 3:
+            assert time.monotonic() < end, "the receiver counts no packets while it is silent"
             time.sleep(0.01)
         port.reset_input_buffer()
         port.timeout = 0.3

@@ -69,7 +69,7 @@ def test_what_is_taken_is_not_committed_until_it_is() -> None:
     accept(box, 3)
     box.commit(progress)
     watermark = box.watermark(METER, "a")
-    assert (watermark.committed, watermark.wanted) == (2, 4)
+    assert (watermark.committed, watermark.wanted, watermark.gap) == (2, 4, False)
     assert box.uncommitted() == {(METER, "a"): Progress(3, 0)}
     box.commit(box.uncommitted())
     assert box.uncommitted() == {}

@@ -6,9 +6,13 @@ It is imported only where a URL is configured: psycopg needs memory that a small
 import time
 from collections.abc import Callable, Sequence
 
+from heliograph.renames import Rename
 from heliograph.store.interface import Keep, Reader, Writer
+from heliograph.store.postgres import renaming, schema
 from heliograph.store.postgres.reader import PostgresReader
+from heliograph.store.postgres.session import Session
 from heliograph.store.postgres.writer import PostgresWriter
+from heliograph.store.rename_plan import Renaming
 
 
 def open_postgres_writer(
@@ -29,3 +33,17 @@ def open_postgres_writer(
 def open_postgres_reader(url: str) -> Reader:
     """Return a reader of the store of a database, which may not exist yet; raise OSError if it is not a URL."""
     return PostgresReader(url)
+
+
+def rename_in_database(url: str, entry: Rename, *, dry_run: bool) -> Renaming:
+    """Rename in the store of a database, or return what would be done; raise CannotRename, Taken, StoreAway, OSError."""
+    database = schema.DatabaseName(url)
+    nodes = () if dry_run else {name.partition("/")[0] for name in (entry.old, entry.new)}
+    session = Session(url, database, sorted(nodes))
+    try:
+        with session.connection() as connection, connection.transaction():
+            if dry_run:
+                return renaming.check(connection, entry.old, entry.new)
+            return renaming.rename(connection, entry, time.time())
+    finally:
+        session.close()

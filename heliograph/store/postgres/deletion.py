@@ -41,9 +41,10 @@ def delete(connection: Connection, series: list[int], span: tuple[float, float],
     )
     days = (revision, begin // DAY, (end - 1) // DAY)
     connection.execute(
-        "UPDATE touched SET changed = %s, at = %s WHERE day BETWEEN %s AND %s "
+        # not of days without points: their cells cannot be built again
+        "UPDATE touched SET changed = %s, at = %s WHERE day BETWEEN %s AND %s AND day * 86400000::bigint >= %s "
         "AND device IN (SELECT device FROM series WHERE id = ANY(%s))",
-        (revision, round(now * 1000), *days[1:], series),
+        (revision, round(now * 1000), *days[1:], raw_from, series),
     )
     connection.execute("UPDATE day SET changed = %s WHERE day BETWEEN %s AND %s", days)
     connection.execute("UPDATE clock SET revision = %s, changes = changes + 1", (revision,))

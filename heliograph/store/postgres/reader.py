@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from heliograph import renames
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Kind, Value
+from heliograph.renames import Renames
 from heliograph.store.cells import DAY, GAP
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
 from heliograph.store.postgres import plan, points, schema
@@ -157,6 +159,11 @@ class PostgresReader:
             ).fetchone()
         changes, changed = row or (0, 0)
         return f"{self._pool.identity}-{changes}-{changed or 0}"
+
+    def renames(self) -> Renames:
+        """Return which nodes, devices and channels got other names."""
+        with self._pool.snapshot() as connection:
+            return renames.decode(schema.meta(connection, renames.KEY))
 
     def problems(self) -> list[str]:
         """Return why the store cannot be read, if so; the server checks its own files, see its log."""

@@ -8,6 +8,7 @@ import msgspec
 
 from heliograph.errors import StoreAway
 from heliograph.messages import Kind, Value
+from heliograph.renames import Renames
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
 from services.uploader.engine.pipeline import Pipeline
 from services.uploader.engine.selection import Selection
@@ -37,6 +38,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self.arrived: list[Arrival] = []
         self.away = False
+        self.renamed = Renames()
         self._series: dict[tuple[str, str, str], Series] = {}
 
     def arrive(self, moment: float, values: dict[str, Value], device: str = "meter", kind: Kind = "gauge") -> None:
@@ -81,6 +83,9 @@ class MemoryStore:
 
     def version(self, start: float, end: float) -> str:
         raise NotImplementedError
+
+    def renames(self) -> Renames:
+        return self.renamed
 
     def problems(self) -> list[str]:
         return []

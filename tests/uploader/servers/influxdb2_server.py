@@ -3,7 +3,7 @@
 Query results: docs.influxdata.com, InfluxDB v2, reference/syntax/annotated-csv, "CSV response format", with its
 three annotation rows, and "Errors". JSON of errors and buckets: v2 API reference, "PostWrite", "GetBuckets".
 
-Compared with: no real server; the documentation of InfluxDB 2.7, and what influxdb-client makes of the answers.
+Compared with: no real server; the documentation of InfluxDB 2.7 (2026), and what influxdb-client makes of the answers.
 """
 
 import gzip

@@ -1,10 +1,9 @@
 """The servers of older projects that the presets of `http` talk to, as their source has them.
 
-Compared with: the source of Solar Protocol's api.php and of pimonitor; `input/post` of Emoncms 11.16.8.
+Compared with: the source of Solar Protocol's api.php and of pimonitor's server, in 2026.
 """
 
 import json
-import re
 from datetime import datetime
 from html import escape
 
@@ -67,24 +66,6 @@ class PimonitorServer(WebServer):
         except (AssertionError, KeyError, ValueError):
             self.ignored.append(report)
         return Response(200, "[02/25/2021 19:04:56] Successfully received and inserted into database.")
-
-
-class EmoncmsPostServer(WebServer):
-    """input/post.json of an Emoncms, with the unquoted keys of OemGateway."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stored: list[tuple[str, float, dict[str, float]]] = []
-
-    def answer(self, request: Request) -> Response:
-        assert (request.method, request.path) == ("GET", "/emoncms/input/post.json")
-        if request.query["apikey"] != "12345":
-            return Response(200, '{"success": false, "message": "Invalid API key"}')
-        match = re.fullmatch(r"\{(.*)\}", request.query["json"])
-        assert match
-        values = {name: float(value) for name, _, value in (pair.partition(":") for pair in match[1].split(","))}
-        self.stored.append((request.query["node"], float(request.query["time"]), values))
-        return Response(200, "ok")
 
 
 class Collector(WebServer):

@@ -3,7 +3,6 @@ import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from urllib.parse import unquote
 
 import msgspec
 import pytest
@@ -66,19 +65,6 @@ def test_numbers_as_names_are_positions_and_a_row_with_a_gap_goes_by_name(
     assert server.stored["IotaHome", "5"] == {1_523_810_260: 0.003}
 
 
-def test_a_value_that_is_missing_is_never_a_zero_at_a_real_emoncms(opened: Opened, server: EmoncmsServer) -> None:
-    positions = tuple(mapped(name) for name in ("1", "2", "3"))
-    with_gap = (positions[0], positions[2])
-    rows = [
-        row(START + n, with_gap if n % 7 == 6 else positions, *([5, 7] if n % 7 == 6 else [5, 230, 7]))
-        for n in range(21)
-    ]
-    opened(node="20").upload(rows)
-    assert list(server.stored["20", "2"].values()) == [230] * 18
-    assert len(server.stored["20", "1"]) == len(server.stored["20", "3"]) == 21
-    assert '[6,20,{"1":5,"3":7}]' in server.requests[-1].body.decode()
-
-
 @given(
     st.lists(st.dictionaries(st.integers(1, 12), st.integers(1, 99), min_size=1, max_size=6), min_size=1, max_size=8)
 )
@@ -91,18 +77,6 @@ def test_whatever_positions_a_row_lacks_exactly_its_values_arrive(values_of_rows
         for item in items.of(row(second, channels, *values.values()), 0):
             assert server._item(json.loads(msgspec.json.encode(item)), 0) == ""
     assert [{int(name): value for name, value in got.items()} for _, _, got in server.accepted] == values_of_rows
-
-
-def test_a_limit_that_a_person_can_raise_is_waited_for(opened: Opened, server: EmoncmsServer) -> None:
-    server.most_nodes = 1
-    target = opened(node="lim_$channel")
-    target.upload([row(START, (POWER,), 1)])
-    with pytest.raises(TryLater, match="Reached the maximal allowed number") as caught:
-        target.upload([row(START + 1, (POWER, VOLTS), 1, 230)])
-    assert caught.value.after == 300
-    server.most_nodes = 2
-    target.upload([row(START + 1, (POWER, VOLTS), 1, 230)])
-    assert server.stored["lim_volts", "volts"] == {START + 1: 230}
 
 
 @pytest.mark.parametrize("why", ["Device not initialized.", "Node 'x' does not belong to device."])
@@ -309,11 +283,3 @@ def test_options_that_cannot_be_are_refused_without_showing_the_key(wrong: dict[
     with pytest.raises(msgspec.ValidationError) as caught:
         msgspec.convert({"name": "e", **wrong}, Options)
     assert KEY not in str(caught.value)
-
-
-def test_names_with_signs_of_a_form_arrive_whole(opened: Opened, server: EmoncmsServer) -> None:
-    opened(node="a b").upload([row(START, (mapped("x.y-z 1"),), 1)])
-    assert server.accepted == [(int(START), "a b", {"x.y-z 1": 1})]
-    with pytest.raises(Refused, match="node name"):
-        opened(node="a&b=c%d+e").upload([row(START, (POWER,), 1)])
-    assert unquote(server.requests[-1].body.decode()).endswith('"a&b=c%d+e",{"power":1}]]')

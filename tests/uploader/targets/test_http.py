@@ -10,10 +10,11 @@ from services.uploader.redacted_options import shown
 from services.uploader.target import Refused, Row, TryLater
 from services.uploader.targets.http.target import HttpTarget, Options
 from tests.uploader.conftest import OpenTargets
+from tests.uploader.servers import emoncms_server
+from tests.uploader.servers.emoncms_server import EmoncmsServer
 from tests.uploader.servers.presets_server import (
     KEY,
     Collector,
-    EmoncmsPostServer,
     PimonitorServer,
     SolarProtocolServer,
 )
@@ -248,14 +249,15 @@ def test_a_pimonitor_gets_fahrenheit_local_time_and_one_sensor_a_report(
 
 
 def test_an_emoncms_is_asked_as_oemgateway_asked_it(opened: Opened, servers: list[WebServer]) -> None:
-    servers.append(server := EmoncmsPostServer())
-    target = opened(f"{server.url}/emoncms", preset="oemgateway", variables={"key": "12345"})
+    servers.append(server := EmoncmsServer())
+    target = opened(server.url, preset="oemgateway", variables={"key": emoncms_server.KEY})
     three = tuple(mapped(name, "", device="10") for name in ("1", "2", "3"))
     target.upload([row(1_795_170_517.08, three, 1, 2.0, -1), row(START, three[:2], -32768, 32767)])
     assert [request.target for request in server.requests] == [
-        "/emoncms/input/post.json?apikey=12345&time=1795170517.08&node=10&json={1:1,2:2,3:-1}",
-        "/emoncms/input/post.json?apikey=12345&time=1763632800&node=10&json={1:-32768,2:32767}",
+        f"/input/post.json?apikey={emoncms_server.KEY}&time=1795170517.08&node=10&json={{1:1,2:2,3:-1}}",
+        f"/input/post.json?apikey={emoncms_server.KEY}&time=1763632800&node=10&json={{1:-32768,2:32767}}",
     ]
+    assert server.accepted[0] == (1_795_170_517, "10", {"1": 1, "2": 2, "3": -1})
     for body in ("nope", "ok\n", '{"success": false, "message": "Invalid API key"}'):
         server.instead = [Response(200, body)]
         with pytest.raises(TryLater):

@@ -13,7 +13,7 @@ import pytest
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from scripts import tools
+from cli import programs
 from services.uploader.options import secrets
 from services.uploader.redacted_options import shown
 from services.uploader.target import Refused, Row, TryLater, newest_of
@@ -83,7 +83,7 @@ def guarded(tmp_path: Path) -> Iterator[LocalBroker]:
     """A broker that knows one user, and lets it write below site/ only, up to 2000 bytes."""
     broker = LocalBroker(tmp_path)
     passwords, acl = tmp_path / "passwords", tmp_path / "acl"
-    command = [tools.find("mosquitto_passwd"), "-b", "-c", str(passwords)]
+    command = [programs.find("mosquitto_passwd"), "-b", "-c", str(passwords)]
     subprocess.run([*command, "writer", PASSWORD], check=True, capture_output=True)
     acl.write_text("user writer\ntopic write site/#\ntopic read #\n")
     acl.chmod(0o600)

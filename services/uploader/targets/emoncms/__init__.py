@@ -14,7 +14,8 @@ key = "0123456789abcdef0123456789abcdef"  # the write key; better "file:/run/sec
 ```
 
 Sent: `POST /input/bulk`, up to 1000 rows, oldest first: Emoncms does not add history before the newest value of a
-feed. Times are whole seconds. Texts are not sent, true is 1. A new target, and one whose state was lost, gets of each device
+feed. Times are whole seconds. Texts are not sent, true is 1. Of names Emoncms keeps alphanumeric characters, spaces and `_ - .`; a row with a
+name of which nothing is left is set aside. A new target, and one whose state was lost, gets of each device
 what is newer than the newest time that `/input/get` reports for its inputs, and does not lie ahead of the clock; with `userid` and `http:` it does not ask, for that would show the key.
 
 | answer | rows |

@@ -2,8 +2,12 @@
 
 A position without a value would become 0: Emoncms stores null, "" and false as 0 since 11.2.13 (emoncms
 Modules/input/input_methods.php, January 2023). So a row with a gap goes by name: the names of positions are "1", "2", ….
+
+Names go as Emoncms keeps them (`kept`): it removes a backslash and what it escapes from a form before it reads the JSON
+(param.php, stripslashes), so that a quotation mark in a name would be an error, and it does not decode what is encrypted.
 """
 
+import re
 from collections.abc import Iterator
 
 from services.uploader import templates
@@ -11,6 +15,12 @@ from services.uploader.target import MappedChannel, Row
 from services.uploader.targets.shared.numbers import Number, number
 
 MOST_POSITIONS = 99  # IoTaWatt's names of inputs are 1 to 99
+SIGNS = "Emoncms keeps alphanumeric characters, spaces, and _ - ."
+
+
+def kept(name: str) -> str:
+    """Return what Emoncms leaves of the name of a node or an input: alphanumeric characters, spaces, and _ - . (any white space is a space)."""
+    return re.sub(r"\s", " ", re.sub(r"[^\w\s.-]", "", name))
 
 
 def position(name: str) -> int:
@@ -27,11 +37,18 @@ class BulkItems:
         self._plans: dict[tuple[MappedChannel, ...], dict[str, list[tuple[int, str]]]] = {}
 
     def node(self, mapped: MappedChannel) -> str:
-        """Return the name that the node of a channel has at Emoncms."""
-        return templates.filled(self._template, mapped._asdict())
+        """Return the name that the node of a channel has at Emoncms; "" if nothing is left of it."""
+        return kept(templates.filled(self._template, mapped._asdict()))
 
     def mistake(self, row: Row) -> str:
         """Return why Emoncms would not take a row: a bad number there ends the whole bulk; "" if it would."""
+        plan = self._plan(row.channels)
+        if "" in plan:
+            return f"{row.channels[plan[''][0][0]].name}: nothing is left of the node's name; {SIGNS}"
+        for members in plan.values():
+            for index, name in members:
+                if not name:
+                    return f"{row.channels[index].name}: nothing is left of this name; {SIGNS}"
         for mapped, value in zip(row.channels, row.values, strict=True):
             try:
                 number(value)
@@ -41,12 +58,7 @@ class BulkItems:
 
     def of(self, row: Row, base: int) -> Iterator[list[object]]:
         """Yield one item for each node that a row has values of; times in whole seconds since `base`; no texts."""
-        plan = self._plans.get(row.channels)
-        if plan is None:
-            plan = self._plans[row.channels] = {}
-            for index, mapped in enumerate(row.channels):
-                plan.setdefault(self.node(mapped), []).append((index, mapped.name))
-        for node, members in plan.items():
+        for node, members in self._plan(row.channels).items():
             values_by_name = {
                 name: converted for index, name in members if (converted := number(row.values[index])) is not None
             }
@@ -56,6 +68,15 @@ class BulkItems:
                 yield [int(row.time) - base, _node(node), *_positional(values_by_name)]
             else:
                 yield [int(row.time) - base, _node(node), values_by_name]
+
+    def _plan(self, channels: tuple[MappedChannel, ...]) -> dict[str, list[tuple[int, str]]]:
+        """Return for each node which values go there, and the names of their inputs."""
+        plan = self._plans.get(channels)
+        if plan is None:
+            plan = self._plans[channels] = {}
+            for index, mapped in enumerate(channels):
+                plan.setdefault(self.node(mapped), []).append((index, kept(mapped.name)))
+        return plan
 
 
 def _node(node: str) -> int | str:

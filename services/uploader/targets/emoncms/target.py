@@ -137,9 +137,11 @@ class Emoncms:
         response = self._web.request("GET", f"{self._url}/input/get?{urlencode({'node': node})}", b"", bearer)
         http_status.check_answered(response)
         try:
-            listed = msgspec.json.decode(response.body, type=dict[str, _Input] | list[None] | str)
+            listed = msgspec.json.decode(response.body, type=dict[str, _Input] | list[_Input] | str)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             listed = "not a list"
+        if isinstance(listed, list):
+            listed = {str(number): one for number, one in enumerate(listed)}  # so PHP writes inputs called 0, 1, …
         if isinstance(listed, dict):
             return {_stripped(name): int(one.time or 0) for name, one in listed.items()}
         if listed and "Node does not exist" not in listed:
@@ -149,10 +151,9 @@ class Emoncms:
     def _send(self, items: list[list[object]], base: int) -> None:
         data = msgspec.json.encode(items)
         query = {"time": str(base)} if self._options.times == "absolute" else {"sentat": str(int(time()))}
-        form = f"{urlencode(query)}&data={quote(data, safe=READABLE)}".encode()
         bulk = f"{self._url}/input/bulk"
         if self._envelope:
-            sealed = self._envelope.seal(form)
+            sealed = self._envelope.seal(urlencode(query).encode() + b"&data=" + data)  # which Emoncms does not decode
             self._judge(self._web.request("POST", bulk, sealed.body, sealed.headers), sealed.expected)
             return
         headers = {"Authorization": f"Bearer {self._options.key}"}
@@ -160,6 +161,7 @@ class Emoncms:
         if len(packed) < len(data):
             response = self._web.request("POST", f"{bulk}?{urlencode({**query, 'cb': '1'})}", packed, headers)
         else:
+            form = f"{urlencode(query)}&data={quote(data, safe=READABLE)}".encode()
             response = self._web.request("POST", bulk, form, {**headers, "Content-Type": FORM})
         self._judge(response, b"ok")
 

@@ -1,4 +1,4 @@
-"""Runs a whole node as processes on this machine and restarts those that end: what scripts/start does."""
+"""Runs a whole node as processes on this machine and restarts those that end: `heliograph start`."""
 
 import itertools
 import logging
@@ -21,10 +21,11 @@ from circus.exc import ConflictError
 from circus.sighandler import SysHandler
 from tornado import gen
 
+from cli import programs
+from cli.start import config_reload, effective_config, options
 from heliograph import config
 from heliograph.errors import ConfigError
 from heliograph.lock import Lock
-from scripts import config_reload, effective_config, options, tools
 
 COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "red", "bright_cyan", "bright_green", "bright_yellow")
 ALWAYS = ("storage", "api", "uploader")  # they need no section: defaults, or settings made over the API
@@ -55,9 +56,9 @@ class OutputPrinter:
             self({"data": b"\n"})
 
 
-def main() -> None:
+def main(command_line: list[str], program: str) -> None:
     """Run the node that the command line asks for until it is interrupted."""
-    arguments = options.parse()
+    arguments = options.parse(command_line, program)
     data = arguments.data.absolute()
     run_folder = data / "run"
     try:
@@ -120,7 +121,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _services() -> list[str]:
-    return sorted(path.parent.name for path in tools.ROOT.glob("services/*/__main__.py"))
+    return sorted(path.parent.name for path in programs.ROOT.glob("services/*/__main__.py"))
 
 
 def broker_port(chosen: int | None) -> int:
@@ -152,7 +153,7 @@ def _check(services: list[str], effective: Path, shown: Path) -> None:
     checks = [
         subprocess.Popen(
             [sys.executable, "-m", f"services.{service}", "--check", str(effective)],
-            cwd=tools.ROOT,
+            cwd=programs.ROOT,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -193,7 +194,7 @@ def _supervise(commands: dict[str, list[str]]) -> None:
                     "name": name,
                     "cmd": command[0],
                     "args": command[1:],
-                    "working_dir": str(tools.ROOT),
+                    "working_dir": str(programs.ROOT),
                     "env": {**os.environ, "PYTHONUNBUFFERED": "1"},
                     "stdout_stream": {"stream": OutputPrinter(name, width, colour)},
                     "stderr_stream": {"stream": OutputPrinter(name, width, colour)},
@@ -232,7 +233,3 @@ async def _stop(arbiter: Arbiter) -> None:
             await gen.sleep(RETRY_STOP_SECONDS)
         else:
             return
-
-
-if __name__ == "__main__":
-    main()

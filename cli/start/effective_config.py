@@ -1,13 +1,11 @@
-"""Completes a configuration for scripts/start: its own broker, and the simulated site."""
+"""Completes a configuration for `heliograph start`: its own broker, and the simulated site."""
 
 import getpass
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from scripts import tools
+from cli import programs, secrets
 
 MORNING = 10  # the simulated site lies where it is this hour, so that there is sun to see
 
@@ -98,18 +96,16 @@ def simulator_arguments(links: Path) -> list[str]:
 
 def broker_command(data: Path, port: int) -> list[str]:
     """Write the broker's configuration and passwords below the data folder; return the command that runs it."""
-    command = tools.find("mosquitto")
-    subprocess.run(
-        [sys.executable, tools.ROOT / "scripts/secrets", data / "secrets"], check=True, stdout=subprocess.DEVNULL
-    )
+    command = programs.find("mosquitto")
+    secrets.make(data / "secrets", users=[], names=[])
     (data / "broker").mkdir(exist_ok=True)
     own_files = data / "run" / "broker"  # Mosquitto wants them readable for its own user alone
     own_files.mkdir(mode=0o700, exist_ok=True)
-    for original in (data / "secrets/broker/passwords", tools.ROOT / "mosquitto/acl"):
+    for original in (data / "secrets/broker/passwords", programs.ROOT / "mosquitto/acl"):
         copy = own_files / original.name
         copy.touch(mode=0o600)
         copy.write_bytes(original.read_bytes())
-    settings = (tools.ROOT / "mosquitto/mosquitto.conf").read_text()
+    settings = (programs.ROOT / "mosquitto/mosquitto.conf").read_text()
     own = {
         "password_file": f"{own_files}/passwords",
         "acl_file": f"{own_files}/acl",

@@ -9,8 +9,8 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
+from cli.start import effective_config, options, supervisor
 from heliograph.errors import ConfigError
-from scripts import effective_config, options, supervisor
 
 
 def test_the_broker_takes_the_next_port_where_another_broker_listens(

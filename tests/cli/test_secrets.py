@@ -29,7 +29,7 @@ NODE = "heliograph/roof"
 
 
 def make(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts/secrets"), str(folder), *options]
+    command = [sys.executable, "-m", "cli.secrets", str(folder), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Make the passwords of a node's services, a key for its API, and certificates for its broker; what is there already stays.
 
 Needs nothing but Python; certificates also take the openssl command.
@@ -14,9 +13,10 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 OTHER_USERS = (
     "viewer",
     "health",
@@ -47,10 +47,10 @@ api.key, run this again and restart api; scripts/heliograph-key makes more keys,
 """
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None, program: str = "scripts/setup --secrets") -> None:
     """Make what is missing in the folder."""
     parser = argparse.ArgumentParser(
-        prog="scripts/setup --secrets",
+        prog=program,
         description=__doc__,
         epilog=EXPLANATION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -75,9 +75,9 @@ def main() -> None:
         metavar="NAME",
         help="also make a certificate for these host names and addresses of the broker",
     )
-    arguments = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
-        make(arguments.folder, arguments.user, arguments.tls or [])
+        make(options.folder, options.user, options.tls or [])
     except OSError as error:
         sys.exit(f"secrets: {error}")
     except subprocess.CalledProcessError as error:

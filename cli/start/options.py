@@ -1,4 +1,4 @@
-"""The options of scripts/start; needs nothing but Python, so that help comes before anything is installed."""
+"""The options of `heliograph start`; needs nothing but Python, so that help comes before anything is installed."""
 
 import argparse
 from collections.abc import Sequence
@@ -23,10 +23,10 @@ class StartOptions:
 BROKER_PORT = 1883
 
 
-def parse(arguments: Sequence[str] | None = None) -> StartOptions:
+def parse(arguments: Sequence[str] | None = None, program: str = "scripts/start") -> StartOptions:
     """Return the options on the command line; raise SystemExit after printing help, the version or a mistake."""
     parser = argparse.ArgumentParser(
-        prog="scripts/start",
+        prog=program,
         description="Run a Heliograph node on this machine until Ctrl-C: broker, services and dashboard.",
         allow_abbrev=False,
     )

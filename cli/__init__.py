@@ -1,0 +1,1 @@
+"""The command `heliograph`: starts a node, and looks after one that runs."""

@@ -1,0 +1,5 @@
+"""`python -m cli` is `heliograph`."""
+
+from cli.main import run
+
+run()

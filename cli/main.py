@@ -1,0 +1,78 @@
+"""`heliograph`: the one command of a node."""
+
+from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
+from typing import Any
+
+import click
+
+import heliograph
+
+# A command's name; where it is; what the list of commands says of it. Nothing is imported before it is called.
+COMMANDS = {
+    "start": ("cli.start.supervisor:main", "Run a node on this machine until Ctrl-C."),
+    "store": ("services.storage.cli.main:main", "Check the store, back it up, bring data in and out."),
+    "uploads": ("services.uploader.cli:main", "Look after the targets that the node uploads to."),
+    "scan": ("services.modbus_poller.scan.cli:main", "Find Modbus devices; print the configuration that reads them."),
+    "key": ("services.api.cli:main", "Make a key with which a sensor or a program may send readings."),
+    "secrets": ("cli.secrets:main", "Make the passwords and certificates of a node."),
+    "version": ("cli.version:main", "Print the version."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group of the commands in a table, each imported when it is called: a click command, or a function.
+
+    A function takes the rest of the command line and the name of the program: it parses them with nothing but Python,
+    because it also runs before the packages are installed.
+    """
+
+    def __init__(self, table: Mapping[str, tuple[str, str]], **options: Any) -> None:
+        super().__init__(**options)
+        self._table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(self._table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command; return None if there is none of this name."""
+        if cmd_name not in self._table:
+            return None
+        command = resolve_name(self._table[cmd_name][0])
+        return command if isinstance(command, click.Command) else _passing_on(cmd_name, command)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in self._table.items()])
+
+
+def _passing_on(name: str, run: Callable[[list[str], str], None]) -> click.Command:
+    """Return a click command that passes everything on to a function."""
+    return click.Command(
+        name,
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        callback=lambda arguments: run(list(arguments), f"heliograph {name}"),
+        context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+        add_help_option=False,
+    )
+
+
+main = LazyGroup(
+    COMMANDS,
+    name="heliograph",
+    help="Run and look after a Heliograph node. `heliograph COMMAND --help` describes a command.",
+    params=[],
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+click.version_option(heliograph.__version__, prog_name="heliograph")(main)
+
+
+def run() -> None:
+    """Run the command line of this process."""
+    main(prog_name="heliograph")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""`heliograph start`: a whole node as processes on this machine."""

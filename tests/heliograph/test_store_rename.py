@@ -1,0 +1,190 @@
+"""Renames in both stores: history, arrivals, progress of the producers, and a note of what was called what."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from heliograph import store
+from heliograph.lock import Taken
+from heliograph.messages import Block, Channel, Info, Value
+from heliograph.renames import Rename
+from heliograph.store import open_reader, open_writer, schema
+from heliograph.store.interface import FOR_EVER, FUNCTIONS, Progress, Reader
+from heliograph.store.postgres import open_postgres_writer
+from heliograph.store.rename_plan import CannotRename
+from tests.heliograph.engines import Embedded, Engine, Postgres
+
+INFO = Info("Meter", {"power": Channel("W"), "energy": Channel("kWh", "counter"), "mode": Channel("", "text")})
+STARTS = [datetime(year, 12, 31, 18, tzinfo=UTC).timestamp() for year in (2023, 2024)]
+EDGES = [STARTS[0] + n * 3600 for n in range(0, 400 * 24, 480)]
+Row = list[float | Value | None]
+
+
+def readings(start: float, count: int, offset: int = 0) -> list[Row]:
+    return [[start + n * 120, n * 7 % 100 + 0.5, float(n + offset), f"mode {n // 40 % 3}"] for n in range(count)]
+
+
+def write(engine: Engine, name: str, rows: list[Row], progress: dict[tuple[str, str], Progress] | None = None) -> None:
+    node, device = name.split("/")
+    with closing(engine.writer()) as writer:
+        assert writer.declare(node, device, INFO) == []
+        assert writer.write(node, [Block(device, tuple(INFO.channels), rows)]) == []
+        writer.commit(progress or {})
+
+
+def contents(reader: Reader) -> dict[str, object]:
+    """Everything that a store answers, by name."""
+    assert reader.problems() == []
+    series = {one.id: one.name for one in reader.series()}
+    points: dict[str, list[tuple[float, Value]]] = {name: [] for name in series.values()}
+    for time, number, value in reader.export(list(series), 0.0, 4e9):
+        points[series[number]].append((time, value))
+    meanings = {
+        one.name: (
+            one.unit,
+            one.kind,
+            reader.latest([one.id]).get(one.id),
+            reader.aggregate(one.id, EDGES, FUNCTIONS),
+        )
+        for one in reader.series()
+    }
+    arrived = [(one.cursor, one.node, one.device, one.time, one.values) for one in reader.since(0, 10**6) if one.values]
+    return {"points": points, "meanings": meanings, "arrived": arrived}
+
+
+def settled(engine: Engine) -> dict[str, object]:
+    with closing(engine.writer()) as writer, closing(engine.reader()) as reader:
+        writer.settle()
+        return contents(reader)
+
+
+def filled(engine: Engine, first: str, second: str, *, sealed: bool) -> dict[str, object]:
+    """Two years under one name, a night under another one, and a device that is not concerned."""
+    engine.drop()
+    for start in STARTS:
+        write(engine, first, readings(start, 200))
+    write(engine, second, readings(STARTS[1] + 199 * 120, 100, 200))  # the first is at a time of the last
+    write(engine, "shed/other", readings(STARTS[1], 20))
+    return settled(engine) if sealed else {}
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+@pytest.mark.parametrize("second", ["gamma/meter", "gamma/boiler"])
+def test_a_store_is_as_if_it_had_always_had_the_new_name(engine: Engine, second: str, *, sealed: bool) -> None:
+    """Nothing arrives twice either: numbers of arrival are what uploads go by."""
+    filled(engine, "gamma/meter", second, sealed=sealed)
+    wanted = settled(engine)
+    filled(engine, "alpha/meter", second, sealed=sealed)
+    with closing(engine.reader()) as reader:
+        before = reader.version(STARTS[0], STARTS[1] + 1e6)
+        planned = engine.rename(Rename("alpha", "gamma"), dry_run=True)
+        assert reader.version(STARTS[0], STARTS[1] + 1e6) == before
+        assert engine.rename(Rename("alpha", "gamma")) == planned
+        assert reader.version(STARTS[0], STARTS[1] + 1e6) != before
+        assert reader.renames().entries == (Rename("alpha", "gamma"),)
+    assert settled(engine) == wanted
+
+
+def test_devices_and_channels_get_other_names(engine: Engine) -> None:
+    filled(engine, "alpha/main", "alpha/boiler", sealed=True)
+    wanted = settled(engine)
+    filled(engine, "alpha/meter", "alpha/boiler", sealed=True)
+    engine.rename(Rename("alpha/meter", "alpha/main", uploads="old"))
+    assert settled(engine) == wanted
+    engine.rename(Rename("alpha/main/power", "alpha/main/watt"))
+    with closing(engine.reader()) as reader:
+        assert {one.channel for one in reader.series() if one.device == "main"} == {"watt", "energy", "mode"}
+        assert len(reader.renames()) == 2
+    for refused in (Rename("alpha/main/watt", "alpha/main/energy"), Rename("beta", "alpha")):
+        with pytest.raises(CannotRename):
+            engine.rename(refused)
+    with closing(engine.reader()) as reader:
+        assert len(reader.renames()) == 2
+
+
+def test_producers_go_on_where_they_were(engine: Engine) -> None:
+    """Otherwise what a producer sends again after the rename would be stored, and told as a loss, once more."""
+    write(engine, "alpha/meter", readings(STARTS[0], 5), {("alpha/bridge", "e1"): Progress(50, 2)})
+    write(engine, "shed/meter", readings(STARTS[0], 5), {("shed/bridge", "e1"): Progress(7, 0)})
+    engine.rename(Rename("alpha", "gamma"))
+    with closing(engine.writer()) as writer:
+        assert dict(writer.progress()) == {
+            ("gamma/bridge", "e1"): Progress(50, 2),
+            ("shed/bridge", "e1"): Progress(7, 0),
+        }
+    engine.rename(Rename("gamma/meter", "gamma/main"))
+    with closing(engine.writer()) as writer:
+        assert ("gamma/bridge", "e1") in writer.progress()
+
+
+def test_a_node_that_went_on_under_its_new_name_has_not_lost_what_came_before(engine: Engine) -> None:
+    """Frames 1 to 50 were stored as alpha's but for 2; as gamma it declared 1 to 50 as lost, and one more later."""
+    write(engine, "alpha/meter", readings(STARTS[0], 5), {("alpha/bridge", "e1"): Progress(50, 2)})
+    write(engine, "gamma/meter", readings(STARTS[1], 5), {("gamma/bridge", "e1"): Progress(80, 51)})
+    engine.rename(Rename("alpha", "gamma"))
+    with closing(engine.writer()) as writer:
+        assert dict(writer.progress()) == {("gamma/bridge", "e1"): Progress(80, 3)}
+
+
+def test_no_store_is_renamed_while_its_storage_runs(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    write_to = open_writer(tmp_path)
+    with closing(write_to), pytest.raises(Taken):
+        store.rename(tmp_path, Rename("alpha", "gamma"))
+    database = Postgres(request.getfixturevalue("server").url())
+    database.drop()
+    write(database, "alpha/meter", readings(STARTS[0], 5))
+    with closing(open_postgres_writer(database.url, lambda: True, FOR_EVER, nodes=["alpha"])), pytest.raises(Taken):
+        database.rename(Rename("alpha", "gamma"))
+    with closing(open_postgres_writer(database.url, lambda: True, FOR_EVER, nodes=["shed"])):
+        database.rename(Rename("alpha", "gamma"))
+
+
+class PowerCut(BaseException):
+    """What nothing catches."""
+
+
+@pytest.mark.parametrize("second", ["gamma/meter", "gamma/boiler"])
+def test_a_rename_that_is_interrupted_anywhere_is_done_by_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: str
+) -> None:
+    """After every transaction the power fails; storage may even have run before the command is given again."""
+
+    transaction = schema.transaction
+    wanted: dict[str, object] = {}
+    for fail_at in [0, *range(1, 40)]:
+        engine = Embedded(tmp_path / f"{fail_at}")
+        engine.data.mkdir()
+        filled(engine, "alpha/meter" if fail_at else "gamma/meter", second, sealed=True)
+        if not fail_at:
+            wanted = settled(engine)
+            continue
+        left = [fail_at]
+
+        @contextmanager
+        def failing(connection: sqlite3.Connection, left: list[int] = left) -> Iterator[None]:
+            left[0] -= 1
+            if not left[0]:
+                raise PowerCut
+            with transaction(connection):
+                yield
+
+        monkeypatch.setattr(schema, "transaction", failing)
+        try:
+            engine.rename(Rename("alpha", "gamma"))
+            cut = False
+        except PowerCut:
+            cut = True
+        monkeypatch.setattr(schema, "transaction", transaction)
+        if not cut:
+            break
+        if fail_at % 2:
+            settled(engine)
+        engine.rename(Rename("alpha", "gamma"))
+        assert settled(engine) == wanted, fail_at
+    assert 4 < fail_at < 39
+    with closing(open_reader(engine.data)) as reader:
+        assert reader.problems() == []
