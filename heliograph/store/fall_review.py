@@ -1,4 +1,4 @@
-"""Takes single wrong values of a counter out of its rises, see falls.py: the rise to one is none, the next is from the one before.
+"""Takes single wrong values of a counter out of its rises, see falls.py: nothing rises to one, and the next rise is from the one before.
 
 Points and cells count every fall as a reset. Where they have one, the points around it are asked for, and what was
 counted wrongly is returned. Where the points are gone, what was counted stays.
@@ -23,7 +23,7 @@ class FallSpan(NamedTuple):
 
 
 class FallReview:
-    """Collects the falls of one series that were counted as resets, and tells what has to be added for those that are none."""
+    """Collects the falls of one series that were counted as resets, and returns what has to be added because of those that are not."""
 
     def __init__(
         self, around: Callable[[int, int], Track | None], rollover: float = 0.0, replaced: Sequence[int] = ()
@@ -67,13 +67,14 @@ class FallReview:
             self._beyond = float(track.values[0])
             self.before(track)
 
-    def steps(self, first: float | None, parts: Iterable[tuple[int, float, float]], end: int) -> None:
-        """Note whether the counter falls from part to part: start in ms, first and last value, `first` being the value before."""
-        last = first
-        for start, opening, closing in parts:
+    def steps(self, last: float | None, parts: Sequence[Cells], starts: Sequence[int], end: int) -> None:
+        """Note whether the counter falls from the value before all parts, which start at these times (ms), to the one at the end."""
+        for start, part in zip(starts, parts, strict=True):
+            if part.first is None or part.last is None:
+                return
             if last is not None:
-                self._step(start, last, opening)
-            last = closing
+                self._step(start, last, float(part.first[0]))
+            last = float(part.last[-1])
         if last is not None and self._beyond is not None:
             self._step(end, last, self._beyond)
 

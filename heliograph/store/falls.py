@@ -1,4 +1,4 @@
-"""Which readings of a counter are a single wrong value (a 0, a register that ran below zero), after which it goes on. Pure.
+"""Which readings of a counter are a single wrong value (a 0, a register that ran below zero), after which it continues. Pure.
 
 A value is too low if the counter fell to it, as exact.correction takes for a reset, and is back with the next one. It is too
 high if the counter falls after it to where it was before, unless the value before or after it is too low. Only neighbours count:

@@ -11,12 +11,12 @@ Because sums are exact (vectors.py), the result is the same whether it is comput
 from cells of 5 minutes or from cells of an hour.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from heliograph.messages import Value
 from heliograph.store import cells, rises
+from heliograph.store.areas import Areas
 from heliograph.store.cells import Cells, Track
 from heliograph.store.fall_review import AFTER, BEFORE, Amount, FallReview, FallSpan
 from heliograph.store.interface import Function
@@ -41,11 +41,12 @@ class Folded(NamedTuple):
 
     def settled(self, review: FallReview, start: int, end: int) -> "Folded":
         """Return it with its falls looked at, but for those that need points outside [start, end) ms."""
-        inside = [one for one in self.falls if start + BEFORE <= one.start and one.end <= end - AFTER]
-        if not inside:
+        if not self.falls:
             return self
-        outside = tuple(one for one in self.falls if one not in inside)
-        return self._replace(amounts=(*self.amounts, *dict(review.settled(inside)).items()), falls=outside)
+        inside, outside = list[FallSpan](), list[FallSpan]()
+        for one in self.falls:
+            (inside if start + BEFORE <= one.start and one.end <= end - AFTER else outside).append(one)
+        return self._replace(amounts=(*self.amounts, *dict(review.settled(inside)).items()), falls=tuple(outside))
 
 
 class Totals:
@@ -71,7 +72,7 @@ class Totals:
         self._counter = counter
         self._rollover = rollover
         self._parts: list[tuple[Vector, Cells]] = []  # indexes of buckets, and their cells
-        self._areas: list[tuple[Vector, Vector]] = []  # indexes of buckets, and their areas in unit·h
+        self._areas = Areas(edges)
         self._adjusted: dict[int, list[float]] = {}
         self._before: float | None = None
         self._after: float | None = None
@@ -104,8 +105,7 @@ class Totals:
             self._parts.append((ops.shifted(buckets, low), cells_))
             self._opens.append(int(inside.times[0]))
         if area:
-            areas, touched = ops.areas(track.times, track.values, edges, cells.GAP)
-            self._take_areas(areas.tolist(), touched, low)
+            self._areas.points(track, low, high)
 
     def folded(self, rows: Cells, width: int) -> Folded:
         """Return cells of `width` ms reduced to buckets; no cell may cross an edge, and those outside the edges do not count."""
@@ -140,7 +140,7 @@ class Totals:
     def take(self, folded: Folded) -> None:
         """Take reduced cells, folded with the same edges."""
         if folded.areas is not None:
-            self._areas.append(folded.areas)
+            self._areas.take(folded.areas)
         if folded.part is not None:
             self._parts.append(folded.part)
             self._opens.append(folded.opens)
@@ -153,13 +153,7 @@ class Totals:
 
     def line(self, start: tuple[int, float], end: tuple[int, float]) -> None:
         """Take the area under the line between two points (ms, value) that are neighbours across midnight."""
-        if not 0 < end[0] - start[0] <= cells.GAP or end[0] <= self.start or start[0] >= self.end:
-            return
-        low = max(0, ops.between(self.edges, 0, start[0] + 1)[1] - 1)
-        high = min(self._size, ops.between(self.edges, 0, end[0])[1])
-        areas, touched = [0.0] * (high - low), bytearray(high - low)
-        ops.cut(areas, touched, self.edges[low : high + 1].tolist(), 0, start, end)
-        self._take_areas(areas, touched, low)
+        self._areas.line(start, end)
 
     def adjust(self, time: int, amount: float) -> None:
         """Add to the delta of the bucket that holds the rise to a point at a time in ms."""
@@ -171,12 +165,7 @@ class Totals:
         """Return one value per function and bucket; None for a bucket without points, of which n is 0."""
         names = list(functions)
         if self._review is not None:
-            parts = [
-                (start, float(part.first[0]), float(part.last[-1]))
-                for start, (_, part) in zip(self._opens, self._parts, strict=True)
-                if part.first is not None and part.last is not None
-            ]
-            self._review.steps(self._before, parts, self.end)
+            self._review.steps(self._before, [part for _, part in self._parts], self._opens, self.end)
             for time, amount in self._review.amounts().items():
                 self.adjust(time, amount)
         if not self._parts:
@@ -190,19 +179,13 @@ class Totals:
                     counter=self._counter,
                     rollover=self._rollover,
                 )
-            return columns | ({"integral": self._integral(())} if "integral" in names else {})
+            return columns | ({"integral": self._areas.integrals(())} if "integral" in names else {})
         buckets = ops.concat([buckets for buckets, _ in self._parts])
         rows = cells.concat([part for _, part in self._parts])
         firsts = ops.runs(buckets)
         occupied = ops.take(buckets, firsts).tolist()
         rows = self._joined(rows, firsts, self._seams(rows))
         return {name: self._column(name, rows, occupied) for name in names}
-
-    def _take_areas(self, areas: Sequence[float], touched: bytearray, low: int) -> None:
-        buckets = [bucket for bucket, line in enumerate(touched) if line]
-        if buckets:
-            taken = [areas[bucket] / cells.HOUR for bucket in buckets]
-            self._areas.append((ops.ints([low + bucket for bucket in buckets]), ops.floats(taken)))
 
     def _seams(self, rows: Cells) -> Vector | None:
         """Return the corrections of a counter from each row to the next, 0 for the first."""
@@ -234,7 +217,7 @@ class Totals:
         if name == "delta":
             return self._deltas(rows, buckets)
         if name == "integral":
-            return self._integral(buckets)
+            return self._areas.integrals(buckets)
         column: Vector = getattr(rows, name)
         return self._spread(buckets, column.tolist())
 
@@ -263,17 +246,3 @@ class Totals:
             rollover=self._rollover,
             adjusted=self._adjusted,
         )
-
-    def _integral(self, occupied: Sequence[int]) -> Column:
-        column: Column = [None] * self._size
-        for bucket in occupied:
-            column[bucket] = 0.0
-        if self._areas:
-            buckets, areas = (ops.concat(columns) for columns in zip(*self._areas, strict=True))
-            order = ops.order(buckets)
-            buckets, areas = ops.take(buckets, order), ops.take(areas, order)
-            firsts = ops.runs(buckets)
-            summed = zip(ops.take(buckets, firsts).tolist(), ops.sums(areas, firsts).tolist(), strict=True)
-            for bucket, area in summed:
-                column[bucket] = None if math.isnan(area) else area  # infinities may cancel out
-        return column
