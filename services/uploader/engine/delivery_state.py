@@ -27,6 +27,7 @@ class DeliveryState(Struct):
     sent: int = 0  # rows
     skipped: int = 0  # rows that were too old
     dropped: int = 0  # dead letters that were too many
+    renames: int = 0  # of the store, that this state has followed
     last_success: float = 0.0
 
     def note(self, result: BatchResult, *, ordered: bool) -> None:

@@ -11,6 +11,7 @@ from services.uploader.engine.batch_size import BatchSize
 from services.uploader.engine.checkpoint import Checkpoint
 from services.uploader.engine.delivery import Delivery
 from services.uploader.engine.delivery_state import DeliveryState
+from services.uploader.engine.following import follow_renames
 from services.uploader.engine.in_flight import Delivered, request_of
 from services.uploader.engine.rate_limit import HOUR, RateLimit
 from services.uploader.engine.result import BatchResult
@@ -169,11 +170,13 @@ def open_session(
     Raises StoreAway if the time is not known yet, TryLater if this machine cannot carry the options out.
     """
     state = file.delivery_state(options.name)
+    renames = reader.renames()
     if state is None:
-        state = DeliveryState(first_seen=now(), seen_cursor=NewestCursor(reader).cursor())
+        state = DeliveryState(first_seen=now(), seen_cursor=NewestCursor(reader).cursor(), renames=len(renames))
         if not state.first_seen:
             raise StoreAway("the clock is not set yet, and the store is empty")
         file.save(options.name, state)
+    follow_renames(file, options.name, state, renames, channels)
     try:
         target = open_target()
     except ValueError as error:
