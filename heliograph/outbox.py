@@ -99,10 +99,13 @@ class Outbox:
         if self._unsynced_since is None:
             self._unsynced_since = time.monotonic()
         while self.size > self.cap and len(self.segments) > 1:
-            if lost := self.segments[0].next - self.segments[0].done:
+            oldest = self.segments[0]
+            if lost := oldest.next - oldest.done:
                 self.dropped += lost
-                self._drop(self.segments[0])
-            self._forget(self.segments[0])
+                self._drop(oldest)
+                oldest.done = oldest.next
+            if not self._forget(oldest):
+                break
         return self.next - 1
 
     def sync(self, older_than: float) -> None:
@@ -190,9 +193,12 @@ class Outbox:
         self.segments.append(Segment.create(path, self.epoch, self._boot, self.next))
         self._number += 1
 
-    def _forget(self, segment: Segment) -> None:
-        segment.path.unlink(missing_ok=True)
-        self.segments.remove(segment)
+    def _forget(self, segment: Segment) -> bool:
+        """Delete a segment, and return whether it is gone; one that stays is deleted next time."""
+        is_gone = segment.delete()
+        if is_gone:
+            self.segments.remove(segment)
+        return is_gone
 
     def _load(self) -> bool:
         """Read all segments; return whether the newest one is whole, so that its epoch may continue.
@@ -202,10 +208,8 @@ class Outbox:
         clean = True
         for path in sorted(self.folder.glob(f"{NUMBER}.*")):
             self._number = int(path.name[:10])
-            if path.suffix == ".segment":
-                clean = self._load_one(path)
-            elif path.suffix == ".damaged":
-                clean = False
+            if path.suffix in (".segment", ".damaged"):
+                clean = path.suffix == ".segment" and self._load_one(path)
         return clean
 
     def _load_one(self, path: Path) -> bool:
