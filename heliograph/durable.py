@@ -38,7 +38,7 @@ def sync(path: Path) -> None:
 
 
 class KeptFile:
-    """A file whose owner goes on while the disk refuses it: what was put into it last is written as soon as the disk takes it.
+    """A file whose owner continues while the disk refuses it: what was put into it last is written as soon as the disk takes it.
 
     The log has a line when that begins, with what it means, and one when it ends. Not thread-safe.
     """

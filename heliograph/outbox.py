@@ -127,9 +127,9 @@ class Outbox:
         That one stays so that a storage that was restored from a recent backup finds its frames again.
         Epochs before this one are committed: only then does the sender start the next one.
         """
-        mine = [index for index, segment in enumerate(self.segments) if segment.epoch == epoch]
+        mine = [index for index, segment in enumerate(self.segments, 1) if segment.epoch == epoch]
         done: list[Segment] = []
-        for segment in self.segments[: mine[-1] + 1] if mine else []:
+        for segment in self.segments[: max(mine, default=0)]:
             if segment.epoch == epoch and segment.next > committed + 1:
                 segment.done = max(segment.done, committed + 1)
                 break
@@ -142,10 +142,7 @@ class Outbox:
 
     def first(self, epoch: str) -> int:
         """Return the lowest sequence of an epoch that can still be read, or one that is never reached."""
-        return next(
-            (s.first for s in self.segments if s.epoch == epoch and s.next > s.first),
-            1 << 63,
-        )
+        return next((s.first for s in self.segments if s.epoch == epoch and s.next > s.first), 1 << 63)
 
     def renew(self) -> None:
         """Begin a new epoch: storage has frames of this one that are missing here."""
@@ -195,10 +192,10 @@ class Outbox:
 
     def _forget(self, segment: Segment) -> bool:
         """Delete a segment, and return whether it is gone; one that stays is deleted next time."""
-        is_gone = segment.delete()
-        if is_gone:
-            self.segments.remove(segment)
-        return is_gone
+        if not segment.delete():
+            return False
+        self.segments.remove(segment)
+        return True
 
     def _load(self) -> bool:
         """Read all segments; return whether the newest one is whole, so that its epoch may continue.
