@@ -317,19 +317,19 @@ def test_every_call_fails_once(
         failed, calls = disk.failed, disk.calls
         disk.arm(0, 0)
         assert bool(failed) == bool(at), f"call {at} was never made"
-        said = any(record.levelno >= logging.WARNING for record in caplog.records)
+        reported = any(record.levelno >= logging.WARNING for record in caplog.records)
         try:
             check()
         except AssertionError as wrong:
             raise AssertionError(f"{name}: call {at}, {failed}") from wrong
         shutil.rmtree(folder)
-        return said
+        return reported
 
     with folder_in_memory() as memory:
         fails(memory, 0)
         chosen = numbers(calls, error, 0 if request.config.getoption("--full") else SHORT)
-        said = [fails(memory, at) for at in chosen]
+        reported = [fails(memory, at) for at in chosen]
     assert len(chosen) >= 8
-    assert sum(said) > len(said) / 2, [
-        (calls[at - 1], one) for at, one in zip(chosen, said, strict=True)
+    assert sum(reported) > len(reported) / 2, [
+        (calls[at - 1], one) for at, one in zip(chosen, reported, strict=True)
     ]  # SQLite makes a checkpoint again by itself
