@@ -8,7 +8,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import deletion, history, months, names, repair, salvage, schema, sealing
+from heliograph.store import deletion, history, months, names, repair, salvage, schema, sealing, year_marks
 from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
@@ -118,13 +118,16 @@ class Housekeeping:
             ).fetchall()
         if len(rows) == SEAL_FRAMES:
             rows = _whole_days(rows)
+        marks: dict[str, str] = {}
         if rows:
             self._seal(rows)
+            marks = year_marks.of(self._folder, {history.year_of(row[2] // DAY) for row in rows})
         with schema.refusing(self._folder), schema.transaction(self._hot):
             if rows:
                 last = rows[-1][0]
                 self._hot.execute("DELETE FROM frame WHERE seq <= ?", (last,))
                 self._hot.execute("INSERT OR REPLACE INTO meta VALUES('last', ?)", (last,))
+                year_marks.put(self._hot, marks)
             self._hot.execute("INSERT OR REPLACE INTO meta VALUES('sealed_at', ?)", (self._now(),))
         self._inventory.look()
         self.years.tidy()
@@ -150,6 +153,7 @@ class Housekeeping:
 
     def _seal_year(self, number: int, device_days: Iterable[tuple[int, int]], days: sealing.Days, known: Names) -> None:
         today = int(self._now() // 86_400)
+        self._inventory.begin_year(number, self._now())
         with self.years.writing(number) as year:
             for device, day in device_days:
                 sources, parts = sealing.opened(days[device, day], known)

@@ -4,7 +4,7 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from heliograph.store import history, schema
+from heliograph.store import history, salvage, schema, year_marks
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,16 @@ class Inventory:
         with schema.refusing(schema.catalog_file(folder)):
             self._years = {number for (number,) in catalog.execute("SELECT number FROM year")}
         self.look()
+        self._missing = {*self.missing_years()} - {salvage.year_of(path) for path in salvage.damaged(folder)}
+
+    def begin_year(self, number: int, now: float) -> None:
+        """Note that readings are sealed into a year: one that was missing begins from scratch, and stays among the problems."""
+        if number in self._missing:
+            self._missing.discard(number)
+            self.note_loss(
+                now,
+                f"history-{number:04d}.db was missing when readings came for that year, and begins from scratch. {year_marks.put_back(number)}",
+            )
 
     def look(self) -> None:
         """Note every year that has a file now."""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from heliograph import durable
 from heliograph.errors import StoreDamaged
-from heliograph.store import copied_names, history, hot, row_types, salvage, schema
+from heliograph.store import copied_names, history, hot, row_types, salvage, schema, year_marks
 from heliograph.store.copied_names import CopiedNames
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,8 @@ def opened(folder: Path, now: float) -> Opened:
                 hot_db.close()
                 schema.move_aside(schema.hot_file(folder))
                 hot_db = hot.opened(folder, now, _identity(catalog))
-        highest = _reconciled(folder, catalog, hot_db)
+        highest = _reconciled(folder, catalog, hot_db, losses)
+        losses += _older_copies(folder, hot_db)
         stack.pop_all()
     return Opened(catalog, hot_db, highest, losses)
 
@@ -92,6 +93,9 @@ def disagreements(folder: Path) -> list[str]:
             continue
         try:
             with schema.reading(path) as db:
+                if path.name != "hot.db" and (why := year_marks.why_another(db, path)):
+                    sentences.append(f"{path.name} is not what it is called: {why}")
+                    continue
                 why = copied_names.contradiction(names, copied_names.read(db))
                 if path.name == "hot.db" and (theirs := _identity(db)) and identity not in ("", theirs):
                     why = why or "it belongs to another store"
@@ -225,7 +229,19 @@ def _is_foreign(folder: Path, names: CopiedNames, hot_names: CopiedNames) -> boo
     return balance > 0
 
 
-def _reconciled(folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Connection) -> dict[str, int]:
+def _older_copies(folder: Path, hot_db: sqlite3.Connection) -> list[str]:
+    """Return which years are older copies, and note those as they are now: it is reported once."""
+    with schema.refusing(folder):
+        sentences = year_marks.older_copies(folder, hot_db)
+        if sentences:
+            with schema.transaction(hot_db):
+                year_marks.put(hot_db, year_marks.of(folder, history.files(folder)))
+    return sentences
+
+
+def _reconciled(
+    folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Connection, losses: list[str]
+) -> dict[str, int]:
     """Take the names of hot.db and of all years into the catalog, move aside what contradicts it; return the highest numbers."""
     names = copied_names.read(catalog)
     highest = dict.fromkeys(copied_names.COLUMNS, 0)
@@ -240,10 +256,15 @@ def _reconciled(folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Conne
             continue
         if schema.is_of_other_format(path):
             raise StoreDamaged(f"{path} is of another version of Heliograph; this one reads format {schema.FORMAT}")
+        name = path.name
         try:
             with schema.reading(path) as db:
                 if db.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone() is None:
                     raise StoreDamaged(f"{path.name} is empty")
+                if why := year_marks.why_another(db, path):
+                    name = year_marks.right_name(folder, path, year_marks.own_number(db))
+                    raise StoreDamaged(f"{path.name} is not what it is called: {why}")
+                mark = year_marks.of_file(db)
                 copies = copied_names.read(db)
                 if why := row_types.wrong(db, ()):
                     raise StoreDamaged(f"{path.name}: {why}")
@@ -251,10 +272,15 @@ def _reconciled(folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Conne
                     raise StoreDamaged(f"{path.name}: its copies of names cannot all be read")
                 highest = salvage.larger(highest, history.highest(db))
             if why := copied_names.contradiction(names, copies):
+                if year_marks.is_another(hot_db, number, mark):
+                    losses.append(
+                        f"history-{number:04d}.db is of another store, or of another time, and is stored again by name ({why}). "
+                        f"{year_marks.put_back(number)}"
+                    )
                 raise StoreDamaged(f"{path.name} contradicts the catalog: {why}")
         except StoreDamaged as error:
             log.error("%s; moving it aside and salvaging readable data", error)
-            schema.move_aside(path)
+            schema.move_aside(path, name)
             continue
         names = _adopted(folder, catalog, names, copies)
     for path in salvage.damaged(folder):

@@ -92,6 +92,7 @@ META: dict[str, Check] = {
     "sealed_at": _number,
     "checked_at": _number,
     "version": _whole(0, COUNTS),
+    "mark": _name,
     "year": _whole(0, 9999),
     "changed_units": _json(dict[str, dict[str, str]]),
     "renames": _json(list[dict[str, str]]),

@@ -95,13 +95,17 @@ def _text(data: bytes) -> str | bytes:
 
 
 def is_sound(path: Path) -> bool:
-    """Whether SQLite reads all of a file that was moved aside: it only contradicted the catalog."""
+    """Whether SQLite reads all of a file that was moved aside, and it is what it is called: it only contradicted the catalog."""
     db = opened(path)
     try:
-        return _is_sound(db)
+        return _is_sound(db) and (kind(path) != "hot" or (db is not None and _has_frames(db)))
     finally:
         if db is not None:
             db.close()
+
+
+def _has_frames(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM sqlite_master WHERE name='frame'").fetchone() is not None
 
 
 def _is_sound(db: sqlite3.Connection | None) -> bool:

@@ -104,6 +104,7 @@ def create(path: Path, page: int, script: str) -> sqlite3.Connection:
                 connection.execute(f"PRAGMA {pragma}").fetchall()
             if _is_made(connection):
                 _refuse_other_formats(path, connection)
+                _refuse_other_files(path, connection, script)
             connection.executescript(
                 f"BEGIN IMMEDIATE; {script} INSERT OR IGNORE INTO meta VALUES('format', {FORMAT}); COMMIT;"
             )
@@ -161,10 +162,13 @@ def is_of_other_format(path: Path) -> bool:
     return row is not None and row[0] != FORMAT
 
 
-def move_aside(path: Path) -> Path:
-    """Rename a damaged file and SQLite's files beside it; return its new path, which includes the time."""
+def move_aside(path: Path, name: str = "") -> Path:
+    """Rename a damaged file and SQLite's files beside it; return its new path, which includes the time.
+
+    `name` is what it is, if that is not what it is called.
+    """
     aside = path.with_name(
-        f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{time.time_ns() % 1000}"
+        f"{name or path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{time.time_ns() % 1000}"
     )
     for suffix in ("-shm", "-wal", ""):
         there = path.with_name(path.name + suffix)
@@ -253,6 +257,17 @@ def _refuse_empty(path: Path) -> None:
 
 def _is_made(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone() is not None
+
+
+def _refuse_other_files(path: Path, connection: sqlite3.Connection, script: str) -> None:
+    """Raise StoreDamaged for a file of the store that is another one: hot.db under the name of a year, and so on."""
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+    for table, what in (("frame", "hot.db"), ("axis", "a year")):
+        wanted = f"EXISTS {table}(" in script
+        if wanted != (table in there):
+            raise StoreDamaged(
+                f"{path} is {'not ' if wanted else ''}{what}: it has {'no' if wanted else 'a'} table {table}"
+            )
 
 
 def _refuse_other_formats(path: Path, connection: sqlite3.Connection) -> None:

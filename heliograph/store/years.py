@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -109,6 +110,7 @@ class Years:
             year = self._open[number] = WritableYear(history.file(self._folder, number), number)
             with schema.refusing(year.path):
                 year.db.execute("INSERT OR IGNORE INTO meta VALUES('year', ?)", (number,))
+                year.db.execute("INSERT OR IGNORE INTO meta VALUES('mark', ?)", (uuid.uuid4().hex[:16],))
         return year
 
 
