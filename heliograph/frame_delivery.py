@@ -35,7 +35,12 @@ class FrameDelivery:
         self._connects = -1
         self._losses = OutboxLosses(folder / "losses.json", clock)
         self.outbox = Outbox(
-            folder, clock.boot, cap_bytes=cap_bytes, segment_bytes=segment_bytes, drop=self._losses.drop
+            folder,
+            clock.boot,
+            cap_bytes=cap_bytes,
+            segment_bytes=segment_bytes,
+            drop=self._losses.drop,
+            note=self._losses.note_damage,
         )
         self._sender = Sender(self.outbox, clock, self._publish)
 
@@ -79,7 +84,7 @@ class FrameDelivery:
         """Return where delivery stands: the epoch, the last frame in the outbox, the last one committed.
 
         `not_stored_since`, in seconds since 1970 UTC, is there while storage has not committed anything for long.
-        `outbox_problems` are sentences: more than half of the outbox is in use, or it lost readings in the last seven days.
+        `outbox_problems` are sentences: more than half of the outbox is in use, or it lost readings in the last seven days, by its cap or by damage.
         """
         seconds = self._sender.seconds_not_stored
         facts: dict[str, object] = {

@@ -41,8 +41,9 @@ class Outbox:
         cap_bytes: int = CAP_BYTES,
         segment_bytes: int = SEGMENT_BYTES,
         drop: Callable[[Segment], object] = lambda _: None,
+        note: Callable[[Path], object] = lambda _: None,
     ) -> None:
-        """`drop` is called with a segment before the cap deletes it, and must not raise."""
+        """`drop` is called with a segment before the cap deletes it, `note` with the path of a damaged one; they must not raise."""
         self.folder = folder
         self.dropped = 0
         self.damaged = 0
@@ -50,6 +51,7 @@ class Outbox:
         self.cap = cap_bytes
         self._segment_bytes = segment_bytes
         self._drop = drop
+        self._note = note
         self._file = -1  # of the segment that is written; opened by the first append
         self._number = 0  # of the newest segment, set aside or not
         self._unsynced_since: float | None = None
@@ -152,13 +154,17 @@ class Outbox:
         """Count a segment of which a part cannot be read, once."""
         if not segment.damaged:
             segment.damaged = True
-            self.damaged += 1
-            log.error("outbox: %s is damaged: frames are lost", segment.path)
+            self._count_damaged(segment.path, "is damaged: frames are lost")
 
     def give_up(self, segment: Segment, sequence: int) -> None:
         """Note that a segment cannot be read from a sequence on; the frames from there on are lost."""
         self.note_damage(segment)
         segment.next = sequence
+
+    def _count_damaged(self, path: Path, what: str) -> None:
+        self.damaged += 1
+        log.error("outbox: %s %s", path, what)
+        self._note(path)
 
     def _writable(self) -> Segment:
         last = self.segments[-1] if self.segments else None
@@ -208,14 +214,12 @@ class Outbox:
         except PermissionError:
             raise
         except (ValueError, OSError) as error:
-            self.damaged += 1
-            log.error("outbox: %s is not readable (%s); it is set aside", path, error)
+            self._count_damaged(path, f"is not readable ({error}); it is set aside")
             path.replace(path.with_suffix(".damaged"))
             return False
         self.segments.append(segment)
         if segment.damaged:
-            self.damaged += 1
-            log.error("outbox: %s is damaged: frames are lost", path)
+            self._count_damaged(path, "is damaged: frames are lost")
         if path.stat().st_size == segment.size:
             return True
         log.warning("outbox: %s ends in a torn or damaged record", path)

@@ -1,4 +1,4 @@
-"""What an outbox lost to its cap, and what it is about to lose, in sentences for the status."""
+"""What an outbox lost to its cap and to damage, and what it is about to lose, in sentences for the status."""
 
 import logging
 import math
@@ -17,13 +17,15 @@ from heliograph.sender import UnstampedFrame
 log = logging.getLogger(__name__)
 
 SHOWN_SECONDS = 7 * 86_400.0  # for how long after a loss it is a problem
+SHOWN_FILES = 3
 LATEST_SHOWN = 253_402_300_799.0  # 9999-12-31, the last day that a sentence can name
 
 
 class Loss(msgspec.Struct):
     """Frames and readings that were lost, the times of the first and the last (s UTC; None: not known), and when that was seen.
 
-    `lasts` is true until there is room again.
+    `lasts` is true until there is room again. `damaged` has the names of the segments that were damaged, and when that was seen
+    (s UTC; 0: the clock was not set yet).
     """
 
     frames: int = 0
@@ -32,10 +34,14 @@ class Loss(msgspec.Struct):
     last: float | None = None
     seen: float = 0.0
     lasts: bool = False
+    damaged: dict[str, float] = msgspec.field(default_factory=dict)
 
 
 class OutboxLosses:
-    """Counts what the cap of an outbox costs, and remembers it over restarts in a file; one log line at its begin and its end."""
+    """Counts what the cap of an outbox costs, and which of its files were damaged, and remembers that over restarts in a file.
+
+    The log has a line at the begin of a loss by the cap, and one at its end.
+    """
 
     def __init__(self, file: Path, clock: Clock) -> None:
         self._file = file
@@ -46,7 +52,7 @@ class OutboxLosses:
     def drop(self, segment: Segment) -> None:
         """Note that a segment is about to be deleted with all frames that storage does not have; never raises OSError."""
         if not self.loss.lasts and self._clock.now() - self.loss.seen > SHOWN_SECONDS:
-            self.loss = Loss()
+            self.loss = Loss(damaged=self.loss.damaged)
         loss, before = self.loss, self.loss.readings
         loss.seen = self._clock.now()
         loss.frames += segment.next - segment.done
@@ -69,11 +75,36 @@ class OutboxLosses:
             self._save()
             log.warning("the outbox loses nothing any more: %s", described(self.loss))
 
+    def note_damage(self, path: Path) -> None:
+        """Note that frames of a segment are lost by damage, once for each; never raises OSError."""
+        if path.name not in self.loss.damaged:
+            self.loss.damaged[path.name] = self._clock.now() if self._clock.synchronised else 0.0
+            self._save()
+
     def problems(self) -> list[str]:
-        """Return the loss of the last SHOWN_SECONDS as a sentence, if there was one."""
-        if not self.loss.lasts and self._clock.now() - self.loss.seen > SHOWN_SECONDS:
-            return []
-        return [f"the outbox {'is' if self.loss.lasts else 'was'} full: {described(self.loss)}"]
+        """Return the losses of the last SHOWN_SECONDS, a sentence for each kind."""
+        now = self._clock.now()
+        sentences = []
+        if self.loss.lasts or now - self.loss.seen <= SHOWN_SECONDS:
+            sentences.append(f"the outbox {'is' if self.loss.lasts else 'was'} full: {described(self.loss)}")
+        if damaged := self._damaged(now):
+            more = f" and {len(damaged) - SHOWN_FILES} more" if len(damaged) > SHOWN_FILES else ""
+            sentences.append(
+                f"files of the outbox were damaged, frames are lost: {', '.join(damaged[:SHOWN_FILES])}{more}"
+            )
+        return sentences
+
+    def _damaged(self, now: float) -> list[str]:
+        """Return the segments whose damage was seen in the last SHOWN_SECONDS; forget those that are no longer needed."""
+        damaged = self.loss.damaged
+        if self._clock.synchronised and (unseen := [name for name, seen in damaged.items() if not seen or seen > now]):
+            damaged.update(dict.fromkeys(unseen, now))
+            self._save()
+        shown = [name for name, seen in damaged.items() if not seen or now - seen <= SHOWN_SECONDS]
+        gone = [name for name in damaged if name not in shown and not self._file.with_name(name).exists()]
+        for name in gone:
+            del damaged[name]
+        return shown
 
     def _times(self, segment: Segment) -> Iterator[list[float]]:
         """Return the times (s UTC) of the readings of each frame that storage does not have; nan where one is not known."""

@@ -8,7 +8,7 @@ or a node of a tree is damaged, is read page by page (pages.py).
 import logging
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -181,10 +181,11 @@ def marks(path: Path) -> tuple[list[tuple[Any, ...]], str | None]:
         return marks_, identity
 
 
-def frames(path: Path, sealed: int) -> dict[int, Frame]:
+def frames(path: Path, sealed: Callable[[int], int]) -> dict[int, Frame]:
     """Return the readable readings of a damaged hot.db by number of arrival.
 
-    Those up to the number of arrival `sealed` are in the years: pages that the file no longer uses may have them.
+    Pages that the file no longer uses may have readings that are in the years: those up to the number that `sealed` returns,
+    given the newest that the file has. Later ones in the years are of another hot.db, perhaps these readings, stored again.
     """
     frames_: dict[int, Frame] = {}
     db = opened(path)
@@ -193,10 +194,12 @@ def frames(path: Path, sealed: int) -> dict[int, Frame]:
             frames_ = {row[0]: row[1:4] for row in _frame_rows(db) if _is_frame(*row)}
             if _is_sound(db):
                 return frames_
+    scanned: dict[int, Frame] = {}
     for number, row in _rows(path):
-        if number > sealed and number not in frames_ and row[0] is None and _is_frame(number, *row[1:]):
-            frames_[number] = cast(Frame, row[1:4])
-    return frames_
+        if row[0] is None and _is_frame(number, *row[1:]):
+            scanned[number] = cast(Frame, row[1:4])
+    last = sealed(max((*frames_, *scanned), default=0))
+    return {number: frame for number, frame in scanned.items() if number > last} | frames_
 
 
 def batches(frames_: dict[int, Frame]) -> Iterator[list[Frame]]:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing as closing_
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from heliograph import durable
@@ -76,7 +77,7 @@ class Salvager:
         yield True
 
     def _from_hot(self, path: Path) -> Iterator[bool]:
-        frames = salvage.frames(path, newest_arrival(self._folder))
+        frames = salvage.frames(path, partial(newest_arrival, self._folder))
         translation = Translation(salvage.names(path), self._catalog)
         stored = 0
         for batch in salvage.batches(frames):

@@ -87,6 +87,7 @@ def create(path: Path, page: int, script: str) -> sqlite3.Connection:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     _refuse_empty(path)
+    is_new = not path.exists()
     with refusing(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
@@ -108,6 +109,8 @@ def create(path: Path, page: int, script: str) -> sqlite3.Connection:
             )
     except (OSError, StoreDamaged):
         connection.close()
+        if is_new:
+            delete(path)  # without its tables it would look like one that has lost everything
         raise
     return connection
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import history, row_types, schema
+from heliograph.store import blocks, history, row_types, schema
 from heliograph.store.history import Year
 from heliograph.store.names import Names
 
@@ -112,8 +112,8 @@ class Years:
         return year
 
 
-def newest_arrival(folder: Path) -> int:
-    """Return the largest number of arrival of all years that can be read, 0 without readings."""
+def newest_arrival(folder: Path, upto: int = row_types.ARRIVALS) -> int:
+    """Return the largest number of arrival, at most `upto`, of all years that can be read; 0 without readings."""
     newest = 0
     for path in history.files(folder).values():
         try:
@@ -121,7 +121,11 @@ def newest_arrival(folder: Path) -> int:
                 query = (
                     "SELECT coalesce(max(smax), 0) FROM axis WHERE typeof(smax) = 'integer' AND smax BETWEEN 0 AND ?"
                 )
-                newest = max(newest, db.execute(query, (row_types.ARRIVALS,)).fetchone()[0])
+                newest = max(newest, db.execute(query, (upto,)).fetchone()[0])
+                # numbers of both sides are in the axis of a day to which later readings came
+                for (block,) in db.execute("SELECT s FROM axis WHERE smax > ? AND smin <= ?", (upto, upto)):
+                    numbers = blocks.decode_ints(block).tolist()
+                    newest = max(newest, *(number for number in numbers if number <= upto), 0)
         except (StoreDamaged, OSError) as error:
             log.error("%s", error)
     return newest

@@ -68,7 +68,7 @@ class Calculations:
     def load(self) -> None:
         """Continue from the checkpoint; one that cannot be read is logged, and ignored."""
         try:
-            self._file.load(self._histories, list(self._grids.values()))
+            self._file.load(self._service.node, self._histories, list(self._grids.values()), self._stored.renames())
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             log.warning("the checkpoint cannot be read (%s): results around the restart may be missing", error)
 

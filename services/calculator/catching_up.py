@@ -16,8 +16,9 @@ from typing import NamedTuple
 
 from heliograph import topics
 from heliograph.bus import Message
-from heliograph.errors import MessageError
+from heliograph.errors import MessageError, StoreAway, StoreDamaged
 from heliograph.messages import frames, is_value
+from heliograph.renames import Renames
 from heliograph.store.interface import Reader
 from services.calculator.grid import InputChannel
 from services.calculator.history import InputHistory
@@ -45,6 +46,17 @@ class StoredInputs:
 
     def __init__(self, open_reader: Callable[[], Reader]) -> None:
         self._open = open_reader
+
+    def renames(self) -> Renames:
+        """Return the renames that the store has noted; none while it cannot be read."""
+        reader = self._open()
+        try:
+            return reader.renames()
+        except (StoreAway, StoreDamaged) as error:
+            log.info("renames are not known: %s", error)
+            return Renames()
+        finally:
+            reader.close()
 
     def have(self, wanted: Mapping[InputChannel, int]) -> bool:
         """Return whether the store has a value at these times (ms) of all of these inputs that it knows; raise StoreAway or StoreDamaged."""

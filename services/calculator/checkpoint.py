@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from heliograph import durable
+from heliograph.renames import Renames
 from services.calculator.grid import Grid, InputChannel
 from services.calculator.history import InputHistory
 
@@ -41,19 +42,26 @@ class CheckpointFile:
         """Whether the file has the value of an input."""
         return any(at is not None for at in self._newest.values())
 
-    def load(self, histories: dict[InputChannel, InputHistory], grids: list[Grid]) -> None:
-        """Restore what the file has; raise OSError if it cannot be read, ValueError if it is not a checkpoint."""
+    def load(self, node: str, histories: dict[InputChannel, InputHistory], grids: list[Grid], renames: Renames) -> None:
+        """Restore what the file has, also under names from before a rename; `node` is that of the calculated devices.
+
+        Raises OSError if it cannot be read, ValueError if it is not a checkpoint.
+        """
         try:
             checkpoint = msgspec.json.decode(self._path.read_bytes(), type=CalculatorState)
         except FileNotFoundError:
             return
         for state in checkpoint.inputs:
             channel = InputChannel(state.node, state.device, state.channel)
+            if channel not in histories:
+                channel = InputChannel(*renames.present("/".join(channel)).split("/"))
             if channel in histories:
                 histories[channel].restore(state.points, state.floor)
         for grid in grids:
-            if checkpoint.intervals.get(grid.name) == grid.interval and grid.name in checkpoint.next:
-                grid.next_step = checkpoint.next[grid.name]
+            names = [grid.name, *(name.rpartition("/")[2] for name in renames.former(f"{node}/{grid.name}"))]
+            name = next((name for name in names if name in checkpoint.next), grid.name)
+            if checkpoint.intervals.get(name) == grid.interval and name in checkpoint.next:
+                grid.next_step = checkpoint.next[name]
         self._remember(histories)
 
     def save(self, histories: dict[InputChannel, InputHistory], grids: list[Grid]) -> None:

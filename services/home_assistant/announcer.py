@@ -7,14 +7,17 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from heliograph import topics
 from heliograph.bus import Message
-from heliograph.errors import MessageError
+from heliograph.errors import ConfigError, MessageError, StoreDamaged
 from heliograph.messages import Info, Reading, decode
+from heliograph.renames import FILE, Renames
+from heliograph.renames import decode as decode_renames
 from heliograph.service import Service
 from services.home_assistant import discovery, identifiers
 from services.home_assistant.options import HomeAssistant
@@ -78,7 +81,11 @@ class Announcer:
         self._orphan_seconds = orphan_seconds
         self._nodes = options.nodes or (service.node,)
         self._prefix = options.discovery_prefix
-        self._registry = Registry(self._publish_discovery, self._mirror_topic, removal_seconds=removal_seconds)
+        renames = _renames(service.data / service.name / FILE)
+        self._former_nodes = {former for node in self._nodes for former in renames.former(node)} - {*self._nodes}
+        self._registry = Registry(
+            self._publish_discovery, self._mirror_topic, removal_seconds=removal_seconds, renames=renames
+        )
         self._mirror = StateMirror(lambda topic, payload: self._bus.publish(topic, payload, qos=1, retain=True))
         self._mirrored: set[DeviceKey] = set()
         self._retained_mirrors: set[DeviceKey] = set()
@@ -188,7 +195,7 @@ class Announcer:
             names = identifiers.split(identifier)
         except ValueError:
             return
-        if len(names) != 2 or names[0] not in self._nodes:
+        if len(names) != 2 or names[0] not in (*self._nodes, *self._former_nodes):
             return
         if event.topic == self._mirror_topic(identifier):
             self._mirror.restore(event.topic, event.payload)
@@ -229,3 +236,13 @@ class Announcer:
 
     def _mirror_topic(self, identifier: str) -> str:
         return f"{self._prefix}/heliograph/{identifier}/state"
+
+
+def _renames(path: Path) -> Renames:
+    """Return the renames that `heliograph-store rename` has left for this service; raise ConfigError if they cannot be read."""
+    try:
+        return decode_renames(path.read_bytes())
+    except FileNotFoundError:
+        return Renames()
+    except (OSError, StoreDamaged) as error:
+        raise ConfigError(f"{path}: {error}") from None

@@ -11,15 +11,17 @@ from typing import Any
 
 from heliograph import __version__, topics
 from heliograph.messages import Channel, Info
+from heliograph.renames import Renames
 from services.home_assistant import templates
 from services.home_assistant.entity_description import EntityDescription, describe
-from services.home_assistant.identifiers import join
+from services.home_assistant.identifiers import unique
 
 ORIGIN = "Heliograph"
 EXPIRY_INTERVALS = 3  # a sensor without a new value for as many intervals is unavailable
 MIN_EXPIRY = 60  # seconds
 MAX_STEP_DIGITS = 3  # Home Assistant has no smaller steps than 0.001
 MAX_CHANNELS = 256
+NO_RENAMES = Renames()
 
 _ACRONYMS = {
     word: word.upper()
@@ -36,21 +38,30 @@ def is_shown(channel: str) -> bool:
     return topics.is_channel(channel)
 
 
-def message(node: str, device: str, info: Info, *, mirror: str = "", has_availability: bool = True) -> dict[str, Any]:
+def message(
+    node: str,
+    device: str,
+    info: Info,
+    *,
+    mirror: str = "",
+    has_availability: bool = True,
+    renames: Renames = NO_RENAMES,
+) -> dict[str, Any]:
     """Return the discovery message of a device, as JSON has it.
 
-    `mirror` is the topic of its retained states, if there is one. `has_availability` is whether the
+    Device and entities are identified by their first names, so that a rename keeps their history, name and area. `mirror` is the topic of its retained states, if there is one. `has_availability` is whether the
     device publishes its availability: one that never reports "online" would always be unavailable.
     """
     components: dict[str, Any] = {}
     for name, channel in list(info.channels.items())[:MAX_CHANNELS]:
         if is_shown(name):
             platform, config = _component(node, device, name, channel, info, mirrored=bool(mirror))
+            config["uniq_id"] = unique(renames, node, device, name)
             components[f"{platform}_{name}"] = {"p": platform, **config}
     manufacturer = next((name for name in _MANUFACTURERS if info.model.lower().startswith(name.lower())), "")
     return {
         "dev": {
-            "ids": [join(node, device)],
+            "ids": [unique(renames, node, device)],
             "name": _title(device),
             **({"mdl": info.model} if info.model else {}),
             **({"mf": manufacturer} if manufacturer else {}),
@@ -84,7 +95,7 @@ def _component(
     node: str, device: str, name: str, channel: Channel, info: Info, *, mirrored: bool
 ) -> tuple[str, dict[str, Any]]:
     """Return the platform of an entity, and its configuration."""
-    config: dict[str, Any] = {"uniq_id": join(node, device, name), "name": _title(name)}
+    config: dict[str, Any] = {"name": _title(name)}
     command = {"cmd_t": topics.device(node, device, "set"), "qos": 1}
     limits = _limits(channel)
     if channel.kind == "state":
@@ -171,6 +182,30 @@ def removals(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, d
         key: {"p": component["p"]}
         for key, component in components.items()
         if key not in after["cmps"] and isinstance(component, dict) and len(component) > 1 and _is_platform(component)
+    }
+
+
+def moved(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether an entity of a message has another component in the next one: Home Assistant has to unload it first."""
+    components = _unique_ids(before)
+    return any(components.get(unique_id, key) != key for unique_id, key in _unique_ids(after).items())
+
+
+def replaced(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether a component of a message is another entity in the next one: Home Assistant has to remove it first."""
+    entities = {key: unique_id for unique_id, key in _unique_ids(before).items()}
+    return any(entities.get(key, unique_id) != unique_id for unique_id, key in _unique_ids(after).items())
+
+
+def _unique_ids(message: Mapping[str, Any]) -> dict[tuple[str, str], str]:
+    """Return the components of a message by platform and unique id, which together identify an entity."""
+    components = message.get("cmps")
+    if not isinstance(components, dict):
+        return {}
+    return {
+        (str(component.get("p")), component["uniq_id"]): key
+        for key, component in components.items()
+        if isinstance(component, dict) and isinstance(component.get("uniq_id"), str)
     }
 
 

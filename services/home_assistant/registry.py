@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 import msgspec
 
 from heliograph.messages import Info
+from heliograph.renames import Renames
 from services.home_assistant import discovery
-from services.home_assistant.identifiers import join
+from services.home_assistant.identifiers import join, split
 
 SETTLE_SECONDS = 1.0  # a device whose channels are just being learnt gets one message, not ten
 MAX_SETTLE_SECONDS = 10.0
 REMOVAL_SECONDS = 15.0  # after which Home Assistant has removed an entity
+# unloads a device's entities and keeps all that is known of them (home-assistant.io/integrations/mqtt, "Migration")
+UNLOAD = b'{"migrate_discovery": true}'
 
 PublishDiscovery = Callable[[str, bytes], object]
 DeviceKey = tuple[str, str]  # node and name
@@ -31,11 +34,17 @@ class Registry:
     """
 
     def __init__(
-        self, publish: PublishDiscovery, mirror: Callable[[str], str], *, removal_seconds: float = REMOVAL_SECONDS
+        self,
+        publish: PublishDiscovery,
+        mirror: Callable[[str], str],
+        *,
+        removal_seconds: float = REMOVAL_SECONDS,
+        renames: Renames = discovery.NO_RENAMES,
     ) -> None:
         self._publish = publish
         self._mirror = mirror
         self._removal_seconds = removal_seconds
+        self._renames = renames
         self._messages: dict[str, dict[str, Any]] = {}
         self._infos: dict[DeviceKey, Info] = {}
         self._with_availability: set[DeviceKey] = set()
@@ -104,6 +113,9 @@ class Registry:
         orphans = [identifier for identifier in self._messages if identifier not in known]
         for identifier in orphans:
             self.orphans += 1
+            name = "/".join(split(identifier))
+            if self._renames.present(name) != name:
+                self._publish(identifier, UNLOAD)  # it may still come under its new name
             self._remove(identifier)
         return orphans
 
@@ -155,7 +167,12 @@ class Registry:
         identifier = join(*device)
         mirror = self._mirror(identifier) if self.is_irregular(device) else ""
         has_availability = device in self._with_availability
-        message = discovery.message(*device, self._infos[device], mirror=mirror, has_availability=has_availability)
+        message = discovery.message(
+            *device, self._infos[device], mirror=mirror, has_availability=has_availability, renames=self._renames
+        )
+        if self._gave_up(device, message):
+            self._schedule(device, now)
+            return
         before = self._messages.get(identifier, {})
         if removals := discovery.removals(before, message):
             message["cmps"] |= removals
@@ -168,6 +185,25 @@ class Registry:
             self._messages[identifier] = message
             self._publish(identifier, msgspec.json.encode(message))
             self.published += 1
+
+    def _gave_up(self, device: DeviceKey, message: Mapping[str, Any]) -> bool:
+        """Have Home Assistant unload what has entities of a device under former names; return whether there was any.
+
+        The entities then continue with the device's next message: their unique ids stay the same.
+        """
+        identifier = join(*device)
+        described = {join(*other) for other in self._infos}
+        former = {join(*name.split("/")) for name in self._renames.former("/".join(device))} - described
+        unloaded = [one for one in sorted(former) if one in self._messages]
+        before = self._messages.get(identifier, {})
+        if discovery.moved(before, message):
+            unloaded.append(identifier)
+        removed = [identifier] if discovery.replaced(before, message) and identifier not in unloaded else []
+        for one in unloaded:
+            self._publish(one, UNLOAD)
+        for one in (*unloaded, *removed):
+            self._remove(one)
+        return bool(unloaded or removed)
 
     def _remove(self, identifier: str) -> None:
         if self._messages.pop(identifier, None) is not None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph.messages import Value
+from heliograph.renames import Rename, Renames
 from services.calculator.checkpoint import CheckpointFile
 from services.calculator.grid import Grid, InputChannel
 from services.calculator.history import DISCARDED_POINTS, MAX_POINTS, InputHistory
@@ -217,13 +218,32 @@ def test_a_crash_at_any_moment_changes_no_result(
     with tempfile.TemporaryDirectory() as folder:
         for safe, lost in [*lives, (len(arrivals), 0)]:
             site, file = Site(device, stored), CheckpointFile(Path(folder) / "checkpoint.json")
-            file.load(site.histories, [site.grid])
+            file.load("pi", site.histories, [site.grid], Renames())
             for arrival in arrivals[begin : begin + safe]:
                 site.feed([arrival])
             file.save(site.histories, [site.grid])
             begin += safe
             for arrival in arrivals[begin : begin + lost]:
                 site.feed([arrival])
+    assert stored == expected(arrivals, device)
+
+
+def test_a_checkpoint_is_continued_under_the_names_of_a_rename(tmp_path: Path) -> None:
+    arrivals = [
+        one for pair in zip(line(GRID, 0, 300_000, 5_000), line(SUN, 0, 300_000, 5_000), strict=True) for one in pair
+    ]
+    device, stored = options(), dict[int, dict[str, Value]]()
+    before, file = Site(device, stored), CheckpointFile(tmp_path / "checkpoint.json")
+    before.feed(arrivals[:51])
+    file.save(before.histories, [before.grid])
+    histories: dict[InputChannel, InputHistory] = {}
+    grid = Grid("home", options("main.power + sun.power"), "gamma", histories)
+    renames = Renames([Rename("pi", "gamma"), Rename("gamma/grid", "gamma/main"), Rename("gamma/house", "gamma/home")])
+    file.load("gamma", histories, [grid], renames)
+    after = Site(device, stored)
+    after.histories, after.grid = histories, grid
+    now = {GRID: InputChannel("gamma", "main", "power"), SUN: InputChannel("gamma", "sun", "power")}
+    after.feed(one._replace(channel=now[one.channel]) for one in arrivals[51:])
     assert stored == expected(arrivals, device)
 
 
@@ -234,7 +254,7 @@ def test_inputs_of_which_one_is_half_an_hour_ahead_lose_nothing_by_restarts(tmp_
     stored: dict[int, dict[str, Value]] = {}
     for begin in range(0, 600, 20):
         site, file = Site(device, stored), CheckpointFile(tmp_path / "checkpoint.json")
-        file.load(site.histories, [site.grid])
+        file.load("pi", site.histories, [site.grid], Renames())
         for arrivals in together[begin : begin + 20]:
             site.feed(arrivals)
         file.save(site.histories, [site.grid])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from heliograph.lock import Taken
 from heliograph.outbox import Outbox, OutboxReader
-from heliograph.segment import LONGEST_PAYLOAD
+from heliograph.segment import LONGEST_PAYLOAD, Segment
 
 ROOT = Path(__file__).parents[2]
 
@@ -175,6 +175,73 @@ def test_over_the_cap_the_oldest_are_dropped_and_counted(tmp_path: Path) -> None
         assert sequences(outbox) == list(range(outbox.first(outbox.epoch), 201))
         assert outbox.dropped == outbox.first(outbox.epoch) - 1 > 0
         assert sum(path.stat().st_size for path in files(tmp_path)) == outbox.size
+
+
+def test_a_cap_smaller_than_a_segment_leaves_the_one_that_is_written(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=300, cap_bytes=200) as outbox:
+        for number in range(1, 30):
+            outbox.append(payload(number))
+            assert sequences(outbox)[-1] == number
+        assert len(outbox.segments) == 1
+
+
+def test_a_folder_is_made_with_those_above_it(tmp_path: Path) -> None:
+    with opened(tmp_path / "data/outbox/meter") as outbox:
+        assert outbox.append(payload(1)) == 1
+    with opened(tmp_path / "data/outbox/meter") as outbox:
+        assert outbox.size == sum(path.stat().st_size for path in files(outbox.folder))
+
+
+def test_frames_that_are_committed_stay_so_when_storage_is_set_back(tmp_path: Path) -> None:
+    dropped: list[tuple[int, int]] = []
+    options: dict[str, Any] = {"drop": lambda segment: dropped.append((segment.done, segment.next))}
+    with opened(tmp_path, segment_bytes=300, cap_bytes=2000, **options) as outbox:
+        fill(outbox, 3)
+        outbox.trim(outbox.epoch, 2)
+        outbox.trim(outbox.epoch, 1)
+        fill(outbox, 40, 4)
+        end = outbox.segments[0].first
+        assert dropped[0][0] == 3
+        assert sum(following - done for done, following in dropped) == outbox.dropped == end - 3
+
+
+def test_a_segment_that_may_not_be_read_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path) as outbox:
+        fill(outbox, 3)
+
+    def refused(path: Path) -> Segment:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Segment, "load", refused)
+    with pytest.raises(PermissionError):
+        Outbox(tmp_path, "boot")
+    assert [path.name for path in tmp_path.glob("0*")] == ["0000000001.segment"]
+
+
+def test_a_segment_that_the_disk_does_not_give_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, segment_bytes=300) as outbox:
+        fill(outbox, 20)
+        broken = outbox.segments[1]
+    load = Segment.load
+
+    def refused(path: Path) -> Segment:
+        if path == broken.path:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return load(path)
+
+    monkeypatch.setattr(Segment, "load", refused)
+    with opened(tmp_path, segment_bytes=300) as outbox:
+        assert outbox.damaged == 1
+        assert sequences(outbox) == [*range(1, broken.first), *range(broken.next, 21)]
+    assert files(tmp_path, "damaged") == [broken.path.with_suffix(".damaged")]
+
+
+def test_a_segment_that_somebody_deleted_does_not_stop_the_next_ones(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=300) as outbox:
+        fill(outbox, 20)
+        outbox.segments[0].path.unlink()
+        outbox.trim(outbox.epoch, 20)
+        assert [segment.next for segment in outbox.segments] == [21]
 
 
 def test_committed_frames_do_not_count_as_dropped(tmp_path: Path) -> None:

@@ -156,3 +156,41 @@ def test_a_damaged_record_of_losses_stops_nothing(rig: Rig, content: bytes) -> N
     assert rig.problems() == []
     rig.fill(500)
     assert len(rig.problems()) == 2
+
+
+def test_a_damaged_file_is_a_problem_for_a_week_after_it_was_seen_and_not_again(rig: Rig) -> None:
+    rig.fill(40)
+    first, second = rig.delivery.outbox.segments[:2]
+    first.path.write_bytes(b"?" + first.path.read_bytes()[1:])
+    content = second.path.read_bytes()
+    second.path.write_bytes(content[:300] + b"?" + content[301:])
+    sentence = f"files of the outbox were damaged, frames are lost: {first.path.name}, {second.path.name}"
+    rig.restart()
+    assert rig.problems()[-1] == sentence
+    rig.clock.time += WEEK - 10
+    rig.restart()
+    assert rig.problems()[-1] == sentence
+    rig.clock.time += 20
+    assert sentence not in rig.problems()
+    rig.restart()
+    assert not any("damaged" in problem for problem in rig.problems())
+    assert rig.delivery.counters()["outbox_damaged"] == 1  # it is there still; the other one was set aside
+
+
+def test_damage_that_is_seen_before_the_clock_is_set_is_shown_for_a_week_from_then_on(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.fill(40)
+    rig.delivery.outbox.segments[0].path.write_bytes(b"?")
+    with monkeypatch.context() as before:
+        before.setattr(FakeClock, "synchronised", False)
+        rig.clock.time = 100.0
+        rig.restart()
+        assert "damaged" in rig.problems()[-1]
+    rig.clock.time = NOON + 86_400
+    assert "damaged" in rig.problems()[-1]
+    rig.restart()
+    rig.clock.time += WEEK - 10
+    assert "damaged" in rig.problems()[-1]
+    rig.clock.time += 20
+    assert not any("damaged" in problem for problem in rig.problems())

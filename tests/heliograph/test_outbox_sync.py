@@ -78,6 +78,26 @@ def test_the_ten_seconds_count_from_the_first_frame_that_waits(outbox: Outbox, d
     assert len(disk.synced) == 1
 
 
+def test_a_disk_that_refuses_is_asked_again_after_ten_seconds_with_a_log_line_each_time(
+    outbox: Outbox, disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(_file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    outbox.append(b"[1]")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", refused)
+        for _ in range(5):
+            disk.now += 5.1
+            outbox.sync(10.0)
+    assert [record.getMessage() for record in caplog.records] == [
+        "outbox: a power cut would cost readings: [Errno 5] Input/output error"
+    ] * 2
+    disk.now += 5.1
+    outbox.sync(10.0)
+    assert disk.synced == ["0000000001.segment"]
+
+
 def test_an_end_forces_everything_to_the_disk(outbox: Outbox, disk: Disk) -> None:
     outbox.append(b"[1]")
     outbox.sync(-1)

@@ -109,7 +109,7 @@ def aside(data: Path, name: str) -> Path:
 
 def test_1200_readings_come_in_batches_of_at_most_500_each_once(data: Path) -> None:
     """Case M12: the first 500 came twice with a mutant, and the rest in one batch of any size."""
-    frames = salvage.frames(aside(data, "hot.db"), 0)
+    frames = salvage.frames(aside(data, "hot.db"), lambda _: 0)
     batches = list(salvage.batches(frames))
     assert [len(batch) for batch in batches] == [500, 500, 200]
     assert [frame for batch in batches for frame in batch] == [frames[number] for number in sorted(frames)]

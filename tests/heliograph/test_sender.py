@@ -8,7 +8,9 @@ import pytest
 from heliograph import sender as sender_module
 from heliograph.messages import Block, Frame, Watermark, frames
 from heliograph.outbox import Outbox
-from heliograph.sender import LIVE_FRAMES, WATERMARK_SECONDS, WINDOW, Sender, UnstampedFrame
+from heliograph.sender import IDLE_SECONDS, LIVE_FRAMES, WATERMARK_SECONDS, WINDOW, Sender, UnstampedFrame
+
+ARCHITECTURE = Path(__file__).parents[2] / "docs/architecture.md"
 
 
 class Clock:
@@ -87,10 +89,38 @@ def test_a_new_process_waits_for_the_watermark_and_starts_from_there(rig: Rig) -
     assert rig.pump() == [8, 9, 10]
 
 
+def test_a_sender_says_in_how_many_seconds_it_has_something_to_do(rig: Rig) -> None:
+    rig.append(10)
+    assert rig.sender.pump() == IDLE_SECONDS
+    rig.sender.connect()
+    rig.now += 0.25
+    assert rig.sender.pump() == WATERMARK_SECONDS - 0.25
+    assert rig.sent == []
+    rig.now += WATERMARK_SECONDS - 0.25
+    assert rig.sender.pump() == IDLE_SECONDS
+    assert len(rig.sent) == 10
+
+
+def test_only_a_process_that_has_frames_of_another_waits_for_a_watermark(rig: Rig) -> None:
+    rig.sender.connect()
+    rig.append(1)
+    assert rig.pump() == [1]
+    rig.sender.disconnect()
+    rig.sender.connect()
+    assert rig.pump() == []
+    rig.mark(0)
+    assert rig.pump() == [1]
+    rig.append(1)
+    rig.sender.disconnect()
+    rig.sender.connect()
+    assert rig.pump() == [1, 2]  # storage has answered this process
+
+
 def test_no_more_than_a_window_is_under_way(rig: Rig) -> None:
     rig.append(WINDOW + 500)
     rig.start()
     assert len(rig.sent) == WINDOW
+    assert f"At most {WINDOW:,} frames go out beyond" in ARCHITECTURE.read_text()
     rig.mark(300)
     assert rig.pump() == list(range(WINDOW + 1, WINDOW + 301))
 
@@ -145,6 +175,12 @@ def test_a_broker_that_refuses_a_frame_does_not_make_it_lost(rig: Rig) -> None:
     assert rig.pump() == []
     rig.up = True
     assert rig.pump() == [1, 2, 3]
+    rig.append(2)
+    rig.up = False
+    assert rig.pump() == []
+    rig.up = True
+    assert rig.pump() == [4, 5]
+    assert rig.sender.resent == 0
     assert {frame.base for _, frame in rig.sent} == {1}
 
 
@@ -172,7 +208,8 @@ def test_while_storage_takes_its_time_to_commit_nothing_is_sent_twice(rig: Rig) 
     rig.sender.watermark(Watermark(rig.outbox.epoch, 15, 21, "s1", 10.0))
     assert [rig.pump(1.0) for _ in range(20)] == [[]] * 20
     assert rig.sender.resent == 0
-    assert rig.pump(2.0) == [16]  # now it is time to ask
+    assert rig.pump(0.9) == []
+    assert rig.pump(0.2) == [16]  # 21 seconds: now it is time to ask
 
 
 def test_a_storage_with_a_mad_commit_interval_does_not_stop_the_probing(rig: Rig) -> None:
@@ -197,17 +234,21 @@ def test_only_new_frames_close_to_the_end_go_to_the_journal(rig: Rig) -> None:
     assert rig.sent[-1][0]
 
 
-def test_frames_of_an_earlier_boot_are_not_news(rig: Rig) -> None:
-    rig.append(5)
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_frames_of_an_earlier_boot_are_not_news_and_those_of_this_one_wait_for_them(rig: Rig, count: int) -> None:
+    rig.append(count)
     rig.close()
     rig.open("tomorrow")
     rig.append(2)
     old = rig.outbox.segments[0].epoch
     rig.start()
-    assert [(news, frame.epoch == old) for news, frame in rig.sent] == [(False, True)] * 5
-    rig.mark(5, epoch=old)
+    assert [(news, frame.epoch == old) for news, frame in rig.sent] == [(False, True)] * count
+    for committed in range(count):
+        rig.mark(committed, epoch=old)
+        assert rig.pump() == []
+    rig.mark(count, epoch=old)
     rig.pump()
-    assert [(news, frame.epoch == old) for news, frame in rig.sent[5:]] == [(True, False)] * 2
+    assert [(news, frame.epoch == old) for news, frame in rig.sent[count:]] == [(True, False)] * 2
 
 
 def test_a_watermark_of_an_earlier_boot_trims_nothing_of_this_one(rig: Rig) -> None:
@@ -239,6 +280,18 @@ def test_an_earlier_boot_that_is_settled_is_no_backlog(rig: Rig) -> None:
     assert rig.sender.backlog == 2
     rig.mark(2)
     assert rig.sender.backlog == 0
+
+
+def test_the_backlog_is_what_is_not_committed_however_many_segments_hold_it(rig: Rig) -> None:
+    rig.close()
+    rig.open("today", segment_bytes=200)
+    assert rig.sender.backlog == 0
+    rig.append(60)
+    rig.start()
+    assert rig.sender.backlog == 60
+    for committed in range(61):
+        rig.mark(committed)
+        assert rig.sender.backlog == 60 - committed
 
 
 def test_frames_dropped_by_the_cap_are_declared_once_all_before_them_are_settled(rig: Rig) -> None:

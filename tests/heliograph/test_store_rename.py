@@ -106,8 +106,8 @@ def test_devices_and_channels_get_other_names(engine: Engine) -> None:
         assert len(reader.renames()) == 2
 
 
-def test_producers_go_on_where_they_were(engine: Engine) -> None:
-    """Otherwise what a producer sends again after the rename would be stored, and told as a loss, once more."""
+def test_producers_continue_where_they_were(engine: Engine) -> None:
+    """Otherwise what a producer sends again after the rename would be stored once more, and reported as a loss."""
     write(engine, "alpha/meter", readings(STARTS[0], 5), {("alpha/bridge", "e1"): Progress(50, 2)})
     write(engine, "shed/meter", readings(STARTS[0], 5), {("shed/bridge", "e1"): Progress(7, 0)})
     engine.rename(Rename("alpha", "gamma"))
@@ -121,7 +121,7 @@ def test_producers_go_on_where_they_were(engine: Engine) -> None:
         assert ("gamma/bridge", "e1") in writer.progress()
 
 
-def test_a_node_that_went_on_under_its_new_name_has_not_lost_what_came_before(engine: Engine) -> None:
+def test_a_node_that_continued_under_its_new_name_has_not_lost_what_came_before(engine: Engine) -> None:
     """Frames 1 to 50 were stored as alpha's but for 2; as gamma it declared 1 to 50 as lost, and one more later."""
     write(engine, "alpha/meter", readings(STARTS[0], 5), {("alpha/bridge", "e1"): Progress(50, 2)})
     write(engine, "gamma/meter", readings(STARTS[1], 5), {("gamma/bridge", "e1"): Progress(80, 51)})

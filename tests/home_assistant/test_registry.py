@@ -2,6 +2,7 @@ import json
 from typing import Any
 
 from heliograph.messages import Channel, Info
+from heliograph.renames import Rename, Renames
 from services.home_assistant.registry import MAX_SETTLE_SECONDS, REMOVAL_SECONDS, SETTLE_SECONDS, Registry
 
 METER = ("pi", "meter")
@@ -11,9 +12,9 @@ POWER = {"power": Channel("W")}
 class Published:
     """A registry, and the discovery messages that it has published."""
 
-    def __init__(self) -> None:
+    def __init__(self, *renames: Rename) -> None:
         self.messages: list[tuple[str, dict[str, Any] | None]] = []
-        self.registry = Registry(self._publish, lambda identifier: f"mirror/{identifier}")
+        self.registry = Registry(self._publish, lambda identifier: f"mirror/{identifier}", renames=Renames(renames))
 
     def _publish(self, identifier: str, payload: bytes) -> None:
         self.messages.append((identifier, json.loads(payload) if payload else None))
@@ -143,3 +144,79 @@ def test_a_new_connection_begins_from_scratch() -> None:
     published.registry.note_availability(METER, 100.0)
     published.registry.reconcile(100.0)
     assert published.messages[0] == published.messages[1]
+
+
+UNLOADED = {"migrate_discovery": True}
+
+
+def renamed(before: Published, device: tuple[str, str], described: Info, *renames: Rename) -> Published:
+    """The registry after a restart, with what the broker has retained of the one before."""
+    after = Published(*renames)
+    for identifier, message in dict(before.messages).items():
+        if message:
+            after.registry.restore(identifier, message)
+    after.registry.describe(device, described, 0.0)
+    after.registry.note_availability(device, 0.0)
+    after.registry.reconcile(0.0)
+    after.registry.tick(100.0)
+    return after
+
+
+def identities(message: dict[str, Any] | None) -> set[str]:
+    assert message is not None
+    return {*message["dev"]["ids"], *(one["uniq_id"] for one in message["cmps"].values() if "uniq_id" in one)}
+
+
+def test_entities_of_a_renamed_node_are_unloaded_and_continue_under_the_new_topic() -> None:
+    """Case Y10: Home Assistant had alpha_meter, unavailable, and a gamma_meter whose history began again."""
+    before = started("power", "energy")
+    after = renamed(
+        before, ("gamma", "main"), info("power", "energy"), Rename("pi", "gamma"), Rename("gamma/meter", "gamma/main")
+    )
+    assert [one for one in after.messages if one[0] == "pi_meter"] == [("pi_meter", UNLOADED), ("pi_meter", None)]
+    assert [identifier for identifier, _ in after.messages] == ["pi_meter", "pi_meter", "gamma_main"]
+    message = after.messages[-1][1]
+    assert message is not None
+    assert identities(message) == identities(before.messages[-1][1])
+    assert message["stat_t"] == "heliograph/gamma/devices/main/state"
+    assert message["dev"]["name"] == "Main"
+    again = renamed(
+        after, ("gamma", "main"), info("power", "energy"), Rename("pi", "gamma"), Rename("gamma/meter", "gamma/main")
+    )
+    assert again.messages == []
+
+
+def test_an_entity_of_a_renamed_channel_is_unloaded_before_it_is_another_component() -> None:
+    before = started("power", "energy")
+    after = renamed(before, METER, info("watt", "energy"), Rename("pi/meter/power", "pi/meter/watt"))
+    assert after.messages[:2] == [("pi_meter", UNLOADED), ("pi_meter", None)]
+    message = after.messages[2][1]
+    assert message is not None
+    assert message["cmps"]["sensor_watt"]["uniq_id"] == "pi_meter_power"
+    assert identities(message) == identities(before.messages[-1][1])
+
+
+def test_where_both_names_had_entities_the_older_ones_continue() -> None:
+    before = Published()
+    for device in (METER, ("gamma", "meter")):
+        before.registry.describe(device, info("power"), 0.0)
+    before.registry.reconcile(0.0)
+    after = renamed(before, ("gamma", "meter"), info("power"), Rename("pi", "gamma"))
+    assert after.messages[:3] == [("pi_meter", UNLOADED), ("pi_meter", None), ("gamma_meter", None)]
+    assert identities(after.messages[-1][1]) == {"pi_meter", "pi_meter_power"}
+
+
+def test_a_device_that_gets_a_name_that_was_given_up_is_another_one() -> None:
+    after = renamed(Published(), METER, info("power"), Rename("pi/meter", "pi/main"))
+    assert identities(after.messages[-1][1]) == {"pi_meter_N2", "pi_meter_power_N2"}
+
+
+def test_what_is_left_of_a_former_node_is_removed_and_may_still_come_back() -> None:
+    before = started("power")
+    after = Published(Rename("pi", "gamma"))
+    for identifier, message in before.messages:
+        assert message
+        after.registry.restore(identifier, message)
+    after.registry.reconcile(0.0)
+    assert after.registry.remove_orphans() == ["pi_meter"]
+    assert after.messages == [("pi_meter", UNLOADED), ("pi_meter", None)]

@@ -12,11 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from heliograph import store
 from heliograph.messages import Block, Value
 from heliograph.store.interface import Progress
+from services.storage.cli.main import main
 from services.storage.maintenance import backup, files
+from services.storage.maintenance.encryption import PART_BYTES, Encryption, WrongPassphrase
 from tests.storage.stores import command, difference, done, everything, make, progress, settle
 
 T = 1_763_633_000.0
@@ -416,6 +419,87 @@ def test_a_backup_has_what_other_services_keep_and_no_secrets_unless_asked(tmp_p
     assert [path.read_text() for path in (new / "calculator").glob("*.before-restore-*")] == ["newer"]
     assert "Secrets are included" in done("backup", folder, "--data", data, "--secrets")
     assert (folder / "state/secrets/uploader").stat().st_mode & 0o077 == 0
+
+
+SECRET = "correct horse battery"
+
+
+def test_state_is_encrypted_with_a_pass_phrase_that_restore_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case D23: secrets are left out, or encrypted, and the command says which."""
+    data, folder, new = tmp_path / "data", tmp_path / "backup", tmp_path / "new"
+    make(data, rows(0, 10))
+    a_node(data)
+    (data / "uploader/large.csv").write_bytes(b"position 7\n" * 200_000)
+    config, passphrase = tmp_path / "config.toml", tmp_path / "passphrase"
+    config.write_text(f'[node]\nname = "roof"\ndata = "{data}"\n')
+    passphrase.write_text(f"{SECRET}\n")
+    output = done("backup", folder, "--config", config, "--passphrase-file", passphrase)
+    assert "included, and encrypted" in output
+    state = [path for path in (folder / "state").rglob("*") if path.is_file()]
+    assert sorted(str(path.relative_to(folder / "state")) for path in state) == [
+        "calculator/checkpoint.json.encrypted",
+        "config.toml.encrypted",
+        "secrets/uploader.encrypted",
+        "uploader/large.csv.encrypted",
+        "uploader/uploader.db.encrypted",
+    ]
+    assert not [path for path in state if b"position" in path.read_bytes() or b"roof" in path.read_bytes()]
+    assert "sound" in done("check", "--backup", folder, "--data", data)
+    monkeypatch.setenv("HELIOGRAPH_PASSPHRASE", "another pass phrase")
+    refused = command("restore", folder, "--data", new)
+    assert refused.exit_code == 1
+    assert "the pass phrase does not open" in refused.stderr
+    assert not list((new / "store").glob("*.db"))
+    monkeypatch.setenv("HELIOGRAPH_PASSPHRASE", SECRET)
+    done("restore", folder, "--data", new)
+    for name in ("calculator/checkpoint.json", "secrets/uploader", "uploader/large.csv"):
+        assert (new / name).read_bytes() == (data / name).read_bytes()
+    assert (new / "secrets/uploader").stat().st_mode & 0o077 == 0
+    assert (new / "config.toml.from-backup").read_text() == config.read_text()
+    with closing(sqlite3.connect(new / "uploader/uploader.db")) as db:
+        assert db.execute("SELECT * FROM target").fetchall() == [("cloud", "position 7")]
+    assert everything(new) == everything(data)
+    done("backup", folder, "--data", data)
+    assert not list((folder / "state").rglob("*.encrypted"))
+
+
+def test_a_pass_phrase_is_asked_for_twice_and_is_not_short(tmp_path: Path) -> None:
+    make(tmp_path / "data", rows(0, 10))
+    a_node(tmp_path / "data")
+    arguments = ["backup", str(tmp_path / "backup"), "--data", str(tmp_path / "data"), "--encrypt"]
+    short = CliRunner().invoke(main, arguments, input="short\nshort\n")
+    assert "12 characters" in short.stderr
+    assert not (tmp_path / "backup").exists()
+    assert CliRunner().invoke(main, arguments, input=f"{SECRET}\n{SECRET}\n").exit_code == 0
+    restored = CliRunner().invoke(
+        main, ["restore", str(tmp_path / "backup"), "--data", str(tmp_path / "new")], input=f"{SECRET}\n"
+    )
+    assert restored.exit_code == 0
+    assert (tmp_path / "new/secrets/uploader").read_text() == "secrets/uploader"
+
+
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES])
+def test_what_was_encrypted_is_the_same_and_nothing_of_it_can_be_left_out(tmp_path: Path, size: int) -> None:
+    plain, encrypted, again = tmp_path / "plain", tmp_path / "encrypted", tmp_path / "again"
+    plain.write_bytes(random.Random(size).randbytes(size))
+    opener = Encryption(SECRET)
+    with plain.open("rb") as file:
+        opener.encrypt(file, encrypted, "plain")
+    Encryption(SECRET).decrypt(encrypted, again, "plain")
+    assert again.read_bytes() == plain.read_bytes()
+    head, *parts = encrypted.read_bytes().splitlines(keepends=True)
+    wrong = [head, b"", encrypted.read_bytes()[:-9], b"".join([head, *parts, parts[-1]]), plain.read_bytes()]
+    if len(parts) > 1:
+        wrong += [b"".join([head, *parts[1:]]), b"".join([head, *parts[:-1]]), b"".join([head, parts[1], parts[0]])]
+    for content in wrong:
+        encrypted.write_bytes(content)
+        with pytest.raises(WrongPassphrase):
+            opener.check(encrypted, "plain")
+    encrypted.write_bytes(b"".join([head, *parts]))
+    with pytest.raises(WrongPassphrase):
+        opener.check(encrypted, "other")
 
 
 def test_volumes_of_containers_get_the_files_of_their_service(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`heliograph-store rename`: history moves with its name, and joins what has it already."""
+"""`heliograph-store rename`: history moves with its name, joins what has it already, and everything else follows."""
 
 from contextlib import closing
 from datetime import UTC, datetime
@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from heliograph import store
+from heliograph import forget, store, topics
+from heliograph.bus import Bus
+from heliograph.config import Broker
 from heliograph.messages import Block, Channel, Info, Value
+from heliograph.renames import FILE, Rename, decode
 from heliograph.store import copied_names, history, open_reader, open_writer, recovery, schema
 from heliograph.store.interface import FUNCTIONS, Keep
+from tests.conftest import GuardedBroker, LocalBroker, free_port
+from tests.heliograph.test_forget import retained
 from tests.storage.stores import command, done, everything
 
 INFO = Info("Meter", {"power": Channel("W"), "energy": Channel("kWh", "counter"), "mode": Channel("", "text")})
@@ -208,3 +213,86 @@ def test_nothing_is_renamed_while_storage_runs(tmp_path: Path) -> None:
         result = command("rename", "node", "alpha", "gamma", "--data", tmp_path)
     assert result.exit_code == 1
     assert "docker compose stop storage" in result.stderr
+
+
+def configured(folder: Path, rest: str = "") -> Path:
+    path = folder / "config.toml"
+    path.write_text(
+        f'[node]\nname = "alpha"\ndata = "{folder}"\n{rest}'
+        '[calculator.devices.house.channels.double]\nformula = "meter.power * 2"\n# meter.power\n'
+        '[[uploader.targets]]\nchannels = ["alpha/meter/*", "alpha/my_meter/*"]\n'
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        (("node", "alpha", "gamma"), {2: 'name = "gamma"', -1: 'channels = ["gamma/meter/*", "gamma/my_meter/*"]'}),
+        (
+            ("device", "alpha/meter", "alpha/main"),
+            {-4: 'formula = "main.power * 2"', -1: 'channels = ["alpha/main/*", "alpha/my_meter/*"]'},
+        ),
+        (("channel", "alpha/meter/power", "alpha/meter/watt"), {-4: 'formula = "meter.watt * 2"'}),
+    ],
+)
+def test_a_dry_run_shows_each_line_that_has_the_name_and_changes_nothing(
+    tmp_path: Path, arguments: tuple[str, ...], lines: dict[int, str]
+) -> None:
+    write(tmp_path, "alpha/meter", readings(STARTS[0], 10))
+    path = configured(tmp_path)
+    before, count = everything(tmp_path), len(path.read_text().splitlines())
+    shown = done("rename", *arguments, "--config", path, "--dry-run")
+    wanted = {f"{path}:{number if number > 0 else count + 1 + number}:": line for number, line in lines.items()}
+    assert {line.split()[0]: line.partition("→")[2].strip() for line in shown.splitlines() if "→" in line} == wanted
+    assert "nothing was changed" in shown
+    assert everything(tmp_path) == before
+
+
+def test_one_command_moves_history_and_what_the_broker_retains_and_home_assistant_gets_the_names(
+    tmp_path: Path, guarded_broker: GuardedBroker
+) -> None:
+    """Case Y10. The old discovery message is left to home_assistant, which has the entities unloaded first."""
+    write(tmp_path, "alpha/meter", readings(STARTS[0], 10))
+    sections = "[modbus_poller]\n"
+    path = configured(tmp_path, guarded_broker.section + sections)
+    info, status = topics.device("alpha", "meter", "info"), topics.service("alpha", "modbus_poller", "status")
+    other = topics.device("alpha", "boiler", "info")
+    user = Broker(port=guarded_broker.port, password=guarded_broker.password("modbus_poller"))
+    with Bus(user, "alpha", "modbus_poller") as bus:
+        assert bus.wait_connected(10)
+        for topic in (info, status, other):
+            bus.publish(topic, b"{}", qos=1, retain=True)
+    assert retained(guarded_broker) >= {info, status, other}
+    shown = done("rename", "device", "alpha/meter", "alpha/main", "--config", path, "--uploads", "old")
+    assert "retained messages of alpha/meter removed from the broker: 1" in shown
+    assert retained(guarded_broker) & {info, status, other} == {status, other}
+    shown = done("rename", "node", "alpha", "gamma", "--config", path)
+    assert "of alpha removed from the broker: 3" in shown
+    assert not retained(guarded_broker) & {info, status, other}
+    entries = (Rename("alpha/meter", "alpha/main", "old"), Rename("alpha", "gamma"))
+    assert decode((tmp_path / "home_assistant" / FILE).read_bytes()).entries == entries
+    assert {name.rpartition("/")[0] for name in everything(tmp_path)} == {"gamma/main"}
+
+
+def test_a_broker_that_does_not_answer_is_tried_again_by_the_same_command(
+    tmp_path: Path, broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "alpha/meter", readings(STARTS[0], 10))
+    monkeypatch.setattr(forget, "CONNECT_SECONDS", 0.2)
+    path = configured(tmp_path, f"[broker]\nport = {free_port()}\n")
+    refused = command("rename", "node", "alpha", "gamma", "--config", path)
+    assert refused.exit_code == 1
+    assert "run this again" in refused.stderr
+    path = configured(tmp_path, broker.section)
+    assert "gamma" in done("rename", "node", "alpha", "gamma", "--config", path)
+    assert decode((tmp_path / "home_assistant" / FILE).read_bytes()).entries == (Rename("alpha", "gamma"),)
+
+
+def test_the_volume_of_home_assistant_gets_the_names(tmp_path: Path) -> None:
+    write(tmp_path / "data", "alpha/meter", readings(STARTS[0], 10))
+    volume = tmp_path / "home_assistant"
+    volume.mkdir()
+    done("rename", "node", "alpha", "gamma", "--data", tmp_path / "data", "--state", volume)
+    assert (volume / "home_assistant" / FILE).exists()
+    assert not (tmp_path / "data" / "home_assistant").exists()

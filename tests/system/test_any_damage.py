@@ -3,7 +3,6 @@
 import random
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from heliograph.messages import Block, Channel, Info, Value
 from heliograph.store import folder, history, open_reader, row_types, schema
 from heliograph.store.interface import Progress
 from heliograph.store.writer import SqliteWriter
+from tests.system.io_faults import folder_in_memory
 
 DAY = 86_400.0
 START = 1_671_580_800.0  # 2022-12-21 00:00 UTC
@@ -74,9 +74,15 @@ def opened(data: Path, days: float = DAYS) -> SqliteWriter:
 
 
 @pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def stores() -> Iterator[dict[str, Path]]:
     """The same store after an end in peace, and after a kill, with its journals."""
-    closed, killed = (tmp_path_factory.mktemp(name) for name in ("closed", "killed"))
+    with folder_in_memory() as memory:
+        closed, killed = memory / "closed", memory / "killed"
+        make(closed, killed)
+        yield {"closed": closed, "killed": killed}
+
+
+def make(closed: Path, killed: Path) -> None:
     with closing(opened(closed)) as writer:
         for device in DEVICES:
             write(writer, device, 0, (DAYS - 1) * PER_DAY)
@@ -84,7 +90,6 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for device in DEVICES:
             write(writer, device, (DAYS - 1) * PER_DAY, DAYS * PER_DAY)
         shutil.copytree(folder(closed), folder(killed))
-    return {"closed": closed, "killed": killed}
 
 
 def content(data: Path) -> Points:
@@ -99,7 +104,7 @@ def content(data: Path) -> Points:
                 edges = [START + hour * 3600 for hour in range(24 * (DAYS + 2))]
                 columns = reader.aggregate(one.id, edges, ["min", "max"])
                 extremes = {value for column in columns.values() for value in column if value is not None}
-                assert extremes <= {ALL[f"roof/{one.device}/power"][time] for time in ALL[f"roof/{one.device}/power"]}
+                assert extremes <= POWERS[one.device]
         return points
 
 
@@ -113,6 +118,7 @@ def written(first: int, last: int, *devices: str) -> Points:
 
 
 ALL = written(0, (DAYS + 1) * PER_DAY, *DEVICES, "garden")
+POWERS = {device: set(ALL[f"roof/{device}/power"].values()) for device in (*DEVICES, "garden")}
 
 
 def assert_of_no_other(points: Points) -> None:
@@ -126,7 +132,7 @@ def assert_of_no_other(points: Points) -> None:
             }
             assert len(codes) <= 1, name
         else:
-            wrong = {time: value for time, value in some.items() if ALL[name].get(time) != value}
+            wrong = dict(some.items() - ALL[name].items())
             texts = {time for time, value in wrong.items() if str(value).startswith("unknown text ")}
             assert wrong.keys() <= texts, (name, wrong)
 
@@ -286,16 +292,21 @@ def assert_mended(
             writer.mend()
             after = content(data)
         assert_of_no_other(after)
-        for name, points in written(0, DAYS * PER_DAY, *DEVICES).items():
-            sound = {time for time in points if not any(in_file(file, time) for file in files)}
+        sound = set().union(*(times for file, times in BY_FILE.items() if file not in files))
+        for name in BEFORE:
             assert sound <= after.get(name, {}).keys(), name
-        for name, points in written(DAYS * PER_DAY, (DAYS + 1) * PER_DAY, "garden", "meter").items():
+        for name, points in ADDED.items():
             assert points.items() <= after[name].items(), name
+
+
+BEFORE = written(0, DAYS * PER_DAY, *DEVICES)
+ADDED = written(DAYS * PER_DAY, (DAYS + 1) * PER_DAY, "garden", "meter")
+TIMES = BEFORE["roof/meter/power"].keys()
+BY_FILE = {file: {time for time in TIMES if in_file(file, time)} for file in FILES[1:]}
 
 
 @contextmanager
 def copy_of(store: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as scratch:
-        data = Path(scratch) / "data"
-        shutil.copytree(store, data)
-        yield data
+    with folder_in_memory() as memory:
+        shutil.copytree(store, memory / "data")
+        yield memory / "data"

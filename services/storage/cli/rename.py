@@ -133,4 +133,4 @@ def _clear_broker(configuration: Path | None, level: str, old: str) -> None:
         raise click.ClickException(
             f"{error}. All else is done; run this again while the broker runs, to remove what it retains of {old}"
         ) from None
-    click.echo(f"{len(removed)} retained messages of {old} were removed from the broker")
+    click.echo(f"retained messages of {old} removed from the broker: {len(removed)}")

@@ -1,6 +1,7 @@
 """`heliograph-store backup`, `restore`, `salvage`, `copy` and `meter-replaced`."""
 
 import hashlib
+import os
 import sys
 import time
 from contextlib import ExitStack, closing
@@ -18,9 +19,19 @@ from services.storage.importers.shared.times import TimeParser
 from services.storage.location import StoreAccess, chosen_config, store_at, store_options
 from services.storage.maintenance import backup, files, node_state
 from services.storage.maintenance.copy import StoreCopy
+from services.storage.maintenance.encryption import Encryption
 from services.storage.progress_bar import bar
 
 FAR = 1 << 62  # after every cursor there will ever be
+
+
+PASSPHRASE = "HELIOGRAPH_PASSPHRASE"  # of the environment
+
+passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help=f"The file with the pass phrase, in place of {PASSPHRASE} in the environment, or of a question.",
+)
 
 
 @click.command("backup")
@@ -35,27 +46,43 @@ FAR = 1 << 62  # after every cursor there will ever be
     help="Another data folder whose files belong to the node: the volume of a service in a container. Repeatable.",
 )
 @click.option("--secrets", is_flag=True, help="Also copy data/secrets, unencrypted, readable by its owner only.")
+@click.option(
+    "--encrypt", is_flag=True, help="Encrypt what is not the store with a pass phrase, data/secrets included."
+)
+@passphrase_option
 def backup_command(
-    store: StoreAccess, folder: Path, incremental: bool, state_folders: tuple[Path, ...], secrets: bool
+    store: StoreAccess,
+    folder: Path,
+    incremental: bool,
+    state_folders: tuple[Path, ...],
+    secrets: bool,
+    encrypt: bool,
+    passphrase_file: Path | None,
 ) -> None:
     """Copy the store into FOLDER, whole and consistent, while storage runs, and what the other services keep.
 
     Put FOLDER on another disk. Every file is checked when it has been copied, and its checksum now and then afterwards:
     a copy that is not as it was is made again.
     """
+    encryption = _encryption(passphrase_file, new=True) if encrypt or passphrase_file else None
+    secrets = secrets or encryption is not None
     state: dict[str, Path] = {}
     for data in dict.fromkeys([store.data, *state_folders]):
         state |= node_state.of_folder(data, folder, secrets=secrets)
     if configuration := chosen_config():
         state[node_state.CONFIGURATION] = configuration
     with bar("copying", sum(map(files.size, files.store_files(store.folder)))) as advance:
-        done = backup.back_up(store.folder, folder, advance, incremental=incremental, state=state)
+        done = backup.back_up(
+            store.folder, folder, advance, incremental=incremental, state=state, encryption=encryption
+        )
     for name, fresh in done.copied.items():
         why = f" again: {done.made_again[name]}" if name in done.made_again else ""
         click.echo(f"{name}: {f'copied{why}' if fresh else 'unchanged since the last backup'}")
     for name in done.state:
         click.echo(f"state/{name}: copied")
-    kept = "included, keep it locked away" if secrets else "left out: passwords and keys in files (--secrets adds them)"
+    kept = "left out: passwords and keys in files (--encrypt adds them)"
+    if secrets:
+        kept = "included, and encrypted like all of state/" if encryption else "included, keep it locked away"
     click.echo(f"{folder} is a whole backup; `heliograph-store restore {folder}` puts it back. Secrets are {kept}")
 
 
@@ -73,18 +100,34 @@ def backup_command(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="The volume of a service in a container, which gets that service's files; its last part is the service's name. Repeatable.",
 )
+@passphrase_option
 def restore_command(
-    store: StoreAccess, folder: Path, force: bool, salvage: bool, state_folders: tuple[Path, ...]
+    store: StoreAccess,
+    folder: Path,
+    force: bool,
+    salvage: bool,
+    state_folders: tuple[Path, ...],
+    passphrase_file: Path | None,
 ) -> None:
     """Put a backup back, once all of it was read. Every service must be stopped meanwhile.
 
     The producers notice that the store is an older one, and send again what they still hold. config.toml is not put back:
-    the backup has it in state/config.toml.
+    the backup has it in state/config.toml. An encrypted backup asks for its pass phrase; config.toml is then in the data folder, as
+    config.toml.from-backup.
     """
+    encryption = _encryption(passphrase_file, new=False) if backup.is_encrypted(folder) else None
     try:
         with bar("copying", sum(map(files.size, files.store_files(folder)))) as advance:
             targets = list(state_folders) or [store.data]
-            done = backup.restore(folder, store.folder, advance, force=force, salvage=salvage, state_to=targets)
+            done = backup.restore(
+                folder,
+                store.folder,
+                advance,
+                force=force,
+                salvage=salvage,
+                state_to=targets,
+                encryption=encryption,
+            )
     except backup.NotEmpty as error:
         raise click.ClickException(f"{error}: --force moves it aside and restores") from None
     except StoreDamaged as error:
@@ -223,6 +266,18 @@ def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) ->
             )
         writer.replaced(matches[0].id, moment)
     click.echo(f"{series}: replaced at {at}")
+
+
+def _encryption(passphrase_file: Path | None, *, new: bool) -> Encryption:
+    """Return what a pass phrase opens: that of a file, of the environment, or one that is typed."""
+    if passphrase_file is not None:
+        text = passphrase_file.read_text().rstrip("\n")
+    else:
+        text = os.environ.get(PASSPHRASE) or click.prompt("Pass phrase", hide_input=True, confirmation_prompt=new)
+    try:
+        return Encryption(text)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
 
 
 def _replaced(store: StoreAccess, source: Reader) -> list[tuple[str, float]]:

@@ -24,6 +24,7 @@ from heliograph.store.hot import JUMP
 from heliograph.store.years import newest_arrival
 from services.storage.maintenance import backup_list, files, node_state
 from services.storage.maintenance.backup_list import BackupList, Copy, FileState
+from services.storage.maintenance.encryption import ENDING, Encryption
 
 PAGES = 2_000  # copied at a time: storage can write in between
 STAGED = ".partial"
@@ -63,6 +64,7 @@ def back_up(
     *,
     incremental: bool = False,
     state: Mapping[str, Path] | None = None,
+    encryption: Encryption | None = None,
 ) -> BackedUp:
     """Copy the files of a store into a folder, and other files under their names in `state`.
 
@@ -90,7 +92,7 @@ def back_up(
                 _stage(source, folder / f"{name}{STAGED}", advance)
                 staged[name] = backup_list.copy_of(folder / f"{name}{STAGED}")
             after[name] = seen
-        copies = node_state.stage(state or {}, folder)
+        copies = node_state.stage(state or {}, folder, encryption)
         made = datetime.now(UTC).isoformat(timespec="seconds")
         # whenever the power fails from here on, each copy is one of two that the list knows
         backup_list.write(folder, msgspec.structs.replace(before, pending=staged, pending_state=copies))
@@ -127,17 +129,20 @@ def restore(
     force: bool = False,
     salvage: bool = False,
     state_to: Sequence[Path] = (),
+    encryption: Encryption | None = None,
 ) -> Restored:
     """Put a backup where a store is or will be, after all of it was read; put its state into the folders `state_to`.
 
     With `salvage` damaged files are put beside the good ones, so that storage stores again what can be read of them.
     Raises heliograph.lock.Taken while storage runs, NotEmpty over a store that is there unless forced, StoreAway if the
-    folder is not a backup, StoreDamaged if a file is not as backup.json lists it, OSError if a write fails. The store is unchanged
+    folder is not a backup, WrongPassphrase if its state is encrypted with another pass phrase, StoreDamaged if a file is not as backup.json lists it, OSError if a write fails. The store is unchanged
     then.
     """
     listed = _listed(folder)
     wrong = _wrong(folder, listed)
     bad_state = backup_list.verified(folder / node_state.FOLDER, listed.state_copies()).wrong
+    whole = [name for name in listed.state if name not in bad_state]
+    node_state.check_passphrase(folder, whole, encryption)
     store.mkdir(parents=True, exist_ok=True)
     lock = Lock(store / LOCK, "store")
     try:
@@ -161,11 +166,16 @@ def restore(
         if files.HOT in good:
             _skip_numbers(store / f"{files.HOT}{STAGED}", store)
             _install(store, [files.HOT])
-        whole = [name for name in listed.state if name not in bad_state]
-        return Restored(aside, bad, node_state.put_back(folder, whole, state_to, force=force))
+        put_back = node_state.put_back(folder, whole, state_to, force=force, encryption=encryption)
+        return Restored(aside, bad, put_back)
     finally:
         _clean(store)
         lock.release()
+
+
+def is_encrypted(folder: Path) -> bool:
+    """Whether a backup has files that only a pass phrase opens; raise StoreAway, StoreDamaged."""
+    return any(name.endswith(ENDING) for name in _listed(folder).state)
 
 
 def _listed(folder: Path) -> BackupList:

@@ -59,7 +59,7 @@ class RawSource:
                     for cursor, _, _, time, _, values in alike
                     if time >= self._start and cursor <= upto
                 ]
-                newer = newer_than(self._newer, node, device)
+                newer = newer_than(self._newer, channels[0].node, channels[0].device)
                 sent = [row for row in wanted if row.time >= newer] if newer > self._start else wanted
                 passed_over += len(wanted) - len(sent)
                 rows += sent

@@ -11,6 +11,7 @@ from services.uploader.engine.batch_size import BatchSize
 from services.uploader.engine.checkpoint import Checkpoint
 from services.uploader.engine.delivery import Delivery
 from services.uploader.engine.delivery_state import DeliveryState
+from services.uploader.engine.following import follow_renames
 from services.uploader.engine.in_flight import Delivered, request_of
 from services.uploader.engine.rate_limit import HOUR, RateLimit
 from services.uploader.engine.result import BatchResult
@@ -84,7 +85,8 @@ class TargetSession:
     def next_batch(self, now: float, *, rows: int = 0) -> bool:
         """Choose a batch unless there is one, of about so many rows if that is not 0; return whether there was one."""
         scheduler = self._current_scheduler()
-        scheduler.begin(now)
+        if scheduler.begin(now):
+            self.batch = None
         if self.batch is None:
             most = rows or self._size.largest()
             batch = scheduler.next(most, now, backlog=not self.wait(backlog=True))
@@ -169,11 +171,13 @@ def open_session(
     Raises StoreAway if the time is not known yet, TryLater if this machine cannot carry the options out.
     """
     state = file.delivery_state(options.name)
+    renames = reader.renames()
     if state is None:
-        state = DeliveryState(first_seen=now(), seen_cursor=NewestCursor(reader).cursor())
+        state = DeliveryState(first_seen=now(), seen_cursor=NewestCursor(reader).cursor(), renames=len(renames))
         if not state.first_seen:
             raise StoreAway("the clock is not set yet, and the store is empty")
         file.save(options.name, state)
+    follow_renames(file, options.name, state, renames, channels)
     try:
         target = open_target()
     except ValueError as error:

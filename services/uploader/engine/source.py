@@ -87,6 +87,7 @@ class ChannelMap:
         self._reader = reader
         self._selection = selection
         self._by_name: dict[tuple[str, str, str], MappedChannel | None] = {}
+        self._followed: Sequence[Series] = ()  # when the renames were read
 
     def selected(self) -> dict[int, MappedChannel]:
         """Return the channels that the target gets at this moment, by id of the series; raise StoreAway."""
@@ -102,5 +103,9 @@ class ChannelMap:
         return self._by_name.get(key)
 
     def _learn(self, every: Sequence[Series]) -> None:
+        if every != self._followed:
+            self._selection.follow(self._reader.renames(), {series.name for series in every})
+            self._followed = every
+            self._by_name.clear()
         for series in every:
             self._by_name[(series.node, series.device, series.channel)] = self._selection.mapped(series)

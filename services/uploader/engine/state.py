@@ -201,6 +201,17 @@ class StateFile:
                 "UPDATE dead_letter SET row = ? WHERE target = ? AND id = ?", (packed(letter.row), name, letter.id)
             )
 
+    def every_dead_letter(self, name: str) -> list[DeadLetter]:
+        """Return all dead letters of a target, oldest first."""
+        return self.dead_letters(name, limit=MAX_DEAD_LETTERS)
+
+    def follow(self, name: str, state: DeliveryState, dead_letters: Iterable[DeadLetter]) -> None:
+        """Save together the progress of a target and the rows of dead letters, after a rename."""
+        with self._using() as db:
+            rows = [(packed(letter.row), name, letter.id) for letter in dead_letters]
+            db.executemany("UPDATE dead_letter SET row = ? WHERE target = ? AND id = ?", rows)
+            db.execute("UPDATE target SET state = ? WHERE name = ?", (msgspec.json.encode(state), name))
+
     def retry(self, name: str, numbers: Sequence[int] | None) -> int:
         """Mark dead letters to be sent again, None: all; return how many."""
         return self._change("UPDATE dead_letter SET retry = 1 WHERE target = ?", name, numbers)

@@ -9,7 +9,7 @@ import msgspec
 from heliograph.errors import StoreAway
 from heliograph.messages import Kind, Value
 from heliograph.renames import Renames
-from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
+from heliograph.store.interface import Arrival, Function, Point, RawPage, Reader, Series
 from services.uploader.engine.pipeline import Pipeline
 from services.uploader.engine.selection import Selection
 from services.uploader.engine.source import ChannelMap
@@ -135,7 +135,7 @@ def is_idle(pipeline: Pipeline) -> bool:
 class Engine:
     """A course with a state file of its own, which survives `restart`."""
 
-    def __init__(self, folder: Path, store: MemoryStore, target: FakeTarget, **options: object) -> None:
+    def __init__(self, folder: Path, store: Reader, target: FakeTarget, **options: object) -> None:
         self.store = store
         self.target = target
         self.now = NOON + 100
