@@ -11,7 +11,7 @@ import pytest
 
 from heliograph.messages import Value
 from tests.api.receiver import Receiver, receiver_at
-from tests.counterparts.emoncms import Account, Emoncms, ask, form, running_emoncms
+from tests.real_emoncms import Account, Emoncms, ask, form, running_emoncms
 
 T = 1_763_630_000
 OK, DONE = "ok", '{"success": true}'

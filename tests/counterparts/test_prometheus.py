@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from heliograph.store import open_reader, open_writer
 from tests.api.conftest import START, Running
 from tests.conftest import ROOT, free_port, optional_program
-from tests.counterparts.emoncms import ask
+from tests.real_emoncms import ask
 
 CONFIG = """\
 global: {{scrape_interval: 1s, evaluation_interval: 1s}}

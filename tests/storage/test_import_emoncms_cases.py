@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.counterparts.emoncms import Account, Emoncms, ask, form, running_emoncms
+from tests.real_emoncms import Account, Emoncms, ask, form, running_emoncms
 from tests.storage.emoncms_server import FINA, KEY, SERIES, VIRTUAL, EmoncmsFeeds, StoredFeed
 from tests.storage.stores import command, everything, meanings
 
