@@ -41,7 +41,7 @@ def _completed(path: Path) -> Path | None:
         text = section.get("data", "data") if isinstance(section, dict) else "data"
         data = Path(config.resolved(str(text), str(path), ""))
     except ConfigError:
-        return None  # whoever reads it says why
+        return None  # the command that reads it reports it
     for folder in (data, _last_started()):
         if folder and is_running(folder) and _source(folder) == path.resolve():
             return folder / RUN_FOLDER / CONFIG

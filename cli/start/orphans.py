@@ -18,15 +18,15 @@ def stop(run_folder: Path, terminate_seconds: float = TERMINATE_SECONDS) -> None
 
     It says which they are. One that does not end by itself is killed.
     """
-    found = dict(_processes(run_folder))
-    if not found:
+    orphans = dict(_processes(run_folder))
+    if not orphans:
         return
-    listed = ", ".join(f"{name} (process {pid})" for pid, name in found.items())
+    listed = ", ".join(f"{name} (process {pid})" for pid, name in orphans.items())
     click.echo(f"Stopping what an earlier start of this node left running: {listed}")
-    for pid in found:
+    for pid in orphans:
         _send(pid, signal.SIGTERM)
     end = time.monotonic() + terminate_seconds
-    while time.monotonic() < end and any(pid in found for pid, _ in _processes(run_folder)):
+    while time.monotonic() < end and any(pid in orphans for pid, _ in _processes(run_folder)):
         time.sleep(0.1)
     for pid, _ in _processes(run_folder):
         _send(pid, signal.SIGKILL)

@@ -52,9 +52,9 @@ def test_a_configuration_stands_for_the_node_that_runs_with_it(here: Path, tmp_p
     assert node_config.find() == Path("config.toml")
     with started(here / "data", config) as completed:
         for chosen in (None, Path("config.toml"), config):
-            found = node_config.find(chosen)
-            assert found
-            assert found.resolve() == completed
+            path = node_config.find(chosen)
+            assert path
+            assert path.resolve() == completed
         assert node_config.find(here / "other.toml") == here / "other.toml"
         (here / "other.toml").write_text("")
         assert node_config.find(here / "other.toml") == here / "other.toml"
