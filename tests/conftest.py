@@ -50,7 +50,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
 
 
-SERVERS = {"broker", "guarded_broker", "processes", "server", "own_server", "engine"}  # fixtures
+SERVERS = {"broker", "guarded_broker", "processes", "server", "own_server", "other_broker", "engine"}  # fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -58,6 +58,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and SERVERS.intersection(item.fixturenames):
             item.add_marker("slow")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave the home of the user who runs the tests as it is: `heliograph start` notes there which node it started."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 def pytest_collection_finish() -> None:

@@ -36,8 +36,8 @@ def open_writer(
 ) -> Writer:
     """Open a store for writing: the files of a data folder, or the database of a postgresql:// URL.
 
-    Raises OSError, StoreDamaged or ConfigError. Readings from the future are refused only while `clock_is_right` returns True. `now` returns the time by which
-    housekeeping is due, in seconds UTC. Files have one writer at a time, a database one per node of `nodes`: another raises Taken.
+    Raises OSError, StoreDamaged or ConfigError. Readings from the future are refused only while `clock_is_right` returns True. `now` returns the time of the clock by
+    which they are from the future, and by which housekeeping is due, in seconds UTC. Files have one writer at a time, a database one per node of `nodes`: another raises Taken.
     """
     if url:
         writer: Writer = _postgres().open_postgres_writer(url, clock_is_right, keep, now, nodes)

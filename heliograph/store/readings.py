@@ -1,7 +1,6 @@
 """Which readings a store takes: the checks between a frame and a row, for all implementations. Pure."""
 
 import math
-import time
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Protocol, TypeVar
@@ -48,9 +47,9 @@ class NameIndex(Protocol[L_co]):
         ...
 
 
-def latest_time(*, clock_is_right: bool) -> float:
-    """Return the latest time that a reading may have now, in seconds UTC."""
-    return time.time() + FUTURE_SECONDS if clock_is_right else LATEST
+def latest_time(now: float, *, clock_is_right: bool) -> float:
+    """Return the latest time that a reading may have when the clock shows `now`; both in seconds UTC."""
+    return now + FUTURE_SECONDS if clock_is_right else LATEST
 
 
 def refused_info(device: str, info: Info) -> list[Refusal]:

@@ -33,6 +33,7 @@ class SqliteWriter:
         """Open or create the store, and mend what is damaged; raise OSError, or StoreDamaged for a file of another format."""
         self._folder = folder
         self._clock_is_right = clock_is_right
+        self._now = now
         self._rows: list[tuple[int, int, int, bytes, int]] = []
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
@@ -89,7 +90,7 @@ class SqliteWriter:
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []
-        latest = readings.latest_time(clock_is_right=self._clock_is_right())
+        latest = readings.latest_time(self._now(), clock_is_right=self._clock_is_right())
         dropped_before = self._housekeeping.retention.dropped_before
         crc = schema.frame_crc
         for block in blocks:

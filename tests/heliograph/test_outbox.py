@@ -218,6 +218,32 @@ def test_a_segment_that_may_not_be_read_is_left_as_it_is(tmp_path: Path, monkeyp
     assert [path.name for path in tmp_path.glob("0*")] == ["0000000001.segment"]
 
 
+def test_a_segment_that_the_disk_does_not_give_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with opened(tmp_path, segment_bytes=300) as outbox:
+        fill(outbox, 20)
+        broken = outbox.segments[1]
+    load = Segment.load
+
+    def refused(path: Path) -> Segment:
+        if path == broken.path:
+            raise OSError(errno.EIO, "Input/output error", str(path))
+        return load(path)
+
+    monkeypatch.setattr(Segment, "load", refused)
+    with opened(tmp_path, segment_bytes=300) as outbox:
+        assert outbox.damaged == 1
+        assert sequences(outbox) == [*range(1, broken.first), *range(broken.next, 21)]
+    assert files(tmp_path, "damaged") == [broken.path.with_suffix(".damaged")]
+
+
+def test_a_segment_that_somebody_deleted_does_not_stop_the_next_ones(tmp_path: Path) -> None:
+    with opened(tmp_path, segment_bytes=300) as outbox:
+        fill(outbox, 20)
+        outbox.segments[0].path.unlink()
+        outbox.trim(outbox.epoch, 20)
+        assert [segment.next for segment in outbox.segments] == [21]
+
+
 def test_committed_frames_do_not_count_as_dropped(tmp_path: Path) -> None:
     with opened(tmp_path, segment_bytes=300, cap_bytes=2000) as outbox:
         fill(outbox, 20)

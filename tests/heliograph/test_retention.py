@@ -220,7 +220,9 @@ def test_a_store_that_is_nearly_full_reports_it_before_anything_is_deleted(tmp_p
             assert writer.dropped() == []
 
 
-def test_a_disk_without_room_is_not_touched_for_an_hour_and_commits_continue(tmp_path: Path) -> None:
+def test_a_disk_without_room_is_not_touched_for_an_hour_and_commits_continue(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     clock, free = Clock(start_of(2027)), [300_000]
     with closing(opened(tmp_path, Keep(), clock)) as writer:
         write(writer, start_of(2024), 3, 20)
@@ -228,13 +230,12 @@ def test_a_disk_without_room_is_not_touched_for_an_hour_and_commits_continue(tmp
         maintained(writer)
     before = {path.name: path.stat().st_size for path in folder(tmp_path).iterdir()}
     with closing(opened(tmp_path, Keep(raw_years=1), clock, lambda _: free[0])) as writer:
-        asked = 0
         for _ in range(60):
-            writer.write("roof", [Block("meter", ("power",), [[clock.now, 1.0]])])
+            assert writer.write("roof", [Block("meter", ("power",), [[clock.now, 1.0]])]) == []
             writer.commit({})
             clock.now += 59
-            asked += writer.maintain()
-        assert asked == 0
+            writer.maintain()
+        assert sum("nothing can be dropped" in record.getMessage() for record in caplog.records) == 1
         (problem,) = writer.problems()
         assert "history-2024.db" in problem
         assert "free" in problem

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from heliograph.store import history, names, schema, sealing
+from heliograph.store import history, names, schema, sealing, tiers
 from heliograph.store.cells import DAY
 from heliograph.store.history import Year
 from heliograph.store.interface import Series
@@ -120,9 +120,82 @@ def test_readings_sealed_in_any_number_of_pieces_have_the_same_points(tmp_path: 
         for start in range(0, len(rows), most):
             seal(Year(connection), rows[start : start + most])
         results.append([points(Year(connection), sid) for sid in (1, 2)])
-        arrivals = {n for series in results[-1] for _, n, _ in series}
-        spans = connection.execute("SELECT smin, smax FROM axis").fetchall()
+        spans = connection.execute("SELECT k, smin, smax FROM axis").fetchall()
         assert spans
-        assert all(smin in arrivals and smax in arrivals for smin, smax in spans)
+        for k, smallest, largest in spans:
+            numbers = Year(connection).axis(k)[1].tolist()
+            assert (smallest, largest) == (min(numbers), max(numbers))
         connection.close()
     assert results[0] == results[1]
+
+
+def cut(year: Year, begin: int, end: int, *series: int, day: int = TODAY) -> int:
+    with schema.transaction(year.db):
+        return sealing.cut(year, 1, day, series, begin, end, known())
+
+
+def day_of_readings() -> list[Row]:
+    """As many readings, all through the day, as make cells of five minutes."""
+    return [row(n + 1, BOTH, NOW + n * 30_000, float(n), -float(n)) for n in range(tiers.FIVE_MINUTES.least)]
+
+
+def cells_of(year: Year, series: int) -> list[int]:
+    """The lengths (ms) of the cells that a series has in the day."""
+    return [grain.width for grain in tiers.GRAINS if list(year.tiers_of_days(grain, series, TODAY, TODAY))]
+
+
+def test_what_is_cut_is_counted_and_the_points_before_and_after_stay(year: Year) -> None:
+    seal(year, [row(n, BOTH, NOW + n, float(n), -float(n)) for n in range(1, 9)])
+    seal(year, [row(9, FIRST, NOW + 9, 9.0)])
+    assert cut(year, NOW + 3, NOW + 6, 1) == 3
+    assert [(n, v) for _, n, v in points(year, 1)] == [(n, float(n)) for n in (1, 2, 6, 7, 8, 9)]
+    assert [(n, v) for _, n, v in points(year, 2)] == [(n, -float(n)) for n in range(1, 9)]
+    assert year.newest(1) == (NOW + 9, 9.0)
+    assert cut(year, NOW + 3, NOW + 6, 1) == 0
+    assert cut(year, NOW + 8, NOW + 99, 1, 2) == 3
+    assert year.newest(1) == (NOW + 7, 7.0)
+    assert year.newest(2) == (NOW + 7, -7.0)
+    used = {chunk.axis for sid in (1, 2) if (chunk := year.chunk(sid, TODAY))}
+    assert set(year.axes(1, TODAY)) == used
+
+
+def test_series_of_one_axis_that_are_cut_together_share_one_again(year: Year) -> None:
+    seal(year, [row(n, BOTH, NOW + n, float(n), -float(n)) for n in range(1, 9)])
+    assert cut(year, NOW + 3, NOW + 6, 1, 2) == 6
+    assert len(year.axes(1, TODAY)) == 1
+    assert [n for _, n, _ in points(year, 1)] == [n for _, n, _ in points(year, 2)] == [1, 2, 6, 7, 8]
+
+
+def test_a_series_that_is_cut_out_of_a_day_leaves_nothing_and_the_others_as_they_were(year: Year) -> None:
+    seal(year, day_of_readings())
+    seal(year, [row(5000, BOTH, NOW + DAY, 1.0, 2.0)])
+    before = points(year, 2), cells_of(year, 2)
+    assert before[1] == [tiers.FIVE_MINUTES.width, tiers.HOUR.width] == cells_of(year, 1)
+    assert cut(year, NOW, NOW + DAY, 1) == tiers.FIVE_MINUTES.least
+    assert (points(year, 1), cells_of(year, 1)) == ([], [])
+    assert (points(year, 2), cells_of(year, 2)) == before
+    assert len(year.axes(1, TODAY)) == 1
+    assert cut(year, NOW, NOW + DAY, 2) == tiers.FIVE_MINUTES.least
+    assert year.axes(1, TODAY) == []
+    assert [points(year, sid, TODAY + 1) for sid in (1, 2)] == [[(0, 5000, 1.0)], [(0, 5000, 2.0)]]
+
+
+def test_cells_are_made_at_once_while_a_month_lasts_and_only_marked_when_it_is_over(year: Year) -> None:
+    (((device, day), readings),) = sealing.by_day(day_of_readings(), known()).items()
+    sources, parts = sealing.opened(readings, known())
+    for over in (True, False):
+        with schema.transaction(year.db):
+            sealing.seal(year, device, day, sources, parts, known(), over=over)
+        for grain in tiers.GRAINS:
+            ((_, blob),) = year.tiers_of_days(grain, 1, TODAY, TODAY)
+            assert (blob.cells() is None) is over
+
+
+def test_words_are_those_of_series_of_texts(year: Year) -> None:
+    catalog = known()
+    catalog.series[2] = Series(2, "roof", "meter", "mode", "", "text")
+    (readings,) = sealing.by_day(
+        [row(1, BOTH, NOW, 7.0, 3.0), row(2, BOTH, NOW + 1, 8.0, 5.0), row(3, SECOND, NOW + 2, 3.0)], catalog
+    ).values()
+    _, parts = sealing.opened(readings, catalog)
+    assert sealing.words(parts, catalog) == {3, 5}

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         folders = [
             Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutation-"))) for _ in range(options.processes)
         ]
-        copies = [Copy(folder) for folder in folders]
+        copies = [Copy(folder, () if options.slow else ("-m", "not slow")) for folder in folders]
         for module in options.modules or table:
             tests = options.tests or table[module]
             source = (ROOT / module).read_bytes()
@@ -90,6 +90,7 @@ def _options(table: dict[str, list[str]], arguments: Sequence[str] | None) -> ar
     parser.add_argument("--count", type=int, default=24, help="how many mutants of each module to try (%(default)s)")
     parser.add_argument("--seed", type=int, help="draws the sample; without it another one every time")
     parser.add_argument("--processes", type=int, default=2, help="how many mutants to try at once (%(default)s)")
+    parser.add_argument("--slow", action="store_true", help="run also tests that start servers or processes")
     parser.add_argument("--lines", default="", metavar="FIRST-LAST", help="only mutants that begin in these lines")
     parser.add_argument("--tests", nargs="+", metavar="TEST", help="these tests in place of those of the table")
     options = parser.parse_args(arguments)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -43,7 +44,9 @@ class BaselineFailed(Exception):
 class Copy:
     """A copy of the tree as it is, changes that are not committed included, in which one mutant at a time is tried."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        """Copy the tree into a folder; pytest gets the options."""
+        self._options = options
         self._tree = folder / "tree"
         self._temporary = folder / "temporary"
         listed = subprocess.run(
@@ -93,8 +96,14 @@ class Copy:
 
     def _run(self, tests: list[str], effort: Effort | None) -> tuple[int | None, str]:
         """Return pytest's code, None if it was stopped, and its output; without an effort it may take as long as it does."""
-        command = [sys.executable, "-m", "pytest", *tests]
-        command += ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", f"--basetemp={self._temporary}"]
+        command = [sys.executable, "-m", "pytest", *tests, *self._options]
+        command += [f"--basetemp={self._temporary}", "-x", "-q", "--tb=line"]
+        command += [
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:schemathesis",
+        ]  # which takes longer to load than most tests take
         # A file and not a pipe: what a test left running would hold the other end of a pipe.
         with (
             tempfile.TemporaryFile() as output,

@@ -78,7 +78,7 @@ class PostgresWriter:
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []
-        latest = readings.latest_time(clock_is_right=self._clock_is_right())
+        latest = readings.latest_time(self._now(), clock_is_right=self._clock_is_right())
         for block in blocks:
             for row in readings.rows(self._names, node, block, latest, refusals):
                 if row[1] < self._raw_from:

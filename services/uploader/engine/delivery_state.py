@@ -1,11 +1,15 @@
 """The progress of one target, as it is saved on disk."""
 
+from copy import deepcopy
+
 from msgspec import Struct, field
 
 from services.uploader.engine.in_flight import InFlight
 from services.uploader.engine.progress import TargetProgress
 from services.uploader.engine.result import BatchResult
 from services.uploader.engine.screening import devices_of
+
+AHEAD_SECONDS = 86_400.0  # by which a clock that jumps is one that was, or is now, wrong
 
 
 class DeliveryState(Struct):
@@ -23,6 +27,8 @@ class DeliveryState(Struct):
     seen_cursor: int = 0  # the cursor up to which arrivals were checked for being late
     newest: float = 0.0  # time of the newest row that was accepted
     newest_by_device: dict[str, float] = field(default_factory=dict)  # the same by device, for targets that need order
+    clock: float = 0.0  # what the clock showed last, while positions are times
+    before_jump: TargetProgress | None = None  # what was done when the clock last went ahead by more than a day
     in_flight: InFlight | None = None
     sent: int = 0  # rows
     skipped: int = 0  # rows that were too old
@@ -41,3 +47,19 @@ class DeliveryState(Struct):
             for row in result.accepted:
                 for device in devices_of(row):
                     self.newest_by_device[device] = max(row.time, self.newest_by_device.get(device, 0.0))
+
+    def follow_clock(self, now: float, floor: float) -> bool:
+        """Return to what was done before the clock went ahead, or to `floor`, if it is right again; return whether it did.
+
+        Otherwise no interval would be sent until that time comes. Positions are times here, all in s UTC.
+        """
+        went_back = self.progress.tip() > max(now, self.start_time) + AHEAD_SECONDS
+        if went_back:
+            before, self.before_jump = self.before_jump, None
+            self.progress = before if before is not None and before.tip() <= now else TargetProgress(floor)
+            self.late_intervals = [end for end in self.late_intervals if end <= now]
+            self.newest = min(self.newest, self.progress.tip())
+        elif now > self.clock + AHEAD_SECONDS:
+            self.before_jump = deepcopy(self.progress)
+        self.clock = now
+        return went_back

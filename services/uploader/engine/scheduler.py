@@ -1,5 +1,8 @@
 """Chooses what a target is sent next: dead letters, late intervals, live data, the backlog."""
 
+import logging
+from datetime import UTC, datetime
+
 from heliograph.store.interface import Reader
 from services.uploader.engine.batch import Batch
 from services.uploader.engine.delivery_state import DeliveryState
@@ -12,6 +15,8 @@ from services.uploader.engine.start_point import start_point
 from services.uploader.engine.state import StateFile
 from services.uploader.options import TargetOptions
 from services.uploader.target import Limits, Preparing, Row, Target
+
+log = logging.getLogger(__name__)
 
 
 def interval_of(options: TargetOptions, limits: Limits) -> float:
@@ -56,17 +61,18 @@ class Scheduler:
         """Read the next batch, if that was requested."""
         self._prefetch.fetch()
 
-    def begin(self, now: float) -> None:
-        """Decide where to begin, unless that is known; raises TryLater.
+    def begin(self, now: float) -> bool:
+        """Decide where to begin, unless that is known; return whether a batch that was chosen before is void now.
 
-        See start_point.py; raises StoreAway as well.
+        It is if the clock was ahead, and is right again. See start_point.py; raises TryLater, StoreAway.
         """
         state = self._state
+        went_back = self._is_same() and self._follow_clock(now)
         if self._has_begun:
-            return
+            return went_back
         if self._continues(now):
             self._has_begun = True
-            return
+            return went_back
         start = start_point(self._options, self._target, state, self._intervals, now)
         state.progress, state.late_intervals = TargetProgress(start.floor), []
         state.start_time, state.newer_than = start.start_time, dict(start.newer_than)
@@ -76,13 +82,32 @@ class Scheduler:
         self._file.save(self._options.name, state)
         self._has_begun = True
         self._open()
+        return went_back
+
+    def _is_same(self) -> bool:
+        """Whether positions in the state mean what they mean to this target as it is now."""
+        state = self._state
+        timezone = "UTC" if self._intervals is None else self._intervals.grid.timezone
+        return state.started and (state.interval, state.timezone) == (self.interval, timezone)
 
     def _continues(self, now: float) -> bool:
         """Whether the positions in the state are those of this target as it is now."""
-        state = self._state
-        timezone = "UTC" if self._intervals is None else self._intervals.grid.timezone
-        is_same = state.started and (state.interval, state.timezone) == (self.interval, timezone)
-        return is_same and state.progress.tip() <= self._newest_possible(now)
+        return self._is_same() and self._state.progress.tip() <= self._newest_possible(now)
+
+    def _follow_clock(self, now: float) -> bool:
+        if self._intervals is None or not now:
+            return False
+        floor = self._intervals.grid.start(now)
+        if not self._state.follow_clock(now, floor):
+            return False
+        log.warning(
+            "target %s was sent averages of times more than a day ahead of the clock, which must have been wrong:"
+            " it continues with those since %s",
+            self._options.name,
+            datetime.fromtimestamp(self._state.progress.floor, UTC).isoformat(timespec="seconds"),
+        )
+        self._file.save(self._options.name, self._state)
+        return True
 
     def next(self, rows: int, now: float, *, backlog: bool) -> Batch | None:
         """Return the batch to send at a moment, None if there is none; without `backlog` only what should not wait."""

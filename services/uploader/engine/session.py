@@ -85,7 +85,8 @@ class TargetSession:
     def next_batch(self, now: float, *, rows: int = 0) -> bool:
         """Choose a batch unless there is one, of about so many rows if that is not 0; return whether there was one."""
         scheduler = self._current_scheduler()
-        scheduler.begin(now)
+        if scheduler.begin(now):
+            self.batch = None
         if self.batch is None:
             most = rows or self._size.largest()
             batch = scheduler.next(most, now, backlog=not self.wait(backlog=True))
