@@ -1,7 +1,15 @@
 """Files that are whole and still there after a power cut."""
 
+import logging
+import math
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 10.0
 
 
 def write(path: Path, content: bytes) -> None:
@@ -27,3 +35,40 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+class KeptFile:
+    """A file whose owner continues while the disk refuses it: what was put into it last is written as soon as the disk takes it.
+
+    The log has a line when that begins, with what it means, and one when it ends. Not thread-safe.
+    """
+
+    def __init__(self, path: Path, otherwise: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._otherwise = otherwise
+        self._now = now
+        self._waiting: bytes | None = None
+        self._refused = False
+        self._tried = -math.inf
+
+    def put(self, content: bytes) -> None:
+        """Write the file, or keep the content for `write_if_due`; never raises OSError."""
+        self._waiting = content
+        self._tried = -math.inf
+        self.write_if_due()
+
+    def write_if_due(self) -> None:
+        """Write what the disk refused, at most every RETRY_SECONDS; to be called now and then."""
+        if self._waiting is None or self._now() - self._tried < RETRY_SECONDS:
+            return
+        self._tried = self._now()
+        try:
+            write(self._path, self._waiting)
+        except OSError as error:
+            if not self._refused:
+                log.warning("%s cannot be written (%s): %s", self._path, error, self._otherwise)
+            self._refused = True
+        else:
+            if self._refused:
+                log.warning("%s is written again", self._path)
+            self._waiting, self._refused = None, False

@@ -99,10 +99,13 @@ class Outbox:
         if self._unsynced_since is None:
             self._unsynced_since = time.monotonic()
         while self.size > self.cap and len(self.segments) > 1:
-            if lost := self.segments[0].next - self.segments[0].done:
+            oldest = self.segments[0]
+            if lost := oldest.next - oldest.done:
                 self.dropped += lost
-                self._drop(self.segments[0])
-            self._forget(self.segments[0])
+                self._drop(oldest)
+                oldest.done = oldest.next
+            if not self._forget(oldest):
+                break
         return self.next - 1
 
     def sync(self, older_than: float) -> None:
@@ -124,9 +127,9 @@ class Outbox:
         That one stays so that a storage that was restored from a recent backup finds its frames again.
         Epochs before this one are committed: only then does the sender start the next one.
         """
-        mine = [index for index, segment in enumerate(self.segments) if segment.epoch == epoch]
+        mine = [index for index, segment in enumerate(self.segments, 1) if segment.epoch == epoch]
         done: list[Segment] = []
-        for segment in self.segments[: mine[-1] + 1] if mine else []:
+        for segment in self.segments[: max(mine, default=0)]:
             if segment.epoch == epoch and segment.next > committed + 1:
                 segment.done = max(segment.done, committed + 1)
                 break
@@ -139,10 +142,7 @@ class Outbox:
 
     def first(self, epoch: str) -> int:
         """Return the lowest sequence of an epoch that can still be read, or one that is never reached."""
-        return next(
-            (s.first for s in self.segments if s.epoch == epoch and s.next > s.first),
-            1 << 63,
-        )
+        return next((s.first for s in self.segments if s.epoch == epoch and s.next > s.first), 1 << 63)
 
     def renew(self) -> None:
         """Begin a new epoch: storage has frames of this one that are missing here."""
@@ -190,9 +190,12 @@ class Outbox:
         self.segments.append(Segment.create(path, self.epoch, self._boot, self.next))
         self._number += 1
 
-    def _forget(self, segment: Segment) -> None:
-        segment.path.unlink(missing_ok=True)
+    def _forget(self, segment: Segment) -> bool:
+        """Delete a segment, and return whether it is gone; one that stays is deleted next time."""
+        if not segment.delete():
+            return False
         self.segments.remove(segment)
+        return True
 
     def _load(self) -> bool:
         """Read all segments; return whether the newest one is whole, so that its epoch may continue.
@@ -202,10 +205,8 @@ class Outbox:
         clean = True
         for path in sorted(self.folder.glob(f"{NUMBER}.*")):
             self._number = int(path.name[:10])
-            if path.suffix == ".segment":
-                clean = self._load_one(path)
-            elif path.suffix == ".damaged":
-                clean = False
+            if path.suffix in (".segment", ".damaged"):
+                clean = path.suffix == ".segment" and self._load_one(path)
         return clean
 
     def _load_one(self, path: Path) -> bool:

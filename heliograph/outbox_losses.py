@@ -45,6 +45,7 @@ class OutboxLosses:
 
     def __init__(self, file: Path, clock: Clock) -> None:
         self._file = file
+        self._kept = durable.KeptFile(file, "a restart forgets what the outbox lost")
         self._clock = clock
         self.loss = self._load()
         self.readings = 0  # since this start
@@ -83,6 +84,7 @@ class OutboxLosses:
 
     def problems(self) -> list[str]:
         """Return the losses of the last SHOWN_SECONDS, a sentence for each kind."""
+        self._kept.write_if_due()
         now = self._clock.now()
         sentences = []
         if self.loss.lasts or now - self.loss.seen <= SHOWN_SECONDS:
@@ -129,10 +131,7 @@ class OutboxLosses:
         return [start + row[0] for block in blocks for row in block.rows if isinstance(row[0], int | float)]
 
     def _save(self) -> None:
-        try:
-            durable.write(self._file, msgspec.json.encode(self.loss))
-        except OSError as error:
-            log.warning("%s cannot be written, a restart forgets what the outbox lost: %s", self._file, error)
+        self._kept.put(msgspec.json.encode(self.loss))
 
     def _load(self) -> Loss:
         try:

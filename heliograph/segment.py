@@ -6,6 +6,7 @@ hexadecimal. Records follow, little endian:
     u32 length of the payload, u32 CRC-32 of sequence and payload, u64 sequence, payload
 """
 
+import logging
 import struct
 import zlib
 from io import BufferedReader
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+
+log = logging.getLogger(__name__)
 
 HEADER = struct.Struct("<IIQ")
 LONGEST_PAYLOAD = 1 << 19  # half of what the broker takes in one message (mosquitto/mosquitto.conf)
@@ -86,6 +89,15 @@ class Segment:
                 segment.next = record.sequence + 1
                 segment.size = file.tell()
         return segment
+
+    def delete(self) -> bool:
+        """Delete the file, and return whether it is gone; if the disk refuses, that is logged."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            log.error("%s cannot be deleted: %s", self.path, error)
+            return False
+        return True
 
     def open(self) -> BufferedReader:
         """Open the file where its records begin; raise OSError if it is gone."""

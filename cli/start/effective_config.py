@@ -1,11 +1,13 @@
 """Completes a configuration for `heliograph start`: its own broker, and the simulated site."""
 
+import copy
 import getpass
 import time
 from pathlib import Path
 from typing import Any
 
 from cli import programs, secrets
+from cli.start.plan import Plan
 
 MORNING = 10  # the simulated site lies where it is this hour, so that there is sun to see
 
@@ -50,34 +52,35 @@ EMONTX_CM = {
 }
 
 
-def complete(
-    file: dict[str, Any], data: Path, host: str, port: int, broker_port: int | None, *, simulate: bool
-) -> None:
-    """Add to `file`, in place, what services on this machine need to start.
+def complete(plan: Plan, file: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a configuration file with what the services of a plan need to start on this machine."""
+    file = copy.deepcopy(file)
+    node, api = file.setdefault("node", {}), file.setdefault("api", {})
+    node["data"] = str(plan.data)
+    api.update(host=plan.host, port=plan.port)
+    if plan.broker_port is not None:
+        password = f"file:{plan.data}/secrets/{{service}}"
+        file["broker"] = {"host": "127.0.0.1", "port": plan.broker_port, "password": password}
+        api.setdefault("keys", {}).setdefault("node", f"file:{plan.data}/secrets/api.keyhash")
+    if plan.simulate:
+        node.setdefault("clock", "trust")
+        _add_simulated_site(file, plan.data / "run" / "site")
+    return file
 
-    `broker_port` is None if the configuration names the host of another broker.
-    """
-    file.setdefault("node", {})["data"] = str(data)
-    if broker_port is not None:
-        file["broker"] = {"host": "127.0.0.1", "port": broker_port, "password": f"file:{data}/secrets/{{service}}"}
-    file.setdefault("api", {}).update(host=host, port=port)
-    if broker_port is not None:
-        file["api"].setdefault("keys", {}).setdefault("node", f"file:{data}/secrets/api.keyhash")
-    if simulate:
-        file["node"].setdefault("clock", "trust")
-        links = data / "run" / "site"
-        bridge = file.setdefault("serial_bridge", {})
-        bridge.setdefault("ports", []).append(
-            {"name": "emontx", "port": str(links / "emontx"), "baud": 38400, "format": "rfm2pi"}
-        )
-        bridge.setdefault("nodes", {}).update({"10": EMONTX, "15": EMONTX_CM, "19": EMONTH})
-        devices = [
-            {"name": "tracer", "model": "epever_tracer", "unit_id": 1, "interval": 5.0},
-            {"name": "grid", "model": "eastron_sdm120", "unit_id": 2, "interval": 5.0},
-        ]
-        file.setdefault("modbus_poller", {}).setdefault("lines", []).append(
-            {"port": str(links / "tracer"), "baud": 115200, "devices": devices}
-        )
+
+def _add_simulated_site(file: dict[str, Any], links: Path) -> None:
+    bridge = file.setdefault("serial_bridge", {})
+    bridge.setdefault("ports", []).append(
+        {"name": "emontx", "port": str(links / "emontx"), "baud": 38400, "format": "rfm2pi"}
+    )
+    bridge.setdefault("nodes", {}).update({"10": EMONTX, "15": EMONTX_CM, "19": EMONTH})
+    devices = [
+        {"name": "tracer", "model": "epever_tracer", "unit_id": 1, "interval": 5.0},
+        {"name": "grid", "model": "eastron_sdm120", "unit_id": 2, "interval": 5.0},
+    ]
+    file.setdefault("modbus_poller", {}).setdefault("lines", []).append(
+        {"port": str(links / "tracer"), "baud": 115200, "devices": devices}
+    )
 
 
 def simulator_arguments(links: Path) -> list[str]:

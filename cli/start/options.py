@@ -7,20 +7,22 @@ from pathlib import Path
 
 from heliograph import __version__
 
+DATA = Path("data")
+HOST = "127.0.0.1"
+PORT = 8000
+BROKER_PORT = 1883
+
 
 @dataclass(frozen=True)
 class StartOptions:
-    """What to run, and where."""
+    """What the command line says; None where the configuration decides, or the default does."""
 
     config: Path | None  # None: config.toml if there is one, else the simulated site alone
-    data: Path
-    host: str
-    port: int
-    broker_port: int | None  # None: BROKER_PORT, or the next one that is free
+    data: Path | None
+    host: str | None
+    port: int | None
+    broker_port: int | None
     simulate: bool | None  # None: if there is no configuration
-
-
-BROKER_PORT = 1883
 
 
 def parse(arguments: Sequence[str] | None = None, program: str = "scripts/start") -> StartOptions:
@@ -28,21 +30,20 @@ def parse(arguments: Sequence[str] | None = None, program: str = "scripts/start"
     parser = argparse.ArgumentParser(
         prog=program,
         description="Run a Heliograph node on this machine until Ctrl-C: broker, services and dashboard.",
+        epilog="What is not given here is taken from the configuration.",
         allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: config.toml)")
+    parser.add_argument("--data", type=Path, metavar="FOLDER", help=f"state folder (default: [node] data, else {DATA})")
+    parser.add_argument("--host", help=f"where the dashboard listens (default: [api] host, else {HOST})")
     parser.add_argument(
-        "--data", type=Path, default=Path("data"), metavar="FOLDER", help="state folder (default: %(default)s)"
-    )
-    parser.add_argument("--host", default="127.0.0.1", help="where the dashboard listens (default: %(default)s)")
-    parser.add_argument(
-        "--port", type=int, default=8000, help="port of the dashboard and the REST API (default: %(default)s)"
+        "--port", type=_port, help=f"port of the dashboard and the REST API (default: [api] port, else {PORT})"
     )
     parser.add_argument(
         "--broker-port",
-        type=int,
+        type=_port,
         metavar="PORT",
-        help=f"port of the broker (default: {BROKER_PORT}, or the next free one)",
+        help=f"port of the node's own broker (default: [broker] port, else {BROKER_PORT} or the next free one)",
     )
     parser.add_argument(
         "--simulate",
@@ -51,6 +52,12 @@ def parse(arguments: Sequence[str] | None = None, program: str = "scripts/start"
     )
     parser.add_argument("--version", action="version", version=f"heliograph {__version__}")
     return StartOptions(**vars(parser.parse_args(arguments)))
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: 1 to 65535")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from heliograph.store import cells, history
 from heliograph.store.archive import Archive
 from heliograph.store.cells import DAY, Cells, DaySpan, Track
+from heliograph.store.fall_review import FallReview
 from heliograph.store.interface import Function, Series
 from heliograph.store.tiers import Blob, Grain
 from heliograph.store.totals import Folded, Totals
@@ -30,12 +31,18 @@ class CellQuery:
     """Finds the cells of one series; `hot` are its points that are not sealed, by UTC day, `track` returns those of any day."""
 
     def __init__(
-        self, series: Series, archive: Archive, hot: Mapping[int, Track], track: Callable[[int], Track | None]
+        self,
+        series: Series,
+        archive: Archive,
+        hot: Mapping[int, Track],
+        track: Callable[[int], Track | None],
+        review: FallReview | None,
     ) -> None:
         self._series = series
         self._archive = archive
         self._hot = hot
         self._track = track
+        self._review = review
 
     def take(self, totals: Totals, grain: Grain, functions: Sequence[Function]) -> None:
         """Give the cells between the edges of `totals`, and the lines that cross midnight, to `totals`."""
@@ -45,6 +52,7 @@ class CellQuery:
         area = "area" in needed
         first, last = totals.start // DAY - area, (totals.end - 1) // DAY + area
         before: DaySpan | None = None
+        replaced = () if self._review is None else self._review.replaced
         edges = hashlib.blake2b(totals.edges.tobytes(), digest_size=16).digest()
         for number in self._years(first, last):
             low = max(first, history.first_day(number * 12))
@@ -53,7 +61,8 @@ class CellQuery:
             if any(low <= day <= high for day in self._hot):
                 (folded, spans), _ = read()
             else:
-                folded, spans = self._archive.part(number, (self._series, grain, low, high, needed, edges), read)
+                key = (self._series, grain, low, high, needed, edges, replaced)
+                folded, spans = self._archive.part(number, key, read)
             totals.take(folded)
             for span in spans:
                 join(totals, before, span)
@@ -64,7 +73,9 @@ class CellQuery:
     ) -> tuple[tuple[Folded, list[DaySpan]], int]:
         """Return the reduced cells of the days from first to last of a year, the days' end points, and about their size in bytes."""
         parts, spans = self._year(grain, first, last, needed)
-        folded = totals.folded(cells.concat(parts)) if parts else Folded(None, None)
+        folded = totals.folded(cells.concat(parts), grain.width) if parts else Folded(None, None)
+        if self._review is not None:
+            folded = folded.settled(self._review, first * DAY, (last + 1) * DAY)
         return (folded, spans), folded.size + 100 * len(spans)
 
     def _years(self, first: int, last: int) -> list[int]:

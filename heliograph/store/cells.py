@@ -12,12 +12,13 @@ from collections.abc import Callable, Set
 from typing import Any, NamedTuple
 
 from heliograph.messages import Kind
+from heliograph.store import exact
 from heliograph.store.vectors import Vector, ops
 
 DAY = 86_400_000  # ms
 HOUR = 3_600_000.0
 FIVE_MINUTES_MS, HOUR_MS = 300_000, 3_600_000
-GAP = 900_000  # ms; nothing is assumed between points farther apart
+GAP = exact.GAP
 UNKNOWN = 2  # in the column `at`
 AREA_DIGITS = 3  # digits that an area has more than its readings, at most 6 in all
 
@@ -92,15 +93,18 @@ def span(track: Track) -> DaySpan:
     return DaySpan(int(times[0]), float(values[0]), int(times[-1]), float(values[-1]))
 
 
-def reduce(track: Track, edges: Vector, *, counter: bool, rollover: float) -> tuple[Vector, Cells]:
-    """Return the indexes of the buckets that have points, and their cells without areas; `start` is that of the bucket."""
+def reduce(track: Track, edges: Vector, corrections: Vector | None) -> tuple[Vector, Cells]:
+    """Return the indexes of the buckets that have points, and their cells without areas; `start` is that of the bucket.
+
+    `corrections` are what to add to the rise to each point of a counter, None of other series.
+    """
     times, values = track
     firsts, buckets = ops.segments(times, edges)
     starts = ops.take(edges, buckets)
     rows = len(times)
     carry = None
-    if counter:
-        carry = ops.sums(ops.zero_at(ops.corrections(values, values, rollover), firsts), firsts)
+    if corrections is not None:
+        carry = ops.sums(ops.zero_at(corrections, firsts), firsts)
     return buckets, Cells(
         starts,
         ops.counts(firsts, rows),
@@ -118,7 +122,8 @@ def of_day(track: Track, day: int, width: int, kind: Kind, rollover: float) -> C
     """Return the cells of `width` ms of a whole UTC day, which has at least one point."""
     start = day * DAY
     edges = ops.ints(range(start, start + DAY + 1, width))
-    buckets, cells = reduce(track, edges, counter=kind == "counter", rollover=rollover)
+    corrections = ops.corrections(track.values, track.values, rollover) if kind == "counter" else None
+    buckets, cells = reduce(track, edges, corrections)
     if kind in ("counter", "text"):
         return cells._replace(at=None) if kind == "text" else cells
     areas, touched = ops.areas(track.times, track.values, edges, GAP)

@@ -10,6 +10,7 @@ LARGEST = 10**15  # scaled integers below it are exact as float64 and back
 EXACT = 1 << 53  # so are sums below this
 SHRUNK = 2.0**64  # more values than there can be, so that their sum is not beyond float64
 RESET = 0.9
+GAP = 900_000  # ms; nothing is assumed between points farther apart
 ROLLOVER_FROM, ROLLOVER_TO = 0.9, 0.1  # a fall from the top tenth of a register to its lowest
 
 

@@ -141,7 +141,7 @@ class SqliteReader:
 
     def version(self, start: float, end: float) -> str:
         """Return a text that changes whenever an answer about [start, end) may have changed."""
-        stop = _ms(end) + GAP  # everything before counts as well: a delta looks back
+        stop = _ms(end) + 2 * GAP + 1  # a delta looks as far ahead, and at all that is before
         with self._reading() as hot:
             identity = schema.one(hot, "SELECT value FROM meta WHERE key='identity'")
             known = zlib.crc32(repr((self._files.names.series, self._files.names.replacements)).encode())

@@ -2,7 +2,7 @@
 
 The rise of [a, b) is total(b) - total(a), where total(t) counts all rises up to the newest point at or before t. So a rise
 belongs to the bucket of its later point, and one that ends exactly on an edge to the bucket that ends there: a meter
-that is read at every full hour has risen in the hour before. What a rise is of a counter that falls, exact.py says.
+that is read at every full hour has risen in the hour before. What a rise is of a counter that falls, exact.py says, of one with a wrong value falls.py.
 """
 
 from collections.abc import Mapping, Sequence

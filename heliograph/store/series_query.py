@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from heliograph.store import cells, exact, history, tiers
 from heliograph.store.archive import Archive
 from heliograph.store.cell_query import CellQuery, join
-from heliograph.store.cells import DAY, DaySpan, Track
+from heliograph.store.cells import DAY, GAP, DaySpan, Track
+from heliograph.store.fall_review import AFTER, BEFORE, FallReview
 from heliograph.store.hot_cache import HotCache
 from heliograph.store.interface import Function, Series
 from heliograph.store.names import Names
@@ -56,34 +57,41 @@ class SeriesQuery:
 
     def newest_before(self, time: int) -> tuple[int, float] | None:
         """Return the newest point before a time in ms UTC: ms UTC and value; None if there is none."""
-        today = time // DAY
-        for day in (today, *self._earlier(today)):
-            track = self.track(day)
-            if track is not None and int(track.times[0]) < time:
-                row = ops.between(track.times, time, time)[0] - 1
-                return int(track.times[row]), float(track.values[row])
-        return None
+        newest = self._newest_two(time)
+        return None if newest is None else (int(newest.times[-1]), float(newest.values[-1]))
 
     def aggregate(self, edges: Vector, functions: Sequence[Function]) -> dict[str, Column]:
         """Return one value per function and bucket between edges in ms UTC."""
         counter = self._series.kind == "counter"
-        totals = Totals(edges, counter=counter, rollover=self._series.rollover, has_point=self._has_point)
-        self._archive.hold(totals.start // DAY, totals.end // DAY)
+        review: FallReview | None = None
+        if counter and "delta" in functions:
+            replaced = self._names.replacements.get(self._series.id, ())
+            review = FallReview(self._around, self._series.rollover, sorted(replaced))
+        totals = Totals(
+            edges, counter=counter, rollover=self._series.rollover, has_point=self._has_point, review=review
+        )
+        self._archive.hold((totals.start - BEFORE) // DAY, (totals.end + GAP + AFTER) // DAY)
         if "delta" in functions:
-            before = self._last_before(totals.start)
+            newest = self._newest_two(totals.start)
+            before = self._last_of(newest, totals.start)
             if before is not None:
                 totals.follow(before)
-            after = self._value_at(totals.end)
+            following = self._around(totals.end, totals.end + (1 if review is None else AFTER))
+            after = self._value_at_in_cells(totals.end) if following is None else None
+            if following is not None and int(following.times[0]) == totals.end:
+                after = float(following.values[0])
             if after is not None:
                 totals.reach(after)
-            if counter:
+            if review is not None:
+                review.before(self._with_earlier(newest))
+                review.after(following)
                 self._replace(totals, totals.start, totals.end)
         area = "integral" in functions
         grain = None if area and counter else tiers.of_edges(edges)  # cells of counters have no areas
         if grain is None:
             self._take_points(totals, area=area)
         else:
-            CellQuery(self._series, self._archive, self._hot, self.track).take(totals, grain, functions)
+            CellQuery(self._series, self._archive, self._hot, self.track, review).take(totals, grain, functions)
         return totals.columns(functions)
 
     def _take_points(self, totals: Totals, *, area: bool) -> None:
@@ -99,13 +107,32 @@ class SeriesQuery:
                 join(totals, before, span)
                 before = span
 
+    def _newest_two(self, time: int) -> Track | None:
+        """Return the newest point before a time in ms UTC, and the one before if it is of the same day; None if there is none."""
+        today = time // DAY
+        for day in (today, *self._earlier(today)):
+            track = self.track(day)
+            if track is not None and int(track.times[0]) < time:
+                row = ops.between(track.times, time, time)[0]
+                return Track(track.times[max(0, row - 2) : row], track.values[max(0, row - 2) : row])
+        return None
+
+    def _with_earlier(self, newest: Track | None) -> Track | None:
+        """Return the newest points, with those before midnight if they begin soon after it."""
+        if newest is None or len(newest.times) > 1 or int(newest.times[0]) % DAY >= GAP:
+            return newest
+        return self._around(int(newest.times[0]) - GAP, int(newest.times[0]) + 1)
+
     def _last_before(self, time: int) -> float | None:
         """Return the last value before a time in ms UTC; None if there is none."""
-        newest = self.newest_before(time)
-        in_cells = self._last_in_cells(-1 if newest is None else newest[0] // DAY, time)
+        return self._last_of(self._newest_two(time), time)
+
+    def _last_of(self, newest: Track | None, time: int) -> float | None:
+        """Return the last value before a time in ms UTC, of the newest points before it or of cells without points."""
+        in_cells = self._last_in_cells(-1 if newest is None else int(newest.times[-1]) // DAY, time)
         if in_cells is not None:
             return in_cells
-        return None if newest is None else newest[1]
+        return None if newest is None else float(newest.values[-1])
 
     def _value_at(self, time: int) -> float | None:
         """Return the value of a point exactly at a time in ms UTC; None if there is none."""
@@ -114,6 +141,11 @@ class SeriesQuery:
             return self._value_at_in_cells(time)
         begin, end = ops.between(track.times, time, time + 1)
         return float(track.values[begin]) if begin < end else None
+
+    def _around(self, start: int, end: int) -> Track | None:
+        """Return the points of [start, end) ms UTC; None if there is none."""
+        tracks = list(self.points(start, end))
+        return Track(*map(ops.concat, zip(*tracks, strict=True))) if tracks else None
 
     def _has_point(self, time: int) -> bool:
         return self._value_at(time) is not None

@@ -11,13 +11,14 @@ Because sums are exact (vectors.py), the result is the same whether it is comput
 from cells of 5 minutes or from cells of an hour.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from heliograph.messages import Value
 from heliograph.store import cells, rises
+from heliograph.store.areas import Areas
 from heliograph.store.cells import Cells, Track
+from heliograph.store.fall_review import AFTER, BEFORE, Amount, FallReview, FallSpan
 from heliograph.store.interface import Function
 from heliograph.store.rises import Column
 from heliograph.store.vectors import Vector, ops
@@ -28,12 +29,24 @@ class Folded(NamedTuple):
 
     part: tuple[Vector, Cells] | None
     areas: tuple[Vector, Vector] | None
+    opens: int = 0  # the start of its first cell that has points, in ms UTC
+    amounts: tuple[Amount, ...] = ()  # what has to be added because of falls that are no resets
+    falls: tuple[FallSpan, ...] = ()  # those that have not been looked at
 
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
         part = () if self.part is None else tuple(column for column in self.part[1] if column is not None)
-        return 200 + 8 * sum(map(len, (*part, *(self.areas or ()))))
+        return 200 + 8 * sum(map(len, (*part, *(self.areas or ())))) + 100 * len(self.amounts + self.falls)
+
+    def settled(self, review: FallReview, start: int, end: int) -> "Folded":
+        """Return it with its falls looked at, but for those that need points outside [start, end) ms."""
+        if not self.falls:
+            return self
+        inside, outside = list[FallSpan](), list[FallSpan]()
+        for one in self.falls:
+            (inside if start + BEFORE <= one.start and one.end <= end - AFTER else outside).append(one)
+        return self._replace(amounts=(*self.amounts, *dict(review.settled(inside)).items()), falls=tuple(outside))
 
 
 class Totals:
@@ -46,10 +59,12 @@ class Totals:
         counter: bool = False,
         rollover: float = 0.0,
         has_point: Callable[[int], bool] = lambda _time: False,
+        review: FallReview | None = None,
     ) -> None:
         """Take rising edges in ms UTC; the falls of a `counter` are resets, its register ends at `rollover`.
 
-        `has_point` returns whether there is a point at an edge, of which old cells do not know it.
+        `has_point` returns whether there is a point at an edge, of which old cells do not know it. Without a `review`, which only a
+        counter's delta needs, every fall is a reset.
         """
         self.edges = edges
         self.start, self.end = int(edges[0]), int(edges[-1])
@@ -57,11 +72,13 @@ class Totals:
         self._counter = counter
         self._rollover = rollover
         self._parts: list[tuple[Vector, Cells]] = []  # indexes of buckets, and their cells
-        self._areas: list[tuple[Vector, Vector]] = []  # indexes of buckets, and their areas in unit·h
+        self._areas = Areas(edges)
         self._adjusted: dict[int, list[float]] = {}
         self._before: float | None = None
         self._after: float | None = None
         self._has_point = has_point
+        self._review = review
+        self._opens: list[int] = []  # the time of each part, at or before its first point
 
     def follow(self, before: float) -> None:
         """Note the last value before the first edge, from which the first rise is counted."""
@@ -81,14 +98,17 @@ class Totals:
         edges = self.edges[low : high + 1]
         if begin < end:
             inside = Track(track.times[begin:end], track.values[begin:end])
-            buckets, cells_ = cells.reduce(inside, edges, counter=self._counter, rollover=self._rollover)
+            corrections = ops.corrections(inside.values, inside.values, self._rollover) if self._counter else None
+            if self._review is not None and corrections is not None:
+                self._review.points(inside, corrections)
+            buckets, cells_ = cells.reduce(inside, edges, corrections)
             self._parts.append((ops.shifted(buckets, low), cells_))
+            self._opens.append(int(inside.times[0]))
         if area:
-            areas, touched = ops.areas(track.times, track.values, edges, cells.GAP)
-            self._take_areas(areas.tolist(), touched, low)
+            self._areas.points(track, low, high)
 
-    def folded(self, rows: Cells) -> Folded:
-        """Return cells reduced to buckets; no cell may cross an edge, and those outside the edges do not count."""
+    def folded(self, rows: Cells, width: int) -> Folded:
+        """Return cells of `width` ms reduced to buckets; no cell may cross an edge, and those outside the edges do not count."""
         begin, end = ops.between(rows.start, self.start, self.end)
         rows = rows.slice(begin, end)
         if begin == end:
@@ -103,33 +123,37 @@ class Totals:
         if not len(rows.n):
             return Folded(None, areas)
         firsts, buckets = ops.segments(rows.start, self.edges)
-        joined = self._joined(rows, firsts)
+        seams = self._seams(rows)
+        joined = self._joined(rows, firsts, seams)
+        spans = () if seams is None or self._review is None else self._review.cells(rows, seams, width)
         at = joined.at
         if at is not None:
             on_edge = ops.are_equal(joined.start, ops.take(self.edges, buckets)).tolist()
             at = ops.zero_at(at, [row for row, is_on in enumerate(on_edge) if not is_on])
-        return Folded((buckets, joined._replace(start=buckets, at=at)), areas)
+        return Folded(
+            (buckets, joined._replace(start=buckets, at=at)),
+            areas,
+            opens=int(rows.start[0]),
+            falls=tuple(spans),
+        )
 
     def take(self, folded: Folded) -> None:
         """Take reduced cells, folded with the same edges."""
         if folded.areas is not None:
-            self._areas.append(folded.areas)
+            self._areas.take(folded.areas)
         if folded.part is not None:
             self._parts.append(folded.part)
+            self._opens.append(folded.opens)
+        if self._review is not None:
+            self._review.take(folded.amounts, folded.falls)
 
-    def cells(self, rows: Cells) -> None:
-        """Take cells; no cell may cross an edge, and those outside the edges do not count."""
-        self.take(self.folded(rows))
+    def cells(self, rows: Cells, width: int) -> None:
+        """Take cells of `width` ms; no cell may cross an edge, and those outside the edges do not count."""
+        self.take(self.folded(rows, width))
 
     def line(self, start: tuple[int, float], end: tuple[int, float]) -> None:
         """Take the area under the line between two points (ms, value) that are neighbours across midnight."""
-        if not 0 < end[0] - start[0] <= cells.GAP or end[0] <= self.start or start[0] >= self.end:
-            return
-        low = max(0, ops.between(self.edges, 0, start[0] + 1)[1] - 1)
-        high = min(self._size, ops.between(self.edges, 0, end[0])[1])
-        areas, touched = [0.0] * (high - low), bytearray(high - low)
-        ops.cut(areas, touched, self.edges[low : high + 1].tolist(), 0, start, end)
-        self._take_areas(areas, touched, low)
+        self._areas.line(start, end)
 
     def adjust(self, time: int, amount: float) -> None:
         """Add to the delta of the bucket that holds the rise to a point at a time in ms."""
@@ -140,6 +164,10 @@ class Totals:
     def columns(self, functions: Iterable[Function]) -> dict[str, Column]:
         """Return one value per function and bucket; None for a bucket without points, of which n is 0."""
         names = list(functions)
+        if self._review is not None:
+            self._review.steps(self._before, [part for _, part in self._parts], self._opens, self.end)
+            for time, amount in self._review.amounts().items():
+                self.adjust(time, amount)
         if not self._parts:
             columns: dict[str, Column] = {name: [0 if name == "n" else None] * self._size for name in names}
             if "delta" in names:
@@ -151,26 +179,23 @@ class Totals:
                     counter=self._counter,
                     rollover=self._rollover,
                 )
-            return columns | ({"integral": self._integral(())} if "integral" in names else {})
+            return columns | ({"integral": self._areas.integrals(())} if "integral" in names else {})
         buckets = ops.concat([buckets for buckets, _ in self._parts])
         rows = cells.concat([part for _, part in self._parts])
         firsts = ops.runs(buckets)
         occupied = ops.take(buckets, firsts).tolist()
-        rows = self._joined(rows, firsts)
+        rows = self._joined(rows, firsts, self._seams(rows))
         return {name: self._column(name, rows, occupied) for name in names}
 
-    def _take_areas(self, areas: Sequence[float], touched: bytearray, low: int) -> None:
-        buckets = [bucket for bucket, line in enumerate(touched) if line]
-        if buckets:
-            taken = [areas[bucket] / cells.HOUR for bucket in buckets]
-            self._areas.append((ops.ints([low + bucket for bucket in buckets]), ops.floats(taken)))
+    def _seams(self, rows: Cells) -> Vector | None:
+        """Return the corrections of a counter from each row to the next, 0 for the first."""
+        return None if rows.carry is None else ops.corrections(rows.last, rows.first, self._rollover)
 
-    def _joined(self, rows: Cells, firsts: Vector) -> Cells:
+    def _joined(self, rows: Cells, firsts: Vector, seams: Vector | None) -> Cells:
         """Return one row for each segment, without areas."""
         size = len(rows.n)
         carry = rows.carry
-        if carry is not None:
-            seams = ops.corrections(rows.last, rows.first, self._rollover)
+        if carry is not None and seams is not None:
             carry = ops.sums(ops.row_sums([carry, ops.zero_at(seams, firsts)]), firsts)
         return Cells(
             ops.take(rows.start, firsts),
@@ -192,7 +217,7 @@ class Totals:
         if name == "delta":
             return self._deltas(rows, buckets)
         if name == "integral":
-            return self._integral(buckets)
+            return self._areas.integrals(buckets)
         column: Vector = getattr(rows, name)
         return self._spread(buckets, column.tolist())
 
@@ -221,17 +246,3 @@ class Totals:
             rollover=self._rollover,
             adjusted=self._adjusted,
         )
-
-    def _integral(self, occupied: Sequence[int]) -> Column:
-        column: Column = [None] * self._size
-        for bucket in occupied:
-            column[bucket] = 0.0
-        if self._areas:
-            buckets, areas = (ops.concat(columns) for columns in zip(*self._areas, strict=True))
-            order = ops.order(buckets)
-            buckets, areas = ops.take(buckets, order), ops.take(areas, order)
-            firsts = ops.runs(buckets)
-            summed = zip(ops.take(buckets, firsts).tolist(), ops.sums(areas, firsts).tolist(), strict=True)
-            for bucket, area in summed:
-                column[bucket] = None if math.isnan(area) else area  # infinities may cancel out
-        return column

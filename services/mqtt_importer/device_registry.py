@@ -27,7 +27,7 @@ class DeviceNames:
     """
 
     def __init__(self, file: Path, chosen: Mapping[tuple[str, str], str]) -> None:
-        self._file = file
+        self._kept = durable.KeptFile(file, "a restart may exchange the names of two devices")
         self._chosen = chosen
         self._names: dict[str, str] = {}
         try:
@@ -50,14 +50,12 @@ class DeviceNames:
         while name in taken:
             name, number = names.device(f"{first}_{number}"), number + 1
         self._names[key] = name
-        self._save()
+        self._kept.put(msgspec.json.encode(self._names))
         return name
 
-    def _save(self) -> None:
-        try:
-            durable.write(self._file, msgspec.json.encode(self._names))
-        except OSError as error:
-            log.warning("cannot save the names of devices: %s", error)
+    def save_if_due(self) -> None:
+        """Write the names again if the disk refused them."""
+        self._kept.write_if_due()
 
 
 class DeviceRegistry:
@@ -85,6 +83,7 @@ class DeviceRegistry:
 
     def get_or_add(self, route: Route, original_name: str) -> ImportedDevice:
         """Return a device of a source, with what was announced of it; raise ValueError if it is to be set aside."""
+        self._device_names.save_if_due()
         key = (route.source.label, original_name)
         if key in self._our_names:
             return self._devices[self._our_names[key]]

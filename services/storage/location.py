@@ -8,13 +8,12 @@ from typing import Any
 
 import click
 
-from heliograph import config, store, store_location
+from heliograph import config, node_config, store, store_location
 from heliograph.errors import ConfigError, HeliographError
 from heliograph.lock import Taken
 from heliograph.store.interface import Reader, Writer
 from heliograph.store_location import StoreLocation
 
-CONFIGS = (Path("config.toml"), Path("/config.toml"))  # the second is where the containers have it
 STOP_STORAGE = (
     "storage is running, and only one process may write: stop it (Ctrl-C at scripts/start, or "
     "`docker compose stop storage`), run this again, start it again; meanwhile the producers keep their readings"
@@ -57,11 +56,11 @@ def _database(url: str) -> StoreAccess:
 
 def configured(path: Path | None) -> StoreAccess:
     """Return the store that a node's configuration names; raise click.UsageError if there is no configuration."""
-    if path is None:
-        path = next((choice for choice in CONFIGS if choice.exists()), None)
+    path = node_config.find(path)
     if path is None:
         raise click.UsageError(
-            "there is no config.toml here: name it with --config, or the node's data folder with --data"
+            "there is no config.toml here, and you have started no node: name its configuration with --config, or its "
+            "data folder with --data"
         )
     file = config.read(path)
     node = config.section(config.Node, file, "node", path, "storage")
@@ -73,7 +72,7 @@ def chosen_config() -> Path | None:
     options = click.get_current_context().params
     if options.get("data") is not None or options.get("url") is not None:
         return None
-    return options.get("config_file") or next((choice for choice in CONFIGS if choice.exists()), None)
+    return node_config.find(options.get("config_file"))
 
 
 @contextmanager
@@ -100,7 +99,7 @@ def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "--config",
         "config_file",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="The node's configuration.  [default: ./config.toml, then /config.toml]",
+        help="The node's configuration.  [default: that of the node that runs here, or ./config.toml]",
     )
     @click.option(
         "--data",

@@ -11,12 +11,11 @@ import click
 import msgspec
 
 import heliograph
-from heliograph import config
+from heliograph import config, node_config
 from heliograph.bus import Bus
 from heliograph.commands import NoAnswer, Requests
 from heliograph.errors import ConfigError
 
-CONFIGS = (Path("config.toml"), Path("/config.toml"))  # the second is where the containers have it
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 90.0  # a test may wait for a request that is under way
 SERVICE = "uploader"  # also the user: it may command itself, see mosquitto/acl
@@ -30,7 +29,7 @@ Ask = Callable[..., dict[str, Any]]
     "--config",
     "path",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="The node's configuration.  [default: ./config.toml, then /config.toml]",
+    help="The node's configuration.  [default: that of the node that runs here, or ./config.toml]",
 )
 @click.pass_context
 def main(context: click.Context, path: Path | None) -> None:
@@ -200,9 +199,9 @@ def _formatted(time: float) -> str:
 @contextmanager
 def _asking(path: Path | None) -> Iterator[Ask]:
     """Connect to the node's broker, and yield a function that sends requests to the uploader; every error ends the command with one sentence."""
-    path = path or next((choice for choice in CONFIGS if choice.exists()), None)
+    path = node_config.find(path)
     if path is None:
-        raise click.UsageError("no config.toml in this folder: name it with --config")
+        raise click.UsageError("there is no config.toml here, and you have started no node: name it with --config")
     try:
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, SERVICE)

@@ -2,6 +2,8 @@ import base64
 import hashlib
 import hmac
 import json
+import re
+import socket
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,6 +108,31 @@ def test_a_bad_request_is_an_error_and_never_now(receiver: Receiver) -> None:
         assert words in refused(receiver.post("/input/post", data={"node": "a", **parameters}))
     assert receiver.producer.readings == []
     assert receiver.counted["refused_content"] == 12
+
+
+@pytest.mark.parametrize("host", ["", "Host: pi\r\n"])
+def test_old_sketches_are_understood(receiver: Receiver, host: str) -> None:
+    """EmonESP and EtherCard: HTTP/1.0, often without Host, and braces that are not encoded."""
+    request = (
+        f'GET /emoncms/input/post.json?node=emonesp&apikey={KEY}&fulljson={{"power":100.5,"temp":22}} HTTP/1.0\r\n'
+    )
+    with socket.create_connection(("127.0.0.1", receiver.running.port)) as connection:
+        connection.sendall(f"{request}{host}\r\n".encode())
+        assert connection.makefile("rb").readline().split()[1] == b"200"
+    assert receiver.producer.readings == [("emonesp", {"power": 100.5, "temp": 22}, None)]
+
+
+def test_what_home_assistants_history_sends_is_understood(receiver: Receiver) -> None:
+    body = {"apikey": KEY, "data": "{sensor.pv_power:812.5,sensor.temp_attic:21.4}", "node": "22"}
+    assert receiver.post("/input/post.json", data=body, key="").status_code == 200
+    assert receiver.producer.readings == [("node22", {"sensor_pv_power": 812.5, "sensor_temp_attic": 21.4}, None)]
+
+
+@pytest.mark.parametrize("time", ["0", "57", "1763634000000", "2090000000"])
+def test_a_time_that_cannot_be_is_refused_with_a_sentence(receiver: Receiver, time: str) -> None:
+    error = refused(receiver.post("/input/post", data={"node": "a", "csv": "1", "time": time}))
+    assert re.search("2000|milliseconds|future", error)
+    assert receiver.producer.readings == []
 
 
 def test_nan_is_no_value_and_the_others_are_accepted(receiver: Receiver) -> None:

@@ -344,7 +344,7 @@ def test_only_so_many_tests_wait_at_once_and_the_rest_continues(
     assert site.send("POST", path).status_code == 200
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=75)
 @given(
     which=st.sampled_from(ALL),
     answer=st.binary(max_size=60)
@@ -367,7 +367,7 @@ def test_no_answer_of_an_uploader_is_an_internal_error(site: Site, which: tuple[
         assert list(response.json()) == ["detail"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=75)
 @given(which=st.sampled_from(ALL), body=st.binary(max_size=99), name=st.text(min_size=1, max_size=20))
 def test_no_request_is_an_internal_error(site: Site, which: tuple[str, str, Any], body: bytes, name: str) -> None:
     method, path, _ = which

@@ -1,5 +1,8 @@
+import itertools
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,21 +12,37 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from cli.start import effective_config, options, supervisor
+from cli.start import effective_config, options, orphans, plan, supervision
+from cli.start.plan import Plan
 from heliograph.errors import ConfigError
+from tests.conftest import ROOT, free_port
+
+
+def made(*arguments: str) -> Plan:
+    return plan.make(options.parse(arguments))
+
+
+def with_ports(*arguments: str) -> Plan:
+    chosen = options.parse(["--port", str(free_port()), *arguments])
+    return plan.choose_ports(plan.make(chosen), chosen)
+
+
+def listening(port: int = 0) -> socket.socket:
+    return socket.create_server(("127.0.0.1", port))
 
 
 def test_the_broker_takes_the_next_port_where_another_broker_listens(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], free_ports: Callable[[], int]
 ) -> None:
-    with socket.create_server(("127.0.0.1", free_ports())) as other:
+    with listening(free_ports()) as other:
         taken = other.getsockname()[1]
         monkeypatch.setattr(options, "BROKER_PORT", taken)
-        port = supervisor.broker_port(None)
-        assert taken < port < taken + supervisor.BROKER_PORTS
+        port = with_ports().broker_port
+        assert port
+        assert taken < port < taken + plan.BROKER_PORTS
         assert f"listens on port {port}" in capsys.readouterr().out
-        with pytest.raises(ConfigError, match=f"port {taken} is in use; choose another with --broker-port"):
-            supervisor.broker_port(taken)
+        with pytest.raises(ConfigError, match=f"--broker-port: port {taken} is in use; choose another"):
+            with_ports("--broker-port", str(taken))
 
 
 def test_the_broker_has_its_usual_port_where_that_is_free(
@@ -31,9 +50,139 @@ def test_the_broker_has_its_usual_port_where_that_is_free(
 ) -> None:
     port = free_ports()
     monkeypatch.setattr(options, "BROKER_PORT", port)
-    assert supervisor.broker_port(None) == port
-    assert supervisor.broker_port(port) == port
+    assert with_ports().broker_port == port
+    assert with_ports("--broker-port", str(port)).broker_port == port
     assert capsys.readouterr().out == ""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[str], str]:
+    def write(text: str) -> str:
+        path = tmp_path / "mine.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_what_the_command_line_leaves_open_the_configuration_decides(
+    tmp_path: Path, written: Callable[[str], str], free_ports: Callable[[], int]
+) -> None:
+    """Case N3."""
+    broker, other = free_ports(), free_ports()
+    file = written(
+        f'[node]\ndata = "{tmp_path}/somewhere"\n[api]\nhost = "0.0.0.0"\nport = 21260\n[broker]\nport = {broker}\n'
+    )
+    node = made("--config", file)
+    assert (node.data, node.host, node.port, node.broker_port) == (tmp_path / "somewhere", "0.0.0.0", 21260, broker)
+    completed = effective_config.complete(node, node.file)
+    assert completed["api"] == {"host": "0.0.0.0", "port": 21260, "keys": completed["api"]["keys"]}
+    assert completed["broker"]["port"] == broker
+    assert completed["node"]["data"] == str(tmp_path / "somewhere")
+    chosen = ("--data", str(tmp_path), "--host", "127.0.0.1", "--port", "81", "--broker-port", str(other))
+    node = made("--config", file, *chosen)
+    assert (node.data, node.host, node.port, node.broker_port) == (tmp_path, "127.0.0.1", 81, other)
+
+
+def test_without_either_the_defaults_hold(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    node = made()
+    assert (node.path, node.data, node.host, node.port) == (None, tmp_path / "data", "127.0.0.1", 8000)
+    assert node.simulate
+    completed = effective_config.complete(node, node.file)
+    assert plan.services_of(completed) == ["api", "modbus_poller", "serial_bridge", "storage", "uploader"]
+
+
+def test_the_broker_of_another_machine_stays_as_it_is_written(written: Callable[[str], str]) -> None:
+    section = {"host": "hub.local", "port": 8883, "ca": "/etc/ca.crt", "password": "file:/etc/{service}"}
+    text = "".join(f"{key} = {value!r}\n" for key, value in section.items())
+    node = made("--config", written(f"[broker]\n{text}"))
+    assert node.broker_port is None
+    assert effective_config.complete(node, node.file)["broker"] == section
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ('[broker]\npassword = "x"', (), r"mine.toml: \[broker\] password: without host .* name the host"),
+        ('[broker]\nca = "x"', (), r"mine.toml: \[broker\] ca: without host"),
+        (
+            '[broker]\nhost = "hub"',
+            ("--broker-port", "1"),
+            r"--broker-port is of a broker that this node runs; .*mine.toml",
+        ),
+        ("[broker]\nport = 99999", (), r"mine.toml: \[broker\] port: expected a number from 1 to 65535, found 99999"),
+        ("[api]\nport = 0", (), r"mine.toml: \[api\] port: expected a number from 1 to 65535, found 0"),
+        ("[api]\nport = '80'", (), r"mine.toml: \[api\] port: expected a number from 1 to 65535, found '80'"),
+        ("[api]\nhost = 7", (), r"mine.toml: \[api\] host: expected a text, found 7"),
+        ("api = 7", (), r"mine.toml: api: expected a section \[api\], found 7"),
+        ("[node]\ndata = ''", (), r"mine.toml: \[node\] data: expected a text, found ''"),
+        ("[nodes]", (), r"mine.toml: \[nodes\]: no such section; sections are node, broker"),
+    ],
+)
+def test_what_cannot_be_started_is_refused_in_a_sentence(
+    text: str, arguments: tuple[str, ...], message: str, written: Callable[[str], str]
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        made("--config", written(text), *arguments)
+
+
+def test_an_address_that_this_machine_does_not_have_is_refused(written: Callable[[str], str]) -> None:
+    """Case N13."""
+    with pytest.raises(
+        ConfigError, match=r"--host: 192.0.2.7 is not an address of this machine; 0.0.0.0 listens on all"
+    ):
+        with_ports("--host", "192.0.2.7")
+    with pytest.raises(ConfigError, match=r"mine.toml: \[api\] host: no address for 'no such.host'"):
+        with_ports("--config", written("[api]\nhost = 'no such.host'"))
+
+
+@pytest.mark.parametrize(("section", "option"), [("api", "--port"), ("broker", "--broker-port")])
+def test_a_port_in_use_is_refused_with_the_place_where_it_was_chosen(
+    section: str, option: str, written: Callable[[str], str]
+) -> None:
+    with listening() as other:
+        taken = other.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"^{option}: port {taken} is in use; choose another"):
+            with_ports(option, str(taken))
+        file = written(f"[{section}]\nport = {taken}\n")
+        chosen = options.parse(["--config", file])
+        with pytest.raises(
+            ConfigError, match=rf"mine.toml: \[{section}\] port: port {taken} is in use; choose another"
+        ):
+            plan.choose_ports(plan.make(chosen), chosen)
+
+
+def test_what_an_earlier_start_left_running_is_named_and_stopped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Case N17: a service that ignores SIGTERM is killed; what a person has opened stays."""
+    (tmp_path / "services").mkdir()
+    (tmp_path / "services/storage.py").write_text(
+        "import signal, time\nsignal.signal(15, signal.SIG_IGN)\nprint(flush=True)\ntime.sleep(60)\n"
+    )
+    run = tmp_path / "data/run"
+    run.mkdir(parents=True)
+    (run / "config.toml").touch()
+    service = subprocess.Popen(
+        [sys.executable, "-m", "services.storage", str(run / "config.toml")], cwd=tmp_path, stdout=subprocess.PIPE
+    )
+    pager = subprocess.Popen(["tail", "-f", str(run / "config.toml")])
+    try:
+        assert service.stdout
+        service.stdout.readline()
+        orphans.stop(run, terminate_seconds=0.2)
+        assert service.wait(timeout=60) == -signal.SIGKILL
+        assert f"left running: storage (process {service.pid})" in capsys.readouterr().out
+        assert pager.poll() is None
+        orphans.stop(run)
+        assert capsys.readouterr().out == ""
+    finally:
+        for process in (service, pager):
+            process.kill()
+            process.wait()
+        if service.stdout:
+            service.stdout.close()
 
 
 @pytest.mark.slow
@@ -66,8 +215,47 @@ def test_a_client_without_an_id_of_its_own_is_let_in(tmp_path: Path, free_ports:
 def test_options_have_defaults_and_a_mistake_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert options.parse([]).simulate is None
     assert options.parse(["--no-simulate", "--port", "81"]).port == 81
-    for wrong in (["--portt", "1"], ["--port", "http"], ["--simul"], ["more"]):
+    for wrong in (
+        ["--portt", "1"],
+        ["--port", "http"],
+        ["--port", "99999"],
+        ["--broker-port", "0"],
+        ["--simul"],
+        ["more"],
+    ):
         with pytest.raises(SystemExit) as ended:
             options.parse(wrong)
         assert ended.value.code == 2
-    assert "scripts/start: error: " in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "scripts/start: error: " in error
+    assert "argument --port: '99999' is not a port: 1 to 65535" in error
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_again_and_again_is_reported_and_waits(tmp_path: Path) -> None:
+    """Case N13: this one works from its eighth start on."""
+    starts = tmp_path / "starts"
+    works = f"echo >> {starts}; test $(wc -l < {starts}) -lt 8 && exit 7; echo it works; exec sleep 60"
+    script = (
+        "from cli.start import supervision as s\n"
+        "s.RESPAWN_SECONDS, s.PAUSE_SECONDS = 0.05, 0.1\n"
+        f"s.run({{'probe': ['sh', '-c', {works!r}]}})\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as supervisor:
+        assert supervisor.stdout
+        lines = list(itertools.takewhile(lambda line: "it works" not in line, supervisor.stdout))
+        supervisor.terminate()
+        assert supervisor.wait(timeout=60) == 0
+    again = ["probe ended with exit status 7; starting it again\n"] * 4
+    broken = [
+        "probe ended with exit status 7, 5 times in a row: it does not work, its last lines say why; trying again every 0 s\n"
+    ]
+    assert lines == again + broken
+
+
+def test_how_a_process_ended_is_a_sentence() -> None:
+    assert supervision.ending(-9) == "was ended by signal 9 (Killed)"
+    assert supervision.ending(1) == "ended with exit status 1"
+    assert supervision.ending(None) == "has ended"

@@ -250,20 +250,43 @@ def rises(
     points: Numbers, cuts: list[float], *, counter: bool, rollover: float = 0.0, replacements: Sequence[float] = ()
 ) -> list[Fraction | None]:
     """By how much it rose from each point to the next, in the bucket of the later one; on an edge, in the one that ends there."""
+    wrong = wrong_values(points, replacements) if counter else set()
     written = Fraction if not are_decimals([value for _, value in points]) else lambda value: Fraction(repr(value))
     sums: list[Fraction | None] = [None] * (len(cuts) - 1)
-    for (start, before), (time, value) in itertools.pairwise(points):
+    for index, (time, value) in enumerate(points):
+        if not index:
+            continue
+        start, before = points[index - 2 if index - 1 in wrong else index - 1]
         bucket = bisect_left(cuts, time) - 1
         if not 0 <= bucket < len(sums):
             continue
         rise = written(value) - written(before)
-        if counter and any(start < moment <= time for moment in replacements):
+        if index in wrong or (counter and any(start < moment <= time for moment in replacements)):
             rise = Fraction(0)
-        elif counter and 0 <= value < 0.9 * before:
+        elif counter and is_fall(before, value):
             is_rollover = rollover and 0.9 * rollover <= before <= rollover and value <= 0.1 * rollover
             rise += written(rollover) if is_rollover else written(before)
         sums[bucket] = (sums[bucket] or Fraction(0)) + rise
     return sums
+
+
+def is_fall(before: float, value: float) -> bool:
+    return 0 <= value < 0.9 * before
+
+
+def wrong_values(points: Numbers, replacements: Sequence[float] = ()) -> set[int]:
+    """The points that are a single wrong value: too low, or too high, between two that a counter may have after each other."""
+    low, high = set[int](), set[int]()
+    for number in range(1, len(points) - 1):
+        (start, before), (time, value), (end, after) = points[number - 1 : number + 2]
+        steps = [round(time * 1000) - round(start * 1000), round(end * 1000) - round(time * 1000)]
+        if max(steps) > GAP * 1000 or any(start < moment <= end for moment in replacements):
+            continue
+        if is_fall(before, value) and after >= 0.9 * before:
+            low.add(number)
+        elif is_fall(value, after) and before >= 0 and after >= 0.9 * before:
+            high.add(number)
+    return low | {number for number in high if number - 1 not in low and number + 1 not in low}
 
 
 def areas(points: Numbers, cuts: list[float]) -> list[tuple[Fraction | None, int]]:

@@ -1,4 +1,5 @@
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -50,11 +51,33 @@ def test_beating_often_touches_the_file_rarely(tmp_path: Path, monkeypatch: pyte
 def test_the_health_check_reports_by_its_exit_code_and_one_line(tmp_path: Path) -> None:
     dead = ask(tmp_path, "storage")
     assert (dead.returncode, dead.stderr.count("\n")) == (1, 1)
-    file = tmp_path / "heliograph-storage.heartbeat"
-    file.touch()
+    file = tmp_path / f"heliograph-{os.getuid()}" / "storage.heartbeat"
+    Heartbeat(file).beat()
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
     alive = ask(tmp_path, "storage")
     assert (alive.returncode, alive.stderr) == (0, "")
     os.utime(file, (1000, 1000))
     stale = ask(tmp_path, "storage")
     assert (stale.returncode, stale.stderr.count("\n")) == (1, 1)
     assert ask(tmp_path).returncode == 2
+
+
+def test_a_heartbeat_that_cannot_be_left_is_logged_once_and_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Case N1: the folder of another user, or of none."""
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    (tmp_path / "run").touch()
+    heart = Heartbeat(tmp_path / "run" / "storage.heartbeat")
+    for _ in range(3):
+        heart.beat()
+        now[0] += heartbeat.BEAT_SECONDS
+    assert [record.message.partition(":")[0] for record in caplog.records] == [
+        "no heartbeat, so a health check will fail"
+    ]
+
+
+def test_each_node_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(heartbeat.FOLDER, str(tmp_path / "roof"))
+    assert heartbeat.path("storage") == tmp_path / "roof" / "storage.heartbeat"

@@ -1,5 +1,6 @@
 """Services as processes: how they start, report their status, and end."""
 
+import os
 import queue
 import signal
 import subprocess
@@ -78,7 +79,7 @@ def test_a_service_reports_its_status_and_its_last_bad_inputs(
     assert status.set_aside[0].where == "port \\udfff"
     assert all(max(len(item.what), len(item.where)) <= 200 for item in status.set_aside)
     assert processes.output().count("set aside: not a thing") == 1
-    assert (tmp_path / "heliograph-probe.heartbeat").exists()
+    assert (tmp_path / f"heliograph-{os.getuid()}" / "probe.heartbeat").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -79,7 +79,7 @@ def everything(reader: Reader) -> dict[str, object]:
 spans = st.tuples(st.integers(-3600, DAYS * 86_400 + 3600), st.integers(-3600, DAYS * 86_400 + 3600)).map(sorted)
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     span=spans | st.sampled_from([[0, 86_400], [43_200, 2 * 86_400], [86_400 - 30, 86_400 + 1]]),
     channels=st.sets(st.sampled_from(CHANNELS), min_size=1),

@@ -224,10 +224,10 @@ from heliograph.store.interface import Progress
 
 for limit in (60_000, 100_000, 130_000, 200_000, 250_000):
     data = Path(sys.argv[1]) / str(limit)
-    writer, refused, n = open_writer(data), 0, 0
+    writer, refused, n, last = open_writer(data), 0, 0, 300
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
     kept = {}
-    while n < 300:
+    while n < last:
         n += 1
         # new devices, channels, texts all the time: the catalog runs into the limit as well as hot.db
         block = Block(f"d{n}", ("power", f"c{n}", "mode"), [[1.7e9 + n, float(n), 1.0, f"text {n} " + "x" * 200]])
@@ -240,15 +240,16 @@ for limit in (60_000, 100_000, 130_000, 200_000, 250_000):
             if refused == 20:
                 assert writer.pending >= 20
                 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+                last = n + 20
     assert refused == 20, refused
     assert writer.pending == 0
     reader = open_reader(data)
     found = reader.since(0, 1000)
     assert [(a.device, a.values) for a in found] == [
-        (f"d{n}", {"power": float(n), f"c{n}": 1.0, "mode": f"text {n} " + "x" * 200}) for n in range(1, 301)
+        (f"d{n}", {"power": float(n), f"c{n}": 1.0, "mode": f"text {n} " + "x" * 200}) for n in range(1, last + 1)
     ], len(found)
-    assert writer.progress() == {("roof/bridge", "e"): Progress(300, 0)}
-    assert len(reader.series()) == 900
+    assert writer.progress() == {("roof/bridge", "e"): Progress(last, 0)}
+    assert len(reader.series()) == 3 * last
     reader.close()
     writer.close()
 """

@@ -1,5 +1,6 @@
 """Random histories of a store, compared with a plain list that keeps every arrival."""
 
+import itertools
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -187,3 +188,66 @@ def test_any_history_of_a_server_reads_like_a_plain_list(
     engine = Postgres(server.url())
     engine.drop()
     live_through(engine, history, cuts, limit)
+
+
+MIDNIGHT = T0 + DAY
+# what a counter may show that now and then is wrong, read once a minute and more rarely, around midnight
+shown = st.lists(
+    st.tuples(
+        st.sampled_from([60, 300, 600, 900, 901]),
+        st.sampled_from([1000.0, 1000.0, 1000.1, 1000.3, 950.5, 899.9, 0.0, 0.5, 0.6, 42949672.8]),
+    ),
+    min_size=4,
+    max_size=40,
+)
+close_edges = st.lists(st.integers(-24, 24), min_size=2, max_size=12, unique=True).map(
+    lambda numbers: [MIDNIGHT + number * 300 for number in sorted(numbers)]
+) | st.lists(st.integers(-7200, 7200), min_size=2, max_size=6, unique=True).map(
+    lambda numbers: [MIDNIGHT + number for number in sorted(numbers)]
+)
+meters = st.lists(st.integers(-7200, 7200).map(lambda second: MIDNIGHT + second), max_size=2)
+
+
+def show(engine: Engine, readings: list[tuple[int, float]], cuts: list[float], replaced: list[float]) -> None:
+    writer, reader, model = engine.writer(), engine.reader(), Model()
+    try:
+        start = MIDNIGHT - sum(step for step, _ in readings) // 2 // 60 * 60
+        seconds = itertools.accumulate(step for step, _ in readings)
+        rows = [[start + second, value] for second, (_, value) in zip(seconds, readings, strict=True)]
+        writer.declare("roof", "meter", INFO)
+        for part in (rows[::2], rows[1::2]):  # the second half arrives late
+            writer.write("roof", [Block("meter", ("energy",), part)])
+            model.write("roof", Block("meter", ("energy",), part))
+            writer.commit({})
+            model.commit()
+            for _ in range(2):
+                compare(reader, model, cuts, 1000)
+                writer.settle()
+        (energy,) = [one for one in reader.series() if one.channel == "energy"]
+        for time in replaced:
+            writer.replaced(energy.id, time)
+            model.replaced(energy.name, time)
+            compare(reader, model, cuts, 1000)
+    finally:
+        writer.close()
+        reader.close()
+
+
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(shown, close_edges, meters)
+def test_a_counter_with_wrong_values_rises_like_a_plain_list(
+    readings: list[tuple[int, float]], cuts: list[float], replaced: list[float]
+) -> None:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiers, "GRAINS", tuple(grain._replace(least=1) for grain in tiers.GRAINS))
+        show(Embedded(Path(name)), readings, cuts, replaced)
+
+
+@settings(max_examples=5, suppress_health_check=list(HealthCheck))
+@given(shown, close_edges, meters)
+def test_a_counter_with_wrong_values_rises_like_a_plain_list_on_a_server(
+    server: Server, readings: list[tuple[int, float]], cuts: list[float], replaced: list[float]
+) -> None:
+    engine = Postgres(server.url())
+    engine.drop()
+    show(engine, readings, cuts, replaced)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from heliograph.messages import Kind, Value
 from heliograph.store import cells
 from heliograph.store.cells import DAY, Track
+from heliograph.store.fall_review import FallReview
 from heliograph.store.interface import FUNCTIONS, Function
 from heliograph.store.totals import Totals
 from heliograph.store.vectors import ops
@@ -36,10 +37,26 @@ def track(points: Points) -> Track:
     return Track(ops.ints([round(time * 1000) for time, _ in points]), ops.floats([value for _, value in points]))
 
 
+def some(points: Points) -> Track | None:
+    return track(points) if points else None
+
+
+def review_of(points: Points, rollover: float = 0.0) -> FallReview:
+    def around(start: int, end: int) -> Track | None:
+        return some([point for point in points if start <= round(point[0] * 1000) < end])
+
+    return FallReview(around, rollover)
+
+
 def one(
     function: Function, points: Points, edges: list[int] | None = None, *, counter: bool = True, rollover: float = 0.0
 ) -> list[Value | None]:
-    totals = Totals(ops.ints([edge * 1000 for edge in edges or EDGES]), counter=counter, rollover=rollover)
+    review = review_of(points, rollover) if counter else None
+    edges_ = ops.ints([edge * 1000 for edge in edges or EDGES])
+    totals = Totals(edges_, counter=counter, rollover=rollover, review=review)
+    if review is not None:
+        review.before(some([point for point in points if point[0] < (edges or EDGES)[0]][-2:]))
+        review.after(some([point for point in points if point[0] >= (edges or EDGES)[-1]][:2]))
     before = [value for time, value in points if time < (edges or EDGES)[0]]
     if before:
         totals.follow(before[-1])
@@ -79,13 +96,15 @@ def test_cells_that_do_not_know_where_their_first_point_is_ask_for_the_points_at
 ) -> None:
     edges = ops.ints(range(0, 2 * DAY + 1, many * width * 1000))
     times = {round(time * 1000) for time, _ in series}
-    known, unknown = (Totals(edges, counter=True, has_point=times.__contains__) for _ in range(2))
+    known, unknown = (
+        Totals(edges, counter=True, has_point=times.__contains__, review=review_of(series)) for _ in range(2)
+    )
     for day in (0, 1):
         here = [point for point in series if day * 86_400 <= point[0] < (day + 1) * 86_400]
         if here:
             rows = cells.of_day(track(here), day, width * 1000, "counter", 0.0)
-            known.cells(rows)
-            unknown.cells(rows if some and day else rows._replace(at=None))
+            known.cells(rows, width * 1000)
+            unknown.cells(rows if some and day else rows._replace(at=None), width * 1000)
     assert repr(known.columns(["delta"])) == repr(unknown.columns(["delta"]))
 
 
@@ -115,7 +134,10 @@ def test_buckets_add_up_however_they_are_cut(series: Points, more: list[int]) ->
 def test_totals_of_cells_are_those_of_their_points(series: Points, kind: Kind, width: int, many: int) -> None:
     edges = ops.ints(range(0, 2 * DAY + 1, many * width * 1000))
     counter = kind == "counter"
-    by_points, by_cells = (Totals(edges, counter=counter, rollover=30.0) for _ in range(2))
+    by_points, by_cells = (
+        Totals(edges, counter=counter, rollover=30.0, review=review_of(series, 30.0) if counter else None)
+        for _ in range(2)
+    )
     before = None
     for day in (0, 1):
         here = [point for point in series if day * 86_400 <= point[0] < (day + 1) * 86_400]
@@ -123,7 +145,7 @@ def test_totals_of_cells_are_those_of_their_points(series: Points, kind: Kind, w
             continue
         span = cells.span(track(here))
         by_points.points(track(here), area=not counter)
-        by_cells.cells(cells.of_day(track(here), day, width * 1000, kind, 30.0))
+        by_cells.cells(cells.of_day(track(here), day, width * 1000, kind, 30.0), width * 1000)
         if before and not counter:
             for totals in (by_points, by_cells):
                 totals.line((before.end, before.last), (span.start, span.first))

@@ -155,7 +155,7 @@ def test_names_that_cannot_be_read_or_saved_are_reported(tmp_path: Path, caplog:
     (tmp_path / "file").write_text("")
     refused = MeterNames(tmp_path / "file" / "meters.json")
     assert refused.name("house", 2, "gas") == refused.name("house", 2, "gas") == ("house_gas", "gas")
-    assert "cannot save the names of meters" in caplog.text
+    assert "a restart may exchange the names of two meters" in caplog.text
 
 
 @given(

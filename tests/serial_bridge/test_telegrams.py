@@ -121,6 +121,36 @@ def test_labels_of_a_victron_device_that_are_not_known_are_counted_and_shown(tmp
     assert port.stub.counters["unread_lines"] == 1
 
 
+def victron(fields: str, tail: bytes = b"") -> bytes:
+    """A block of a Victron device, a field for each blank-separated LABEL=VALUE, and what follows its checksum."""
+    block = "".join("\r\n{}\t{}".format(*field.split("=")) for field in fields.split()).encode() + b"\r\nChecksum\t"
+    return block + bytes([-sum(block) % 256]) + tail
+
+
+def test_hex_frames_between_blocks_of_a_victron_device_cost_no_block(tmp_path: Path) -> None:
+    port = Port(tmp_path, "victron", "vedirect")
+    frame = b":A0102000543\n"
+    port.say(victron("PID=0xA053 V=12800", frame), frame + victron("PID=0xA053 V=12810", frame * 2))
+    assert port.of("victron", "battery_voltage") == [12.8, 12.81]
+    assert port.stub.invalid == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "values"),
+    [
+        ("PID=0xA389 V=26201 VS=12800 MON=0 Alarm=ON AR=2", {"battery_voltage": 26.201, "starter_voltage": 12.8, "alarm": True}),
+        ("PID=0xA389 V=13000 I=-5200 MON=-8", {"battery_voltage": 13, "battery_current": -5.2}),
+        ("PID=0xA331 V=13600 V2=13500 V3=--- AC_OUT_I=-1", {"battery_voltage": 13.6, "battery_2_voltage": 13.5, "ac_current": -0.1}),
+    ],
+    ids=["smart_shunt", "dc_meter", "charger"],
+)  # fmt: skip
+def test_monitors_and_chargers_of_victron_are_read(tmp_path: Path, fields: str, values: dict[str, float]) -> None:
+    port = Port(tmp_path, "victron", "vedirect")
+    port.say(victron(fields))
+    assert {name: port.of("victron", name) for name in values} == {name: [value] for name, value in values.items()}
+    assert port.stub.invalid == []
+
+
 def test_the_charge_ever_drawn_from_a_battery_is_a_gauge(tmp_path: Path) -> None:
     port = Port(tmp_path, "victron", "vedirect")
     port.say(b"\r\nH1\t-102738\r\nH6\t-1234567\r\nH9\t86400\r\nH17\t1234\r\nH18\t2345\r\nChecksum\t\x9f")

@@ -1,7 +1,8 @@
 """`heliograph-store` on stores with damaged files, as owners found them: cases O1 and O10."""
 
+import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,14 +16,25 @@ HOUR = 3600
 T = 1_577_836_800.0  # 2020-01-01
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Three years of hours of two series, sealed."""
-    rows = [[T + hour * HOUR, 100 + hour % 700, hour * 0.25] for hour in range(3 * 8766)]
+def sealed(data: Path, times: Iterable[float]) -> Path:
+    rows = [[time, 100 + n % 700, n * 0.25] for n, time in enumerate(times)]
     channels = {"power": Channel("W"), "energy": Channel("kWh", "counter")}
-    make(tmp_path, [Block("d", ("power", "energy"), rows)], channels, node="x")
-    settle(tmp_path)
-    return tmp_path
+    make(data, [Block("d", ("power", "energy"), rows)], channels, node="x")
+    settle(data)
+    return data
+
+
+@pytest.fixture(scope="module")
+def three_years(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two series every six hours of the first forty days of each year, sealed."""
+    times = [T + (366 * year + day / 4) * 24 * HOUR for year in range(3) for day in range(4 * 40)]
+    return sealed(tmp_path_factory.mktemp("three_years"), times)
+
+
+@pytest.fixture
+def data(three_years: Path, tmp_path: Path) -> Path:
+    """A copy of `three_years` for this test alone."""
+    return shutil.copytree(three_years, tmp_path / "data")
 
 
 def removed(path: Path) -> None:
@@ -80,17 +92,19 @@ def test_a_missing_year_is_reported_until_it_is_accepted(data: Path) -> None:
         assert [problem for problem in writer.problems() if problem.startswith("history-2021.db is missing")]
     assert "history-2021.db is missing" in done("salvage", "--data", data)
     assert "all files are sound" in done("check", "--data", data)
-    assert len(everything(data)["x/d/power"]) == 3 * 8766 - 8760
+    assert len(everything(data)["x/d/power"]) == 2 * 160
+
+
+@pytest.fixture(scope="module")
+def forty_days(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two series every five minutes, sealed: enough for cells of hours."""
+    return sealed(tmp_path_factory.mktemp("forty_days"), [T + n * 300 for n in range(40 * 288)])
 
 
 @pytest.fixture
-def dense(tmp_path: Path) -> Path:
-    """Forty days of two series every five minutes, sealed: enough for cells of hours."""
-    rows = [[T + n * 300, n % 1000, n * 0.25] for n in range(40 * 288)]
-    channels = {"power": Channel("W"), "energy": Channel("kWh", "counter")}
-    make(tmp_path, [Block("d", ("power", "energy"), rows)], channels, node="x")
-    settle(tmp_path)
-    return tmp_path
+def dense(forty_days: Path, tmp_path: Path) -> Path:
+    """A copy of `forty_days` for this test alone."""
+    return shutil.copytree(forty_days, tmp_path / "data")
 
 
 def flipped(data: Path, table: str, column: str, row: int) -> None:

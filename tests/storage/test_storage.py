@@ -517,14 +517,15 @@ LIKELY = st.fixed_dictionaries(
 )  # fmt: skip
 
 
-@settings(max_examples=40)
+@settings(max_examples=12)  # each opens a store, and takes as many messages as three of the size of Hypothesis
 @given(
     messages=st.lists(
         st.tuples(
             st.sampled_from([JOURNAL, REPLAY, INFO, "heliograph/pi/devices/ /info"]),
             st.binary(max_size=30) | JSON.map(msgspec.json.encode) | LIKELY.map(msgspec.json.encode),
         ),
-        max_size=15,
+        min_size=10,
+        max_size=40,
     )
 )
 def test_no_message_stops_the_journal(messages: list[tuple[str, bytes]]) -> None:

@@ -1,22 +1,29 @@
-"""What the system tests share: a node whose processes die and come back."""
+"""What the system tests share: a node whose processes die and come back, and a database to upload to."""
 
 import sqlite3
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.stored import arrivals
+from tests.uploader.conftest import Influx, start_influx
 
 START = 1_700_000_000.0  # as in numbered.py
+PRODUCERS = ("numbered", "clocked")
 
 
 class Site:
-    """A broker, a storage and numbered producers in a folder, each of which can be killed and started."""
+    """A broker, numbered producers and services in a folder, each of which can be killed and started.
 
-    def __init__(self, folder: Path, broker: Any, processes: Any, *, count: int, per_second: float) -> None:
+    `sections` are those of other services than storage.
+    """
+
+    def __init__(
+        self, folder: Path, broker: Any, processes: Any, *, count: int, per_second: float, sections: str = ""
+    ) -> None:
         self.data = folder / "data"
         self.broker = broker
         self.count = count
@@ -25,15 +32,21 @@ class Site:
         self._config = folder / "config.toml"
         self._config.write_text(
             f'[node]\nname = "pi1"\ndata = "{self.data}"\nclock = "trust"\n[broker]\nport = {broker.port}\n'
-            f"[storage]\ncommit_seconds = 0.2\n[numbered]\ncount = {count}\nper_second = {per_second}\n"
+            f"[storage]\ncommit_seconds = 0.2\n[numbered]\ncount = {count}\nper_second = {per_second}\n{sections}"
         )
+
+    def add_section(self, section: str) -> None:
+        """Add a section to the configuration, for those that start from now on."""
+        partial = self._config.with_suffix(".partial")
+        partial.write_text(self._config.read_text() + section)
+        partial.replace(self._config)
 
     def start(self, name: str) -> None:
         if name == "broker":
             self.broker.start()
         else:
-            module = "services.storage" if name == "storage" else "tests.system.numbered"
-            self._running[name] = self._processes.start(module, str(self._config))
+            package = "tests.system" if name in PRODUCERS else "services"
+            self._running[name] = self._processes.start(f"{package}.{name}", str(self._config))
 
     def kill(self, name: str) -> None:
         if name == "broker":
@@ -89,8 +102,17 @@ class Site:
 def site(tmp_path: Path, broker: Any, processes: Any) -> Callable[..., Site]:
     made: list[Site] = []
 
-    def make(count: int, per_second: float) -> Site:
-        made.append(Site(tmp_path, broker, processes, count=count, per_second=per_second))
+    def make(count: int, per_second: float, sections: str = "") -> Site:
+        made.append(Site(tmp_path, broker, processes, count=count, per_second=per_second, sections=sections))
         return made[-1]
 
     return make
+
+
+@pytest.fixture
+def influx(tmp_path: Path) -> Iterator[Influx]:
+    """An InfluxDB with an empty database `site`."""
+    running = start_influx(tmp_path / "influx")
+    running.query("CREATE DATABASE site")
+    yield running
+    running.stop()

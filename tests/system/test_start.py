@@ -1,6 +1,8 @@
+import os
 import signal
 import socket
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.node import START, Node
+from tests.node import ROOT, START, Node
 
 
 @pytest.mark.timeout(300)
@@ -25,6 +27,16 @@ def test_the_simulated_site_is_live_and_stored_and_survives_a_restart(
     assert node.ask("/api/v1/health")["status"] == "ok"
     with urllib.request.urlopen(f"http://127.0.0.1:{node.port}/", timeout=10) as page:
         assert b"<script" in page.read()
+    for command in (["uploads", "list"], ["store", "info"]):  # case N6: without any option, from another folder
+        done = subprocess.run(
+            [sys.executable, "-m", "cli", *command],
+            cwd="/",
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
     before = node.stored(f"{name}/tracer/pv_voltage")
     children = node.children()
     assert node.stop() == 0
@@ -51,11 +63,31 @@ def test_a_service_that_dies_is_started_again(node: Node, eventually: Callable[.
         return [child for child in node.children() if child.status() != psutil.STATUS_ZOMBIE]
 
     eventually(another, 60)
+    assert "storage was ended by signal 9 (Killed); starting it again" in node.log.read_text()
     children = node.children()
     assert node.process
     node.process.send_signal(signal.SIGHUP)  # the terminal was closed
     assert node.process.wait(timeout=60) == 0
     assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+
+
+@pytest.mark.timeout(300)
+def test_what_a_killed_supervisor_left_running_is_stopped_by_the_next_start(
+    node: Node, eventually: Callable[..., Any]
+) -> None:
+    """Case N17."""
+    node.start()
+    eventually(lambda: node.ask("/api/v1/devices"), 120)
+    orphans = node.children()
+    assert node.process
+    node.process.kill()
+    node.process.wait()
+    assert all(orphan.is_running() for orphan in orphans)
+    node.start()
+    eventually(lambda: not any(orphan.is_running() for orphan in orphans), 60)
+    eventually(lambda: node.ask("/api/v1/devices"), 120)
+    assert "Stopping what an earlier start of this node left running: " in node.log.read_text()
+    assert node.stop() == 0
 
 
 def output_of(folder: Path, *arguments: str) -> tuple[int, str]:

@@ -138,7 +138,7 @@ class Years:
         return any(begin <= moment < until for begin, until in self._hours)
 
     def _of_new_year(self, year: int) -> None:
-        """Retention by age has done what it should, nothing else, and has said so; the year that has ended is right."""
+        """Retention by age has done what it should, nothing else, and has reported it; the year that has ended is right."""
         keep, first = self.plan.keep, self.plan.start.year
         kept = range(max(first, year - int(keep.years)), year + 1)
         assert list(self.node.years) == list(kept)
@@ -165,7 +165,7 @@ class Years:
         self.step(self.node.moment + HOUR)
 
     def another_meter(self) -> None:
-        """A new meter begins at 3.21, and nobody says so: it began again at zero."""
+        """A new meter begins at 3.21, and no one notes it: it began again at zero."""
         self.node.devices["tank"].set("energy", 321)
 
     def announced_meter(self) -> None:
@@ -219,14 +219,14 @@ class Years:
         self.compare(damaged)
 
     def damage_that_costs_nothing(self) -> None:
-        """The first page of a closed year is lost: all of it is found without, and that is said."""
+        """The first page of a closed year is lost: all of it can be read without, and that is reported."""
         damaged = self._chance.choice(sorted(self.node.years)[:-1])
         self.node.restart(meanwhile=lambda: self._overwrite(damaged, 0))
         assert [one for one in self.node.problems if NOTHING_LOST in one]
         self.compare(damaged)
 
     def _overwrite(self, year: int, pages: int) -> None:
-        """Overwrite some pages of a year, the first one if it is none, with random bytes, without a trace in its times."""
+        """Overwrite some pages of a year, the first one if `pages` is 0, with random bytes, without a trace in its times."""
         path = self.node.years[year]
         count = path.stat().st_size // PAGE
         times = path.stat()
@@ -240,10 +240,10 @@ class Years:
         """A limit a little below the size frees what it must, oldest first, and no more."""
         node = self.node
         before, limit = node.bytes_of_years(), int(node.bytes_of_years() * 0.93)
-        years, said = list(node.years), len(node.sizes)
+        years, known = list(node.years), len(node.sizes)
         node.restart(node.keep._replace(gigabytes=limit / GIGABYTE))
         self.step(node.moment + DAY)
-        sizes = [before, *(after for _, _, after in node.sizes[said:])]
+        sizes = [before, *(after for _, _, after in node.sizes[known:])]
         assert len(sizes) > 1
         assert all(size > limit for size in sizes[:-1])
         assert node.bytes_of_years() <= limit

@@ -68,11 +68,11 @@ def compare_buckets(reader: Reader, series: Series, values: Values, edges: Seque
     columns = reader.aggregate(series.id, [float(edge) for edge in edges], functions)
     bounds = [edge * 1000 for edge in edges]
     for name, wanted in values.buckets(bounds).items():
-        found = columns[name]
-        if found != wanted:
-            index = next(n for n, pair in enumerate(zip(found, wanted, strict=True)) if pair[0] != pair[1])
+        column = columns[name]
+        if column != wanted:
+            index = next(n for n, pair in enumerate(zip(column, wanted, strict=True)) if pair[0] != pair[1])
             raise AssertionError(
-                (series.name, name, shown(edges[index]), shown(edges[index + 1]), found[index], wanted[index])
+                (series.name, name, shown(edges[index]), shown(edges[index + 1]), column[index], wanted[index])
             )
     if is_line:
         for index, (area, off) in enumerate(values.areas(bounds)):
@@ -90,11 +90,11 @@ def compare_points(reader: Reader, expected: Expected, bare: set[int]) -> int:
         values = expected.of(one)
         newest = values.at(BEYOND * 1000)
         assert reader.latest([one.id]) == ({} if newest is None else {one.id: newest}), one.name
-        found, wanted = by_day(points(reader, one.id)), by_day(values.points(0, BEYOND * 1000))
-        assert found.keys() <= wanted.keys(), (one.name, sorted(found.keys() - wanted.keys())[:3])
+        stored, wanted = by_day(points(reader, one.id)), by_day(values.points(0, BEYOND * 1000))
+        assert stored.keys() <= wanted.keys(), (one.name, sorted(stored.keys() - wanted.keys())[:3])
         for day, of_day in wanted.items():
-            if day in found:
-                assert found[day] == of_day, (one.name, shown(day * DAY))
+            if day in stored:
+                assert stored[day] == of_day, (one.name, shown(day * DAY))
                 count += len(of_day)
             else:
                 year = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).year
@@ -131,13 +131,13 @@ def compare_uploads(
     for name, sent in rows.items():
         values = lists[name.partition("/")[2]]
         for (begin, end), wanted in zip(pairwise(edges), _averages(values, bounds, midnights), strict=True):
-            found = sent.get(begin)
-            count += found is not None
+            result = sent.get(begin)
+            count += result is not None
             if isinstance(wanted, Fraction):
-                assert isinstance(found, float), (name, shown(begin), shown(end), found, float(wanted))
-                assert abs(Fraction(found) - wanted) <= Fraction(1, 10**8), (name, shown(begin), found, float(wanted))
+                assert isinstance(result, float), (name, shown(begin), shown(end), result, float(wanted))
+                assert abs(Fraction(result) - wanted) <= Fraction(1, 10**8), (name, shown(begin), result, float(wanted))
             else:
-                assert found == wanted, (name, shown(begin), shown(end), found, wanted)
+                assert result == wanted, (name, shown(begin), shown(end), result, wanted)
     return count
 
 

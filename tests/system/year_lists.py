@@ -228,15 +228,15 @@ def changes(zone: str, first: int, last: int) -> list[int]:
     def offset(moment: int) -> timedelta | None:
         return datetime.fromtimestamp(moment, local).utcoffset()
 
-    found = []
+    moments = []
     for day in range(midnights("UTC", date(first, 1, 1), date(first, 1, 1))[0], year_start(last + 1), DAY):
         if offset(day) != offset(day + DAY):
             low, high = day, day + DAY
             while high - low > 1:
                 middle = (low + high) // 2
                 low, high = (middle, high) if offset(middle) == offset(low) else (low, middle)
-            found.append(high)
-    return found
+            moments.append(high)
+    return moments
 
 
 def year_start(year: int) -> int:

@@ -49,7 +49,7 @@ ARRIVALS = 20_000
 
 
 class Bus:
-    """Takes what storage publishes; nobody listens."""
+    """Takes what storage publishes; no client listens."""
 
     def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         assert topic

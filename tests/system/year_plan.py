@@ -38,12 +38,12 @@ class Plan(NamedTuple):
 
     def dates(self) -> list[date]:
         """Every date on which something about time happens."""
-        found = []
+        moments = []
         for year in range(self.start.year, self.end.year + 1):
-            found += [date(year, 1, 1), date(year, 3, 1)]
+            moments += [date(year, 1, 1), date(year, 3, 1)]
             for zone in ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca"):
-                found += [datetime.fromtimestamp(at, UTC).date() for at in year_lists.changes(zone, year, year)]
-        return sorted({day for day in [*found, date(2038, 1, 19)] if self.start < day < self.end})
+                moments += [datetime.fromtimestamp(at, UTC).date() for at in year_lists.changes(zone, year, year)]
+        return sorted({day for day in [*moments, date(2038, 1, 19)] if self.start < day < self.end})
 
 
 def seconds(day: date) -> int:

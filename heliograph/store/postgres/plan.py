@@ -1,10 +1,12 @@
 """How an aggregate is computed: from cells where they are up to date, from points elsewhere, in one snapshot."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from heliograph.store import exact, tiers
 from heliograph.store.cells import DAY, GAP
+from heliograph.store.fall_review import AFTER, FallReview
 from heliograph.store.interface import Function
 from heliograph.store.postgres import points
 from heliograph.store.postgres.points import Point, SeriesRow
@@ -61,27 +63,40 @@ def grain_of(edges: Sequence[int], functions: Sequence[Function], series: Series
 
 def totals(connection: Connection, series: SeriesRow, edges: Sequence[int], functions: Sequence[Function]) -> Totals:
     """Return the totals between the edges, ms UTC; the connection is in a transaction. Raises psycopg.Error."""
+    start, end = edges[0], edges[-1]
+    replacements = _replacements(connection, series, end + AFTER) if "delta" in functions else []
+    review: FallReview | None = None
+    if series.kind == "counter" and "delta" in functions:
+        around = partial(points.track, connection, series.id)
+        review = FallReview(around, series.rollover, [time for time, _, _ in replacements])
     result = Totals(
         ops.ints(edges),
         counter=series.kind == "counter",
         rollover=series.rollover,
         has_point=lambda time: points.value_at(connection, series.id, time) is not None,
+        review=review,
     )
-    start, end = edges[0], edges[-1]
     grain = grain_of(edges, functions, series)
     area = "integral" in functions
     parts = (
         [Run(start, end, False)] if grain is None else list(joined(runs(start, end, _dirty(connection, series, edges))))
     )
     if "delta" in functions:
-        before = points.last_before(connection, series.id, start)
-        value = before[1] if before else _last_kept(connection, series, start)
+        newest = points.newest_two(connection, series.id, start)
+        value = _last_kept(connection, series, start) if newest is None else float(newest.values[-1])
         if value is not None:
             result.follow(value)
-        after = points.value_at(connection, series.id, end)
+        next_two = points.track(connection, series.id, end, end + (1 if review is None else AFTER), 2)
+        if next_two is None:
+            after = points.value_at(connection, series.id, end)
+        else:
+            after = float(next_two.values[0]) if int(next_two.times[0]) == end else None
         if after is not None:
             result.reach(after)
-        for time, jump in dict(_replacements(connection, series, end)).items():
+        if review is not None:
+            review.before(newest)
+            review.after(next_two)
+        for time, jump in dict(_jumps(connection, series, replacements)).items():
             result.adjust(time, -jump)
     last = _point_before(connection, series, parts[0]) if area else None
     for part in parts:
@@ -112,7 +127,7 @@ def _cells(
     connection: Connection, series: SeriesRow, grain: Grain, part: Run, totals_: Totals, last: Point | None
 ) -> Point | None:
     for rows in points.cells_of(connection, grain, series.id, part.start, part.end):
-        totals_.cells(rows)
+        totals_.cells(rows, grain.width)
     for span in points.spans(connection, series.id, part.start // DAY, (part.end - 1) // DAY):
         if last and last[0] < span.start:  # across midnight; lines inside a day are in its cells
             totals_.line(last, (span.start, span.first))
@@ -180,15 +195,21 @@ def keep_jumps(connection: Connection, end: int) -> None:
             )
 
 
-def _replacements(connection: Connection, series: SeriesRow, end: int) -> Iterator[Point]:
-    """Yield the time (ms) of the first point after each replacement, and its apparent rise."""
+def _replacements(connection: Connection, series: SeriesRow, end: int) -> list[tuple[int, int | None, float | None]]:
+    """Return the times (ms) at which the meter of a counter was replaced until `end` ms, and its jumps where they are kept."""
     if series.kind != "counter":
-        return
-    rows = connection.execute(
+        return []
+    return connection.execute(
         "SELECT ts, at, jump FROM replacement WHERE series = %s AND ts <= %s ORDER BY ts", (series.id, end)
     ).fetchall()
-    for time, at, jump in rows:
-        if at is not None:
+
+
+def _jumps(
+    connection: Connection, series: SeriesRow, replacements: Sequence[tuple[int, int | None, float | None]]
+) -> Iterator[Point]:
+    """Yield the time (ms) of the first point after each replacement, and its apparent rise."""
+    for time, at, jump in replacements:
+        if at is not None and jump is not None:
             yield at, jump
         elif jump_ := _jump(connection, series, time):
             yield jump_[1]

@@ -50,6 +50,24 @@ def tracks(connection: Connection, series: int, start: int, end: int) -> Iterato
             yield Track(ops.ints(times), ops.floats(values))
 
 
+def track(connection: Connection, series: int, start: int, end: int, most: int | None = None) -> Track | None:
+    """Return the points of [start, end) ms, at most the first `most` of them; None if there is none."""
+    with connection.cursor(binary=True) as cursor:
+        rows = cursor.execute(
+            "SELECT ts, v FROM reading WHERE series = %s AND ts >= %s AND ts < %s ORDER BY ts LIMIT %s",
+            (series, start, end, most),
+        ).fetchall()
+    return _track(rows)
+
+
+def newest_two(connection: Connection, series: int, end: int) -> Track | None:
+    """Return the newest two points before `end` ms; None if there is none."""
+    rows = connection.execute(
+        "SELECT ts, v FROM reading WHERE series = %s AND ts < %s ORDER BY ts DESC LIMIT 2", (series, end)
+    ).fetchall()
+    return _track(rows[::-1])
+
+
 def last_before(connection: Connection, series: int, end: int, reach: int | None = None) -> Point | None:
     """Return the newest point before `end` ms, and not before `reach`."""
     return connection.execute(
@@ -103,24 +121,26 @@ def spans(connection: Connection, series: int, first: int, last: int) -> list[Da
 def put_day(connection: Connection, series: SeriesRow, day: int) -> None:
     """Build the tiers of a series' UTC day from its points, in the transaction that is open."""
     start, end = day * DAY, (day + 1) * DAY
-    with connection.cursor(binary=True) as cursor:
-        rows = cursor.execute(
-            "SELECT ts, v FROM reading WHERE series = %s AND ts >= %s AND ts < %s ORDER BY ts", (series.id, start, end)
-        ).fetchall()
+    points = track(connection, series.id, start, end)
     with connection.pipeline():
         for table in (*(grain.name for grain in tiers.GRAINS), "r1d"):
             connection.execute(
                 f"DELETE FROM {table} WHERE series = %s AND bucket >= %s AND bucket < %s", (series.id, start, end)
             )
-        if not rows:
+        if points is None:
             return
-        times, values = zip(*rows, strict=True)
-        track = Track(ops.ints(times), ops.floats(values))
         for grain in tiers.GRAINS:
-            cells_ = cells.of_day(track, day, grain.width, series.kind, series.rollover)
+            cells_ = cells.of_day(points, day, grain.width, series.kind, series.rollover)
             columns = [[None] * len(cells_.n) if column is None else column.tolist() for column in cells_]
             connection.execute(PUT.format(grain.name), (series.id, *columns))
-        connection.execute("INSERT INTO r1d VALUES(%s, %s, %s, %s, %s, %s)", (series.id, start, *cells.span(track)))
+        connection.execute("INSERT INTO r1d VALUES(%s, %s, %s, %s, %s, %s)", (series.id, start, *cells.span(points)))
+
+
+def _track(rows: list[TupleRow]) -> Track | None:
+    if not rows:
+        return None
+    times, values = zip(*rows, strict=True)
+    return Track(ops.ints(times), ops.floats(values))
 
 
 def _batches(cursor: ServerCursor[TupleRow]) -> Iterator[list[TupleRow]]:

@@ -150,9 +150,9 @@ class PostgresReader:
     def version(self, start: float, end: float) -> str:
         """Return a text that changes whenever an answer about [start, end) may have changed.
 
-        A delta looks back as far as it has to, so everything before the end counts.
+        A delta looks back as far as it has to, so everything before the end counts, and two steps ahead.
         """
-        reach = (_ms(end) + GAP) // DAY
+        reach = (_ms(end) + 2 * GAP) // DAY
         with self._pool.snapshot() as connection:
             row = connection.execute(
                 "SELECT (SELECT changes FROM clock), (SELECT max(changed) FROM day WHERE day <= %s)", (reach,)

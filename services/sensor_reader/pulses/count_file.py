@@ -1,5 +1,6 @@
 """A count on disk: two copies in a small file, written in turn, so that one is always intact."""
 
+import errno
 import os
 import re
 import zlib
@@ -33,21 +34,21 @@ class CountFile:
         self.damaged = newest is None and bool(content)
         if self.damaged:
             path.replace(path.with_suffix(".damaged"))
-        self.count = start if newest is None else newest.pulses
-        self._write = 0 if newest is None else newest.write
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        self._dirty = False
         if newest is None:
-            os.ftruncate(self._file, 2 * SLOT_BYTES)
-            self.save(self.count)
-            self.save(self.count)
-            os.fsync(self._file)
-            durable.sync(path.parent)
+            newest = SavedCount(2, start)
+            both = (newest, SavedCount(1, start))
+            durable.write(path, b"".join(slot(one).ljust(SLOT_BYTES, b"\0") for one in both))
+        self.count, self._write = newest.pulses, newest.write
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        self._dirty = False
 
     def save(self, count: int) -> None:
-        """Write the count over the older copy."""
-        self._write += 1
-        os.pwrite(self._file, slot(SavedCount(self._write, count)), self._write % 2 * SLOT_BYTES)
+        """Write the count over the older copy; if the disk refuses, the other copy stays as it is, however often that is tried."""
+        number = self._write + 1
+        text = slot(SavedCount(number, count))
+        if os.pwrite(self._file, text, number % 2 * SLOT_BYTES) < len(text):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._write = number
         self.count = count
         self._dirty = True
 

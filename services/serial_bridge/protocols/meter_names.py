@@ -31,7 +31,7 @@ class MeterNames:
     """
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = file
+        self._kept = None if file is None else durable.KeptFile(file, "a restart may exchange the names of two meters")
         self._meters: list[_Meter] = []
         self._lock = threading.Lock()
         if file is None:
@@ -46,6 +46,8 @@ class MeterNames:
     def name(self, device: str, channel: int, medium: str) -> tuple[str, str]:
         """Return the name and the medium of the meter on a channel; a medium that is not known is the last one of the channel."""
         with self._lock:
+            if self._kept is not None:
+                self._kept.write_if_due()
             mine = [meter for meter in self._meters if meter.device == device]
             for meter in reversed(mine):
                 if meter.channel == channel and medium in (meter.medium, UNKNOWN_MEDIUM):
@@ -55,13 +57,6 @@ class MeterNames:
                 name = f"{name}_{channel}"
             if len(self._meters) < MAX_METERS:
                 self._meters.append(_Meter(device, channel, medium, name))
-                self._save()
+                if self._kept is not None:
+                    self._kept.put(msgspec.json.encode(self._meters))
             return name, medium
-
-    def _save(self) -> None:
-        if self._file is None:
-            return
-        try:
-            durable.write(self._file, msgspec.json.encode(self._meters))
-        except OSError as error:
-            log.warning("cannot save the names of meters: %s", error)

@@ -7,14 +7,14 @@ point has no value.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from heliograph.messages import Value
 from heliograph.store import exact
 from heliograph.store.cells import GAP
-from heliograph.store.interface import Reader
+from heliograph.store.interface import Arrival, Reader
 from heliograph.store.vectors import ops
 from services.uploader.engine.interval_grid import IntervalGrid
 from services.uploader.engine.source import ChannelMap, RowPage, newer_than
@@ -27,6 +27,8 @@ PAGE_POINTS = 20_000
 ARRIVALS = 5_000
 GAP_SECONDS = GAP / 1000
 DAY_SECONDS = 86_400
+LOOK_BACK = 2  # readings of which the next one may tell that they are wrong, see heliograph/store/falls.py
+Reading = tuple[float, float]  # s UTC and value
 
 
 class IntervalSource:
@@ -52,6 +54,7 @@ class IntervalSource:
         self._zone = options.zone()
         self.grid = IntervalGrid(interval, options.timezone)
         self.seen_cursor = seen_cursor
+        self._newest: dict[tuple[str, str, str], list[Reading]] = {}  # the last readings of each counter
 
     def head(self, now: float) -> float:
         """Return the end of the newest interval that is over and had time to be stored."""
@@ -124,16 +127,48 @@ class IntervalSource:
         return rows[-1] if rows else None
 
     def late(self, done: float) -> list[float]:
-        """Return the ends, up to `done`, of the intervals of what has arrived since the last call."""
+        """Return the ends, up to `done`, of the intervals of what has arrived since the last call.
+
+        After a counter fell, also those of the readings before, of which one may turn out to be a wrong value.
+        """
         ends: set[float] = set()
+        has_rises = self._options.counters != "last"
         while arrivals := self._reader.since(self.seen_cursor, ARRIVALS):
-            for _, node, device, time, channels, _row in arrivals:
+            for arrival in arrivals:
+                _, node, device, time, channels, _row = arrival
+                if has_rises:
+                    ends.update(end for end in map(self.grid.ceiling, self._to_review(arrival)) if end <= done)
                 # a point at an edge is the end of a counter's rise, and the beginning of what follows
                 touched = [end for end in {self.grid.end(time), self.grid.ceiling(time)} if end <= done]
                 if touched and any(self._channels.mapped(node, device, channel) for channel in channels):
                     ends.update(touched)
             self.seen_cursor = arrivals[-1].cursor
         return sorted(ends)
+
+    def _to_review(self, arrival: Arrival) -> Iterator[float]:
+        """Yield the times of the readings before an arrival if a counter fell to one of them, or with it."""
+        _, node, device, time, channels, row = arrival
+        for channel, value in zip(channels, row, strict=True):
+            mapped = self._channels.mapped(node, device, channel)
+            if mapped is None or mapped.kind != "counter":
+                continue
+            key = (node, device, channel)
+            earlier = self._newest.get(key)
+            if earlier is None:
+                earlier = self._readings_before(key, time)
+            elif earlier[-1][0] >= time:
+                continue
+            readings = [*earlier[-LOOK_BACK:], (time, float(value))]
+            self._newest[key] = readings
+            if any(0 <= after < exact.RESET * before for (_, before), (_, after) in pairwise(readings)):
+                yield from (at for at, _ in readings[:-1] if time - at <= LOOK_BACK * GAP_SECONDS)
+
+    def _readings_before(self, key: tuple[str, str, str], time: float) -> list[Reading]:
+        for one in self._reader.series():
+            if (one.node, one.device, one.channel) == key:
+                page = self._reader.raw(one.id, time - LOOK_BACK * GAP_SECONDS, time, limit=PAGE_POINTS)
+                return [(at, float(value)) for at, value in zip(page.times, page.values, strict=True)]
+        return []
 
     def _column(self, sid: int, mapped: MappedChannel, edges: list[float]) -> Sequence[Value | None]:
         if mapped.kind == "gauge":

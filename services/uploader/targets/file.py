@@ -21,6 +21,7 @@ a file of their own, to which they are cut after a crash.
 
 import csv
 import io
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -33,6 +34,8 @@ from heliograph import durable
 from services.uploader.options import TargetOptions
 from services.uploader.target import Answer, Limits, Row, TargetContext, TryLater
 from services.uploader.targets.shared.line_writer import LineNames, LineWriter
+
+log = logging.getLogger(__name__)
 
 HEADING = ("time", "node", "device", "name", "value", "unit")
 TAIL_BYTES = 100_000
@@ -86,12 +89,19 @@ class FileTarget:
             for path, some in texts.items():
                 _write(path, self._content(some, is_new=not sizes[path.name]), "ab")
             self._sizes.unlink()
+        except OSError as error:
+            raise TryLater(f"{self._folder}: {error.strerror or error}") from None
+        self._finish()
+        return Answer(f"{len(rows)} rows in {', '.join(path.name for path in texts)}")
+
+    def _finish(self) -> None:
+        """Do what is left when the rows are in their files: an error here must not send them again."""
+        try:
             durable.sync(self._folder)
             self._checked = True
             self._rotate()
         except OSError as error:
-            raise TryLater(f"{self._folder}: {error.strerror or error}") from None
-        return Answer(f"{len(rows)} rows in {', '.join(path.name for path in texts)}")
+            log.error("%s: %s; the rows are written", self._folder, error.strerror or error)
 
     def newest(self) -> float | None:
         """Return the time of the last line of the newest file."""
@@ -119,7 +129,7 @@ class FileTarget:
                     os.truncate(path, size)
                     durable.sync(path)
             self._sizes.unlink()
-            durable.sync(self._folder)
+        durable.sync(self._folder)  # the file with the sizes is gone for good before rows follow
         self._checked = True
 
     def _path(self, time: float) -> Path:

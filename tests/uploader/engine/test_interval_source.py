@@ -145,14 +145,24 @@ ZONES = ("UTC", "Asia/Kathmandu", "Europe/Berlin", "Australia/Lord_Howe", "Ameri
     st.sampled_from(ZONES),
     st.sampled_from(["2025-11-20", "2025-10-26", "2025-03-30", "2025-11-02", "2026-04-05"]),
     st.booleans(),
+    st.sets(st.integers(1, 58)),
+    st.sampled_from([0.0, 429496728.0]),
 )
 def test_api_cells_and_uploads_agree_on_the_rise_of_a_local_day(
-    steps: list[int], interval: float, zone: str, date: str, is_sealed: bool
+    steps: list[int], interval: float, zone: str, date: str, is_sealed: bool, wrong: set[int], value: float
 ) -> None:
     day = datetime.fromisoformat(date).replace(tzinfo=ZoneInfo(zone))
     midnight = day.timestamp()
     rises = list(accumulate(steps))
-    readings = {midnight - 7200 + index * 1800.0: {"energy": rise / 10} for index, rise in enumerate(rises)}
+    half = len(rises) // 2
+    clusters = [midnight - 7200 + index * 900.0 for index in range(half)]
+    clusters += [midnight + 79_200 + index * 900.0 for index in range(len(rises) - half)]
+    at = {time: rise / 10 for time, rise in zip(clusters, rises, strict=True)}
+    readings = {time: {"energy": right} for time, right in at.items()}
+    alone = {index for index in wrong if not wrong & {index - 2, index - 1} and index + 1 < len(rises)}
+    for index in alone - {half - 1, half}:
+        readings[clusters[index]] = {"energy": value}
+        del at[clusters[index]]
     with tempfile.TemporaryDirectory() as folder, closing(Site(Path(folder))) as site:
         site.write(readings)
         if is_sealed:
@@ -162,7 +172,6 @@ def test_api_cells_and_uploads_agree_on_the_rise_of_a_local_day(
         hours = buckets.edges(start, end, "1h", zone)
         (of_day,) = site.reader.aggregate(energy, [start, end], ["delta"])["delta"]
         of_hours = site.reader.aggregate(energy, hours, ["delta"])["delta"]
-        at = {time: values["energy"] for time, values in readings.items()}
         before, last = (max(time for time in at if time <= edge) for edge in (start, end))
         true = round(at[last] - at[before], 6)
         assert round(float(of_day or 0.0), 6) == true
@@ -178,6 +187,30 @@ def test_api_cells_and_uploads_agree_on_the_rise_of_a_local_day(
             site.state.forget("fake")
         assert round(math.fsum(sent["delta"]), 6) == true
         assert sent["today"][-1:] == [true][: len(sent["today"])]  # to the last digit: nothing is added up in floats
+
+
+@pytest.mark.parametrize("wrong", [0.0, 3.0, 429496728.0])
+@pytest.mark.parametrize("counters", ["delta", "today"])
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_wrong_value_that_is_the_newest_is_corrected_where_it_was_sent(
+    site: Site, wrong: float, counters: str, restarts: bool
+) -> None:
+    pipeline = site.pipeline(counters=counters)
+    values = [1000.0, 1000.1, 1000.2, wrong, 1000.4, 1000.5, 1000.6]
+    for index, value in enumerate(values):
+        site.write({START + 30 + index * 60: {"energy": value}})
+        site.run(pipeline, START + (index + 1) * 60)
+        if restarts:
+            pipeline.close()
+            pipeline = site.pipeline(counters=counters)
+    at_last = dict(site.sent())  # what is sent again replaces what there was
+    rises = [at_last[moment]["energy"] for moment in range(60, 60 * len(values), 60)]
+    in_all = 0.6 if counters == "today" else math.fsum(map(float, rises))
+    assert round(in_all, 6) == 0.6
+    assert [round(float(rise), 6) for rise in rises] == (
+        [0.1, 0.1, 0.0, 0.2, 0.1, 0.1] if counters == "delta" else [0.1, 0.2, 0.2, 0.4, 0.5, 0.6]
+    )
+    assert len(site.sent()) <= len(values) + 2 * 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""`heliograph start`: a whole node as processes on this machine."""
+
+import sys
+import threading
+import time
+import urllib.request
+
+import click
+import tomli_w
+
+from cli.start import config_reload, effective_config, options, orphans, plan, supervision
+from cli.start.plan import Plan
+from heliograph import config, node_config
+from heliograph.errors import ConfigError
+from heliograph.lock import Lock
+
+FIRST_RESPONSE_SECONDS = 60.0
+
+
+def main(command_line: list[str], program: str) -> None:
+    """Run the node that the command line asks for until it is interrupted."""
+    chosen = options.parse(command_line, program)
+    try:
+        node_plan = plan.make(chosen)
+        run_folder = node_plan.data / node_config.RUN_FOLDER
+        run_folder.mkdir(parents=True, exist_ok=True)
+        lock = Lock(run_folder / "lock", "folder")
+        orphans.stop(run_folder)
+        node_plan = plan.choose_ports(node_plan, chosen)
+        commands, name = _prepared(node_plan)
+    except (ConfigError, OSError) as error:
+        sys.exit(f"Error: {error}")
+    if node_plan.simulate:
+        click.echo("No hardware: this is the simulated site." if node_plan.path is None else "With the simulated site.")
+    threading.Thread(target=_announce, args=(node_plan.host, node_plan.port, name), daemon=True).start()
+    if node_plan.path:
+        user, effective = node_plan.path, run_folder / node_config.CONFIG
+        watched = (
+            user,
+            effective,
+            lambda: effective_config.complete(node_plan, plan.read(user)),
+            lambda made: plan.check(made, user),
+        )
+        threading.Thread(target=config_reload.watch, args=watched, daemon=True).start()
+    node_config.note_start(node_plan.data, node_plan.path)
+    supervision.run(commands)
+    node_config.note_stop(node_plan.data)
+    lock.release()
+    click.echo(f"Stopped; everything is kept in {node_plan.data}")
+
+
+def _prepared(node_plan: Plan) -> tuple[dict[str, list[str]], str]:
+    """Write the configuration that the services read, and check it; return the commands to run, and the node's name."""
+    run_folder = node_plan.data / node_config.RUN_FOLDER
+    effective = run_folder / node_config.CONFIG
+    file = effective_config.complete(node_plan, node_plan.file)
+    effective.write_text(tomli_w.dumps(file))
+    node = config.section(config.Node, file, "node", node_plan.path or effective)
+    commands: dict[str, list[str]] = {}
+    if node_plan.broker_port is not None:
+        commands["broker"] = effective_config.broker_command(node_plan.data, node_plan.broker_port)
+    if node_plan.path:
+        plan.check(effective, node_plan.path)
+    if node_plan.simulate:
+        links = run_folder / "site"
+        commands["simulator"] = [sys.executable, "-m", "simulator", *effective_config.simulator_arguments(links)]
+    for service in plan.services_of(file):
+        commands[service] = [sys.executable, "-m", f"services.{service}", str(effective)]
+    return commands, node.name
+
+
+def _announce(host: str, port: int, node: str) -> None:
+    """Print the address of the dashboard once it responds."""
+    end = time.monotonic() + FIRST_RESPONSE_SECONDS
+    shown = "127.0.0.1" if host == "0.0.0.0" else host  # an address to open, not to listen on
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen(f"http://{shown}:{port}/api/v1/health", timeout=2):
+                pass
+        except OSError:
+            time.sleep(0.1)
+        else:
+            address = click.style(f"http://{shown}:{port}/", bold=True, underline=True)
+            click.echo(f"\n  Node {node} is up: {address}   (Ctrl-C stops it)\n")
+            return

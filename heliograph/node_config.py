@@ -1,0 +1,94 @@
+"""Finds the configuration of this machine's node, for the commands that look after it.
+
+`heliograph start` completes the user's configuration with ports and passwords; while the node runs, a command needs
+the completed one.
+"""
+
+import os
+from pathlib import Path
+
+from heliograph import config
+from heliograph.errors import ConfigError
+
+CONFIG = Path("config.toml")
+CONTAINER_CONFIG = Path("/config.toml")  # where compose.yaml mounts it
+RUN_FOLDER = "run"  # in the data folder
+PROCESSES = Path("/proc")
+
+
+def find(chosen: Path | None = None) -> Path | None:
+    """Return the configuration of the node that runs, else the one that is here; None if there is none.
+
+    `chosen` is the user's own configuration, if it was named. Without it this folder is searched, then the place that
+    a container has, then the node that this user started last.
+    """
+    if chosen is not None:
+        return _completed(chosen) or chosen
+    if CONFIG.exists():
+        return _completed(CONFIG) or CONFIG
+    if CONTAINER_CONFIG.exists():
+        return CONTAINER_CONFIG
+    for data in (Path("data"), _last_started()):
+        if data and (path := data / RUN_FOLDER / CONFIG).exists():
+            return path
+    return None
+
+
+def _completed(path: Path) -> Path | None:
+    """Return what `heliograph start` made of a configuration, if that node runs."""
+    try:
+        section = config.read(path).get("node", {})
+        text = section.get("data", "data") if isinstance(section, dict) else "data"
+        data = Path(config.resolved(str(text), str(path), ""))
+    except ConfigError:
+        return None  # the command that reads it reports it
+    for folder in (data, _last_started()):
+        if folder and is_running(folder) and _source(folder) == path.resolve():
+            return folder / RUN_FOLDER / CONFIG
+    return None
+
+
+def note_start(data: Path, source: Path | None) -> None:
+    """Note that this process runs the node of a data folder, from the user's configuration if there is one."""
+    (data / RUN_FOLDER / "pid").write_text(f"{os.getpid()}\n")
+    (data / RUN_FOLDER / "source").write_text(f"{source.resolve() if source else ''}\n")
+    pointer = _pointer()
+    try:
+        pointer.parent.mkdir(parents=True, exist_ok=True)
+        pointer.write_text(f"{data.resolve()}\n")
+    except OSError:
+        return  # a home that cannot be written: commands then have to be called beside the data
+
+
+def note_stop(data: Path) -> None:
+    """Note that the node of a data folder has ended."""
+    (data / RUN_FOLDER / "pid").unlink(missing_ok=True)
+
+
+def is_running(data: Path) -> bool:
+    """Whether `heliograph start` runs the node of a data folder."""
+    try:
+        pid = int((data / RUN_FOLDER / "pid").read_text())
+        return b"\0start\0" in (PROCESSES / str(pid) / "cmdline").read_bytes() + b"\0"
+    except (OSError, ValueError):
+        return False
+
+
+def _source(data: Path) -> Path | None:
+    text = (data / RUN_FOLDER / "source").read_text().strip()
+    return Path(text) if text else None
+
+
+def _pointer() -> Path:
+    """Return where the last start of this user is noted (XDG Base Directory Specification, XDG_STATE_HOME)."""
+    state = os.environ.get("XDG_STATE_HOME") or Path(os.environ.get("HOME", "/")) / ".local/state"
+    return Path(state) / "heliograph" / "last-node"
+
+
+def _last_started() -> Path | None:
+    """Return the data folder of the node that this user started last."""
+    try:
+        text = _pointer().read_text().strip()
+    except OSError:
+        return None
+    return Path(text) if text else None
