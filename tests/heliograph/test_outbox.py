@@ -110,6 +110,25 @@ def test_a_boot_without_a_frame_leaves_no_file(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_a_segment_whose_first_frame_the_disk_refused_is_gone_with_its_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, "monday") as outbox:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", lambda _file, _data: 0)
+            with pytest.raises(OSError, match="No space"):
+                outbox.append(payload(1))
+        epoch = outbox.epoch
+        assert len(files(tmp_path)) == 1
+    with opened(tmp_path, "monday") as outbox:
+        assert (outbox.epoch, len(files(tmp_path))) == (epoch, 1)
+    with opened(tmp_path, "tuesday") as outbox:
+        assert files(tmp_path) == []
+        assert outbox.append(payload(1)) == 1
+    with opened(tmp_path, "wednesday") as outbox:
+        assert [sequence for _, sequence, _ in held(outbox)] == [1]
+
+
 def test_the_first_frame_of_an_epoch_is_looked_for_in_that_epoch(tmp_path: Path) -> None:
     with opened(tmp_path, "old", segment_bytes=300, cap_bytes=600) as outbox:
         fill(outbox, 40)
