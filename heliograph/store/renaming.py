@@ -132,6 +132,8 @@ def _apply(db: sqlite3.Connection, path: Path, done: Renaming, known: CopiedName
         if units := _meta(db, changed_units.KEY):
             new = {known.device[number][0]: name for number, name in done.devices.items()}
             text = changed_units.renamed(units, new)
+            if done.series:
+                text = changed_units.channel_renamed(text, entry.old, entry.new)
             db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (changed_units.KEY, text))
 
 

@@ -55,7 +55,10 @@ def rename(connection: Connection, entry: Rename, now: float) -> Renaming:
     put_meta(connection, renames.KEY, renames.encode(renames.decode(meta(connection, renames.KEY)).with_one(entry)))
     if units := meta(connection, changed_units.KEY):
         new = {known.device[number][0]: name for number, name in done.devices.items()}
-        put_meta(connection, changed_units.KEY, changed_units.renamed(units, new))
+        text = changed_units.renamed(units, new)
+        if done.series:
+            text = changed_units.channel_renamed(text, entry.old, entry.new)
+        put_meta(connection, changed_units.KEY, text)
     connection.execute("UPDATE clock SET revision = %s, changes = changes + 1", (revision,))
     return done
 
