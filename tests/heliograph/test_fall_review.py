@@ -9,7 +9,7 @@ from heliograph.store.vectors import ops
 
 NOON = DAY // 2
 MINUTE = 60_000
-# At noon 3 is a wrong value: nothing rises to it (3 less), and the next rise is from 100 (97 less). A reset is none.
+# At noon 3 is a wrong value: nothing rises to it (3 less), and the next rise is from 100 (97 less).
 WRONG = {NOON: -3.0, NOON + MINUTE: -97.0}
 SPAN = FallSpan(NOON, NOON + 1)
 
