@@ -101,9 +101,8 @@ class Bus:
         self._subscriptions = _Subscriptions()
         self._on_connect: list[Callable[[], None]] = []
         self._link: _Link | None = None
-        self._lock = (
-            threading.Lock()
-        )  # of the subscriptions: one that is added while they are renewed must not be missed
+        # of the subscriptions: one that is added while they are renewed must not be missed
+        self._lock = threading.Lock()
         self._up = threading.Event()
         self._up_since = math.inf
         self._last: MQTTMessageInfo | None = None

@@ -15,7 +15,7 @@ from services.api.schemas import HealthProblem
 HUNG_SECONDS = 7.0  # without any message, after the broker was asked for one
 OFFLINE_SECONDS = 5.0  # a service that starts again is away for less
 STARTING_SECONDS = 20.0  # after a connect: the broker has kept the goodbyes of services that start beside this one
-UNHEARD_SECONDS = 60.0  # after a connect, until a service that is configured should have been heard
+MISSING_SECONDS = 60.0  # after a connect, until a service that is configured should have reported
 SECTIONS = frozenset({"node", "broker", "quality"})  # of config.toml, that are no services
 ALWAYS = frozenset({"storage", "api", "uploader"})  # run without a section, too
 
@@ -49,19 +49,19 @@ class HealthWatch:
         self._configured = frozenset(configured) - SECTIONS
         self._now = now
         self._monotonic = monotonic
-        self._heard = monotonic()
+        self._received = monotonic()
         self._asked = math.inf
         self._connected_since = math.inf
         self._seen: dict[tuple[str, str, str], float] = {}  # when each problem was first seen, by `monotonic`
 
-    def heard(self) -> None:
+    def received(self) -> None:
         """Note that a message came from the broker."""
-        self._heard = self._monotonic()
+        self._received = self._monotonic()
         self._asked = math.inf
 
     def asks(self) -> bool:
         """Return whether to publish something that comes back now, because the broker has sent nothing for a while."""
-        if not self._connected() or self._monotonic() - self._heard < 1.0:
+        if not self._connected() or self._monotonic() - self._received < 1.0:
             return False
         self._asked = min(self._asked, self._monotonic())
         return True
@@ -74,19 +74,19 @@ class HealthWatch:
     def problems(self, store: str = "", damages: Sequence[str] = ()) -> list[HealthProblem]:
         """Return what is wrong, the worst first; `store` is why the store does not answer, `damages` what it cannot read.
 
-        To be called every few seconds: a problem that nobody gives a time begins when it is first seen here.
+        To be called every few seconds: a problem that has no time of its own begins when it is first seen here.
         """
-        found = list(self._broker_problems())
+        problems = list(self._broker_problems())
         # what the broker retained of the services says nothing of now while it is away
-        services = {} if found else self._services()
+        services = {} if problems else self._services()
         if store:
             action = "see that storage runs, and that `[node] store` is right"
-            found.append(HealthProblem("store_away", f"no answer from the store: {store}", action))
-        found += self._absent_services(services)
-        found += _clock_problems(services)
-        found += _store_problems(services, damages)
-        found += _reported_problems(services)
-        return self._dated(found)
+            problems.append(HealthProblem("store_away", f"no answer from the store: {store}", action))
+        problems += self._absent_services(services)
+        problems += _clock_problems(services)
+        problems += _store_problems(services, damages)
+        problems += _reported_problems(services)
+        return self._dated(problems)
 
     def _is_hung(self) -> bool:
         return self._monotonic() - self._asked >= HUNG_SECONDS
@@ -103,7 +103,7 @@ class HealthWatch:
             return
         self._connected_since = min(self._connected_since, self._monotonic())
         if self._is_hung():
-            since = self._now() - (self._monotonic() - self._heard)
+            since = self._now() - (self._monotonic() - self._received)
             summary = f"the broker hangs: it has sent nothing since {shown(since)}"
             yield HealthProblem("broker_hung", summary, "restart the broker", since=since)
 
@@ -121,22 +121,22 @@ class HealthWatch:
                     since=_moment(status.time),
                     service=name,
                 )
-        if connected_for >= UNHEARD_SECONDS:
+        if connected_for >= MISSING_SECONDS:
             for name in sorted(self._configured - services.keys()):
                 yield HealthProblem(
-                    "service_unheard",
-                    f"{name} is configured, and was never heard: {_ABSENT}",
+                    "service_missing",
+                    f"{name} is configured, and has never reported: {_ABSENT}",
                     _SEE_LOG.format(service=name),
                     service=name,
                 )
 
-    def _dated(self, found: list[HealthProblem]) -> list[HealthProblem]:
+    def _dated(self, problems: list[HealthProblem]) -> list[HealthProblem]:
         """Fill in when each problem began, and leave out services that have only just left."""
         present = self._monotonic()
         seen = self._seen
-        self._seen = {_key(one): seen.get(_key(one), present) for one in found}
+        self._seen = {_key(one): seen.get(_key(one), present) for one in problems}
         lasting = []
-        for one in found:
+        for one in problems:
             seconds = present - self._seen[_key(one)]
             if one.code == "service_offline" and seconds < OFFLINE_SECONDS:
                 continue

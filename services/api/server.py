@@ -181,7 +181,7 @@ def _follow(service: Service, live: LiveState, seeder: Seeder, watch: HealthWatc
     loop = asyncio.get_running_loop()
 
     def update(message: Message) -> None:
-        watch.heard()
+        watch.received()
         try:
             live.update(message.topic, message.payload)
         except MessageError as error:

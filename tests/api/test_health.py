@@ -14,7 +14,7 @@ ONLINE = {"state": "online", "started": NOON - 3600}
 
 
 class Node:
-    """A watch of the node roof, whose broker and services do as told."""
+    """A watch of the node roof, whose broker and services do as the test says."""
 
     def __init__(self, *configured: str) -> None:
         self.seconds = 0.0
@@ -32,15 +32,15 @@ class Node:
         )
 
     def status(self, service: str, content: dict[str, Any], node: str = "roof") -> None:
-        self.watch.heard()
+        self.watch.received()
         self.live.update(f"heliograph/{node}/services/{service}/status", json.dumps(content).encode())
 
     def after(self, seconds: int, *, answers: bool = True) -> list[HealthProblem]:
-        """Return the problems after so many seconds, in which the broker is asked and answers as told."""
+        """Return the problems after so many seconds, in which the broker is asked and answers or not."""
         for _ in range(seconds):
             self.seconds += 1
             if self.watch.asks() and answers:
-                self.watch.heard()
+                self.watch.received()
             self.watch.problems()
         return self.watch.problems()
 
@@ -79,7 +79,7 @@ def test_a_broker_that_hangs_is_a_problem_until_it_sends_something() -> None:
     assert (problem.code, problem.since) == ("broker_hung", NOON)
     assert "sent nothing since 2025-11-20 12:00:00 UTC" in problem.summary
     assert not node.watch.bus
-    node.watch.heard()
+    node.watch.received()
     assert node.watch.problems() == []
     assert node.watch.bus
 
@@ -132,11 +132,11 @@ def test_a_service_that_is_configured_no_longer_or_is_of_another_node_is_no_prob
     assert node.after(100) == []
 
 
-def test_a_service_that_is_configured_and_was_never_heard_is_a_problem() -> None:
+def test_a_service_that_is_configured_and_never_reported_is_a_problem() -> None:
     node = Node("calculator", "node")
     assert node.after(59) == []
     [problem] = node.after(2)
-    assert (problem.code, problem.service) == ("service_unheard", "calculator")
+    assert (problem.code, problem.service) == ("service_missing", "calculator")
     assert "the broker refuses it" in problem.summary
     node.status("calculator", ONLINE)
     assert node.after(1) == []
