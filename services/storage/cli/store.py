@@ -80,6 +80,10 @@ def backup_command(
         click.echo(f"{name}: {f'copied{why}' if fresh else 'unchanged since the last backup'}")
     for name in done.state:
         click.echo(f"state/{name}: copied")
+    for name in done.missing:
+        click.echo(f"{name}: missing in the store; its copy is kept", err=True)
+    for name in done.before_loss:
+        click.echo(f"{name}: the copy from before the store lost a part of it; delete it when all is well", err=True)
     kept = "left out: passwords and keys in files (--encrypt adds them)"
     if secrets:
         kept = "included, and encrypted like all of state/" if encryption else "included, keep it locked away"
@@ -115,13 +119,14 @@ def restore_command(
     the backup has it in state/config.toml. An encrypted backup asks for its pass phrase; config.toml is then in the data folder, as
     config.toml.from-backup.
     """
+    target = store.folder
     encryption = _encryption(passphrase_file, new=False) if backup.is_encrypted(folder) else None
     try:
         with bar("copying", sum(map(files.size, files.store_files(folder)))) as advance:
             targets = list(state_folders) or [store.data]
             done = backup.restore(
                 folder,
-                store.folder,
+                target,
                 advance,
                 force=force,
                 salvage=salvage,
