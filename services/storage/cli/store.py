@@ -23,8 +23,6 @@ from services.storage.maintenance.encryption import Encryption
 from services.storage.progress_bar import bar
 
 FAR = 1 << 62  # after every cursor there will ever be
-
-
 PASSPHRASE = "HELIOGRAPH_PASSPHRASE"  # of the environment
 
 passphrase_option = click.option(
@@ -271,11 +269,10 @@ def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) ->
 
 def _encryption(passphrase_file: Path | None, *, new: bool) -> Encryption:
     """Return what a pass phrase opens: that of a file, of the environment, or one that is typed."""
-    if passphrase_file is not None:
-        text = passphrase_file.read_text().rstrip("\n")
-    else:
-        text = os.environ.get(PASSPHRASE) or click.prompt("Pass phrase", hide_input=True, confirmation_prompt=new)
     try:
+        if passphrase_file is not None:
+            return Encryption(passphrase_file.read_text().rstrip("\n"))
+        text = os.environ.get(PASSPHRASE) or click.prompt("Pass phrase", hide_input=True, confirmation_prompt=new)
         return Encryption(text)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
