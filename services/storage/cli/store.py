@@ -273,7 +273,14 @@ def _encryption(passphrase_file: Path | None, *, new: bool) -> Encryption:
     if passphrase_file is not None:
         text = passphrase_file.read_text().rstrip("\n")
     else:
-        text = os.environ.get(PASSPHRASE) or click.prompt("Pass phrase", hide_input=True, confirmation_prompt=new)
+        try:
+            text = os.environ.get(PASSPHRASE) or click.prompt("Pass phrase", hide_input=True, confirmation_prompt=new)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise
+            raise click.ClickException(
+                f"there is no terminal to type the pass phrase at: --passphrase-file FILE, or {PASSPHRASE} in the environment"
+            ) from None
     try:
         return Encryption(text)
     except ValueError as error:
