@@ -172,6 +172,8 @@ def salvage_command(store: StoreAccess) -> None:
     for loss in accepted:
         click.echo(loss)
     for path in sorted(store.folder.glob("*.salvaged-*")):
+        if path.name.endswith(files.SIDE_FILES):
+            continue
         click.echo(f"{path.name}: what could be read of it is in the store; delete it, or keep it for a second look")
     for problem in problems:
         click.echo(problem, err=True)
