@@ -349,7 +349,7 @@ def test_once_a_row_of_a_batch_was_accepted_those_that_are_refused_are_set_aside
 
 
 @pytest.mark.parametrize("ordered", [False, True])
-def test_refusals_in_a_row_are_counted_anew_after_a_row_that_was_accepted(
+def test_refusals_in_a_row_are_counted_again_from_one_after_a_row_that_was_accepted(
     begin: Begin, store: MemoryStore, ordered: bool
 ) -> None:
     times = fill(store, 32)
@@ -360,7 +360,9 @@ def test_refusals_in_a_row_are_counted_anew_after_a_row_that_was_accepted(
     assert [rows[0].time for rows in engine.target.requests] == times
 
 
-def test_failures_in_a_row_are_counted_anew_after_a_row_that_was_accepted(begin: Begin, store: MemoryStore) -> None:
+def test_failures_in_a_row_are_counted_again_from_one_after_a_row_that_was_accepted(
+    begin: Begin, store: MemoryStore
+) -> None:
     times = fill(store, 8)
     engine = begin(FakeTarget(Limits(rows=4)))
     engine.target.script = [*[TryLater("HTTP 500: panic")] * 5, None] * 2
