@@ -176,6 +176,8 @@ def salvage_command(store: StoreAccess) -> None:
     for loss in accepted:
         click.echo(loss)
     for path in sorted(store.folder.glob("*.salvaged-*")):
+        if path.name.endswith(files.SIDE_FILES):
+            continue
         click.echo(f"{path.name}: what could be read of it is in the store; delete it, or keep it for a second look")
     for problem in problems:
         click.echo(problem, err=True)
@@ -278,7 +280,14 @@ def _encryption(passphrase_file: Path | None, *, new: bool) -> Encryption:
     if passphrase_file is not None:
         text = passphrase_file.read_text().rstrip("\n")
     else:
-        text = os.environ.get(PASSPHRASE) or click.prompt("Pass phrase", hide_input=True, confirmation_prompt=new)
+        try:
+            text = os.environ.get(PASSPHRASE) or click.prompt("Pass phrase", hide_input=True, confirmation_prompt=new)
+        except click.Abort:
+            if sys.stdin.isatty():
+                raise
+            raise click.ClickException(
+                f"there is no terminal to type the pass phrase at: --passphrase-file FILE, or {PASSPHRASE} in the environment"
+            ) from None
     try:
         return Encryption(text)
     except ValueError as error:
