@@ -1,6 +1,8 @@
 """Conversions of values into another unit: exact where the numbers are decimal ones, as 1234 Wh are 1.234 kWh."""
 
+from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 
 import msgspec
 
@@ -44,20 +46,29 @@ class Conversion(msgspec.Struct, frozen=True):
 
     def of(self, value: float) -> float:
         """Return a value in the new unit."""
-        return (value + self.before) * self.multiply / self.divide + self.after
+        return self.of_sum(value, 1)
 
     def of_rise(self, value: float) -> float:
         """Return a difference of two values in the new unit."""
-        return value * self.multiply / self.divide
+        return self.of_sum(value, 0)
 
     def of_sum(self, total: float, count: int) -> float:
         """Return the sum of `count` values in the new unit."""
-        return (total + count * self.before) * self.multiply / self.divide + count * self.after
+        multiply, divide, before, after = decimals(self)
+        return float((Decimal(repr(total)) + count * before) * multiply / divide + count * after)
 
     @property
     def has_offset(self) -> bool:
         """Whether zero is no longer zero."""
         return bool(self.before or self.after)
+
+
+@lru_cache
+def decimals(conversion: Conversion) -> tuple[Decimal, Decimal, Decimal, Decimal]:
+    """Return multiply, divide, before and after as the decimal numbers that they are written as."""
+    numbers = (conversion.multiply, conversion.divide, conversion.before, conversion.after)
+    multiply, divide, before, after = (Decimal(repr(float(number))) for number in numbers)
+    return multiply, divide, before, after
 
 
 def between(old: str, new: str) -> Conversion:

@@ -41,6 +41,9 @@ def check(folder: Path, change: Rescaling) -> None:
     """Raise CannotRescale if it cannot be done, StoreDamaged if a value or a cell cannot be read, OSError."""
     series = _names(folder).series[change.series]
     refuse_kind(series.kind, series.name)
+    with schema.reading(schema.hot_file(folder)) as db:
+        if db.execute("SELECT 1 FROM frame LIMIT 1").fetchone():
+            raise CannotRescale("hot.db has readings that are not sealed: stop storage, and run this again")
     for path in history.files(folder).values():
         with schema.reading(path) as db:
             year = Year(db)

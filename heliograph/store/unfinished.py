@@ -41,6 +41,12 @@ def begin(folder: Path, change: Rename | Rescaling) -> None:
         db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (KEY, text))
 
 
+def pending(folder: Path) -> Rename | Rescaling | None:
+    """Return the change that is noted, None if there is none. Raises OSError."""
+    change = _noted(folder)
+    return None if change is None else change.rename or change.rescaling
+
+
 def finish(folder: Path) -> bool:
     """Do what is left of the change that is noted, if there is one; return whether there was. The caller has the store's lock.
 
@@ -57,6 +63,8 @@ def finish(folder: Path) -> bool:
     else:
         return False
     for path in [*history.files(folder).values(), schema.hot_file(folder)]:
+        if not path.exists():
+            continue  # SQLite would make an empty one
         try:
             with _transaction(path) as db:
                 row = db.execute("SELECT value FROM meta WHERE key = ?", (DONE,)).fetchone()

@@ -41,10 +41,13 @@ def rename(folder: Path, entry: Rename) -> Renaming:
 def rescale(folder: Path, change: Rescaling) -> None:
     """Convert all values of a series into another unit.
 
-    If it is interrupted, the next writer does the rest. Raises CannotRescale, with nothing changed, heliograph.lock.Taken,
-    OSError, StoreDamaged.
+    If it is interrupted, the next writer, or the same call, does the rest. Raises CannotRescale, with nothing changed,
+    heliograph.lock.Taken, OSError, StoreDamaged.
     """
+    was_interrupted = unfinished.pending(folder) == change
     _settle(folder)
+    if was_interrupted:
+        return  # the rest was done when the store was opened
     lock = Lock(folder / "lock", "store")
     try:
         rescaling.check(folder, change)

@@ -12,7 +12,7 @@ from heliograph import store
 from heliograph.lock import Taken
 from heliograph.messages import Block, Channel, Info, Value
 from heliograph.renames import Rename
-from heliograph.store import open_reader, open_writer, schema
+from heliograph.store import folder, open_reader, open_writer, schema, unfinished
 from heliograph.store.interface import FOR_EVER, FUNCTIONS, Progress, Reader
 from heliograph.store.postgres import open_postgres_writer
 from heliograph.store.rename_plan import CannotRename
@@ -188,3 +188,11 @@ def test_a_rename_that_is_interrupted_anywhere_is_done_by_the_next_one(
     assert 4 < fail_at < 39
     with closing(open_reader(engine.data)) as reader:
         assert reader.problems() == []
+
+
+def test_a_rename_that_is_finished_without_hot_makes_no_empty_one(tmp_path: Path) -> None:
+    filled(Embedded(tmp_path), "alpha/meter", "alpha/boiler", sealed=True)
+    unfinished.begin(folder(tmp_path), Rename("alpha", "gamma"))
+    schema.delete(schema.hot_file(folder(tmp_path)))
+    assert unfinished.finish(folder(tmp_path))
+    assert not schema.hot_file(folder(tmp_path)).exists()

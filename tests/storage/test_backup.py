@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from heliograph import store
+from heliograph.errors import StoreDamaged
 from heliograph.messages import Block, Value
 from heliograph.store.interface import Progress
 from services.storage.cli.main import main
@@ -107,6 +108,36 @@ def test_damaged_files_and_notes_of_the_old_store_do_not_get_into_the_restored_o
     ]
     settle(data)
     assert difference(everything(data), before) is None
+
+
+@pytest.mark.parametrize("installed", range(1, 4))
+def test_a_store_that_is_half_restored_is_neither_opened_nor_backed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: int
+) -> None:
+    """The power fails after so many files: the backup is the only whole copy, and stays it."""
+    data = tmp_path / "data"
+    values = three_years(data)
+    done("backup", tmp_path / "backup", "--data", data)
+    with monkeypatch.context() as patch:
+        moves = iter(range(installed))
+
+        def move(path: Path, target: Path) -> Path:
+            if target.parent == data / "store" and target.suffix == ".db" and next(moves, None) is None:
+                raise OSError(5, "Input/output error")
+            return rename(path, target)
+
+        rename = Path.replace
+        patch.setattr(Path, "replace", move)
+        assert command("restore", tmp_path / "backup", "--data", data, "--force").exit_code == 1
+    for arguments in (("backup", tmp_path / "backup", "--incremental"), ("salvage",)):
+        refused = command(*arguments, "--data", data)
+        assert refused.exit_code == 1
+        assert "a restore was interrupted; run it again" in refused.stderr
+    with pytest.raises(StoreDamaged, match="a restore was interrupted; run it again"):
+        store.open_writer(data)
+    done("restore", tmp_path / "backup", "--data", data)
+    assert everything(data) == values
+    store.open_writer(data).close()
 
 
 def test_nothing_is_restored_while_storage_runs(tmp_path: Path) -> None:

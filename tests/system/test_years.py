@@ -195,9 +195,12 @@ class Years:
         self.step(node.moment + DAY)
 
     def without_power(self) -> None:
-        """No power for longer than the calendar of retention believes at once: it needs a tenth of that time."""
+        """No power for longer than the calendar of retention believes at once: it needs a tenth of that time.
+
+        A day on which the node is not looked at has not been lived through.
+        """
         self.node.moment += self.plan.without_power * DAY
-        self._believed_from = self.node.moment + (self.plan.without_power // 10 + 3) * DAY
+        self._believed_from = self.node.moment + (self.plan.without_power // 10 + 3) * max(DAY, self.plan.step)
 
     def damage_and_restore(self) -> None:
         """Pages within a closed year are lost: what is missing was announced; the backup of the night has it all."""

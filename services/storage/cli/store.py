@@ -115,13 +115,14 @@ def restore_command(
     the backup has it in state/config.toml. An encrypted backup asks for its pass phrase; config.toml is then in the data folder, as
     config.toml.from-backup.
     """
+    target = store.folder
     encryption = _encryption(passphrase_file, new=False) if backup.is_encrypted(folder) else None
     try:
         with bar("copying", sum(map(files.size, files.store_files(folder)))) as advance:
             targets = list(state_folders) or [store.data]
             done = backup.restore(
                 folder,
-                store.folder,
+                target,
                 advance,
                 force=force,
                 salvage=salvage,

@@ -70,9 +70,10 @@ def back_up(
 
     An incremental backup keeps copies of years that have not changed, if their size is right; of some of them, those first
     that were read longest ago, it also reads the checksum, and it makes again what is not as it was. Raises StoreAway if there
-    is no store, StoreDamaged if a file of it, or its copy, is not sound, OSError if a write fails. Nothing that a backup
+    is no store, StoreDamaged if a file of it, or its copy, is not sound, or a restore into it was interrupted, OSError if a write fails. Nothing that a backup
     there held before is lost then.
     """
+    schema.refuse_half_restored(store)
     sources = files.store_files(store)
     if not sources:
         raise StoreAway(f"there is no store in {store}")
@@ -136,7 +137,7 @@ def restore(
     With `salvage` damaged files are put beside the good ones, so that storage stores again what can be read of them.
     Raises heliograph.lock.Taken while storage runs, NotEmpty over a store that is there unless forced, StoreAway if the
     folder is not a backup, WrongPassphrase if its state is encrypted with another pass phrase, StoreDamaged if a file is not as backup.json lists it, OSError if a write fails. The store is unchanged
-    then.
+    then; if it fails or ends after the first file was moved, nothing opens or backs up the store until a restore has finished.
     """
     listed = _listed(folder)
     wrong = _wrong(folder, listed)
@@ -146,7 +147,8 @@ def restore(
     store.mkdir(parents=True, exist_ok=True)
     lock = Lock(store / LOCK, "store")
     try:
-        if files.store_files(store) and not force:
+        marker = store / schema.RESTORING
+        if files.store_files(store) and not force and not marker.exists():
             raise NotEmpty(f"there is a store in {store} already")
         names = listed.store_copies(folder)
         for name in sorted(names.keys() - wrong.keys()):
@@ -160,6 +162,7 @@ def restore(
         if bad and not salvage:
             raise StoreDamaged("; ".join(f"{name}: {why}" for name, why in sorted(bad.items())))
         good = [name for name in names if name not in wrong]
+        durable.write(marker, b"")
         aside = _set_aside(store)
         _put_damaged(folder, store, wrong)
         _install(store, [name for name in good if name != files.HOT])
@@ -167,6 +170,8 @@ def restore(
             _skip_numbers(store / f"{files.HOT}{STAGED}", store)
             _install(store, [files.HOT])
         put_back = node_state.put_back(folder, whole, state_to, force=force, encryption=encryption)
+        marker.unlink()
+        durable.sync(store)
         return Restored(aside, bad, put_back)
     finally:
         _clean(store)
@@ -287,7 +292,11 @@ def _skip_numbers(staged: Path, store: Path) -> None:
 
 def _set_aside(store: Path) -> Path | None:
     """Move all files away, damaged ones and others too: they belong to another state of the store."""
-    present = [path for path in store.iterdir() if path.is_file() and path.name != LOCK and STAGED not in path.name]
+    present = [
+        path
+        for path in store.iterdir()
+        if path.is_file() and path.name not in (LOCK, schema.RESTORING) and STAGED not in path.name
+    ]
     if not present:
         return None
     aside = store / f"before-restore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
