@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -151,6 +152,10 @@ class Running:
         """Let the application hear a message of the bus."""
         payload = message if isinstance(message, bytes) else json.dumps(message).encode()
         self.do(lambda: self.live.update(topic, payload))
+
+    @property
+    def connections(self) -> set[Any]:
+        return self._server.server_state.connections
 
     def state(self, device: str, **values: object) -> None:
         self.tell(f"heliograph/roof/devices/{device}/state", {"time": START + 36000, "values": values})

@@ -46,7 +46,7 @@ def open_page(browser: Browser, running: Running) -> Iterator[Open]:
 
 @pytest.fixture
 def tracer(running: Running) -> Running:
-    """The node, which has heard what its tracer measures and a first reading."""
+    """The node, which has received what its tracer measures, and a first reading."""
     running.tell("heliograph/roof/devices/tracer/info", encode(TRACER))
     running.state("tracer", pv_power=731.0, charging="boost")
     return running
