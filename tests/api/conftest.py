@@ -24,6 +24,7 @@ from heliograph.store import open_reader, open_writer
 from heliograph.store.interface import Reader
 from services.api.app import create_app
 from services.api.connections import ServerConfig
+from services.api.health import HealthWatch
 from services.api.ingest.routes import Ingest
 from services.api.live import LiveState
 from services.api.reader_pool import ReaderPool
@@ -112,8 +113,7 @@ class Running:
         app = create_app(
             self.live,
             self._store,
-            node="roof",
-            connected=lambda: self.connected,
+            watch=HealthWatch(self.live, "roof", lambda: self.connected),
             origins=origins,
             ingest=ingest(self.live, self._store) if ingest else None,
             uploader=uploader(self.live) if uploader else None,

@@ -178,6 +178,13 @@ def test_an_encrypted_telegram_is_named_as_encrypted(size: int) -> None:
     assert split[0] == split[-1]
 
 
+def test_an_encrypted_telegram_ends_with_its_last_byte() -> None:
+    frame = encrypted()[:-1] + b"!"
+    for behind in (b"\r\n", b""):
+        split = list(dsmr_p1.TelegramSplitter().feed(frame + behind + telegram(*ESMR)))
+        assert [piece.counter for piece in split] == ["encrypted_telegrams", ""]
+
+
 def one_piece(data: bytes, *, joined_late: bool = False) -> list[tuple[str, str]]:
     return [(piece.error, piece.counter) for piece in dsmr_p1.TelegramSplitter(joined_late=joined_late).feed(data)]
 

@@ -18,6 +18,7 @@ from heliograph import store
 from heliograph.errors import StoreDamaged
 from heliograph.messages import Block, Value
 from heliograph.store.interface import Progress
+from heliograph.store.writer import SqliteWriter
 from services.storage.cli.main import main
 from services.storage.maintenance import backup, files
 from services.storage.maintenance.encryption import PART_BYTES, Encryption, WrongPassphrase
@@ -247,6 +248,32 @@ def test_a_damaged_file_is_never_taken_for_a_backup_and_the_last_good_one_stays(
     assert "hot.db" in result.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == good
     assert command("check", "--data", data).exit_code == 1
+
+
+def test_what_the_store_has_lost_the_backup_keeps(tmp_path: Path) -> None:
+    """One night after a year was damaged, or has gone, its copy would be replaced, or deleted."""
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    values = three_years(data)
+    done("backup", folder, "--data", data)
+    gone, damaged, _ = sorted((data / "store").glob("history-*.db"))
+    gone.unlink()
+    with closing(sqlite3.connect(damaged)) as connection, connection:
+        connection.execute("UPDATE chunk SET v = x'00' WHERE k = (SELECT min(k) FROM chunk)")
+    with closing(store.open_writer(data)) as writer:
+        assert isinstance(writer, SqliteWriter)
+        writer.mend()
+    whole = (folder / damaged.name).read_bytes()
+    for _ in range(2):
+        result = command("backup", folder, "--data", data, "--incremental")
+        assert result.exit_code == 0, result.stderr
+        assert f"{gone.name}: missing in the store; its copy is kept" in result.stderr
+        assert (folder / "before-loss" / damaged.name).read_bytes() == whole
+    shutil.copyfile(folder / "before-loss" / damaged.name, folder / damaged.name)
+    done("restore", folder, "--data", data, "--force", "--salvage")
+    with closing(store.open_writer(data)) as writer:
+        assert isinstance(writer, SqliteWriter)
+        writer.mend()
+    assert everything(data) == values
 
 
 def test_an_incomplete_backup_is_refused_and_the_store_stays(tmp_path: Path) -> None:

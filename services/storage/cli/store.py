@@ -80,6 +80,10 @@ def backup_command(
         click.echo(f"{name}: {f'copied{why}' if fresh else 'unchanged since the last backup'}")
     for name in done.state:
         click.echo(f"state/{name}: copied")
+    for name in done.missing:
+        click.echo(f"{name}: missing in the store; its copy is kept", err=True)
+    for name in done.before_loss:
+        click.echo(f"{name}: the copy from before the store lost a part of it; delete it when all is well", err=True)
     kept = "left out: passwords and keys in files (--encrypt adds them)"
     if secrets:
         kept = "included, and encrypted like all of state/" if encryption else "included, keep it locked away"

@@ -22,7 +22,7 @@ from heliograph.lock import Lock
 from heliograph.store import integrity, schema
 from heliograph.store.hot import JUMP
 from heliograph.store.years import newest_arrival
-from services.storage.maintenance import backup_list, files, node_state
+from services.storage.maintenance import backup_list, files, losses, node_state
 from services.storage.maintenance.backup_list import BackupList, Copy, FileState
 from services.storage.maintenance.encryption import ENDING, Encryption
 
@@ -39,11 +39,17 @@ class NotEmpty(OSError):
 
 
 class BackedUp(NamedTuple):
-    """What a backup did: whether each file of the store was copied, why copies were made again, the state's files."""
+    """What a backup did: whether each file of the store was copied, why copies were made again, the state's files.
+
+    `before_loss` are copies that it put aside because the store has lost a part of these files, `missing` those of years
+    that the store has lost as a whole.
+    """
 
     copied: dict[str, bool]
     made_again: dict[str, str]
     state: list[str]
+    before_loss: list[str]
+    missing: list[str]
 
 
 class Restored(NamedTuple):
@@ -69,7 +75,8 @@ def back_up(
     """Copy the files of a store into a folder, and other files under their names in `state`.
 
     An incremental backup keeps copies of years that have not changed, if their size is right; of some of them, those first
-    that were read longest ago, it also reads the checksum, and it makes again what is not as it was. Raises StoreAway if there
+    that were read longest ago, it also reads the checksum, and it makes again what is not as it was. Of a file of which storage
+    reports a loss the copy from before is kept, too. Raises StoreAway if there
     is no store, StoreDamaged if a file of it, or its copy, is not sound, or a restore into it was interrupted, OSError if a write fails. Nothing that a backup
     there held before is lost then.
     """
@@ -79,6 +86,8 @@ def back_up(
         raise StoreAway(f"there is no store in {store}")
     folder.mkdir(parents=True, exist_ok=True)
     before = backup_list.read(folder)
+    lost = losses.reported(store)
+    missing = sorted(lost & before.files.keys() - {source.name for source in sources})
     kept, made_again = _kept(folder, before, sources) if incremental else ({}, {})
     after: dict[str, FileState] = {}
     staged: dict[str, Copy] = {}
@@ -97,15 +106,19 @@ def back_up(
         made = datetime.now(UTC).isoformat(timespec="seconds")
         # whenever the power fails from here on, each copy is one of two that the list knows
         backup_list.write(folder, msgspec.structs.replace(before, pending=staged, pending_state=copies))
+        before_loss = losses.keep(folder, lost & staged.keys())
         _install(folder, staged)
         node_state.install(folder, copies)
     finally:
         _clean(folder)
         node_state.clean(folder)
+    after |= {name: before.files[name] for name in missing}
+    kept |= {name: before.copies[name] for name in missing if name in before.copies}
     for gone in set(before.files) - set(after):
         (folder / gone).unlink(missing_ok=True)  # retention dropped it
     backup_list.write(folder, BackupList(made, after, {**kept, **staged}, copies))
-    return BackedUp({name: name in staged for name in after}, made_again, sorted(copies))
+    copied = {name: name in staged for name in after if name not in missing}
+    return BackedUp(copied, made_again, sorted(copies), before_loss, missing)
 
 
 def check(folder: Path) -> dict[str, str]:
