@@ -209,6 +209,14 @@ def test_what_is_longer_than_a_telegram_is_counted_once_and_dropped() -> None:
     assert one_piece(exact + b"x") == [("longer than any telegram", "overlong_lines")]
 
 
+def test_telegrams_that_are_cut_off_again_and_again_do_not_pile_up() -> None:
+    splitter, good = dsmr_p1.TelegramSplitter(), telegram(*ESMR)
+    for _ in range(2 * dsmr_p1.LONGEST_BYTES // len(good)):
+        assert list(splitter.feed(good[:-20])) == []
+        assert list(splitter.feed(b"\r\n")) == []
+    assert [piece.counter for piece in splitter.feed(good)] == [""]
+
+
 @pytest.mark.parametrize(
     "lines", [(), ("1-3:0.2.8(50)", "0-0:96.1.1(1234)"), ("hello",), ("0-1:24.1.0(003)", "0-1:96.1.0(30)")]
 )
