@@ -101,9 +101,8 @@ class Bus:
         self._subscriptions = _Subscriptions()
         self._on_connect: list[Callable[[], None]] = []
         self._link: _Link | None = None
-        self._lock = (
-            threading.Lock()
-        )  # of the subscriptions: one that is added while they are renewed must not be missed
+        # of the subscriptions: one that is added while they are renewed must not be missed
+        self._lock = threading.Lock()
         self._up = threading.Event()
         self._up_since = math.inf
         self._last: MQTTMessageInfo | None = None
@@ -111,6 +110,7 @@ class Bus:
         self._thread = threading.Thread(target=self._keep_connected, name="bus", daemon=True)
         self._warned: set[str] = set()
         self._retain = RetainSupport()
+        self.problem = ""  # why the broker is away, in words; empty once it answers
         self.connects = 0
 
     def __enter__(self) -> "Bus":
@@ -227,6 +227,7 @@ class Bus:
             link.lost.set()
             return
         self._warned.clear()
+        self.problem = ""
         self.connects += 1
         log.info("connected to the broker at %s:%s", self._broker.host, self._broker.port)
         with self._lock:
@@ -267,7 +268,7 @@ class Bus:
 
     def _warn_once(self, text: str, *args: object) -> None:
         """Log one warning per loss and reason, not one per attempt."""
-        warning = text % args
+        self.problem = warning = text % args
         if warning not in self._warned:
             self._warned.add(warning)
             log.warning("%s; trying again until it is back", warning)

@@ -17,7 +17,8 @@ INTERRUPTED = 130
 # Every process collects all tests: more of them than cores cost more than they save, unless the tests wait for servers.
 BUSY = ("--numprocesses=logical", "--maxprocesses=4", "--dist=loadfile")
 WAITING = ("--numprocesses=4", "--dist=loadfile")
-MAIN_TESTS = ("tests", "--ignore=tests/system", "--ignore=tests/containers")
+OTHER_FOLDERS = ("tests/system", "tests/containers", "tests/counterparts")  # the last ones run by hand
+MAIN_TESTS = ("tests", *(f"--ignore={folder}" for folder in OTHER_FOLDERS))
 
 
 @dataclass(frozen=True)

@@ -63,4 +63,6 @@ def test_the_modules_that_are_sampled_and_their_tests_exist() -> None:
     for module, tests in table.items():
         assert tests, module
         for path in (module, *tests):
-            assert (ROOT / path).is_file(), path
+            file, _, name = path.partition("::")
+            assert (ROOT / file).is_file(), path
+            assert f"def {name}" in (ROOT / file).read_text(), path

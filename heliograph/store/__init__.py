@@ -16,6 +16,7 @@ from heliograph.store import renaming, whole_store
 from heliograph.store.interface import FOR_EVER, Keep, Reader, Writer
 from heliograph.store.reader import SqliteReader
 from heliograph.store.rename_plan import Renaming
+from heliograph.store.rescaling import Rescaling
 from heliograph.store.writer import SqliteWriter
 
 
@@ -63,6 +64,17 @@ def rename(data: Path, entry: Rename, *, url: str = "", dry_run: bool = False) -
     if dry_run:
         return renaming.check(folder(data), entry.old, entry.new)
     return whole_store.rename(folder(data), entry)
+
+
+def rescale(data: Path, change: Rescaling, *, url: str = "") -> None:
+    """Convert all values of a series in the store of a data folder or of a database; its name and its arrivals stay.
+
+    Raises CannotRescale, with nothing changed, Taken while storage runs, StoreAway, StoreDamaged, OSError, ConfigError.
+    """
+    if url:
+        _postgres().rescale_in_database(url, change)
+    else:
+        whole_store.rescale(folder(data), change)
 
 
 def _postgres() -> ModuleType:

@@ -87,6 +87,16 @@ def renamed(text: str, names: Mapping[str, str]) -> str:
     return msgspec.json.encode(merged).decode()
 
 
+def channel_renamed(text: str, old: str, new: str) -> str:
+    """Return what was kept after a rename of a channel (node/device/channel): one that is stored under its own name is not kept."""
+    stored = msgspec.json.decode(text, type=Stored)
+    device, _, channel = old.rpartition("/")
+    name = new.rpartition("/")[2]
+    changed = {key: name if target == channel else target for key, target in stored.get(device, {}).items()}
+    stored[device] = {key: target for key, target in changed.items() if key != target}
+    return msgspec.json.encode({key: some for key, some in stored.items() if some}).decode()
+
+
 def _free(channel: str, unit: str, info: Info, unit_of: Callable[[str], str | None]) -> str:
     """Return the name for values of a unit, which no other channel has."""
     word = WORDS.get(unit) or re.sub(r"[^a-z0-9]+", "_", anyascii(unit).lower()).strip("_") or "other"

@@ -18,6 +18,7 @@ from heliograph.errors import StoreAway, StoreDamaged
 FORMAT = 1
 HOT_PAGE = 1024  # small commits every few seconds: a small page halves what the card must write
 CATALOG_PAGE = 4096
+RESTORING = "restoring"  # a file beside them, from the first file that a restore moves to the last that it puts there
 READER_CACHE = 400  # KiB for each file: there are many, and the kernel keeps their pages, too
 
 HOT = """
@@ -68,6 +69,12 @@ CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 def frame_crc(number: int, layout: int, time: int, payload: bytes) -> int:
     """Return the checksum of a row of hot.db: a page that is cut or overwritten must not give a reading other values."""
     return zlib.crc32(payload, (number ^ layout << 12 ^ time) & 0xFFFFFFFF)
+
+
+def refuse_half_restored(folder: Path) -> None:
+    """Raise StoreDamaged if a restore into this folder was interrupted: files of two states would be taken for one store."""
+    if (folder / RESTORING).exists():
+        raise StoreDamaged(f"{folder}: a restore was interrupted; run it again, it continues from the same backup")
 
 
 def hot_file(folder: Path) -> Path:

@@ -131,7 +131,7 @@ def seal(
         axis = axes.put(times, _taken(numbers, kept), group.axis)
         for sid in group.members:
             values = ops.concat([*old[sid].values(), *(part.values for part in parts[sid])])
-            _put(year, sid, day, axis, Track(times, _taken(values, kept)), names, over=over)
+            put(year, sid, day, axis, Track(times, _taken(values, kept)), names, over=over)
     axes.tidy()
 
 
@@ -157,7 +157,7 @@ def cut(year: Year, device: int, day: int, series: Iterable[int], begin: int, en
         k = axes.put(times, numbers, axis)
         for sid in members:
             values = ops.concat([old[sid][axis][:low], old[sid][axis][high:]])
-            _put(year, sid, day, k, Track(times, values), names, over=False)
+            put(year, sid, day, k, Track(times, values), names, over=False)
     axes.tidy()
     return deleted
 
@@ -205,7 +205,8 @@ def _taken(column: Vector, indexes: Vector | None) -> Vector:
     return taken
 
 
-def _put(year: Year, sid: int, day: int, axis: int, track: Track, names: Names, *, over: bool) -> None:
+def put(year: Year, sid: int, day: int, axis: int, track: Track, names: Names, *, over: bool) -> None:
+    """Write the points of a series' day with the times of an axis, and their cells, in the transaction that is open."""
     newest = int(track.times[-1]), float(track.values[-1])
     year.put_chunk(sid, day, axis, newest, blocks.encode_floats(track.values))
     series = names.series[sid]

@@ -6,8 +6,9 @@ from pathlib import Path
 from heliograph.errors import StoreAway
 from heliograph.lock import Lock
 from heliograph.renames import Rename
-from heliograph.store import renaming, schema, unfinished
+from heliograph.store import renaming, rescaling, schema, unfinished
 from heliograph.store.rename_plan import Renaming
+from heliograph.store.rescaling import Rescaling
 from heliograph.store.writer import SqliteWriter
 
 
@@ -35,6 +36,25 @@ def rename(folder: Path, entry: Rename) -> Renaming:
         for path in set(folder.glob("*.salvaged-*")) - before:
             schema.delete(path)
     return planned
+
+
+def rescale(folder: Path, change: Rescaling) -> None:
+    """Convert all values of a series into another unit.
+
+    If it is interrupted, the next writer, or the same call, does the rest. Raises CannotRescale, with nothing changed,
+    heliograph.lock.Taken, OSError, StoreDamaged.
+    """
+    was_interrupted = unfinished.pending(folder) == change
+    _settle(folder)
+    if was_interrupted:
+        return  # the rest was done when the store was opened
+    lock = Lock(folder / "lock", "store")
+    try:
+        rescaling.check(folder, change)
+        unfinished.begin(folder, change)
+        unfinished.finish(folder)
+    finally:
+        lock.release()
 
 
 def _settle(folder: Path) -> None:

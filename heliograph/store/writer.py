@@ -30,7 +30,7 @@ class SqliteWriter:
         now: Callable[[], float] = time.time,
         room: Callable[[Path], int] = free_bytes,
     ) -> None:
-        """Open or create the store, and mend what is damaged; raise OSError, or StoreDamaged for a file of another format."""
+        """Open or create the store, and mend what is damaged; raise OSError, or StoreDamaged for a file of another format and a half restored store."""
         self._folder = folder
         self._clock_is_right = clock_is_right
         self._now = now
@@ -39,6 +39,7 @@ class SqliteWriter:
         with ExitStack() as opened:
             self._lock = Lock(folder / "lock", "store")
             opened.callback(self._lock.release)
+            schema.refuse_half_restored(folder)
             unfinished.finish(folder)
             files = recovery.opened(folder, now())
             self._catalog_db, self._hot = files.catalog, files.hot

@@ -1,6 +1,6 @@
 """The application: its routes and its errors."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from heliograph.errors import StoreAway, StoreDamaged
 from services.api import dashboard, feed, history_routes, live_routes, metrics
 from services.api.addresses import Addresses
 from services.api.errors import RequestRefused
+from services.api.health import HealthWatch
 from services.api.ingest import routes as ingest_routes
 from services.api.ingest.gate import is_foreign
 from services.api.ingest.readings import PostedReading
@@ -36,8 +37,7 @@ def create_app(
     live: LiveState,
     store: ReaderPool,
     *,
-    node: str,
-    connected: Callable[[], bool],
+    watch: HealthWatch,
     origins: Collection[str] = (),
     hosts: Collection[str] = (),
     addresses: Addresses | None = None,
@@ -45,7 +45,7 @@ def create_app(
     ingest: Ingest | None = None,
     uploader: UploaderClient | None = None,
 ) -> FastAPI:
-    """Return the application; `connected` says whether the broker answers, `origins` may read from other pages, `hosts` are its names.
+    """Return the application; `watch` watches its node, `origins` may read from other pages, `hosts` are its names.
 
     Without `ingest` there are no routes for writing, without `uploader` none for managing uploads.
     """
@@ -62,7 +62,7 @@ def create_app(
     app.router.route_class = StrictRoute
     addresses = addresses or Addresses()
     listeners = feed.Listeners(live, addresses)
-    live_routes.register(app, live, store, node, connected)
+    live_routes.register(app, live, store, watch)
     history_routes.register(app, store, addresses)
 
     @app.websocket("/api/v1/live")
@@ -76,7 +76,7 @@ def create_app(
     async def docs(request: Request) -> Response:
         return await files.get_response("docs.html", request.scope)
 
-    metrics.register(app, live, node, connected)
+    metrics.register(app, live, watch)
     if ingest:
         ingest_routes.register(app, ingest)
     if uploader:

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import FastAPI, Query
@@ -11,6 +10,7 @@ from starlette.responses import Response
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.store.interface import Reader
 from services.api import queries, seeding, views
+from services.api.health import HealthWatch
 from services.api.history_routes import SeriesQuery
 from services.api.live import LiveState
 from services.api.reader_pool import ReaderPool
@@ -21,14 +21,14 @@ STORE_SECONDS = 5.0  # how long /health and /latest wait for the store
 NodeQuery = Annotated[str | None, Query(description="Only the devices of this node.")]
 
 
-def register(app: FastAPI, live: LiveState, store: ReaderPool, node: str, connected: Callable[[], bool]) -> None:
-    """Add the routes to an application; `connected` says whether the broker answers."""
+def register(app: FastAPI, live: LiveState, store: ReaderPool, watch: HealthWatch) -> None:
+    """Add the routes to an application."""
 
     @app.get("/api/v1/health", responses=described(Health, "Bus and store answer."), tags=["node"])
     async def health() -> Response:
-        """Whether broker and store answer (otherwise 503), and the status of this node's services."""
+        """What is wrong with this node, 503 if broker or store do not answer, and the status of its services."""
         store_problem, damages = await _store_problems(store)
-        content = views.health(live, node, connected(), store_problem, time.time(), damages)
+        content = views.health(live, watch, store_problem, time.time(), damages)
         return json_response(content, 200 if content.bus and content.store else 503)
 
     @app.get("/api/v1/nodes", responses=described(NodeResponse, "Nodes.", "list"), tags=["node"])

@@ -6,7 +6,7 @@ is left out, labels are short and printable, and the number of samples is limite
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 
 from heliograph.messages import Status, is_value
+from services.api.health import HealthWatch
 from services.api.live import DeviceState, LiveState
 from services.api.schemas import described_file
 
@@ -55,13 +56,13 @@ UPLOAD_COUNTERS = {
 ValuesQuery = Annotated[bool, Query(description="Also the newest value of every channel that is a number.")]
 
 
-def register(app: FastAPI, live: LiveState, node: str, connected: Callable[[], bool]) -> None:
-    """Add `/metrics` to an application; `connected` says whether the broker answers."""
+def register(app: FastAPI, live: LiveState, watch: HealthWatch) -> None:
+    """Add `/metrics` to an application."""
 
     @app.get("/metrics", responses=described_file("Prometheus' text format.", "text/plain"), tags=["node"])
     async def metrics(values: ValuesQuery = False) -> Response:
         """Services, devices, outboxes and uploads, for Prometheus."""
-        page = metrics_page(live, node, connected(), time.time(), values=values)
+        page = metrics_page(live, watch.node, watch.bus, time.time(), values=values)
         text = await asyncio.to_thread(page.text)
         return Response(text, 200, {"cache-control": "no-store"}, media_type=MEDIA_TYPE)
 

@@ -28,10 +28,24 @@ class ServiceHealth(Struct):
     set_aside: list[dict[str, Any]]
 
 
-class Health(Struct):
-    """Whether this node's broker and store answer, and the status of its services.
+class HealthProblem(Struct):
+    """One thing that is wrong with the node: `summary` in a sentence, `action` what to do.
 
-    `problems` are parts of the store that cannot be read; `status` is ok or degraded.
+    `since` is when it began, UTC seconds; `service` is empty unless it is a problem of one service.
+    """
+
+    code: str
+    summary: str
+    action: str
+    since: float | None = None
+    service: str = ""
+
+
+class Health(Struct):
+    """What is wrong with this node, the worst first, and the status of its services.
+
+    `status` is ok without `problems`, else degraded; `detail` is the sentence of the first one.
+    `bus` and `store` say whether broker and store answer.
     """
 
     status: str
@@ -40,7 +54,7 @@ class Health(Struct):
     time: float
     bus: bool
     store: bool
-    problems: list[str]
+    problems: list[HealthProblem]
     services: dict[str, ServiceHealth]
 
 
@@ -131,6 +145,7 @@ def components(*more: type[Struct]) -> dict[str, Any]:
     kinds = (
         Problem,
         Health,
+        HealthProblem,
         NodeResponse,
         DeviceResponse,
         LatestResponse,

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 from heliograph import topics
 from heliograph.bus import Message
 from heliograph.commands import Requests
-from heliograph.config import Config
+from heliograph.config import Config, read
 from heliograph.errors import ConfigError, MessageError
 from heliograph.service import Service
 from heliograph.store import open_reader
@@ -25,6 +25,7 @@ from services.api import dashboard
 from services.api.addresses import LOOPBACK, Addresses
 from services.api.app import create_app
 from services.api.connections import ServerConfig, raise_file_limit
+from services.api.health import HealthWatch
 from services.api.ingest import keys
 from services.api.ingest.intake import AHEAD_SECONDS
 from services.api.ingest.opening import open_ingest
@@ -122,6 +123,13 @@ def _listen(host: str, port: int) -> socket.socket:
 
 async def _serve(options: Api, service: Service, listeners: list[socket.socket], store: ReaderPool, most: int) -> None:
     live = LiveState(service.clock.now, service.clock.latest)
+    watch = HealthWatch(
+        live,
+        service.node,
+        lambda: service.bus.connected,
+        why_away=lambda: service.bus.problem,
+        configured=read(service.path).keys(),
+    )
     seeder = Seeder(live, store)
     addresses = Addresses(options.trusted_proxies)
     ingest = open_ingest(
@@ -138,14 +146,13 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         smartplug=options.smartplug,
         emoncms=options.emoncms,
     )
-    _follow(service, live, seeder)
+    _follow(service, live, seeder, watch)
     if not (dashboard.STATIC / "vendor").is_dir():
         log.warning("the dashboard's packages are missing: run scripts/frontend")
     app: ASGIApp = create_app(
         live,
         store,
-        node=service.node,
-        connected=lambda: service.bus.connected,
+        watch=watch,
         origins=options.origins,
         hosts=options.hosts,
         addresses=addresses,
@@ -162,18 +169,19 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
     async with asyncio.TaskGroup() as tasks:
         background = [
             tasks.create_task(seeder.run()),
-            tasks.create_task(_beat(service, live, ingest)),
+            tasks.create_task(_beat(service, live, ingest, watch)),
         ]
         await server.serve(sockets=listeners)
         for task in background:
             task.cancel()
 
 
-def _follow(service: Service, live: LiveState, seeder: Seeder) -> None:
+def _follow(service: Service, live: LiveState, seeder: Seeder, watch: HealthWatch) -> None:
     """Pass the messages of every node on to `live`, on the event loop; wake the seeder after every connect and commit."""
     loop = asyncio.get_running_loop()
 
     def update(message: Message) -> None:
+        watch.received()
         try:
             live.update(message.topic, message.payload)
         except MessageError as error:
@@ -197,9 +205,12 @@ def _follow(service: Service, live: LiveState, seeder: Seeder) -> None:
     service.request_announcements()
 
 
-async def _beat(service: Service, live: LiveState, ingest: Ingest) -> None:
+async def _beat(service: Service, live: LiveState, ingest: Ingest, watch: HealthWatch) -> None:
     while True:
         service.alive()
         service.fact("listeners", live.listeners)
         ingest.intake.mark_silent_devices()
+        if watch.asks():
+            await asyncio.to_thread(service.report)  # the broker sends it back
+        watch.problems()
         await asyncio.sleep(BEAT_SECONDS)

@@ -1,59 +1,30 @@
 """From the live state to responses."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from heliograph.messages import Channel, Status
-from heliograph.outbox_losses import shown
 from services.api import queries
+from services.api.health import HealthWatch
 from services.api.live import DeviceState, LiveState, Newest
 from services.api.schemas import ChannelResponse, DeviceResponse, Health, LatestResponse, NodeResponse, ServiceHealth
 from services.api.seeding import Stored
 
 
-def health(
-    live: LiveState, node: str, bus: bool, store_problem: str, now: float, damages: Sequence[str] = ()
-) -> Health:
-    """Return the health of this node; `store_problem` is empty when the store answers, `damages` is what it cannot read.
-
-    A service of this node that cannot write, as its fact `write_error` says, makes the node degraded, and so does what
-    its storage reports of the store in `store_problems`, and any service of itself in `problems`
-    and of its outbox in `outbox_problems`.
-    """
-    services = _services(live, node)
-    problems = [] if bus else ["no connection to the broker"]
-    if store_problem:
-        problems.append(f"no answer from the store: {store_problem}")
-    damages = list(dict.fromkeys([*damages, *_store_problems(services)]))
-    problems += damages
-    problems += [f"{name}: {error}" for name, one in services.items() if (error := one.facts.get("write_error"))]
-    problems += [f"{name}: {problem}" for name, one in services.items() for problem in _listed(one, "problems")]
-    problems += [f"{name}: {problem}" for name, one in services.items() for problem in _listed(one, "outbox_problems")]
-    problems += [
-        f"{name}: not stored since {shown(since)}"
-        for name, one in services.items()
-        if type(since := one.facts.get("not_stored_since")) is int and 0 < since < queries.LATEST
-    ]
+def health(live: LiveState, watch: HealthWatch, store_problem: str, now: float, damages: Sequence[str] = ()) -> Health:
+    """Return the health of this node; `store_problem` is empty when the store answers, `damages` is what it cannot read."""
+    problems = watch.problems(store_problem, damages)
     return Health(
         status="degraded" if problems else "ok",
-        detail="; ".join(problems),
-        node=node,
+        detail=problems[0].summary if problems else "",
+        node=watch.node,
         time=now,
-        bus=bus,
+        bus=watch.bus,
         store=not store_problem,
-        problems=damages,
-        services=services,
+        problems=problems,
+        services=_services(live, watch.node),
     )
-
-
-def _store_problems(services: Mapping[str, ServiceHealth]) -> list[str]:
-    return [problem for one in services.values() for problem in _listed(one, "store_problems")]
-
-
-def _listed(service: ServiceHealth, fact: str) -> list[str]:
-    listed = service.facts.get(fact)
-    return [str(item) for item in listed] if isinstance(listed, list) else []
 
 
 def nodes(live: LiveState) -> list[NodeResponse]:

@@ -77,7 +77,7 @@ def test_inputs_are_read_in_each_spelling(receiver: Receiver) -> None:
                 else receiver.post("/input/post.json", data=query)
             )
             assert answer.status_code == 200
-            assert answer.text == ('{"success":true}' if "fulljson" in parameters else "ok")
+            assert answer.text == ('{"success": true}' if "fulljson" in parameters else "ok")
             assert receiver.producer.readings.pop() == ("emontx3", values, time)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from heliograph.messages import Channel, Info, Value
 from services.api.errors import Busy, RequestRefused
 from services.api.ingest.intake import HttpIntake
 from services.api.ingest.reported_devices import ReportedDevices
@@ -69,13 +70,104 @@ def test_readings_that_are_valid_one_by_one_are_refused_if_they_are_not_together
     assert producer.readings == []
 
 
+def test_the_newest_value_of_a_channel_is_that_of_the_latest_time_not_ahead_of_a_clock_that_is_right(
+    tmp_path: Path,
+) -> None:
+    is_right = [True]
+    intake = HttpIntake(
+        MemoryProducer(),
+        LiveState(),
+        "roof",
+        tmp_path / "devices.json",
+        clock_is_right=lambda: is_right[0],
+        now=lambda: 100.0,
+    )
+
+    def newest_after(at: float | None, **values: int) -> dict[str, tuple[float, Value]]:
+        asyncio.run(intake.accept([Report("a", values, at)]))
+        return dict(intake.newest("a"))
+
+    assert newest_after(None, x=1) == {}
+    assert newest_after(50.0, x=2, y=2) == {"x": (50.0, 2), "y": (50.0, 2)}
+    assert newest_after(49.0, x=3, z=3) == {"x": (50.0, 2), "y": (50.0, 2), "z": (49.0, 3)}
+    assert newest_after(50.0, x=4)["x"] == (50.0, 4)  # sent again, corrected
+    assert newest_after(100.1, x=5)["x"] == (50.0, 4)
+    assert newest_after(100.0, x=6)["x"] == (100.0, 6)
+    is_right[0] = False
+    assert newest_after(1000.0, x=7)["x"] == (1000.0, 7)
+    assert intake.newest("b") == {}
+
+
+def test_the_newest_value_of_a_device_of_this_node_comes_from_the_bus(tmp_path: Path) -> None:
+    live = LiveState()
+    intake = HttpIntake(MemoryProducer(), live, "roof", tmp_path / "devices.json")
+    assert intake.newest_value("a", "x") is None
+    live.update("heliograph/roof/devices/a/state", b'{"time": 1763634000.0, "values": {"x": 7}}')
+    live.update("heliograph/barn/devices/b/state", b'{"time": 1763634000.0, "values": {"x": 8}}')
+    assert intake.newest_value("a", "x") == 7
+    assert intake.newest_value("a", "y") is None
+    assert intake.newest_value("b", "x") is None
+
+
+def test_a_report_is_refused_with_the_place_where_it_is_for_a_device_of_another_service_only(tmp_path: Path) -> None:
+    live = LiveState()
+    intake = HttpIntake(MemoryProducer(), live, "roof", tmp_path / "devices.json")
+    report = Report("a", {"x": 1})
+    live.update("heliograph/roof/devices/a/availability", b"online")
+    for service in ("", "api"):
+        live.update(
+            "heliograph/roof/devices/a/info", b'{"model": "", "channels": {}, "service": "%s"}' % service.encode()
+        )
+        intake.check(report)
+    live.update("heliograph/roof/devices/a/info", b'{"model": "", "channels": {}, "service": "calculator"}')
+    for where, start in (("", "device: a is"), ("[3]", "[3].device: a is")):
+        with pytest.raises(RequestRefused, match="published by calculator") as refused:
+            intake.check(report, where)
+        assert str(refused.value).startswith(start)
+    intake.check(Report("b", {"x": 1}))
+
+
+def test_a_channel_of_numbers_stays_one_of_numbers(tmp_path: Path) -> None:
+    intake = intake_at(tmp_path, MemoryProducer())
+    asyncio.run(intake.accept([Report("a", {"x": 1, "mode": "heat"})]))
+    for values in ({"x": "heat"}, {"mode": 1}):
+        with pytest.raises(RequestRefused, match="does not fit a channel of kind"):
+            intake.check(Report("a", values))
+    intake.check(Report("a", {"x": 2.5, "mode": "off"}))
+
+
+def test_reports_without_values_are_counted_and_do_not_wait_for_the_disk(tmp_path: Path) -> None:
+    producer = MemoryProducer()
+    intake = intake_at(tmp_path, producer)
+    asyncio.run(intake.accept([Report("a", {}, missing=2), Report("b", {}, missing=1)]))
+    assert producer.flushes == 0
+    assert intake.counters() == {"readings_http": 0, "devices_http": 0, "no_value": 3}
+    asyncio.run(intake.accept([Report("a", {"x": 1}, missing=1), Report("b", {"x": 1})]))
+    assert producer.flushes == 1
+    assert intake.counters() == {"readings_http": 2, "devices_http": 2, "no_value": 4}
+
+
+def test_what_devices_are_is_published_again_after_a_start_and_with_each_change(tmp_path: Path) -> None:
+    first = MemoryProducer()
+    asyncio.run(intake_at(tmp_path, first).accept([Report("a", {"x": 1}, model="ESP32", interval=60.0)]))
+    again = MemoryProducer()
+    intake = intake_at(tmp_path, again)
+    assert again.infos == first.infos == {"a": Info("ESP32", {"x": Channel()}, 60.0, "api")}
+    again.infos.clear()
+    asyncio.run(intake.accept([Report("a", {"x": 2})]))
+    assert again.infos == {}
+    asyncio.run(intake.accept([Report("a", {"x": 2}, channels={"x": Channel("W")})]))
+    assert again.infos == {"a": Info("ESP32", {"x": Channel("W")}, 60.0, "api")}
+
+
 def test_a_disk_that_refused_is_not_asked_again_at_once(tmp_path: Path) -> None:
     producer, seconds = MemoryProducer(), [10.0]
     intake = intake_at(tmp_path, producer, lambda: seconds[0])
     producer.disk_is_full = True
     for _ in range(5):
-        with pytest.raises(Busy):
+        with pytest.raises(Busy) as busy:
             asyncio.run(intake.accept([Report("a", {"a": 1})]))
+        assert busy.value.status == 503
     assert len(producer.readings) == 1  # the producer keeps it and tries again; repeats do not pile up
     producer.disk_is_full = False
     seconds[0] += 2

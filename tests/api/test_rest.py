@@ -290,7 +290,10 @@ def test_health_has_what_storage_reports_of_the_files_of_the_store(running: Runn
         )
     content = get(client, "/health")
     assert content["status"] == "degraded"
-    assert content["problems"] == ["catalog.db of roof was missing", "history-2023.db of roof is missing"]
+    assert [problem["summary"] for problem in content["problems"]] == [
+        "catalog.db of roof was missing",
+        "history-2023.db of roof is missing",
+    ]
     running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": {"store_problems": []}})
     assert get(client, "/health")["status"] == "ok"
 
@@ -311,7 +314,9 @@ def test_health_names_what_storage_reports_of_the_store(running: Running, client
     facts = {"store_problems": ["7.4 of 8.0 GB are full"], "dropped": ["2022 was deleted"]}
     running.tell("heliograph/roof/services/storage/status", {"state": "online", "facts": facts})
     content = get(client, "/health")
-    assert (content["status"], content["problems"]) == ("degraded", ["7.4 of 8.0 GB are full"])
+    assert (content["status"], content["detail"]) == ("degraded", "7.4 of 8.0 GB are full")
+    [problem] = content["problems"]
+    assert (problem["code"], problem["service"]) == ("store_problem", "storage")
     assert content["services"]["storage"]["facts"]["dropped"] == ["2022 was deleted"]
 
 
@@ -340,10 +345,8 @@ def test_a_service_whose_outbox_fills_or_lost_readings_makes_the_node_degraded(
         status = {"state": "online", "facts": {"outbox_problems": problems}}
         running.tell(f"heliograph/{node}/services/serial_bridge/status", status)
     content = get(client, "/health")
-    assert (content["status"], content["detail"]) == (
-        "degraded",
-        "serial_bridge: the outbox is 61 % full; serial_bridge: the outbox was full",
-    )
+    assert (content["status"], content["detail"]) == ("degraded", "serial_bridge: the outbox is 61 % full")
+    assert content["problems"][1]["summary"] == "serial_bridge: the outbox was full"
     running.tell("heliograph/roof/services/serial_bridge/status", {"state": "online", "facts": {"outbox_problems": []}})
     assert get(client, "/health")["status"] == "ok"
 

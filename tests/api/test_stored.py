@@ -57,7 +57,7 @@ def test_a_part_of_the_store_that_cannot_be_read_is_shown_and_the_rest_serves(
     assert answer.status_code == 200
     health = answer.json()
     assert (health["status"], health["store"], health["bus"]) == ("degraded", True, True)
-    assert health["problems"] == ["history-2019.db cannot be read"]
+    assert [problem["summary"] for problem in health["problems"]] == ["history-2019.db cannot be read"]
     assert "history-2019.db" in health["detail"]
     reader.damages = []
     assert http.get("/health").json()["status"] == "ok"

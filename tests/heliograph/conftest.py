@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.heliograph.engines import Embedded, Engine, Postgres
-from tests.heliograph.postgres_server import Server, programs_with_timescaledb
+from tests.heliograph.postgres_server import Server, programs_with_timescaledb, reachable
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def running_server(programs: Path | None = None) -> Iterator[Server]:
     """A PostgreSQL server that runs, and is removed afterwards; `programs` is where one with TimescaleDB is."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # tmp_path is closed to other users
-        started = Server(Path(name), programs)
+        started = Server(Path(name), programs and reachable(programs, Path(name)))
         started.start()
         yield started
         started.remove()

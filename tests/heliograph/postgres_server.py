@@ -37,6 +37,16 @@ def programs_with_timescaledb() -> Path:
     pytest.skip(why)
 
 
+def reachable(programs: Path, folder: Path) -> Path:
+    """Return programs that the user whom PostgreSQL runs as can reach: a copy in a folder, if the repository is closed to it."""
+    if os.getuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in programs.parents):
+        return programs
+    root = programs.parents[4]
+    folder.chmod(0o755)
+    shutil.copytree(root, folder / "postgresql", symlinks=True)
+    return folder / "postgresql" / programs.relative_to(root)
+
+
 class Server:
     """PostgreSQL with one database, which is empty; `programs` is where one with TimescaleDB is."""
 

@@ -274,11 +274,16 @@ def test_any_content_of_the_file_of_boots_is_survived(tmp_path_factory: pytest.T
     assert not make(folder, folder / "synchronized").synchronised
 
 
-def test_a_boot_that_cannot_be_saved_is_saved_later(tmp_path: Path, sign: Path) -> None:
+def test_a_boot_that_cannot_be_saved_is_saved_later(
+    tmp_path: Path, sign: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     (tmp_path / "clock").write_text("a file where the folder should be")
     sign.touch()
     clock = make(tmp_path, sign)
     assert clock.synchronised
+    assert clock.synchronised
     (tmp_path / "clock").unlink()
     assert clock.synchronised
+    assert [record.getMessage()[:16] for record in caplog.records].count("the clock is set") == 1
     assert list(boots(tmp_path)) == [clock.boot]

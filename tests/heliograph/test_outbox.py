@@ -61,6 +61,10 @@ def files(folder: Path, kind: str = "segment") -> list[Path]:
     return sorted(folder.glob(f"*.{kind}"))
 
 
+def undeletable(path: Path, *, missing_ok: bool = False) -> None:
+    raise OSError(errno.EIO, "Input/output error", str(path))
+
+
 def test_frames_are_read_in_the_order_in_which_they_were_appended(tmp_path: Path) -> None:
     with opened(tmp_path) as outbox:
         assert [outbox.append(payload(number)) for number in (1, 2, 3)] == [1, 2, 3]
@@ -108,6 +112,25 @@ def test_a_boot_without_a_frame_leaves_no_file(tmp_path: Path) -> None:
         with opened(tmp_path, boot):
             pass
     assert files(tmp_path) == []
+
+
+def test_a_segment_whose_first_frame_the_disk_refused_is_gone_with_its_boot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, "monday") as outbox:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", lambda _file, _data: 0)
+            with pytest.raises(OSError, match="No space"):
+                outbox.append(payload(1))
+        epoch = outbox.epoch
+        assert len(files(tmp_path)) == 1
+    with opened(tmp_path, "monday") as outbox:
+        assert (outbox.epoch, len(files(tmp_path))) == (epoch, 1)
+    with opened(tmp_path, "tuesday") as outbox:
+        assert files(tmp_path) == []
+        assert outbox.append(payload(1)) == 1
+    with opened(tmp_path, "wednesday") as outbox:
+        assert [sequence for _, sequence, _ in held(outbox)] == [1]
 
 
 def test_the_first_frame_of_an_epoch_is_looked_for_in_that_epoch(tmp_path: Path) -> None:
@@ -242,6 +265,35 @@ def test_a_segment_that_somebody_deleted_does_not_stop_the_next_ones(tmp_path: P
         outbox.segments[0].path.unlink()
         outbox.trim(outbox.epoch, 20)
         assert [segment.next for segment in outbox.segments] == [21]
+
+
+def test_a_segment_that_the_disk_does_not_delete_is_logged_and_deleted_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with opened(tmp_path, segment_bytes=300) as outbox:
+        fill(outbox, 20)
+        all_files = files(tmp_path)
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", undeletable)
+            outbox.trim(outbox.epoch, 20)
+            assert [segment.path for segment in outbox.segments] == all_files
+            assert f"{all_files[0]} cannot be deleted" in caplog.text
+        outbox.trim(outbox.epoch, 20)
+        assert [segment.path for segment in outbox.segments] == all_files[-1:] == files(tmp_path)
+
+
+def test_what_the_cap_drops_is_counted_once_also_if_the_disk_deletes_it_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(tmp_path, segment_bytes=300, cap_bytes=2000) as outbox:
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", undeletable)
+            fill(outbox, 60)
+            assert outbox.dropped == outbox.segments[0].next - 1 > 0
+            assert outbox.size > outbox.cap
+        fill(outbox, 10, 61)
+        assert outbox.size <= outbox.cap
+        assert outbox.dropped == outbox.first(outbox.epoch) - 1
 
 
 def test_committed_frames_do_not_count_as_dropped(tmp_path: Path) -> None:

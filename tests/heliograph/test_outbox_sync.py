@@ -98,6 +98,23 @@ def test_a_disk_that_refuses_is_asked_again_after_ten_seconds_with_a_log_line_ea
     assert disk.synced == ["0000000001.segment"]
 
 
+def test_a_segment_that_is_full_and_synced_is_not_synced_again_while_the_next_one_has_no_room(
+    outbox: Outbox, disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(_path: Path, _data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    while outbox.size < 300:
+        outbox.append(b"[12345678901234567890]")
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        outbox.append(b"[1]")
+    assert disk.synced == ["0000000001.segment"]
+    disk.now += 10.1
+    outbox.sync(10.0)
+    assert (disk.synced, caplog.messages) == (["0000000001.segment"], [])
+
+
 def test_an_end_forces_everything_to_the_disk(outbox: Outbox, disk: Disk) -> None:
     outbox.append(b"[1]")
     outbox.sync(-1)

@@ -97,13 +97,7 @@ class Copy:
     def _run(self, tests: list[str], effort: Effort | None) -> tuple[int | None, str]:
         """Return pytest's code, None if it was stopped, and its output; without an effort it may take as long as it does."""
         command = [sys.executable, "-m", "pytest", *tests, *self._options]
-        command += [f"--basetemp={self._temporary}", "-x", "-q", "--tb=line"]
-        command += [
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:schemathesis",
-        ]  # which takes longer to load than most tests take
+        command += ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", f"--basetemp={self._temporary}"]
         # A file and not a pipe: what a test left running would hold the other end of a pipe.
         with (
             tempfile.TemporaryFile() as output,

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 SHELL_SCRIPTS = [
     path
-    for folder in ("scripts", ".ci", "tests/containers")
+    for folder in ("scripts", ".ci", "tests/containers", "tests/counterparts")
     for path in sorted((ROOT / folder).iterdir())
     if path.is_file() and path.read_bytes().startswith(b"#!/usr/bin/env bash")
 ]

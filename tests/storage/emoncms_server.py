@@ -1,6 +1,6 @@
 """A stand-in for Emoncms: the calls by which its feeds are copied.
 
-Compared with: Emoncms 11.16.8 (PHP 8.2.36, MariaDB 10.11.19, Redis 7.0.15) on 2026-11-30, by test_import_emoncms_api.py.
+Compared with: Emoncms 11.16.8 (PHP 8.2.36, MariaDB 10.11.19, Redis 7.0.15) on 2026-11-30, by test_import_emoncms_cases.py.
 
 As Modules/feed/feed_controller.php and the engines' `export` answer them: a wrong key is 401, `export` of PHPFina begins
 four bytes before `start` if that is four or more, the one of PHPTimeSeries at `start`; both without a Content-Length.

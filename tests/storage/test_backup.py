@@ -15,8 +15,10 @@ import pytest
 from click.testing import CliRunner
 
 from heliograph import store
+from heliograph.errors import StoreDamaged
 from heliograph.messages import Block, Value
 from heliograph.store.interface import Progress
+from heliograph.store.writer import SqliteWriter
 from services.storage.cli.main import main
 from services.storage.maintenance import backup, files
 from services.storage.maintenance.encryption import PART_BYTES, Encryption, WrongPassphrase
@@ -107,6 +109,36 @@ def test_damaged_files_and_notes_of_the_old_store_do_not_get_into_the_restored_o
     ]
     settle(data)
     assert difference(everything(data), before) is None
+
+
+@pytest.mark.parametrize("installed", range(1, 4))
+def test_a_store_that_is_half_restored_is_neither_opened_nor_backed_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: int
+) -> None:
+    """The power fails after so many files: the backup is the only whole copy, and stays it."""
+    data = tmp_path / "data"
+    values = three_years(data)
+    done("backup", tmp_path / "backup", "--data", data)
+    with monkeypatch.context() as patch:
+        moves = iter(range(installed))
+
+        def move(path: Path, target: Path) -> Path:
+            if target.parent == data / "store" and target.suffix == ".db" and next(moves, None) is None:
+                raise OSError(5, "Input/output error")
+            return rename(path, target)
+
+        rename = Path.replace
+        patch.setattr(Path, "replace", move)
+        assert command("restore", tmp_path / "backup", "--data", data, "--force").exit_code == 1
+    for arguments in (("backup", tmp_path / "backup", "--incremental"), ("salvage",)):
+        refused = command(*arguments, "--data", data)
+        assert refused.exit_code == 1
+        assert "a restore was interrupted; run it again" in refused.stderr
+    with pytest.raises(StoreDamaged, match="a restore was interrupted; run it again"):
+        store.open_writer(data)
+    done("restore", tmp_path / "backup", "--data", data)
+    assert everything(data) == values
+    store.open_writer(data).close()
 
 
 def test_nothing_is_restored_while_storage_runs(tmp_path: Path) -> None:
@@ -216,6 +248,32 @@ def test_a_damaged_file_is_never_taken_for_a_backup_and_the_last_good_one_stays(
     assert "hot.db" in result.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == good
     assert command("check", "--data", data).exit_code == 1
+
+
+def test_what_the_store_has_lost_the_backup_keeps(tmp_path: Path) -> None:
+    """One night after a year was damaged, or has gone, its copy would be replaced, or deleted."""
+    data, folder = tmp_path / "data", tmp_path / "backup"
+    values = three_years(data)
+    done("backup", folder, "--data", data)
+    gone, damaged, _ = sorted((data / "store").glob("history-*.db"))
+    gone.unlink()
+    with closing(sqlite3.connect(damaged)) as connection, connection:
+        connection.execute("UPDATE chunk SET v = x'00' WHERE k = (SELECT min(k) FROM chunk)")
+    with closing(store.open_writer(data)) as writer:
+        assert isinstance(writer, SqliteWriter)
+        writer.mend()
+    whole = (folder / damaged.name).read_bytes()
+    for _ in range(2):
+        result = command("backup", folder, "--data", data, "--incremental")
+        assert result.exit_code == 0, result.stderr
+        assert f"{gone.name}: missing in the store; its copy is kept" in result.stderr
+        assert (folder / "before-loss" / damaged.name).read_bytes() == whole
+    shutil.copyfile(folder / "before-loss" / damaged.name, folder / damaged.name)
+    done("restore", folder, "--data", data, "--force", "--salvage")
+    with closing(store.open_writer(data)) as writer:
+        assert isinstance(writer, SqliteWriter)
+        writer.mend()
+    assert everything(data) == values
 
 
 def test_an_incomplete_backup_is_refused_and_the_store_stays(tmp_path: Path) -> None:
@@ -391,7 +449,13 @@ def a_node(data: Path) -> None:
         db.execute("CREATE TABLE target(name TEXT, state TEXT)")
         db.execute("INSERT INTO target VALUES('cloud', 'position 7')")
         db.commit()
-    for name in ("calculator/checkpoint.json", "secrets/uploader", "outbox/poller/0001", "clock/storage/boots.json"):
+    for name in (
+        "calculator/checkpoint.json",
+        "secrets/uploader",
+        "outbox/poller/0001",
+        "clock/storage/boots.json",
+        "run/broker/passwords",
+    ):
         (data / name).parent.mkdir(parents=True)
         (data / name).write_text(name)
 
@@ -472,6 +536,8 @@ def test_a_pass_phrase_is_asked_for_twice_and_is_not_short(tmp_path: Path) -> No
     short = CliRunner().invoke(main, arguments, input="short\nshort\n")
     assert "12 characters" in short.stderr
     assert not (tmp_path / "backup").exists()
+    by_night = CliRunner().invoke(main, arguments)
+    assert "--passphrase-file FILE, or HELIOGRAPH_PASSPHRASE" in by_night.stderr
     assert CliRunner().invoke(main, arguments, input=f"{SECRET}\n{SECRET}\n").exit_code == 0
     restored = CliRunner().invoke(
         main, ["restore", str(tmp_path / "backup"), "--data", str(tmp_path / "new")], input=f"{SECRET}\n"

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heliograph import store
 from services.storage.importers.shared.csv_columns import CellError, Column
 from tests.storage.stores import command, done, everything, meanings
 
@@ -185,6 +186,17 @@ def test_an_option_that_names_nothing_is_an_error(tmp_path: Path, options: tuple
     result = command("import", "csv", path, *OPTIONS, *options, "--data", tmp_path)
     assert result.exit_code == 1
     assert says in result.stderr
+
+
+@pytest.mark.parametrize("option", [("--counter", "energi"), ("--unit", "enery=kWh")])
+def test_an_option_that_names_no_channel_stops_an_import_before_anything_is_stored(
+    tmp_path: Path, option: tuple[str, str]
+) -> None:
+    path = written(tmp_path, f"time,energy\n{T},1\n")
+    assert "nothing was imported" in command("import", "csv", path, *OPTIONS, *option, "--data", tmp_path).stderr
+    assert not store.folder(tmp_path).exists()
+    done("import", "csv", path, *OPTIONS, "--counter", "energy", "--data", tmp_path)
+    assert everything(tmp_path) == {"x/d/energy": [(T, 1.0)]}
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig", "utf-32"])

@@ -30,22 +30,6 @@ def imported(server: EmoncmsFeeds, folder: Path, *options: object) -> str:
     return f"{result.exit_code}\n{result.output}"
 
 
-def test_feeds_come_with_their_names_units_and_exact_values(tmp_path: Path) -> None:
-    output = imported(EmoncmsFeeds(feeds()), tmp_path, "--counter", "kuche_kwh")
-    assert output.startswith("0\n")
-    assert everything(tmp_path / "data") == {
-        "house/emontx/power_1": [(T, 1.5), (T + 20, 3.25), (T + 30, 4.0)],
-        "house/haus_1/kuche_kwh": [(T + 5, 100.5), (T + 6, 100.75), (T + 3600, 101.0)],
-        "house/emontx/voltage": [(T, 230.5)],
-    }
-    assert meanings(tmp_path / "data") == {
-        "house/emontx/power_1": ("W", "gauge", 0.0),
-        "house/haus_1/kuche_kwh": ("kWh", "counter", 0.0),
-        "house/emontx/voltage": ("", "gauge", 0.0),
-    }
-    assert "feed 7: a unit that is not known here: 'furlong'" in output
-
-
 def test_chosen_feeds_have_the_names_that_the_options_give(tmp_path: Path) -> None:
     imported(EmoncmsFeeds(feeds()), tmp_path, "--feed", "1=pv", "--feed", "12", "--device", "site", "--unit", "pv=kW")
     assert {name: unit for name, (unit, _, _) in meanings(tmp_path / "data").items()} == {
@@ -71,16 +55,6 @@ def test_a_download_that_broke_continues_where_it_was(tmp_path: Path) -> None:
     assert server.sent == 2000 + 4 + 2000 + 8
 
 
-def test_a_feed_that_was_trimmed_is_downloaded_from_scratch(tmp_path: Path) -> None:
-    server = EmoncmsFeeds([fina(1, "power", [1.0, 2.0, 3.0], start=T)])
-    imported(server, tmp_path)
-    server.feeds = [fina(1, "power", [3.0, 4.0], start=T + 20)]
-    imported(server, tmp_path)
-    assert everything(tmp_path / "data") == {
-        "house/emontx/power": [(T, 1.0), (T + 10, 2.0), (T + 20, 3.0), (T + 30, 4.0)]
-    }
-
-
 def test_a_server_that_fails_for_a_while_is_asked_again(tmp_path: Path) -> None:
     server = EmoncmsFeeds(feeds(), failures=3)
     assert imported(server, tmp_path).startswith("0\n")
@@ -104,8 +78,6 @@ def test_feeds_without_a_file_and_names_that_are_taken_are_reported(tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--key", "wrong"), "HTTP 401: 'Invalid API key'"),
-        (("--feed", "9"), "there is no feed 9 at"),
         (("--feed", "x=power"), "is not ID=CHANNEL"),
         (("--counter", "energi"), "there was no value of a channel 'energi'"),
     ],

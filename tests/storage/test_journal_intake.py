@@ -40,6 +40,12 @@ def test_a_frame_behind_a_gap_waits_for_what_is_missing() -> None:
     assert (watermark.committed, watermark.wanted, watermark.gap) == (0, 2, True)
 
 
+def test_of_an_epoch_of_which_nothing_came_yet_the_first_frame_is_wanted() -> None:
+    box = intake()
+    assert box.classify(METER, frame(3)) is Verdict.GAP
+    assert box.watermark(METER, "a", gap=True) == Watermark("a", 0, 1, "db-1", 10.0, True)
+
+
 def test_a_frame_that_is_the_oldest_its_producer_has_declares_what_is_before_it_lost() -> None:
     box = intake({(METER, "a"): Progress(10, 2)})
     assert box.classify(METER, frame(15, base=14)) is Verdict.GAP

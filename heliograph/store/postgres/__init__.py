@@ -5,14 +5,16 @@ It is imported only where a URL is configured: psycopg needs memory that a small
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
 from heliograph.renames import Rename
 from heliograph.store.interface import Keep, Reader, Writer
-from heliograph.store.postgres import renaming, schema
+from heliograph.store.postgres import renaming, rescaling, schema
 from heliograph.store.postgres.reader import PostgresReader
 from heliograph.store.postgres.session import Session
 from heliograph.store.postgres.writer import PostgresWriter
 from heliograph.store.rename_plan import Renaming
+from heliograph.store.rescaling import Rescaling
 
 
 def open_postgres_writer(
@@ -47,3 +49,16 @@ def rename_in_database(url: str, entry: Rename, *, dry_run: bool) -> Renaming:
             return renaming.rename(connection, entry, time.time())
     finally:
         session.close()
+
+
+def rescale_in_database(url: str, change: Rescaling) -> None:
+    """Convert all values of a series in the store of a database; raise CannotRescale, Taken, StoreAway, OSError."""
+    database = schema.DatabaseName(url)
+    with closing(PostgresReader(url)) as reader:
+        nodes = [one.node for one in reader.series() if one.id == change.series]
+    with (
+        closing(Session(url, database, nodes)) as session,
+        session.connection() as connection,
+        connection.transaction(),
+    ):
+        rescaling.rescale(connection, change, time.time())

@@ -27,7 +27,6 @@ BAUD = 115_200
 DETECTION = Detection(readings=1, specificity=3)
 LONGEST_BYTES = 8192
 ENCRYPTED = "an encrypted telegram: it has to be decrypted with the key of the grid operator before it comes here"
-MAX_METERS = 9
 _END = re.compile(rb"!([0-9A-Fa-f]{4})?[ \t]*\r?\n")
 # A frame of DLMS general-glo-ciphering: system title of 8 bytes, length, security control (Green Book 9.2.7.2)
 _ENCRYPTED = re.compile(rb"\xdb\x08.{8}\x82(..)[\x10-\x3f]", re.DOTALL)

@@ -1,7 +1,7 @@
 """One run of an import: the store opened, every file read, and what is reported at the end."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +23,10 @@ SERIES_SHOWN = 20
 
 
 def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
-    """Import everything; raise click.ClickException if there was nothing, or if a write fails."""
+    """Import everything; raise click.ClickException if there was nothing, if a write fails, or if options name no channel."""
     began = time.monotonic()
+    if not dry_run:
+        _check_given(plan, store)
     with ExitStack() as opened:
         writer = None if dry_run else opened.enter_context(closing(store.writer()))
         known = _known(store)
@@ -48,7 +50,7 @@ def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
         replaced = None if dry_run else sum(importer.values.values()) - counts.added(importer.values)
     _show_mistakes(importer)
     refused = [f"nothing of {name} was imported: {why}" for name, why in importer.refused.items()]
-    complaints = [*plan.complaints(), *refused, *_unknown(plan, importer)]
+    complaints = [*plan.complaints(), *refused, *_unknown(plan, importer.channels)]
     if not importer.readings:
         raise click.ClickException("\n".join(["no reading was found in the files given", *complaints]))
     _report(store, importer, time.monotonic() - began, dry_run=dry_run, replaced=replaced, known=known)
@@ -91,7 +93,7 @@ def _readable(file: Path, parts: Iterable[Part]) -> Iterator[Part]:
     try:
         yield from parts
     except (OSError, ValueError) as error:
-        yield Part([], [Mistake(str(file), "a file that cannot be read", str(error))], 0)
+        yield Part([], [Mistake(str(file), "a file that cannot be read", str(error).removeprefix(f"{file}: "))], 0)
 
 
 def _known(store: StoreAccess) -> list[Series]:
@@ -102,14 +104,33 @@ def _known(store: StoreAccess) -> list[Series]:
             return []
 
 
-def _unknown(plan: ImportPlan, importer: Importer) -> list[str]:
-    """Return a sentence for each channel that an option names and no file has."""
-    named = dict.fromkeys((*plan.given.units, *plan.given.kinds))
-    there = ", ".join(sorted(importer.channels))[:300] or "none"
+def _check_given(plan: ImportPlan, store: StoreAccess) -> None:
+    """Raise click.ClickException, before anything is stored, if options name a channel that no file has.
+
+    The files are read until all are seen: in most of them that is their first part. What cannot be read twice, or is
+    not downloaded yet, is judged after the import.
+    """
+    given = {*plan.given.units, *plan.given.kinds}
+    if not given or not all(file.path.is_file() for file in plan.files):
+        return
+    names = SeriesNames(_known(store))
+    channels: set[str] = set()
+    for file in plan.files:
+        for part in _readable(file.path, file.read(names)):
+            channels.update(channel for _, block in part.readings for channel in block.channels)
+            if given <= channels:
+                return
+    if unknown := _unknown(plan, channels):
+        raise click.ClickException("\n".join([*unknown, "nothing was imported"]))
+
+
+def _unknown(plan: ImportPlan, channels: Collection[str]) -> list[str]:
+    """Return a sentence for each channel that an option names and no file has; none if the files have no channel at all."""
+    there = ", ".join(sorted(channels))[:300]
     return [
         f"--unit, --counter, --state or --text: there was no value of a channel {name!r}; there are: {there}"
-        for name in named
-        if importer.channels and name not in importer.channels
+        for name in dict.fromkeys((*plan.given.units, *plan.given.kinds))
+        if channels and name not in channels
     ]
 
 

@@ -12,6 +12,7 @@ from services.storage.cli.delete import delete_command
 from services.storage.cli.export import export_command
 from services.storage.cli.imports import import_group
 from services.storage.cli.rename import rename_command
+from services.storage.cli.rescale import rescale_command
 from services.storage.cli.store import (
     backup_command,
     copy_command,
@@ -119,6 +120,7 @@ for command in (
     salvage_command,
     delete_command,
     rename_command,
+    rescale_command,
 ):
     main.add_command(command)
 

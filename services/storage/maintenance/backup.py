@@ -22,7 +22,7 @@ from heliograph.lock import Lock
 from heliograph.store import integrity, schema
 from heliograph.store.hot import JUMP
 from heliograph.store.years import newest_arrival
-from services.storage.maintenance import backup_list, files, node_state
+from services.storage.maintenance import backup_list, files, losses, node_state
 from services.storage.maintenance.backup_list import BackupList, Copy, FileState
 from services.storage.maintenance.encryption import ENDING, Encryption
 
@@ -39,11 +39,17 @@ class NotEmpty(OSError):
 
 
 class BackedUp(NamedTuple):
-    """What a backup did: whether each file of the store was copied, why copies were made again, the state's files."""
+    """What a backup did: whether each file of the store was copied, why copies were made again, the state's files.
+
+    `before_loss` are copies that it put aside because the store has lost a part of these files, `missing` those of years
+    that the store has lost as a whole.
+    """
 
     copied: dict[str, bool]
     made_again: dict[str, str]
     state: list[str]
+    before_loss: list[str]
+    missing: list[str]
 
 
 class Restored(NamedTuple):
@@ -69,15 +75,19 @@ def back_up(
     """Copy the files of a store into a folder, and other files under their names in `state`.
 
     An incremental backup keeps copies of years that have not changed, if their size is right; of some of them, those first
-    that were read longest ago, it also reads the checksum, and it makes again what is not as it was. Raises StoreAway if there
-    is no store, StoreDamaged if a file of it, or its copy, is not sound, OSError if a write fails. Nothing that a backup
+    that were read longest ago, it also reads the checksum, and it makes again what is not as it was. Of a file of which storage
+    reports a loss the copy from before is kept, too. Raises StoreAway if there
+    is no store, StoreDamaged if a file of it, or its copy, is not sound, or a restore into it was interrupted, OSError if a write fails. Nothing that a backup
     there held before is lost then.
     """
+    schema.refuse_half_restored(store)
     sources = files.store_files(store)
     if not sources:
         raise StoreAway(f"there is no store in {store}")
     folder.mkdir(parents=True, exist_ok=True)
     before = backup_list.read(folder)
+    lost = losses.reported(store)
+    missing = sorted(lost & before.files.keys() - {source.name for source in sources})
     kept, made_again = _kept(folder, before, sources) if incremental else ({}, {})
     after: dict[str, FileState] = {}
     staged: dict[str, Copy] = {}
@@ -96,15 +106,19 @@ def back_up(
         made = datetime.now(UTC).isoformat(timespec="seconds")
         # whenever the power fails from here on, each copy is one of two that the list knows
         backup_list.write(folder, msgspec.structs.replace(before, pending=staged, pending_state=copies))
+        before_loss = losses.keep(folder, lost & staged.keys())
         _install(folder, staged)
         node_state.install(folder, copies)
     finally:
         _clean(folder)
         node_state.clean(folder)
+    after |= {name: before.files[name] for name in missing}
+    kept |= {name: before.copies[name] for name in missing if name in before.copies}
     for gone in set(before.files) - set(after):
         (folder / gone).unlink(missing_ok=True)  # retention dropped it
     backup_list.write(folder, BackupList(made, after, {**kept, **staged}, copies))
-    return BackedUp({name: name in staged for name in after}, made_again, sorted(copies))
+    copied = {name: name in staged for name in after if name not in missing}
+    return BackedUp(copied, made_again, sorted(copies), before_loss, missing)
 
 
 def check(folder: Path) -> dict[str, str]:
@@ -136,7 +150,7 @@ def restore(
     With `salvage` damaged files are put beside the good ones, so that storage stores again what can be read of them.
     Raises heliograph.lock.Taken while storage runs, NotEmpty over a store that is there unless forced, StoreAway if the
     folder is not a backup, WrongPassphrase if its state is encrypted with another pass phrase, StoreDamaged if a file is not as backup.json lists it, OSError if a write fails. The store is unchanged
-    then.
+    then; if it fails or ends after the first file was moved, nothing opens or backs up the store until a restore has finished.
     """
     listed = _listed(folder)
     wrong = _wrong(folder, listed)
@@ -146,7 +160,8 @@ def restore(
     store.mkdir(parents=True, exist_ok=True)
     lock = Lock(store / LOCK, "store")
     try:
-        if files.store_files(store) and not force:
+        marker = store / schema.RESTORING
+        if files.store_files(store) and not force and not marker.exists():
             raise NotEmpty(f"there is a store in {store} already")
         names = listed.store_copies(folder)
         for name in sorted(names.keys() - wrong.keys()):
@@ -160,6 +175,7 @@ def restore(
         if bad and not salvage:
             raise StoreDamaged("; ".join(f"{name}: {why}" for name, why in sorted(bad.items())))
         good = [name for name in names if name not in wrong]
+        durable.write(marker, b"")
         aside = _set_aside(store)
         _put_damaged(folder, store, wrong)
         _install(store, [name for name in good if name != files.HOT])
@@ -167,6 +183,8 @@ def restore(
             _skip_numbers(store / f"{files.HOT}{STAGED}", store)
             _install(store, [files.HOT])
         put_back = node_state.put_back(folder, whole, state_to, force=force, encryption=encryption)
+        marker.unlink()
+        durable.sync(store)
         return Restored(aside, bad, put_back)
     finally:
         _clean(store)
@@ -271,9 +289,9 @@ def _stage(source: Path, target: Path, advance: Advance) -> None:
 def _skip_numbers(staged: Path, store: Path) -> None:
     """Make the restored store continue far after every number of arrival that was given since the backup.
 
-    Readers that follow the arrivals have seen those numbers: they would miss what came under them again.
+    Readers that follow the arrivals have seen those numbers: they would miss what came under them again. Raises OSError.
     """
-    with closing(sqlite3.connect(staged)) as connection:
+    with schema.refusing(staged), closing(sqlite3.connect(staged)) as connection:
         last = max(
             connection.execute("SELECT coalesce(max(seq), 0) FROM frame").fetchone()[0],
             *(row[0] for row in connection.execute("SELECT value FROM meta WHERE key='last'")),
@@ -287,7 +305,11 @@ def _skip_numbers(staged: Path, store: Path) -> None:
 
 def _set_aside(store: Path) -> Path | None:
     """Move all files away, damaged ones and others too: they belong to another state of the store."""
-    present = [path for path in store.iterdir() if path.is_file() and path.name != LOCK and STAGED not in path.name]
+    present = [
+        path
+        for path in store.iterdir()
+        if path.is_file() and path.name not in (LOCK, schema.RESTORING) and STAGED not in path.name
+    ]
     if not present:
         return None
     aside = store / f"before-restore-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"

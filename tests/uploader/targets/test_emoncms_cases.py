@@ -15,8 +15,8 @@ from services.uploader.target import MappedChannel, Refused, TryLater
 from services.uploader.targets.emoncms.encryption import Encryption
 from services.uploader.targets.emoncms.target import Emoncms
 from services.uploader.targets.http.target import HttpTarget
-from tests.counterparts.emoncms import Account, ask, form, running_emoncms
-from tests.counterparts.emoncms import Emoncms as RealEmoncms
+from tests.real_emoncms import Account, ask, form, running_emoncms
+from tests.real_emoncms import Emoncms as RealEmoncms
 from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.emoncms_server import EmoncmsServer
 from tests.uploader.servers.rows import mapped, row

@@ -1,0 +1,75 @@
+"""`heliograph check`: a configuration, without starting anything."""
+
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import tomli_w
+
+from cli.start import effective_config, plan
+from cli.start.options import StartOptions
+from cli.start.plan import Plan
+from heliograph import config
+from heliograph.errors import ConfigError
+from heliograph.redaction import REDACTED
+
+SECRET_WORDS = ("password", "token", "key", "secret", "headers")  # in the names of options
+USER_INFO = re.compile(r"(?<=://)[^/@]*(?=@)")  # RFC 3986, 3.2.1
+
+
+@click.command()
+@click.argument("path", metavar="[CONFIG]", type=click.Path(path_type=Path), default=Path("config.toml"))
+@click.option("--show-settings", is_flag=True, help="Print what the services will read, without secrets.")
+def main(path: Path, show_settings: bool) -> None:
+    """Check a configuration, config.toml or CONFIG, without starting the node.
+
+    Every mistake is a line that names file, key, what was expected and what was written; the exit code is 1 then.
+    """
+    try:
+        # Passwords and port of the node's own broker are made when it starts.
+        chosen = StartOptions(path, None, None, None, None, simulate=False)
+        node_plan = replace(plan.make(chosen), broker_port=None)
+        file = effective_config.complete(node_plan, node_plan.file)
+        with tempfile.TemporaryDirectory() as folder:
+            completed = Path(folder) / "config.toml"
+            completed.write_text(tomli_w.dumps(file))
+            plan.check(completed, path)
+        node = config.section(config.Node, file, "node", path)
+    except ConfigError as error:
+        click.echo(error, err=True)
+        sys.exit(1)
+    if show_settings:
+        click.echo(tomli_w.dumps(_without_secrets(file)), nl=False)
+    else:
+        click.echo("\n".join(_summary(node, node_plan)))
+
+
+def _summary(node: config.Node, node_plan: Plan) -> Iterator[str]:
+    broker = node_plan.file.get("broker", {})
+    elsewhere = f"{broker['host']}, port {broker.get('port', 1883)}" if "host" in broker else ""
+    yield f"{node_plan.path}: all good"
+    yield f"  node       {node.name}"
+    yield f"  data       {node_plan.data}"
+    yield f"  dashboard  http://{node_plan.host}:{node_plan.port}/"
+    yield f"  broker     {elsewhere or 'its own'}"
+    yield f"  services   {', '.join(plan.services_of(node_plan.file))}"
+
+
+def _without_secrets(value: Any, name: str = "") -> Any:
+    """Return a value of the configuration; texts of options that may hold a secret are "…", unless they refer to one."""
+    if isinstance(value, dict):
+        return {key: _without_secrets(item, key if not _is_secret(name) else name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_secrets(item, name) for item in value]
+    if not isinstance(value, str) or value.startswith(("file:", "$")):
+        return value
+    return REDACTED if value and _is_secret(name) else USER_INFO.sub(REDACTED, value)
+
+
+def _is_secret(name: str) -> bool:
+    return any(word in name.lower() for word in SECRET_WORDS)

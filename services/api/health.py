@@ -1,0 +1,199 @@
+"""Decides what is wrong with this node: for `/api/v1/health`, and with it for the page and the commands.
+
+Not thread-safe: everything happens on the event loop.
+"""
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+from heliograph.messages import Status
+from heliograph.outbox_losses import shown
+from services.api.live import LATEST, LiveState
+from services.api.schemas import HealthProblem
+
+HUNG_SECONDS = 7.0  # without any message, after the broker was asked for one
+OFFLINE_SECONDS = 5.0  # a service that starts again is away for less
+STARTING_SECONDS = 20.0  # after a connect: the broker has kept the goodbyes of services that start beside this one
+MISSING_SECONDS = 60.0  # after a connect, until a service that is configured should have reported
+SECTIONS = frozenset({"node", "broker", "quality"})  # of config.toml, that are no services
+ALWAYS = frozenset({"storage", "api", "uploader"})  # run without a section, too
+
+_ABSENT = "it does not run, or the broker refuses it"
+_SEE_LOG = "look at the log of {service}"
+_SET_CLOCK = 'connect the node to a time server, or set `[node] clock = "trust"` if its clock is right without one'
+
+
+class HealthWatch:
+    """Watches the broker and the services of a node.
+
+    `connected` says whether the broker accepts this service, `why_away` why it does not; `configured` are the sections of
+    config.toml. `now` returns UTC seconds, `monotonic` seconds that nothing can set.
+    """
+
+    def __init__(
+        self,
+        live: LiveState,
+        node: str,
+        connected: Callable[[], bool],
+        *,
+        why_away: Callable[[], str] = lambda: "",
+        configured: Collection[str] = (),
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.node = node
+        self._live = live
+        self._connected = connected
+        self._why_away = why_away
+        self._configured = frozenset(configured) - SECTIONS
+        self._now = now
+        self._monotonic = monotonic
+        self._received = monotonic()
+        self._asked = math.inf
+        self._connected_since = math.inf
+        self._seen: dict[tuple[str, str, str], float] = {}  # when each problem was first seen, by `monotonic`
+
+    def received(self) -> None:
+        """Note that a message came from the broker."""
+        self._received = self._monotonic()
+        self._asked = math.inf
+
+    def asks(self) -> bool:
+        """Return whether to publish something that comes back now, because the broker has sent nothing for a while."""
+        if not self._connected() or self._monotonic() - self._received < 1.0:
+            return False
+        self._asked = min(self._asked, self._monotonic())
+        return True
+
+    @property
+    def bus(self) -> bool:
+        """Whether the broker answers."""
+        return self._connected() and not self._is_hung()
+
+    def problems(self, store: str = "", damages: Sequence[str] = ()) -> list[HealthProblem]:
+        """Return what is wrong, the worst first; `store` is why the store does not answer, `damages` what it cannot read.
+
+        To be called every few seconds: a problem that has no time of its own begins when it is first seen here.
+        """
+        problems = list(self._broker_problems())
+        # what the broker retained of the services says nothing of now while it is away
+        services = {} if problems else self._services()
+        if store:
+            action = "see that storage runs, and that `[node] store` is right"
+            problems.append(HealthProblem("store_away", f"no answer from the store: {store}", action))
+        problems += self._absent_services(services)
+        problems += _clock_problems(services)
+        problems += _store_problems(services, damages)
+        problems += _reported_problems(services)
+        return self._dated(problems)
+
+    def _is_hung(self) -> bool:
+        return self._monotonic() - self._asked >= HUNG_SECONDS
+
+    def _services(self) -> dict[str, Status]:
+        return {name: status for (node, name), status in sorted(self._live.services.items()) if node == self.node}
+
+    def _broker_problems(self) -> Iterator[HealthProblem]:
+        if not self._connected():
+            self._connected_since = self._asked = math.inf
+            why = self._why_away()
+            summary = f"no connection to the broker: {why}" if why else "no connection to the broker"
+            yield HealthProblem("broker_away", summary, "start the broker, or mend the section [broker]")
+            return
+        self._connected_since = min(self._connected_since, self._monotonic())
+        if self._is_hung():
+            since = self._now() - (self._monotonic() - self._received)
+            summary = f"the broker hangs: it has sent nothing since {shown(since)}"
+            yield HealthProblem("broker_hung", summary, "restart the broker", since=since)
+
+    def _absent_services(self, services: Mapping[str, Status]) -> Iterator[HealthProblem]:
+        connected_for = self._monotonic() - self._connected_since
+        # the broker also keeps the goodbye of a service that is configured no longer
+        wanted = self._configured | ALWAYS
+        for name, status in sorted(services.items(), key=lambda item: item[0] != "storage"):
+            if status.state == "offline" and name in wanted and connected_for >= STARTING_SECONDS:
+                without = "no reading is stored until it runs again" if name == "storage" else _ABSENT
+                yield HealthProblem(
+                    "service_offline",
+                    f"{name} is offline: {without}",
+                    _SEE_LOG.format(service=name),
+                    since=_moment(status.time),
+                    service=name,
+                )
+        if connected_for >= MISSING_SECONDS:
+            for name in sorted(self._configured - services.keys()):
+                yield HealthProblem(
+                    "service_missing",
+                    f"{name} is configured, and has never reported: {_ABSENT}",
+                    _SEE_LOG.format(service=name),
+                    service=name,
+                )
+
+    def _dated(self, problems: list[HealthProblem]) -> list[HealthProblem]:
+        """Fill in when each problem began, and leave out services that have only just left."""
+        present = self._monotonic()
+        seen = self._seen
+        self._seen = {_key(one): seen.get(_key(one), present) for one in problems}
+        lasting = []
+        for one in problems:
+            seconds = present - self._seen[_key(one)]
+            if one.code == "service_offline" and seconds < OFFLINE_SECONDS:
+                continue
+            if one.since is None:
+                one.since = self._now() - seconds
+            lasting.append(one)
+        return lasting
+
+
+def _clock_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem]:
+    # a service without an outbox does not have the fact, and keeps nothing back
+    starts = [
+        status.started
+        for status in services.values()
+        if status.state == "online" and status.clock and "waits_for_clock" in status.facts
+    ]
+    if starts:
+        since = _moment(min(starts))
+        kept = "readings are kept back" if since is None else f"readings are kept back since {shown(since)}"
+        yield HealthProblem("clock_unset", f"the clock is not set: {kept}, set `[node] clock`", _SET_CLOCK, since=since)
+
+
+def _store_problems(services: Mapping[str, Status], damages: Sequence[str]) -> Iterator[HealthProblem]:
+    for name, status in services.items():
+        if error := status.facts.get("write_error"):
+            yield HealthProblem("write_failed", f"{name}: {error}", _SEE_LOG.format(service=name), service=name)
+    for name, status in services.items():
+        since = status.facts.get("not_stored_since")
+        if type(since) is int and 0 < since < LATEST:
+            yield HealthProblem(
+                "not_stored",
+                f"{name}: not stored since {shown(since)}",
+                "see that storage runs, and its log",
+                since=since,
+                service=name,
+            )
+    reported = [text for status in services.values() for text in _listed(status, "store_problems")]
+    for text in dict.fromkeys([*damages, *reported]):
+        yield HealthProblem("store_problem", text, "see docs/store.md", service="storage")
+
+
+def _reported_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem]:
+    for fact, code in (("problems", "service_problem"), ("outbox_problems", "outbox_problem")):
+        for name, status in services.items():
+            for text in _listed(status, fact):
+                yield HealthProblem(code, f"{name}: {text}", _SEE_LOG.format(service=name), service=name)
+
+
+def _listed(status: Status, fact: str) -> list[str]:
+    listed = status.facts.get(fact)
+    return [str(item) for item in listed] if isinstance(listed, list) else []
+
+
+def _key(problem: HealthProblem) -> tuple[str, str, str]:
+    """Return what makes a problem the same as before; the numbers in a sentence change while it lasts."""
+    return problem.code, problem.service, problem.summary if problem.code == "store_problem" else ""
+
+
+def _moment(since: float) -> float | None:
+    return since if 0 < since < LATEST else None

@@ -1,0 +1,175 @@
+"""What is wrong with a node, decided from the broker's silence and the services' reports, with clocks of the test's own."""
+
+import json
+from typing import Any
+
+import pytest
+
+from services.api.health import HealthWatch
+from services.api.live import LiveState
+from services.api.schemas import HealthProblem
+
+NOON = 1_763_640_000.0  # 2025-11-20 12:00 UTC
+ONLINE = {"state": "online", "started": NOON - 3600}
+
+
+class Node:
+    """A watch of the node roof, whose broker and services do as the test says."""
+
+    def __init__(self, *configured: str) -> None:
+        self.seconds = 0.0
+        self.connected = True
+        self.why = ""
+        self.live = LiveState()
+        self.watch = HealthWatch(
+            self.live,
+            "roof",
+            lambda: self.connected,
+            why_away=lambda: self.why,
+            configured=configured,
+            now=lambda: NOON + self.seconds,
+            monotonic=lambda: self.seconds,
+        )
+
+    def status(self, service: str, content: dict[str, Any], node: str = "roof") -> None:
+        self.watch.received()
+        self.live.update(f"heliograph/{node}/services/{service}/status", json.dumps(content).encode())
+
+    def after(self, seconds: int, *, answers: bool = True) -> list[HealthProblem]:
+        """Return the problems after so many seconds, in which the broker is asked and answers or not."""
+        for _ in range(seconds):
+            self.seconds += 1
+            if self.watch.asks() and answers:
+                self.watch.received()
+            self.watch.problems()
+        return self.watch.problems()
+
+
+def codes(problems: list[HealthProblem]) -> list[tuple[str, str]]:
+    return [(one.code, one.service) for one in problems]
+
+
+def test_a_sound_node_has_no_problem_however_quiet_it_is() -> None:
+    node = Node("node", "broker", "quality", "api", "serial_bridge")
+    for name in ("api", "serial_bridge", "storage"):
+        node.status(name, {**ONLINE, "facts": {"waits_for_clock": False}})
+    assert node.after(600) == []
+    assert node.watch.bus
+
+
+def test_without_a_broker_the_reason_is_the_only_problem_of_the_bus() -> None:
+    node = Node()
+    node.status("storage", {"state": "offline"})
+    assert codes(node.after(30)) == [("service_offline", "storage")]
+    node.connected, node.why = False, "the broker at 127.0.0.1:1883 is away: Connection refused"
+    [problem] = node.after(10)
+    assert (problem.code, problem.since) == ("broker_away", NOON + 31)
+    assert problem.summary == "no connection to the broker: the broker at 127.0.0.1:1883 is away: Connection refused"
+    assert not node.watch.bus
+    node.connected = True
+    assert node.after(1) == []
+    assert node.watch.bus
+
+
+def test_a_broker_that_hangs_is_a_problem_until_it_sends_something() -> None:
+    node = Node()
+    node.status("storage", ONLINE)
+    assert node.after(7, answers=False) == []
+    [problem] = node.after(2, answers=False)
+    assert (problem.code, problem.since) == ("broker_hung", NOON)
+    assert "sent nothing since 2025-11-20 12:00:00 UTC" in problem.summary
+    assert not node.watch.bus
+    node.watch.received()
+    assert node.watch.problems() == []
+    assert node.watch.bus
+
+
+def test_an_unset_clock_is_a_problem_of_those_that_keep_readings_back() -> None:
+    node = Node()
+    node.status("home_assistant", {**ONLINE, "clock": "unsynced"})
+    node.status("serial_bridge", {"state": "offline", "clock": "unsynced", "facts": {"waits_for_clock": True}})
+    assert node.after(1) == []
+    node.status("modbus_poller", {**ONLINE, "clock": "unsynced", "facts": {"waits_for_clock": False}})
+    [problem] = node.after(1)
+    assert problem.code == "clock_unset"
+    assert problem.summary == (
+        "the clock is not set: readings are kept back since 2025-11-20 11:00:00 UTC, set `[node] clock`"
+    )
+    assert 'clock = "trust"' in problem.action
+    node.status("modbus_poller", {**ONLINE, "facts": {"waits_for_clock": False}})
+    assert node.after(1) == []
+
+
+def test_a_service_that_stays_away_is_a_problem_and_one_that_restarts_is_not() -> None:
+    node = Node("calculator")
+    for name in ("calculator", "storage"):
+        node.status(name, ONLINE)
+    node.after(60)
+    node.status("calculator", {"state": "offline", "time": NOON + 60})
+    assert node.after(4) == []
+    node.status("calculator", ONLINE)
+    assert node.after(10) == []
+    node.status("calculator", {"state": "offline", "time": NOON + 74})
+    node.status("storage", {"state": "offline"})  # its last will, which has no time
+    first, second = node.after(6)
+    assert (second.code, second.service, second.since) == ("service_offline", "calculator", NOON + 74)
+    assert (first.code, first.service, first.since) == ("service_offline", "storage", NOON + 75)
+    assert first.summary == "storage is offline: no reading is stored until it runs again"
+
+
+def test_goodbyes_that_the_broker_kept_are_no_problem_while_the_node_starts() -> None:
+    node = Node("calculator")
+    node.status("calculator", {"state": "offline"})
+    assert node.after(19) == []
+    assert codes(node.after(7)) == [("service_offline", "calculator")]
+
+
+def test_a_service_that_is_configured_no_longer_or_is_of_another_node_is_no_problem() -> None:
+    node = Node("calculator")
+    node.status("calculator", ONLINE)
+    node.status("serial_bridge", {"state": "offline"})
+    node.status("calculator", {"state": "offline"}, node="shed")
+    assert node.after(100) == []
+
+
+def test_a_service_that_is_configured_and_never_reported_is_a_problem() -> None:
+    node = Node("calculator", "node")
+    assert node.after(59) == []
+    [problem] = node.after(2)
+    assert (problem.code, problem.service) == ("service_missing", "calculator")
+    assert "the broker refuses it" in problem.summary
+    node.status("calculator", ONLINE)
+    assert node.after(1) == []
+
+
+@pytest.mark.parametrize(
+    ("facts", "code", "summary"),
+    [
+        ({"write_error": "the disk is full"}, "write_failed", "storage: the disk is full"),
+        ({"not_stored_since": int(NOON)}, "not_stored", "storage: not stored since 2025-11-20 12:00:00 UTC"),
+        ({"store_problems": ["2019 is damaged"]}, "store_problem", "2019 is damaged"),
+        ({"problems": ["a file was damaged"]}, "service_problem", "storage: a file was damaged"),
+        ({"outbox_problems": ["the outbox is full"]}, "outbox_problem", "storage: the outbox is full"),
+    ],
+)
+def test_what_a_service_reports_is_a_problem_since_it_was_reported(
+    facts: dict[str, object], code: str, summary: str
+) -> None:
+    node = Node()
+    node.after(5)
+    node.status("storage", {**ONLINE, "facts": facts})
+    [problem] = node.after(9)
+    assert (problem.code, problem.summary, problem.service) == (code, summary, "storage")
+    assert problem.since == (NOON if code == "not_stored" else NOON + 6)
+    assert problem.action
+
+
+def test_the_store_of_which_a_part_is_damaged_is_named_once() -> None:
+    node = Node()
+    node.status("storage", {**ONLINE, "facts": {"store_problems": ["2019 is damaged", "2020 is damaged"]}})
+    problems = node.watch.problems("locked", ["2019 is damaged"])
+    assert [one.summary for one in problems] == [
+        "no answer from the store: locked",
+        "2019 is damaged",
+        "2020 is damaged",
+    ]
