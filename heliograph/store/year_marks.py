@@ -95,9 +95,9 @@ def _noted(hot: sqlite3.Connection, number: int) -> tuple[str, int]:
 
 
 def _read(db: sqlite3.Connection) -> tuple[str, int]:
-    found = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('mark', 'version')").fetchall())
-    version = found.get("version", 0)
-    return str(found.get("mark", "")), version if isinstance(version, int) else 0
+    meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('mark', 'version')").fetchall())
+    version = meta.get("version", 0)
+    return str(meta.get("mark", "")), version if isinstance(version, int) else 0
 
 
 def _called(path: Path) -> int:
