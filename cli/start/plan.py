@@ -70,7 +70,7 @@ def make(chosen: StartOptions) -> Plan:
 def _configuration(chosen: StartOptions) -> tuple[Path | None, bool]:
     """Return the configuration file, and whether to simulate."""
     path = chosen.config
-    if path is None and Path("config.toml").exists() and chosen.simulate is not True:
+    if path is None and Path("config.toml").exists():
         path = Path("config.toml")
     if path is None and chosen.simulate is False:
         raise ConfigError("there is no config.toml; make one (docs/install.md), or leave --no-simulate out")

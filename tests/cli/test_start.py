@@ -93,6 +93,19 @@ def test_without_either_the_defaults_hold(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert plan.services_of(completed) == ["api", "modbus_poller", "serial_bridge", "storage", "uploader"]
 
 
+def test_the_simulated_site_is_added_to_the_configuration_that_is_here(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("config.toml").write_text('[node]\nname = "roof"\ndata = "mine"\n[sensor_reader]\n')
+    node = made("--simulate")
+    assert (node.path, node.data, node.simulate) == (Path("config.toml"), tmp_path / "mine", True)
+    assert plan.services_of(effective_config.complete(node, node.file)) == [
+        *("api", "modbus_poller", "sensor_reader", "serial_bridge", "storage", "uploader")
+    ]
+    assert not made().simulate
+
+
 def test_the_broker_of_another_machine_stays_as_it_is_written(written: Callable[[str], str]) -> None:
     section = {"host": "hub.local", "port": 8883, "ca": "/etc/ca.crt", "password": "file:/etc/{service}"}
     text = "".join(f"{key} = {value!r}\n" for key, value in section.items())

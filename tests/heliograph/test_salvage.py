@@ -142,3 +142,52 @@ def test_whichever_key_is_the_first_that_can_be_read_again_it_is_read(first: int
         rows = copied_names.Rows(cast(sqlite3.Connection, OneBadPart(db, first, first + size - 1)), "t", "v", "k")
         assert list(rows) == [(k, k * k) for k in range(100) if not first <= k < first + size]
         assert not rows.whole
+
+
+def test_of_pages_that_are_not_used_any_more_only_what_the_years_lack_is_read(data: Path) -> None:
+    without_its_first_page(folder(data) / "hot.db")
+    path = aside(data, "hot.db")
+    asked: list[int] = []
+
+    def sealed(newest: int) -> int:
+        asked.append(newest)
+        return newest - 100
+
+    newest = max(salvage.frames(path, lambda _: 0))
+    assert sorted(salvage.frames(path, sealed)) == list(range(newest - 99, newest + 1))
+    assert asked == [newest]
+
+
+def test_numbers_of_arrival_that_are_missing_are_counted_but_for_jumps() -> None:
+    frame = (1, 0, b"")
+    assert salvage.gaps(dict.fromkeys([9, 3, 4, 7], frame)) == 3
+    assert salvage.gaps(dict.fromkeys([3, 4, 5 + salvage.JUMP, 7 + salvage.JUMP], frame)) == 1
+    assert salvage.gaps({}) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "year", "is_bare"),
+    [
+        ("hot.db", "hot", None, False),
+        ("catalog.db", "catalog", None, False),
+        ("history-2025.db", "history", 2025, False),
+        ("history-2025-tiers.db", "history", 2025, True),
+    ],
+)
+def test_a_file_that_was_moved_aside_is_known_by_its_name_until_it_is_salvaged(
+    tmp_path: Path, name: str, kind: str, year: int | None, is_bare: bool
+) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"{name}{suffix}").write_bytes(suffix.encode())
+    path = schema.move_aside(tmp_path / name)
+    (tmp_path / f"{name}.damaged-copy").write_bytes(b"")  # of a person
+    assert salvage.damaged(tmp_path) == [path]
+    assert (salvage.kind(path), salvage.year_of(path), salvage.is_bare(path)) == (kind, year, is_bare)
+    done = salvage.done(path)
+    assert salvage.damaged(tmp_path) == []
+    assert [done.with_name(done.name + suffix).read_bytes() for suffix in ("", "-wal", "-shm")] == [
+        b"",
+        b"-wal",
+        b"-shm",
+    ]
+    assert done.name == path.name.replace("damaged", "salvaged")

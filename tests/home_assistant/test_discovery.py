@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -183,3 +184,35 @@ def test_values_expire_after_three_intervals_unless_they_are_irregular_or_retain
 ) -> None:
     info = Info("x", {"power": Channel("W")}, interval)
     assert discovery.message("pi", "x", info, mirror=mirror)["cmps"]["sensor_power"].get("exp_aft") == expiry
+
+
+def test_one_component_that_becomes_another_entity_is_enough_to_be_replaced() -> None:
+    before = {"cmps": {"sensor_a": {"p": "sensor", "uniq_id": "a"}, "sensor_b": {"p": "sensor", "uniq_id": "b"}}}
+    after = {"cmps": {"sensor_a": {"p": "sensor", "uniq_id": "a"}, "sensor_b": {"p": "sensor", "uniq_id": "c"}}}
+    assert discovery.replaced(before, after)
+    assert not discovery.replaced(before, before)
+    assert not discovery.replaced({"cmps": {}}, after)
+    assert not discovery.replaced(before, {"cmps": {}})
+
+
+def test_one_entity_that_gets_another_component_is_enough_to_have_moved() -> None:
+    before = {"cmps": {"sensor_a": {"p": "sensor", "uniq_id": "a"}, "sensor_b": {"p": "sensor", "uniq_id": "b"}}}
+    after = {"cmps": {"sensor_a": {"p": "sensor", "uniq_id": "a"}, "sensor_c": {"p": "sensor", "uniq_id": "b"}}}
+    assert discovery.moved(before, after)
+    assert not discovery.moved(before, before)
+    assert not discovery.moved(before, {"cmps": {"switch_b": {"p": "switch", "uniq_id": "b"}}})
+
+
+@pytest.mark.parametrize(
+    ("message", "ours"),
+    [
+        (discovery.message("pi", "meter", Info("", {"power": Channel("W")})), True),
+        ({"origin": {"name": "Heliograph"}}, True),
+        ({"o": {"name": "Zigbee2MQTT"}}, False),
+        ({"o": {"name": "Zigbee2MQTT"}, "origin": {"name": "Heliograph"}}, False),
+        ({"o": "Heliograph"}, False),
+        ({}, False),
+    ],
+)
+def test_only_messages_with_the_name_of_this_program_are_ours(message: dict[str, Any], ours: bool) -> None:
+    assert discovery.is_ours(message) is ours

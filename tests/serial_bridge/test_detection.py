@@ -58,6 +58,10 @@ def test_a_format_of_lines_is_detected_by_two_of_them_and_neither_is_lost(name: 
     assert len(readings(decoder, line * 3)) == 3
 
 
+def test_a_format_with_a_checksum_is_detected_by_a_single_reading() -> None:
+    assert set(CHECKED) == {"dsmr_p1", "sml", "vedirect"}
+
+
 @pytest.mark.parametrize("name", CHECKED)
 @pytest.mark.parametrize("size", [1, 64, 10_000])
 def test_a_format_with_a_checksum_is_detected_by_the_first_good_one(name: str, size: int) -> None:

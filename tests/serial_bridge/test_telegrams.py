@@ -58,6 +58,8 @@ def test_a_value_with_a_time_behind_it_is_read(port: Port) -> None:
     [
         "1-0:1.8.0(1)(2)(3*kWh)",
         "1-0:1.8.0(x*kWh)",
+        "1-0:1.8.0()(x)",
+        "0-1:24.2.1()(x)",
         "1-0:77.1.0(5)",
         "1.8.0(123*kWh)",
         "1-0:1.8.0(1*kWh",
@@ -207,6 +209,14 @@ def test_what_is_longer_than_a_telegram_is_counted_once_and_dropped() -> None:
     exact = b"/X\r\n" + b"x" * (dsmr_p1.LONGEST_BYTES - 4)
     assert one_piece(exact) == []
     assert one_piece(exact + b"x") == [("longer than any telegram", "overlong_lines")]
+
+
+def test_telegrams_that_are_cut_off_again_and_again_do_not_pile_up() -> None:
+    splitter, good = dsmr_p1.TelegramSplitter(), telegram(*ESMR)
+    for _ in range(2 * dsmr_p1.LONGEST_BYTES // len(good)):
+        assert list(splitter.feed(good[:-20])) == []
+        assert list(splitter.feed(b"\r\n")) == []
+    assert [piece.counter for piece in splitter.feed(good)] == [""]
 
 
 @pytest.mark.parametrize(

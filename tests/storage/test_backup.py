@@ -449,7 +449,13 @@ def a_node(data: Path) -> None:
         db.execute("CREATE TABLE target(name TEXT, state TEXT)")
         db.execute("INSERT INTO target VALUES('cloud', 'position 7')")
         db.commit()
-    for name in ("calculator/checkpoint.json", "secrets/uploader", "outbox/poller/0001", "clock/storage/boots.json"):
+    for name in (
+        "calculator/checkpoint.json",
+        "secrets/uploader",
+        "outbox/poller/0001",
+        "clock/storage/boots.json",
+        "run/broker/passwords",
+    ):
         (data / name).parent.mkdir(parents=True)
         (data / name).write_text(name)
 
@@ -530,6 +536,8 @@ def test_a_pass_phrase_is_asked_for_twice_and_is_not_short(tmp_path: Path) -> No
     short = CliRunner().invoke(main, arguments, input="short\nshort\n")
     assert "12 characters" in short.stderr
     assert not (tmp_path / "backup").exists()
+    by_night = CliRunner().invoke(main, arguments)
+    assert "--passphrase-file FILE, or HELIOGRAPH_PASSPHRASE" in by_night.stderr
     assert CliRunner().invoke(main, arguments, input=f"{SECRET}\n{SECRET}\n").exit_code == 0
     restored = CliRunner().invoke(
         main, ["restore", str(tmp_path / "backup"), "--data", str(tmp_path / "new")], input=f"{SECRET}\n"

@@ -149,7 +149,7 @@ def test_one_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
     good = written(tmp_path, f"time,power\n{T},1\n", "b.csv")
     result = command("import", "csv", bad, good, "--data", tmp_path, *OPTIONS)
     assert result.exit_code == 0
-    assert "a.csv: a file that cannot be read" in result.stderr
+    assert f"{bad}: a file that cannot be read: 'which column is it?" in result.stderr
     assert everything(tmp_path) == {"roof/meter/power": [(T, 1.0)]}
 
 

@@ -284,8 +284,11 @@ def test_a_broker_that_does_not_answer_is_tried_again_by_the_same_command(
     refused = command("rename", "node", "alpha", "gamma", "--config", path)
     assert refused.exit_code == 1
     assert "run this again" in refused.stderr
+    assert 'name = "gamma"' in refused.stdout
     path = configured(tmp_path, broker.section)
-    assert "gamma" in done("rename", "node", "alpha", "gamma", "--config", path)
+    with closing(open_writer(tmp_path)):  # a broker of `heliograph start` runs only while storage does
+        assert "alpha is gamma already" in done("rename", "node", "alpha", "gamma", "--config", path)
+        assert command("rename", "node", "gamma", "delta", "--config", path).exit_code == 1
     assert decode((tmp_path / "home_assistant" / FILE).read_bytes()).entries == (Rename("alpha", "gamma"),)
 
 

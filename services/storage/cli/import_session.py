@@ -93,7 +93,7 @@ def _readable(file: Path, parts: Iterable[Part]) -> Iterator[Part]:
     try:
         yield from parts
     except (OSError, ValueError) as error:
-        yield Part([], [Mistake(str(file), "a file that cannot be read", str(error))], 0)
+        yield Part([], [Mistake(str(file), "a file that cannot be read", str(error).removeprefix(f"{file}: "))], 0)
 
 
 def _known(store: StoreAccess) -> list[Series]:

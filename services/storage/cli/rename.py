@@ -9,6 +9,7 @@ import click
 from heliograph import durable, forget, renames, topics
 from heliograph import store as stores
 from heliograph.errors import ConfigError
+from heliograph.lock import Taken
 from heliograph.renames import Rename, Uploads
 from heliograph.store.rename_plan import Renaming
 from services.storage.location import StoreAccess, chosen_config, store_options
@@ -58,8 +59,16 @@ def rename_command(
     for text in (old, new):
         _check(level, text)
     entry = Rename(old, new, uploads)
-    done = stores.rename(store.data, entry, url=store.url, dry_run=dry_run)
-    click.echo(f"{old} {'would be' if dry_run else 'is'} {new}{'' if dry_run else ' now'}{_joined(done)}")
+    done: Renaming | None
+    try:
+        done = stores.rename(store.data, entry, url=store.url, dry_run=dry_run)
+    except Taken:
+        if dry_run or not _is_done(store, entry):
+            raise
+        done = None
+        click.echo(f"{old} is {new} already")  # only the broker is left, which may run only while storage does
+    else:
+        click.echo(f"{old} {'would be' if dry_run else 'is'} {new}{'' if dry_run else ' now'}{_joined(done)}")
     configuration = chosen_config()
     mentions = _mentions(configuration, old, new) if configuration else []
     if dry_run:
@@ -67,9 +76,18 @@ def rename_command(
         click.echo("nothing was changed (--dry-run)")
         return
     _tell_home_assistant(store, state_folders)
-    _clear_broker(configuration, level, old)
     _show(mentions)
-    click.echo("start the services again" + (" when these lines are changed" if mentions else ""))
+    _clear_broker(configuration, level, old, mentions=bool(mentions))
+    if done:
+        click.echo("start the services again" + (" when these lines are changed" if mentions else ""))
+
+
+def _is_done(store: StoreAccess, entry: Rename) -> bool:
+    """Whether a rename is in the store, and nothing has the old name any more."""
+    with closing(store.reader()) as reader:
+        return reader.renames().present(entry.old) == entry.new and not any(
+            f"{one.name}/".startswith(f"{entry.old}/") for one in reader.series()
+        )
 
 
 def _check(level: str, text: str) -> None:
@@ -118,7 +136,7 @@ def _tell_home_assistant(store: StoreAccess, state_folders: tuple[Path, ...]) ->
         click.echo("home_assistant does not know it: name its volume or data folder with --state, and run this again")
 
 
-def _clear_broker(configuration: Path | None, level: str, old: str) -> None:
+def _clear_broker(configuration: Path | None, level: str, old: str, *, mentions: bool) -> None:
     """Remove what the broker retains of a node or device, as far as the passwords that are here allow it."""
     if level == "channel":
         return
@@ -131,6 +149,7 @@ def _clear_broker(configuration: Path | None, level: str, old: str) -> None:
         removed = forget.forget_retained(brokers, node, device, discovery=False)
     except (ConfigError, ValueError) as error:
         raise click.ClickException(
-            f"{error}. All else is done; run this again while the broker runs, to remove what it retains of {old}"
+            f"{error}. All else is done; start the services again{' when the lines above are changed' if mentions else ''}, and "
+            f"run this again while the broker runs, to remove what it retains of {old}"
         ) from None
     click.echo(f"retained messages of {old} removed from the broker: {len(removed)}")

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from heliograph import durable
+from heliograph import durable, node_config
 from services.storage.maintenance import backup_list, files
 from services.storage.maintenance.backup_list import Copy
 from services.storage.maintenance.encryption import ENDING, Encryption, WrongPassphrase
@@ -18,13 +18,13 @@ FOLDER = "state"  # of a backup
 SECRETS = "secrets"
 CONFIGURATION = "config.toml"  # is in the backup, and not put back
 RESTORED_CONFIGURATION = "config.toml.from-backup"  # as which it is put back if it was encrypted
-# the store is copied for itself; what waits in outboxes comes anyway, or belongs to another time; boots belong to a machine
-LEFT_OUT = frozenset({"store", "outbox", "clock", SECRETS})
+# the store is copied for itself; what waits in outboxes comes anyway, or belongs to another time; boots belong to a machine;
+# what runs is made again by each start, and has the passwords of the broker
+LEFT_OUT = frozenset({"store", "outbox", "clock", node_config.RUN_FOLDER, SECRETS})
 LEFT_OUT_ENDINGS = (*files.SIDE_FILES, ".partial", ".lock", ".sock", ".pid")
 SQLITE = b"SQLite format 3\0"
-ROLLBACK_JOURNAL = slice(
-    18, 20
-)  # of the header: versions 1 for a rollback journal, 2 for a log (sqlite.org/fileformat2.html, 1.3)
+# of the header: versions 1 for a rollback journal, 2 for a log (sqlite.org/fileformat2.html, 1.3)
+ROLLBACK_JOURNAL = slice(18, 20)
 
 
 class PutBack(NamedTuple):

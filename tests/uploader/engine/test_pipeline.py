@@ -337,6 +337,40 @@ def test_many_bad_rows_are_set_aside_when_the_newest_one_is_taken(begin: Begin, 
     assert engine.lost_times() == times[:32]
 
 
+def test_once_a_row_of_a_batch_was_accepted_those_that_are_refused_are_set_aside_without_another_request(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 40)
+    engine = begin(FakeTarget(Limits(rows=40)))
+    engine.target.script = [refuses(*times[1:])] * 1000
+    engine.run()
+    assert (engine.target.times(), engine.lost_times()) == (times[:1], times[1:])
+    assert [rows[0].time for rows in engine.target.requests if len(rows) == 1] == times
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+def test_refusals_in_a_row_are_counted_again_from_one_after_a_row_that_was_accepted(
+    begin: Begin, store: MemoryStore, ordered: bool
+) -> None:
+    times = fill(store, 32)
+    engine = begin(FakeTarget(Limits(rows=1, ordered=ordered)))
+    engine.target.script = [*[Refused("bad")] * 15, None] * 2
+    engine.run()
+    assert engine.target.times() == [times[15], times[31]]
+    assert [rows[0].time for rows in engine.target.requests] == times
+
+
+def test_failures_in_a_row_are_counted_again_from_one_after_a_row_that_was_accepted(
+    begin: Begin, store: MemoryStore
+) -> None:
+    times = fill(store, 8)
+    engine = begin(FakeTarget(Limits(rows=4)))
+    engine.target.script = [*[TryLater("HTTP 500: panic")] * 5, None] * 2
+    engine.run()
+    assert engine.target.times() == times
+    assert [len(rows) for rows in engine.target.requests] == [4] * 12
+
+
 def test_a_row_over_which_the_target_stumbles_every_time_is_found_and_set_aside(
     begin: Begin, store: MemoryStore
 ) -> None:
