@@ -40,12 +40,13 @@ def sync(path: Path) -> None:
 class KeptFile:
     """A file whose owner continues while the disk refuses it: what was put into it last is written as soon as the disk takes it.
 
-    The log has a line when that begins, with what it means, and one when it ends. Not thread-safe.
+    The log has a line when that begins, and one when it ends. Not thread-safe.
     """
 
-    def __init__(self, path: Path, otherwise: str, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, consequence: str, now: Callable[[], float] = time.monotonic) -> None:
+        """`consequence` says in the log what a refused write means."""
         self._path = path
-        self._otherwise = otherwise
+        self._consequence = consequence
         self._now = now
         self._waiting: bytes | None = None
         self._refused = False
@@ -66,7 +67,7 @@ class KeptFile:
             write(self._path, self._waiting)
         except OSError as error:
             if not self._refused:
-                log.warning("%s cannot be written (%s): %s", self._path, error, self._otherwise)
+                log.warning("%s cannot be written (%s): %s", self._path, error, self._consequence)
             self._refused = True
         else:
             if self._refused:

@@ -9,9 +9,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-FOLDER = (
-    "HELIOGRAPH_HEARTBEATS"  # the variable of the environment; `heliograph start` gives each node a folder of its own
-)
+FOLDER = "HELIOGRAPH_HEARTBEATS"  # of the environment: `heliograph start` gives each node a folder of its own
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 

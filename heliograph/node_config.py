@@ -50,8 +50,8 @@ def _completed(path: Path) -> Path | None:
 
 def note_start(data: Path, source: Path | None) -> None:
     """Note that this process runs the node of a data folder, from the user's configuration if there is one."""
-    (data / RUN_FOLDER / "pid").write_text(f"{os.getpid()}\n")
     (data / RUN_FOLDER / "source").write_text(f"{source.resolve() if source else ''}\n")
+    (data / RUN_FOLDER / "pid").write_text(f"{os.getpid()}\n")  # last: with it the node is one that runs
     pointer = _pointer()
     try:
         pointer.parent.mkdir(parents=True, exist_ok=True)

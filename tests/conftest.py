@@ -50,7 +50,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
 
 
-SERVERS = {"broker", "guarded_broker", "processes", "server", "own_server", "other_broker", "engine"}  # fixtures
+SERVERS = {
+    "broker",
+    "guarded_broker",
+    "processes",
+    "server",
+    "own_server",
+    "other_broker",
+    "engine",
+    "browser",
+}  # fixtures
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -72,14 +72,15 @@ def _prepared(node_plan: Plan) -> tuple[dict[str, list[str]], str]:
 def _announce(host: str, port: int, node: str) -> None:
     """Print the address of the dashboard once it responds."""
     end = time.monotonic() + FIRST_RESPONSE_SECONDS
-    shown = "127.0.0.1" if host == "0.0.0.0" else host  # an address to open, not to listen on
+    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # an address to open, not to listen on
+    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
     while time.monotonic() < end:
         try:
-            with urllib.request.urlopen(f"http://{shown}:{port}/api/v1/health", timeout=2):
+            with urllib.request.urlopen(f"{url}api/v1/health", timeout=2):
                 pass
         except OSError:
             time.sleep(0.1)
         else:
-            address = click.style(f"http://{shown}:{port}/", bold=True, underline=True)
+            address = click.style(url, bold=True, underline=True)
             click.echo(f"\n  Node {node} is up: {address}   (Ctrl-C stops it)\n")
             return

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from heliograph import renames
 from heliograph.errors import HeliographError
-from heliograph.renames import Rename
+from heliograph.renames import Rename, Renames
 from heliograph.store.copied_names import CopiedNames
 from heliograph.store.interface import Progress
 
@@ -55,6 +55,14 @@ def plan(known: CopiedNames, old: str, new: str) -> Renaming:
     return Renaming(devices, series, joined_devices, joined_series)
 
 
+def was_done(known: CopiedNames, noted: Renames, entry: Rename) -> bool:
+    """Whether this was the last rename, and nothing has the old name any more."""
+    devices = {number: name for number, (name,) in known.device.items()}
+    channels = [f"{devices[row[0]]}/{row[1]}" for row in known.series.values() if row[0] in devices]
+    is_there = any(renames.renamed(name, entry.old, entry.new) != name for name in (*devices.values(), *channels))
+    return noted.entries[-1:] == (entry,) and not is_there
+
+
 def _refuse_difference(known: CopiedNames, one: int, other: int) -> None:
     """Refuse to join series of different units or kinds: the values of one would be wrong."""
     for what, index in (("unit", 2), ("kind", 3)):
@@ -78,7 +86,7 @@ class Moved(NamedTuple):
 def moved_progress(known: Iterable[tuple[str, str, Progress]], entry: Rename) -> Iterator[Moved]:
     """Yield what becomes of the progress, (producer, epoch, progress), of the producers of a node that is renamed.
 
-    Where a producer went on under the new name before, it declared all frames before as lost; those that were stored under the
+    Where a producer has continued under the new name before, it declared all frames before as lost; those that were stored under the
     old name are not.
     """
     there = {(producer, epoch): progress for producer, epoch, progress in known}
@@ -88,6 +96,6 @@ def moved_progress(known: Iterable[tuple[str, str, Progress]], entry: Rename) ->
             continue
         theirs = there.get((new, epoch), mine)
         stored = mine.last - mine.lost
-        went_on = theirs.last > mine.last and theirs.lost >= stored
-        lost = theirs.lost - stored if went_on else max(mine.lost, theirs.lost)
+        has_continued = theirs.last > mine.last and theirs.lost >= stored
+        lost = theirs.lost - stored if has_continued else max(mine.lost, theirs.lost)
         yield Moved(producer, new, epoch, Progress(max(mine.last, theirs.last), lost))

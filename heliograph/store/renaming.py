@@ -11,7 +11,7 @@ from pathlib import Path
 from heliograph import renames
 from heliograph.errors import StoreAway
 from heliograph.renames import Rename
-from heliograph.store import changed_units, copied_names, history, names, schema
+from heliograph.store import changed_units, copied_names, history, names, rename_plan, schema
 from heliograph.store.copied_names import CopiedNames
 from heliograph.store.interface import Progress
 from heliograph.store.rename_plan import CannotRename, Renaming, moved_progress, plan
@@ -31,10 +31,7 @@ def check(folder: Path, old: str, new: str) -> Renaming:
 def was_done(folder: Path, entry: Rename) -> bool:
     """Whether this was the last rename, and nothing has the old name any more. Raises OSError or StoreDamaged."""
     with schema.reading(schema.catalog_file(folder)) as db:
-        last = renames.decode(_meta(db, renames.KEY)).entries[-1:]
-        devices = copied_names.read(db).device.values()
-    is_there = any(renames.renamed(name, entry.old, entry.new) != name for (name,) in devices)
-    return last == (entry,) and not is_there
+        return rename_plan.was_done(copied_names.read(db), renames.decode(_meta(db, renames.KEY)), entry)
 
 
 def prepared(folder: Path, entry: Rename) -> Callable[[sqlite3.Connection, Path], None]:

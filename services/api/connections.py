@@ -174,6 +174,11 @@ class LimitedWebSocket(_Limited, WebSocketsSansIOProtocol):
 
     config: ServerConfig
 
+    def shutdown(self) -> None:
+        """Close it, unless its client has just done so: uvicorn would raise InvalidState, and stop with an error."""
+        if not self.transport.is_closing():
+            super().shutdown()
+
 
 def _abort(connection: _Limited) -> None:
     connection.transport.abort()

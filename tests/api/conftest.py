@@ -8,10 +8,12 @@ import importlib.util
 import json
 import shutil
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -27,6 +29,7 @@ from services.api.ingest.routes import Ingest
 from services.api.live import LiveState
 from services.api.reader_pool import ReaderPool
 from services.api.uploads.client import UploaderClient
+from tests.conftest import ROOT
 
 # requirements.lock has schemathesis for 64-bit machines only.
 collect_ignore = [] if importlib.util.find_spec("schemathesis") else ["test_openapi.py"]
@@ -99,11 +102,12 @@ class Running:
         origins: tuple[str, ...] = (),
         ingest: Callable[[LiveState, ReaderPool], Ingest] | None = None,
         uploader: Callable[[LiveState], UploaderClient] | None = None,
+        port: int = 0,
     ) -> None:
         self.live = LiveState()
         self.connected = True
         self._store = ReaderPool(open_store)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # as services.api.server does
         self.port: int = self._listener.getsockname()[1]
         app = create_app(
@@ -128,6 +132,9 @@ class Running:
         self._thread.start()
 
     def stop(self) -> None:
+        """Stop it, if it has not been stopped."""
+        if not self._thread.is_alive():
+            return
         self._loop.call_soon_threadsafe(self._server.ended.set)
         self._thread.join()
         self._listener.close()
@@ -146,8 +153,18 @@ class Running:
         payload = message if isinstance(message, bytes) else json.dumps(message).encode()
         self.do(lambda: self.live.update(topic, payload))
 
+    @property
+    def connections(self) -> set[Any]:
+        return self._server.server_state.connections
+
     def state(self, device: str, **values: object) -> None:
         self.tell(f"heliograph/roof/devices/{device}/state", {"time": START + 36000, "values": values})
+
+
+@pytest.fixture(scope="session")
+def packages() -> None:
+    """Fetch the JavaScript packages that the pages import, if they are not here."""
+    subprocess.run([ROOT / "scripts/frontend"], check=True)
 
 
 @pytest.fixture

@@ -126,3 +126,14 @@ def test_the_limit_of_files_is_raised_and_connections_leave_some(monkeypatch: py
     limits[:] = [1024, resource.RLIM_INFINITY]
     assert raise_file_limit() == connections.MOST
     assert limits == [connections.FILES, resource.RLIM_INFINITY]
+
+
+def test_the_service_stops_while_a_client_closes_its_websocket(running: Running) -> None:
+    with connect(f"ws://127.0.0.1:{running.port}/api/v1/live"):
+        (connection,) = running.connections
+
+        def close_and_stop() -> None:
+            connection.data_received(b"\x88\x80\0\0\0\0")  # a masked close frame: RFC 6455, section 5.2
+            connection.shutdown()
+
+        running.do(close_and_stop)

@@ -2,7 +2,6 @@ import base64
 import hashlib
 import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +18,7 @@ LOADED = re.compile(r"""(?:src|href)="(/[^"]+)"|(?:from|import) ?"(/[^"]+)\"""")
 BARE = re.compile(r"""(?:from|import) ?"([a-z@][^"]*)\"""")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def packages() -> None:
-    subprocess.run([ROOT / "scripts/frontend"], check=True)
+pytestmark = pytest.mark.usefixtures("packages")
 
 
 @pytest.fixture

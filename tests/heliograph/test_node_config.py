@@ -26,7 +26,10 @@ def started(data: Path, source: Path | None = None) -> Iterator[Path]:
     completed = data / "run/config.toml"
     completed.touch()
     node_config.note_start(data, source)
-    with subprocess.Popen([sys.executable, "-c", "input()", "start"], stdin=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", "print(flush=True); input()", "start"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        process.stdout.readline()  # its command line is to be seen from then on
         (data / "run/pid").write_text(str(process.pid))
         yield completed
         process.terminate()

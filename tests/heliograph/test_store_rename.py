@@ -13,10 +13,11 @@ from heliograph.lock import Taken
 from heliograph.messages import Block, Channel, Info, Value
 from heliograph.renames import Rename
 from heliograph.store import folder, open_reader, open_writer, schema, unfinished
-from heliograph.store.interface import FOR_EVER, FUNCTIONS, Progress, Reader
+from heliograph.store.interface import FOR_EVER, FUNCTIONS, Keep, Progress, Reader
 from heliograph.store.postgres import open_postgres_writer
 from heliograph.store.rename_plan import CannotRename
 from tests.heliograph.engines import Embedded, Engine, Postgres
+from tests.heliograph.postgres_server import Server
 
 INFO = Info("Meter", {"power": Channel("W"), "energy": Channel("kWh", "counter"), "mode": Channel("", "text")})
 STARTS = [datetime(year, 12, 31, 18, tzinfo=UTC).timestamp() for year in (2023, 2024)]
@@ -104,6 +105,40 @@ def test_devices_and_channels_get_other_names(engine: Engine) -> None:
             engine.rename(refused)
     with closing(engine.reader()) as reader:
         assert len(reader.renames()) == 2
+
+
+@pytest.mark.parametrize("level", ["", "/meter", "/meter/power"])
+def test_a_rename_that_is_done_is_done_again_only_if_something_has_the_old_name(engine: Engine, level: str) -> None:
+    """The command is given again if the broker was away; readings may have come under the old name meanwhile."""
+    entry = Rename(f"alpha{level}", "gamma" if not level else f"alpha{level}2")
+    write(engine, "alpha/meter", readings(STARTS[0], 5))
+    assert any(engine.rename(entry))
+    assert not any(engine.rename(entry))
+    write(engine, "alpha/meter", readings(STARTS[1], 5))
+    assert any(engine.rename(entry))
+    with closing(engine.reader()) as reader:
+        assert not [one.name for one in reader.series() if f"{one.name}/".startswith(f"{entry.old}/")]
+
+
+def test_names_that_both_have_only_cells_of_one_day_are_not_joined_in_a_database(server: Server) -> None:
+    """Of one day, though not of one hour: alpha was renamed at noon. Of files tests/storage/test_rename.py has it."""
+    engine = Postgres(server.url())
+    engine.drop()
+    noon = datetime(2021, 6, 1, 12, tzinfo=UTC).timestamp()
+    now = datetime(2025, 2, 1, tzinfo=UTC).timestamp()
+    with closing(engine.writer(keep=Keep(raw_years=1), now=lambda: now)) as writer:
+        for node, start in (("alpha", noon - 43_200), ("gamma", noon)):
+            writer.declare(node, "meter", INFO)
+            assert writer.write(node, [Block("meter", tuple(INFO.channels), readings(start, 300))]) == []
+        writer.write("shed", [Block("other", ("power",), [[now - 1e6, 1.0]])])  # the oldest years go before this one
+        writer.commit({})
+        writer.settle()
+        while writer.maintain():
+            pass
+    with closing(engine.reader()) as reader:
+        assert reader.raw(1, 0, 4e9, limit=9).values == []
+    with pytest.raises(CannotRename, match="only"):
+        engine.rename(Rename("alpha", "gamma"))
 
 
 def test_producers_continue_where_they_were(engine: Engine) -> None:

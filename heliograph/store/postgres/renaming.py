@@ -9,7 +9,7 @@ from heliograph.store.copied_names import CopiedNames
 from heliograph.store.interface import Progress
 from heliograph.store.postgres.names import pack, unpack
 from heliograph.store.postgres.schema import Connection, meta, put_meta
-from heliograph.store.rename_plan import CannotRename, Renaming, moved_progress, plan
+from heliograph.store.rename_plan import CannotRename, Renaming, moved_progress, plan, was_done
 
 TIERS = ("r5m", "r1h", "r1d")
 
@@ -18,14 +18,14 @@ def check(connection: Connection, old: str, new: str) -> Renaming:
     """Return what `rename` would do, without a change; raise CannotRename or psycopg.Error."""
     done = plan(_known(connection), old, new)
     for sid, other in done.joined_series.items():
-        both = connection.execute(
-            "SELECT 1 FROM r5m a JOIN r5m b USING (bucket) WHERE a.series = %s AND b.series = %s "
+        both = connection.execute(  # a day, as cells of the other tiers are within one
+            "SELECT 1 FROM r1d a JOIN r1d b USING (bucket) WHERE a.series = %s AND b.series = %s "
             "AND bucket < (SELECT raw_from FROM clock) LIMIT 1",
             (sid, other),
         ).fetchone()
         if both:
             raise CannotRename(
-                "there are days with cells only, and some of one time under both names: they cannot be joined"
+                "there are days with only cells, and some of one day under both names: they cannot be joined"
             )
     return done
 
@@ -34,8 +34,11 @@ def rename(connection: Connection, entry: Rename, now: float) -> Renaming:
     """Rename in the open transaction, and keep a note of it; `now` in seconds UTC. Raises CannotRename or psycopg.Error."""
     row = connection.execute("SELECT raw_from, revision FROM clock FOR UPDATE").fetchone()
     raw_from, revision = (row[0], row[1] + 1) if row else (0, 1)
-    done = check(connection, entry.old, entry.new)
     known = _known(connection)
+    noted = renames.decode(meta(connection, renames.KEY))
+    if was_done(known, noted, entry):  # something after it was interrupted
+        return Renaming({}, {}, {}, {})
+    done = check(connection, entry.old, entry.new)
     for number, name in done.devices.items():
         if number not in done.joined_devices:
             node, _, device = name.partition("/")
@@ -52,7 +55,7 @@ def rename(connection: Connection, entry: Rename, now: float) -> Renaming:
         (revision, round(now * 1000), sorted(touched), raw_from),
     )
     _move_progress(connection, entry)
-    put_meta(connection, renames.KEY, renames.encode(renames.decode(meta(connection, renames.KEY)).with_one(entry)))
+    put_meta(connection, renames.KEY, renames.encode(noted.with_one(entry)))
     if units := meta(connection, changed_units.KEY):
         new = {known.device[number][0]: name for number, name in done.devices.items()}
         text = changed_units.renamed(units, new)

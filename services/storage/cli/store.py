@@ -23,8 +23,6 @@ from services.storage.maintenance.encryption import Encryption
 from services.storage.progress_bar import bar
 
 FAR = 1 << 62  # after every cursor there will ever be
-
-
 PASSPHRASE = "HELIOGRAPH_PASSPHRASE"  # of the environment
 
 passphrase_option = click.option(
@@ -277,21 +275,23 @@ def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) ->
 
 def _encryption(passphrase_file: Path | None, *, new: bool) -> Encryption:
     """Return what a pass phrase opens: that of a file, of the environment, or one that is typed."""
-    if passphrase_file is not None:
-        text = passphrase_file.read_text().rstrip("\n")
-    else:
-        try:
-            text = os.environ.get(PASSPHRASE) or click.prompt("Pass phrase", hide_input=True, confirmation_prompt=new)
-        except click.Abort:
-            if sys.stdin.isatty():
-                raise
-            raise click.ClickException(
-                f"there is no terminal to type the pass phrase at: --passphrase-file FILE, or {PASSPHRASE} in the environment"
-            ) from None
     try:
-        return Encryption(text)
+        if passphrase_file is not None:
+            return Encryption(passphrase_file.read_text().rstrip("\n"))
+        return Encryption(os.environ.get(PASSPHRASE) or _typed_passphrase(new=new))
     except ValueError as error:
         raise click.ClickException(str(error)) from None
+
+
+def _typed_passphrase(*, new: bool) -> str:
+    try:
+        return str(click.prompt("Pass phrase", hide_input=True, confirmation_prompt=new))
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        raise click.ClickException(
+            f"there is no terminal to type the pass phrase at: --passphrase-file FILE, or {PASSPHRASE} in the environment"
+        ) from None
 
 
 def _replaced(store: StoreAccess, source: Reader) -> list[tuple[str, float]]:

@@ -23,9 +23,8 @@ RESTORED_CONFIGURATION = "config.toml.from-backup"  # as which it is put back if
 LEFT_OUT = frozenset({"store", "outbox", "clock", node_config.RUN_FOLDER, SECRETS})
 LEFT_OUT_ENDINGS = (*files.SIDE_FILES, ".partial", ".lock", ".sock", ".pid")
 SQLITE = b"SQLite format 3\0"
-ROLLBACK_JOURNAL = slice(
-    18, 20
-)  # of the header: versions 1 for a rollback journal, 2 for a log (sqlite.org/fileformat2.html, 1.3)
+# of the header: versions 1 for a rollback journal, 2 for a log (sqlite.org/fileformat2.html, 1.3)
+ROLLBACK_JOURNAL = slice(18, 20)
 
 
 class PutBack(NamedTuple):

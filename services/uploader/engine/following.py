@@ -9,19 +9,19 @@ from services.uploader.target import MappedChannel
 
 
 def follow_renames(file: StateFile, name: str, state: DeliveryState, renames: Renames, channels: ChannelMap) -> None:
-    """Bring a target's state and its dead rejected to the present names, and save both together; raise StateAway, StoreAway.
+    """Bring a target's state and its dead letters to the present names, and save both together; raise StateAway, StoreAway.
 
     Positions are numbers of arrival, or times, and stay. A store that has fewer renames than the state is another one.
     """
     if state.renames == len(renames):
         return
     newer_than, newest = state.newer_than, state.newest_by_device
-    rejected = file.every_dead_letter(name)
+    dead_letters = file.every_dead_letter(name)
     for count in range(state.renames, len(renames)):
         newer_than, newest = _followed(newer_than, renames, count), _followed(newest, renames, count)
-        rejected = [_letter(letter, renames, count) for letter in rejected]
+        dead_letters = [_renamed_letter(letter, renames, count) for letter in dead_letters]
     state.newer_than, state.newest_by_device, state.renames = newer_than, newest, len(renames)
-    file.follow(name, state, [_named(letter, channels) for letter in rejected])
+    file.follow(name, state, [_named(letter, channels) for letter in dead_letters])
 
 
 def _followed(times: dict[str, float], renames: Renames, count: int) -> dict[str, float]:
@@ -44,7 +44,7 @@ def _uploaded(name: str, renames: Renames, count: int) -> str:
     return name if new == present or entry.uploads == "old" else new
 
 
-def _letter(letter: DeadLetter, renames: Renames, count: int) -> DeadLetter:
+def _renamed_letter(letter: DeadLetter, renames: Renames, count: int) -> DeadLetter:
     channels = []
     for mapped in letter.row.channels:
         node, device, channel = _uploaded(mapped.series, renames, count).split("/")
