@@ -165,8 +165,9 @@ def test_a_disk_that_refused_is_not_asked_again_at_once(tmp_path: Path) -> None:
     intake = intake_at(tmp_path, producer, lambda: seconds[0])
     producer.disk_is_full = True
     for _ in range(5):
-        with pytest.raises(Busy):
+        with pytest.raises(Busy) as busy:
             asyncio.run(intake.accept([Report("a", {"a": 1})]))
+        assert busy.value.status == 503
     assert len(producer.readings) == 1  # the producer keeps it and tries again; repeats do not pile up
     producer.disk_is_full = False
     seconds[0] += 2

@@ -109,6 +109,32 @@ def test_of_two_volumes_of_one_meter_the_same_one_counts_in_any_order(port: Port
     assert [what for _, what, _ in port.stub.invalid] == [f"{lines[1]}: a second value of the same meter"]
 
 
+@pytest.mark.parametrize(
+    ("value", "channel", "amount"),
+    [
+        ("(m3)(00024.123)", "volume", 24.123),
+        ("(GJ)(00036.000)", "energy", 10),
+        ("(kWh)(00005.000)", "energy", 5),
+        ("(m3)(00024.123*m3)", "volume", 24.123),
+    ],
+)
+def test_a_capture_of_dsmr_2_2_has_the_unit_before_its_value(
+    port: Port, value: str, channel: str, amount: float
+) -> None:
+    line = f"0-1:24.3.0(261130080000)(00)(60)(1)(0-1:24.2.1){value}"
+    port.say(telegram("/X", "1-0:1.7.0(00.300*kW)", "0-1:24.1.0(003)", line))
+    assert port.of("house_gas", channel) == [amount]
+    assert port.unread == port.stub.invalid == []
+
+
+@pytest.mark.parametrize("volumes", [("00101.000*m3", "00100.000*m3"), ("00100.000*m3", "00101.000*m3")])
+def test_of_two_volumes_with_one_code_the_first_counts(port: Port, volumes: tuple[str, str]) -> None:
+    first, second = (gas("261130080000W", volume) for volume in volumes)
+    port.say(telegram(*ESMR, first, second))
+    assert port.of("house_gas", "volume") == [float(volumes[0].removesuffix("*m3"))]
+    assert [what for _, what, _ in port.stub.invalid] == [f"{second}: a second value of the same meter"]
+
+
 def test_the_same_volume_twice_is_no_fault(port: Port) -> None:
     line = gas("261130080000W", "00100.000*m3")
     port.say(telegram(*ESMR, line, line, line.replace("24.2.1", "24.2.3")))
