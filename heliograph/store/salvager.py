@@ -204,13 +204,14 @@ class Salvager:
                     for axis, chunks in old.axes()
                 )
             lost_chunks |= old.lost
+            sound = old.sound
             year.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         new.rename(bare)
         durable.sync(self._folder)
-        if lost or lost_chunks or not (rows or values):
+        if lost or lost_chunks or not (rows or values) or not sound:
             self._lost(
                 f"{bare.name} was damaged: {lost} months of series, or years, of its cells, and {len(lost_chunks)} days of "
-                f"points are lost ({salvage.done_name(path)})"
+                f"points are lost, and whatever was in pages that cannot be read ({salvage.done_name(path)})"
             )
         salvage.done(path)
         yield True

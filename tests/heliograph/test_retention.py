@@ -3,6 +3,7 @@
 import itertools
 import logging
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -156,6 +157,33 @@ def test_a_year_without_some_of_its_points_is_salvaged_with_those_that_it_has(tm
         assert writer.problems() == []
     with closing(open_reader(tmp_path)) as reader:
         assert (hours(reader, start, 4), list(reader.export([1, 2, 3], 0, 1e11)), reader.since(0, 10**6)) == before
+
+
+def test_a_page_of_a_year_without_its_points_is_never_lost_without_a_word(tmp_path: Path) -> None:
+    """Any page of it: what SQLite cannot read tells nothing of the rows that it had."""
+    start, clock, keep = start_of(2024), Clock(start_of(2027)), Keep(raw_years=1)
+    with closing(opened(tmp_path / "whole", keep, clock)) as writer:
+        write(writer, start_of(2026), 0.01, 300)
+        write(writer, start, 40, 30)
+        maintained(writer)
+    with closing(open_reader(tmp_path / "whole")) as reader:
+        before = hours(reader, start, 40)
+    path = history.files(folder(tmp_path / "whole"))[2024]
+    assert history.is_bare(path)
+    with closing(sqlite3.connect(path)) as connection:
+        (size,), (count,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_size", "page_count"))
+    for page in [0, *random.sample(range(1, count), 5)]:
+        data = tmp_path / f"page{page}"
+        shutil.copytree(tmp_path / "whole", data)
+        with (folder(data) / path.name).open("r+b") as file:
+            file.seek(page * size)
+            file.write(random.Random(page).randbytes(size))
+        with closing(opened(data, keep, clock)) as writer:
+            assert isinstance(writer, SqliteWriter)
+            writer.mend()
+            problems = writer.problems()
+        with closing(open_reader(data)) as reader:
+            assert problems or hours(reader, start, 40) == before, page
 
 
 def totals_of_day(totals: dict[int, object], day: int) -> object:

@@ -72,6 +72,7 @@ class Producer:
         self._sender.pump()
 
     def commit(self) -> None:
+        self._writer.write_if_due(hurry=True)
         self._sender.pump()
         self._intake.commit(self._intake.uncommitted())
         self._sender.watermark(self._intake.watermark(PRODUCER, self._outbox.epoch))
@@ -110,12 +111,14 @@ def outbox(folder: Path) -> Check:
         if number % 15 == 14:
             producer.restart()
     producer.restart()
-    for _ in range(2):  # a file that was not deleted the first time goes the second time
+    for number in (40, 41):  # a file that was not deleted when its readings were committed goes with the next ones
+        producer.add(number)
         producer.commit()
+    producer.commit()
     left = sorted(path.name for path in folder.glob("*.segment"))
 
     def check() -> None:
-        assert producer.stored == list(range(40))
+        assert producer.stored == list(range(42))
         assert len(left) == 1
         producer.close()
 

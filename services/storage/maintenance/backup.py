@@ -289,9 +289,9 @@ def _stage(source: Path, target: Path, advance: Advance) -> None:
 def _skip_numbers(staged: Path, store: Path) -> None:
     """Make the restored store continue far after every number of arrival that was given since the backup.
 
-    Readers that follow the arrivals have seen those numbers: they would miss what came under them again.
+    Readers that follow the arrivals have seen those numbers: they would miss what came under them again. Raises OSError.
     """
-    with closing(sqlite3.connect(staged)) as connection:
+    with schema.refusing(staged), closing(sqlite3.connect(staged)) as connection:
         last = max(
             connection.execute("SELECT coalesce(max(seq), 0) FROM frame").fetchone()[0],
             *(row[0] for row in connection.execute("SELECT value FROM meta WHERE key='last'")),
