@@ -199,6 +199,26 @@ def test_a_telegram_without_a_beginning_is_counted_unless_the_port_was_just_open
     assert one_piece(end + telegram(*ESMR), joined_late=True) == [("", "")]
 
 
+def test_an_encrypted_telegram_is_waited_for_to_its_last_byte_unless_it_is_too_long() -> None:
+    longest = encrypted(dsmr_p1.LONGEST_BYTES - 13)
+    for whole in (encrypted(), longest):
+        assert one_piece(whole[:-1]) == []
+        assert one_piece(whole) == [(dsmr_p1.ENCRYPTED, "encrypted_telegrams")]
+    too_long = encrypted(dsmr_p1.LONGEST_BYTES - 12)
+    assert one_piece(too_long[:100]) == [(dsmr_p1.ENCRYPTED, "encrypted_telegrams")]
+
+
+def test_a_telegram_with_a_wrong_checksum_is_counted_and_the_next_one_is_read() -> None:
+    good = telegram(*ESMR)
+    wrong = good.replace(b"00.300", b"00.301")
+    assert one_piece(wrong + good) == [("the checksum is wrong", "bad_checksums"), ("", "")]
+    assert one_piece(good[:-6] + good[-6:].lower()) == [("", "")]
+
+
+def test_an_end_without_anything_before_it_is_a_telegram_without_a_beginning() -> None:
+    assert one_piece(b"!1234\r\n") == [("the beginning of the telegram is missing", "bad_checksums")]
+
+
 def test_what_is_longer_than_a_telegram_is_counted_once_and_dropped() -> None:
     noise = b"1-0:1.7.0(00.300*kW)\r\n" * 400
     assert dsmr_p1.LONGEST_BYTES == 8192 < len(noise) < 2 * 8192
