@@ -607,3 +607,4 @@ def test_a_segment_that_could_not_be_opened_once_is_read_when_it_can_be(tmp_path
         record = reader.peek()
         assert record is not None
         assert record.payload == b"[1]"
+        reader.start()  # closes the file
