@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from heliograph.store import schema
 from heliograph.store.cells import DAY, Track, latest
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
@@ -36,9 +37,9 @@ class HotCache:
         hot.execute("BEGIN")
         try:
             oldest = hot.execute("SELECT min(seq) FROM frame").fetchone()[0]
-            rows = hot.execute(
-                "SELECT seq, layout, ts, v FROM frame WHERE seq > ? AND typeof(ts) = 'integer' AND typeof(v) = 'blob' "
-                "ORDER BY seq",  # others are damage: storage moves the file aside when it starts
+            rows = hot.execute(  # all columns: an older store has no checksums
+                "SELECT * FROM frame WHERE seq > ? AND typeof(layout) = 'integer' AND typeof(ts) = 'integer' "
+                "AND typeof(v) = 'blob' ORDER BY seq",
                 (self.last,),
             ).fetchall()
             sealed_row = hot.execute("SELECT value FROM meta WHERE key='last'").fetchone()
@@ -50,7 +51,7 @@ class HotCache:
         kept = len(self.frames) if oldest is None else bisect_right(self.frames, (oldest - 1,), key=lambda f: f[:1])
         if kept:
             del self.frames[:kept]
-        new = [HotFrame(*row) for row in rows]
+        new = [HotFrame(*row[:4]) for row in rows if _is_whole(*row)]
         if new:
             self.frames += new
             self.last = new[-1].number
@@ -107,6 +108,11 @@ class HotCache:
             self._tracks[sid] = _by_day(
                 [(self._by_layout[number], opened[number][names.positions[sid][number]]) for number in theirs]
             )
+
+
+def _is_whole(number: int, layout: int, time: int, payload: bytes, crc: int | None = None) -> bool:
+    """Whether a row is as it was written; others are damage, for which storage moves the file aside when it starts."""
+    return crc is None or crc == schema.frame_crc(number, layout, time, payload)
 
 
 def _has_values(frame: HotFrame) -> bool:

@@ -78,12 +78,17 @@ class ChannelResponse(Struct):
 
 
 class DeviceResponse(Struct):
-    """One device; `interval` is the expected number of seconds between readings, 0 when irregular."""
+    """One device; `interval` is the expected number of seconds between readings, 0 when irregular.
+
+    `live` is false for a device that is known from the store only; `why` is why it is offline, as far as that is known.
+    """
 
     node: str
     device: str
     model: str
     availability: str
+    why: str
+    live: bool
     interval: float
     channels: list[ChannelResponse]
 

@@ -1,6 +1,7 @@
 """From the live state to responses."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -38,7 +39,7 @@ def nodes(live: LiveState) -> list[NodeResponse]:
 
 def devices(live: LiveState, node: str | None) -> list[DeviceResponse]:
     """Return every device of one node or of all, by name."""
-    return [_device(device) for (owner, _), device in sorted(live.devices.items()) if node in (None, owner)]
+    return [_device(live, device) for (owner, _), device in sorted(live.devices.items()) if node in (None, owner)]
 
 
 def latest(live: LiveState, patterns: Sequence[str], stored: Stored) -> dict[str, LatestResponse]:
@@ -77,8 +78,15 @@ def _service(status: Status) -> ServiceHealth:
     )
 
 
-def _device(device: DeviceState) -> DeviceResponse:
+def _device(live: LiveState, device: DeviceState) -> DeviceResponse:
     info = device.info
+    service = info.service if info else ""
+    status = live.services.get((device.node, service))
+    availability, why = device.availability or "unknown", ""
+    if status and status.state == "offline":
+        availability, why = "offline", f"{service} is offline"  # the service did not publish that of its devices
+    elif status and availability == "offline":
+        why = _why_offline(device.name, status.facts)
     channels = []
     for name, channel in device.channels().items():
         time, value = device.newest.get(name) or (None, None)
@@ -87,7 +95,31 @@ def _device(device: DeviceState) -> DeviceResponse:
         node=device.node,
         device=device.name,
         model=info.model if info else "",
-        availability=device.availability or "unknown",
+        availability=availability,
+        why=why,
+        live=info is not None or bool(device.reported),
         interval=info.interval if info else 0.0,
         channels=channels,
     )
+
+
+def _why_offline(name: str, facts: Mapping[str, Any]) -> str:
+    """Return why a device is offline, from the facts that its service shows of it, or of the port that it is at."""
+    for kind in ("device", "sensor", "counter"):
+        if why := _text(facts.get(f"{kind}:{name}"), "why"):
+            return why
+    for kind in ("ports", "sockets"):
+        ports = facts.get(kind)
+        for port in ports.values() if isinstance(ports, dict) else ():
+            devices = port.get("devices") if isinstance(port, dict) else None
+            if isinstance(devices, list) and name in devices and (error := _text(port, "error")):
+                return error
+    devices = facts.get("devices")
+    calculated = devices.get(name) if isinstance(devices, dict) else None
+    missing = calculated.get("missing_inputs") if isinstance(calculated, dict) else None
+    return f"no value of {', '.join(map(str, missing))}" if isinstance(missing, list) and missing else ""
+
+
+def _text(fact: object, key: str) -> str:
+    text = fact.get(key) if isinstance(fact, dict) else None
+    return text if isinstance(text, str) else ""

@@ -34,6 +34,16 @@ def test_a_device_that_is_silent_for_three_intervals_is_offline_until_it_speaks(
     assert producer.states["fast"] == "online"
 
 
+def test_a_device_that_reports_often_is_not_offline_before_a_minute_has_passed(tmp_path: Path) -> None:
+    producer, seconds = MemoryProducer(), [0.0]
+    intake = intake_at(tmp_path, producer, lambda: seconds[0])
+    asyncio.run(intake.accept([Report("a", {"x": 1}, interval=5)]))
+    for at, state in ((60, "online"), (60.5, "offline")):
+        seconds[0] = at
+        intake.mark_silent_devices()
+        assert producer.states == {"a": state}
+
+
 def test_a_device_that_has_not_reported_since_the_start_is_offline_in_the_end(tmp_path: Path) -> None:
     asyncio.run(intake_at(tmp_path, MemoryProducer()).accept([Report("fast", {"a": 1}, interval=100)]))
     producer, seconds = MemoryProducer(), [0.0]
@@ -195,6 +205,27 @@ def test_only_a_report_that_changes_its_device_writes_the_file_and_what_the_disk
     assert saved(Report("c", {"x": 1})) == (0, [])
     file.parent.unlink()
     assert saved(Report("a", {"x": 4}))[1] == ["a", "b", "c"]  # which changes nothing itself
+
+
+def test_the_first_start_without_a_file_is_no_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert intake_at(tmp_path, MemoryProducer()).counters()["devices_http"] == 0
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize(
+    "content", [None, b"", b"{", b'{"a": 7}', b'{"\xff": {}}', b"\xff", b'{"a": {"model": "\xff"}}']
+)
+def test_a_start_with_a_file_that_cannot_be_read_knows_no_device_and_says_so(
+    tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "api" / "devices.json"
+    file.parent.mkdir()
+    if content is None:
+        file.mkdir()
+    else:
+        file.write_bytes(content)
+    assert intake_at(tmp_path, MemoryProducer()).counters()["devices_http"] == 0
+    assert caplog.text.count("devices.json is not readable") == 1
 
 
 def test_a_file_that_is_damaged_or_cannot_be_written_stops_nothing(

@@ -260,6 +260,49 @@ def test_nodes_show_their_services(running: Running, client: httpx.Client) -> No
     assert shed["services"]["storage"]["version"] == "0.1.0"
 
 
+def device(client: httpx.Client, name: str) -> dict[str, Any]:
+    devices: dict[str, dict[str, Any]] = {one["device"]: one for one in get(client, "/devices")}
+    return devices[name]
+
+
+@pytest.mark.parametrize(
+    ("facts", "why"),
+    [
+        ({"device:meter": {"state": "offline", "why": "no response"}}, "no response"),
+        ({"sensor:meter": {"why": "Input/output error"}}, "Input/output error"),
+        ({"counter:meter": {"why": "no such line"}}, "no such line"),
+        ({"ports": {"radio": {"devices": ["meter"], "error": "Permission denied"}}}, "Permission denied"),
+        ({"sockets": {"door": {"devices": ["other"], "error": "in use"}}}, ""),
+        ({"devices": {"meter": {"missing_inputs": ["tracer.pv_powr"]}}}, "no value of tracer.pv_powr"),
+        ({"device:meter": ["no"], "ports": 7, "sockets": {"a": 1, "b": {"devices": 5}}, "devices": {"meter": 1}}, ""),
+    ],
+)
+def test_a_device_that_is_offline_has_the_reason_of_its_service(
+    running: Running, client: httpx.Client, facts: dict[str, object], why: str
+) -> None:
+    running.tell("heliograph/roof/devices/meter/info", {"model": "sdm120", "channels": {}, "service": "poller"})
+    running.tell("heliograph/roof/services/poller/status", {"state": "online", "facts": facts})
+    running.tell("heliograph/roof/devices/meter/availability", b"online")
+    assert device(client, "meter")["why"] == ""
+    running.tell("heliograph/roof/devices/meter/availability", b"offline")
+    assert (device(client, "meter")["availability"], device(client, "meter")["why"]) == ("offline", why)
+
+
+def test_a_device_is_offline_with_its_service(running: Running, client: httpx.Client) -> None:
+    running.tell("heliograph/roof/devices/meter/info", {"model": "sdm120", "channels": {}, "service": "poller"})
+    running.tell("heliograph/roof/devices/meter/availability", b"online")
+    for state, why in (("online", ""), ("offline", "poller is offline"), ("online", "")):
+        running.tell("heliograph/roof/services/poller/status", {"state": state})
+        assert (device(client, "meter")["availability"], device(client, "meter")["why"]) == (state, why)
+
+
+def test_a_device_that_only_the_store_has_is_not_live(running: Running, client: httpx.Client) -> None:
+    get(client, "/latest", series=PV)  # reads the store
+    assert device(client, "tracer")["live"] is False
+    running.state("tracer", pv_power=1)
+    assert device(client, "tracer")["live"] is True
+
+
 def test_health_is_good_when_bus_and_store_answer(running: Running, client: httpx.Client) -> None:
     running.tell("heliograph/roof/services/storage/status", {"state": "online", "version": "0.1.0"})
     running.tell("heliograph/shed/services/storage/status", {"state": "offline"})

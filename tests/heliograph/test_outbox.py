@@ -4,7 +4,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -593,3 +593,18 @@ def test_a_frame_survives_the_death_of_the_process_right_after_it(tmp_path: Path
     process.wait()
     with opened(tmp_path) as outbox:
         assert sequences(outbox)[: len(reported)] == reported
+
+
+def test_a_segment_that_could_not_be_opened_once_is_read_when_it_can_be(tmp_path: Path) -> None:
+    with closing(Outbox(tmp_path, "boot")) as outbox:
+        outbox.append(b"[1]")
+        path = outbox.segments[0].path
+        reader = OutboxReader(outbox)
+        path.rename(tmp_path / "away")
+        with pytest.raises(FileNotFoundError):
+            reader.peek()
+        (tmp_path / "away").rename(path)
+        record = reader.peek()
+        assert record is not None
+        assert record.payload == b"[1]"
+        reader.start()  # closes the file

@@ -39,7 +39,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def writer(tmp_path: Path, clock: Clock) -> Iterator[Writer]:
-    opened = open_writer(tmp_path, now=clock)
+    opened = open_writer(tmp_path, lambda: False, now=clock)  # readings may be later than the clock
     opened.declare("roof", "meter", KINDS)
     yield opened
     opened.close()
@@ -100,7 +100,7 @@ def damaged_delivery(rows: list[Reading], seed: int) -> list[list[Reading]]:
 def clean_and_damaged(clean: Engine, damaged: Engine, rows: list[Reading], now: float) -> None:
     """Compare the results of every query after a clean delivery with those after a damaged one, bit by bit."""
     clock = Clock(now)
-    first, second = clean.writer(now=clock), damaged.writer(now=clock)
+    first, second = (engine.writer(lambda: False, now=clock) for engine in (clean, damaged))
     one, other = clean.reader(), damaged.reader()
     for writer in (first, second):
         writer.declare("roof", "meter", KINDS)

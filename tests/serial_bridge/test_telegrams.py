@@ -66,6 +66,8 @@ def test_a_value_with_a_time_behind_it_is_read(port: Port) -> None:
         "0-1:24.2.1(00001.000*m3)(1)",
         "0-1:24.3.0(x)(00)(60)(1)(0-1:24.2.1)(m3)(00001.001)",
         "1-0:92.1.0(5)",
+        "0-0:92.1.0(5)",
+        "1-0:42.0.0(5)",
         "hello",
     ],
 )
@@ -197,6 +199,26 @@ def test_a_telegram_without_a_beginning_is_counted_unless_the_port_was_just_open
     assert one_piece(end, joined_late=True) == []
     assert len(one_piece(end + end, joined_late=True)) == 1
     assert one_piece(end + telegram(*ESMR), joined_late=True) == [("", "")]
+
+
+def test_an_encrypted_telegram_is_waited_for_to_its_last_byte_unless_it_is_too_long() -> None:
+    longest = encrypted(dsmr_p1.LONGEST_BYTES - 13)
+    for whole in (encrypted(), longest):
+        assert one_piece(whole[:-1]) == []
+        assert one_piece(whole) == [(dsmr_p1.ENCRYPTED, "encrypted_telegrams")]
+    too_long = encrypted(dsmr_p1.LONGEST_BYTES - 12)
+    assert one_piece(too_long[:100]) == [(dsmr_p1.ENCRYPTED, "encrypted_telegrams")]
+
+
+def test_a_telegram_with_a_wrong_checksum_is_counted_and_the_next_one_is_read() -> None:
+    good = telegram(*ESMR)
+    wrong = good.replace(b"00.300", b"00.301")
+    assert one_piece(wrong + good) == [("the checksum is wrong", "bad_checksums"), ("", "")]
+    assert one_piece(good[:-6] + good[-6:].lower()) == [("", "")]
+
+
+def test_an_end_without_anything_before_it_is_a_telegram_without_a_beginning() -> None:
+    assert one_piece(b"!1234\r\n") == [("the beginning of the telegram is missing", "bad_checksums")]
 
 
 def test_what_is_longer_than_a_telegram_is_counted_once_and_dropped() -> None:

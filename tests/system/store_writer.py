@@ -149,9 +149,9 @@ _create = schema.create
 
 def write(data: Path, chance: random.Random, until: int, began: float) -> None:
     """Continue the stream for so many frames after what is stored."""
-    now = began
+    now, is_right = began, False  # not while it writes: the stream is ahead of the clock of the last hour
     vars(retention_calendar)["JUMP_DAYS"] = 1_000  # the stream leaps over months, every time
-    writer = open_writer(data, keep=KEEP, now=lambda: now)
+    writer = open_writer(data, lambda: is_right, keep=KEEP, now=lambda: now)
     known = writer.progress()
     last = {producer: known.get((producer, EPOCH), Progress(0, 0)).last for producer in (POLLER, BRIDGE)}
     writer.declare("pi1", "meter", METER)
@@ -168,9 +168,10 @@ def write(data: Path, chance: random.Random, until: int, began: float) -> None:
         writer.commit({(producer, EPOCH): Progress(number, 0) for producer, number in last.items()})
         now = begin(max(min(last.values()), 1))
         say(last)
-        most = chance.choice([1, 2, 3, 1000])
+        most, is_right = chance.choice([1, 2, 3, 1000]), True
         while most and writer.maintain():
             most -= 1
+        is_right = False
     writer.close()
 
 

@@ -181,6 +181,10 @@ FAULTS: list[tuple[str, dict[str, Damage], str, int]] = [  # each made the store
         "salvaged",
         8857,
     ),
+    *(  # before storage started, a reader took readings whose end was overwritten
+        ("closed", {"catalog.db": Damage("garbage", 0.25, 0.0), "hot.db": Damage("zeros", begin, 0.0)}, "opened", 0)
+        for begin in (0.4765625, 0.484375)
+    ),
 ]
 
 

@@ -27,10 +27,7 @@ class NodeLocks:
         self._instance = uuid.uuid4().hex
 
     def acquire(self, connection: Connection) -> None:
-        """Lock every node for a writer that is being opened; raise Taken, or psycopg.Error.
-
-        After an error some may be locked: the caller closes the connection.
-        """
+        """Lock every node for a writer that is being opened; raise Taken, with none locked, or psycopg.Error."""
         self._lock(connection)
         for node in self._nodes:
             put_meta(connection, _note(node), self._instance)
@@ -50,6 +47,7 @@ class NodeLocks:
                 continue
             halves = int.from_bytes(key[:4]), int.from_bytes(key[4:])
             row = connection.execute(HOLDER, halves).fetchone() or (None, None)
+            connection.execute("SELECT pg_advisory_unlock_all()")  # the server takes a while to end a session
             raise Taken(
                 f"node {node} is written by another storage (host {_host(*row)}) in the {self._database}: give one of "
                 "them another [node] name, or stop one"

@@ -93,12 +93,14 @@ class App extends LitElement {
   #head() {
     const { site } = this;
     const devices = site.devices.length;
+    const live = site.connected && !site.problems.length;
+    const state = live ? "Live" : site.connected ? "Problem" : site.loaded ? "Reconnecting" : "Connecting";
     return html`
       <header class="top">
         <h1 class="brand"><a href="/"><img src="/icon.svg" alt="" width="30" height="30" />Heliograph</a></h1>
         <nav aria-label="More"><a href="/api/v1/docs">API</a></nav>
-        <span class="pill ${site.connected ? "live" : "lost"}" role="status">
-          <i></i>${site.connected ? "Live" : site.loaded ? "Reconnecting" : "Connecting"}
+        <span class="pill ${live ? "live" : "lost"}" role="status">
+          <i></i>${state}
           ${site.connected && devices ? html`<small>${devices} ${devices === 1 ? "device" : "devices"}</small>` : nothing}
         </span>
       </header>
@@ -111,7 +113,7 @@ class App extends LitElement {
       ${roles([...this.site.channels.values()]).map(({ role, title: name, channel }) => {
         const [text, unit] = value(channel.value, channel.unit);
         const { seconds, stale } = freshness(channel.owner, this.now);
-        const old = stale || channel.owner.availability === "offline";
+        const old = stale || !channel.owner.live || channel.owner.availability === "offline";
         const charge = role === "battery" && typeof channel.value === "number" ? channel.value : null;
         return html`<button
           class="tile c${ROLE_COLOURS[role]} ${old ? "faded" : ""}"
@@ -186,8 +188,11 @@ class App extends LitElement {
 
   #problems() {
     const { site } = this;
-    if (!site.health || site.problem) return nothing;
-    return html`<div class="banner" role="status"><b>This node has a problem.</b> ${site.health} <a href="/api/v1/health">Health</a></div>`;
+    if (!site.problems.length || site.problem) return nothing;
+    const [{ summary }, ...more] = site.problems;
+    return html`<div class="banner" role="status">
+      <b>This node has a problem.</b> ${summary}${more.length ? ` and ${more.length} more` : ""} <a href="/api/v1/health">Health</a>
+    </div>`;
   }
 
   render() {

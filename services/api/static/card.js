@@ -57,7 +57,7 @@ class Card extends LitElement {
   render() {
     const { device } = this;
     const { seconds, stale, newest } = freshness(device, this.now);
-    const down = device.availability === "offline";
+    const down = !device.live || device.availability === "offline";
     const ordered = device.channels
       .map((channel, index) => [rank(channel), index, channel])
       .sort((a, b) => a[0] - b[0] || a[1] - b[1])
@@ -71,11 +71,14 @@ class Card extends LitElement {
           <h3 title=${device.device}>${title(device.device)}</h3>
           ${AVAILABILITY[device.availability]
             ? html`<span class="badge ${device.availability}">${AVAILABILITY[device.availability]}</span>`
-            : nothing}
+            : device.live
+              ? nothing
+              : html`<span class="badge" title="Only the store has this device">Not live</span>`}
           <p class="model">${device.model ? title(device.model) : "Model unknown"}</p>
           <p class="fresh ${stale ? "stale" : ""}" title=${newest ? moment(newest) : ""}>
             ${seconds === null ? "no reading yet" : html`${stale ? html`<b>Stale</b> · ` : nothing}${age(seconds)}`}
           </p>
+          ${device.why ? html`<p class="model why">${device.why}</p>` : nothing}
         </header>
         <ul class="rows">
           ${repeat(rows, (channel) => channel.name, (channel) => this.#row(channel, stale))}

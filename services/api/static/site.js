@@ -1,6 +1,7 @@
 // The state of the site: devices from REST, values from the live feed.
 
 const POLL_SECONDS = 15;
+const HEALTH_SECONDS = 5;
 const LONGEST_WAIT_SECONDS = 10;
 
 // Dispatches "change" when anything has changed, and "values" with a Map of series → {time, value}.
@@ -11,7 +12,7 @@ export class Site extends EventTarget {
   connected = false;
   loaded = false;
   problem = "";
-  health = ""; // what is wrong with the node, in sentences; empty is good
+  problems = []; // what is wrong with the node, the worst first
   since = 0; // when the connection was lost, seconds
   #clockOffset = 0;
   #socket = null;
@@ -22,6 +23,7 @@ export class Site extends EventTarget {
     this.#poll();
     this.#connect();
     setInterval(() => this.#poll(), POLL_SECONDS * 1000);
+    setInterval(() => this.#pollHealth(), HEALTH_SECONDS * 1000);
     const refresh = () => {
       if (document.visibilityState !== "visible") return;
       this.#poll();
@@ -51,19 +53,26 @@ export class Site extends EventTarget {
 
   async #poll() {
     try {
-      const health = this.get("health").then(
-        ({ detail }) => detail,
-        (error) => error.message, // 503: the broker or the store is away
-      );
-      const [devices, nodes, detail] = await Promise.all([this.get("devices"), this.get("nodes"), health]);
+      const [devices, nodes] = await Promise.all([this.get("devices"), this.get("nodes"), this.#pollHealth()]);
       this.#update(devices, nodes);
-      this.health = detail;
       this.problem = "";
       if (!this.#socket) this.#connect();
     } catch (error) {
       this.problem = error.message;
       this.#lost();
     }
+    this.#changed();
+  }
+
+  async #pollHealth() {
+    let problems;
+    try {
+      const response = await fetch("/api/v1/health", { headers: { accept: "application/json" } });
+      ({ problems } = await response.json()); // also with 503: the broker or the store is away
+    } catch {
+      return; // the node does not answer: the live feed shows that
+    }
+    this.problems = problems ?? [];
     this.#changed();
   }
 

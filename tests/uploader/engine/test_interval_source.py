@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from heliograph.messages import Block, Channel, Info, Value
 from heliograph.store import buckets, open_reader, open_writer
 from heliograph.store.interface import Reader, Writer
-from services.uploader.engine.interval_source import means
+from services.uploader.engine.interval_source import IntervalSource, means
 from services.uploader.engine.pipeline import Pipeline
 from services.uploader.engine.selection import Selection
 from services.uploader.engine.source import ChannelMap
@@ -309,6 +309,15 @@ def test_an_interval_that_is_not_sent_yet_is_not_sent_twice_for_what_comes_late(
     assert sorted(moment for moment, _ in site.sent()) == [index * 60.0 for index in range(30)]
 
 
+def test_only_intervals_that_are_sent_are_late_when_a_counter_falls(site: Site) -> None:
+    site.write({START + at: {"energy": value} for at, value in ((30, 1000.0), (90, 1000.1), (150, 3.0))})
+    options = fake_options(counters="delta")
+    channels = ChannelMap(site.reader, Selection(options))
+    for done, late in ((60.0, [60.0]), (120.0, [60.0, 120.0])):
+        source = IntervalSource(site.reader, channels, options, 60.0, 0, {})
+        assert source.late(START + done) == [START + end for end in late]
+
+
 def test_late_intervals_survive_a_restart(site: Site) -> None:
     pipeline = site.pipeline(start="now")
     site.run(pipeline, START)
@@ -375,6 +384,14 @@ def test_what_a_whole_target_has_is_passed_over_and_counted(site: Site) -> None:
     pipeline._looked = -math.inf
     pipeline.step()
     assert pipeline.facts()["passed_over"] == 5
+
+
+def test_a_trial_sends_the_newest_interval_that_has_readings(site: Site) -> None:
+    site.write({START + at: {"power": float(at)} for at in (0, 60, 120)})
+    site.now = START + 600.0
+    pipeline = site.pipeline()
+    assert pipeline.test().ok
+    assert site.sent() == [(120, {"power": 120.0})]
 
 
 def test_another_interval_continues_where_the_last_one_was(site: Site) -> None:
