@@ -42,8 +42,7 @@ class Catalog:
             for floor in [highest.get(table, 0)]
         }
         self._layouts: dict[tuple[str, str, tuple[str, ...]], CatalogLayout] = {}
-        changed = connection.execute("SELECT value FROM meta WHERE key=?", (changed_units.KEY,)).fetchone()
-        self.units = ChangedUnits(changed[0] if changed else None, self._keep_units)
+        self.units = ChangedUnits(schema.meta(connection, changed_units.KEY), self._keep_units)
         self._devices: dict[str, int] = dict(connection.execute("SELECT name, id FROM device"))
         self._words: dict[str, int] = dict(connection.execute("SELECT text, id FROM word"))
         self._numbers: dict[tuple[int, bytes], int] = {

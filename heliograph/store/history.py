@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
-from heliograph.store import blocks, row_types
+from heliograph.store import blocks, row_types, schema
 from heliograph.store.cells import DAY, Track
 from heliograph.store.tiers import HOUR, MARK, Blob, Grain
 from heliograph.store.vectors import Vector, ops
@@ -324,8 +324,8 @@ class Year:
 
     def version(self) -> int:
         """Return the version of the year, which rises with every change."""
-        row = self.db.execute("SELECT value FROM meta WHERE key='version'").fetchone()
-        return row[0] if row and type(row[0]) is int else 0
+        version = schema.meta(self.db, "version")
+        return version if type(version) is int else 0
 
 
 def decoded_times(k: int, block: bytes) -> Vector:

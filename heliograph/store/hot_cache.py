@@ -42,12 +42,10 @@ class HotCache:
                 "AND typeof(v) = 'blob' ORDER BY seq",
                 (self.last,),
             ).fetchall()
-            sealed_row = hot.execute("SELECT value FROM meta WHERE key='last'").fetchone()
+            sealed = schema.meta(hot, "last")
         finally:
             hot.execute("COMMIT")
-        self.sealed = (
-            oldest - 1 if oldest is not None else sealed_row[0] if sealed_row and type(sealed_row[0]) is int else 0
-        )
+        self.sealed = oldest - 1 if oldest is not None else sealed if type(sealed) is int else 0
         kept = len(self.frames) if oldest is None else bisect_right(self.frames, (oldest - 1,), key=lambda f: f[:1])
         if kept:
             del self.frames[:kept]

@@ -175,9 +175,9 @@ class Housekeeping:
     def _check_some(self) -> None:
         """Check some rows, if a week has passed since the last complete check."""
         with schema.refusing(self._folder):
-            row = self._hot.execute("SELECT value FROM meta WHERE key='checked_at'").fetchone()
+            checked = schema.meta(self._hot, "checked_at")
         now = self._now()
-        if row and 0 <= now - row[0] < WEEK:
+        if checked is not None and 0 <= now - checked < WEEK:
             return
         if self._check_once():
             with schema.refusing(self._folder), schema.transaction(self._hot):
@@ -202,10 +202,10 @@ class Housekeeping:
             ).fetchone()
             if first is None:
                 return False
-            row = self._hot.execute("SELECT value FROM meta WHERE key='sealed_at'").fetchone()
+            sealed = schema.meta(self._hot, "sealed_at") or 0.0
         if last - first + 1 >= SEAL_FRAMES:
             return True
-        now, sealed = self._now(), row[0] if row else 0.0
+        now = self._now()
         return _boundary(now) != _boundary(sealed) if sealed <= now + 86_400 else True
 
     def _all_names(self) -> Names:

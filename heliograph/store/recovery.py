@@ -300,7 +300,7 @@ def _adopted(folder: Path, catalog: sqlite3.Connection, names: CopiedNames, copi
 
 def _identity(db: sqlite3.Connection) -> str:
     try:
-        row = db.execute("SELECT value FROM meta WHERE key='identity'").fetchone()
+        identity = schema.meta(db, "identity")
     except sqlite3.Error:
         return ""
-    return row[0] if row and isinstance(row[0], str) else ""
+    return identity if isinstance(identity, str) else ""

@@ -31,7 +31,7 @@ def check(folder: Path, old: str, new: str) -> Renaming:
 def was_done(folder: Path, entry: Rename) -> bool:
     """Whether this was the last rename, and nothing has the old name any more. Raises OSError or StoreDamaged."""
     with schema.reading(schema.catalog_file(folder)) as db:
-        return rename_plan.was_done(copied_names.read(db), renames.decode(_meta(db, renames.KEY)), entry)
+        return rename_plan.was_done(copied_names.read(db), renames.decode(schema.meta(db, renames.KEY)), entry)
 
 
 def prepared(folder: Path, entry: Rename) -> Callable[[sqlite3.Connection, Path], None]:
@@ -124,19 +124,14 @@ def _apply(db: sqlite3.Connection, path: Path, done: Renaming, known: CopiedName
             db.execute("UPDATE OR IGNORE replacement SET series = ? WHERE series = ?", (other, sid))
             db.execute("DELETE FROM replacement WHERE series = ?", (sid,))
         _keep_highest(db, known)
-        note = renames.encode(renames.decode(_meta(db, renames.KEY)).with_one(entry))
+        note = renames.encode(renames.decode(schema.meta(db, renames.KEY)).with_one(entry))
         db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (renames.KEY, note))
-        if units := _meta(db, changed_units.KEY):
+        if units := schema.meta(db, changed_units.KEY):
             new = {known.device[number][0]: name for number, name in done.devices.items()}
             text = changed_units.renamed(units, new)
             if done.series:
                 text = changed_units.channel_renamed(text, entry.old, entry.new)
             db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (changed_units.KEY, text))
-
-
-def _meta(db: sqlite3.Connection, key: str) -> str | None:
-    row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-    return row[0] if row else None
 
 
 def _renumber(db: sqlite3.Connection, sid: int, other: int) -> None:
@@ -177,5 +172,4 @@ def _keep_highest(db: sqlite3.Connection, known: CopiedNames) -> None:
     """Note the highest numbers, so that none is given again."""
     for table in copied_names.COLUMNS:
         key, highest = f"highest_{table}", max(known.table(table), default=0)
-        row = db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, max(highest, int(row[0]) if row else 0)))
+        db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (key, max(highest, int(schema.meta(db, key) or 0))))

@@ -178,8 +178,8 @@ def marks(path: Path) -> tuple[list[tuple[Any, ...]], str | None]:
         except sqlite3.Error as error:
             log.error("%s: only %d rows of the producers' progress can be read: %s", path.name, len(marks_), error)
         try:
-            row = db.execute("SELECT value FROM meta WHERE key='identity'").fetchone()
-            identity = row[0] if row and row_types.META["identity"](row[0]) else None
+            value = schema.meta(db, "identity")
+            identity = value if row_types.META["identity"](value) else None
         except sqlite3.Error as error:
             log.error("%s: %s", path.name, error)
         return marks_, identity

@@ -159,6 +159,12 @@ def one(connection: sqlite3.Connection, query: str) -> Any:
     return connection.execute(query).fetchone()[0]
 
 
+def meta(connection: sqlite3.Connection, key: str) -> Any:
+    """Return the value of a key in the table meta, None if it has none."""
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return row[0] if row else None
+
+
 def is_of_other_format(path: Path) -> bool:
     """Whether a file is a good one of another format, made by another version of Heliograph."""
     try:

@@ -72,9 +72,7 @@ class StoreFiles:
 
     def renames(self) -> Renames:
         """Return the renames that the catalog has."""
-        query = "SELECT value FROM meta WHERE key=?"
-        row = self._files[0].connection.execute(query, (renames.KEY,)).fetchone() if self._files else None
-        return renames.decode(row[0] if row else None)
+        return renames.decode(schema.meta(self._files[0].connection, renames.KEY) if self._files else None)
 
     def _refuse_strangers(self) -> None:
         """Raise StoreDamaged if catalog.db and hot.db were made by different stores."""

@@ -67,8 +67,7 @@ def finish(folder: Path) -> bool:
             continue  # SQLite would make an empty one
         try:
             with _transaction(path) as db:
-                row = db.execute("SELECT value FROM meta WHERE key = ?", (DONE,)).fetchone()
-                if row is None or row[0] != change.id:
+                if schema.meta(db, DONE) != change.id:
                     apply(db, path)
                     db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (DONE, change.id))
         except StoreDamaged as error:
@@ -87,8 +86,8 @@ def _noted(folder: Path) -> Change | None:
         return None
     try:
         with schema.reading(path) as db:
-            row = db.execute("SELECT value FROM meta WHERE key = ?", (KEY,)).fetchone()
-        return msgspec.json.decode(row[0], type=Change) if row else None
+            text = schema.meta(db, KEY)
+        return None if text is None else msgspec.json.decode(text, type=Change)
     except (StoreDamaged, msgspec.DecodeError):
         return None  # the catalog is made again from the names in the other files
 

@@ -25,8 +25,8 @@ def why_another(db: sqlite3.Connection, path: Path) -> str:
 
 def own_number(db: sqlite3.Connection) -> int | None:
     """Return which year a file is, None if it does not say. Raises sqlite3.Error."""
-    row = db.execute("SELECT value FROM meta WHERE key='year'").fetchone()
-    return row[0] if row and isinstance(row[0], int) else None
+    number = schema.meta(db, "year")
+    return number if isinstance(number, int) else None
 
 
 def right_name(folder: Path, path: Path, own: int | None) -> str:
@@ -89,15 +89,13 @@ def put_back(number: int) -> str:
 
 
 def _noted(hot: sqlite3.Connection, number: int) -> tuple[str, int]:
-    row = hot.execute("SELECT value FROM meta WHERE key = ?", (KEY.format(number),)).fetchone()
-    mark, _, version = str(row[0] if row else "").partition(":")
+    mark, _, version = str(schema.meta(hot, KEY.format(number)) or "").partition(":")
     return mark, int(version) if version.isdecimal() else 0
 
 
 def _read(db: sqlite3.Connection) -> tuple[str, int]:
-    meta = dict(db.execute("SELECT key, value FROM meta WHERE key IN ('mark', 'version')").fetchall())
-    version = meta.get("version", 0)
-    return str(meta.get("mark", "")), version if isinstance(version, int) else 0
+    version = schema.meta(db, "version")
+    return str(schema.meta(db, "mark") or ""), version if isinstance(version, int) else 0
 
 
 def _called(path: Path) -> int:
