@@ -92,6 +92,17 @@ def errors_explained() -> Iterator[None]:
         raise click.ClickException(f"the disk refuses: {error}") from None
 
 
+def state_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return the option that names data folders of other services; `text` is its help."""
+    return click.option(
+        "--state",
+        "state_folders",
+        multiple=True,
+        type=click.Path(path_type=Path, exists=True, file_okay=False),
+        help=text,
+    )
+
+
 def store_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that name the store it works on, which it gets as its first argument."""
 

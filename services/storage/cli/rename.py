@@ -12,7 +12,7 @@ from heliograph.errors import ConfigError
 from heliograph.lock import Taken
 from heliograph.renames import Rename, Uploads
 from heliograph.store.rename_plan import Renaming
-from services.storage.location import StoreAccess, chosen_config, store_options
+from services.storage.location import StoreAccess, chosen_config, state_option, store_options
 
 PARTS = {"node": 1, "device": 2, "channel": 3}
 HOME_ASSISTANT = "home_assistant"  # the service, its folder, and the volume of its container
@@ -30,13 +30,7 @@ HOME_ASSISTANT = "home_assistant"  # the service, its folder, and the volume of 
     show_default=True,
     help="Under which name uploads continue. Nothing is sent twice, and `channels` of targets still fit, either way.",
 )
-@click.option(
-    "--state",
-    "state_folders",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="The volume of home_assistant in a container; its last part is the name of the service.",
-)
+@state_option("The volume of home_assistant in a container; its last part is the name of the service.")
 @click.option(
     "--dry-run", is_flag=True, help="Only show what would be done, and which lines to change; storage may run."
 )

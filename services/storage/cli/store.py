@@ -16,7 +16,7 @@ from heliograph.store.buckets import zone
 from heliograph.store.interface import Reader, Writer
 from heliograph.store.writer import SqliteWriter
 from services.storage.importers.shared.times import TimeParser
-from services.storage.location import StoreAccess, chosen_config, store_at, store_options
+from services.storage.location import StoreAccess, chosen_config, state_option, store_at, store_options
 from services.storage.maintenance import backup, files, node_state
 from services.storage.maintenance.copy import StoreCopy
 from services.storage.maintenance.encryption import Encryption
@@ -36,13 +36,7 @@ passphrase_option = click.option(
 @store_options
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--incremental", is_flag=True, help="Skip years that are there already and have not changed.")
-@click.option(
-    "--state",
-    "state_folders",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Another data folder whose files belong to the node: the volume of a service in a container. Repeatable.",
-)
+@state_option("Another data folder whose files belong to the node: the volume of a service in a container. Repeatable.")
 @click.option("--secrets", is_flag=True, help="Also copy data/secrets, unencrypted, readable by its owner only.")
 @click.option(
     "--encrypt", is_flag=True, help="Encrypt what is not the store with a pass phrase, data/secrets included."
@@ -95,12 +89,8 @@ def backup_command(
 @click.option(
     "--salvage", is_flag=True, help="Restore what can be read of damaged files, too, in place of refusing the backup."
 )
-@click.option(
-    "--state",
-    "state_folders",
-    multiple=True,
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="The volume of a service in a container, which gets that service's files; its last part is the service's name. Repeatable.",
+@state_option(
+    "The volume of a service in a container, which gets that service's files; its last part is the service's name. Repeatable."
 )
 @passphrase_option
 def restore_command(
