@@ -235,13 +235,19 @@ def test_what_a_killed_broker_took_with_it_is_read_from_the_store(node: Node, tm
     assert node.stored("consumption") == expected(299)
 
 
-def test_what_came_while_neither_broker_nor_calculator_was_there_is_read_from_the_store(node: Node) -> None:
+def calculated(node: Node) -> "subprocess.Popen[bytes]":
+    """Store and calculate ten readings; return the calculator."""
     node.store()
     calculator = node.start("calculator")
     node.wait_until_subscribed(calculator)
     for number in range(10):
         node.publish(number)
     node.eventually(lambda: node.stored("consumption") == expected(9))
+    return calculator
+
+
+def test_what_came_while_neither_broker_nor_calculator_was_there_is_read_from_the_store(node: Node) -> None:
+    calculator = calculated(node)
     calculator.terminate()
     assert calculator.wait(20) == 0
     node.broker.kill()
@@ -255,12 +261,7 @@ def test_what_came_while_neither_broker_nor_calculator_was_there_is_read_from_th
 
 
 def test_what_broker_and_calculator_take_with_them_in_their_first_minute_is_read_from_the_store(node: Node) -> None:
-    node.store()
-    calculator = node.start("calculator")
-    node.wait_until_subscribed(calculator)
-    for number in range(10):
-        node.publish(number)
-    node.eventually(lambda: node.stored("consumption") == expected(9))
+    calculator = calculated(node)
     calculator.kill()
     calculator.wait()
     node.broker.kill()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.stored import arrivals
+from tests.system.io_faults import Faults, faulty_disk
 from tests.uploader.conftest import Influx, start_influx
 
 START = 1_700_000_000.0  # as in numbered.py
@@ -116,3 +117,10 @@ def influx(tmp_path: Path) -> Iterator[Influx]:
     running.query("CREATE DATABASE site")
     yield running
     running.stop()
+
+
+@pytest.fixture(scope="module")
+def disk() -> Iterator[Faults]:
+    """Calls of the disk that fail on demand."""
+    with faulty_disk() as faults:
+        yield faults

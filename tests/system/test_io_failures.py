@@ -15,7 +15,7 @@ from heliograph.store import folder, hot, open_reader, schema, whole_store
 from heliograph.store.interface import Progress
 from heliograph.store.writer import SqliteWriter
 from services.storage.maintenance import backup
-from tests.system.io_faults import Faults, faulty_disk, folder_in_memory, numbers
+from tests.system.io_faults import Faults, folder_in_memory, numbers
 
 DAY = 86_400.0
 START = 1_672_358_400.0  # 2022-12-30 00:00 UTC
@@ -229,12 +229,6 @@ SCENARIOS: dict[str, tuple[Callable[[Store], None], Callable[[Store], None], flo
     "back_up": (as_it_is, back_up, 4.5),
     "restore": (back_up, restore, 4.5),
 }
-
-
-@pytest.fixture(scope="module")
-def disk() -> Iterator[Faults]:
-    with faulty_disk() as faults:
-        yield faults
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])

@@ -3,7 +3,7 @@
 import errno
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from services.storage.journal_intake import JournalIntake, Verdict
 from services.uploader import targets
 from services.uploader.target import Answer, Limits, Refused, Row, TargetContext
 from services.uploader.targets import file
-from tests.system.io_faults import Faults, faulty_disk, folder_in_memory, numbers
+from tests.system.io_faults import Faults, folder_in_memory, numbers
 from tests.uploader.engine.fakes import NOON, Engine, FakeTarget, MemoryStore
 
 ATTEMPTS = 5
@@ -294,12 +294,6 @@ SCENARIOS: dict[str, Callable[[Path], Check]] = {
     "names of meters": meter_names,
     "pulses": pulses,
 }
-
-
-@pytest.fixture(scope="module")
-def disk() -> Iterator[Faults]:
-    with faulty_disk() as faults:
-        yield faults
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
