@@ -177,9 +177,10 @@ class Service:
 
         Called after the subscriptions that the answers go to.
         """
-        self.bus.on_connect(self._ask)
+        self.bus.on_connect(self.ask_for_announcements)
 
-    def _ask(self) -> None:
+    def ask_for_announcements(self) -> None:
+        """Ask all services now for their status, and for info and availability of their devices."""
         self.bus.publish(topics.ANNOUNCE, self._question, qos=1)
 
     def _asked(self, message: Message) -> None:
