@@ -42,7 +42,7 @@ class Heartbeat:
         self._is_failing = False
 
     def beat(self) -> None:
-        """Leave a sign of life; a service calls this from its main loop, at least every five seconds."""
+        """Leave a heartbeat; a service calls this from its main loop, at least every five seconds."""
         now = time.monotonic()
         if now - self._last >= BEAT_SECONDS:
             self._last = now
@@ -61,7 +61,7 @@ class Heartbeat:
         if problem == self._written and self._file.exists():
             self._file.touch()
             return
-        partial = self._file.with_suffix(".partial")  # nobody reads half a sentence
+        partial = self._file.with_suffix(".partial")  # no one reads half a sentence
         partial.write_text(problem)
         partial.replace(self._file)
         self._written = problem

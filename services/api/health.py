@@ -73,7 +73,7 @@ class HealthWatch:
                 if kind == "status" and status and status.state == "offline" and not status.time:
                     self._service_watch.died(service)
                 else:
-                    self._service_watch.heard(service)
+                    self._service_watch.lives(service)
 
     def asks(self) -> bool:
         """Return whether to publish something that comes back now, because the broker has sent nothing for a while."""

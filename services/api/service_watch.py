@@ -45,7 +45,7 @@ class ServiceWatch:
         self._notes = notes
         self._now = now
         self._monotonic = monotonic
-        self._heard: dict[str, float] = {}
+        self._beats: dict[str, float] = {}
         self._newest = -math.inf
         self._deaths: dict[str, deque[float]] = {}
         self._connected_since = math.inf
@@ -54,9 +54,9 @@ class ServiceWatch:
         """Note that a message came: the silence of a service counts only while the broker talks."""
         self._newest = self._monotonic()
 
-    def heard(self, service: str) -> None:
-        """Note a sign of life of a service."""
-        self._heard[service] = self._monotonic()
+    def lives(self, service: str) -> None:
+        """Note that a service lives."""
+        self._beats[service] = self._monotonic()
 
     def died(self, service: str) -> None:
         """Note that the broker sent the last will of a service."""
@@ -115,11 +115,11 @@ class ServiceWatch:
         return _problem("service_offline", name, f"{name} is offline: {without}", since=since)
 
     def _silent(self, name: str) -> Iterator[HealthProblem]:
-        silence = self._newest - max(self._heard.get(name, -math.inf), self._connected_since)
+        silence = self._newest - max(self._beats.get(name, -math.inf), self._connected_since)
         if silence >= SILENT_SECONDS:
             since = self._now() - silence
             without = f", {_NOT_STORED}" if name == "storage" else ""
-            summary = f"{name} hangs: it has given no sign of life since {shown(since)}{without}"
+            summary = f"{name} hangs: it has given no heartbeat since {shown(since)}{without}"
             yield _problem("service_hung", name, summary, action=_RESTART, since=since)
 
 

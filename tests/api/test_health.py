@@ -195,7 +195,7 @@ def test_a_service_without_a_heartbeat_hangs_until_it_beats_again() -> None:
     first, second = node.after(2)
     assert (first.code, first.service, first.since) == ("service_hung", "storage", NOON + 60)
     assert first.summary == (
-        "storage hangs: it has given no sign of life since 2025-11-20 12:01:00 UTC, no reading is stored until it runs again"
+        "storage hangs: it has given no heartbeat since 2025-11-20 12:01:00 UTC, no reading is stored until it runs again"
     )
     assert (second.code, second.service) == ("service_hung", "serial_bridge")
     node.silent = set()
