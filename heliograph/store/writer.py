@@ -88,6 +88,10 @@ class SqliteWriter:
             return refused
         return [readings.refused_kind(device, name) for name in self._catalog.declare(node, device, info)]
 
+    def by_stored_names(self) -> None:
+        """From now on, take channels under the names that they have in the store."""
+        self._catalog.units.by_stored_names()
+
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []

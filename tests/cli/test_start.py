@@ -5,17 +5,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 
+import click
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from cli.start import effective_config, options, orphans, plan, supervision
+from cli.start import command, effective_config, options, orphans, plan, supervision
 from cli.start.plan import Plan
 from heliograph.errors import ConfigError
 from tests.conftest import ROOT, free_port
+from tests.uploader.servers.web_server import Request, Response, WebServer
 
 
 def made(*arguments: str) -> Plan:
@@ -272,3 +275,23 @@ def test_how_a_process_ended_is_a_sentence() -> None:
     assert supervision.ending(-9) == "was ended by signal 9 (Killed)"
     assert supervision.ending(1) == "ended with exit status 1"
     assert supervision.ending(None) == "has ended"
+
+
+class Answering(WebServer):
+    """A dashboard whose node has this status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+    def answer(self, request: Request) -> Response:
+        return Response(self.status)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_address_of_the_page_is_printed_also_by_a_node_in_trouble(
+    status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(Answering(status)) as server:
+        command.announce("127.0.0.1", int(server.url.rpartition(":")[2]), "pi1")
+    assert f"Node pi1 is up: {server.url}/" in click.unstyle(capsys.readouterr().out)

@@ -17,7 +17,7 @@ from heliograph.messages import Block, Channel, Info, Watermark, encode
 from heliograph.store import open_writer
 from heliograph.store.interface import Writer
 from tests.conftest import ROOT, LocalBroker, Processes
-from tests.uploader.conftest import Influx
+from tests.databases import Influx
 from tests.uploader.servers.web_server import Request, Response, WebServer
 
 START = 1_763_596_800.0
