@@ -1,4 +1,4 @@
-"""`heliograph-store backup`, `restore`, `salvage`, `copy` and `meter-replaced`."""
+"""`heliograph store backup`, `restore`, `salvage`, `copy` and `meter-replaced`."""
 
 import hashlib
 import os
@@ -79,7 +79,7 @@ def backup_command(
     kept = "left out: passwords and keys in files (--encrypt adds them)"
     if secrets:
         kept = "included, and encrypted like all of state/" if encryption else "included, keep it locked away"
-    click.echo(f"{folder} is a whole backup; `heliograph-store restore {folder}` puts it back. Secrets are {kept}")
+    click.echo(f"{folder} is a whole backup; `heliograph store restore {folder}` puts it back. Secrets are {kept}")
 
 
 @click.command("restore")
@@ -254,7 +254,7 @@ def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) ->
         with closing(store.reader()) as reader:
             matches = [one for one in reader.series() if one.name == series]
         if not matches:
-            raise click.ClickException(f"there is no series {series}; `heliograph-store info` lists them")
+            raise click.ClickException(f"there is no series {series}; `heliograph store info` lists them")
         if matches[0].kind != "counter":
             raise click.ClickException(
                 f"{series} is a {matches[0].kind}: only counters have totals that a replacement changes"
