@@ -44,7 +44,7 @@ def decode(document: bytes | str, *, unique: bool = False) -> Any:
 
 
 def refuse_repeated_keys(document: bytes | str) -> None:
-    """Raise ValueError if a key comes twice in an object of a JSON document, or if it is none."""
+    """Raise ValueError if a key comes twice in an object of a JSON document, or if it is not JSON."""
     decode(document, unique=True)
 
 

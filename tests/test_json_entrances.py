@@ -119,7 +119,7 @@ def test_good_values_beside_bad_ones_are_kept_and_broken_json_is_refused(
 def test_a_key_that_comes_twice_never_has_one_of_its_values(
     entrance: str, good: dict[str, float], twice: dict[str, float]
 ) -> None:
-    """Nobody knows which: the good ones are kept, or the sender gets an error."""
+    """Which of them is meant is not known: the good ones are kept, or the sender gets an error."""
     members = [
         *good.items(),
         *twice.items(),

@@ -229,7 +229,7 @@ def test_an_input_that_the_configuration_names_is_one_by_position_and_by_name(re
 
 
 def test_of_two_values_of_one_input_the_last_is_taken_and_the_other_counted(receiver: Receiver) -> None:
-    """As in emoncms, where the second overwrites the first, which nobody is told."""
+    """As in emoncms, where the second overwrites the first without a word."""
     items = f'[[{T},"a",5,{{"1":7}}],[{T},10,100,{{"power1":101}}]]'
     assert is_ok(receiver.post("/input/bulk?time=0", data={"data": items}))
     assert receiver.producer.readings == [("a", {"1": 7}, T), ("emontx", {"power1": 101}, T)]

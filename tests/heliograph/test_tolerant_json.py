@@ -91,7 +91,7 @@ def test_a_key_that_comes_twice_has_no_value_and_all_others_have_theirs(document
         assert tolerant_json.decode(document, unique=True) == expected
 
 
-def test_two_values_of_one_key_are_none_unless_they_are_equal() -> None:
+def test_two_values_of_one_key_leave_none_unless_they_are_equal() -> None:
     document = '{"a": 1, "b": 2, "a": true, "c": {"d": 1, "e": 1}, "c": {"d": 1, "e": 2, "f": 3}, "t": "05:37"}'
     assert tolerant_json.decode(document) == {"a": None, "b": 2, "c": {"d": 1, "e": None, "f": 3}, "t": "05:37"}
     with pytest.raises(ValueError, match="the key 'a' comes twice"):
