@@ -36,7 +36,7 @@ def decode(document: bytes | str, *, unique: bool = False) -> Any:
     """
     try:
         value, payload = _decoded(document)
-        return value if _keys(value) == _written_keys(payload) else _with_unique_keys(payload, refuse=unique)
+        return value if _keys(value) == written_keys(payload) else _with_unique_keys(payload, refuse=unique)
     except RecursionError:
         raise ValueError("nested too deeply") from None
     except (msgspec.DecodeError, UnicodeError) as error:
@@ -46,6 +46,11 @@ def decode(document: bytes | str, *, unique: bool = False) -> Any:
 def refuse_repeated_keys(document: bytes | str) -> None:
     """Raise ValueError if a key comes twice in an object of a JSON document, or if it is not JSON."""
     decode(document, unique=True)
+
+
+def written_keys(document: bytes | str) -> int:
+    """Return how many keys a JSON document has, at least; a text in it may look like one."""
+    return len(_KEY.findall(document.encode() if isinstance(document, str) else document))
 
 
 def is_not_finite(text: str) -> bool:
@@ -61,10 +66,6 @@ def _decoded(document: bytes | str) -> tuple[Any, bytes | str]:
         payload = document.encode() if isinstance(document, str) else document.removeprefix(_BYTE_ORDER_MARK)
         repaired = _TOKEN.sub(_repaired, payload)
         return msgspec.json.decode(repaired), repaired
-
-
-def _written_keys(document: bytes | str) -> int:
-    return len(_KEY.findall(document.encode() if isinstance(document, str) else document))
 
 
 def _keys(value: Any) -> int:

@@ -60,6 +60,10 @@ class Pairs(list[tuple[str, Any]]):
     """An object as it is written, with every value of every key."""
 
 
+def same(one: Any, other: Any) -> bool:
+    return one.__class__ is other.__class__ and bool(one == other)
+
+
 def meant(written: Any) -> Any:
     if not isinstance(written, Pairs):
         return [meant(item) for item in written] if isinstance(written, list) else written
@@ -69,7 +73,7 @@ def meant(written: Any) -> Any:
         if all(isinstance(value, Pairs) for value in values):
             result[key] = meant(Pairs(pair for value in values for pair in value))
         else:
-            result[key] = meant(values[0]) if all(value == values[0] for value in values) else None
+            result[key] = meant(values[0]) if all(same(value, values[0]) for value in values) else None
     return result
 
 

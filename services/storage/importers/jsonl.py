@@ -67,7 +67,7 @@ def _reading(text: str, names: SeriesNames) -> _Reading:
     """Return the reading of a line; raise ValueError for anything else. A bucket's `mean` of `power` is `power_mean`."""
     try:
         entries = _decode(text)
-        if text.count('":') != len(entries):
+        if tolerant_json.written_keys(text) != len(entries):
             tolerant_json.refuse_repeated_keys(text)
     except (msgspec.DecodeError, RecursionError):
         raise ValueError("a line that is not a JSON object") from None
