@@ -509,7 +509,7 @@ def test_state_is_encrypted_with_a_pass_phrase_that_restore_asks_for(
         "uploader/large.csv.encrypted",
         "uploader/uploader.db.encrypted",
     ]
-    plain = (b"position", b'name = "roof"')  # four letters alone are in base64 by chance
+    plain = (b"position", b'name = "roof"')  # a short word alone is in base64 by chance
     assert not [path for path in state if any(text in path.read_bytes() for text in plain)]
     assert "sound" in done("check", "--backup", folder, "--data", data)
     monkeypatch.setenv("HELIOGRAPH_PASSPHRASE", "another pass phrase")

@@ -1,4 +1,4 @@
-"""`heliograph-store backup` and `restore`."""
+"""`heliograph store backup` and `restore`."""
 
 import os
 import sys
@@ -68,7 +68,7 @@ def backup_command(
     kept = "left out: passwords and keys in files (--encrypt adds them)"
     if secrets:
         kept = "included, and encrypted like all of state/" if encryption else "included, keep it locked away"
-    click.echo(f"{folder} is a whole backup; `heliograph-store restore {folder}` puts it back. Secrets are {kept}")
+    click.echo(f"{folder} is a whole backup; `heliograph store restore {folder}` puts it back. Secrets are {kept}")
 
 
 @click.command("restore")

@@ -1,4 +1,4 @@
-"""`heliograph-store salvage`, `copy` and `meter-replaced`."""
+"""`heliograph store salvage`, `copy` and `meter-replaced`."""
 
 import hashlib
 import sys
@@ -138,7 +138,7 @@ def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) ->
         with closing(store.reader()) as reader:
             matches = [one for one in reader.series() if one.name == series]
         if not matches:
-            raise click.ClickException(f"there is no series {series}; `heliograph-store info` lists them")
+            raise click.ClickException(f"there is no series {series}; `heliograph store info` lists them")
         if matches[0].kind != "counter":
             raise click.ClickException(
                 f"{series} is a {matches[0].kind}: only counters have totals that a replacement changes"

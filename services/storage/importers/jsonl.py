@@ -1,4 +1,4 @@
-"""JSON lines as `heliograph-store export` and the API's /export write them: a value, or a bucket's functions, per line."""
+"""JSON lines as `heliograph store export` and the API's /export write them: a value, or a bucket's functions, per line."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -25,7 +25,7 @@ class _Reading(NamedTuple):
 
 @metadata_options
 def plan(paths: Sequence[Path], **options: Any) -> ImportPlan:
-    """JSON lines, plain or gzip, as `heliograph-store export --format jsonl` and the API's /export write them."""
+    """JSON lines, plain or gzip, as `heliograph store export --format jsonl` and the API's /export write them."""
     metadata = channel_metadata(options)
     return ImportPlan([ImportFile(path, partial(read, path)) for path in paths], metadata, given=metadata)
 
