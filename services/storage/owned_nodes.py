@@ -23,7 +23,7 @@ MOST_KEPT = (
 class OwnedNodes:
     """Claims nodes on the bus, and passes on the messages of those that are this storage's.
 
-    `identity` is that of the store, which nobody else writes; `put` brings messages to the loop that calls `admit`;
+    `identity` is that of the store, which no other process writes; `put` brings messages to the loop that calls `admit`;
     `on_owned` is called with each node that becomes this storage's.
     """
 
@@ -97,7 +97,7 @@ class OwnedNodes:
             return
         if node is not None:
             before = node.state
-            self._publish(name, node.heard(claim, retained=message.retained))
+            self._publish(name, node.receive(claim, retained=message.retained))
             self._follow(node, before)
         elif claim and message.retained and (claim.store, claim.node) == (self._me.store, self._me.node):
             self._service.bus.publish(message.topic, b"", retain=True)  # of the configuration before: it is free now

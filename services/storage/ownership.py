@@ -45,13 +45,13 @@ class Claim(Struct, frozen=True, omit_defaults=True):
 class State(Enum):
     """Whether a storage takes the readings of a node."""
 
-    ASKING = "asking"  # nobody has answered yet
+    ASKING = "asking"  # no storage has answered yet
     OWNER = "owner"
     REFUSED = "refused"  # another storage owns it
 
 
 class Ownership:
-    """The claim of one storage to one node: told what it hears, it says what to publish. Not thread-safe.
+    """The claim of one storage to one node: given what arrives, it returns what to publish. Not thread-safe.
 
     `now` returns seconds that nothing can set; `retains` says whether the broker keeps retained messages.
     """
@@ -86,7 +86,7 @@ class Ownership:
         self._decide_in(TAKE_OVER_SECONDS if self.rival else ECHO_SECONDS)
         return self._question()
 
-    def heard(self, claim: Claim | None, *, retained: bool) -> Claim | None:
+    def receive(self, claim: Claim | None, *, retained: bool) -> Claim | None:
         """Take in a message about the node, None for one that ends all claims; return what to publish, if anything."""
         if claim is None:
             self._now_free()
@@ -97,7 +97,7 @@ class Ownership:
         elif self.state is State.OWNER:
             return self._contest(claim)
         elif self.state is State.ASKING:
-            self._found(claim, retained=retained)
+            self._notice(claim, retained=retained)
         return self._owner_begins()
 
     def tick(self) -> Claim | None:
@@ -128,7 +128,7 @@ class Ownership:
             else:
                 self._decide_in(ANSWER_SECONDS)
 
-    def _found(self, claim: Claim, *, retained: bool) -> None:
+    def _notice(self, claim: Claim, *, retained: bool) -> None:
         if not retained:
             self._refuse(claim)
         elif claim.store != self._me.store:  # that of an earlier start of this store is no other

@@ -62,7 +62,7 @@ class Bus:
             if not waiting:
                 return
             claim, is_retained = waiting[0].inbox.popleft()
-            waiting[0].say(waiting[0].ownership.heard(claim, retained=is_retained))
+            waiting[0].say(waiting[0].ownership.receive(claim, retained=is_retained))
         raise AssertionError("they never stop to talk")
 
     def wait(self, seconds: float) -> None:
@@ -252,7 +252,7 @@ def test_a_broker_that_retains_nothing_lets_the_owner_answer() -> None:
     assert bus.owners() == ["a"]
 
 
-def test_a_broker_that_lets_nobody_ask_costs_ten_seconds_and_no_reading(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broker_that_returns_no_question_costs_ten_seconds_and_no_reading(caplog: pytest.LogCaptureFixture) -> None:
     bus = Bus()
     member = bus.start("a")
     member.ownership = Ownership(SHED, Claim("a", "a", "hub"), now=bus.now)
