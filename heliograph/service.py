@@ -189,16 +189,17 @@ class Service:
 
         Called after the subscriptions that the answers go to.
         """
-        self.bus.on_connect(self._ask)
+        self.bus.on_connect(self.ask_for_announcements)
+
+    def ask_for_announcements(self) -> None:
+        """Ask all services now for their status, and for info and availability of their devices."""
+        self.bus.publish(topics.ANNOUNCE, self._question, qos=1)
 
     def _why_idle(self) -> str:
         """Return why this service cannot do its work; the health check fails then."""
         if not self.bus.connected:
             return self.bus.problem or "no connection to the broker"
         return self._board.sentence("write_error")
-
-    def _ask(self) -> None:
-        self.bus.publish(topics.ANNOUNCE, self._question, qos=1)
 
     def _asked(self, message: Message) -> None:
         self._answers.ask(message.payload)
