@@ -73,6 +73,7 @@ class Service:
         self._question = msgspec.json.encode(Question(node.name, name, uuid.uuid4().hex))
         self._stopped = threading.Event()
         self._wake = threading.Event()
+        self._changed = threading.Event()
         self._reporting = threading.Lock()  # a report must not follow the goodbye
         self._producer: Producer | None = None
         self._thread = threading.Thread(target=self._keep_reporting, name="status", daemon=True)
@@ -139,6 +140,12 @@ class Service:
     def fact(self, name: str, value: object) -> None:
         """Show a fact in the status: any value that JSON can hold."""
         self._board.fact(name, value)
+
+    def port_away(self, port: str, why: str) -> None:
+        """Show in the status, at once, why a port or line of this machine cannot be used; empty: it can."""
+        if self._board.port_away(port, why):
+            self._changed.set()
+            self._wake.set()
 
     def watch(self, counters: Callable[[], dict[str, int]]) -> None:
         """Show counters in the status; `counters` is called from another thread at every report."""
@@ -208,7 +215,8 @@ class Service:
             is_asked = self._answers.take()
             if is_asked and self._producer:
                 self._producer.announce()
-            if is_asked or time.monotonic() >= report_at:
+            if is_asked or self._changed.is_set() or time.monotonic() >= report_at:
+                self._changed.clear()
                 report_at = time.monotonic() + STATUS_SECONDS
                 self.report()
 

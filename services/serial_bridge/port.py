@@ -96,11 +96,13 @@ class PortReader:
                 self._lost(error)
                 self._stop.wait(self._backoff.next())
                 self._reconfigure(None)
+        self._service.port_away(self._port.port, "")  # it may be in the configuration no longer
         self._intake.offline()
 
     def _opened(self) -> None:
         self._open = True
         self._error = ""
+        self._service.port_away(self._port.port, "")
         self._service.count("ports_opened")
         log.info("reading %s from %s", self._port.name, self._port.port)
         if self.command_queue:
@@ -115,6 +117,8 @@ class PortReader:
             log.warning("%s is away, waiting for it: %s", self._port.name, why)
         self._open = False
         self._error = why
+        if "://" not in self._port.port:  # a port of this machine
+            self._service.port_away(self._port.port, why)
         self._intake.offline()
 
     def _read(self, device: serial.Serial) -> None:
