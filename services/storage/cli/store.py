@@ -1,15 +1,17 @@
 """`heliograph store salvage`, `copy` and `meter-replaced`."""
 
 import hashlib
+import logging
 import sys
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import click
 
 from heliograph.lock import Lock, Taken
-from heliograph.store import schema
+from heliograph.store import inventory, schema
 from heliograph.store.buckets import zone
 from heliograph.store.interface import Reader, Writer
 from heliograph.store.writer import SqliteWriter
@@ -41,7 +43,7 @@ def salvage_command(store: StoreAccess) -> None:
             schema.move_aside(path)
     finally:
         lock.release()
-    with closing(SqliteWriter(store.folder, lambda: True)) as writer:
+    with _unlogged(), closing(SqliteWriter(store.folder, lambda: True)) as writer:
         writer.mend()
         accepted = writer.acknowledge()
         problems = writer.problems()
@@ -56,6 +58,17 @@ def salvage_command(store: StoreAccess) -> None:
     if problems:
         sys.exit(1)
     click.echo("all that could be read is in the store")
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep losses out of the log: they are shown at the end, together with those that are older."""
+    log = logging.getLogger(inventory.__name__)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 @click.command("copy")
