@@ -1,4 +1,4 @@
-"""`heliograph logs`: what the processes of a node have said."""
+"""`heliograph logs`: what the processes of a node have logged."""
 
 import re
 import sys
@@ -64,7 +64,7 @@ def moment(text: str, now: datetime) -> datetime:
 )
 @click.option("--level", type=click.Choice(list(logs.LEVELS)), default="debug", help="Only lines from this level on.")
 @click.option("--service", "services", metavar="NAME", multiple=True, help="Only this service; may be given again.")
-@click.option("--follow", "-f", is_flag=True, help="Go on with new lines until Ctrl-C.")
+@click.option("--follow", "-f", is_flag=True, help="Continue with new lines until Ctrl-C.")
 @click.option(
     "--lines", "-n", type=click.IntRange(0), help=f"Show the last N messages; default: {LINES}, with --since all."
 )

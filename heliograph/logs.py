@@ -145,7 +145,7 @@ class _LogOptions(config.Config, frozen=True):
 
 
 def configured(path: Path, service: str) -> str:
-    """Return the level of a service in a configuration; raise ConfigError if it is none of LEVELS."""
+    """Return the level of a service in a configuration; raise ConfigError if it is not one of LEVELS."""
     file = config.read(path)
     node = config.section(config.Node, file, "node", path, service)
     section = file.get(service, {})

@@ -64,11 +64,11 @@ class LogOutput(logging.Handler):
         except OSError as error:
             self._lost += 1
             if self._lost == 1:
-                self._show(_said("WARNING", f"what is logged cannot be kept, only shown: {error}"))
+                self._show(_own_line("WARNING", f"what is logged cannot be kept, only shown: {error}"))
             return
         if self._lost:
             lost, self._lost = self._lost, 0
-            self.put(_said("WARNING", f"what is logged is kept again; {lost} lines are missing in the file"))
+            self.put(_own_line("WARNING", f"what is logged is kept again; {lost} lines are missing in the file"))
 
 
 class ProcessOutput:
@@ -117,7 +117,7 @@ def coloured(line: LogLine, colour: str) -> str:
     return f"{click.style(time, dim=True)} {level} {padding}{click.style(line.service, fg=colour)}: {text}"
 
 
-def _said(level: str, text: str) -> LogLine:
+def _own_line(level: str, text: str) -> LogLine:
     return LogLine(_now(), level, SUPERVISOR, text)
 
 

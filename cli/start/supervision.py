@@ -7,6 +7,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from circus import get_arbiter
@@ -18,6 +19,7 @@ from tornado import gen
 
 from cli import programs
 from cli.start.output import LogOutput, ProcessOutput
+from heliograph import restarts
 
 log = logging.getLogger(__name__)
 
@@ -35,17 +37,22 @@ PAUSE_SECONDS = 60.0
 class Restarts:
     """Says why a process ended, and lets one wait that ends again and again; its methods are hooks of a circus watcher.
 
-    What starts after the process waits until `ready`, for READY_SECONDS at most.
+    It leaves a note of that in a folder, for `/health`. What starts after the process waits until `ready`, for READY_SECONDS
+    at most.
     """
 
-    def __init__(self, ready: Ready) -> None:
+    def __init__(self, folder: Path, ready: Ready) -> None:
+        self._folder = folder
         self._ready = ready
         self._started = 0.0
         self._quick_ends = 0
+        self._since = 0.0
 
-    def after_spawn(self, **_: Any) -> bool:
+    def after_spawn(self, *, watcher: Watcher, arbiter: Arbiter, **_: Any) -> bool:
         """Note when the process started; return True, so that it is kept."""
         self._started = time.monotonic()
+        if self._quick_ends:
+            arbiter.loop.call_later(QUICK_SECONDS, self._forget, watcher, self._started)
         return True
 
     def after_start(self, **_: Any) -> bool:
@@ -55,12 +62,23 @@ class Restarts:
             time.sleep(0.02)
         return True
 
+    def _forget(self, watcher: Watcher, started: float) -> None:
+        """Take the note away once a process works."""
+        if self._started == started and watcher.processes:
+            self._quick_ends = 0
+            restarts.note(self._folder, watcher.name, None)
+
     def after_reap(self, *, watcher: Watcher, arbiter: Arbiter, exit_code: int | None, **_: Any) -> None:
         """Log how the process ended and what happens next, unless the node is being stopped."""
         if watcher.is_stopping() or watcher.is_stopped() or not watcher.numprocesses:
             return
         how = ending(exit_code)
         self._quick_ends = self._quick_ends + 1 if time.monotonic() - self._started < QUICK_SECONDS else 0
+        if self._quick_ends == 1:
+            self._since = time.time()
+        if self._quick_ends:
+            noted = restarts.Restarts(self._quick_ends, how, round(self._since, 3))
+            restarts.note(self._folder, watcher.name, noted)
         if self._quick_ends < QUICK_ENDS:
             log.warning("%s %s; starting it again", watcher.name, how)
             return
@@ -131,7 +149,7 @@ def _at_once() -> bool:
 
 def _watcher(name: str, command: list[str], folder: str, output: LogOutput, ready: Ready) -> dict[str, Any]:
     """Return circus' settings for one process; its heartbeat file is in `folder`."""
-    restarts = Restarts(ready)
+    hooks = Restarts(Path(folder), ready)
     return {
         "name": name,
         "cmd": command[0],
@@ -143,9 +161,9 @@ def _watcher(name: str, command: list[str], folder: str, output: LogOutput, read
         "graceful_timeout": STOP_SECONDS,
         "max_retry": -1,
         "hooks": {
-            "after_spawn": (restarts.after_spawn, False),
-            "after_start": (restarts.after_start, False),
-            "after_reap": (restarts.after_reap, False),
+            "after_spawn": (hooks.after_spawn, False),
+            "after_start": (hooks.after_start, False),
+            "after_reap": (hooks.after_reap, False),
         },
     }
 

@@ -82,7 +82,7 @@ class ChangedUnits:
         """Return which channels have another unit now, and how they become one series again, a sentence each."""
         return [
             f"{device}/{channel} has another unit than its values in the store: new ones are stored as {device}/{target}. "
-            f"To have one series: heliograph-store rescale {device}/{channel} --to UNIT --join {device}/{target}"
+            f"To have one series: heliograph store rescale {device}/{channel} --to UNIT --join {device}/{target}"
             for device, changed in self._stored.items()
             for channel, target in changed.items()
         ]

@@ -74,7 +74,7 @@ TRACEBACK = ["failed", "    Traceback", "    ValueError: x"]
         (["-n", "1"], ["ended"]),
         (["-n", "0"], []),
         (["--since", "2026-06-01T12:02:30Z"], ["the disk is slow", "ended"]),
-        (["--service", "nobody"], []),
+        (["--service", "notifier"], []),
     ],
 )
 def test_what_was_asked_for_is_shown_and_a_traceback_stays_with_its_line(

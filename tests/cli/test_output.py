@@ -69,7 +69,7 @@ class FullDisk(LogFile):
         super().write(line)
 
 
-def test_a_full_disk_is_said_once_and_so_is_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_reported_once_and_so_is_its_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = FullDisk(tmp_path / "log")
     output = LogOutput(file)
     line = logs.parsed(LINE)

@@ -50,7 +50,7 @@ def test_every_message_is_read_back_line_by_line_and_no_line_of_it_is_taken_for_
         "2026-06-01T12:00:05+02:00 LOUD    api: no such level",
     ],
 )
-def test_a_line_of_another_program_is_none_of_ours(line: str) -> None:
+def test_a_line_of_another_program_is_not_one_of_ours(line: str) -> None:
     assert logs.parsed(line) is None
 
 

@@ -111,7 +111,7 @@ def test_a_unit_of_an_option_that_the_store_has_not_is_refused(tmp_path: Path) -
         assert result.exit_code == 1
         assert (
             f"nothing of x/d/energy was imported: the store has x/d/energy in Wh, and --unit says {unit or 'none'}: "
-            f"give it another name, or convert what is stored, heliograph-store rescale x/d/energy --to {unit or 'UNIT'}\n"
+            f"give it another name, or convert what is stored, heliograph store rescale x/d/energy --to {unit or 'UNIT'}\n"
         ) in result.stderr
         assert everything(tmp_path)["x/d/energy"] == [(T, 1000.0), (T + 60, 1100.0)]
     with closing(store.open_writer(tmp_path)) as writer:
@@ -140,7 +140,7 @@ def test_an_import_adds_to_the_series_that_it_names_and_not_to_that_of_the_unit_
     }
     with closing(store.open_writer(tmp_path)) as writer:
         [problem] = writer.problems()
-    assert problem.endswith("heliograph-store rescale roof/meter/energy --to UNIT --join roof/meter/energy_kwh")
+    assert problem.endswith("heliograph store rescale roof/meter/energy --to UNIT --join roof/meter/energy_kwh")
     join = ("--to", "kWh", "--join", "roof/meter/energy_kwh", "--yes", "--data", tmp_path)
     done("rescale", "roof/meter/energy", *join)
     with closing(store.open_writer(tmp_path)) as writer:

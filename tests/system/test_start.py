@@ -49,9 +49,9 @@ def test_the_simulated_site_is_live_and_stored_and_survives_a_restart(
     )
     assert after[: len(before)] == before
     assert node.stop() == 0
-    said = [line for text in node.log.read_text().splitlines() if (line := logs.parsed(text))]
-    assert {"supervisor", "storage", "modbus_poller"} <= {line.service for line in said}
-    assert [str(line) for line in said if line.severity >= logging.WARNING] == []
+    logged = [line for text in node.log.read_text().splitlines() if (line := logs.parsed(text))]
+    assert {"supervisor", "storage", "modbus_poller"} <= {line.service for line in logged}
+    assert [str(line) for line in logged if line.severity >= logging.WARNING] == []
     shown = subprocess.run(
         [sys.executable, "-m", "cli", "logs", "--since", "1d"],
         cwd="/",
@@ -60,7 +60,7 @@ def test_the_simulated_site_is_live_and_stored_and_survives_a_restart(
         text=True,
         check=True,
     )
-    assert shown.stdout.splitlines() == [str(line) for line in said]
+    assert shown.stdout.splitlines() == [str(line) for line in logged]
 
 
 @pytest.mark.timeout(300)

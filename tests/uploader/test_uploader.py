@@ -316,7 +316,7 @@ def test_the_same_from_the_command_line(node: Node, influx: Influx, eventually: 
     eventually(lambda: (node.answers() or {"targets": [{}]})["targets"][0].get("dead_letters") == 2)
 
     def uploads(*arguments: str, stdin: str = "") -> tuple[int, str]:
-        command = [sys.executable, "-m", "services.uploader.cli", "--config"]
+        command = [sys.executable, "-m", "cli", "uploads", "--config"]
         done = subprocess.run(
             [*command, str(node.folder / "config.toml"), *arguments],
             cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=120, check=False,

@@ -48,7 +48,7 @@ class ImportedChannels:
             elif known and known.unit and unit != known.unit:
                 series = "/".join(name)
                 if name[2] in units:
-                    way = f"or convert what is stored, heliograph-store rescale {series} --to {unit or 'UNIT'}"
+                    way = f"or convert what is stored, heliograph store rescale {series} --to {unit or 'UNIT'}"
                 else:
                     way = f"or the right unit with --unit {name[2]}={known.unit}"
                 says = f"--unit says {unit or 'none'}" if name[2] in units else f"the header says {unit}"
