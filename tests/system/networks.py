@@ -7,7 +7,6 @@ import itertools
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
 from contextlib import suppress
 
 import pytest
@@ -74,7 +73,7 @@ class Network:
 
 
 def made() -> Network:
-    """Return a network; where there can be none the test is skipped."""
+    """Return a network; where that is not possible the test is skipped."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("ip", "nsenter"))):
         pytest.skip("network namespaces take root, ip and nsenter")
     network = Network()
@@ -86,9 +85,5 @@ def made() -> Network:
 
 
 def _run(*command: str) -> str:
-    done: subprocess.CompletedProcess[str] = subprocess.run(_found(command), check=True, capture_output=True, text=True)
+    done: subprocess.CompletedProcess[str] = subprocess.run(command, check=True, capture_output=True, text=True)
     return done.stdout
-
-
-def _found(command: Sequence[str]) -> list[str]:
-    return [str(part) for part in command]
