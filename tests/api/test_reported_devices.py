@@ -60,7 +60,7 @@ def test_the_silence_of_a_device_that_is_remembered_begins_with_the_start(tmp_pa
 @pytest.mark.parametrize(
     ("value", "kind"), [(True, "state"), (False, "state"), (0, "gauge"), (1.5, "gauge"), ("on", "text")]
 )
-def test_a_channel_that_nobody_describes_has_the_kind_of_its_value(
+def test_a_channel_without_a_description_has_the_kind_of_its_value(
     devices: ReportedDevices, value: Value, kind: str
 ) -> None:
     info = devices.update(Report("a", {"x": value}))
@@ -68,7 +68,7 @@ def test_a_channel_that_nobody_describes_has_the_kind_of_its_value(
     assert (info.channels["x"].kind, info.model, info.interval, info.service) == (kind, "HTTP", 0.0, "api")
 
 
-def test_what_a_device_is_is_told_only_when_it_has_changed(devices: ReportedDevices) -> None:
+def test_what_a_device_is_is_returned_only_when_it_has_changed(devices: ReportedDevices) -> None:
     described = {"x": Channel("W", "counter")}
     assert devices.update(Report("a", {"x": 1}, channels=described, model="ESP32", interval=60.0)) == Info(
         "ESP32", described, 60.0, "api"

@@ -74,7 +74,7 @@ def test_parts_in_any_order_add_up_in_their_buckets() -> None:
     assert adding.integrals([1]) == [5.0, 0.0, None, 0.3, 2.0]
 
 
-def test_areas_that_are_no_number_are_none() -> None:
+def test_of_areas_whose_sum_is_not_a_number_there_is_no_integral() -> None:
     adding = made([0, 1, 2])
     adding.take((ops.ints([0, 1]), ops.floats([math.inf, math.inf])))
     adding.take((ops.ints([0]), ops.floats([-math.inf])))

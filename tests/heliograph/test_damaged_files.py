@@ -70,7 +70,7 @@ def test_names_in_pages_that_sqlite_does_not_reach_are_known_by_their_shape(tmp_
     assert not names.whole
     assert names.series == {1: (1, "power", "W", "gauge", 0.0), 7: (1, "mode", None, "text", None)}
     assert names.layout == {5: (1, SIDS)}
-    # a text with a slash is that of a device whose series are known; it cannot be told from a word
+    # a text with a slash is that of a device whose series are known; it looks like a word
     assert names.device == {1: ("roof/meter",)}
     assert names.word == {1: ("sun",), 3: ("a/b/c",), 6: ("A b/c",)}
 
@@ -151,7 +151,7 @@ def test_how_far_the_producers_are_and_which_store_it_is(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("identity", [7, b"x", "a\0b", None])
-def test_an_identity_that_cannot_be_one_is_none(tmp_path: Path, identity: object) -> None:
+def test_an_identity_that_cannot_be_one_does_not_count(tmp_path: Path, identity: object) -> None:
     assert salvage.marks(hot(tmp_path, progress=[PROGRESS], meta=[("identity", identity)])) == ([PROGRESS], None)
 
 
@@ -243,7 +243,7 @@ def test_chunks_that_cannot_be_read_are_lost_and_counted(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("bad", [(GARBAGE, NUMBERS), (TIMES, GARBAGE), ("no bytes", NUMBERS), (TIMES, 7)])
 @BOTH
-def test_times_that_cannot_be_read_are_none(tmp_path: Path, bad: tuple[Any, Any], damage: Damage) -> None:
+def test_times_that_cannot_be_read_do_not_count(tmp_path: Path, bad: tuple[Any, Any], damage: Damage) -> None:
     with closing(
         DamagedYear(damage(year(tmp_path, axis=[(AXIS, 4, 6, *bad)], chunk=[chunk(1, values(3))])))
     ) as damaged:

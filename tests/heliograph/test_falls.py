@@ -71,8 +71,8 @@ def test_only_neighbours_tell_that_a_value_is_wrong(values: list[float], row: in
 def test_a_meter_that_was_replaced_between_them_makes_no_value_wrong(
     values: list[float], row: int, moment: int, is_one_meter: bool
 ) -> None:
-    found = neighbours(values, [10, 20, 30], [-50, moment, 99]).wrong_at(row)
-    assert found == (1 if is_one_meter else None)
+    wrong = neighbours(values, [10, 20, 30], [-50, moment, 99]).wrong_at(row)
+    assert wrong == (1 if is_one_meter else None)
 
 
 def test_the_rows_of_falls_are_those_with_a_correction() -> None:

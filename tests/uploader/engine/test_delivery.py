@@ -229,10 +229,10 @@ def test_of_a_row_whose_other_values_were_accepted_the_refused_ones_are_a_dead_l
 
 @pytest.mark.parametrize("ordered", [False, True])
 def test_a_dead_letter_that_is_refused_again_stays_whole_under_its_number(ordered: bool) -> None:
-    letters = [row._replace(position=float(40 + number)) for number, row in enumerate(rows(20))]
-    line = Line(letters, Limits(rows=1, ordered=ordered), kind="dead_letters")
+    rejected = [row._replace(position=float(40 + number)) for number, row in enumerate(rows(20))]
+    line = Line(rejected, Limits(rows=1, ordered=ordered), kind="dead_letters")
     (letter,) = line.send(Refused("partial", {0: "type"}, {0: (1,)})).rejected
-    assert (letter.row, letter.id, letter.reason) == (letters[0], 40, "partial")
+    assert (letter.row, letter.id, letter.reason) == (rejected[0], 40, "partial")
     for _ in range(19):
         assert line.send(Refused("bad")).retry is None
     assert [time for time, _ in line.rejected] == list(range(20))

@@ -530,6 +530,8 @@ def test_of_what_comes_late_only_intervals_that_are_done_are_sent_again_and_once
     assert source.late(START + 600) == []  # a channel that the target does not get
     site.write({START + 35: {"energy": 0.4}})
     assert source.late(START + 600) == [START + 60]  # which is no fall
+    site.write({START + 215: {"energy": 0.5}})
+    assert source.late(START + 600) == [START + 240]
     site.write({START + 600: {"energy": 9.0}, START + 720: {"energy": 10.0}})
     assert source.late(START + 660) == [START + 600, START + 660]
     site.write({START + 620: {"mode": "rain", "energy": 9.5}})
@@ -539,11 +541,20 @@ def test_of_what_comes_late_only_intervals_that_are_done_are_sent_again_and_once
 def test_a_fall_of_a_counter_has_the_intervals_of_the_two_readings_before_it_sent_again(site: Site) -> None:
     source = site.source(channels=("*/*/energy", "*/*/power"), counters="delta")
     late = []
-    for at, energy in ((0, 100.0), (600, 101.0), (1200, 102.0), (1800, 3.0), (3000, 103.0), (4800, 2.0)):
+    for at, energy in ((0, 100.0), (600, 101.0), (1200, 102.0), (1800, 0.5), (3000, 103.0), (4800, 2.0)):
         site.write({START + at + 30: {"mode": "sun", "power": 5000.0 / (at + 1), "energy": energy}})
         late.append([end - START for end in source.late(START + 9000)])
     assert late == [[60], [660], [1260], [660, 1260, 1860], [1260, 1860, 3060], [3060, 4860]]
     assert site.source(counters="last").late(START + 9000) == [START + at for at in (60, 660, 1260, 1860, 3060, 4860)]
+
+
+def test_a_counter_that_falls_back_to_zero_may_have_been_wrong_before(site: Site) -> None:
+    source = site.source(counters="delta")
+    late = []
+    for at, energy in ((0, 0.0), (600, 5000.0), (1200, 0.0)):
+        site.write({START + at + 30: {"energy": energy}})
+        late.append([end - START for end in source.late(START + 9000)])
+    assert late == [[60], [660], [60, 660, 1260]]
 
 
 def test_a_fall_that_is_in_an_interval_that_is_not_done_has_only_those_before_it_sent_again(site: Site) -> None:
