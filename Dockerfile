@@ -27,9 +27,10 @@ ARG SERVICE
 COPY requirements.lock ./
 COPY scripts/frontend scripts/frontend
 COPY heliograph heliograph
+COPY cli cli
 COPY services/${SERVICE} services/${SERVICE}
 RUN --mount=type=cache,target=/root/.cache/pip if [ -f services/${SERVICE}/package.json ]; then PYTHON=python scripts/frontend; fi
-RUN --mount=type=cache,target=/root/.cache/pip pip install --constraint requirements.lock ./heliograph ./services/${SERVICE}
+RUN --mount=type=cache,target=/root/.cache/pip pip install --constraint requirements.lock ./heliograph ./cli ./services/${SERVICE}
 
 FROM ${PYTHON_IMAGE}
 ARG SERVICE

@@ -1,10 +1,12 @@
 """`heliograph`: the one command of a node."""
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pkgutil import resolve_name
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 import heliograph
 
@@ -16,9 +18,11 @@ COMMANDS = {
     "uploads": ("services.uploader.cli:main", "Look after the targets that the node uploads to."),
     "scan": ("services.modbus_poller.scan.cli:main", "Find Modbus devices; print the configuration that reads them."),
     "key": ("services.api.cli:main", "Make a key with which a sensor or a program may send readings."),
+    "forget": ("cli.forget:main", "Remove a device or a node that is gone for good from the broker."),
     "secrets": ("cli.secrets:main", "Make the passwords and certificates of a node."),
     "version": ("cli.version:main", "Print the version."),
 }
+WHOLE_NODE = ("start", "check", "secrets")  # they need all services, and the packages of the extra `start`
 
 
 class LazyGroup(click.Group):
@@ -37,16 +41,49 @@ class LazyGroup(click.Group):
         return list(self._table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a command; return None if there is none of this name."""
+        """Import and return a command; return None if there is none of this name.
+
+        In a container, which has one service, a command of another one is one that says where it can be run.
+        """
         if cmd_name not in self._table:
             return None
-        command = resolve_name(self._table[cmd_name][0])
+        where = self._table[cmd_name][0]
+        elsewhere = _elsewhere(cmd_name, where)
+        command = _refusing(elsewhere) if elsewhere else resolve_name(where)
         return command if isinstance(command, click.Command) else _passing_on(cmd_name, command)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the names that begin so, without importing the commands, or the options."""
+        names = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in self._table.items()
+            if name.startswith(incomplete)
+        ]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in self._table.items()])
+
+
+def _elsewhere(name: str, where: str) -> str:
+    """Return where a command can be run if what it needs is not installed here, else ""."""
+    package, service, *_ = where.split(".")
+    if package == "services" and find_spec(f"services.{service}") is None:
+        return (
+            f"`heliograph {name}` is in the container of {service}: docker compose exec {service} heliograph {name} …"
+        )
+    if name in WHOLE_NODE and find_spec("circus") is None:
+        return f"`heliograph {name}` is not in the containers; run it in the checkout: scripts/heliograph {name}"
+    return ""
+
+
+def _refusing(sentence: str) -> Callable[[list[str], str], None]:
+    def refuse(_arguments: list[str], _program: str) -> None:
+        raise click.ClickException(sentence)
+
+    return refuse
 
 
 def _passing_on(name: str, run: Callable[[list[str], str], None]) -> click.Command:

@@ -4,7 +4,8 @@ import os
 import shutil
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[1]  # the checkout, or where the packages are installed
+IS_CHECKOUT = (ROOT / "compose.yaml").exists()
 
 
 def find(name: str) -> str:

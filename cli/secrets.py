@@ -16,7 +16,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from cli import programs
+
 OTHER_USERS = (
     "viewer",
     "health",
@@ -43,11 +44,11 @@ FOLDER/broker/ca.crt     with --tls: what other machines need as [broker] ca
 FOLDER/ca.key            with --tls: signs the broker's certificate; keep it, and keep it secret
 
 To change a password delete its file, run this again and restart the broker and the service. To change the key delete
-api.key, run this again and restart api; scripts/heliograph-key makes more keys, one for each sender.
+api.key, run this again and restart api; `heliograph key` makes more keys, one for each sender.
 """
 
 
-def main(arguments: Sequence[str] | None = None, program: str = "scripts/setup --secrets") -> None:
+def main(arguments: Sequence[str] | None = None, program: str = "scripts/heliograph secrets") -> None:
     """Make what is missing in the folder."""
     parser = argparse.ArgumentParser(
         prog=program,
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None, program: str = "scripts/setup -
         "folder",
         nargs="?",
         type=Path,
-        default=ROOT / "secrets",
+        default=programs.ROOT / "secrets" if programs.IS_CHECKOUT else Path("secrets"),
         help="default: secrets",
     )
     parser.add_argument(
@@ -96,7 +97,7 @@ def make(folder: Path, users: list[str], names: list[str]) -> None:
     for subfolder in (broker, broker / "conf.d"):
         subfolder.chmod(0o755)
 
-    services = sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml"))
+    services = sorted(path.parent.name for path in programs.ROOT.glob("services/*/__main__.py"))
     new = [user for user in (*services, *OTHER_USERS, *users) if add_password(folder / user)]
     files = sorted(path for path in folder.iterdir() if path.is_file() and "." not in path.name)
     for path in files:

@@ -1,6 +1,6 @@
 """Series as files, a few rows at a time: CSV (RFC 4180), JSON lines, and InfluxDB's line protocol.
 
-The API's /export and `heliograph-store export` write these formats, `heliograph-store import` reads them: what was exported,
+The API's /export and `heliograph store export` write these formats, `heliograph store import` reads them: what was exported,
 imported and exported again is equal. A row is a time and one value for each column, None where there is none. A
 column is a series, with buckets one function of it. docs/api.md describes the formats for their readers.
 """

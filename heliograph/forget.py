@@ -1,13 +1,10 @@
-"""Remove what is gone for good from the broker: `python -m heliograph.forget CONFIG DEVICE`, or `CONFIG --node NODE`.
+"""Removes what is gone for good from the broker, for `heliograph forget` and `heliograph store rename`.
 
 The broker keeps the description and the availability of a device until they are removed, and the status of a
 service. Readings stay in the store.
 """
 
-import argparse
-import os
 import queue
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,35 +17,6 @@ CONNECT_SECONDS = 10.0
 QUIET_SECONDS = 1.0  # without a retained message, after which there are no more
 DISCOVERY = "homeassistant/device/{}_{}/config"
 WITHOUT_SECTION = ("api", "storage", "home_assistant")  # services that run without a section of the configuration
-
-
-def main() -> None:
-    """Remove what the broker retains of a device; a wrong name or broker is one line on standard error and exit code 1."""
-    parser = argparse.ArgumentParser(prog="python -m heliograph.forget", description=__doc__)
-    parser.add_argument("config", type=Path, help="the node's configuration file")
-    parser.add_argument("device", nargs="?", default="", help="what it is called on the bus; without it, all of --node")
-    parser.add_argument(
-        "--service",
-        default=os.environ.get("SERVICE", ""),
-        help="the service that published it, as which to connect to the broker; in a container that service",
-    )
-    parser.add_argument("--node", default="", help="the node of the device; default: the node of the configuration")
-    arguments = parser.parse_args()
-    try:
-        file = config.read(arguments.config)
-        if not arguments.device:
-            if not arguments.node:
-                raise ConfigError("name a device, or with --node the node that is gone")
-            for topic in forget_retained(brokers(arguments.config, arguments.service), topics.name(arguments.node)):
-                sys.stdout.write(f"{topic}\n")
-            return
-        if not arguments.service:
-            raise ConfigError("--service: missing")
-        node = config.section(config.Node, file, "node", arguments.config, arguments.service)
-        broker = config.section(config.Broker, file, "broker", arguments.config, arguments.service)
-        forget(broker, arguments.service, arguments.node or node.name, arguments.device)
-    except (ConfigError, ValueError) as error:
-        sys.exit(f"forget: {error}")
 
 
 def forget(broker: config.Broker, service: str, node: str, device: str) -> None:
@@ -117,7 +85,3 @@ def brokers(path: Path, service: str) -> dict[str, config.Broker]:
     if not usable:
         raise ConfigError(why)
     return usable
-
-
-if __name__ == "__main__":
-    main()

@@ -66,7 +66,8 @@ class Service:
             persistent=persistent,
             manual_ack=persistent,
         )
-        self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name))
+        self._heartbeat_topic = topics.service(node.name, name, "heartbeat")
+        self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name), self._why_idle, self.publish_heartbeat)
         self._board = StatusBoard()
         self._answers = AnswerTimes()
         self._question = msgspec.json.encode(Question(node.name, name, uuid.uuid4().hex))
@@ -148,8 +149,12 @@ class Service:
         self._board.set_aside(why, what, where)
 
     def alive(self) -> None:
-        """Beat for the health check; the main loop has to call this at least every ten seconds."""
+        """Beat for the health check; the main loop has to call this at least every five seconds."""
         self._heartbeat.beat()
+
+    def publish_heartbeat(self) -> None:
+        """Let everyone on the bus know that the main loop of this service runs."""
+        self.bus.publish(self._heartbeat_topic, b"")
 
     def wait(self, seconds: float) -> None:
         """Sleep, with heartbeats."""
@@ -178,6 +183,12 @@ class Service:
         Called after the subscriptions that the answers go to.
         """
         self.bus.on_connect(self._ask)
+
+    def _why_idle(self) -> str:
+        """Return why this service cannot do its work; the health check fails then."""
+        if not self.bus.connected:
+            return self.bus.problem or "no connection to the broker"
+        return self._board.sentence("write_error")
 
     def _ask(self) -> None:
         self.bus.publish(topics.ANNOUNCE, self._question, qos=1)

@@ -38,6 +38,12 @@ class StatusBoard:
         with self._lock:
             self._facts[name] = value
 
+    def sentence(self, name: str) -> str:
+        """Return a fact that is a text, "" if there is none."""
+        with self._lock:
+            fact = self._facts.get(name)
+        return fact if isinstance(fact, str) else ""
+
     def set_aside(self, why: str, what: bytes | str, where: str) -> None:
         """Count a bad input and keep it among the last ones; log it unless one like it is among them."""
         shown = _printable(what)

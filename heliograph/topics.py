@@ -1,7 +1,7 @@
 """The topic tree: the only module that knows where the slashes go.
 
 heliograph/<node>/devices/<device>/state|info|availability|set
-heliograph/<node>/services/<service>/status|journal|replay|committed
+heliograph/<node>/services/<service>/status|heartbeat|journal|replay|committed
 heliograph/<node>/services/<service>/request/<command>
 heliograph/<node>/services/<service>/response/<command>
 heliograph/announce
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 ROOT = "heliograph"
 ANNOUNCE = f"{ROOT}/announce"  # of no node: everyone who has something to announce answers
 DeviceTopic = Literal["state", "info", "availability", "set"]
-ServiceTopic = Literal["status", "journal", "replay", "committed", "request", "response"]
+ServiceTopic = Literal["status", "heartbeat", "journal", "replay", "committed", "request", "response"]
 
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}")
 _CHANNEL = re.compile(r"[a-z0-9_]{1,64}")
@@ -21,6 +21,7 @@ _KINDS = {
     "devices": {"state": 5, "info": 5, "availability": 5, "set": 5},
     "services": {
         "status": 5,
+        "heartbeat": 5,
         "journal": 5,
         "replay": 5,
         "committed": 5,

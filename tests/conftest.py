@@ -20,6 +20,7 @@ from cli import programs
 from tests.mqtt_recorder import NODE, Recorder
 from tests.node import Node
 
+pytest_plugins = ["tests.databases", "tests.real_emoncms"]
 ROOT = Path(__file__).parents[1]
 BROKER_SECONDS = 10.0
 PORTS = range(10_000, 32_000)  # below those that Linux takes for outgoing connections

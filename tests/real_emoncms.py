@@ -10,11 +10,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
+
+import pytest
 
 from cli import programs
 from tests.conftest import ROOT, free_port
@@ -235,15 +237,21 @@ def php_modules() -> list[str]:
     return ["-n", "-d", f"extension_dir={folders[-1]}", *modules]
 
 
-@contextmanager
-def running_emoncms(checkout: Path) -> Iterator[Emoncms]:
-    """An Emoncms that runs, and is removed afterwards."""
+@pytest.fixture(scope="module")
+def emoncms(request: pytest.FixtureRequest) -> Iterator[Emoncms]:
+    """The Emoncms of --emoncms, which runs and is removed afterwards."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:  # tmp_path is closed to other users
         folder = Path(name)
         folder.chmod(0o755)
-        server = Emoncms(checkout, folder)
+        server = Emoncms(Path(request.config.getoption("--emoncms")), folder)
         try:
             server.start()
             yield server
         finally:
             server.stop()
+
+
+def parametrize_servers(metafunc: pytest.Metafunc, other: str) -> None:
+    """Run the tests of a module on the server `other`, and with --emoncms on the real one, too: fixture `server`."""
+    real = ["emoncms"] if metafunc.config.getoption("--emoncms") else []
+    metafunc.parametrize("server", [other, *real], indirect=True)

@@ -3,7 +3,9 @@
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
+from contextlib import suppress
 
 import click
 import tomli_w
@@ -32,7 +34,7 @@ def main(command_line: list[str], program: str) -> None:
         sys.exit(f"Error: {error}")
     if node_plan.simulate:
         click.echo("No hardware: this is the simulated site." if node_plan.path is None else "With the simulated site.")
-    threading.Thread(target=_announce, args=(node_plan.host, node_plan.port, name), daemon=True).start()
+    threading.Thread(target=announce, args=(node_plan.host, node_plan.port, name), daemon=True).start()
     if node_plan.path:
         user, effective = node_plan.path, run_folder / node_config.CONFIG
         watched = (
@@ -69,15 +71,15 @@ def _prepared(node_plan: Plan) -> tuple[dict[str, list[str]], str]:
     return commands, node.name
 
 
-def _announce(host: str, port: int, node: str) -> None:
+def announce(host: str, port: int, node: str) -> None:
     """Print the address of the dashboard once it responds."""
     end = time.monotonic() + FIRST_RESPONSE_SECONDS
     shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # an address to open, not to listen on
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
     while time.monotonic() < end:
         try:
-            with urllib.request.urlopen(f"{url}api/v1/health", timeout=2):
-                pass
+            with suppress(urllib.error.HTTPError), urllib.request.urlopen(f"{url}api/v1/health", timeout=2):
+                pass  # a node in trouble answers 503, and has a page that says why
         except OSError:
             time.sleep(0.1)
         else:

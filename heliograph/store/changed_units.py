@@ -26,6 +26,7 @@ class ChangedUnits:
     def __init__(self, text: str | None, keep: Callable[[str], None]) -> None:
         """Continue from the text that `keep` was last given to make durable."""
         self._keep = keep
+        self._applies = True
         self._stored = msgspec.json.decode(text or "{}", type=Stored)
 
     def declared(self, node: str, device: str, info: Info, unit_of: Callable[[str], str | None]) -> Info:
@@ -33,6 +34,8 @@ class ChangedUnits:
 
         `unit_of` returns the unit of a stored channel of the device, None if there is none. Raises what `keep` raises.
         """
+        if not self._applies:
+            return info
         name = f"{node}/{device}"
         before = self._stored.get(name, {})
         after = {}
@@ -66,13 +69,20 @@ class ChangedUnits:
 
     def stored(self, node: str, device: str, channels: tuple[str, ...]) -> tuple[str, ...]:
         """Return the channels under which a device's channels are stored."""
+        if not self._applies:
+            return channels
         changed = self._stored.get(f"{node}/{device}", {})
         return tuple(changed.get(name, name) for name in channels)
 
+    def by_stored_names(self) -> None:
+        """From now on, channels are called as they are stored; what is kept stays as it is."""
+        self._applies = False
+
     def problems(self) -> list[str]:
-        """Return which channels have another unit now, a sentence each."""
+        """Return which channels have another unit now, and how they become one series again, a sentence each."""
         return [
-            f"{device}/{channel} has another unit than its values in the store: new ones are stored as {device}/{target}"
+            f"{device}/{channel} has another unit than its values in the store: new ones are stored as {device}/{target}. "
+            f"To have one series: heliograph store rescale {device}/{channel} --to UNIT --join {device}/{target}"
             for device, changed in self._stored.items()
             for channel, target in changed.items()
         ]

@@ -109,6 +109,13 @@ class Writer(Protocol):
         """Note units and kinds of a device's channels, durable with the next commit; return the changes that are refused."""
         ...
 
+    def by_stored_names(self) -> None:
+        """From now on, take channels under the names that they have in the store, which those of a device whose unit changed do not.
+
+        Who declares a channel then gives it the unit of the series that there is: that is not compared any more.
+        """
+        ...
+
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored. For equal times the last arrival wins.
 

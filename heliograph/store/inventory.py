@@ -8,7 +8,7 @@ from heliograph.store import history, salvage, schema, year_marks
 
 log = logging.getLogger(__name__)
 
-SHOWN_SECONDS = 30 * 86_400.0  # a loss stays among the problems for so long, or until `heliograph-store salvage`
+SHOWN_SECONDS = 30 * 86_400.0  # a loss stays among the problems for so long, or until `heliograph store salvage`
 
 
 class Inventory:
@@ -89,5 +89,5 @@ def missing_year(number: int) -> str:
     """Return the sentence about a year without a file."""
     return (
         f"history-{number:04d}.db is missing: with storage stopped put it back from a backup, "
-        "or accept the loss with `heliograph-store salvage`"
+        "or accept the loss with `heliograph store salvage`"
     )

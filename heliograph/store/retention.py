@@ -128,8 +128,8 @@ class Retention:
     def _impossible_years(self, day: int) -> list[str]:
         """Return which years have not begun on a UTC day of the clock, nor will tomorrow, a sentence each."""
         return [
-            f"{path.name} has readings of a time that has not come: a clock was ahead; `heliograph-store info` "
-            "shows of which series, `heliograph-store delete` deletes them"
+            f"{path.name} has readings of a time that has not come: a clock was ahead; `heliograph store info` "
+            "shows of which series, `heliograph store delete` deletes them"
             for number, path in history.files(self._folder).items()
             if number > history.year_of(day + 1)
         ]

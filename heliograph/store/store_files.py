@@ -15,7 +15,7 @@ from heliograph.store.hot_cache import HotFrame
 from heliograph.store.names import Names
 from heliograph.store.rises import Column
 
-MENDING = "start storage, or run `heliograph-store salvage`, which mend it"
+MENDING = "start storage, or run `heliograph store salvage`, which mend it"
 
 
 class StoreFiles:

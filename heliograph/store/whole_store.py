@@ -22,7 +22,7 @@ def rename(folder: Path, entry: Rename) -> Renaming:
     if not schema.catalog_file(folder).exists():
         raise StoreAway(f"there is no store in {folder}")
     _settle(folder)
-    lock = Lock(folder / "lock", "store")
+    lock = Lock(folder / schema.LOCK, "store")
     try:
         if renaming.was_done(folder, entry):  # it was interrupted, and done when the store was opened
             return Renaming({}, {}, {}, {})
@@ -49,7 +49,7 @@ def rescale(folder: Path, change: Rescaling, again: int) -> Entry | None:
     _settle(folder)  # and the rest of one that was interrupted
     if done is not None and done.number != again:
         return done
-    lock = Lock(folder / "lock", "store")
+    lock = Lock(folder / schema.LOCK, "store")
     try:
         rescaling.check(folder, change)
         rescaling.begin(folder, change, time.time())

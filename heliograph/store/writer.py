@@ -37,7 +37,7 @@ class SqliteWriter:
         self._rows: list[tuple[int, int, int, bytes, int]] = []
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
-            self._lock = Lock(folder / "lock", "store")
+            self._lock = Lock(folder / schema.LOCK, "store")
             opened.callback(self._lock.release)
             schema.refuse_half_restored(folder)
             unfinished.finish(folder)
@@ -87,6 +87,10 @@ class SqliteWriter:
         if refused:
             return refused
         return [readings.refused_kind(device, name) for name in self._catalog.declare(node, device, info)]
+
+    def by_stored_names(self) -> None:
+        """From now on, take channels under the names that they have in the store."""
+        self._catalog.units.by_stored_names()
 
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored."""

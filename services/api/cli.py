@@ -1,4 +1,4 @@
-"""`heliograph-key`: make a key with which sensors and programs may send readings to this node."""
+"""`heliograph key`: make a key with which sensors and programs may send readings to this node."""
 
 import re
 
@@ -21,7 +21,3 @@ def main(name: str) -> None:
     key = new_key()
     click.echo(f"The key, for the sender; it is not shown again:\n\n  {key}\n\nFor config.toml:\n", err=True)
     click.echo(f'[api.keys]\n{name} = "{hashed(key)}"')
-
-
-if __name__ == "__main__":
-    main()

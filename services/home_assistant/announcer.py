@@ -239,7 +239,7 @@ class Announcer:
 
 
 def _renames(path: Path) -> Renames:
-    """Return the renames that `heliograph-store rename` has left for this service; raise ConfigError if they cannot be read."""
+    """Return the renames that `heliograph store rename` has left for this service; raise ConfigError if they cannot be read."""
     try:
         return decode_renames(path.read_bytes())
     except FileNotFoundError:

@@ -7,6 +7,7 @@ import time
 
 import serial
 
+from heliograph import device_access
 from heliograph.backoff import Backoff
 from heliograph.service import Service
 from services.serial_bridge import usb
@@ -109,10 +110,11 @@ class PortReader:
         """Log the loss once, however often opening the port again fails."""
         if self._open:
             self._service.count("ports_lost")
+        why = device_access.why(error, self._port.port)
         if self._open or not self._error:
-            log.warning("%s is away, waiting for it: %s", self._port.name, error)
+            log.warning("%s is away, waiting for it: %s", self._port.name, why)
         self._open = False
-        self._error = str(error) or repr(error)
+        self._error = why
         self._intake.offline()
 
     def _read(self, device: serial.Serial) -> None:

@@ -8,11 +8,12 @@ from typing import TypeAlias
 from heliograph import topics
 from heliograph.bus import Message
 from heliograph.errors import StoreDamaged
+from heliograph.heartbeat import BEAT_SECONDS
 from heliograph.service import Service
 from heliograph.store import open_writer
 from heliograph.store.interface import Keep, Writer
 from heliograph.write_loop import until_stopped
-from services.storage.journal import IDLE_SECONDS, JournalWriter
+from services.storage.journal import JournalWriter
 from services.storage.options import Storage
 
 
@@ -57,7 +58,7 @@ class StorageWorker:
         while (wait := self._journal.seconds_to_commit()) > 0:
             self._service.alive()
             try:
-                item = self._inbox.get(timeout=min(wait, IDLE_SECONDS))
+                item = self._inbox.get(timeout=min(wait, BEAT_SECONDS))
             except queue.Empty:
                 self._journal.maintain()
                 return

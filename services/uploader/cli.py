@@ -1,4 +1,4 @@
-"""`heliograph-uploads`: look after the targets of a node's uploader, over the node's broker."""
+"""`heliograph uploads`: look after the targets of a node's uploader, over the node's broker."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -10,7 +10,6 @@ from typing import Any
 import click
 import msgspec
 
-import heliograph
 from heliograph import config, node_config
 from heliograph.bus import Bus
 from heliograph.commands import NoAnswer, Requests
@@ -24,7 +23,6 @@ Ask = Callable[..., dict[str, Any]]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(heliograph.__version__, prog_name="heliograph-uploads")
 @click.option(
     "--config",
     "path",
@@ -226,7 +224,3 @@ def _asking(path: Path | None) -> Iterator[Ask]:
             yield ask
         except NoAnswer as error:
             raise click.ClickException(f"{error}; is it running?") from None
-
-
-if __name__ == "__main__":
-    main(prog_name="heliograph-uploads")

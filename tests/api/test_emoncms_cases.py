@@ -11,7 +11,7 @@ import pytest
 
 from heliograph.messages import Value
 from tests.api.receiver import Receiver, receiver_at
-from tests.real_emoncms import Account, Emoncms, ask, form, running_emoncms
+from tests.real_emoncms import Account, ask, form, parametrize_servers
 
 T = 1_763_630_000
 OK, DONE = "ok", '{"success": true}'
@@ -110,14 +110,7 @@ class Real:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    real = ["emoncms"] if metafunc.config.getoption("--emoncms") else []
-    metafunc.parametrize("server", ["heliograph", *real], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def emoncms(request: pytest.FixtureRequest) -> Iterator[Emoncms]:
-    with running_emoncms(Path(request.config.getoption("--emoncms"))) as running:
-        yield running
+    parametrize_servers(metafunc, "heliograph")
 
 
 @pytest.fixture

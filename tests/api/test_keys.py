@@ -55,7 +55,7 @@ def test_what_pimonitor_sends_is_what_is_hashed() -> None:
     ],
 )
 def test_what_is_no_hash_is_refused_without_being_shown(text: str) -> None:
-    with pytest.raises(ValueError, match=r"it is not the hash of a key: scripts/heliograph-key") as caught:
+    with pytest.raises(ValueError, match=r"it is not the hash of a key: `heliograph key`") as caught:
         parse_hash(text)
     assert not text or text not in str(caught.value)
 

@@ -1,8 +1,15 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+from click.shell_completion import BashComplete
 from click.testing import CliRunner
 
 import heliograph
-from cli.main import COMMANDS, main
+from cli.main import COMMANDS, WHOLE_NODE, main
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -22,3 +29,51 @@ def test_an_unknown_command_is_refused() -> None:
 def test_the_version_says_what_it_runs_on() -> None:
     assert CliRunner().invoke(main, ["version"]).output.startswith(f"heliograph {heliograph.__version__}\nPython 3.")
     assert heliograph.__version__ in CliRunner().invoke(main, ["--version"]).output
+
+
+def test_names_of_commands_and_their_options_are_completed() -> None:
+    def completed(arguments: list[str], incomplete: str) -> list[str]:
+        complete = BashComplete(main, {}, "heliograph", "_HELIOGRAPH_COMPLETE")
+        return [item.value for item in complete.get_completions(arguments, incomplete)]
+
+    assert completed([], "s") == ["start", "store", "scan", "secrets"]
+    assert completed([], "--v") == ["--version"]
+    assert completed(["store"], "exp") == ["export"]
+    assert "--points" in completed(["store", "info"], "--")
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the image of storage has of this checkout."""
+    folder = tmp_path_factory.mktemp("container")
+    for package in ("heliograph", "cli", "services/storage"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+def run_there(container: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command where there are one service and no packages of the extra `start`."""
+    script = "import sys; sys.modules.update(circus=None, tomli_w=None, tornado=None); import cli.main; cli.main.run()"
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, cwd=container, capture_output=True, text=True, check=False)
+
+
+def test_a_container_runs_the_commands_of_its_service(container: Path) -> None:
+    assert "heliograph store [OPTIONS] COMMAND" in run_there(container, "store", "--help").stdout
+    assert "heliograph forget [OPTIONS]" in run_there(container, "forget", "--help").stdout
+    assert run_there(container, "version").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "service"),
+    [("uploads", "uploader"), ("scan", "modbus_poller"), ("key", "api"), *((one, "") for one in WHOLE_NODE)],
+)
+def test_a_container_says_where_a_command_of_another_one_is(container: Path, name: str, service: str) -> None:
+    where = (
+        f"docker compose exec {service} heliograph {name}" if service else f"in the checkout: scripts/heliograph {name}"
+    )
+    for option in ("--help", "anything"):
+        done = run_there(container, name, option)
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+        assert where in done.stderr

@@ -5,17 +5,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from queue import SimpleQueue
 
+import click
+import msgspec
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from cli.start import effective_config, options, orphans, plan, supervision
+from cli.start import command, effective_config, options, orphans, plan, supervision
 from cli.start.plan import Plan
 from heliograph.errors import ConfigError
 from tests.conftest import ROOT, free_port
+from tests.uploader.servers.web_server import Request, Response, WebServer
 
 
 def made(*arguments: str) -> Plan:
@@ -247,8 +251,9 @@ def test_options_have_defaults_and_a_mistake_ends_with_2(capsys: pytest.CaptureF
 @pytest.mark.slow
 def test_a_process_that_ends_again_and_again_is_reported_and_waits(tmp_path: Path) -> None:
     """Case N13: this one works from its eighth start on."""
-    starts = tmp_path / "starts"
-    works = f"echo >> {starts}; test $(wc -l < {starts}) -lt 8 && exit 7; echo it works; exec sleep 60"
+    starts, notes = tmp_path / "starts", tmp_path / "notes"
+    note = f"cat $HELIOGRAPH_HEARTBEATS/probe.restarts >> {notes} 2> /dev/null"
+    works = f"{note}; echo >> {starts}; test $(wc -l < {starts}) -lt 8 && exit 7; echo it works; exec sleep 60"
     script = (
         "from cli.start import supervision as s\n"
         "s.RESPAWN_SECONDS, s.PAUSE_SECONDS = 0.05, 0.1\n"
@@ -266,9 +271,32 @@ def test_a_process_that_ends_again_and_again_is_reported_and_waits(tmp_path: Pat
         "probe ended with exit status 7, 5 times in a row: it does not work, its last lines say why; trying again every 0 s\n"
     ]
     assert lines == again + broken
+    noted = msgspec.json.Decoder().decode_lines(notes.read_bytes().replace(b"}{", b"}\n{"))
+    assert [one["count"] for one in noted] == list(range(1, 8))  # what /health reports
+    assert {one["how"] for one in noted} == {"ended with exit status 7"}
 
 
 def test_how_a_process_ended_is_a_sentence() -> None:
     assert supervision.ending(-9) == "was ended by signal 9 (Killed)"
     assert supervision.ending(1) == "ended with exit status 1"
     assert supervision.ending(None) == "has ended"
+
+
+class Answering(WebServer):
+    """A dashboard whose node has this status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__()
+        self.status = status
+
+    def answer(self, request: Request) -> Response:
+        return Response(self.status)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_the_address_of_the_page_is_printed_also_by_a_node_in_trouble(
+    status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with closing(Answering(status)) as server:
+        command.announce("127.0.0.1", int(server.url.rpartition(":")[2]), "pi1")
+    assert f"Node pi1 is up: {server.url}/" in click.unstyle(capsys.readouterr().out)

@@ -263,7 +263,17 @@ def test_a_device_that_is_forgotten_is_gone(house: House, tmp_path: Path) -> Non
     config = tmp_path / "config.toml"
     section = {"host": broker.host, "port": broker.port, "password": broker.password, "ca": broker.ca}
     config.write_text(tomli_w.dumps({"node": {"name": NODE}, "broker": section}))
-    command = [sys.executable, "-m", "heliograph.forget", str(config), "old", "--service", "mqtt_importer"]
+    command = [
+        sys.executable,
+        "-m",
+        "cli",
+        "forget",
+        f"{NODE}/old",
+        "--config",
+        str(config),
+        "--service",
+        "mqtt_importer",
+    ]
     subprocess.run(command, check=True, cwd=ROOT, timeout=60)
     house.eventually(lambda: "sensor.old_power" not in house.home.states(), "it is gone")
 

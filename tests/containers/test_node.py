@@ -194,7 +194,7 @@ def test_the_health_of_the_machine_is_read_inside_a_container(node: Node) -> Non
 
 
 def test_a_target_that_is_added_gets_what_is_stored(node: Node) -> None:
-    put = 'echo \'{"kind": "file", "from": "beginning"}\' | heliograph-uploads put card'
+    put = 'echo \'{"kind": "file", "from": "beginning"}\' | heliograph uploads put card'
     node.project.execute("uploader", "sh", "-c", put)
 
     def target() -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""`python -m heliograph.forget`: what the broker retains of a node that is gone."""
+"""`heliograph forget`: what the broker retains of a node that is gone."""
 
 import subprocess
 import sys
@@ -57,10 +57,12 @@ def test_all_that_is_retained_of_a_node_is_removed_and_nothing_of_another(
     config = tmp_path / "config.toml"
     sections = "".join(f"[{name}]\n" for name in PARTS)
     config.write_text(f'[node]\nname = "alpha_b"\ndata = "{tmp_path}"\n{guarded_broker.section}{sections}')
-    command = [sys.executable, "-m", "heliograph.forget", str(config), "--node", "alpha"]
+    command = [sys.executable, "-m", "cli", "forget", "alpha", "--config", str(config)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "heliograph/alpha/devices/meter/info" in done.stdout.split()
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stderr) == (1, "Error: the broker retains nothing of alpha\n")
     left = {topic for topic in retained(guarded_broker) if "alpha" in topic}
     assert not {topic for topic in left if "alpha/" in topic or "/alpha_meter" in topic}
     assert len({topic for topic in left if "alpha_b" in topic or "alpha_Ub" in topic}) >= 6

@@ -537,7 +537,7 @@ def test_a_node_has_one_storage_at_a_time_which_is_named_to_another(database: Po
             first = f"node {nodes[-1]} is written by another storage (host {socket.gethostname()}, 127.0.0.1)"
             assert str(refusal.value).startswith(first)
         storage(database, "cabin").close()  # what was refused holds nothing
-        database.writer().close()  # as `heliograph-store import` does
+        database.writer().close()  # as `heliograph store import` does
     storage(database, "sitea", "shed").close()
 
 

@@ -1,4 +1,4 @@
-"""One syntax for every user: the API, the uploader's options, heliograph-store and the rules of [quality]."""
+"""One syntax for every user: the API, the uploader's options, heliograph store and the rules of [quality]."""
 
 import re
 from pathlib import Path

@@ -229,7 +229,7 @@ def test_a_device_is_forgotten_for_good(house: House, eventually: Eventually) ->
     house.start()
     eventually(lambda: house.shows(METER, "sensor_power"))
     config = str(house.folder / "config.toml")
-    command = [sys.executable, "-m", "heliograph.forget", config, "meter", "--service", "modbus_poller"]
+    command = [sys.executable, "-m", "cli", "forget", f"{NODE}/meter", "--config", config, "--service", "modbus_poller"]
     subprocess.run(command, check=True, cwd=ROOT, timeout=60)
     eventually(lambda: house.newest[METER] == b"")
     assert house.newest[topics.device(NODE, "meter", "info")] == b""
@@ -241,13 +241,15 @@ def test_a_name_that_a_device_cannot_have_is_refused_in_one_line(house: House) -
     command = [
         sys.executable,
         "-m",
-        "heliograph.forget",
+        "cli",
+        "forget",
+        f"{NODE}/#",
+        "--config",
         str(house.folder / "config.toml"),
-        "#",
         "--service",
         "modbus_poller",
     ]
     done = subprocess.run(command, check=False, cwd=ROOT, timeout=60, capture_output=True, text=True)
     assert done.returncode == 1
-    assert done.stderr.startswith("forget: ")
+    assert done.stderr.startswith("Error: ")
     assert len(done.stderr.splitlines()) == 1

@@ -191,7 +191,8 @@ def test_the_command_prints_the_configuration_and_shows_its_progress(tmp_path: P
             [
                 sys.executable,
                 "-m",
-                "services.modbus_poller.scan.cli",
+                "cli",
+                "scan",
                 "--timeout",
                 str(TIMEOUT),
                 *(f"--unit-id={number}" for number in site()),

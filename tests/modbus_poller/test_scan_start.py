@@ -20,7 +20,8 @@ def test_scripts_start_accepts_the_configuration_of_a_scan(
     with simulator.run(simulator.SimulatorOptions(three_phase=True)) as site:
         hosts = [f"127.0.0.1:{site.tcp.port}"]
         command = [
-            str(ROOT / "scripts/heliograph-scan"),
+            str(ROOT / "scripts/heliograph"),
+            "scan",
             "--timeout",
             "0.3",
             *UNIT_IDS,

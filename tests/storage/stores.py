@@ -1,4 +1,4 @@
-"""What the tests of `heliograph-store` share: the command in this process, and what is in a store afterwards."""
+"""What the tests of `heliograph store` share: the command in this process, and what is in a store afterwards."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import closing

@@ -52,10 +52,10 @@ def test_every_option_has_a_help_text() -> None:
 def test_the_manual_shows_every_command_and_no_other() -> None:
     manual = (ROOT / "docs/store.md").read_text()
     for name, known_command in commands(main):
-        assert f"heliograph-store {name}" in manual
+        assert f"heliograph store {name}" in manual
         for line in manual.splitlines():
-            if f"heliograph-store {name} " in f"{line} ":
-                options = line.partition(f"heliograph-store {name}")[2].split("`")[0].split()
+            if f"heliograph store {name} " in f"{line} ":
+                options = line.partition(f"heliograph store {name}")[2].split("`")[0].split()
                 known = {option for parameter in known_command.params for option in parameter.opts}
                 assert {word.partition("=")[0] for word in options if word.startswith("--")} <= known, line
 

@@ -1,4 +1,4 @@
-"""`heliograph-store` on stores with damaged files, as owners found them: cases O1 and O10."""
+"""`heliograph store` on stores with damaged files, as owners found them: cases O1 and O10."""
 
 import shutil
 import sqlite3
@@ -55,7 +55,7 @@ def test_a_lost_catalog_never_gives_old_history_to_new_series(
     result = command("check", "--data", data)
     assert result.exit_code == 1
     assert "catalog.db was" in result.stderr
-    assert "heliograph-store salvage" in result.stderr
+    assert "heliograph store salvage" in result.stderr
     if first == "salvage":
         assert "it was made again from" in done("salvage", "--data", data)
         assert "all files are sound" in done("check", "--data", data)

@@ -1,4 +1,4 @@
-"""`heliograph-store delete`: a dry run, a question, a refusal while storage runs."""
+"""`heliograph store delete`: a dry run, a question, a refusal while storage runs."""
 
 from contextlib import closing
 from pathlib import Path

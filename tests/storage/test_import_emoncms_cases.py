@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pytest
 
-from tests.real_emoncms import Account, Emoncms, ask, form, running_emoncms
+from tests.real_emoncms import Account, ask, form, parametrize_servers
 from tests.storage.emoncms_server import FINA, KEY, SERIES, VIRTUAL, EmoncmsFeeds, StoredFeed
 from tests.storage.stores import command, everything, meanings
 
@@ -87,14 +87,7 @@ class Real:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    real = ["emoncms"] if metafunc.config.getoption("--emoncms") else []
-    metafunc.parametrize("server", ["stand-in", *real], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def emoncms(request: pytest.FixtureRequest) -> Iterator[Emoncms]:
-    with running_emoncms(Path(request.config.getoption("--emoncms"))) as running:
-        yield running
+    parametrize_servers(metafunc, "stand-in")
 
 
 @pytest.fixture

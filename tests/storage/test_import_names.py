@@ -1,10 +1,13 @@
 """Different sensors never become one series without a word."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.storage.stores import command, done, everything
+from heliograph import store
+from heliograph.messages import Block, Channel
+from tests.storage.stores import command, done, everything, make
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +98,50 @@ def test_a_header_with_another_unit_than_the_store_has_is_refused(tmp_path: Path
     assert result.exit_code == 1
     assert "nothing of x/d/power was imported: the store has x/d/power in W, and the header says kW" in result.stderr
     assert everything(tmp_path) == {"x/d/power": [(T, 1.0)], "x/d/other": [(T + 1, 3.0)]}
+
+
+def test_a_unit_of_an_option_that_the_store_has_not_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(f"time,energy\n{T},1000\n{T + 60},1100\n")
+    options = ("--node", "x", "--device", "d", "--data", tmp_path)
+    done("import", "csv", path, *options, "--unit", "energy=Wh", "--counter", "energy")
+    for rows, unit in ((f"{T},1\n{T + 60},1.1\n", "kWh"), (f"{T + 120},2\n", "kWh"), (f"{T + 120},2\n", "")):
+        path.write_text("time,energy,other\n" + rows.replace("\n", ",5\n"))
+        result = command("import", "csv", path, *options, "--unit", f"energy={unit}")
+        assert result.exit_code == 1
+        assert (
+            f"nothing of x/d/energy was imported: the store has x/d/energy in Wh, and --unit says {unit or 'none'}: "
+            f"give it another name, or convert what is stored, heliograph store rescale x/d/energy --to {unit or 'UNIT'}\n"
+        ) in result.stderr
+        assert everything(tmp_path)["x/d/energy"] == [(T, 1000.0), (T + 60, 1100.0)]
+    with closing(store.open_writer(tmp_path)) as writer:
+        assert writer.problems() == []
+
+
+def test_an_import_adds_to_the_series_that_it_names_and_not_to_that_of_the_unit_the_device_has_now(
+    tmp_path: Path,
+) -> None:
+    """Wh in winter, kWh from spring on: a file with more values of the winter is imported."""
+    for unit, time, value in (("Wh", T, 1000.0), ("kWh", T + 120, 1.75)):
+        make(tmp_path, [Block("meter", ("energy",), [[time, value]])], {"energy": Channel(unit, "counter")})
+    path = tmp_path / "in.csv"
+    path.write_text(f"time,roof/meter/energy,roof/meter/energy_kwh\n{T},1001,\n{T + 60},1500,\n{T + 180},,1.8\n")
+    report = done("import", "csv", path, "--data", tmp_path)
+    assert "2 values are new, 1 replaced another one" in report
+    expected = {
+        "roof/meter/energy": [(T, 1001.0), (T + 60, 1500.0)],
+        "roof/meter/energy_kwh": [(T + 120, 1.75), (T + 180, 1.8)],
+    }
+    assert everything(tmp_path) == expected
+    make(tmp_path, [Block("meter", ("energy",), [[T + 240, 1.9]])])  # before the device has described itself again
+    assert everything(tmp_path) == {
+        **expected,
+        "roof/meter/energy_kwh": [(T + 120, 1.75), (T + 180, 1.8), (T + 240, 1.9)],
+    }
+    with closing(store.open_writer(tmp_path)) as writer:
+        [problem] = writer.problems()
+    assert problem.endswith("heliograph store rescale roof/meter/energy --to UNIT --join roof/meter/energy_kwh")
+    join = ("--to", "kWh", "--join", "roof/meter/energy_kwh", "--yes", "--data", tmp_path)
+    done("rescale", "roof/meter/energy", *join)
+    with closing(store.open_writer(tmp_path)) as writer:
+        assert writer.problems() == []

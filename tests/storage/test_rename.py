@@ -1,4 +1,4 @@
-"""`heliograph-store rename`: history moves with its name, joins what has it already, and everything else follows."""
+"""`heliograph store rename`: history moves with its name, joins what has it already, and everything else follows."""
 
 from contextlib import closing
 from datetime import UTC, datetime

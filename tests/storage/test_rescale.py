@@ -1,4 +1,4 @@
-"""`heliograph-store rescale`: the past in the new unit, and one series again."""
+"""`heliograph store rescale`: the past in the new unit, and one series again."""
 
 from pathlib import Path
 

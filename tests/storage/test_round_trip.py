@@ -1,4 +1,4 @@
-"""What is exported: the same bytes from the API and from heliograph-store; imported and exported again, equal."""
+"""What is exported: the same bytes from the API and from heliograph store; imported and exported again, equal."""
 
 import asyncio
 from collections.abc import Iterator, Sequence

@@ -94,6 +94,9 @@ class Balky:
         self.refuse()
         return self.store.declare(node, device, info)
 
+    def by_stored_names(self) -> None:
+        self.store.by_stored_names()
+
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         self.refuse()
         return self.store.write(node, blocks)

@@ -1,4 +1,4 @@
-"""What the system tests share: a node whose processes die and come back, and a database to upload to."""
+"""What the system tests share: a node whose processes die and come back."""
 
 import sqlite3
 import subprocess
@@ -10,7 +10,6 @@ import pytest
 
 from tests.stored import arrivals
 from tests.system.io_faults import Faults, faulty_disk
-from tests.uploader.conftest import Influx, start_influx
 
 START = 1_700_000_000.0  # as in numbered.py
 PRODUCERS = ("numbered", "clocked")
@@ -108,15 +107,6 @@ def site(tmp_path: Path, broker: Any, processes: Any) -> Callable[..., Site]:
         return made[-1]
 
     return make
-
-
-@pytest.fixture
-def influx(tmp_path: Path) -> Iterator[Influx]:
-    """An InfluxDB with an empty database `site`."""
-    running = start_influx(tmp_path / "influx")
-    running.query("CREATE DATABASE site")
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

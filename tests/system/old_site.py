@@ -241,10 +241,10 @@ class OldSite:
             assert self.ask("PUT", f"/api/v1/uploads/{name}", options), name
 
     def store(self, *arguments: str) -> None:
-        """Run heliograph-store; storage has to be stopped."""
+        """Run heliograph store; storage has to be stopped."""
         command, *rest = arguments
         options = ("--data", str(self.data))
-        process = self._processes.start("services.storage.cli.main", command, *rest, *options, **self.environment)
+        process = self._processes.start("cli", "store", command, *rest, *options, **self.environment)
         assert process.wait(timeout=60) == 0, arguments
 
     def import_files(self, times: Callable[[list[list[float]]], list[list[float]]]) -> None:

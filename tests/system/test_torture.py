@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.conftest import LocalBroker
+from tests.databases import Influx
 from tests.system.whole_site import WholeSite, settled
-from tests.uploader.conftest import Influx
 
 SETTLE_SECONDS = 400.0  # the calculator reads the store a last time after five minutes
 

@@ -17,10 +17,10 @@ import httpx
 from heliograph.errors import StoreAway
 from heliograph.store import open_reader
 from services.api.ingest.keys import hashed
+from tests.databases import Influx
 from tests.stored import points
 from tests.system.clocked import STEP, last_number, time_of
 from tests.system.conftest import START, Site
-from tests.uploader.conftest import Influx
 
 KEY = "torture-key"
 INTERVAL = 0.5  # of the results, in seconds

@@ -17,7 +17,7 @@ from heliograph.messages import Block, Channel, Info, Watermark, encode
 from heliograph.store import open_writer
 from heliograph.store.interface import Writer
 from tests.conftest import ROOT, LocalBroker, Processes
-from tests.uploader.conftest import Influx
+from tests.databases import Influx
 from tests.uploader.servers.web_server import Request, Response, WebServer
 
 START = 1_763_596_800.0
@@ -316,7 +316,7 @@ def test_the_same_from_the_command_line(node: Node, influx: Influx, eventually: 
     eventually(lambda: (node.answers() or {"targets": [{}]})["targets"][0].get("dead_letters") == 2)
 
     def uploads(*arguments: str, stdin: str = "") -> tuple[int, str]:
-        command = [sys.executable, "-m", "services.uploader.cli", "--config"]
+        command = [sys.executable, "-m", "cli", "uploads", "--config"]
         done = subprocess.run(
             [*command, str(node.folder / "config.toml"), *arguments],
             cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=120, check=False,

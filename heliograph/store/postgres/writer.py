@@ -75,6 +75,10 @@ class PostgresWriter:
             refusals = [readings.refused_kind(device, name) for name in self._names.declare(node, device, info)]
         return refusals
 
+    def by_stored_names(self) -> None:
+        """From now on, take channels under the names that they have in the store."""
+        self._names.units.by_stored_names()
+
     def write(self, node: str, blocks: list[Block]) -> list[Refusal]:
         """Take readings into the next commit; return what cannot be stored."""
         refusals: list[Refusal] = []

@@ -133,7 +133,7 @@ class Gate:
                 self._set_aside(why, what, kind)
 
     def _missing(self) -> str:
-        hint = "" if self._keys.any else "; this node has none yet: scripts/heliograph-key makes one"
+        hint = "" if self._keys.any else "; this node has none yet: `heliograph key` makes one"
         raise RequestRefused(
             f"a key is missing: send Authorization: Bearer KEY, or X-Api-Key{hint}", 401, {"www-authenticate": "Bearer"}
         )

@@ -65,7 +65,7 @@ def parse_hash(text: str) -> HashedKey:
         if not fits or len(expected) != DIGEST_BYTES:
             raise ValueError
     except ValueError:
-        raise ValueError("it is not the hash of a key: scripts/heliograph-key makes a key and its hash") from None
+        raise ValueError("it is not the hash of a key: `heliograph key` makes a key and its hash") from None
     return HashedKey(cost, block, parallel, salt, expected)
 
 

@@ -1,1 +1,1 @@
-"""heliograph-scan: find Modbus devices and print the configuration that reads them."""
+"""heliograph scan: find Modbus devices and print the configuration that reads them."""

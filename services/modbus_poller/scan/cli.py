@@ -1,4 +1,4 @@
-"""`heliograph-scan`: find Modbus devices, and print the configuration that reads them."""
+"""`heliograph scan`: find Modbus devices, and print the configuration that reads them."""
 
 import sys
 from collections.abc import Iterable
@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-import heliograph
 from services.modbus_poller import models
 from services.modbus_poller.scan import adapters, scanner
 from services.modbus_poller.scan.scanner import FoundDevice, ScanResult
@@ -93,7 +92,6 @@ def _print_models(context: click.Context, _option: click.Parameter, chosen: bool
     callback=_print_models,
     help="List the models and their products, and exit.",
 )
-@click.version_option(heliograph.__version__, prog_name="heliograph-scan")
 def main(
     hosts: tuple[str, ...],
     ports: tuple[str, ...],
@@ -159,7 +157,3 @@ def summary(result: ScanResult) -> str:
     devices = ", ".join(f"{one.model or 'unknown'} at unit ID {one.unit_id}" for one in result.devices)
     settings = [f"{result.baud} baud"] * bool(result.baud) + ["the adapter echoes"] * result.echoes
     return f"{result.port}: {devices}" + (f" ({', '.join(settings)})" if settings else "")
-
-
-if __name__ == "__main__":
-    main(prog_name="heliograph-scan")

@@ -81,7 +81,7 @@ class PulseCounter:
             try:
                 line = self._request_line(self._options, self._root)
             except (OSError, ValueError) as error:
-                self._offline(str(error))
+                self._offline(getattr(error, "strerror", None) or str(error))
                 self._stop.wait(RETRY_SECONDS)
                 continue
             counter.reopened()

@@ -1,1 +1,1 @@
-"""`heliograph-store`: the commands, what they ask for and what they print."""
+"""`heliograph store`: the commands, what they ask for and what they print."""

@@ -1,4 +1,4 @@
-"""`heliograph-store delete`: which values are taken out."""
+"""`heliograph store delete`: which values are taken out."""
 
 from contextlib import closing
 
@@ -72,7 +72,7 @@ def _show(reader: Reader, patterns: tuple[str, ...], begin: float, stop: float) 
     try:
         names = series_patterns.select(patterns, by_name)
     except KeyError as error:
-        raise click.ClickException(f"there is no series {error.args[0]}; `heliograph-store info` lists them") from None
+        raise click.ClickException(f"there is no series {error.args[0]}; `heliograph store info` lists them") from None
     chosen = []
     for name in names:
         columns = reader.aggregate(by_name[name].id, [begin, stop], ["n"])

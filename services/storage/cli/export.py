@@ -1,4 +1,4 @@
-"""`heliograph-store export`: what is exported, and where to."""
+"""`heliograph store export`: what is exported, and where to."""
 
 import gzip
 import sys
@@ -62,7 +62,7 @@ def export_command(store: StoreAccess, patterns: tuple[str, ...], **options: Any
     """Write series out: roof/meter/power, or patterns like 'roof/*/power' and 'roof/*/*'; all without a pattern.
 
     A name without * must exist. Storage may run meanwhile. The files are those of the API's /export, and
-    `heliograph-store import csv`, `jsonl` and `line` read them again: nothing is changed by that.
+    `heliograph store import csv`, `jsonl` and `line` read them again: nothing is changed by that.
     """
     reader = store.reader()
     try:
@@ -91,7 +91,7 @@ def _export(
     chosen = _chosen(reader, patterns)
     extent = reader.extent()
     if not chosen or extent is None:
-        raise click.ClickException("no series matches; `heliograph-store info` lists them")
+        raise click.ClickException("no series matches; `heliograph store info` lists them")
     times = TimeParser("auto", zone(tz))
     first = _time(times, start, "--from") if start else extent[0]
     last = _time(times, end, "--to") if end else extent[1] + AFTER_LAST
@@ -145,7 +145,7 @@ def _chosen(reader: Reader, patterns: tuple[str, ...]) -> list[Series]:
     try:
         return matching(reader.series(), patterns or ("*/*/*",))
     except KeyError as error:
-        raise click.ClickException(f"no series {error.args[0]}; `heliograph-store info` lists them") from None
+        raise click.ClickException(f"no series {error.args[0]}; `heliograph store info` lists them") from None
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="PATTERNS") from None
 

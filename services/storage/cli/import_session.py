@@ -29,6 +29,8 @@ def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
         _check_given(plan, store)
     with ExitStack() as opened:
         writer = None if dry_run else opened.enter_context(closing(store.writer()))
+        if writer:
+            writer.by_stored_names()  # that is how files call them: what a device's channels are called is another matter
         known = _known(store)
         counts = opened.enter_context(closing(_PointCounts(store, known)))
         importer = Importer(writer or opened.enter_context(closing(DryRunStore(known))), known, plan.metadata)

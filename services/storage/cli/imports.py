@@ -1,4 +1,4 @@
-"""`heliograph-store import …`: a command for each kind of files that there is."""
+"""`heliograph store import …`: a command for each kind of files that there is."""
 
 from functools import wraps
 from typing import Any

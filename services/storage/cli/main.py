@@ -1,4 +1,4 @@
-"""`heliograph-store`: look at a store, check it, back it up, bring data in and out."""
+"""`heliograph store`: look at a store, check it, back it up, bring data in and out."""
 
 import sys
 from contextlib import closing
@@ -7,17 +7,15 @@ from pathlib import Path
 import click
 import msgspec
 
-import heliograph
+from services.storage.cli.backup import backup_command, restore_command
 from services.storage.cli.delete import delete_command
 from services.storage.cli.export import export_command
 from services.storage.cli.imports import import_group
 from services.storage.cli.rename import rename_command
 from services.storage.cli.rescale import rescale_command
 from services.storage.cli.store import (
-    backup_command,
     copy_command,
     meter_replaced_command,
-    restore_command,
     salvage_command,
 )
 from services.storage.location import StoreAccess, store_options
@@ -25,7 +23,7 @@ from services.storage.maintenance import backup
 from services.storage.maintenance import check as checking
 
 DAMAGED = 1
-FILES_DAMAGED = "damaged; the rest can be read. `heliograph-store salvage` saves what can be saved"
+FILES_DAMAGED = "damaged; the rest can be read. `heliograph store salvage` saves what can be saved"
 DATABASE_DAMAGED = (
     "damaged, or not a whole store; restore the database from a backup, or mend it with PostgreSQL's own tools"
 )
@@ -33,7 +31,6 @@ DATABASE_SOUND = "the database answers, and has a store; its files are checked b
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(heliograph.__version__, prog_name="heliograph-store")
 def main() -> None:
     """Manage the store of a node.
 
@@ -105,7 +102,7 @@ def check_backup(folder: Path) -> None:
     for name, why in sorted(wrong.items()):
         click.echo(f"{name}: {why}", err=True)
     if wrong:
-        click.echo("damaged; `heliograph-store backup --incremental` makes the copies again", err=True)
+        click.echo("damaged; `heliograph store backup --incremental` makes the copies again", err=True)
         sys.exit(DAMAGED)
     click.echo(f"all files of {folder} are sound")
 
@@ -123,6 +120,3 @@ for command in (
     rescale_command,
 ):
     main.add_command(command)
-
-if __name__ == "__main__":
-    main(prog_name="heliograph-store")

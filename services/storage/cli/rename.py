@@ -1,4 +1,4 @@
-"""`heliograph-store rename`: another name for a node, a device or a channel, everywhere at once."""
+"""`heliograph store rename`: another name for a node, a device or a channel, everywhere at once."""
 
 import re
 from contextlib import closing
@@ -135,7 +135,7 @@ def _clear_broker(configuration: Path | None, level: str, old: str, *, mentions:
     if level == "channel":
         return
     if configuration is None:
-        click.echo("the broker still has what it retains of the old name: see `python -m heliograph.forget --help`")
+        click.echo("the broker still has what it retains of the old name: see `heliograph forget --help`")
         return
     node, _, device = old.partition("/")
     try:

@@ -1,4 +1,4 @@
-"""`heliograph-store rescale`: another unit for all values of a series, those of the past included."""
+"""`heliograph store rescale`: another unit for all values of a series, those of the past included."""
 
 from contextlib import closing
 
@@ -94,7 +94,7 @@ def rescale_command(
 
 def _named(by_name: dict[str, Series], name: str) -> Series:
     if name not in by_name:
-        raise click.ClickException(f"there is no series {name}; `heliograph-store info` lists them")
+        raise click.ClickException(f"there is no series {name}; `heliograph store info` lists them")
     return by_name[name]
 
 

@@ -1,4 +1,4 @@
-"""Kinds of files that `heliograph-store import` reads: every module in this folder is one, except `shared`.
+"""Kinds of files that `heliograph store import` reads: every module in this folder is one, except `shared`.
 
 A module is called as its command is, and has a function `plan(paths, **options)` that returns a shared.parts.ImportPlan.
 The docstring of `plan` is the help of the command, its decorators are the options beyond those that all have (the

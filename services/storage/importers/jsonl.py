@@ -1,4 +1,4 @@
-"""JSON lines as `heliograph-store export` and the API's /export write them: a value, or a bucket's functions, per line."""
+"""JSON lines as `heliograph store export` and the API's /export write them: a value, or a bucket's functions, per line."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from heliograph import topics
+from heliograph import tolerant_json, topics
 from services.storage.importers.shared.names import SeriesNames
 from services.storage.importers.shared.options import channel_metadata, metadata_options
 from services.storage.importers.shared.parts import ImportFile, ImportPlan, Part, PartBuilder
@@ -25,7 +25,7 @@ class _Reading(NamedTuple):
 
 @metadata_options
 def plan(paths: Sequence[Path], **options: Any) -> ImportPlan:
-    """JSON lines, plain or gzip, as `heliograph-store export --format jsonl` and the API's /export write them."""
+    """JSON lines, plain or gzip, as `heliograph store export --format jsonl` and the API's /export write them."""
     metadata = channel_metadata(options)
     return ImportPlan([ImportFile(path, partial(read, path)) for path in paths], metadata, given=metadata)
 
@@ -67,6 +67,8 @@ def _reading(text: str, names: SeriesNames) -> _Reading:
     """Return the reading of a line; raise ValueError for anything else. A bucket's `mean` of `power` is `power_mean`."""
     try:
         entries = _decode(text)
+        if tolerant_json.written_keys(text) != len(entries):
+            tolerant_json.refuse_repeated_keys(text)
     except (msgspec.DecodeError, RecursionError):
         raise ValueError("a line that is not a JSON object") from None
     time, series = entries.pop("time", None), entries.pop("series", None)

@@ -1,4 +1,4 @@
-"""One store copied into another, even while the first is written: `heliograph-store copy`.
+"""One store copied into another, even while the first is written: `heliograph store copy`.
 
 Readings are copied in order of arrival, so that the last arrival of a time wins there too. A small file keeps the progress of the
 copy; what is copied again after a crash changes nothing. The progress of the producers is only copied once the first

@@ -5,7 +5,6 @@ import math
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 from time import time
 from typing import Any
 
@@ -15,8 +14,7 @@ from services.uploader.target import MappedChannel, Refused, TryLater
 from services.uploader.targets.emoncms.encryption import Encryption
 from services.uploader.targets.emoncms.target import Emoncms
 from services.uploader.targets.http.target import HttpTarget
-from tests.real_emoncms import Account, ask, form, running_emoncms
-from tests.real_emoncms import Emoncms as RealEmoncms
+from tests.real_emoncms import Account, ask, form, parametrize_servers
 from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.emoncms_server import EmoncmsServer
 from tests.uploader.servers.rows import mapped, row
@@ -30,14 +28,7 @@ NOT_JSON = '{"success": false, "message": "Format error, json string supplied is
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    real = ["emoncms"] if metafunc.config.getoption("--emoncms") else []
-    metafunc.parametrize("server", ["stand-in", *real], indirect=True)
-
-
-@pytest.fixture(scope="module")
-def emoncms(request: pytest.FixtureRequest) -> Iterator[RealEmoncms]:
-    with running_emoncms(Path(request.config.getoption("--emoncms"))) as running:
-        yield running
+    parametrize_servers(metafunc, "stand-in")
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from heliograph.messages import Kind, Value
 from services.uploader import targets
 from services.uploader.target import MappedChannel, Refused, Row, TryLater
 from services.uploader.targets.influxdb import target as influxdb
-from tests.uploader.conftest import Influx, OpenTargets, start_influx
+from tests.databases import Influx, start_influx
+from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.influxdb3_server import TOKEN, Influxdb3Server
 from tests.uploader.servers.web_server import Request, Response, WebServer
 

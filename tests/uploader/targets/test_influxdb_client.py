@@ -14,7 +14,8 @@ from services.uploader import targets
 from services.uploader.target import MappedChannel, Refused, Row, TryLater
 from services.uploader.targets.influxdb import Influxdb
 from tests.conftest import ROOT
-from tests.uploader.conftest import OpenTargets, Victoria
+from tests.databases import Victoria
+from tests.uploader.conftest import OpenTargets
 from tests.uploader.servers.influxdb2_server import BUCKET, ORG, TOKEN, Influxdb2Server
 from tests.uploader.servers.rows import context
 from tests.uploader.servers.web_server import Request, Response

@@ -45,11 +45,14 @@ class ImportedChannels:
             if known and (kind == "text") != (known.kind == "text"):
                 holds, given = ("texts", "numbers") if known.kind == "text" else ("numbers", "texts")
                 why = f"the store has {holds} of {'/'.join(name)}, not {given}, and a series cannot change between them"
-            elif known and known.unit and unit != known.unit and name[2] not in units:
-                why = (
-                    f"the store has {'/'.join(name)} in {known.unit}, and the header says {unit}: give it another name, "
-                    f"or the right unit with --unit {name[2]}={known.unit}"
-                )
+            elif known and known.unit and unit != known.unit:
+                series = "/".join(name)
+                if name[2] in units:
+                    way = f"or convert what is stored, heliograph store rescale {series} --to {unit or 'UNIT'}"
+                else:
+                    way = f"or the right unit with --unit {name[2]}={known.unit}"
+                says = f"--unit says {unit or 'none'}" if name[2] in units else f"the header says {unit}"
+                why = f"the store has {series} in {known.unit}, and {says}: give it another name, {way}"
             if why:
                 self.refused[name] = why
                 continue

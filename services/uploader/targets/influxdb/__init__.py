@@ -15,7 +15,7 @@ Sent: line protocol, up to 2000 rows at once, to `/api/v2/write`, `/write` (vers
 counters and states are floats, channels that `integers` names are integers, texts are strings, with a space for a line feed
 (VictoriaMetrics would drop the whole line): no value changes the type of a field. VictoriaMetrics stores 0 for a text;
 `exclude` leaves such channels out. Sending a row again changes nothing. Version 2 uses `influxdb-client`
-([decision 0010](decisions/0010-influxdb-client-for-version-2.md)); `heliograph-uploads test` pings the server and looks the bucket
+([decision 0010](decisions/0010-influxdb-client-for-version-2.md)); `heliograph uploads test` pings the server and looks the bucket
 up before it sends a reading. After a loss of its state the uploader sends what `from` asks for; with "now" it asks
 the database for its newest point, and sends the last hour before it again.
 

@@ -1,0 +1,57 @@
+"""`heliograph forget`: removes what is gone for good from the broker."""
+
+from pathlib import Path
+
+import click
+
+from heliograph import config, forget, node_config, topics
+from heliograph.errors import ConfigError
+
+
+@click.command()
+@click.argument("name", metavar="NODE[/DEVICE]")
+@click.option(
+    "--config",
+    "chosen",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The node's configuration.  [default: that of the node that runs here, or ./config.toml]",
+)
+@click.option(
+    "--service",
+    default="",
+    envvar="SERVICE",
+    metavar="SERVICE",
+    help="Connect to the broker only as this service, which published the device.  [default: as every service "
+    "whose password is here; in a container as its service]",
+)
+@click.option("--yes", is_flag=True, help="Do not ask before forgetting this node itself.")
+def main(name: str, chosen: Path | None, service: str, yes: bool) -> None:
+    """Remove what the broker retains of a device or of a whole node that is gone for good.
+
+    The broker keeps the description and the availability of a device until they are removed, and the status of a
+    service. Readings stay in the store. A device that is still read comes back.
+    """
+    path = node_config.find(chosen)
+    if path is None:
+        raise click.UsageError("there is no config.toml here, and you have started no node: name it with --config")
+    node, slash, device = name.partition("/")
+    try:
+        # Checks the names: a wildcard would be one in a subscription.
+        topics.device(node, device if slash else "any", "info")
+        if device and service:
+            forget.forget(
+                config.section(config.Broker, config.read(path), "broker", path, service), service, node, device
+            )
+            return
+        if (
+            not device
+            and not yes
+            and node == config.section(config.Node, config.read(path), "node", path, service).name
+        ):
+            click.confirm(f"{node} is this node: its services are seen again when they restart. Forget it?", abort=True)
+        removed = forget.forget_retained(forget.brokers(path, service), node, device)
+    except (ConfigError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    if not removed:
+        raise click.ClickException(f"the broker retains nothing of {name}")
+    click.echo("\n".join(removed))
