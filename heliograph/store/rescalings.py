@@ -110,8 +110,8 @@ def not_had(log: Log, theirs: Log | None, series: int, unit: str | None) -> Log 
         if not rest or not contradict(rest[0].before, unit or ""):
             return rest
     states = [mine[0].before, *(entry.change.unit for entry in mine)]
-    places = [place for place, known in enumerate(states) if unit is not None and are_one(known, unit)]
-    return mine[places[0] :] if len(places) == 1 else None
+    indexes = [index for index, known in enumerate(states) if unit is not None and are_one(known, unit)]
+    return mine[indexes[0] :] if len(indexes) == 1 else None
 
 
 def are_one(unit: str, other: str) -> bool:

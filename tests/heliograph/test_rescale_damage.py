@@ -86,7 +86,7 @@ def interrupted(data: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.undo()
 
 
-def found(data: Path) -> tuple[dict[float, float], list[str]]:
+def started(data: Path) -> tuple[dict[float, float], list[str]]:
     """The energy in Wh, whatever the units of its series, and the problems, after a start of storage."""
     with closing(open_writer(data, now=lambda: NOW)) as writer:
         writer.settle()
@@ -181,11 +181,11 @@ def test_every_reading_is_in_one_unit_whatever_is_damaged_when(
     else:
         interrupted(data, monkeypatch, step)
     damage(data, made)
-    points, _ = found(data)
+    points, _ = started(data)
     assert points == pytest.approx(WANTED)
     assert units(data) in ({"Wh"}, {"kWh"})
     rescale(data)
-    assert found(data)[0] == pytest.approx(WANTED)
+    assert started(data)[0] == pytest.approx(WANTED)
     assert units(data) == {"kWh"}
 
 
@@ -194,7 +194,7 @@ def test_a_damaged_chunk_costs_its_day_alone_and_is_reported(data: Path, monkeyp
     with closing(sqlite3.connect(year(data))) as db:
         db.execute("UPDATE chunk SET v = substr(v, 1, 9) WHERE k >> 20 = 1")
         db.commit()
-    points, problems = found(data)
+    points, problems = started(data)
     assert points == pytest.approx({time: value for time, value in WANTED.items() if not STARTS[1] <= time < STARTS[2]})
     assert units(data) == {"kWh"}
     assert any("history-2022.db was damaged" in problem for problem in problems)
@@ -204,13 +204,13 @@ def test_values_whose_unit_no_file_tells_are_set_aside_and_reported(data: Path, 
     """The unit was right, and the values ten times too small: a file without its note does not tell."""
     rescale(data, Conversion(multiply=10.0), "Wh")
     headless_year(data, made)
-    points, problems = found(data)
+    points, problems = started(data)
     assert points == pytest.approx(
         {time: value * 10 for time, value in WANTED.items() if not STARTS[1] <= time < STARTS[2]}
     )
-    (said,) = [problem for problem in problems if "energy" in problem]
-    assert "history-2022.db was damaged: 20 values" in said  # those of the power
-    assert "it does not tell whether its values of energy had been rescaled" in said
+    (sentence,) = [problem for problem in problems if "energy" in problem]
+    assert "history-2022.db was damaged: 20 values" in sentence  # those of the power
+    assert "it does not tell whether its values of energy had been rescaled" in sentence
     assert list(store.folder(data).glob("history-2022.db.salvaged-*"))
 
 
@@ -218,7 +218,7 @@ def test_a_year_of_another_unit_without_any_rescaling_is_another_series(data: Pa
     """A year of a store in which the meter counted in kWh: decision 0023."""
     write(tmp_path / "other", "kWh", {STARTS[1] + n * 60: float(n) for n in range(POINTS)})
     shutil.copy(year(tmp_path / "other"), year(data))
-    points, _ = found(data)
+    points, _ = started(data)
     assert {time: points[time] for time in points if STARTS[1] <= time < STARTS[2]} == {
         STARTS[1] + n * 60: n * 1000.0 for n in range(POINTS)
     }
@@ -235,7 +235,7 @@ def test_readings_of_an_older_hot_file_are_converted(data: Path, made: Path, tmp
     schema.delete(store.folder(data) / "hot.db")
     schema.delete(year(data, 2023))
     shutil.copy(tmp_path / "hot.db", store.folder(data) / "hot.db")
-    assert found(data)[0][NOW - 60] == 5000.0
+    assert started(data)[0][NOW - 60] == 5000.0
     assert units(data) == {"kWh"}
 
 
@@ -246,17 +246,17 @@ def test_a_year_that_begins_after_a_rescaling_is_not_converted(data: Path, made:
     write(data, "kWh", later)
     with year(data, 2023).open("r+b") as file:
         file.write(b"\xff" * PAGE)
-    assert found(data)[0] == pytest.approx(WANTED)
+    assert started(data)[0] == pytest.approx(WANTED)
 
 
 def test_a_rescaling_is_done_once_more_only_if_its_number_is_given(data: Path) -> None:
     """The command was interrupted when all was done, and is given once more."""
     assert rescale(data, Conversion(multiply=10.0), "Wh") is None
     assert rescale(data, Conversion(multiply=10.0), "Wh") == 1
-    assert found(data)[0] == pytest.approx({time: value * 10 for time, value in WANTED.items()})
+    assert started(data)[0] == pytest.approx({time: value * 10 for time, value in WANTED.items()})
     for _ in range(2):
         assert rescale(data, Conversion(multiply=10.0), "Wh", again=1) in (None, 2)
-        assert found(data)[0] == pytest.approx({time: value * 100 for time, value in WANTED.items()})
+        assert started(data)[0] == pytest.approx({time: value * 100 for time, value in WANTED.items()})
 
 
 @pytest.mark.slow
@@ -272,7 +272,7 @@ def test_cells_that_were_kept_alone_are_converted_when_their_year_is_stored_agai
         if beside:
             schema.delete(bare)
             shutil.copy(old, bare.with_name(f"{bare.name}.damaged-1-1"))
-            found(data)
+            started(data)
         with closing(open_reader(data)) as reader:
             one = next(one for one in reader.series() if one.channel == "energy")
             assert one.unit == "kWh"
@@ -304,7 +304,7 @@ def test_cells_that_cannot_be_converted_are_reported(tmp_path: Path) -> None:
     schema.delete(year(data, 2021))
     bare = history.file(store.folder(tmp_path / "1"), 2021, tiers=True)
     shutil.copy(bare, store.folder(data) / bare.name)
-    problems = found(data)[1]
+    problems = started(data)[1]
     assert any("history-2021-tiers.db was damaged" in problem for problem in problems), problems
     with closing(open_reader(data)) as reader:
         (one,) = reader.series()
