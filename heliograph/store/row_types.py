@@ -104,7 +104,7 @@ META: dict[str, Check] = {
     "mark": _name,
     "year": _whole(0, 9999),
     "changed_units": _json(dict[str, dict[str, str]]),
-    "renames": _json(list[dict[str, str]]),
+    "renames": _json(list[dict[str, str | float]]),
     rescalings.KEY: _rescalings,
     "calendar": _json(dict[str, int]),
     "dropped": _json(list[str]),

@@ -4,6 +4,8 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
+
 from heliograph.errors import StoreAway
 from heliograph.lock import Lock
 from heliograph.renames import Rename
@@ -27,7 +29,7 @@ def rename(folder: Path, entry: Rename) -> Renaming:
         if renaming.was_done(folder, entry):  # it was interrupted, and done when the store was opened
             return Renaming({}, {}, {}, {})
         planned = renaming.check(folder, entry.old, entry.new)
-        unfinished.begin(folder, entry)
+        unfinished.begin(folder, msgspec.structs.replace(entry, at=entry.at or time.time()))
         unfinished.finish(folder)
     finally:
         lock.release()
@@ -37,6 +39,18 @@ def rename(folder: Path, entry: Rename) -> Renaming:
         for path in set(folder.glob("*.salvaged-*")) - before:
             schema.delete(path)
     return planned
+
+
+def note_rename(folder: Path, entry: Rename) -> None:
+    """Note a rename in the list of the store, in which nothing has the old name: readings may still come under it.
+
+    Raises heliograph.lock.Taken, OSError, StoreDamaged.
+    """
+    lock = Lock(folder / schema.LOCK, "store")
+    try:
+        renaming.note(folder, entry)
+    finally:
+        lock.release()
 
 
 def rescale(folder: Path, change: Rescaling, again: int) -> Entry | None:
