@@ -147,31 +147,3 @@ def test_texts_and_states_have_no_unit(engine: Engine) -> None:
         writer.commit({})
     with pytest.raises(CannotRescale, match="text"):
         rescale(engine, "mode", "kWh", KWH)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "value", "expected"),
-    [
-        ("Wh", "kWh", 1234.0, 1.234),
-        ("kWh", "Wh", 1.234, 1234.0),
-        ("kWh", "Wh", 1.009, 1009.0),
-        ("W", "kW", 0.015, 0.000015),
-        ("kWh", "MJ", 1.0, 3.6),
-        ("°F", "°C", 212.0, 100.0),
-        ("°C", "°F", 100.0, 212.0),
-        ("°C", "K", 0.0, 273.15),
-        ("K", "°C", 0.043, -273.107),
-        ("°C", "°F", 0.946, 33.7028),
-        ("mbar", "hPa", 1013.0, 1013.0),
-        ("L", "m³", 1500.0, 1.5),
-        ("m/s", "km/h", 10.0, 36.0),
-    ],
-)
-def test_decimal_numbers_are_converted_to_the_last_digit(old: str, new: str, value: float, expected: float) -> None:
-    """Noise in it would be seen, and a chunk of such values is many times as large."""
-    assert conversion.between(old, new).of(value) == expected
-
-
-def test_units_of_other_quantities_are_not() -> None:
-    with pytest.raises(ValueError, match="no conversion"):
-        conversion.between("W", "Wh")
