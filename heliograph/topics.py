@@ -2,6 +2,7 @@
 
 heliograph/<node>/devices/<device>/state|info|availability|set
 heliograph/<node>/services/<service>/status|heartbeat|journal|replay|committed
+heliograph/<node>/services/storage/owner
 heliograph/<node>/services/<service>/request/<command>
 heliograph/<node>/services/<service>/response/<command>
 heliograph/announce
@@ -25,6 +26,7 @@ _KINDS = {
         "journal": 5,
         "replay": 5,
         "committed": 5,
+        "owner": 5,
         "request": 6,
         "response": 6,
     },
@@ -56,6 +58,11 @@ def device(node: str, device: str, kind: DeviceTopic) -> str:
 def service(node: str, service: str, kind: ServiceTopic) -> str:
     """Return a topic of one service; requests and responses go one level below theirs."""
     return f"{ROOT}/{name(node)}/services/{name(service)}/{kind}"
+
+
+def owner(node: str) -> str:
+    """Return the topic on which storages claim a node, "+" for every node."""
+    return f"{ROOT}/{node if node == '+' else name(node)}/services/storage/owner"
 
 
 def request(node: str, service_name: str, command: str) -> str:

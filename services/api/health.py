@@ -12,15 +12,17 @@ from pathlib import Path
 from heliograph import disk_space, topics
 from heliograph.messages import Status
 from heliograph.outbox_losses import shown
+from heliograph.status_board import PORTS_AWAY
 from services.api.live import LATEST, LiveState
 from services.api.schemas import HealthProblem
 from services.api.service_watch import ServiceWatch
 
 HUNG_SECONDS = 7.0  # without any message, after the broker was asked for one
-OFFLINE_SECONDS = 5.0  # a service that starts again is away for less
+OFFLINE_SECONDS = 5.0  # a service that starts again, and an adapter that the kernel finds again, is away for less
 
 _SEE_LOG = "look at the log of {service}"
 _MAKE_ROOM = "delete what is not needed, or let storage keep less: `[storage] keep_gigabytes` (docs/store.md)"
+_MEND_PORT = "plug it in, correct the port in config.toml, or let the node use it"
 _SET_CLOCK = 'connect the node to a time server, or set `[node] clock = "trust"` if its clock is right without one'
 
 
@@ -134,7 +136,7 @@ class HealthWatch:
         lasting = []
         for one in problems:
             seconds = present - self._seen[_key(one)]
-            if one.code == "service_offline" and seconds < OFFLINE_SECONDS:
+            if one.code in ("service_offline", "port_away") and seconds < OFFLINE_SECONDS:
                 continue
             if one.since is None:
                 one.since = self._now() - seconds
@@ -175,6 +177,11 @@ def _store_problems(services: Mapping[str, Status], damages: Sequence[str]) -> I
 
 
 def _reported_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem]:
+    for name, status in services.items():
+        away = status.facts.get(PORTS_AWAY)
+        for port, why in away.items() if isinstance(away, dict) and status.state == "online" else ():
+            sentence = str(why) if port in str(why) else f"{port}: {why}"
+            yield HealthProblem("port_away", f"{name}: {sentence}", _MEND_PORT, service=name)
     for fact, code in (("problems", "service_problem"), ("outbox_problems", "outbox_problem")):
         for name, status in services.items():
             for text in _listed(status, fact):
@@ -188,7 +195,11 @@ def _listed(status: Status, fact: str) -> list[str]:
 
 def _key(problem: HealthProblem) -> tuple[str, str, str]:
     """Return what makes a problem the same as before; the numbers in a sentence change while it lasts."""
-    return problem.code, problem.service, problem.summary if problem.code in ("store_problem", "disk_full") else ""
+    return (
+        problem.code,
+        problem.service,
+        problem.summary if problem.code in ("store_problem", "disk_full", "port_away") else "",
+    )
 
 
 def _moment(since: float) -> float | None:

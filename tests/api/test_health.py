@@ -262,6 +262,21 @@ def test_a_service_that_the_broker_refuses_is_a_problem_with_what_the_broker_say
     assert "restart the broker" in problem.action
 
 
+def test_a_port_that_cannot_be_opened_is_a_problem_unless_it_comes_back_at_once() -> None:
+    node = Node()
+    node.status("serial_bridge", {**ONLINE, "facts": {"ports_away": {"/dev/ttyUSB0": "No such file or directory"}}})
+    assert node.after(4) == []
+    [problem] = node.after(2)
+    assert (problem.code, problem.service) == ("port_away", "serial_bridge")
+    assert problem.summary == "serial_bridge: /dev/ttyUSB0: No such file or directory"
+    away = {"/dev/ttyUSB0": "permission denied: /dev/ttyUSB0 belongs to group dialout"}
+    node.status("serial_bridge", {**ONLINE, "facts": {"ports_away": away}})
+    [problem] = node.after(6)
+    assert problem.summary == "serial_bridge: permission denied: /dev/ttyUSB0 belongs to group dialout"
+    node.status("serial_bridge", {**ONLINE, "facts": {"ports_away": {}}})
+    assert node.after(1) == []
+
+
 def test_a_disk_that_is_nearly_full_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node(disks=(tmp_path, tmp_path / "not there"))
     assert node.after(1) == []
