@@ -43,9 +43,9 @@ def test_units_of_other_quantities_are_not() -> None:
 def test_every_size_of_a_unit_is_exact() -> None:
     """A size that no float is would be another one for every pair."""
     for old, new in PAIRS:
-        found = conversion.between(old, new)
+        known = conversion.between(old, new)
         wanted = Fraction(units.SCALES[old][1]) / Fraction(units.SCALES[new][1])
-        assert Fraction(found.multiply) / Fraction(found.divide) == wanted, (old, new)
+        assert Fraction(known.multiply) / Fraction(known.divide) == wanted, (old, new)
 
 
 @given(st.sampled_from(PAIRS), st.integers(-(10**9), 10**9))
