@@ -2,10 +2,10 @@
 
 import itertools
 import logging
-import os
 import signal
 import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -130,8 +130,8 @@ def _watcher(name: str, command: list[str], colour: str, folder: str, width: int
         "name": name,
         "cmd": command[0],
         "args": command[1:],
-        "working_dir": str(programs.ROOT),
-        "env": {**os.environ, "PYTHONUNBUFFERED": "1", "HELIOGRAPH_HEARTBEATS": folder},
+        "working_dir": str(Path.cwd()),
+        "env": {**programs.module_environment(), "PYTHONUNBUFFERED": "1", "HELIOGRAPH_HEARTBEATS": folder},
         "stdout_stream": {"stream": OutputPrinter(name, width, colour)},
         "stderr_stream": {"stream": OutputPrinter(name, width, colour)},
         "graceful_timeout": STOP_SECONDS,
