@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 KEEPALIVE_SECONDS = 15
 GOODBYE_SECONDS = 1.0
 KNOWN_TOPICS = 10_000
+SHORT_SECONDS = 10.0
+SHORT_CONNECTIONS = 3  # in a row, after which another client of the same name is likely: MQTT 5, 3.1.4
 
 
 class Message(NamedTuple):
@@ -72,6 +74,23 @@ class _Subscriptions:
         return callbacks
 
 
+class _Namesakes:
+    """Suspects another client with the same name, which takes every connection over, and logs it once."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self._short = 0
+
+    def lost(self, lasted: float) -> None:
+        self._short = self._short + 1 if lasted < SHORT_SECONDS else 0
+        if self._short == SHORT_CONNECTIONS:
+            log.warning(
+                "the broker ends connections within seconds: another machine on it may be called %s, too; "
+                "give each node a `[node] name` of its own",
+                self._node,
+            )
+
+
 class Bus:
     """Publishes and subscribes, whether or not the broker is there; connects again until it is closed.
 
@@ -109,6 +128,7 @@ class Bus:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_connected, name="bus", daemon=True)
         self._warned: set[str] = set()
+        self._namesakes = _Namesakes(node)
         self._retain = RetainSupport()
         self.problem = ""  # why the broker is away, in words; empty once it answers
         self.connects = 0
@@ -129,6 +149,11 @@ class Bus:
             link.client.disconnect()
             link.lost.set()
         self._thread.join(timeout=2)
+
+    @property
+    def retains(self) -> bool:
+        """Whether the broker keeps retained messages, as far as it has reported."""
+        return self._retain.available
 
     @property
     def connected(self) -> bool:
@@ -211,12 +236,7 @@ class Bus:
         return client
 
     def _connected(
-        self,
-        client: Client,
-        _data: object,
-        _flags: ConnectFlags,
-        reason: ReasonCode,
-        properties: Properties | None,
+        self, client: Client, _data: object, _flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         link = self._link
         if link is None or link.client is not client:
@@ -239,18 +259,14 @@ class Bus:
             callback()
 
     def _disconnected(
-        self,
-        client: Client,
-        _data: object,
-        _flags: DisconnectFlags,
-        reason: ReasonCode,
-        _properties: object,
+        self, client: Client, _data: object, _flags: DisconnectFlags, reason: ReasonCode, _properties: object
     ) -> None:
         link = self._link
         if link is not None and link.client is client:
             self._up.clear()
             if not self._stop.is_set() and not link.lost.is_set():
                 self._warn_once("lost the broker at %s:%s: %s", self._broker.host, self._broker.port, reason)
+                self._namesakes.lost(time.monotonic() - self._up_since)
             link.lost.set()
 
     def _received(self, client: Client, _data: object, message: MQTTMessage) -> None:

@@ -66,12 +66,14 @@ class Service:
             persistent=persistent,
             manual_ack=persistent,
         )
-        self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name))
+        self._heartbeat_topic = topics.service(node.name, name, "heartbeat")
+        self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name), self._why_idle, self.publish_heartbeat)
         self._board = StatusBoard()
         self._answers = AnswerTimes()
         self._question = msgspec.json.encode(Question(node.name, name, uuid.uuid4().hex))
         self._stopped = threading.Event()
         self._wake = threading.Event()
+        self._changed = threading.Event()
         self._reporting = threading.Lock()  # a report must not follow the goodbye
         self._producer: Producer | None = None
         self._thread = threading.Thread(target=self._keep_reporting, name="status", daemon=True)
@@ -139,6 +141,12 @@ class Service:
         """Show a fact in the status: any value that JSON can hold."""
         self._board.fact(name, value)
 
+    def port_away(self, port: str, why: str) -> None:
+        """Show in the status, at once, why a port or line of this machine cannot be used; empty: it can."""
+        if self._board.port_away(port, why):
+            self._changed.set()
+            self._wake.set()
+
     def watch(self, counters: Callable[[], dict[str, int]]) -> None:
         """Show counters in the status; `counters` is called from another thread at every report."""
         self._board.counter_sources.append(counters)
@@ -148,8 +156,12 @@ class Service:
         self._board.set_aside(why, what, where)
 
     def alive(self) -> None:
-        """Beat for the health check; the main loop has to call this at least every ten seconds."""
+        """Beat for the health check; the main loop has to call this at least every five seconds."""
         self._heartbeat.beat()
+
+    def publish_heartbeat(self) -> None:
+        """Let everyone on the bus know that the main loop of this service runs."""
+        self.bus.publish(self._heartbeat_topic, b"")
 
     def wait(self, seconds: float) -> None:
         """Sleep, with heartbeats."""
@@ -177,10 +189,17 @@ class Service:
 
         Called after the subscriptions that the answers go to.
         """
-        self.bus.on_connect(self._ask)
+        self.bus.on_connect(self.ask_for_announcements)
 
-    def _ask(self) -> None:
+    def ask_for_announcements(self) -> None:
+        """Ask all services now for their status, and for info and availability of their devices."""
         self.bus.publish(topics.ANNOUNCE, self._question, qos=1)
+
+    def _why_idle(self) -> str:
+        """Return why this service cannot do its work; the health check fails then."""
+        if not self.bus.connected:
+            return self.bus.problem or "no connection to the broker"
+        return self._board.sentence("write_error")
 
     def _asked(self, message: Message) -> None:
         self._answers.ask(message.payload)
@@ -196,7 +215,8 @@ class Service:
             is_asked = self._answers.take()
             if is_asked and self._producer:
                 self._producer.announce()
-            if is_asked or time.monotonic() >= report_at:
+            if is_asked or self._changed.is_set() or time.monotonic() >= report_at:
+                self._changed.clear()
                 report_at = time.monotonic() + STATUS_SECONDS
                 self.report()
 

@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 
 REMEMBERED_INPUTS = 10
 SHOWN_CHARACTERS = 200
+PORTS_AWAY = "ports_away"  # the fact with the ports of this machine that cannot be used, and why
 
 
 class StatusBoard:
@@ -37,6 +38,21 @@ class StatusBoard:
         """Set a fact."""
         with self._lock:
             self._facts[name] = value
+
+    def port_away(self, port: str, why: str) -> bool:
+        """Set why a port cannot be used, "" if it can; return whether that is new."""
+        with self._lock:
+            away: dict[str, str] = self._facts.get(PORTS_AWAY, {})
+            if away.get(port, "") == why:
+                return False
+            self._facts[PORTS_AWAY] = {name: text for name, text in {**away, port: why}.items() if text}
+        return True
+
+    def sentence(self, name: str) -> str:
+        """Return a fact that is a text, "" if there is none."""
+        with self._lock:
+            fact = self._facts.get(name)
+        return fact if isinstance(fact, str) else ""
 
     def set_aside(self, why: str, what: bytes | str, where: str) -> None:
         """Count a bad input and keep it among the last ones; log it unless one like it is among them."""

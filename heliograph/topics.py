@@ -1,7 +1,8 @@
 """The topic tree: the only module that knows where the slashes go.
 
 heliograph/<node>/devices/<device>/state|info|availability|set
-heliograph/<node>/services/<service>/status|journal|replay|committed
+heliograph/<node>/services/<service>/status|heartbeat|journal|replay|committed
+heliograph/<node>/services/storage/owner
 heliograph/<node>/services/<service>/request/<command>
 heliograph/<node>/services/<service>/response/<command>
 heliograph/announce
@@ -13,7 +14,7 @@ from typing import Literal, NamedTuple
 ROOT = "heliograph"
 ANNOUNCE = f"{ROOT}/announce"  # of no node: everyone who has something to announce answers
 DeviceTopic = Literal["state", "info", "availability", "set"]
-ServiceTopic = Literal["status", "journal", "replay", "committed", "request", "response"]
+ServiceTopic = Literal["status", "heartbeat", "journal", "replay", "committed", "request", "response"]
 
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}")
 _CHANNEL = re.compile(r"[a-z0-9_]{1,64}")
@@ -21,9 +22,11 @@ _KINDS = {
     "devices": {"state": 5, "info": 5, "availability": 5, "set": 5},
     "services": {
         "status": 5,
+        "heartbeat": 5,
         "journal": 5,
         "replay": 5,
         "committed": 5,
+        "owner": 5,
         "request": 6,
         "response": 6,
     },
@@ -55,6 +58,11 @@ def device(node: str, device: str, kind: DeviceTopic) -> str:
 def service(node: str, service: str, kind: ServiceTopic) -> str:
     """Return a topic of one service; requests and responses go one level below theirs."""
     return f"{ROOT}/{name(node)}/services/{name(service)}/{kind}"
+
+
+def owner(node: str) -> str:
+    """Return the topic on which storages claim a node, "+" for every node."""
+    return f"{ROOT}/{node if node == '+' else name(node)}/services/storage/owner"
 
 
 def request(node: str, service_name: str, command: str) -> str:

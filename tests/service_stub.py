@@ -28,6 +28,7 @@ class ServiceStub:
         self.clock = Clock()
         self.counters: Counter[str] = Counter()
         self.facts: dict[str, Any] = {}
+        self.ports_away: dict[str, str] = {}
         self.invalid: list[tuple[str, str, str]] = []
         self.infos: dict[str, Info] = {}
         self.states: dict[str, list[str]] = {}
@@ -53,6 +54,9 @@ class ServiceStub:
 
     def fact(self, name: str, value: object) -> None:
         self.facts[name] = value
+
+    def port_away(self, port: str, why: str) -> None:
+        self.ports_away = {name: text for name, text in {**self.ports_away, port: why}.items() if text}
 
     def set_aside(self, why: str, what: str, where: str = "") -> None:
         self.invalid.append((why, what, where))

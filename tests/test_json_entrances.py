@@ -108,3 +108,27 @@ def test_good_values_beside_bad_ones_are_kept_and_broken_json_is_refused(
     assert take(document) == good
     with pytest.raises(REFUSALS):
         take(document[: 1 + cut % (len(document) - 1)])
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@settings(max_examples=25)
+@given(
+    good=st.dictionaries(st.sampled_from(NAMES[:4]), NUMBERS, min_size=1),
+    twice=st.dictionaries(st.sampled_from(NAMES[4:]), NUMBERS, min_size=1),
+)
+def test_a_key_that_comes_twice_never_has_one_of_its_values(
+    entrance: str, good: dict[str, float], twice: dict[str, float]
+) -> None:
+    """Which of them is meant is not known: the good ones are kept, or the sender gets an error."""
+    members = [
+        *good.items(),
+        *twice.items(),
+        *((name, value + 1) for name, value in twice.items() if value + 1 != value),
+    ]
+    document = "{" + ",".join(f'"{name}": {value!r}' for name, value in members) + "}"
+    take = ENTRANCES[entrance]
+    if entrance in {"readings", "pimonitor"} and len(members) > len(good) + len(twice):
+        with pytest.raises(RequestRefused, match="comes twice"):
+            take(document)
+    else:
+        assert take(document) == {**good, **{name: value for name, value in twice.items() if value + 1 == value}}

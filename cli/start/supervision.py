@@ -17,6 +17,7 @@ from circus.watcher import Watcher
 from tornado import gen
 
 from cli import programs
+from heliograph import restarts
 
 COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "red", "bright_cyan", "bright_green", "bright_yellow")
 RESPAWN_SECONDS = 1.0
@@ -48,16 +49,29 @@ class OutputPrinter:
 
 
 class Restarts:
-    """Says why a process ended, and lets one wait that ends again and again; its methods are hooks of a circus watcher."""
+    """Says why a process ended, and lets one wait that ends again and again; its methods are hooks of a circus watcher.
 
-    def __init__(self) -> None:
+    It leaves a note of that in a folder, for `/health`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._started = 0.0
         self._quick_ends = 0
+        self._since = 0.0
 
-    def after_spawn(self, **_: Any) -> bool:
+    def after_spawn(self, *, watcher: Watcher, arbiter: Arbiter, **_: Any) -> bool:
         """Note when the process started; return True, so that it is kept."""
         self._started = time.monotonic()
+        if self._quick_ends:
+            arbiter.loop.call_later(QUICK_SECONDS, self._forget, watcher, self._started)
         return True
+
+    def _forget(self, watcher: Watcher, started: float) -> None:
+        """Take the note away once a process works."""
+        if self._started == started and watcher.processes:
+            self._quick_ends = 0
+            restarts.note(self._folder, watcher.name, None)
 
     def after_reap(self, *, watcher: Watcher, arbiter: Arbiter, exit_code: int | None, **_: Any) -> None:
         """Print how the process ended and what happens next, unless the node is being stopped."""
@@ -65,6 +79,11 @@ class Restarts:
             return
         how = ending(exit_code)
         self._quick_ends = self._quick_ends + 1 if time.monotonic() - self._started < QUICK_SECONDS else 0
+        if self._quick_ends == 1:
+            self._since = time.time()
+        if self._quick_ends:
+            noted = restarts.Restarts(self._quick_ends, how, round(self._since, 3))
+            restarts.note(self._folder, watcher.name, noted)
         if self._quick_ends < QUICK_ENDS:
             click.echo(f"{watcher.name} {how}; starting it again", err=True)
             return
@@ -125,7 +144,7 @@ def run(commands: dict[str, list[str]]) -> None:
 
 def _watcher(name: str, command: list[str], colour: str, folder: str, width: int) -> dict[str, Any]:
     """Return circus' settings for one process; its heartbeat file is in `folder`."""
-    restarts = Restarts()
+    hooks = Restarts(Path(folder))
     return {
         "name": name,
         "cmd": command[0],
@@ -136,7 +155,7 @@ def _watcher(name: str, command: list[str], colour: str, folder: str, width: int
         "stderr_stream": {"stream": OutputPrinter(name, width, colour)},
         "graceful_timeout": STOP_SECONDS,
         "max_retry": -1,
-        "hooks": {"after_spawn": (restarts.after_spawn, False), "after_reap": (restarts.after_reap, False)},
+        "hooks": {"after_spawn": (hooks.after_spawn, False), "after_reap": (hooks.after_reap, False)},
     }
 
 

@@ -18,6 +18,7 @@ from heliograph.errors import StoreAway, StoreDamaged
 FORMAT = 1
 HOT_PAGE = 1024  # small commits every few seconds: a small page halves what the card must write
 CATALOG_PAGE = 4096
+LOCK = "lock"  # held by the one process that writes
 RESTORING = "restoring"  # a file beside them, from the first file that a restore moves to the last that it puts there
 READER_CACHE = 400  # KiB for each file: there are many, and the kernel keeps their pages, too
 

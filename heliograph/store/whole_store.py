@@ -21,7 +21,7 @@ def rename(folder: Path, entry: Rename) -> Renaming:
     if not schema.catalog_file(folder).exists():
         raise StoreAway(f"there is no store in {folder}")
     _settle(folder)
-    lock = Lock(folder / "lock", "store")
+    lock = Lock(folder / schema.LOCK, "store")
     try:
         if renaming.was_done(folder, entry):  # it was interrupted, and done when the store was opened
             return Renaming({}, {}, {}, {})
@@ -48,7 +48,7 @@ def rescale(folder: Path, change: Rescaling) -> None:
     _settle(folder)
     if was_interrupted:
         return  # the rest was done when the store was opened
-    lock = Lock(folder / "lock", "store")
+    lock = Lock(folder / schema.LOCK, "store")
     try:
         rescaling.check(folder, change)
         unfinished.begin(folder, change)

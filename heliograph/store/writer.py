@@ -37,7 +37,7 @@ class SqliteWriter:
         self._rows: list[tuple[int, int, int, bytes, int]] = []
         folder.mkdir(parents=True, exist_ok=True)
         with ExitStack() as opened:
-            self._lock = Lock(folder / "lock", "store")
+            self._lock = Lock(folder / schema.LOCK, "store")
             opened.callback(self._lock.release)
             schema.refuse_half_restored(folder)
             unfinished.finish(folder)

@@ -6,21 +6,23 @@ Not thread-safe: everything happens on the event loop.
 import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
+from heliograph import disk_space, topics
 from heliograph.messages import Status
 from heliograph.outbox_losses import shown
+from heliograph.status_board import PORTS_AWAY
 from services.api.live import LATEST, LiveState
 from services.api.schemas import HealthProblem
+from services.api.service_watch import ServiceWatch
 
 HUNG_SECONDS = 7.0  # without any message, after the broker was asked for one
-OFFLINE_SECONDS = 5.0  # a service that starts again is away for less
-STARTING_SECONDS = 20.0  # after a connect: the broker has kept the goodbyes of services that start beside this one
-MISSING_SECONDS = 60.0  # after a connect, until a service that is configured should have reported
-SECTIONS = frozenset({"node", "broker", "quality"})  # of config.toml, that are no services
-ALWAYS = frozenset({"storage", "api", "uploader"})  # run without a section, too
+OFFLINE_SECONDS = 5.0  # a service that starts again, and an adapter that the kernel finds again, is away for less
 
-_ABSENT = "it does not run, or the broker refuses it"
 _SEE_LOG = "look at the log of {service}"
+_MAKE_ROOM = "delete what is not needed, or let storage keep less: `[storage] keep_gigabytes` (docs/store.md)"
+_MEND_PORT = "plug it in, correct the port in config.toml, or let the node use it"
 _SET_CLOCK = 'connect the node to a time server, or set `[node] clock = "trust"` if its clock is right without one'
 
 
@@ -28,7 +30,8 @@ class HealthWatch:
     """Watches the broker and the services of a node.
 
     `connected` says whether the broker accepts this service, `why_away` why it does not; `configured` are the sections of
-    config.toml. `now` returns UTC seconds, `monotonic` seconds that nothing can set.
+    config.toml, `notes` is where services on this machine leave files (None: each has its own), `disks` are folders that
+    must not run out of room. `now` returns UTC seconds, `monotonic` seconds that nothing can set.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class HealthWatch:
         *,
         why_away: Callable[[], str] = lambda: "",
         configured: Collection[str] = (),
+        notes: Path | None = None,
+        disks: Sequence[Path] = (),
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -46,18 +51,31 @@ class HealthWatch:
         self._live = live
         self._connected = connected
         self._why_away = why_away
-        self._configured = frozenset(configured) - SECTIONS
+        self._disks = disks
+        self._service_watch = ServiceWatch(configured, notes, now, monotonic)
         self._now = now
         self._monotonic = monotonic
         self._received = monotonic()
         self._asked = math.inf
-        self._connected_since = math.inf
         self._seen: dict[tuple[str, str, str], float] = {}  # when each problem was first seen, by `monotonic`
 
-    def received(self) -> None:
-        """Note that a message came from the broker."""
+    def received(self, topic: str = "", *, retained: bool = False) -> None:
+        """Note that a message came from the broker, and what it says of the life of a service; call it after `live` has it."""
+        if self._is_hung():
+            self._service_watch.broker_returned()
         self._received = self._monotonic()
         self._asked = math.inf
+        self._service_watch.received()
+        if retained or "/services/" not in topic:
+            return
+        with suppress(ValueError):  # set aside by `live`
+            node, service, kind, _ = topics.parse(topic)
+            if node == self.node and kind in ("status", "heartbeat"):
+                status = self._live.services.get((node, service))
+                if kind == "status" and status and status.state == "offline" and not status.time:
+                    self._service_watch.died(service)
+                else:
+                    self._service_watch.lives(service)
 
     def asks(self) -> bool:
         """Return whether to publish something that comes back now, because the broker has sent nothing for a while."""
@@ -76,16 +94,20 @@ class HealthWatch:
 
         To be called every few seconds: a problem that has no time of its own begins when it is first seen here.
         """
+        self._service_watch.connected(is_connected=self._connected())
         problems = list(self._broker_problems())
         # what the broker retained of the services says nothing of now while it is away
         services = {} if problems else self._services()
         if store:
             action = "see that storage runs, and that `[node] store` is right"
             problems.append(HealthProblem("store_away", f"no answer from the store: {store}", action))
-        problems += self._absent_services(services)
+        if self.bus:
+            problems += self._service_watch.problems(services)
         problems += _clock_problems(services)
         problems += _store_problems(services, damages)
         problems += _reported_problems(services)
+        for sentence in disk_space.shortages(self._disks):
+            problems.append(HealthProblem("disk_full", sentence, _MAKE_ROOM))
         return self._dated(problems)
 
     def _is_hung(self) -> bool:
@@ -96,39 +118,15 @@ class HealthWatch:
 
     def _broker_problems(self) -> Iterator[HealthProblem]:
         if not self._connected():
-            self._connected_since = self._asked = math.inf
+            self._asked = math.inf
             why = self._why_away()
             summary = f"no connection to the broker: {why}" if why else "no connection to the broker"
             yield HealthProblem("broker_away", summary, "start the broker, or mend the section [broker]")
             return
-        self._connected_since = min(self._connected_since, self._monotonic())
         if self._is_hung():
             since = self._now() - (self._monotonic() - self._received)
             summary = f"the broker hangs: it has sent nothing since {shown(since)}"
             yield HealthProblem("broker_hung", summary, "restart the broker", since=since)
-
-    def _absent_services(self, services: Mapping[str, Status]) -> Iterator[HealthProblem]:
-        connected_for = self._monotonic() - self._connected_since
-        # the broker also keeps the goodbye of a service that is configured no longer
-        wanted = self._configured | ALWAYS
-        for name, status in sorted(services.items(), key=lambda item: item[0] != "storage"):
-            if status.state == "offline" and name in wanted and connected_for >= STARTING_SECONDS:
-                without = "no reading is stored until it runs again" if name == "storage" else _ABSENT
-                yield HealthProblem(
-                    "service_offline",
-                    f"{name} is offline: {without}",
-                    _SEE_LOG.format(service=name),
-                    since=_moment(status.time),
-                    service=name,
-                )
-        if connected_for >= MISSING_SECONDS:
-            for name in sorted(self._configured - services.keys()):
-                yield HealthProblem(
-                    "service_missing",
-                    f"{name} is configured, and has never reported: {_ABSENT}",
-                    _SEE_LOG.format(service=name),
-                    service=name,
-                )
 
     def _dated(self, problems: list[HealthProblem]) -> list[HealthProblem]:
         """Fill in when each problem began, and leave out services that have only just left."""
@@ -138,7 +136,7 @@ class HealthWatch:
         lasting = []
         for one in problems:
             seconds = present - self._seen[_key(one)]
-            if one.code == "service_offline" and seconds < OFFLINE_SECONDS:
+            if one.code in ("service_offline", "port_away") and seconds < OFFLINE_SECONDS:
                 continue
             if one.since is None:
                 one.since = self._now() - seconds
@@ -179,6 +177,11 @@ def _store_problems(services: Mapping[str, Status], damages: Sequence[str]) -> I
 
 
 def _reported_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem]:
+    for name, status in services.items():
+        away = status.facts.get(PORTS_AWAY)
+        for port, why in away.items() if isinstance(away, dict) and status.state == "online" else ():
+            sentence = str(why) if port in str(why) else f"{port}: {why}"
+            yield HealthProblem("port_away", f"{name}: {sentence}", _MEND_PORT, service=name)
     for fact, code in (("problems", "service_problem"), ("outbox_problems", "outbox_problem")):
         for name, status in services.items():
             for text in _listed(status, fact):
@@ -192,7 +195,11 @@ def _listed(status: Status, fact: str) -> list[str]:
 
 def _key(problem: HealthProblem) -> tuple[str, str, str]:
     """Return what makes a problem the same as before; the numbers in a sentence change while it lasts."""
-    return problem.code, problem.service, problem.summary if problem.code == "store_problem" else ""
+    return (
+        problem.code,
+        problem.service,
+        problem.summary if problem.code in ("store_problem", "disk_full", "port_away") else "",
+    )
 
 
 def _moment(since: float) -> float | None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import ipaddress
 import logging
+import os
 import socket
 from collections.abc import Mapping
 from functools import partial
@@ -13,7 +14,7 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from heliograph import topics
+from heliograph import heartbeat, topics
 from heliograph.bus import Message
 from heliograph.commands import Requests
 from heliograph.config import Config, read
@@ -38,7 +39,7 @@ from services.api.uploads.client import UploaderClient
 
 log = logging.getLogger(__name__)
 
-BEAT_SECONDS = 5.0
+BEAT_SECONDS = 2.0
 
 
 class Api(Config, frozen=True, kw_only=True):
@@ -129,6 +130,8 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         lambda: service.bus.connected,
         why_away=lambda: service.bus.problem,
         configured=read(service.path).keys(),
+        notes=heartbeat.folder() if heartbeat.FOLDER in os.environ else None,
+        disks=[service.data, service.data / "store"],
     )
     seeder = Seeder(live, store)
     addresses = Addresses(options.trusted_proxies)
@@ -181,11 +184,11 @@ def _follow(service: Service, live: LiveState, seeder: Seeder, watch: HealthWatc
     loop = asyncio.get_running_loop()
 
     def update(message: Message) -> None:
-        watch.received()
         try:
             live.update(message.topic, message.payload)
         except MessageError as error:
             service.set_aside(str(error), message.payload, message.topic)
+        watch.received(message.topic, retained=message.retained)
 
     def pass_on(message: Message) -> None:
         # The event loop may have ended already.
@@ -200,6 +203,7 @@ def _follow(service: Service, live: LiveState, seeder: Seeder, watch: HealthWatc
     service.bus.subscribe(topics.every_device("info"), pass_on)
     service.bus.subscribe(topics.every_device("availability"), pass_on)
     service.bus.subscribe(topics.every_service("status"), pass_on)
+    service.bus.subscribe(topics.every_service("heartbeat"), pass_on, qos=0)
     service.bus.subscribe(topics.every_service("committed"), lambda _: wake())
     service.bus.on_connect(wake)
     service.request_announcements()
@@ -211,6 +215,6 @@ async def _beat(service: Service, live: LiveState, ingest: Ingest, watch: Health
         service.fact("listeners", live.listeners)
         ingest.intake.mark_silent_devices()
         if watch.asks():
-            await asyncio.to_thread(service.report)  # the broker sends it back
+            await asyncio.to_thread(service.publish_heartbeat)  # the broker sends it back
         watch.problems()
         await asyncio.sleep(BEAT_SECONDS)

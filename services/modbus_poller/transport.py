@@ -9,6 +9,7 @@ from typing import Protocol
 
 import serial
 
+from heliograph import device_access
 from services.modbus_poller.errors import LineDown
 from services.modbus_poller.options import LineOptions
 
@@ -68,7 +69,7 @@ class SerialPort:
                 exclusive=True,
             )
         except (OSError, ValueError, termios.error) as error:
-            raise LineDown(_reason(error)) from None
+            raise LineDown(device_access.why(error, self._line.port)) from None
 
     def close(self) -> None:
         """Close the port, if it is open."""
@@ -81,7 +82,7 @@ class SerialPort:
         try:
             self._opened().write(data)
         except (OSError, termios.error) as error:
-            raise LineDown(_reason(error)) from None
+            raise LineDown(device_access.why(error, self._line.port)) from None
 
     def receive(self, seconds: float) -> bytes:
         """Return the bytes that have come; raise LineDown if the port is lost."""
@@ -91,7 +92,7 @@ class SerialPort:
                 return b""
             data = os.read(port.fileno(), RECEIVED_AT_ONCE)
         except (OSError, termios.error) as error:
-            raise LineDown(_reason(error)) from None
+            raise LineDown(device_access.why(error, self._line.port)) from None
         if not data:
             raise LineDown(os.strerror(errno.EIO))
         return data
@@ -117,7 +118,7 @@ class TcpConnection:
             self._socket = socket.create_connection(self._line.host, self._line.timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError as error:
-            raise LineDown(_reason(error)) from None
+            raise LineDown(device_access.why(error, self._line.port)) from None
 
     def close(self) -> None:
         """Close the connection, if there is one."""
@@ -130,7 +131,7 @@ class TcpConnection:
         try:
             self._connected().sendall(data)
         except OSError as error:
-            raise Disconnected(_reason(error)) from None
+            raise Disconnected(device_access.why(error, self._line.port)) from None
 
     def receive(self, seconds: float) -> bytes:
         """Return the bytes that have come; raise Disconnected if the connection is lost."""
@@ -140,7 +141,7 @@ class TcpConnection:
                 return b""
             data = connection.recv(RECEIVED_AT_ONCE)
         except OSError as error:
-            raise Disconnected(_reason(error)) from None
+            raise Disconnected(device_access.why(error, self._line.port)) from None
         if not data:
             raise Disconnected("the other end closed the connection")
         return data
@@ -154,11 +155,3 @@ class TcpConnection:
 def transport(line: LineOptions) -> Transport:
     """Return the transport of a line, not open yet."""
     return SerialPort(line) if line.serial else TcpConnection(line)
-
-
-def _reason(error: BaseException) -> str:
-    """Return why a port or host is unavailable, in the words of the system: those of pyserial repeat the path twice."""
-    number = error.errno if isinstance(error, OSError) else error.args[0] if isinstance(error, termios.error) else None
-    if number == errno.EAGAIN:
-        return "in use by another program"
-    return os.strerror(number) if isinstance(number, int) and number > 0 else str(error)

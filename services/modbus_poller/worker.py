@@ -59,6 +59,7 @@ class LineWorker:
             self._now(),
         )
         self._line_down = False
+        self._why_down = ""
         self._report = LineReport(line.port, self._devices, service, producer)
         self._reopening = Backoff(REOPEN_SECONDS, LAST_REOPEN_SECONDS, steady)
         self.last_progress = time.monotonic()
@@ -89,10 +90,16 @@ class LineWorker:
         if not self._line_down:
             self._line_down = True
             log.warning("%s: %s", self._line.port, error)
+        if str(error) != self._why_down:
+            self._why_down = str(error)
             for name in self._devices:
                 self._report.state(name, "offline", f"the line is down: {error}")
+        if self._line.serial:
+            self._service.port_away(self._line.port, str(error))
 
     def _serve(self) -> None:
+        self._why_down = ""
+        self._service.port_away(self._line.port, "")
         self._schedule.restart(self._now())
         while not self._stop.is_set():
             self.last_progress = time.monotonic()

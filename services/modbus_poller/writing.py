@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from heliograph import commands, messages, topics
+from heliograph import commands, messages, tolerant_json, topics
 from heliograph.bus import Message
 from heliograph.service import Service
 
@@ -27,7 +27,8 @@ def parse(device: str, message: Message) -> SetCommand:
     """Return the command in a message; raise ValueError if it does not hold one."""
     try:
         values = _PAYLOAD.decode(message.payload)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        tolerant_json.refuse_repeated_keys(message.payload)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ValueError(f"expected channels and values: {error}") from None
     for channel, value in values.items():
         if not topics.is_channel(channel) or not messages.is_value(value):

@@ -7,6 +7,7 @@ import time
 
 import serial
 
+from heliograph import device_access
 from heliograph.backoff import Backoff
 from heliograph.service import Service
 from services.serial_bridge import usb
@@ -95,11 +96,13 @@ class PortReader:
                 self._lost(error)
                 self._stop.wait(self._backoff.next())
                 self._reconfigure(None)
+        self._service.port_away(self._port.port, "")  # it may be in the configuration no longer
         self._intake.offline()
 
     def _opened(self) -> None:
         self._open = True
         self._error = ""
+        self._service.port_away(self._port.port, "")
         self._service.count("ports_opened")
         log.info("reading %s from %s", self._port.name, self._port.port)
         if self.command_queue:
@@ -109,10 +112,13 @@ class PortReader:
         """Log the loss once, however often opening the port again fails."""
         if self._open:
             self._service.count("ports_lost")
+        why = device_access.why(error, self._port.port)
         if self._open or not self._error:
-            log.warning("%s is away, waiting for it: %s", self._port.name, error)
+            log.warning("%s is away, waiting for it: %s", self._port.name, why)
         self._open = False
-        self._error = str(error) or repr(error)
+        self._error = why
+        if "://" not in self._port.port:  # a port of this machine
+            self._service.port_away(self._port.port, why)
         self._intake.offline()
 
     def _read(self, device: serial.Serial) -> None:
@@ -120,8 +126,15 @@ class PortReader:
         decoder = self._decoders.decoder(joined_late=device.in_waiting > 0)
         self._opened()
         while not self._stop.is_set():
-            for piece in decoder.feed(device.read(min(MAX_BYTES, max(1, device.in_waiting)))):
+            try:
+                data = device.read(min(MAX_BYTES, max(1, device.in_waiting)))
+            except (OSError, termios.error):
+                if rest := decoder.unfinished.strip():
+                    self._intake.refuse("the port was lost in the middle of a line", rest, "unfinished_lines")
+                raise
+            for piece in decoder.feed(data):
                 self._accept(piece)
+            self._intake.dropped(decoder.take_dropped())
             if isinstance(decoder, FormatDetector) and decoder.format != self._detected:
                 self._detected = decoder.format
                 if decoder.format:

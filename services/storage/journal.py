@@ -4,7 +4,7 @@ import logging
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from heliograph import topics
 from heliograph.backoff import Backoff
@@ -29,9 +29,13 @@ SHOWN_LOSSES = 20
 class JournalWriter:
     """Writes messages in order of their arrival, and makes them durable together."""
 
-    def __init__(self, service: Service, store: Writer, commit_seconds: float) -> None:
+    def __init__(
+        self, service: Service, store: Writer, commit_seconds: float, owns: Callable[[str], bool] = lambda _: True
+    ) -> None:
+        """`owns` says whether the watermarks of a node are this storage's to publish."""
         self._service = service
         self._store = store
+        self._owns = owns
         self._seconds = commit_seconds
         start = f"{store.identity}-{uuid.uuid4().hex[:8]}"
         self._intake = JournalIntake(store.progress(), start, commit_seconds)
@@ -145,13 +149,16 @@ class JournalWriter:
         if not self._busy:
             self.commit()
 
-    def publish_watermarks(self) -> None:
-        """Publish the watermark of every producer: after a start, and whenever the broker may have lost the retained ones."""
+    def publish_watermarks(self, nodes: Collection[str]) -> None:
+        """Publish the watermarks of the producers of nodes, whenever they and the broker may not know them."""
         for producer, watermark in self._intake.watermarks().items():
             node, _, name = producer.partition("/")
-            self._service.bus.publish(topics.service(node, name, "committed"), encode(watermark), retain=True)
+            if node in nodes:
+                self._service.bus.publish(topics.service(node, name, "committed"), encode(watermark), retain=True)
 
     def _declare(self, parsed: topics.Parsed, payload: bytes) -> None:
+        if not payload:
+            return  # the device is forgotten: its readings stay
         for refusal in self._store.declare(parsed.node, parsed.owner, decode(Info, payload)):
             self._service.set_aside(refusal.why, refusal.what, f"{parsed.node}/{parsed.owner}")
 
@@ -203,6 +210,8 @@ class JournalWriter:
 
     def _publish(self, producer: str, epoch: str, *, gap: bool = False) -> None:
         node, _, name = producer.partition("/")
+        if not self._owns(node):
+            return  # another storage does now: the producer would forget what that one does not have
         watermark = self._intake.watermark(producer, epoch, gap=gap)
         self._service.bus.publish(topics.service(node, name, "committed"), encode(watermark), retain=True)
 

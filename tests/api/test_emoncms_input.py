@@ -64,6 +64,8 @@ def test_inputs_are_read_in_each_spelling(receiver: Receiver) -> None:
             ({"csv": "100,200.5,-67"}, {"1": 100, "2": 200.5, "3": -67}, None),
             ({"csv": "100,,-67"}, {"1": 100, "3": -67}, None),
             ({"data": "100,200"}, {"1": 100, "2": 200}, None),
+            ({"json": "100,200"}, {"1": 100, "2": 200}, None),
+            ({"csv": "100,power1:300,200"}, {"1": 100, "power1": 300, "2": 200}, None),
             ({"data": "{power1:100}"}, {"power1": 100}, None),
             ({"data": '{"power1":100}'}, {"power1": 100}, None),
             ({"json": "a:1", "time": "2025-11-20 10:20:00"}, {"a": 1}, NOW),
@@ -205,6 +207,50 @@ def test_emonhubs_frames_are_accepted_with_the_names_of_the_configuration(receiv
         "power2": Channel("W"),
         "rssi": Channel("dBm"),
     }
+
+
+def test_a_name_takes_no_position(receiver: Receiver) -> None:
+    """As in emoncms' input_methods.php: an input by position is called by its number among those without a name."""
+    items = f'[[{T},"a",{{"x":1}},5,null,{{"y":2,"z":3}},7],[{T + 1},"a",{{"1":6}}]]'
+    assert is_ok(receiver.post("/input/bulk?time=0", data={"data": items}))
+    assert receiver.producer.readings == [("a", {"x": 1, "1": 5, "y": 2, "z": 3, "3": 7}, T), ("a", {"1": 6}, T + 1)]
+    assert receiver.aside == []
+
+
+def test_an_input_that_the_configuration_names_is_one_by_position_and_by_name(receiver: Receiver) -> None:
+    items = f'[[{T},10,100,200],[{T + 1},10,{{"power1":101}},{{"2":201}}],[{T + 2},10,102]]'
+    assert is_ok(receiver.post("/input/bulk?time=0", data={"data": items}))
+    assert receiver.producer.readings == [
+        ("emontx", {"power1": 100, "power2": 200}, T),
+        ("emontx", {"power1": 101, "power2": 201}, T + 1),
+        ("emontx", {"power1": 102}, T + 2),
+    ]
+    assert receiver.aside == []
+
+
+def test_of_two_values_of_one_input_the_last_is_taken_and_the_other_counted(receiver: Receiver) -> None:
+    """As in emoncms, where the second overwrites the first without a word."""
+    items = f'[[{T},"a",5,{{"1":7}}],[{T},10,100,{{"power1":101}}]]'
+    assert is_ok(receiver.post("/input/bulk?time=0", data={"data": items}))
+    assert receiver.producer.readings == [("a", {"1": 7}, T), ("emontx", {"power1": 101}, T)]
+    assert [why for why, _, _ in receiver.aside] == [
+        "node a: 1: 5: a later value of the same input was taken",
+        "node 10: power1: 100: a later value of the same input was taken",
+    ]
+    assert is_ok(receiver.get("/input/post", node="a", json="{x:1,x:2}"))
+    assert receiver.producer.readings[-1] == ("a", {"x": 2}, None)
+    assert len(receiver.aside) == 3
+
+
+def test_a_number_that_is_not_a_position_is_a_name(receiver: Receiver) -> None:
+    assert is_ok(receiver.get("/input/post", node="10", json="{01:1,1:2,00:3}"))
+    assert receiver.producer.readings[-1] == ("emontx", {"01": 1, "power1": 2, "00": 3}, None)
+
+
+def test_a_time_that_comes_twice_is_refused(receiver: Receiver) -> None:
+    request = {"node": "a", "fulljson": f'{{"a":1,"time":{T},"time":{T + 1}}}'}
+    assert "time: it has no value, or comes twice" in refused(receiver.post("/input/post", data=request))
+    assert receiver.producer.readings == []
 
 
 def test_emonhubs_compressed_frames_with_names_are_accepted(receiver: Receiver) -> None:

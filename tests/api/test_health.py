@@ -1,10 +1,13 @@
 """What is wrong with a node, decided from the broker's silence and the services' reports, with clocks of the test's own."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from heliograph import disk_space, heartbeat, restarts
+from heliograph.restarts import Restarts
 from services.api.health import HealthWatch
 from services.api.live import LiveState
 from services.api.schemas import HealthProblem
@@ -14,10 +17,11 @@ ONLINE = {"state": "online", "started": NOON - 3600}
 
 
 class Node:
-    """A watch of the node roof, whose broker and services do as the test says."""
+    """A watch of the node roof, whose broker and services do as the test says; `silent` ones are online, and do nothing."""
 
-    def __init__(self, *configured: str) -> None:
+    def __init__(self, *configured: str, notes: Path | None = None, disks: tuple[Path, ...] = ()) -> None:
         self.seconds = 0.0
+        self.silent: set[str] = set()
         self.connected = True
         self.why = ""
         self.live = LiveState()
@@ -27,18 +31,24 @@ class Node:
             lambda: self.connected,
             why_away=lambda: self.why,
             configured=configured,
+            notes=notes,
+            disks=disks,
             now=lambda: NOON + self.seconds,
             monotonic=lambda: self.seconds,
         )
 
     def status(self, service: str, content: dict[str, Any], node: str = "roof") -> None:
-        self.watch.received()
-        self.live.update(f"heliograph/{node}/services/{service}/status", json.dumps(content).encode())
+        topic = f"heliograph/{node}/services/{service}/status"
+        self.live.update(topic, json.dumps(content).encode())
+        self.watch.received(topic)
 
     def after(self, seconds: int, *, answers: bool = True) -> list[HealthProblem]:
         """Return the problems after so many seconds, in which the broker is asked and answers or not."""
         for _ in range(seconds):
             self.seconds += 1
+            for (name, service), status in self.live.services.items():
+                if answers and status.state == "online" and service not in self.silent:
+                    self.watch.received(f"heliograph/{name}/services/{service}/heartbeat")
             if self.watch.asks() and answers:
                 self.watch.received()
             self.watch.problems()
@@ -173,3 +183,105 @@ def test_the_store_of_which_a_part_is_damaged_is_named_once() -> None:
         "2019 is damaged",
         "2020 is damaged",
     ]
+
+
+def test_a_service_without_a_heartbeat_hangs_until_it_beats_again() -> None:
+    node = Node("serial_bridge")
+    for name in ("api", "serial_bridge", "storage"):
+        node.status(name, ONLINE)
+    assert node.after(60) == []
+    node.silent = {"serial_bridge", "storage"}
+    assert node.after(8) == []
+    first, second = node.after(2)
+    assert (first.code, first.service, first.since) == ("service_hung", "storage", NOON + 60)
+    assert first.summary == (
+        "storage hangs: it has given no heartbeat since 2025-11-20 12:01:00 UTC, no reading is stored until it runs again"
+    )
+    assert (second.code, second.service) == ("service_hung", "serial_bridge")
+    node.silent = set()
+    assert node.after(1) == []
+
+
+def test_a_silent_service_is_no_problem_while_the_broker_is_silent_and_just_after() -> None:
+    node = Node()
+    for name in ("api", "storage"):
+        node.status(name, ONLINE)
+    node.after(60)
+    assert codes(node.after(60, answers=False)) == [("broker_hung", "")]
+    node.silent = {"storage"}
+    assert node.after(19) == []
+    assert codes(node.after(2)) == [("service_hung", "storage")]
+
+
+def test_a_service_that_dies_again_and_again_is_a_problem_although_it_is_online_in_between() -> None:
+    node = Node("calculator")
+    for _ in range(3):
+        node.status("calculator", ONLINE)
+        assert node.after(20) == []
+        node.status("calculator", {"state": "offline"})
+    node.status("calculator", ONLINE)
+    [problem] = node.after(1)
+    assert (problem.code, problem.service) == ("service_dies", "calculator")
+    assert problem.summary == "calculator keeps dying: 3 times in 3 minutes"
+    assert node.after(180) == []
+
+
+def test_a_service_that_its_owner_restarts_is_no_problem() -> None:
+    node = Node("calculator")
+    for _ in range(9):
+        node.status("calculator", {"state": "offline", "time": NOON})
+        node.status("calculator", ONLINE)
+        assert node.after(2) == []
+
+
+def test_what_the_supervisor_notes_of_a_service_is_a_problem_until_it_works(tmp_path: Path) -> None:
+    node = Node("calculator", notes=tmp_path)
+    restarts.note(tmp_path, "calculator", Restarts(1, "ended with exit status 1", NOON - 9))
+    assert node.after(1) == []
+    restarts.note(tmp_path, "calculator", Restarts(2, "ended with exit status 1", NOON - 9))
+    [problem] = node.after(1)
+    assert (problem.code, problem.service, problem.since) == ("service_dies", "calculator", NOON - 9)
+    assert problem.summary == (
+        "calculator keeps dying: it ended with exit status 1, 2 times in a row soon after its start"
+    )
+    restarts.note(tmp_path, "calculator", None)
+    assert node.after(1) == []
+
+
+def test_a_service_that_the_broker_refuses_is_a_problem_with_what_the_broker_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(heartbeat.FOLDER, str(tmp_path))
+    node = Node("calculator", notes=tmp_path)
+    heartbeat.path("calculator").write_text("no connection to the broker")
+    assert node.after(1) == []
+    heartbeat.path("calculator").write_text("the broker refuses calculator: Not authorized")
+    [problem] = node.after(1)
+    assert (problem.code, problem.service) == ("service_refused", "calculator")
+    assert problem.summary == "calculator: the broker refuses calculator: Not authorized"
+    assert "restart the broker" in problem.action
+
+
+def test_a_port_that_cannot_be_opened_is_a_problem_unless_it_comes_back_at_once() -> None:
+    node = Node()
+    node.status("serial_bridge", {**ONLINE, "facts": {"ports_away": {"/dev/ttyUSB0": "No such file or directory"}}})
+    assert node.after(4) == []
+    [problem] = node.after(2)
+    assert (problem.code, problem.service) == ("port_away", "serial_bridge")
+    assert problem.summary == "serial_bridge: /dev/ttyUSB0: No such file or directory"
+    away = {"/dev/ttyUSB0": "permission denied: /dev/ttyUSB0 belongs to group dialout"}
+    node.status("serial_bridge", {**ONLINE, "facts": {"ports_away": away}})
+    [problem] = node.after(6)
+    assert problem.summary == "serial_bridge: permission denied: /dev/ttyUSB0 belongs to group dialout"
+    node.status("serial_bridge", {**ONLINE, "facts": {"ports_away": {}}})
+    assert node.after(1) == []
+
+
+def test_a_disk_that_is_nearly_full_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = Node(disks=(tmp_path, tmp_path / "not there"))
+    assert node.after(1) == []
+    monkeypatch.setattr(disk_space, "LEAST_BYTES", 1 << 60)
+    monkeypatch.setattr(disk_space, "SMALL_DISK_PART", 1)
+    [problem] = node.after(1)
+    assert problem.code == "disk_full"
+    assert problem.summary.startswith(f"the disk of {tmp_path} is nearly full: ")

@@ -170,6 +170,16 @@ def test_what_a_sender_has_no_value_for_is_counted_and_the_others_are_accepted(r
     assert receiver.intake.counters() == {"readings_http": 1, "devices_http": 1, "no_value": 4}
 
 
+def test_a_key_that_comes_twice_is_refused_with_a_sentence(receiver: Receiver) -> None:
+    for body in [
+        '{"device":"a","values":{"b":1,"b":2}}',
+        f'{{"device":"a","time":{NOW},"values":{{"b":1}},"time":{NOW - 60}}}',
+        '[{"device":"a","values":{"b":1}},{"device":"c","values":{"b":1},"values":{"d":1}}]',
+    ]:
+        assert "comes twice" in refused(receiver.post(READINGS, content=body))
+    assert receiver.producer.readings == []
+
+
 def test_an_integer_that_no_store_holds_is_refused(receiver: Receiver) -> None:
     refused(receiver.post(READINGS, content=b'{"device":"a","values":{"b":' + b"9" * 400 + b"}}"))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 import click
+import msgspec
 import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -250,8 +251,9 @@ def test_options_have_defaults_and_a_mistake_ends_with_2(capsys: pytest.CaptureF
 @pytest.mark.slow
 def test_a_process_that_ends_again_and_again_is_reported_and_waits(tmp_path: Path) -> None:
     """Case N13: this one works from its eighth start on."""
-    starts = tmp_path / "starts"
-    works = f"echo >> {starts}; test $(wc -l < {starts}) -lt 8 && exit 7; echo it works; exec sleep 60"
+    starts, notes = tmp_path / "starts", tmp_path / "notes"
+    note = f"cat $HELIOGRAPH_HEARTBEATS/probe.restarts >> {notes} 2> /dev/null"
+    works = f"{note}; echo >> {starts}; test $(wc -l < {starts}) -lt 8 && exit 7; echo it works; exec sleep 60"
     script = (
         "from cli.start import supervision as s\n"
         "s.RESPAWN_SECONDS, s.PAUSE_SECONDS = 0.05, 0.1\n"
@@ -269,6 +271,9 @@ def test_a_process_that_ends_again_and_again_is_reported_and_waits(tmp_path: Pat
         "probe ended with exit status 7, 5 times in a row: it does not work, its last lines say why; trying again every 0 s\n"
     ]
     assert lines == again + broken
+    noted = msgspec.json.Decoder().decode_lines(notes.read_bytes().replace(b"}{", b"}\n{"))
+    assert [one["count"] for one in noted] == list(range(1, 8))  # what /health reports
+    assert {one["how"] for one in noted} == {"ended with exit status 7"}
 
 
 def test_how_a_process_ended_is_a_sentence() -> None:

@@ -161,6 +161,13 @@ def test_the_loss_of_the_broker_is_one_warning_however_often_it_is_tried(
     assert len(warnings) == 2
 
 
+def test_two_clients_of_one_name_are_suspected_after_a_while(
+    broker: LocalBroker, caplog: pytest.LogCaptureFixture, eventually: Eventually
+) -> None:
+    with connected(broker.port), connected(broker.port):
+        eventually(lambda: "another machine on it may be called n, too" in caplog.text)
+
+
 def test_the_last_will_is_sent_when_the_connection_is_cut_and_not_after_a_goodbye(broker: LocalBroker) -> None:
     with connected(broker.port, "watcher") as watcher:
         wills = subscribed(watcher, "will/#")

@@ -48,6 +48,25 @@ def test_beating_often_touches_the_file_rarely(tmp_path: Path, monkeypatch: pyte
     assert file.exists()
 
 
+def test_a_service_that_cannot_work_is_not_well_and_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case K7: refused by the broker, or a disk that takes nothing; its loop runs, and nothing comes of it."""
+    now, why, published = [1000.0], [""], [0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    file = tmp_path / "storage.heartbeat"
+
+    def publish() -> None:
+        published[0] += 1
+
+    heart = Heartbeat(file, lambda: why[0], publish)
+    for sentence in ("", "the broker refuses storage: Not authorized", "", "the disk is full"):
+        why[0] = sentence
+        heart.beat()
+        now[0] += heartbeat.BEAT_SECONDS
+        assert fault(file, file.stat().st_mtime) == sentence == heartbeat.problem(file)
+    assert published == [4]
+    assert [path.name for path in tmp_path.iterdir()] == ["storage.heartbeat"]
+
+
 def test_the_health_check_reports_by_its_exit_code_and_one_line(tmp_path: Path) -> None:
     dead = ask(tmp_path, "storage")
     assert (dead.returncode, dead.stderr.count("\n")) == (1, 1)

@@ -46,6 +46,65 @@ def test_half_a_character_in_a_key_is_replaced_and_in_a_text_leaves_no_value() -
     assert tolerant_json.decode(document) == {"a\ufffd": 1, "😀": "😀", "c": None, r"\ud800": r"\ud800"}
 
 
+WRITTEN = st.recursive(
+    st.sampled_from(["1", "2", '"a:b"', '"\\": \\":"', "null", "NaN", "[]", '[{"a":1}]']),
+    lambda inner: st.builds(
+        lambda pairs: "{" + ", ".join(f'"{key}" : {value}' for key, value in pairs) + "}",
+        st.lists(st.tuples(st.sampled_from(["a", "b", "c:", "\u00e9"]), inner), max_size=4),
+    ),
+    max_leaves=12,
+)
+
+
+class Pairs(list[tuple[str, Any]]):
+    """An object as it is written, with every value of every key."""
+
+
+def same(one: Any, other: Any) -> bool:
+    return one.__class__ is other.__class__ and bool(one == other)
+
+
+def meant(written: Any) -> Any:
+    if not isinstance(written, Pairs):
+        return [meant(item) for item in written] if isinstance(written, list) else written
+    result = {}
+    for key in dict.fromkeys(key for key, _ in written):
+        values = [value for name, value in written if name == key]
+        if all(isinstance(value, Pairs) for value in values):
+            result[key] = meant(Pairs(pair for value in values for pair in value))
+        else:
+            result[key] = meant(values[0]) if all(same(value, values[0]) for value in values) else None
+    return result
+
+
+def repeats(written: Any) -> bool:
+    if isinstance(written, Pairs):
+        return len(dict(written)) < len(written) or any(repeats(value) for _, value in written)
+    return isinstance(written, list) and any(map(repeats, written))
+
+
+@given(document=WRITTEN)
+def test_a_key_that_comes_twice_has_no_value_and_all_others_have_theirs(document: str) -> None:
+    pairs = json.loads(document, object_pairs_hook=Pairs, parse_constant=lambda _: None)
+    expected = meant(pairs)
+    assert tolerant_json.decode(document) == tolerant_json.decode(document.encode()) == expected
+    if repeats(pairs):
+        with pytest.raises(ValueError, match="comes twice"):
+            tolerant_json.decode(document, unique=True)
+    else:
+        assert tolerant_json.decode(document, unique=True) == expected
+
+
+def test_two_values_of_one_key_leave_none_unless_they_are_equal() -> None:
+    document = '{"a": 1, "b": 2, "a": true, "c": {"d": 1, "e": 1}, "c": {"d": 1, "e": 2, "f": 3}, "t": "05:37"}'
+    assert tolerant_json.decode(document) == {"a": None, "b": 2, "c": {"d": 1, "e": None, "f": 3}, "t": "05:37"}
+    with pytest.raises(ValueError, match="the key 'a' comes twice"):
+        tolerant_json.decode(document, unique=True)
+    assert tolerant_json.decode('{"a": "\\": \\":"}', unique=True) == {"a": '": ":'}
+    huge = "9" * 400
+    assert tolerant_json.decode(f'{{"a": {huge}, "b": 1e999, "b": 3}}') == {"a": tolerant_json.decode(huge), "b": None}
+
+
 @pytest.mark.parametrize(
     "broken",
     [

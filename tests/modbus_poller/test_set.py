@@ -115,7 +115,13 @@ def test_a_set_for_a_line_that_is_down_is_refused_at_once(
         assert "the line is down" in commander.sets("tracer", {"load_switch": True})["refused"]["load_switch"]
 
 
-@pytest.mark.parametrize("payload", [b"", b"on", b"[1]", b'{"load switch": 1}', b'{"load_switch": null}', b"\xff"])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *(b"", b"on", b"[1]", b'{"load switch": 1}', b'{"load_switch": null}', b"\xff"),
+        b'{"load_switch": true, "load_switch": false}',
+    ],
+)
 def test_a_payload_that_is_not_a_command_is_refused(payload: bytes) -> None:
     with pytest.raises(ValueError, match=r"expected channels and values|not a channel and value"):
         writing.parse("tracer", Message("topic", payload, False, lambda: None))

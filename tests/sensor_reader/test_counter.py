@@ -152,8 +152,12 @@ def test_a_line_that_goes_away_is_offline_until_it_is_back(meter: Meter, eventua
     meter.wire.there = False
     eventually(lambda: meter.stub.states["gas"][-1] == "offline")
     assert meter.stub.facts["counter:gas"]["why"] in ("the line is gone", "no such line")
+    [(port, why)] = meter.stub.ports_away.items()
+    assert port.startswith("GPIO line ")
+    assert why in ("the line is gone", "no such line")
     meter.wire.there = True
     eventually(lambda: meter.stub.states["gas"] == ["online", "offline", "online"])
+    eventually(lambda: meter.stub.ports_away == {})
     meter.wire.pulse()
     eventually(lambda: meter.published() == 103)
 

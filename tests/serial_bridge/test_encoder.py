@@ -27,6 +27,7 @@ def test_values_by_name_are_packed_in_the_order_of_the_names() -> None:
     "message",
     [
         *[b"", b"1", b'"on"', b"{}", b'{"relay": 1}', b'{"relay": 1, "set_point": 1, "x": 1}', b"[1]", b"[1, 40000]"],
+        b'{"relay": 1, "set_point": 1, "relay": 0}',
         *[b"[300, 1]", b"[null, 1]", b'["1", 1]', b"[1e999, 1]", b"[" * 5000, b"\xff\xfe"],
     ],
 )

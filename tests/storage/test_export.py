@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from heliograph.messages import Block, Channel
-from tests.storage.stores import command, done, make
+from tests.storage.stores import command, done, everything, make
 
 T = 1_763_633_000.0
 CHANNELS = {"power": Channel("W"), "on": Channel(kind="state"), "mode": Channel(kind="text")}
@@ -24,6 +24,20 @@ def data(tmp_path: Path) -> Path:
     make(made, [Block("meter", ("power", "on", "mode"), ROWS)], CHANNELS)
     make(made, [Block("pump", ("power",), [[T, 5], [T + 1, 6.5]])], node="shed")
     return made
+
+
+def test_of_lines_in_which_a_key_comes_twice_nothing_is_imported(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    good = f'{{"time":{T},"series":"x/d/power","value":1}}'
+    twice = [
+        f'{{"time":{T + 1},"series":"x/d/power","value":2,"value":3}}',
+        f'{{"time":{T + 2},"series":"x/d/power","value":2, "time" :{T + 3}}}',
+    ]
+    path.write_text("\n".join([good, *twice]))
+    result = command("import", "jsonl", path, "--data", tmp_path)
+    assert everything(tmp_path) == {"x/d/power": [(float(T), 1.0)]}
+    assert f"{path}:2: the key 'value' comes twice" in result.stderr
+    assert f"{path}:3: the key 'time' comes twice" in result.stderr
 
 
 def test_csv_is_wide_in_order_of_time(data: Path) -> None:

@@ -104,10 +104,11 @@ def test_what_the_store_knows_of_a_channel_stays_unless_options_change_it(tmp_pa
     done("import", "csv", again, "--data", tmp_path, "--text", "mode", *OPTIONS)
     assert meanings(tmp_path)["roof/meter/energy"] == ("Wh", "counter", 0.0)
     assert everything(tmp_path)["roof/meter/mode"] == [(T, "on"), (T + 1, "1")]
-    done("import", "csv", path, "--data", tmp_path, "--unit", "energy=kWh", *OPTIONS)
+    refused = command("import", "csv", path, "--data", tmp_path, "--unit", "energy=kWh", *OPTIONS)
+    assert refused.exit_code == 1
+    assert "heliograph store rescale roof/meter/energy --to kWh" in refused.stderr
     assert meanings(tmp_path)["roof/meter/energy"] == ("Wh", "counter", 0.0)  # what is stored is not relabelled
-    assert meanings(tmp_path)["roof/meter/energy_kwh"] == ("kWh", "counter", 0.0)
-    assert everything(tmp_path)["roof/meter/energy_kwh"] == [(T, 1.0)]
+    assert everything(tmp_path)["roof/meter/energy"] == [(T, 1.0), (T + 1, 2.0)]
 
 
 def test_a_dry_run_judges_everything_and_stores_nothing(tmp_path: Path) -> None:

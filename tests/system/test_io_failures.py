@@ -15,6 +15,7 @@ from heliograph.store import folder, hot, open_reader, schema, whole_store
 from heliograph.store.interface import Progress
 from heliograph.store.writer import SqliteWriter
 from services.storage.maintenance import backup
+from services.storage.maintenance.restore import restore as restore_backup
 from tests.system.io_faults import Faults, folder_in_memory, numbers
 
 DAY = 86_400.0
@@ -116,7 +117,7 @@ class Store:
         backup.back_up(folder(self.data), self.data / "backup", lambda _: None)
 
     def restore(self) -> None:
-        backup.restore(self.data / "backup", folder(self.data), lambda _: None, force=True)
+        restore_backup(self.data / "backup", folder(self.data), lambda _: None, force=True)
 
 
 def declare(writer: SqliteWriter, device: str) -> None:

@@ -18,7 +18,7 @@ from services.calculator.calculator import Calculations, info
 from services.calculator.catching_up import StoredInputs
 from services.calculator.options import Calculator
 from services.storage.journal import JournalWriter
-from services.storage.maintenance import backup
+from services.storage.maintenance import backup, restore
 from services.uploader.engine.selection import Selection
 from services.uploader.engine.session import TargetSession, open_session
 from services.uploader.engine.source import ChannelMap
@@ -240,7 +240,7 @@ class YearNode:
         self.reader.close()
 
     def _put_back(self, backed_up: Path) -> None:
-        restored = backup.restore(backed_up, folder(self.data), lambda _: None, force=True)
+        restored = restore.restore(backed_up, folder(self.data), lambda _: None, force=True)
         assert restored.damaged == {}
 
     def _open(self) -> None:
@@ -320,7 +320,7 @@ class YearNode:
 
 def restored(backed_up: Path, data: Path) -> Reader:
     """A backup, put where nothing is."""
-    assert backup.restore(backed_up, folder(data), lambda _: None).damaged == {}
+    assert restore.restore(backed_up, folder(data), lambda _: None).damaged == {}
     with closing(open_writer(data)):  # what a start does
         pass
     return open_reader(data)

@@ -19,6 +19,7 @@ from services.api.ingest.reports import Report
 
 RSSI = "rssi"  # emonHub sends it after the last value
 _DIGITS = re.compile(r"[0-9]{1,9}(\.0+)?")
+_POSITION = re.compile(r"[1-9][0-9]{0,3}")
 _NUMBER = re.compile(r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*")
 _WRAPPING = "{}[]\"' \t\r\n"
 _RSSI = Channel("dBm")
@@ -97,10 +98,15 @@ def report(
     for name, value in inputs.values.items():
         try:
             channel = _channel(name, node, last, names.rule)
-            names.claim_channel(device_name, channel, name)
+            # whose name the configuration gives is one input, by position and by name
+            names.claim_channel(device_name, channel, channel if channel in node.names else name)
         except ValueError as error:
             inputs.refused.append(str(error))
             continue
+        if channel in values:
+            inputs.refused.append(
+                f"{channel}: {shown(values[channel])[:40]}: a later value of the same input was taken"
+            )
         values[channel] = value
         if channel in node.names[: len(node.units)]:
             channels[channel] = Channel(units.spelled(node.units[node.names.index(channel)]))
@@ -116,25 +122,27 @@ def fulljson(text: str) -> tuple[Inputs, object]:
     content = loads(text)
     if not isinstance(content, dict):
         raise RequestRefused('fulljson: expected an object such as {"power": 100}')
+    if "time" in content and content["time"] is None:
+        raise RequestRefused("time: it has no value, or comes twice")
     moment = content.pop("time", None)
     return named(content), moment
 
 
 def loose(text: str) -> Inputs:
-    """Return the inputs of `{power1:100,power2:200}`, quoted or not; raise RequestRefused if there are none."""
+    """Return the inputs of `{power1:100,power2:200}`, quoted or not; those without a name are named by their position among themselves."""
     inputs = Inputs({}, [], [])
+    position = 0
     for pair in text.strip(_WRAPPING).split(","):
         name, colon, value = pair.rpartition(":")
         if not colon:
-            inputs.refused.append(f"{pair[:40]!r} is not name:value")
-        else:
-            _add(inputs, name.strip(_WRAPPING), value.strip(_WRAPPING))
+            position += 1
+        _add(inputs, name.strip(_WRAPPING) if colon else str(position), value.strip(_WRAPPING))
     return inputs
 
 
 def csv(text: str) -> Inputs:
-    """Return the inputs of `100,200.5`, by position."""
-    return numbered(part.strip() or None for part in text.split(","))
+    """Return the inputs of `100,200.5`, by position; emoncms takes `power:100`, too."""
+    return loose(text) if ":" in text else numbered(part.strip() or None for part in text.split(","))
 
 
 def data(text: str) -> Inputs:
@@ -145,7 +153,7 @@ def data(text: str) -> Inputs:
             return fulljson(stripped)[0]
         except RequestRefused:
             return loose(stripped)
-    return loose(stripped) if ":" in stripped else csv(stripped)
+    return csv(stripped)
 
 
 def named(content: Mapping[str, object]) -> Inputs:
@@ -157,13 +165,15 @@ def named(content: Mapping[str, object]) -> Inputs:
 
 
 def numbered(values: Iterable[object]) -> Inputs:
-    """Return inputs by position, from 1; objects among them are named inputs, None skips a position."""
+    """Return inputs by position, from 1; objects among them are named inputs and take no position, None skips one."""
     inputs = Inputs({}, [], [])
-    for position, value in enumerate(values, 1):
+    position = 0
+    for value in values:
         if isinstance(value, dict):
             for name, inner in value.items():
                 _add(inputs, name, inner)
         else:
+            position += 1
             _add(inputs, str(position), value)
     return inputs
 
@@ -185,11 +195,15 @@ def _add(inputs: Inputs, name: str, value: object) -> None:
     if not isinstance(value, int | float) or not is_value(value):
         inputs.refused.append(f"{name[:40]}: {shown(value)[:40]} is not a number")
         return
+    if name in inputs.values:
+        inputs.refused.append(
+            f"{name[:40]}: {shown(inputs.values[name])[:40]}: a later value of the same input was taken"
+        )
     inputs.values[name] = value
 
 
 def _position(name: str) -> int:
-    return int(name) if name.isdecimal() and len(name) < 5 else 0
+    return int(name) if _POSITION.fullmatch(name) else 0
 
 
 def _channel(name: str, node: EmoncmsNode, last: int, rule: NamingRule) -> str:

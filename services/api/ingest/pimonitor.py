@@ -33,7 +33,7 @@ class PimonitorReport(NamedTuple):
 def decode(body: bytes) -> dict[str, Any]:
     """Decode a body, which is a JSON object; raise RequestRefused."""
     try:
-        content = tolerant_json.decode(body)
+        content = tolerant_json.decode(body, unique=True)
     except ValueError as error:
         raise RequestRefused(f"the body is not JSON: {error}", 400) from None
     if not isinstance(content, dict):

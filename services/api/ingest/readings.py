@@ -45,7 +45,7 @@ class PostedReading(Struct, forbid_unknown_fields=True):
 def parse(body: bytes) -> list[Report]:
     """Return the readings of a body, one or a list; raise RequestRefused naming the item and the field."""
     try:
-        content = tolerant_json.decode(body)
+        content = tolerant_json.decode(body, unique=True)
     except ValueError as error:
         raise RequestRefused(f"the body is not JSON: {error}", 422) from None
     if not isinstance(content, list):

@@ -1,7 +1,7 @@
 // The state of the site: devices from REST, values from the live feed.
 
 const POLL_SECONDS = 15;
-const HEALTH_SECONDS = 5;
+const HEALTH_SECONDS = 4;
 const LONGEST_WAIT_SECONDS = 10;
 
 // Dispatches "change" when anything has changed, and "values" with a Map of series → {time, value}.

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 
-from heliograph import topics
+from heliograph import tolerant_json, topics
 from heliograph.commands import NoAnswer
 from heliograph.errors import MessageError
 from heliograph.messages import decode
@@ -213,14 +213,19 @@ async def _in_thread(ask: Callable[[], bytes], done: Callable[[], None]) -> byte
 def parsed(kind: type[T], body: bytes) -> T:
     """Decode a body, the defaults if it is empty; raise RequestRefused."""
     try:
-        return decode(kind, body or b"{}")
+        message = decode(kind, body or b"{}")
+        tolerant_json.refuse_repeated_keys(body or b"{}")
     except MessageError as error:
         raise RequestRefused(f"the body is {error}") from None
+    except ValueError as error:
+        raise RequestRefused(f"the body: {error}") from None
+    return message
 
 
 def options(body: bytes) -> dict[str, Any]:
     """Decode the options of a target; raise RequestRefused."""
     try:
+        tolerant_json.refuse_repeated_keys(body)
         return msgspec.json.decode(body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise RequestRefused(f"the body is not an object with options in JSON: {error}") from None

@@ -81,7 +81,7 @@ class PulseCounter:
             try:
                 line = self._request_line(self._options, self._root)
             except (OSError, ValueError) as error:
-                self._offline(str(error))
+                self._offline(getattr(error, "strerror", None) or str(error))
                 self._stop.wait(RETRY_SECONDS)
                 continue
             counter.reopened()
@@ -139,6 +139,7 @@ class PulseCounter:
         self._failure = ""
         self._producer.availability(self._options.name, "online")
         self._service.fact(f"counter:{self._options.name}", {"state": "online", "line": self._options.line})
+        self._service.port_away(f"GPIO line {self._options.line}", "")
 
     def _offline(self, why: str) -> None:
         """Publish that the counter is offline; log each reason once."""
@@ -148,6 +149,7 @@ class PulseCounter:
         self._producer.availability(self._options.name, "offline")
         facts = {"state": "offline", "line": self._options.line, "why": why}
         self._service.fact(f"counter:{self._options.name}", facts)
+        self._service.port_away(f"GPIO line {self._options.line}", why)
 
 
 def file_name(options: CounterOptions) -> str:

@@ -9,6 +9,7 @@ import gpiod
 from gpiod.line import Bias, Direction
 from gpiod.line import Edge as Edges
 
+from heliograph import device_access
 from services.sensor_reader.options import CounterOptions
 from services.sensor_reader.pulses.edges import Edge
 
@@ -43,9 +44,12 @@ class GpioLine:
             bias=_BIAS[counter.bias],
             debounce_period=timedelta(seconds=counter.debounce),
         )
-        self._request = gpiod.request_lines(
-            str(chip), consumer="heliograph", config={line: settings}, event_buffer_size=BUFFERED_EDGES
-        )
+        try:
+            self._request = gpiod.request_lines(
+                str(chip), consumer="heliograph", config={line: settings}, event_buffer_size=BUFFERED_EDGES
+            )
+        except OSError as error:
+            raise OSError(error.errno, device_access.why(error, chip)) from None
 
     def edges(self, seconds: float) -> list[Edge]:
         """Wait at most `seconds` for an edge; return those that came."""
@@ -75,5 +79,5 @@ def locate(counter: CounterOptions, root: Path) -> tuple[Path, int | str]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            failure = error
+            failure = OSError(error.errno, device_access.why(error, path))
     raise failure

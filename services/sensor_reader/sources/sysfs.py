@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
+from heliograph import device_access
 from services.sensor_reader.errors import InvalidValue, ReadFailed, SensorRemoved
 
 MAX_BYTES = 8192  # an attribute is at most a page, a file of procfs hardly longer
@@ -23,7 +24,7 @@ def text(path: Path) -> str:
         with path.open("rb", buffering=0) as file:
             content = file.read(MAX_BYTES + 1) or b""
     except OSError as error:
-        why = f"{path.name}: {error.strerror or error}"
+        why = f"{path.name}: {device_access.why(error, path)}"
         raise (SensorRemoved(why) if error.errno in REMOVED else ReadFailed(why)) from None
     if len(content) > MAX_BYTES:
         raise InvalidValue(f"{path.name}: longer than {MAX_BYTES} bytes", _shown(content))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from heliograph import names
+from heliograph import names, tolerant_json
 from heliograph.config import Config
 from services.serial_bridge.parsing.channels import named
 from services.serial_bridge.parsing.values import Scale, scale
@@ -55,7 +55,8 @@ class PacketEncoder:
         """Return the values of a `set` message, an object by name or an array, in the order of the packet; raise NotSent."""
         try:
             values = msgspec.json.decode(message, type=dict[str, float | bool] | list[float | bool])
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            tolerant_json.refuse_repeated_keys(message)
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise NotSent(f"neither an object nor an array of numbers: {error}") from None
         if isinstance(values, dict):
             return self._ordered(values)

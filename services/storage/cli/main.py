@@ -7,16 +7,15 @@ from pathlib import Path
 import click
 import msgspec
 
+from services.storage.cli.backup import backup_command, restore_command
 from services.storage.cli.delete import delete_command
 from services.storage.cli.export import export_command
 from services.storage.cli.imports import import_group
 from services.storage.cli.rename import rename_command
 from services.storage.cli.rescale import rescale_command
 from services.storage.cli.store import (
-    backup_command,
     copy_command,
     meter_replaced_command,
-    restore_command,
     salvage_command,
 )
 from services.storage.location import StoreAccess, store_options

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from heliograph import topics
+from heliograph import tolerant_json, topics
 from services.storage.importers.shared.names import SeriesNames
 from services.storage.importers.shared.options import channel_metadata, metadata_options
 from services.storage.importers.shared.parts import ImportFile, ImportPlan, Part, PartBuilder
@@ -67,6 +67,8 @@ def _reading(text: str, names: SeriesNames) -> _Reading:
     """Return the reading of a line; raise ValueError for anything else. A bucket's `mean` of `power` is `power_mean`."""
     try:
         entries = _decode(text)
+        if tolerant_json.written_keys(text) != len(entries):
+            tolerant_json.refuse_repeated_keys(text)
     except (msgspec.DecodeError, RecursionError):
         raise ValueError("a line that is not a JSON object") from None
     time, series = entries.pop("time", None), entries.pop("series", None)

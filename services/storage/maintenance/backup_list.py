@@ -10,7 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from heliograph import durable
-from heliograph.errors import StoreDamaged
+from heliograph.errors import StoreAway, StoreDamaged
 
 NAME = "backup.json"
 READ_BYTES = 1 << 20
@@ -145,3 +145,16 @@ def _checksum(path: Path) -> str:
         while part := file.read(READ_BYTES):
             digest.update(part)
     return digest.hexdigest()
+
+
+def of_backup(folder: Path) -> BackupList:
+    """Return the list of a backup; raise StoreAway for a folder without one, StoreDamaged for a list that cannot be read."""
+    listed = read(folder)
+    if not listed.files:
+        raise StoreAway(f"{folder} is not a backup: it has no {NAME}")
+    return listed
+
+
+def wrong(folder: Path, listed: BackupList) -> dict[str, str]:
+    """Return why copies of the store are not as the list has them, by name: each is read as a whole."""
+    return verified(folder, listed.store_copies(folder)).wrong

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
+from heliograph.store import integrity
 
 HOT, CATALOG, HISTORY = "hot.db", "catalog.db", "history-*.db"
 SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file
@@ -69,3 +70,18 @@ def integrity_errors(path: Path, *, quick: bool = False) -> list[str]:
     except StoreDamaged as error:
         return [str(error)]
     return [] if sentences == ["ok"] else [f"{path}: {sentence}" for sentence in sentences]
+
+
+def why_unsound(path: Path) -> str:
+    """Return what is wrong with a file of a store, and how much of it; empty if all of it can be read."""
+    if path.stat().st_size == 0:
+        return "it is empty"
+    if errors := integrity_errors(path, quick=True):
+        return errors[0]
+    with read_only(path) as connection:
+        if connection.execute("SELECT 1 FROM sqlite_master WHERE name='meta'").fetchone() is None:
+            return "it is not a file of a store"
+        chunks = connection.execute("SELECT 1 FROM sqlite_master WHERE name='chunk'").fetchone()
+        count = connection.execute("SELECT count(*) FROM chunk").fetchone()[0] if chunks else 0
+    damages = [one for some in integrity.year(path) for one in some] if chunks else []
+    return f"{len(damages)} parts of it cannot be read, of {count} days of series: {damages[0]}" if damages else ""
