@@ -10,6 +10,7 @@ from cli import programs, secrets
 from cli.start.plan import Plan
 
 BROKER_FILES = programs.ROOT / ("mosquitto" if programs.IS_CHECKOUT else "cli/mosquitto")
+LINKS = ("emontx", "tracer")  # the serial ports of the simulated site
 MORNING = 10  # the simulated site lies where it is this hour, so that there is sun to see
 
 EMONTX = {
