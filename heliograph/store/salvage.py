@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, cast
 
 from heliograph import topics
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, copied_names, history, pages, row_types, schema
+from heliograph.store import blocks, copied_names, history, pages, rescalings, row_types, schema
 from heliograph.store.copied_names import CopiedNames, Rows
+from heliograph.store.rescalings import Log
 from heliograph.store.tiers import GRAINS, Grain
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,19 @@ def _rows(path: Path) -> Iterator[pages.Row]:
         yield from pages.rows(path, schema.HOT_PAGE if kind(path) == "hot" else history.PAGE)
     except OSError as error:
         log.error("%s: %s", path.name, error)
+
+
+def rescaled(path: Path) -> Log | None:
+    """Return the rescalings that the values of a damaged file have had; None if that cannot be read."""
+    db = opened(path)
+    if db is None:
+        return None
+    with closing(db):
+        try:
+            return rescalings.read(db)
+        except (sqlite3.Error, StoreDamaged) as error:
+            log.error("%s: its rescalings cannot be read: %s", path.name, error)
+            return None
 
 
 def marks(path: Path) -> tuple[list[tuple[Any, ...]], str | None]:
