@@ -65,7 +65,8 @@ def make(chosen: StartOptions) -> Plan:
     api = _section(file, "api", path)
     if has_producers_only(file):
         _check_producers(file, path, simulate=simulate)
-    data = chosen.data or Path(_value(node, "data", str(options.DATA), "[node] data", path))
+    default = options.DATA if path else options.demo_data()
+    data = chosen.data or Path(_value(node, "data", str(default), "[node] data", path))
     return Plan(
         path=path,
         file=file,
@@ -212,7 +213,7 @@ def check(effective: Path, shown: Path) -> None:
     checks = [
         subprocess.Popen(
             [sys.executable, "-m", f"services.{name}", "--check", str(effective)],
-            cwd=programs.ROOT,
+            env=programs.module_environment(),
             stderr=subprocess.PIPE,
             text=True,
         )
