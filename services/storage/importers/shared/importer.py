@@ -183,7 +183,7 @@ class Importer:
 
     def _where(self, name: str) -> str:
         """Return file and line of the row that is written, and the series or device."""
-        return ": ".join(filter(None, (self._part.place(self._row), name)))
+        return ": ".join(filter(None, (self._part.location(self._row), name)))
 
     def _set_aside(self, mistake: Mistake) -> None:
         why = mistake.why if mistake.why in self.mistakes or len(self.mistakes) < REASONS else "other mistakes"

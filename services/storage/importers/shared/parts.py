@@ -32,7 +32,7 @@ class Part(NamedTuple):
     source: str = ""
     lines: Mapping[int, int] = {}
 
-    def place(self, row: Sequence[Any]) -> str:
+    def location(self, row: Sequence[Any]) -> str:
         """Return where a row of the readings is: file and line, as far as they are known."""
         line = self.lines.get(id(row))
         return f"{self.source}:{line}" if line else self.source
