@@ -15,6 +15,7 @@ ARRIVALS = 1 << 48  # numbers of arrival; far below 2^53, so that damage leaves 
 SERIES = 1 << 31  # numbers of series, four bytes in a layout
 DEVICES = 1 << 26  # numbers of devices, 27 bits in the key of an axis
 NAMES = 1 << 31  # numbers of layouts and words
+LIMITS = {"device": DEVICES, "series": SERIES, "layout": NAMES, "word": NAMES}
 COUNTS = 1 << 53
 FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # ms UTC: the years 1 to 9999
 

@@ -361,15 +361,21 @@ def highest(path: Path) -> dict[str, int]:
     db = opened(path)
     if db is not None:
         with closing(db):
-            return larger(used, history.highest(db))
+            used = larger(used, history.highest(db))
+            if _is_sound(db):
+                return used
     for number, row in _rows(path):
         match row:
-            case (None, int(), int(), int() | float(), bytes()):
-                used = larger(used, {"series": number >> history.DAY_BITS})
+            case (None, int(), int(), int() | float(), bytes()) | (None, bytes()):  # a chunk, or cells
+                table, there = "series", number >> history.DAY_BITS
             case (None, int(), int(), bytes(), bytes()):
-                used = larger(used, {"device": history.axis_owner(number)[0]})
-            case (None, int() as layout, int(), bytes()):
-                used = larger(used, {"layout": layout})
+                table, there = "device", history.axis_owner(number)[0]
+            case (None, int() as there, int(), bytes()) | (None, int() as there, int(), bytes(), int() | None):
+                table = "layout"
+            case _:
+                continue
+        if there <= row_types.LIMITS[table]:  # a key that is damaged leaves no number to be given
+            used = larger(used, {table: there})
     return used
 
 
