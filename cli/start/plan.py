@@ -127,7 +127,7 @@ def _port(section: dict[str, Any], where: str, default: int, path: Path | None) 
     if "port" not in section:
         return default
     port = section["port"]
-    if not isinstance(port, int) or not 0 < port < 65536:
+    if port.__class__ is not int or not 0 < port < 65536:  # true is an int, too
         raise ConfigError(f"{path}: {where}: expected a number from 1 to 65535, found {port!r}")
     return port
 
