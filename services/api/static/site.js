@@ -1,5 +1,7 @@
 // The state of the site: devices from REST, values from the live feed.
 
+import { title } from "/format.js";
+
 const POLL_SECONDS = 15;
 const HEALTH_SECONDS = 4;
 const LONGEST_WAIT_SECONDS = 10;
@@ -13,6 +15,7 @@ export class Site extends EventTarget {
   loaded = false;
   problem = "";
   problems = []; // what is wrong with the node, the worst first
+  own = ""; // the node that shows this page
   since = 0; // when the connection was lost, seconds
   #clockOffset = 0;
   #socket = null;
@@ -38,6 +41,11 @@ export class Site extends EventTarget {
     return Date.now() / 1000 + this.#clockOffset;
   }
 
+  // The name of a device, with that of its node where there are several.
+  place({ node, device }) {
+    return this.nodes.length > 1 ? `${title(node)} · ${title(device)}` : title(device);
+  }
+
   async get(path) {
     const response = await fetch(`/api/v1/${path}`, { headers: { accept: "application/json" } });
     const date = Date.parse(response.headers.get("date") ?? "");
@@ -47,7 +55,7 @@ export class Site extends EventTarget {
       this.#clockOffset = Math.abs(offset) > 3 ? offset : 0;
     }
     const content = await response.json();
-    if (!response.ok) throw new Error(content.detail);
+    if (!response.ok) throw Object.assign(new Error(content.detail), { status: response.status });
     return content;
   }
 
@@ -65,14 +73,15 @@ export class Site extends EventTarget {
   }
 
   async #pollHealth() {
-    let problems;
+    let problems, node;
     try {
       const response = await fetch("/api/v1/health", { headers: { accept: "application/json" } });
-      ({ problems } = await response.json()); // also with 503: the broker or the store is away
+      ({ problems, node } = await response.json()); // also with 503: the broker or the store is away
     } catch {
       return; // the node does not answer: the live feed shows that
     }
     this.problems = problems ?? [];
+    this.own = node ?? this.own;
     this.#changed();
   }
 
