@@ -13,6 +13,7 @@ import heliograph
 # A command's name; where it is; what the list of commands says of it. Nothing is imported before it is called.
 COMMANDS = {
     "start": ("cli.start.command:main", "Run a node on this machine until Ctrl-C."),
+    "logs": ("cli.logs:main", "Show what the node has logged."),
     "check": ("cli.check:main", "Check a configuration without starting the node."),
     "store": ("services.storage.cli.main:main", "Check the store, back it up, bring data in and out."),
     "uploads": ("services.uploader.cli:main", "Look after the targets that the node uploads to."),

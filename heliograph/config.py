@@ -15,6 +15,8 @@ from heliograph import mistakes, tls, topics
 from heliograph.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
+LogLevel = Literal["error", "warning", "info", "debug"]
+ServiceLogLevel = Literal["", "error", "warning", "info", "debug"]
 _VARIABLE = re.compile(r"\$((?:[A-Za-z_]|\{service\})(?:[A-Za-z0-9_]|\{service\})*)")
 
 
@@ -49,6 +51,7 @@ class Node(Config, frozen=True):
     store: str = ""
     clock: Literal["auto", "file", "trust"] = "auto"
     clock_file: str = "/run/systemd/timesync/synchronized"
+    log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:
         """Refuse a name that would change the shape of the topic tree, and data that would not outlive its container."""
@@ -58,6 +61,12 @@ class Node(Config, frozen=True):
             raise ValueError(
                 f"data: expected {str(only)!r} or nothing, found {self.data!r}: a container keeps nothing else"
             )
+
+
+class ServiceOptions(Config, frozen=True, kw_only=True):
+    """The base of a service's section; an empty `log_level` is that of [node]."""
+
+    log_level: ServiceLogLevel = ""
 
 
 class Broker(Config, frozen=True):

@@ -9,6 +9,7 @@ from typing import Any
 from cli import programs, secrets
 from cli.start.plan import Plan
 
+LINKS = ("emontx", "tracer")  # the serial ports of the simulated site
 MORNING = 10  # the simulated site lies where it is this hour, so that there is sun to see
 
 EMONTX = {

@@ -23,6 +23,7 @@ class StartOptions:
     port: int | None
     broker_port: int | None
     simulate: bool | None  # None: if there is no configuration
+    logfile: Path | None = None  # None: in the run folder
 
 
 def parse(arguments: Sequence[str] | None = None, program: str = "scripts/start") -> StartOptions:
@@ -49,6 +50,13 @@ def parse(arguments: Sequence[str] | None = None, program: str = "scripts/start"
         "--simulate",
         action=argparse.BooleanOptionalAction,
         help="add the simulated site, or do not (default: add it if there is no configuration)",
+    )
+    parser.add_argument(
+        "--logfile",
+        type=Path,
+        metavar="FILE",
+        help="where what is logged is kept, 1 MB and four older files of that size "
+        "(default: run/log/node.log in the state folder)",
     )
     parser.add_argument("--version", action="version", version=f"heliograph {__version__}")
     return StartOptions(**vars(parser.parse_args(arguments)))

@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from heliograph import logs
 from tests.node import ROOT, START, Node
 
 
@@ -55,6 +57,18 @@ def test_the_simulated_site_is_live_and_stored_and_survives_a_restart(
     )
     assert after[: len(before)] == before
     assert node.stop() == 0
+    logged = [line for text in node.log.read_text().splitlines() if (line := logs.parsed(text))]
+    assert {"supervisor", "storage", "modbus_poller"} <= {line.service for line in logged}
+    assert [str(line) for line in logged if line.severity >= logging.WARNING] == []
+    shown = subprocess.run(
+        [sys.executable, "-m", "cli", "logs", "--since", "1d"],
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.splitlines() == [str(line) for line in logged]
 
 
 @pytest.mark.timeout(300)
