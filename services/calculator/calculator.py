@@ -12,6 +12,7 @@ from heliograph.errors import ConfigError
 from heliograph.messages import Channel, Info
 from heliograph.service import Service
 from heliograph.store import open_reader
+from heliograph.store.damage import Damage
 from heliograph.write_loop import until_stopped
 from services.calculator.calculations import Calculations
 from services.calculator.catching_up import StoredInputs
@@ -47,11 +48,12 @@ def main(options: Calculator, service: Service, inbox: Inbox) -> None:
     producer = service.producer()
     for name, device in options.devices.items():
         producer.declare(name, info(device, service.name))
-    stored = StoredInputs(partial(open_reader, service.store.data, url=service.store.url))
+    damage = Damage()
+    stored = StoredInputs(partial(open_reader, service.store.data, url=service.store.url, damage=damage))
     calculations = Calculations(options, service, producer, stored)
     calculations.load()
     service.watch(calculations.counters)
-    until_stopped(service, partial(_work, calculations, inbox, service), calculations.finish)
+    until_stopped(service, partial(_work, calculations, inbox, service, damage), calculations.finish)
 
 
 def info(device: CalculatedDevice, service: str) -> Info:
@@ -75,7 +77,7 @@ def _refuse_own_results(options: Calculator, node: str) -> None:
                     )
 
 
-def _work(calculations: Calculations, inbox: Inbox, service: Service) -> None:
+def _work(calculations: Calculations, inbox: Inbox, service: Service, damage: Damage) -> None:
     """Handle messages until it is time to save, and save; raise OSError if the disk refuses."""
     reported_at = 0.0
     while not calculations.is_save_due():
@@ -91,4 +93,5 @@ def _work(calculations: Calculations, inbox: Inbox, service: Service) -> None:
             reported_at = time.monotonic()
             calculations.publish_availability()
             service.fact("devices", calculations.facts())
+            service.fact("store_problems", damage.problems())
     calculations.save()
