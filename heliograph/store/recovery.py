@@ -74,10 +74,10 @@ def opened(folder: Path, now: float) -> Opened:
                 log.error("hot.db contradicts the catalog (%s); its readings are stored again by name", why)
                 hot_db = _begun_again(folder, hot_db, now, _identity(catalog))
         rescaled = unit_recovery.gathered(folder, catalog, hot_db)
-        if why := unit_recovery.why_hot_is_behind(hot_db, rescaled):
+        if why := unit_recovery.why_hot_is_behind(folder, hot_db, rescaled):
             log.error("hot.db: %s; they are converted, and stored again by name", why)
             hot_db = _begun_again(folder, hot_db, now, _identity(catalog))
-            unit_recovery.why_hot_is_behind(hot_db, rescaled)
+            unit_recovery.why_hot_is_behind(folder, hot_db, rescaled)
         highest = _reconciled(folder, catalog, hot_db, rescaled, losses)
         losses += _older_copies(folder, hot_db)
         stack.pop_all()
