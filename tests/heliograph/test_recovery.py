@@ -468,7 +468,7 @@ def test_a_link_that_leads_nowhere_is_a_missing_year_and_says_where_it_leads(dat
     assert len([time for time, _ in after["roof/tank/power"] if START + DAY / 2 <= time < START + DAY]) == 10
 
 
-def test_a_checksum_that_is_no_number_makes_hot_db_a_damaged_file(data: Path) -> None:
+def test_a_checksum_that_is_not_a_number_makes_hot_db_a_damaged_file(data: Path) -> None:
     with closing(sqlite3.connect(folder(data) / "hot.db")) as db:
         assert db.execute(
             "UPDATE frame SET crc = CAST(x'ff' AS TEXT) WHERE seq = (SELECT max(seq) FROM frame)"
