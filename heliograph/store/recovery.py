@@ -54,6 +54,10 @@ def opened(folder: Path, now: float) -> Opened:
         had_hot = _has_content(schema.hot_file(folder))
         hot_db = hot.opened(folder, now, _identity(catalog))
         stack.callback(lambda: hot_db.close())
+        if losses:  # the catalog was made again: hot.db, too, knows which years there were
+            with schema.refusing(folder), schema.transaction(catalog):
+                years = [(number,) for number in year_marks.noted(hot_db)]
+                catalog.executemany("INSERT OR IGNORE INTO year VALUES(?)", years)
         names = copied_names.read(catalog)
         if not had_hot and (names.series or history.files(folder)):
             losses.append(
@@ -171,7 +175,7 @@ def _others(folder: Path) -> list[Path]:
     try:
         if _has_content(hot_file):
             with schema.reading(hot_file) as db:
-                if db.execute("SELECT 1 FROM frame LIMIT 1").fetchone():
+                if db.execute("SELECT 1 FROM frame LIMIT 1").fetchone() or year_marks.noted(db):
                     paths.append(hot_file)
     except StoreDamaged:
         paths.append(hot_file)
