@@ -14,6 +14,8 @@ import heliograph
 COMMANDS = {
     "start": ("cli.start.command:main", "Run a node on this machine until Ctrl-C."),
     "check": ("cli.check:main", "Check a configuration without starting the node."),
+    "status": ("cli.status:main", "Show how the node is, and what is wrong."),
+    "doctor": ("cli.doctor.command:main", "Look for what is wrong with the node and its machine."),
     "store": ("services.storage.cli.main:main", "Check the store, back it up, bring data in and out."),
     "uploads": ("services.uploader.cli:main", "Look after the targets that the node uploads to."),
     "scan": ("services.modbus_poller.scan.cli:main", "Find Modbus devices; print the configuration that reads them."),
