@@ -10,7 +10,7 @@ from heliograph.service import Service, run
 CHANNELS = [f"channel{n}" for n in range(10)]
 
 
-class Producing(config.Config, frozen=True):
+class Producing(config.ServiceOptions, frozen=True):
     """The [producing] section: how many readings of ten values, and how many a second (0: as fast as it goes)."""
 
     count: int

@@ -15,6 +15,8 @@ from heliograph import mistakes, tls, topics
 from heliograph.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
+LogLevel = Literal["error", "warning", "info", "debug"]
+ServiceLogLevel = Literal["", "error", "warning", "info", "debug"]
 _VARIABLE = re.compile(r"\$((?:[A-Za-z_]|\{service\})(?:[A-Za-z0-9_]|\{service\})*)")
 
 
@@ -49,10 +51,17 @@ class Node(Config, frozen=True):
     store: str = ""
     clock: Literal["auto", "file", "trust"] = "auto"
     clock_file: str = "/run/systemd/timesync/synchronized"
+    log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:
         """Refuse a name that would change the shape of the topic tree."""
         topics.name(self.name)
+
+
+class ServiceOptions(Config, frozen=True, kw_only=True):
+    """The base of a service's section; an empty `log_level` is that of [node]."""
+
+    log_level: ServiceLogLevel = ""
 
 
 class Broker(Config, frozen=True):

@@ -34,15 +34,30 @@ def find(chosen: Path | None = None) -> Path | None:
     return None
 
 
-def _completed(path: Path) -> Path | None:
-    """Return what `heliograph start` made of a configuration, if that node runs."""
+def data_folder(chosen: Path | None = None) -> Path | None:
+    """Return the data folder of the node that `heliograph start` runs, or ran last, with the configuration that `find` finds.
+
+    None if it never ran such a node on this machine.
+    """
+    last, path = _last_started(), chosen or (CONFIG if CONFIG.exists() else None)
+    is_last = path is None or bool(last and _source(last) == path.resolve())
+    folders = (_data_of(path) if path else Path("data"), last if is_last else None)
+    return next((folder for folder in folders if folder and (folder / RUN_FOLDER / CONFIG).exists()), None)
+
+
+def _data_of(path: Path) -> Path | None:
+    """Return the data folder that a configuration names; None if it cannot be read: the command that reads it reports it."""
     try:
         section = config.read(path).get("node", {})
         text = section.get("data", "data") if isinstance(section, dict) else "data"
-        data = Path(config.resolved(str(text), str(path), ""))
+        return Path(config.resolved(str(text), str(path), ""))
     except ConfigError:
-        return None  # the command that reads it reports it
-    for folder in (data, _last_started()):
+        return None
+
+
+def _completed(path: Path) -> Path | None:
+    """Return what `heliograph start` made of a configuration, if that node runs."""
+    for folder in (_data_of(path), _last_started()):
         if folder and is_running(folder) and _source(folder) == path.resolve():
             return folder / RUN_FOLDER / CONFIG
     return None
@@ -60,6 +75,19 @@ def note_start(data: Path, source: Path | None) -> None:
         return  # a home that cannot be written: commands then have to be called beside the data
 
 
+def note_log(data: Path, log: Path) -> None:
+    """Note where the node of a data folder keeps what it logs."""
+    (data / RUN_FOLDER / "logfile").write_text(f"{log.resolve()}\n")
+
+
+def log_of(data: Path) -> Path | None:
+    """Return where the node of a data folder keeps, or kept, what it logs; None if it was never started."""
+    try:
+        return Path((data / RUN_FOLDER / "logfile").read_text().strip())
+    except OSError:
+        return None
+
+
 def note_stop(data: Path) -> None:
     """Note that the node of a data folder has ended."""
     (data / RUN_FOLDER / "pid").unlink(missing_ok=True)
@@ -75,7 +103,10 @@ def is_running(data: Path) -> bool:
 
 
 def _source(data: Path) -> Path | None:
-    text = (data / RUN_FOLDER / "source").read_text().strip()
+    try:
+        text = (data / RUN_FOLDER / "source").read_text().strip()
+    except OSError:
+        return None
     return Path(text) if text else None
 
 

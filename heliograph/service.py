@@ -15,7 +15,7 @@ from typing import NoReturn, TypeVar
 
 import msgspec
 
-from heliograph import config, heartbeat, rules, store_location, topics
+from heliograph import config, heartbeat, logs, rules, store_location, topics
 from heliograph.announcing import AnswerTimes, Question
 from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
@@ -29,8 +29,9 @@ from heliograph.store_location import StoreLocation
 
 log = logging.getLogger(__name__)
 
-C = TypeVar("C", bound=config.Config)
+C = TypeVar("C", bound=config.ServiceOptions)
 STATUS_SECONDS = 30.0
+CONFIG_SECONDS = 2.0  # how often the configuration is asked for another log level
 
 
 class Service:
@@ -70,6 +71,7 @@ class Service:
         self._heartbeat = heartbeat.Heartbeat(heartbeat.path(name), self._why_idle, self.publish_heartbeat)
         self._board = StatusBoard()
         self._answers = AnswerTimes()
+        self.log_level = logs.LevelWatch(path, name)
         self._question = msgspec.json.encode(Question(node.name, name, uuid.uuid4().hex))
         self._stopped = threading.Event()
         self._wake = threading.Event()
@@ -208,10 +210,11 @@ class Service:
     def _keep_reporting(self) -> None:
         report_at = time.monotonic() + STATUS_SECONDS
         while not self._stopped.is_set():
-            left = report_at - time.monotonic()
+            left = min(report_at - time.monotonic(), CONFIG_SECONDS)
             answer_in = self._answers.wait()
             self._wake.wait(left if answer_in is None else min(left, answer_in))
             self._wake.clear()
+            self.log_level.check()
             is_asked = self._answers.take()
             if is_asked and self._producer:
                 self._producer.announce()
@@ -231,7 +234,7 @@ def run(
 ) -> NoReturn:
     """Read the configuration, connect, and call main until a signal ends the process.
 
-    A wrong configuration is one line on standard error and exit code 1, before anything connects. A service that must not
+    A wrong configuration is one line in the log and exit code 1, before anything connects. A service that must not
     miss a message subscribes in `listen`, which is called before it connects, and acknowledges every message itself: the
     broker keeps its messages while it is away and sends them as soon as it connects, so it would miss them if it
     subscribed later.
@@ -241,7 +244,7 @@ def run(
     parser.add_argument("--check", action="store_true", help="only check the configuration")
     arguments = parser.parse_args()
     path: Path = arguments.config
-    logging.basicConfig(level=logging.INFO, format=f"%(levelname).1s {name}: %(message)s", stream=sys.stderr)
+    logs.set_up(name)
     try:
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, name)
@@ -255,12 +258,16 @@ def run(
         signal.signal(signal.SIGINT, _stop)
         threading.excepthook = _end_the_process
         service = Service(name, node, broker, persistent=listen is not None, path=path, quality=quality, store=store)
+        service.log_level.apply(options.log_level or node.log_level)
         if listen:
             listen(options, service)
         with service:
             main(options, service)
     except (ConfigError, StoreDamaged) as error:
-        sys.stderr.write(f"{name}: {error}\n")
+        if arguments.check:
+            sys.stderr.write(f"{name}: {error}\n")
+        else:
+            log.critical("%s", error)
         sys.exit(1)
     sys.exit(0)
 

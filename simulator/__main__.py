@@ -14,7 +14,7 @@ import click
 
 from simulator.faults import KINDS
 from simulator.replay import NoRowsError, record
-from simulator.running import Running, SimulatorOptions, run
+from simulator.running import LOG_LINE, LOG_TIME, Running, SimulatorOptions, run
 from simulator.site import SitePlan
 
 STOP = (signal.SIGTERM, signal.SIGINT)
@@ -144,7 +144,7 @@ def main(
         replay_clock=replay_clock,
         replay_timezone=replay_timezone,
     )
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_LINE, datefmt=LOG_TIME)
     threading.excepthook = _crash
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # before there are threads
     try:

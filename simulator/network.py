@@ -9,7 +9,7 @@ from contextlib import closing
 
 import click
 
-from simulator.running import SimulatorOptions, run
+from simulator.running import LOG_LINE, LOG_TIME, SimulatorOptions, run
 from simulator.tcp_server import Listener, TcpServer
 from simulator.worker import StoppableThread
 
@@ -81,7 +81,7 @@ def main(
     speed: float,
 ) -> None:
     """Run the simulated site on TCP ports until SIGTERM or Ctrl-C."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.basicConfig(level=logging.INFO, format=LOG_LINE, datefmt=LOG_TIME)
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP)  # before there are threads
     with (
         run(SimulatorOptions(radio_seconds=radio_seconds, speed=speed)) as site,

@@ -20,6 +20,9 @@ from simulator.site import SitePlan
 from simulator.tcp_server import TcpServer
 from simulator.tracer import tracer
 
+LOG_LINE = "%(asctime)s %(levelname)-7s simulator: %(message)s"  # as all processes of a node
+LOG_TIME = "%Y-%m-%dT%H:%M:%S%z"
+
 
 class SimulatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What to run. Ports of 0 are free ones; `units` are more devices for the line.

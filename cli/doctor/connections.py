@@ -33,8 +33,8 @@ def broker(path: Path, file: Mapping[str, Any]) -> Iterator[Finding]:
 
 def ports(file: Mapping[str, Any]) -> Iterator[Finding]:
     """Yield the serial ports of a configuration that this user cannot open now."""
-    for service, place, port in config.serial_ports(file):
-        where = f"[{service}] {place}"
+    for service, key, port in config.serial_ports(file):
+        where = f"[{service}] {key}"
         if not Path(port).exists():
             yield Finding("port_away", f"{where}: {port} is not there", "plug it in, or correct the port", service)
         elif not os.access(port, os.R_OK | os.W_OK):

@@ -1,20 +1,28 @@
 """`heliograph start`: a whole node as processes on this machine."""
 
+import socket
 import sys
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from pathlib import Path
 
 import click
 import tomli_w
 
-from cli.start import config_reload, effective_config, options, orphans, plan, supervision
+from cli.start import config_reload, effective_config, log_file, options, orphans, plan, supervision
+from cli.start.log_file import LogFile
+from cli.start.options import StartOptions
+from cli.start.output import SUPERVISOR, LogOutput
 from cli.start.plan import Plan
-from heliograph import config, node_config
+from heliograph import config, logs, node_config
 from heliograph.errors import ConfigError
 from heliograph.lock import Lock
+from heliograph.logs import LevelWatch
 
 FIRST_RESPONSE_SECONDS = 60.0
 
@@ -28,6 +36,7 @@ def main(command_line: list[str], program: str) -> None:
         run_folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(run_folder / "lock", "folder")
         orphans.stop(run_folder)
+        output = _output(node_plan, chosen)
         node_plan = plan.choose_ports(node_plan, chosen)
         commands, name = _prepared(node_plan)
     except (ConfigError, OSError) as error:
@@ -42,13 +51,55 @@ def main(command_line: list[str], program: str) -> None:
             effective,
             lambda: effective_config.complete(node_plan, plan.read(user)),
             lambda made: plan.check(made, user),
+            _log_level(effective),
         )
         threading.Thread(target=config_reload.watch, args=watched, daemon=True).start()
     node_config.note_start(node_plan.data, node_plan.path)
-    supervision.run(commands)
+    supervision.run(commands, output, _ready(node_plan))
     node_config.note_stop(node_plan.data)
     lock.release()
     click.echo(f"Stopped; everything is kept in {node_plan.data}")
+
+
+def _output(node_plan: Plan, chosen: StartOptions) -> LogOutput:
+    """Return what shows and keeps the log of the node; raise ConfigError if its file cannot be written."""
+    path = chosen.logfile or node_plan.data / node_config.RUN_FOLDER / log_file.NAME
+    try:
+        output = LogOutput(LogFile(path))
+    except OSError as error:
+        raise ConfigError(f"--logfile: cannot write {path}: {error.strerror}") from None
+    node_config.note_log(node_plan.data, path)
+    logs.set_up_with(output)
+    return output
+
+
+def _log_level(effective: Path) -> LevelWatch:
+    """Apply the log level of the node to this process; return what follows it."""
+    watch = LevelWatch(effective, SUPERVISOR)
+    watch.apply(logs.configured(effective, SUPERVISOR))
+    return watch
+
+
+def _ready(node_plan: Plan) -> dict[str, Callable[[], bool]]:
+    """Return how to know that broker and simulator are ready for the services."""
+    ready: dict[str, Callable[[], bool]] = {}
+    if node_plan.broker_port is not None:
+        ready["broker"] = partial(_listens, node_plan.broker_port)
+    if node_plan.simulate:
+        links = [_site(node_plan) / name for name in effective_config.LINKS]
+        for link in links:
+            link.unlink(missing_ok=True)  # a killed simulator has left them
+        ready["simulator"] = lambda: all(link.exists() for link in links)
+    return ready
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((plan.LOOPBACK, port)) == 0
+
+
+def _site(node_plan: Plan) -> Path:
+    return node_plan.data / node_config.RUN_FOLDER / "site"
 
 
 def _prepared(node_plan: Plan) -> tuple[dict[str, list[str]], str]:
@@ -64,8 +115,8 @@ def _prepared(node_plan: Plan) -> tuple[dict[str, list[str]], str]:
     if node_plan.path:
         plan.check(effective, node_plan.path)
     if node_plan.simulate:
-        links = run_folder / "site"
-        commands["simulator"] = [sys.executable, "-m", "simulator", *effective_config.simulator_arguments(links)]
+        arguments = effective_config.simulator_arguments(_site(node_plan))
+        commands["simulator"] = [sys.executable, "-m", "simulator", *arguments]
     for service in plan.services_of(file):
         commands[service] = [sys.executable, "-m", f"services.{service}", str(effective)]
     return commands, node.name

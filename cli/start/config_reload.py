@@ -1,34 +1,45 @@
 """Carries the user's changes of the configuration over into the effective file, which the services read."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
-import click
 import tomli_w
 
 from heliograph.errors import ConfigError
 from heliograph.file_watch import FileWatch
+from heliograph.logs import LevelWatch
+
+log = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
 
 
 def watch(
-    path: Path, effective: Path, complete: Callable[[], dict[str, Any]], check: Callable[[Path], None]
+    path: Path,
+    effective: Path,
+    complete: Callable[[], dict[str, Any]],
+    check: Callable[[Path], None],
+    log_level: LevelWatch,
 ) -> NoReturn:
     """Watch `path` forever; after each change write what `complete` returns to `effective`, if `check` accepts it.
 
-    `check` raises ConfigError. A mistake is logged once, and the previous configuration stays in force.
+    `check` raises ConfigError. A mistake is logged once, and the previous configuration stays in force. The log level of
+    this process follows, too.
     """
     watch = FileWatch(path, known=False)
     while True:
         if watch.has_changed():
             try:
                 if _apply(effective, complete(), check):
-                    click.echo(f"{path} has changed: serial_bridge reloads it; restart for everything else")
+                    log.info(
+                        "%s has changed: serial_bridge and log levels follow it; restart for everything else", path
+                    )
             except (ConfigError, OSError) as error:
-                click.echo(f"keeping the previous configuration: {error}", err=True)
+                log.error("keeping the previous configuration: %s", error)
+        log_level.check()
         time.sleep(POLL_SECONDS)
 
 

@@ -55,7 +55,8 @@ def make(chosen: StartOptions) -> Plan:
     file = read(path) if path else {}
     node = _section(file, "node", path)
     api = _section(file, "api", path)
-    data = chosen.data or Path(_value(node, "data", str(options.DATA), "[node] data", path))
+    default = options.DATA if path else options.demo_data()
+    data = chosen.data or Path(_value(node, "data", str(default), "[node] data", path))
     return Plan(
         path=path,
         file=file,
@@ -189,7 +190,7 @@ def check(effective: Path, shown: Path) -> None:
     checks = [
         subprocess.Popen(
             [sys.executable, "-m", f"services.{name}", "--check", str(effective)],
-            cwd=programs.ROOT,
+            env=programs.module_environment(),
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -1,15 +1,14 @@
-"""Runs processes side by side, prints what they print, and starts those again that end."""
+"""Runs processes side by side, passes on what they log, and starts those again that end."""
 
 import itertools
 import logging
-import os
 import signal
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import click
 from circus import get_arbiter
 from circus.arbiter import Arbiter
 from circus.exc import ConflictError
@@ -18,45 +17,33 @@ from circus.watcher import Watcher
 from tornado import gen
 
 from cli import programs
-from heliograph import restarts
+from cli.start.output import LogOutput, ProcessOutput
+from heliograph import heartbeat, restarts
 
-COLOURS = ("cyan", "green", "yellow", "blue", "magenta", "red", "bright_cyan", "bright_green", "bright_yellow")
+log = logging.getLogger(__name__)
+
+Ready = Callable[[], bool]
+
+READY_SECONDS = 5.0
 RESPAWN_SECONDS = 1.0
 STOP_SECONDS = 5.0
 RETRY_STOP_SECONDS = 0.3
-QUICK_SECONDS = 10.0  # a process that ends sooner does not work
+QUICK_SECONDS = 30.0  # a process that ends sooner does not work; a Pi Zero takes half of it for a start
+WORKS_SECONDS = 5.0  # after its start, until it is looked whether the process works
 QUICK_ENDS = 5  # in a row, after which the next starts wait
 PAUSE_SECONDS = 60.0
-
-
-class OutputPrinter:
-    """Prints the output of a process line by line, each after the process's name in its colour."""
-
-    def __init__(self, name: str, width: int, colour: str) -> None:
-        self._prefix = click.style(f"{name:<{width}} │", fg=colour)
-        self._unfinished = ""
-
-    def __call__(self, data: dict[str, Any]) -> None:
-        """Print the complete lines in a chunk of output that circus read."""
-        text = self._unfinished + bytes(data["data"]).decode("utf-8", "backslashreplace")
-        *lines, self._unfinished = text.split("\n")
-        for line in lines:
-            click.echo(f"{time.strftime('%H:%M:%S')} {self._prefix} {line}")
-
-    def close(self) -> None:
-        """Print the last line, if it did not end."""
-        if self._unfinished:
-            self({"data": b"\n"})
 
 
 class Restarts:
     """Says why a process ended, and lets one wait that ends again and again; its methods are hooks of a circus watcher.
 
-    It leaves a note of that in a folder, for `/health`.
+    It leaves a note of that in a folder, for `/health`. What starts after the process waits until `ready`, for READY_SECONDS
+    at most.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ready: Ready) -> None:
         self._folder = folder
+        self._ready = ready
         self._started = 0.0
         self._quick_ends = 0
         self._since = 0.0
@@ -65,18 +52,28 @@ class Restarts:
         """Note when the process started; return True, so that it is kept."""
         self._started = time.monotonic()
         if self._quick_ends:
-            arbiter.loop.call_later(QUICK_SECONDS, self._forget, watcher, self._started)
+            arbiter.loop.call_later(WORKS_SECONDS, self._forget, watcher, arbiter, self._started)
         return True
 
-    def _forget(self, watcher: Watcher, started: float) -> None:
-        """Take the note away once a process works."""
-        if self._started == started and watcher.processes:
-            self._quick_ends = 0
-            restarts.note(self._folder, watcher.name, None)
+    def after_start(self, **_: Any) -> bool:
+        """Wait until the process is ready for those that use it; return True, so that it is kept."""
+        end = time.monotonic() + READY_SECONDS
+        while not self._ready() and time.monotonic() < end:
+            time.sleep(0.02)
+        return True
+
+    def _forget(self, watcher: Watcher, arbiter: Arbiter, started: float) -> None:
+        """Take the note away once the main loop of the process runs."""
+        if self._started != started or not watcher.processes:
+            return
+        if heartbeat.age(self._folder, watcher.name) > time.monotonic() - started:
+            arbiter.loop.call_later(WORKS_SECONDS, self._forget, watcher, arbiter, started)
+            return
+        restarts.note(self._folder, watcher.name, None)
 
     def after_reap(self, *, watcher: Watcher, arbiter: Arbiter, exit_code: int | None, **_: Any) -> None:
-        """Print how the process ended and what happens next, unless the node is being stopped."""
-        if watcher.is_stopping() or watcher.is_stopped():
+        """Log how the process ended and what happens next, unless the node is being stopped."""
+        if watcher.is_stopping() or watcher.is_stopped() or not watcher.numprocesses:
             return
         how = ending(exit_code)
         self._quick_ends = self._quick_ends + 1 if time.monotonic() - self._started < QUICK_SECONDS else 0
@@ -86,13 +83,15 @@ class Restarts:
             noted = restarts.Restarts(self._quick_ends, how, round(self._since, 3))
             restarts.note(self._folder, watcher.name, noted)
         if self._quick_ends < QUICK_ENDS:
-            click.echo(f"{watcher.name} {how}; starting it again", err=True)
+            log.warning("%s %s; starting it again", watcher.name, how)
             return
         if self._quick_ends == QUICK_ENDS:
-            click.echo(
-                f"{watcher.name} {how}, {QUICK_ENDS} times in a row: it does not work, its last lines say why; "
-                f"trying again every {PAUSE_SECONDS:.0f} s",
-                err=True,
+            log.error(
+                "%s %s, %d times in a row: it does not work, its last lines say why; trying again every %.0f s",
+                watcher.name,
+                how,
+                QUICK_ENDS,
+                PAUSE_SECONDS,
             )
         watcher.respawn = False  # circus stops the watcher then
         arbiter.loop.call_later(PAUSE_SECONDS, _start_again, watcher)
@@ -118,10 +117,13 @@ async def _start_again(watcher: Watcher) -> None:
             return
 
 
-def run(commands: dict[str, list[str]]) -> None:
-    """Run commands until a signal ends this process; the first starts first and stops last."""
-    width = max(map(len, commands))
+def run(commands: dict[str, list[str]], output: LogOutput, ready: Mapping[str, Ready] | None = None) -> None:
+    """Run commands until a signal ends this process; the next ones start once one is `ready`, if that says how to know.
+
+    Broker and simulator stop after the services that use them.
+    """
     priorities = itertools.count(len(commands), -1)
+    log.info("starting %s", ", ".join(commands))
     logging.getLogger("circus").setLevel(logging.ERROR)
     # circus still checks its processes while it stops, and logs that they are gone.
     logging.getLogger("tornado.application").setLevel(logging.CRITICAL)
@@ -129,8 +131,9 @@ def run(commands: dict[str, list[str]]) -> None:
     with tempfile.TemporaryDirectory(prefix="heliograph-") as folder:
         arbiter = get_arbiter(
             [
-                _watcher(name, command, colour, folder, width) | {"priority": next(priorities)}
-                for (name, command), colour in zip(commands.items(), itertools.cycle(COLOURS), strict=False)
+                _watcher(name, command, folder, output, (ready or {}).get(name, _at_once))
+                | {"priority": next(priorities)}
+                for name, command in commands.items()
             ],
             controller=f"ipc://{folder}/control",
             pubsub_endpoint=f"ipc://{folder}/events",
@@ -143,38 +146,49 @@ def run(commands: dict[str, list[str]]) -> None:
             arbiter.stop()
 
 
-def _watcher(name: str, command: list[str], colour: str, folder: str, width: int) -> dict[str, Any]:
+def _at_once() -> bool:
+    return True
+
+
+def _watcher(name: str, command: list[str], folder: str, output: LogOutput, ready: Ready) -> dict[str, Any]:
     """Return circus' settings for one process; its heartbeat file is in `folder`."""
-    hooks = Restarts(Path(folder))
+    hooks = Restarts(Path(folder), ready)
     return {
         "name": name,
         "cmd": command[0],
         "args": command[1:],
-        "working_dir": str(programs.ROOT),
-        "env": {**os.environ, "PYTHONUNBUFFERED": "1", "HELIOGRAPH_HEARTBEATS": folder},
-        "stdout_stream": {"stream": OutputPrinter(name, width, colour)},
-        "stderr_stream": {"stream": OutputPrinter(name, width, colour)},
+        "working_dir": str(Path.cwd()),
+        "env": {**programs.module_environment(), "PYTHONUNBUFFERED": "1", "HELIOGRAPH_HEARTBEATS": folder},
+        "stdout_stream": {"stream": ProcessOutput(name, output, is_error=False)},
+        "stderr_stream": {"stream": ProcessOutput(name, output, is_error=True)},
         "graceful_timeout": STOP_SECONDS,
         "max_retry": -1,
-        "hooks": {"after_spawn": (hooks.after_spawn, False), "after_reap": (hooks.after_reap, False)},
+        "hooks": {
+            "after_spawn": (hooks.after_spawn, False),
+            "after_start": (hooks.after_start, False),
+            "after_reap": (hooks.after_reap, False),
+        },
     }
 
 
 def _quit(handler: SysHandler) -> None:
     """Stop on the first signal and ignore those after it."""
+    log.info("stopping")
     controller = handler.controller
     controller.loop.add_callback_from_signal(_stop, controller.arbiter)
     handler.__class__.quit = handler.__class__.reload = lambda _: None
 
 
 async def _stop(arbiter: Arbiter) -> None:
-    """Stop the broker last, so that the services can disconnect; try again while circus is restarting a process."""
-    others = [watcher for watcher in arbiter.iter_watchers() if watcher.name != "broker"]
-    for watcher in others:
-        watcher.numprocesses = 0  # one that waits for its next start has none
+    """Stop the services at once, then what they use, the broker last; try again while circus is restarting a process."""
+    watchers = [watcher for watcher in arbiter.iter_watchers() if watcher.name != "broker"]
+    for is_used in (False, True):
+        stopped = [watcher for watcher in watchers if (watcher.name == "simulator") == is_used]
+        for watcher in stopped:
+            watcher.numprocesses = 0  # also one that waits for its next start starts none
+        await gen.multi([watcher.kill_processes() for watcher in stopped])  # stop() allows only one at a time
     while True:
         try:
-            await gen.multi([watcher.stop() for watcher in others])
             await arbiter.stop()
         except ConflictError:
             await gen.sleep(RETRY_STOP_SECONDS)

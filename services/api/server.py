@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 from heliograph import heartbeat, topics
 from heliograph.bus import Message
 from heliograph.commands import Requests
-from heliograph.config import Config, read
+from heliograph.config import ServiceOptions, read
 from heliograph.errors import ConfigError, MessageError
 from heliograph.service import Service
 from heliograph.store import open_reader
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 BEAT_SECONDS = 2.0
 
 
-class Api(Config, frozen=True, kw_only=True):
+class Api(ServiceOptions, frozen=True, kw_only=True):
     """The [api] section."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {"store": "[node] store"}

@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from heliograph import topics, units
-from heliograph.config import Config
+from heliograph.config import Config, ServiceOptions
 from heliograph.formula import Formula
 
 MAX_SECONDS = 86_400.0
@@ -63,7 +63,7 @@ class CalculatedDevice(Config, frozen=True):
                 )
 
 
-class Calculator(Config, frozen=True):
+class Calculator(ServiceOptions, frozen=True):
     """The [calculator] section."""
 
     devices: dict[str, CalculatedDevice] = msgspec.field(default_factory=dict)

@@ -4,12 +4,12 @@ import re
 from typing import ClassVar
 
 from heliograph import topics
-from heliograph.config import Config
+from heliograph.config import ServiceOptions
 
 _PREFIX = re.compile(r"[^/+#\x00]+(?:/[^/+#\x00]+)*")
 
 
-class HomeAssistant(Config, frozen=True):
+class HomeAssistant(ServiceOptions, frozen=True):
     """The nodes whose devices to show, this one if there are none, and the prefix of the discovery topics."""
 
     RENAMED: ClassVar = {"prefix": "discovery_prefix"}

@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from heliograph import topics
-from heliograph.config import Config
+from heliograph.config import Config, ServiceOptions
 from heliograph.errors import ConfigError
 from services.modbus_poller import models
 
@@ -106,7 +106,7 @@ class LineOptions(Config, frozen=True):
         return {models.load(device.model).header.baud for device in self.devices}
 
 
-class ModbusPoller(Config, frozen=True):
+class ModbusPoller(ServiceOptions, frozen=True):
     """The lines to poll."""
 
     lines: tuple[LineOptions, ...]

@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 
 from heliograph import tls, topics
-from heliograph.config import Config
+from heliograph.config import Config, ServiceOptions
 from services.mqtt_importer import families
 from services.mqtt_importer.parsing import topic_filters
 from services.mqtt_importer.source import MqttSource
@@ -47,7 +47,7 @@ class RemoteBroker(Config, tls.BrokerOptions, frozen=True):
         return tls.context(self.ca, self.certificate, self.key) if self.encrypted else None
 
 
-class MqttImporter(Config, frozen=True):
+class MqttImporter(ServiceOptions, frozen=True):
     """The [mqtt_importer] section."""
 
     RENAMED: ClassVar = {"most_devices": "max_devices"}

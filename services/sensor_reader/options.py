@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from heliograph import topics
-from heliograph.config import Config
+from heliograph.config import Config, ServiceOptions
 
 MIN_SECONDS, MAX_SECONDS = 0.1, 86_400.0
 
@@ -58,7 +58,7 @@ class CounterOptions(Config, frozen=True):
         _check_interval("interval", self.interval)
 
 
-class SensorReader(Config, frozen=True):
+class SensorReader(ServiceOptions, frozen=True):
     """The [sensor_reader] section."""
 
     interval: float = 10.0

@@ -31,6 +31,16 @@ class StreamDecoder:
             except NotAReading as error:
                 yield ParsedPiece(piece.data, error)
 
+    @property
+    def unfinished(self) -> bytes:
+        """The beginning of a piece that has not ended yet."""
+        return self.splitter.unfinished
+
+    def take_dropped(self) -> int:
+        """Return how many bytes were dropped since the last call without being a piece."""
+        dropped, self.splitter.dropped = self.splitter.dropped, 0
+        return dropped
+
     def with_parser(self, parse: Callable[[Any], ParseResult]) -> "StreamDecoder":
         """Return the same decoder, in the middle of the same line, with another parser."""
         return StreamDecoder(self.splitter, parse, text=self._text)

@@ -61,6 +61,16 @@ class FormatDetector:
             log.warning("this no longer looks like %s", self.format)
             self._begin()
 
+    @property
+    def unfinished(self) -> bytes:
+        """The beginning of a piece of the detected format; while there is none, of a line."""
+        return self._decoders[self.format or self._counting].unfinished
+
+    def take_dropped(self) -> int:
+        """Return how many bytes the detected format dropped since the last call; while there is none, lines did."""
+        dropped = {name: decoder.take_dropped() for name, decoder in self._decoders.items()}
+        return dropped[self.format or self._counting]
+
     def _begin(self) -> None:
         self.format = ""
         self._failures = 0

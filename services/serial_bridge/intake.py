@@ -44,6 +44,7 @@ class SerialIntake:
         self._unread: dict[str, str] = {}  # lines that were not understood, by what they have in common
         self._lines = 0
         self._readings = 0
+        self._dropped = 0
         self._last_reading = 0.0
 
     def facts(self) -> dict[str, object]:
@@ -54,6 +55,8 @@ class SerialIntake:
             facts["more_devices"] = len(devices) - MAX_DEVICES
         if self._last_reading:
             facts["last_reading"] = round(self._last_reading, 3)
+        if self._dropped:
+            facts["dropped_bytes"] = self._dropped
         if self._board_settings:
             facts["board_settings"] = self._board_settings
         if self._unread:
@@ -91,6 +94,12 @@ class SerialIntake:
         """Count a bad input, and show it among the last ones."""
         self._service.count(counter)
         self._service.set_aside(reason, content, self._name)
+
+    def dropped(self, count: int) -> None:
+        """Count bytes that were dropped without being a line: noise between telegrams, half a one after the port was opened."""
+        if count:
+            self._dropped += count
+            self._service.count("dropped_bytes", count)
 
     def _publish(self, reading: ParsedReading, line: bytes) -> bool:
         name = reading.device

@@ -6,7 +6,7 @@ import msgspec
 import serial
 
 from heliograph import names
-from heliograph.config import Config
+from heliograph.config import ServiceOptions
 from services.serial_bridge import formats, usb
 from services.serial_bridge.radio.nodes import NodeOptions, packet_decoders
 from services.serial_bridge.radio.settings import RadioOptions, RepeaterOptions, check_port
@@ -85,7 +85,7 @@ class SocketOptions(SourceOptions, frozen=True, kw_only=True):
             raise ValueError(f"key, timestamped: {self.format} has no lines to put them into")
 
 
-class SerialBridge(Config, frozen=True):
+class SerialBridge(ServiceOptions, frozen=True):
     """The [serial_bridge] section."""
 
     ports: tuple[PortOptions, ...] = ()

@@ -126,8 +126,15 @@ class PortReader:
         decoder = self._decoders.decoder(joined_late=device.in_waiting > 0)
         self._opened()
         while not self._stop.is_set():
-            for piece in decoder.feed(device.read(min(MAX_BYTES, max(1, device.in_waiting)))):
+            try:
+                data = device.read(min(MAX_BYTES, max(1, device.in_waiting)))
+            except (OSError, termios.error):
+                if rest := decoder.unfinished.strip():
+                    self._intake.refuse("the port was lost in the middle of a line", rest, "unfinished_lines")
+                raise
+            for piece in decoder.feed(data):
                 self._accept(piece)
+            self._intake.dropped(decoder.take_dropped())
             if isinstance(decoder, FormatDetector) and decoder.format != self._detected:
                 self._detected = decoder.format
                 if decoder.format:

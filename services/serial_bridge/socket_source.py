@@ -90,6 +90,10 @@ class SocketSource:
             piece = piece._replace(raw=_masked(piece.raw))
         self._intake.accept(piece)
 
+    def dropped(self, count: int) -> None:
+        """Count bytes of a client that were dropped without being a line."""
+        self._intake.dropped(count)
+
     def unfinished(self, rest: bytes) -> None:
         """Set half a line aside: its end may be missing."""
         shown = _masked(rest) if self._options.key else rest
@@ -113,13 +117,12 @@ class SocketClient:
             self._decoder = self._source.decoder(self._decoder)
         for piece in self._decoder.feed(data):
             self._source.accept(piece)
+        self._source.dropped(self._decoder.take_dropped())
 
     def ended(self) -> None:
-        """Set aside the line that the client did not finish."""
-        if isinstance(self._decoder, StreamDecoder) and isinstance(self._decoder.splitter, LineSplitter):
-            rest = self._decoder.splitter.unfinished
-            if rest:
-                self._source.unfinished(rest)
+        """Set aside the line or telegram that the client did not finish."""
+        if self._decoder is not None and (rest := self._decoder.unfinished.strip()):
+            self._source.unfinished(rest)
 
 
 def enveloped(line: str, decoders: DecoderFactory, options: SocketOptions) -> ParsedReading | StatusLine:

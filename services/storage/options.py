@@ -6,10 +6,10 @@ from typing import ClassVar
 import msgspec
 
 from heliograph import topics
-from heliograph.config import Config
+from heliograph.config import ServiceOptions
 
 
-class Storage(Config, frozen=True):
+class Storage(ServiceOptions, frozen=True):
     """The [storage] section."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {"url": "[node] store"}

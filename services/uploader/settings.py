@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from heliograph.config import Config
+from heliograph.config import ServiceOptions
 from services.uploader.options import TargetOptions
 from services.uploader.targets import parse_options
 
 
-class Uploader(Config, frozen=True):
+class Uploader(ServiceOptions, frozen=True):
     """The [uploader] section: the options of a target depend on its type, see `parsed`."""
 
     RENAMED: ClassVar[Mapping[str, str]] = {"store": "[node] store"}

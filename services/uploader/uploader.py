@@ -32,9 +32,7 @@ def main(options: Uploader, service: Service) -> None:
     try:
         workers.start(targets)
         if not workers.names():
-            log.warning(
-                "nothing to upload: config.toml has no [[uploader.targets]], and no target was added at runtime"
-            )
+            log.info("nothing to upload: config.toml has no [[uploader.targets]], and no target was added at runtime")
         service.fact("problems", file.problems)
         with Management(service, workers):
             service.bus.subscribe(topics.every_service("committed"), partial(_committed, workers))

@@ -17,6 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from cli.start import command, effective_config, options, orphans, plan, supervision
 from cli.start.plan import Plan
+from heliograph import logs
 from heliograph.errors import ConfigError
 from tests.conftest import ROOT, free_port
 from tests.uploader.servers.web_server import Request, Response, WebServer
@@ -255,9 +256,13 @@ def test_a_process_that_ends_again_and_again_is_reported_and_waits(tmp_path: Pat
     note = f"cat $HELIOGRAPH_HEARTBEATS/probe.restarts >> {notes} 2> /dev/null"
     works = f"{note}; echo >> {starts}; test $(wc -l < {starts}) -lt 8 && exit 7; echo it works; exec sleep 60"
     script = (
+        "from heliograph import logs\n"
         "from cli.start import supervision as s\n"
+        "from cli.start.output import LogOutput\n"
+        "output = LogOutput()\n"
+        "logs.set_up_with(output)\n"
         "s.RESPAWN_SECONDS, s.PAUSE_SECONDS = 0.05, 0.1\n"
-        f"s.run({{'probe': ['sh', '-c', {works!r}]}})\n"
+        f"s.run({{'probe': ['sh', '-c', {works!r}]}}, output)\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -266,11 +271,12 @@ def test_a_process_that_ends_again_and_again_is_reported_and_waits(tmp_path: Pat
         lines = list(itertools.takewhile(lambda line: "it works" not in line, supervisor.stdout))
         supervisor.terminate()
         assert supervisor.wait(timeout=60) == 0
-    again = ["probe ended with exit status 7; starting it again\n"] * 4
-    broken = [
-        "probe ended with exit status 7, 5 times in a row: it does not work, its last lines say why; trying again every 0 s\n"
-    ]
-    assert lines == again + broken
+    again = [("WARNING", "probe ended with exit status 7; starting it again")] * 4
+    broken = "probe ended with exit status 7, 5 times in a row: it does not work, its last lines say why; trying again every 0 s"
+    logged = [line for text in lines if (line := logs.parsed(text.rstrip()))]
+    assert len(logged) == len(lines)
+    assert {line.service for line in logged} == {"supervisor"}
+    assert [(line.level, line.text) for line in logged] == [("INFO", "starting probe"), *again, ("ERROR", broken)]
     noted = msgspec.json.Decoder().decode_lines(notes.read_bytes().replace(b"}{", b"}\n{"))
     assert [one["count"] for one in noted] == list(range(1, 8))  # what /health reports
     assert {one["how"] for one in noted} == {"ended with exit status 7"}

@@ -183,7 +183,7 @@ def test_a_password_that_the_broker_refuses_is_found_without_disturbing_the_serv
 
 
 @pytest.mark.parametrize(
-    ("life", "end", "found"),
+    ("life", "end", "expected"),
     [
         ("0x01 0x01\n", "0x01\n", ""),
         ("0x00 0x00\n", "0x00\n", ""),
@@ -193,13 +193,13 @@ def test_a_password_that_the_broker_refuses_is_found_without_disturbing_the_serv
         ("", "", ""),
     ],
 )
-def test_a_worn_card_is_found_where_it_says_so(life: str, end: str, found: str, tmp_path: Path) -> None:
+def test_a_worn_card_is_found_where_it_says_so(life: str, end: str, expected: str, tmp_path: Path) -> None:
     device = tmp_path / "mmcblk0/device"
     device.mkdir(parents=True)
     for name, text in (("life_time", life), ("pre_eol_info", end)):
         if text:
             (device / name).write_text(text)
-    assert [one.summary for one in machine.card(tmp_path)] == ([found] if found else [])
+    assert [one.summary for one in machine.card(tmp_path)] == ([expected] if expected else [])
 
 
 def test_a_time_zone_that_is_not_there_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,11 @@
 import threading
 from typing import Literal
 
-from heliograph.config import Config
+from heliograph.config import ServiceOptions
 from heliograph.service import Service, run
 
 
-class Probe(Config, frozen=True):
+class Probe(ServiceOptions, frozen=True):
     """The [probe] section."""
 
     then: Literal["wait", "return", "crash", "crash_thread", "crash_callback"] = "wait"

@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from heliograph import __version__, topics
+from heliograph import __version__, logs, topics
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker, Node
 from heliograph.errors import ConfigError
@@ -20,6 +21,7 @@ from tests.conftest import LocalBroker, Processes, free_port
 Eventually = Callable[[Callable[[], object]], object]
 PATIENCE = 30.0
 PROBE = "tests.heliograph.probe"
+DATED = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d"
 
 
 class Watcher:
@@ -174,14 +176,42 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_1(
     file.write_text(text)
     assert processes.start(PROBE, str(file), *check).wait(PATIENCE) == 1
     line = processes.output()
-    assert line.startswith(f"probe: {file}: ")
+    assert re.match(rf"{'' if check else DATED + ' CRITICAL '}probe: {file}: ", line)
     assert message in line
     assert line.count("\n") == 1
 
 
 def test_a_configuration_that_is_not_there_is_one_line(processes: Processes, tmp_path: Path) -> None:
-    assert processes.start(PROBE, str(tmp_path / "none.toml")).wait(PATIENCE) == 1
+    assert processes.start(PROBE, str(tmp_path / "none.toml"), "--check").wait(PATIENCE) == 1
     assert processes.output() == f"probe: {tmp_path / 'none.toml'}: No such file or directory\n"
+
+
+def test_every_line_of_a_service_is_dated_and_levelled_also_those_of_a_traceback(
+    processes: Processes, config: Callable[[str], str]
+) -> None:
+    assert processes.start(PROBE, config('[probe]\nthen = "crash"')).wait(PATIENCE) == 1
+    lines = [logs.parsed(line) for line in processes.output().splitlines()]
+    assert len(lines) > 5
+    assert all(line and line.service == "probe" for line in lines)
+    failed = [line for line in lines if line and line.level == "CRITICAL"]
+    assert (failed[0].text, failed[0].continues) == ("failed", False)
+    assert failed[-1].text.strip() == "RuntimeError: a mistake"
+    assert all(line.continues for line in failed[1:])
+
+
+def test_the_log_level_follows_the_configuration_of_the_node_and_of_the_service(
+    processes: Processes, watcher: Watcher, config: Callable[[str], str], eventually: Eventually
+) -> None:
+    file = Path(config('[probe]\nlog_level = "error"'))
+    processes.start(PROBE, str(file))
+    watcher.until(full)
+    assert processes.output() == ""
+    text = file.read_text()
+    file.write_text(text.replace('"error"', '"loud"'))
+    eventually(lambda: "keeping the log level error: " in processes.output())
+    assert "[probe] log_level: expected" in processes.output()
+    file.write_text(text.replace('[probe]\nlog_level = "error"', "").replace("[node]", '[node]\nlog_level = "debug"'))
+    eventually(lambda: "INFO    probe: the log level is debug now" in processes.output())
 
 
 def test_check_prints_nothing_about_a_good_configuration_and_connects_to_nothing(

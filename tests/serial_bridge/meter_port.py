@@ -60,6 +60,7 @@ class Port:
     def say(self, *telegrams: bytes) -> None:
         for piece in self._decoder.feed(b"".join(telegrams)):
             self.intake.accept(piece)
+        self.intake.dropped(self._decoder.take_dropped())
 
     def of(self, device: str, channel: str) -> list[Any]:
         return [values[channel] for name, values in self.stub.readings if name == device and channel in values]

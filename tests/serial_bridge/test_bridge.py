@@ -107,7 +107,7 @@ def test_a_port_that_vanishes_is_opened_again_when_it_is_back(
     for count in (1, 2):
         line.plug_in()
         eventually(watcher.is_open("boiler"))
-        line.say(f"MSG:{3 * count},t:61.5\r\n".encode())
+        line.say(f"MSG:{3 * count},t:61.5\r\nMSG:{3 * count}".encode())
         eventually(watcher.has_states(count))
         line.pull_out()
         eventually(watcher.is_open("boiler", is_open=False))
@@ -116,6 +116,7 @@ def test_a_port_that_vanishes_is_opened_again_when_it_is_back(
         ("boiler", {"msg": 6, "t": 61.5, "missed": 2}),
     ]
     assert [state for _, state in watcher.availability] == ["online", "offline", "online", "offline"]
+    assert watcher.counter("unfinished_lines") == 2
     assert processes.output().count("boiler is away") == 3
     assert processes.output().count("reading boiler") == 2
 

@@ -7,13 +7,17 @@ from typing import Any
 
 import pytest
 
+from heliograph.names import NameOwners
 from services.serial_bridge.decoder import DecoderFactory, StreamDecoder
 from services.serial_bridge.formats import dsmr_p1
-from services.serial_bridge.intake import MAX_UNREAD
-from services.serial_bridge.options import PortOptions
+from services.serial_bridge.intake import MAX_UNREAD, SerialIntake
+from services.serial_bridge.options import PortOptions, SocketOptions
 from services.serial_bridge.parsing.readings import NotAReading
+from services.serial_bridge.radio.unknown_nodes import UnknownNodes
+from services.serial_bridge.socket_source import SocketClient, SocketSource
 from services.serial_bridge.source import ParserContext
 from tests.serial_bridge.meter_port import ESMR, FLUVIUS, Port, gas, telegram
+from tests.service_stub import ServiceStub
 
 ACE4000: tuple[str, ...] = (
     "/ACE4\\3kk101234567",
@@ -235,10 +239,36 @@ def test_what_is_longer_than_a_telegram_is_counted_once_and_dropped() -> None:
 
 def test_telegrams_that_are_cut_off_again_and_again_do_not_pile_up() -> None:
     splitter, good = dsmr_p1.TelegramSplitter(), telegram(*ESMR)
-    for _ in range(2 * dsmr_p1.LONGEST_BYTES // len(good)):
-        assert list(splitter.feed(good[:-20])) == []
+    cut = [("the end of the telegram is missing", "bad_checksums")]
+    for number in range(2 * dsmr_p1.LONGEST_BYTES // len(good)):
+        assert [(piece.error, piece.counter) for piece in splitter.feed(good[:-20])] == cut * (number > 0)
         assert list(splitter.feed(b"\r\n")) == []
-    assert [piece.counter for piece in splitter.feed(good)] == [""]
+    assert [(piece.error, piece.counter) for piece in splitter.feed(good)] == [*cut, ("", "")]
+    assert splitter.dropped == 0
+
+
+def test_a_telegram_that_is_cut_off_is_set_aside_and_the_next_one_is_read(port: Port) -> None:
+    good = telegram("/X", "1-0:1.7.0(00.300*kW)")
+    port.say(good, telegram(*ESMR)[:90], good, b"noise\r\n", good[:9], good[:12], good)
+    assert port.of("house", "power_import") == [0.3, 0.3, 0.3]
+    assert port.stub.counters["bad_checksums"] == len(port.stub.invalid) == 3
+    assert {why for why, _, _ in port.stub.invalid} == {"the end of the telegram is missing"}
+    assert port.stub.counters["dropped_bytes"] == port.intake.facts()["dropped_bytes"] == len(b"noise")
+
+
+def test_a_telegram_that_a_client_does_not_finish_is_set_aside(tmp_path: Path) -> None:
+    stub = ServiceStub(tmp_path)
+    intake = SerialIntake("door", stub.service, stub.producer, UnknownNodes(), NameOwners(9))
+    options = SocketOptions(name="door", port=1, format="dsmr_p1")
+    source = SocketSource(options, ParserContext({}), stub.service, intake)
+    client = SocketClient(source)
+    client.feed(b"noise\r\n" + telegram(*ESMR) + telegram(*FLUVIUS)[:50])
+    client.ended()
+    assert [why for why, _, _ in stub.invalid] == ["the client disconnected in the middle of a line"]
+    assert (stub.counters["unfinished_lines"], stub.counters["dropped_bytes"]) == (1, 5)
+    source.stop()
+    source.start()  # ends at once, and closes what it opened
+    source.join(5)
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def ports(running: subprocess.Popen[str]) -> dict[str, str]:
     assert running.stderr is not None
     addresses = {}
     for line in running.stderr:
-        what, _, where = line.removeprefix("INFO ").partition(" at ")
+        what, _, where = line.partition("simulator: ")[2].partition(" at ")
         addresses[what.partition(" (")[0]] = where.strip()
         if what == "control":
             break

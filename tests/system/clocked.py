@@ -15,7 +15,7 @@ from tests.system.numbered import given
 STEP = 0.05  # seconds
 
 
-class Clocked(config.Config, frozen=True):
+class Clocked(config.ServiceOptions, frozen=True):
     """The [clocked] section; `begin` is the time of number 0, in seconds since 1970 UTC."""
 
     begin: float

@@ -18,7 +18,7 @@ from heliograph.service import Service, run
 START = 1_700_000_000.0  # readings are a second apart from here on, so that a number is a time
 
 
-class Numbered(config.Config, frozen=True):
+class Numbered(config.ServiceOptions, frozen=True):
     """The [numbered] section."""
 
     count: int

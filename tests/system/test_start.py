@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 import socket
@@ -12,7 +13,16 @@ from typing import Any
 import psutil
 import pytest
 
+from heliograph import logs
 from tests.node import ROOT, START, Node
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process has not ended; an orphan that ended may be a zombie for good, where process 1 does not wait for it."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 @pytest.mark.timeout(300)
@@ -40,13 +50,25 @@ def test_the_simulated_site_is_live_and_stored_and_survives_a_restart(
     before = node.stored(f"{name}/tracer/pv_voltage")
     children = node.children()
     assert node.stop() == 0
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in children if lives(child)]
     node.start()
     after = eventually(
         lambda: (points := node.stored(f"{name}/tracer/pv_voltage")) and len(points) > len(before) and points, 90
     )
     assert after[: len(before)] == before
     assert node.stop() == 0
+    logged = [line for text in node.log.read_text().splitlines() if (line := logs.parsed(text))]
+    assert {"supervisor", "storage", "modbus_poller"} <= {line.service for line in logged}
+    assert [str(line) for line in logged if line.severity >= logging.WARNING] == []
+    shown = subprocess.run(
+        [sys.executable, "-m", "cli", "logs", "--since", "1d"],
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert shown.stdout.splitlines() == [str(line) for line in logged]
 
 
 @pytest.mark.timeout(300)
@@ -68,7 +90,7 @@ def test_a_service_that_dies_is_started_again(node: Node, eventually: Callable[.
     assert node.process
     node.process.send_signal(signal.SIGHUP)  # the terminal was closed
     assert node.process.wait(timeout=60) == 0
-    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in children if lives(child)]
 
 
 @pytest.mark.timeout(300)
@@ -82,9 +104,9 @@ def test_what_a_killed_supervisor_left_running_is_stopped_by_the_next_start(
     assert node.process
     node.process.kill()
     node.process.wait()
-    assert all(orphan.is_running() for orphan in orphans)
+    assert all(map(lives, orphans))
     node.start()
-    eventually(lambda: not any(orphan.is_running() for orphan in orphans), 60)
+    eventually(lambda: not any(map(lives, orphans)), 60)
     eventually(lambda: node.ask("/api/v1/devices"), 120)
     assert "Stopping what an earlier start of this node left running: " in node.log.read_text()
     assert node.stop() == 0

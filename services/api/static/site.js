@@ -2,7 +2,7 @@
 
 const POLL_SECONDS = 15;
 const HEALTH_SECONDS = 4;
-const RESPONSE_SECONDS = 6; // a node that hangs accepts a request, and never answers
+const RESPONSE_SECONDS = 10; // a node that hangs accepts a request, and never answers
 const LONGEST_WAIT_SECONDS = 10;
 
 const ask = (path) =>

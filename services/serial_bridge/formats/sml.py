@@ -60,6 +60,12 @@ class TransmissionSplitter:
 
     def __init__(self) -> None:
         self._rest = b""
+        self.dropped = 0
+
+    @property
+    def unfinished(self) -> bytes:
+        """The transmission that has begun, and what may be the beginning of one."""
+        return self._rest
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """Yield the transmissions that end in this part of the stream."""
@@ -67,18 +73,22 @@ class TransmissionSplitter:
         while True:
             begin = self._rest.find(START)
             if begin < 0:
-                self._rest = self._rest[-len(START) + 1 :]
+                begin = max(0, len(self._rest) - len(START) + 1)
+                self.dropped += begin
+                self._rest = self._rest[begin:]
                 return
+            self.dropped += begin
             self._rest = self._rest[begin:]
             end = _end(self._rest)
             if end == 0:
                 if len(self._rest) > LONGEST_BYTES:
-                    yield Piece(self._rest[:200], "longer than any transmission", "overlong_lines")
+                    yield Piece(self._rest[:200], "longer than any transmission", "overlong_lines", len(START))
                     self._rest = self._rest[len(START) :]
                     continue
                 return
             if end < 0:  # a new transmission begins within this one, or an unknown escape
-                yield Piece(self._rest[: min(-end, 200)], "the end of the transmission is missing", "bad_checksums")
+                broken = self._rest[:-end]
+                yield Piece(broken[:200], "the end of the transmission is missing", "bad_checksums", len(broken))
                 self._rest = self._rest[-end:]
                 continue
             whole, self._rest = self._rest[:end], self._rest[end:]
@@ -107,9 +117,9 @@ def _checked(whole: bytes) -> Piece:
     covered, given, fill = whole[:-2], int.from_bytes(whole[-2:], "little"), whole[-3]
     swapped = int.from_bytes(whole[-2:], "big")
     if given != checksums.x25(covered) and checksums.kermit(covered) not in (given, swapped):
-        return Piece(whole[:200], "the checksum is wrong", "bad_checksums")
+        return Piece(whole[:200], "the checksum is wrong", "bad_checksums", len(whole))
     messages = whole[len(START) : -TAIL_BYTES].replace(ESCAPE + ESCAPE, ESCAPE)
-    return Piece(messages[: len(messages) - min(fill, 3)])
+    return Piece(messages[: len(messages) - min(fill, 3)], size=len(whole))
 
 
 def parser(source: SourceOptions, context: ParserContext) -> BlockParser:

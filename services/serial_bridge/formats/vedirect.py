@@ -110,12 +110,23 @@ class BlockSplitter:
         self._block = bytearray()
         self._hex = 0
         self._late = joined_late
+        self.dropped = 0
+
+    @property
+    def unfinished(self) -> bytes:
+        """The block that has begun."""
+        return bytes(self._block)
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """Yield the blocks that end in this part of the stream."""
         for byte in data:
             if self._hex:
-                self._hex = 0 if byte == 10 or self._hex > LONGEST_HEX else self._hex + 1
+                self._hex += 1
+                if byte == 10:
+                    self._hex = 0
+                elif self._hex > LONGEST_HEX:  # noise
+                    self.dropped += self._hex
+                    self._hex = 0
                 continue
             complete = self._block.endswith(_LAST_LABEL)
             if byte == 58 and not complete:
@@ -126,10 +137,12 @@ class BlockSplitter:
                 block = bytes(self._block)
                 self._block.clear()
                 if complete and sum(block) % 256 == 0:
-                    yield Piece(block[: -len(_LAST_LABEL) - 1])
+                    yield Piece(block[: -len(_LAST_LABEL) - 1], size=len(block))
                 elif not self._late:
                     why = "the checksum is wrong" if complete else "longer than any block"
-                    yield Piece(block[:200], why, "bad_checksums" if complete else "overlong_lines")
+                    yield Piece(block[:200], why, "bad_checksums" if complete else "overlong_lines", len(block))
+                else:
+                    self.dropped += len(block)
                 self._late = False
 
 

@@ -13,12 +13,13 @@ class LineSplitter:
     """Splits a stream into lines: CR, LF or both end one, empty ones do not count.
 
     A line longer than MAX_BYTES is returned once, cut short and with an error, and the rest of
-    it is dropped. With `joined_late`, everything up to the first end is dropped: it may be half a line.
+    it is dropped, and counted. With `joined_late`, so is everything up to the first end: it may be half a line.
     """
 
     def __init__(self, *, joined_late: bool = False) -> None:
         self._rest = b""
         self._dropping = joined_late
+        self.dropped = 0
 
     @property
     def unfinished(self) -> bytes:
@@ -31,9 +32,11 @@ class LineSplitter:
         for line in ended:
             if self._dropping:
                 self._dropping = False
+                self.dropped += len(line)
             elif line:
                 yield _line(line)
         if self._dropping:
+            self.dropped += len(self._rest)
             self._rest = b""
         elif len(self._rest) > MAX_BYTES:
             line, self._rest = self._rest, b""
@@ -43,5 +46,5 @@ class LineSplitter:
 
 def _line(data: bytes) -> Piece:
     if len(data) > MAX_BYTES:
-        return Piece(data[:MAX_BYTES], "longer than any line", "overlong_lines")
-    return Piece(data)
+        return Piece(data[:MAX_BYTES], "longer than any line", "overlong_lines", len(data))
+    return Piece(data, size=len(data))

@@ -97,15 +97,30 @@ class BlockParser(Protocol):
 
 
 class Piece(NamedTuple):
-    """A line or block that a splitter found in a stream; `error` is what is wrong with it, counted under `counter`."""
+    """A line or block that a splitter found in a stream; `error` is what is wrong with it, counted under `counter`.
+
+    `size` is how many bytes of the stream it is, without the ends of lines.
+    """
 
     data: bytes
     error: str = ""
     counter: str = ""
+    size: int = 0
 
 
 class StreamSplitter(Protocol):
-    """Splits a stream into lines or blocks, in bounded memory."""
+    """Splits a stream into lines or blocks, in bounded memory.
+
+    Every byte but the ends of lines is in a piece, `unfinished`, or counted in `dropped`: noise between telegrams, half a
+    one that was being sent while the port was opened.
+    """
+
+    dropped: int
+
+    @property
+    def unfinished(self) -> bytes:
+        """The beginning of a piece that has not ended yet."""
+        ...
 
     def feed(self, data: bytes) -> Iterator[Piece]:
         """Yield the pieces that end in this part of the stream."""
@@ -120,6 +135,14 @@ class ParsedPiece(NamedTuple):
 
 class Decoder(Protocol):
     """Decodes the stream of one connection."""
+
+    @property
+    def unfinished(self) -> bytes:
+        """The beginning of a piece that has not ended yet."""
+        ...
+
+    def take_dropped(self) -> int:
+        """Return how many bytes were dropped since the last call without being a piece."""
 
     def feed(self, data: bytes) -> Iterator[ParsedPiece]:
         """Yield the results of the pieces that end in this part of the stream."""

@@ -33,7 +33,9 @@ class RepeaterClient:
             self._count("repeater_lines")
 
     def ended(self) -> None:
-        """Forget the unfinished line: it is not a command."""
+        """Count the unfinished line: it is not a command."""
+        if self._lines.unfinished:
+            self._count("repeater_refused")
 
 
 def _printable(line: bytes) -> bool:
