@@ -240,7 +240,8 @@ def _why_not(names: CopiedNames, hot_db: sqlite3.Connection) -> str:
             return f"no file tells what layout {layout} is"
         if size != 2 * len(layouts[layout][1]):  # eight bytes for each series, whose number takes four
             return f"a reading of layout {layout} has {size} bytes"
-    for number, layout, time, payload, crc in hot_db.execute("SELECT seq, layout, ts, v, crc FROM frame"):
+    crc_or_none = "CASE WHEN typeof(crc) IN ('integer', 'null') THEN crc ELSE -1 END"  # no checksum is below 0
+    for number, layout, time, payload, crc in hot_db.execute(f"SELECT seq, layout, ts, v, {crc_or_none} FROM frame"):
         if crc is not None and crc != schema.frame_crc(number, layout, time, payload):
             return f"the checksum of reading {number} is wrong"
     return ""

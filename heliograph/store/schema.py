@@ -49,9 +49,10 @@ CREATE TABLE IF NOT EXISTS replacement(series INT NOT NULL, ts INT NOT NULL, PRI
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
-TYPED = (
-    "typeof(layout) = 'integer' AND typeof(ts) = 'integer' AND typeof(v) = 'blob'"  # of frame; other rows are damage
-)
+# of frame; other rows are damage, and SQLite may have no value of Python for them
+TYPED = "typeof(layout) = 'integer' AND typeof(ts) = 'integer' AND typeof(v) = 'blob'"
+TYPED_CRC = f"{TYPED} AND typeof(crc) IN ('integer', 'null')"
+
 
 CATALOG = """
 CREATE TABLE IF NOT EXISTS device(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);  -- node/device

@@ -466,3 +466,16 @@ def test_a_link_that_leads_nowhere_is_a_missing_year_and_says_where_it_leads(dat
     for series, points in before.items():
         assert set(points) <= set(after[series])
     assert len([time for time, _ in after["roof/tank/power"] if START + DAY / 2 <= time < START + DAY]) == 10
+
+
+def test_a_checksum_that_is_not_a_number_makes_hot_db_a_damaged_file(data: Path) -> None:
+    with closing(sqlite3.connect(folder(data) / "hot.db")) as db:
+        assert db.execute(
+            "UPDATE frame SET crc = CAST(x'ff' AS TEXT) WHERE seq = (SELECT max(seq) FROM frame)"
+        ).rowcount
+        db.commit()
+    before = content(data)
+    with closing(opened(data)) as writer:
+        care(writer)
+        assert [problem for problem in writer.problems() if problem.startswith("hot.db was damaged")]
+    assert content(data) == before
