@@ -15,6 +15,9 @@ COMMANDS = {
     "start": ("cli.start.command:main", "Run a node on this machine until Ctrl-C."),
     "logs": ("cli.logs:main", "Show what the node has logged."),
     "check": ("cli.check:main", "Check a configuration without starting the node."),
+    "status": ("cli.status:main", "Show how the node is, and what is wrong."),
+    "doctor": ("cli.doctor.command:main", "Look for what is wrong with the node and its machine."),
+    "sample": ("cli.sample:main", "Print a configuration that explains every option."),
     "store": ("services.storage.cli.main:main", "Check the store, back it up, bring data in and out."),
     "uploads": ("services.uploader.cli:main", "Look after the targets that the node uploads to."),
     "scan": ("services.modbus_poller.scan.cli:main", "Find Modbus devices; print the configuration that reads them."),
@@ -23,7 +26,7 @@ COMMANDS = {
     "secrets": ("cli.secrets:main", "Make the passwords and certificates of a node."),
     "version": ("cli.version:main", "Print the version."),
 }
-WHOLE_NODE = ("start", "check", "secrets")  # they need all services, and the packages of the extra `start`
+WHOLE_NODE = ("start", "check", "sample", "secrets")  # they need all services, and the packages of the extra `start`
 
 
 class LazyGroup(click.Group):

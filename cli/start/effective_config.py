@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from cli import programs, secrets
-from cli.start.plan import Plan
+from cli.start.plan import Plan, has_producers_only
 
+BROKER_FILES = programs.ROOT / ("mosquitto" if programs.IS_CHECKOUT else "cli/mosquitto")
 LINKS = ("emontx", "tracer")  # the serial ports of the simulated site
 MORNING = 10  # the simulated site lies where it is this hour, so that there is sun to see
 
@@ -56,13 +57,14 @@ EMONTX_CM = {
 def complete(plan: Plan, file: dict[str, Any]) -> dict[str, Any]:
     """Return the content of a configuration file with what the services of a plan need to start on this machine."""
     file = copy.deepcopy(file)
-    node, api = file.setdefault("node", {}), file.setdefault("api", {})
+    node = file.setdefault("node", {})
     node["data"] = str(plan.data)
-    api.update(host=plan.host, port=plan.port)
+    if not has_producers_only(file):
+        file.setdefault("api", {}).update(host=plan.host, port=plan.port)
     if plan.broker_port is not None:
         password = f"file:{plan.data}/secrets/{{service}}"
         file["broker"] = {"host": "127.0.0.1", "port": plan.broker_port, "password": password}
-        api.setdefault("keys", {}).setdefault("node", f"file:{plan.data}/secrets/api.keyhash")
+        file["api"].setdefault("keys", {}).setdefault("node", f"file:{plan.data}/secrets/api.keyhash")
     if plan.simulate:
         node.setdefault("clock", "trust")
         _add_simulated_site(file, plan.data / "run" / "site")
@@ -100,16 +102,16 @@ def simulator_arguments(links: Path) -> list[str]:
 
 def broker_command(data: Path, port: int) -> list[str]:
     """Write the broker's configuration and passwords below the data folder; return the command that runs it."""
-    command = programs.find("mosquitto")
+    command = programs.provide("mosquitto", "mosquitto", data / "tools")
     secrets.make(data / "secrets", users=[], names=[])
     (data / "broker").mkdir(exist_ok=True)
     own_files = data / "run" / "broker"  # Mosquitto wants them readable for its own user alone
     own_files.mkdir(mode=0o700, exist_ok=True)
-    for original in (data / "secrets/broker/passwords", programs.ROOT / "mosquitto/acl"):
+    for original in (data / "secrets/broker/passwords", BROKER_FILES / "acl"):
         copy = own_files / original.name
         copy.touch(mode=0o600)
         copy.write_bytes(original.read_bytes())
-    settings = (programs.ROOT / "mosquitto/mosquitto.conf").read_text()
+    settings = (BROKER_FILES / "mosquitto.conf").read_text()
     own = {
         "password_file": f"{own_files}/passwords",
         "acl_file": f"{own_files}/acl",

@@ -13,10 +13,11 @@ from types import ModuleType
 from heliograph.errors import ConfigError
 from heliograph.renames import Rename
 from heliograph.store import renaming, whole_store
+from heliograph.store.damage import Damage
 from heliograph.store.interface import FOR_EVER, Keep, Reader, Writer
 from heliograph.store.reader import SqliteReader
 from heliograph.store.rename_plan import Renaming
-from heliograph.store.rescaling import Rescaling
+from heliograph.store.rescalings import Entry, Rescaling
 from heliograph.store.writer import SqliteWriter
 
 
@@ -45,12 +46,15 @@ def open_writer(
     return SqliteWriter(folder(data), clock_is_right, keep, now)
 
 
-def open_reader(data: Path, *, url: str = "") -> Reader:
-    """Return a reader of the store of a data folder, or of the database of a URL; the store may not exist yet."""
+def open_reader(data: Path, *, url: str = "", damage: Damage | None = None) -> Reader:
+    """Return a reader of the store of a data folder, or of the database of a URL; the store may not exist yet.
+
+    Readers of one folder that share `damage` report what any of them could not read.
+    """
     if url:
         reader: Reader = _postgres().open_postgres_reader(url)
         return reader
-    return SqliteReader(folder(data))
+    return SqliteReader(folder(data), damage)
 
 
 def rename(data: Path, entry: Rename, *, url: str = "", dry_run: bool = False) -> Renaming:
@@ -66,15 +70,15 @@ def rename(data: Path, entry: Rename, *, url: str = "", dry_run: bool = False) -
     return whole_store.rename(folder(data), entry)
 
 
-def rescale(data: Path, change: Rescaling, *, url: str = "") -> None:
+def rescale(data: Path, change: Rescaling, *, url: str = "", again: int = 0) -> Entry | None:
     """Convert all values of a series in the store of a data folder or of a database; its name and its arrivals stay.
 
-    Raises CannotRescale, with nothing changed, Taken while storage runs, StoreAway, StoreDamaged, OSError, ConfigError.
+    Returns the rescaling, with nothing changed, if it was the last one of the series already, unless it has the number `again`. Raises CannotRescale, with nothing changed, Taken while storage runs, StoreAway, StoreDamaged, OSError, ConfigError.
     """
     if url:
-        _postgres().rescale_in_database(url, change)
-    else:
-        whole_store.rescale(folder(data), change)
+        done: Entry | None = _postgres().rescale_in_database(url, change, again)
+        return done
+    return whole_store.rescale(folder(data), change, again)
 
 
 def _postgres() -> ModuleType:

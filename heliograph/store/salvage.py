@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, cast
 
 from heliograph import topics
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, copied_names, history, pages, row_types, schema
+from heliograph.store import blocks, copied_names, history, pages, rescalings, row_types, schema, year_keys
 from heliograph.store.copied_names import CopiedNames, Rows
+from heliograph.store.rescalings import Log
 from heliograph.store.tiers import GRAINS, Grain
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,9 @@ def opened(path: Path) -> sqlite3.Connection | None:
     try:
         if missing := pages.pad(path):
             log.error("%s: the last %d bytes are missing", path.name, missing)
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, factory=schema.Connection
+        )
         db.text_factory = _text
         try:
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -164,6 +167,19 @@ def _rows(path: Path) -> Iterator[pages.Row]:
         log.error("%s: %s", path.name, error)
 
 
+def rescaled(path: Path) -> Log | None:
+    """Return the rescalings that the values of a damaged file have had; None if that cannot be read."""
+    db = opened(path)
+    if db is None:
+        return None
+    with closing(db):
+        try:
+            return rescalings.read(db)
+        except (sqlite3.Error, StoreDamaged) as error:
+            log.error("%s: its rescalings cannot be read: %s", path.name, error)
+            return None
+
+
 def marks(path: Path) -> tuple[list[tuple[Any, ...]], str | None]:
     """Return the readable rows of `progress` of a damaged hot.db, and the store's identity, None if it cannot be read."""
     db = opened(path)
@@ -213,10 +229,18 @@ def batches(frames_: dict[int, Frame]) -> Iterator[list[Frame]]:
         yield [frames_[number] for number in numbers[begin : begin + ROWS]]
 
 
+def broken_frames(path: Path) -> int:
+    """Return how many rows of a damaged hot.db can be reached, and are not as they were written."""
+    db = opened(path)
+    if db is None:
+        return 0
+    with closing(db):
+        return sum(not _is_frame(*row) for row in _frame_rows(db))
+
+
 def gaps(frames_: dict[int, Frame]) -> int:
     """Return how many numbers of arrival between those of these readings are missing; jumps are no gaps."""
-    numbers = sorted(frames_)
-    steps = (after - before - 1 for before, after in pairwise(numbers))
+    steps = (after - before - 1 for before, after in pairwise(sorted(frames_)))
     return sum(step for step in steps if step < JUMP)
 
 
@@ -249,7 +273,7 @@ class DamagedYear:
         self._axes: dict[int, tuple[bytes, bytes]] = {}
         self.names = names(path)
         self.lost: dict[int, int] = {}  # values of the chunks that cannot be read, by key; -1: unknown how many
-        self.sound = _is_sound(self._db)
+        self.sound = self._db is not None and _is_sound(self._db) and year_keys.are_whole(self._db)
         self._members = self._listed()
         if not self.sound:
             self._scan()
@@ -347,15 +371,21 @@ def highest(path: Path) -> dict[str, int]:
     db = opened(path)
     if db is not None:
         with closing(db):
-            return larger(used, history.highest(db))
+            used = larger(used, history.highest(db))
+            if _is_sound(db):
+                return used
     for number, row in _rows(path):
         match row:
-            case (None, int(), int(), int() | float(), bytes()):
-                used = larger(used, {"series": number >> history.DAY_BITS})
+            case (None, int(), int(), int() | float(), bytes()) | (None, bytes()):  # a chunk, or cells
+                table, there = "series", number >> history.DAY_BITS
             case (None, int(), int(), bytes(), bytes()):
-                used = larger(used, {"device": history.axis_owner(number)[0]})
-            case (None, int() as layout, int(), bytes()):
-                used = larger(used, {"layout": layout})
+                table, there = "device", history.axis_owner(number)[0]
+            case (None, int() as there, int(), bytes()) | (None, int() as there, int(), bytes(), int() | None):
+                table = "layout"
+            case _:
+                continue
+        if there <= row_types.LIMITS[table]:  # a key that is damaged leaves no number to be given
+            used = larger(used, {table: there})
     return used
 
 
