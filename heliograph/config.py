@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import GenericAlias
 from typing import Any, ClassVar, Literal, TypeVar
@@ -41,7 +41,7 @@ def _hostname() -> str:
 class Node(Config, frozen=True):
     """The [node] section: the name of this machine, and where its services keep their state and the store.
 
-    `store_location.configured` resolves and checks `store`.
+    `store_location.configured` resolves and checks `store`. With `producers_only` another node has the store.
     """
 
     RESOLVED_LATER: ClassVar[frozenset[str]] = frozenset({"store"})
@@ -51,6 +51,7 @@ class Node(Config, frozen=True):
     store: str = ""
     clock: Literal["auto", "file", "trust"] = "auto"
     clock_file: str = "/run/systemd/timesync/synchronized"
+    producers_only: bool = False
     log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:
@@ -91,6 +92,22 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def serial_ports(file: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield section, key and path of each serial port of this machine that a configuration names."""
+    for service, content in file.items():
+        yield from ((service, key, port) for key, port in _ports(content, ""))
+
+
+def _ports(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        inner = f"{key}[{name}]" if isinstance(value, list) else f"{key}.{name}" if key else str(name)
+        if name == "port" and isinstance(item, str) and item.startswith("/"):
+            yield inner, item
+        else:
+            yield from _ports(item, inner)
 
 
 def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, service: str = "") -> C:

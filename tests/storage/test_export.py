@@ -93,6 +93,19 @@ def test_buckets_begin_and_end_with_the_series_that_are_chosen(tmp_path: Path) -
         assert len(ranged) == 1 + 9  # who names a range gets all of it
 
 
+def test_a_value_that_a_series_cannot_have_is_named_with_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    values = ["1", '"x"', "true", "[1]"]
+    path.write_text(
+        "\n".join(f'{{"time":{T + at},"series":"x/d/p","value":{value}}}' for at, value in enumerate(values))
+    )
+    result = command("import", "jsonl", path, "--data", tmp_path)
+    assert everything(tmp_path)["x/d/p"] == [(T, 1.0), (T + 2, 1.0)]
+    why = "x/d/p: not a value of kind gauge, which is a finite number"
+    assert f"""{path}:2: {why}: "'x'"\n""" in result.stderr
+    assert f"{path}:4: {why}: '[1]'\n" in result.stderr
+
+
 def test_a_file_that_ends_in_gz_is_compressed(tmp_path: Path, data: Path) -> None:
     done("export", "--data", data, "-o", tmp_path / "a.csv.gz")
     assert gzip.decompress((tmp_path / "a.csv.gz").read_bytes()).startswith(b"time,roof/meter/mode")
