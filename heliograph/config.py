@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import GenericAlias
 from typing import Any, ClassVar, Literal, TypeVar
@@ -92,6 +92,22 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: not TOML: {error}") from None
+
+
+def serial_ports(file: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield section, key and path of each serial port of this machine that a configuration names."""
+    for service, content in file.items():
+        yield from ((service, key, port) for key, port in _ports(content, ""))
+
+
+def _ports(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        inner = f"{key}[{name}]" if isinstance(value, list) else f"{key}.{name}" if key else str(name)
+        if name == "port" and isinstance(item, str) and item.startswith("/"):
+            yield inner, item
+        else:
+            yield from _ports(item, inner)
 
 
 def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, service: str = "") -> C:
