@@ -141,7 +141,7 @@ class EveryRowOnce(RuleBasedStateMachine):
 
 
 def test_rows_before_the_one_a_target_stumbles_over_are_not_sent_again() -> None:
-    """Case O18: it refused the request as a whole, without naming a row, and does not overwrite."""
+    """Case O20: it refused the request as a whole, without naming a row, and does not overwrite."""
     machine = EveryRowOnce()
     machine.begin(rows=2, order="oldest", overwrites=False, names=False)
     machine.work(["stumbles"], 1)
