@@ -53,39 +53,7 @@ api.key, run this again and restart api; `heliograph key` makes more keys, one f
 
 def main(arguments: Sequence[str] | None = None, program: str = "scripts/heliograph secrets") -> None:
     """Make what is missing in the folder."""
-    parser = argparse.ArgumentParser(
-        prog=program,
-        description=__doc__,
-        epilog=EXPLANATION,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=programs.ROOT / "secrets" if programs.IS_CHECKOUT else Path("secrets"),
-        help="default: secrets",
-    )
-    parser.add_argument(
-        "--user",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="another user, for a device or a program",
-    )
-    parser.add_argument(
-        "--tls",
-        nargs="+",
-        metavar="NAME",
-        help="also make a certificate for these host names and addresses of the broker",
-    )
-    parser.add_argument(
-        "--for",
-        dest="node",
-        metavar="NODE",
-        help="also collect what a second machine needs, whose devices this node stores: docs/second-pi.md",
-    )
-    options = parser.parse_args(arguments)
+    options = parser(program).parse_args(arguments)
     try:
         make(options.folder, options.user, options.tls or [])
         if options.node:
@@ -94,6 +62,43 @@ def main(arguments: Sequence[str] | None = None, program: str = "scripts/heliogr
         sys.exit(f"secrets: {error}")
     except subprocess.CalledProcessError as error:
         sys.exit(f"secrets: openssl failed: {error.stderr.strip()}")
+
+
+def parser(program: str) -> argparse.ArgumentParser:
+    """Return what parses the command line, and prints help."""
+    made = argparse.ArgumentParser(
+        prog=program,
+        description=__doc__,
+        epilog=EXPLANATION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=programs.ROOT / "secrets" if programs.IS_CHECKOUT else Path("secrets"),
+        help="default: secrets",
+    )
+    made.add_argument(
+        "--user",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="another user, for a device or a program",
+    )
+    made.add_argument(
+        "--tls",
+        nargs="+",
+        metavar="NAME",
+        help="also make a certificate for these host names and addresses of the broker",
+    )
+    made.add_argument(
+        "--for",
+        dest="node",
+        metavar="NODE",
+        help="also collect what a second machine needs, whose devices this node stores: docs/second-pi.md",
+    )
+    return made
 
 
 def make(folder: Path, users: list[str], names: list[str]) -> None:

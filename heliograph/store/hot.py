@@ -77,16 +77,20 @@ class Oldest(NamedTuple):
 def oldest(db: sqlite3.Connection, limit: int, names: Names) -> Oldest:
     """Return at most `limit` readings."""
     typed = db.execute(
-        f"SELECT seq, layout, ts, v, crc FROM frame WHERE {schema.TYPED} ORDER BY seq LIMIT ?", (limit,)
+        f"SELECT seq, layout, ts, v, crc FROM frame WHERE {schema.TYPED_CRC} ORDER BY seq LIMIT ?", (limit,)
     ).fetchall()
     last = typed[-1][0] if len(typed) == limit else row_types.ARRIVALS
     broken = [
-        number for (number,) in db.execute(f"SELECT seq FROM frame WHERE seq <= ? AND NOT ({schema.TYPED})", (last,))
+        number
+        for (number,) in db.execute(f"SELECT seq FROM frame WHERE seq <= ? AND NOT ({schema.TYPED_CRC})", (last,))
     ]
     rows: list[Row] = []
+    sizes = {number: 8 * len(layout.series) for number, layout in names.layouts.items()}
+    crc_of, fits = schema.frame_crc, row_types.fits
     for row in typed:
-        is_sized = row[1] in names.layouts and len(row[3]) == 8 * names.width(row[1])
-        if is_sized and schema.is_whole_frame(row) and row_types.fits("frame", row[:4]):
+        *frame, crc = row
+        is_as_written = fits("frame", frame) if crc is None else crc == crc_of(*frame)
+        if is_as_written and sizes.get(row[1]) == len(row[3]):
             rows.append(row[:4])
         else:
             broken.append(row[0])

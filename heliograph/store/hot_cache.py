@@ -41,9 +41,9 @@ class HotCache:
         try:
             oldest = hot.execute("SELECT min(seq) FROM frame").fetchone()[0]
             # all columns: an older store has no checksums
-            rows = hot.execute(
-                f"SELECT * FROM frame WHERE seq > ? AND {schema.TYPED} ORDER BY seq", (self.last,)
-            ).fetchall()
+            has_crc = any(column[1] == "crc" for column in hot.execute("PRAGMA table_info(frame)"))
+            typed = schema.TYPED_CRC if has_crc else schema.TYPED
+            rows = hot.execute(f"SELECT * FROM frame WHERE seq > ? AND {typed} ORDER BY seq", (self.last,)).fetchall()
             numbers = [row[0] for row in rows]
             if hot.execute("SELECT count(*) FROM frame WHERE seq > ?", (self.last,)).fetchone()[0] != len(rows):
                 numbers = [number for (number,) in hot.execute("SELECT seq FROM frame WHERE seq > ?", (self.last,))]

@@ -229,10 +229,18 @@ def batches(frames_: dict[int, Frame]) -> Iterator[list[Frame]]:
         yield [frames_[number] for number in numbers[begin : begin + ROWS]]
 
 
+def broken_frames(path: Path) -> int:
+    """Return how many rows of a damaged hot.db can be reached, and are not as they were written."""
+    db = opened(path)
+    if db is None:
+        return 0
+    with closing(db):
+        return sum(not _is_frame(*row) for row in _frame_rows(db))
+
+
 def gaps(frames_: dict[int, Frame]) -> int:
     """Return how many numbers of arrival between those of these readings are missing; jumps are no gaps."""
-    numbers = sorted(frames_)
-    steps = (after - before - 1 for before, after in pairwise(numbers))
+    steps = (after - before - 1 for before, after in pairwise(sorted(frames_)))
     return sum(step for step in steps if step < JUMP)
 
 

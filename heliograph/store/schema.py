@@ -9,7 +9,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +49,10 @@ CREATE TABLE IF NOT EXISTS replacement(series INT NOT NULL, ts INT NOT NULL, PRI
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 
-TYPED = (
-    "typeof(layout) = 'integer' AND typeof(ts) = 'integer' AND typeof(v) = 'blob'"  # of frame; other rows are damage
-)
+# of frame; other rows are damage, and SQLite may have no value of Python for them
+TYPED = "typeof(layout) = 'integer' AND typeof(ts) = 'integer' AND typeof(v) = 'blob'"
+TYPED_CRC = f"{TYPED} AND typeof(crc) IN ('integer', 'null')"
+
 
 CATALOG = """
 CREATE TABLE IF NOT EXISTS device(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);  -- node/device
@@ -107,6 +108,18 @@ def refuse_half_restored(folder: Path) -> None:
     """Raise StoreDamaged if a restore into this folder was interrupted: files of two states would be taken for one store."""
     if (folder / RESTORING).exists():
         raise StoreDamaged(f"{folder}: a restore was interrupted; run it again, it continues from the same backup")
+
+
+def roll_back(folder: Path) -> None:
+    """Undo what a killed process was changing in files without a write-ahead log, as new ones are; raise OSError.
+
+    Until then SQLite refuses to read such a file without a right to write (SQLITE_READONLY_ROLLBACK). The caller holds the lock.
+    """
+    for journal in folder.glob("*.db-journal"):
+        path = journal.with_name(journal.name.removesuffix("-journal"))
+        if path.exists():
+            with suppress(StoreDamaged), refusing(path), closing(sqlite3.connect(path)) as db:
+                _is_made(db)
 
 
 def hot_file(folder: Path) -> Path:
@@ -186,9 +199,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
-def one(connection: sqlite3.Connection, query: str) -> Any:
+def one(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> Any:
     """Return the first value of the first row of a query."""
-    return connection.execute(query).fetchone()[0]
+    return connection.execute(query, values).fetchone()[0]
 
 
 def meta(connection: sqlite3.Connection, key: str) -> Any:

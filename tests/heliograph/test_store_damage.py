@@ -242,20 +242,21 @@ def test_a_reading_that_damage_has_changed_is_set_aside_and_never_sealed(
         db.execute("UPDATE frame SET v = zeroblob(16) WHERE seq = ?", (newest - 6,))
         db.execute("UPDATE frame SET ts = ts + 1 WHERE seq = ?", (newest - 3,))
         db.execute("UPDATE frame SET v = CAST(x'ff' AS TEXT) WHERE seq = ?", (newest - 1,))
+        db.execute("UPDATE frame SET crc = CAST(x'ff' AS TEXT) WHERE seq = ?", (newest - 5,))
         db.commit()
-    good = [float(n) for n in range(9) if n not in (2, 5, 7)]
+    good = [float(n) for n in range(9) if n not in (2, 3, 5, 7)]
     for _ in range(2):
         assert reader.raw(1, today, today + DAY, limit=99).values == good
     assert reader.damaged([1], today, today + DAY) == reader.problems()
-    assert [problem for problem in reader.problems() if problem.startswith("hot.db: 3 readings cannot be read")]
+    assert [problem for problem in reader.problems() if problem.startswith("hot.db: 4 readings cannot be read")]
     assert reader.damaged([1], START, START + DAY) == []
     writer.settle()
     assert reader.raw(1, today, today + DAY, limit=99).values == good
-    assert [problem for problem in writer.problems() if problem.startswith("hot.db was damaged: 3 readings")]
+    assert [problem for problem in writer.problems() if problem.startswith("hot.db was damaged: 4 readings")]
     with closing(sqlite3.connect(folder(data) / "hot.db")) as db:
-        assert db.execute("SELECT seq FROM damaged ORDER BY seq").fetchall() == [(newest - n,) for n in (6, 3, 1)]
+        assert db.execute("SELECT seq FROM damaged ORDER BY seq").fetchall() == [(newest - n,) for n in (6, 5, 3, 1)]
     lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert len([line for line in lines if "3 readings cannot be read" in line]) == 1  # the reader's
+    assert len([line for line in lines if "4 readings cannot be read" in line]) == 1  # the reader's
     assert len([line for line in lines if line.startswith("hot.db was damaged")]) == 1  # storage's
     assert not [problem for problem in reader.problems() if "cannot be read" in problem]
 
