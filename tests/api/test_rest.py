@@ -142,7 +142,7 @@ def test_a_bad_question_is_answered_with_what_is_wrong(client: httpx.Client, que
 
 def test_a_series_that_is_not_stored_does_not_take_the_others_away(client: httpx.Client) -> None:
     """Case N4."""
-    query = {"series": f"shed/tracer/pv_power,{PV}", "from": START, "to": START + 180}
+    query = {"series": f"shed/tracer/pv_power,{PV}", "from": str(START), "to": str(START + 180)}
     content = get(client, "/series", **query)
     assert (list(content["series"]), content["unknown"]) == ([PV], ["shed/tracer/pv_power"])
     content = get(client, "/series", bucket="1m", **query)
