@@ -64,6 +64,11 @@ class LineClient:
         """How many responses came after the time-out of their request, and were discarded."""
         return self._rtu.late if self._rtu else 0
 
+    @property
+    def dropped_bytes(self) -> int:
+        """How many bytes came that are of no response."""
+        return self._rtu.dropped if self._rtu else 0
+
     def __enter__(self) -> Self:
         """Open the line; raise LineDown if that fails."""
         self._transport.open()

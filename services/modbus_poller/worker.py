@@ -182,7 +182,7 @@ class LineWorker:
     def _read(self, device: PolledDevice, request: ReadRequest, *, wait: bool = False) -> list[int]:
         self._service.count("requests")
         self.last_progress = time.monotonic()
-        late = self._client.late_responses
+        late, dropped = self._client.late_responses, self._client.dropped_bytes
         try:
             return self._client.read(
                 device.options.unit_id,
@@ -196,6 +196,8 @@ class LineWorker:
         finally:
             if self._client.late_responses > late:
                 self._service.count("late_responses", self._client.late_responses - late)
+            if self._client.dropped_bytes > dropped:
+                self._service.count("dropped_bytes", self._client.dropped_bytes - dropped)
             self._report.echoes(self._client.echoes)
 
     def _request_delay(self, device: PolledDevice) -> float:
