@@ -187,9 +187,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
-def one(connection: sqlite3.Connection, query: str) -> Any:
+def one(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> Any:
     """Return the first value of the first row of a query."""
-    return connection.execute(query).fetchone()[0]
+    return connection.execute(query, values).fetchone()[0]
 
 
 def meta(connection: sqlite3.Connection, key: str) -> Any:
