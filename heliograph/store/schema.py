@@ -9,7 +9,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,18 @@ def refuse_half_restored(folder: Path) -> None:
     """Raise StoreDamaged if a restore into this folder was interrupted: files of two states would be taken for one store."""
     if (folder / RESTORING).exists():
         raise StoreDamaged(f"{folder}: a restore was interrupted; run it again, it continues from the same backup")
+
+
+def roll_back(folder: Path) -> None:
+    """Undo what a killed process was changing in files without a write-ahead log, as new ones are; raise OSError.
+
+    Until then SQLite refuses to read such a file without a right to write (SQLITE_READONLY_ROLLBACK). The caller holds the lock.
+    """
+    for journal in folder.glob("*.db-journal"):
+        path = journal.with_name(journal.name.removesuffix("-journal"))
+        if path.exists():
+            with suppress(StoreDamaged), refusing(path), closing(sqlite3.connect(path)) as db:
+                _is_made(db)
 
 
 def hot_file(folder: Path) -> Path:
