@@ -1,11 +1,13 @@
 """`heliograph forget`: removes what is gone for good from the broker."""
 
+from contextlib import closing
 from pathlib import Path
 
 import click
 
-from heliograph import config, forget, node_config, topics
-from heliograph.errors import ConfigError
+from heliograph import config, forget, node_config, store_location, topics
+from heliograph.errors import ConfigError, StoreAway, StoreDamaged
+from heliograph.store import open_reader
 
 
 @click.command()
@@ -49,9 +51,21 @@ def main(name: str, chosen: Path | None, service: str, yes: bool) -> None:
             and node == config.section(config.Node, config.read(path), "node", path, service).name
         ):
             click.confirm(f"{node} is this node: its services are seen again when they restart. Forget it?", abort=True)
-        removed = forget.forget_retained(forget.brokers(path, service), node, device)
+        known = [name for name in _stored(path, node) if not slash or name == device]
+        removed = forget.forget_retained(forget.brokers(path, service), node, device, stored=known)
     except (ConfigError, ValueError) as error:
         raise click.ClickException(str(error)) from None
     if not removed:
         raise click.ClickException(f"the broker retains nothing of {name}")
     click.echo("\n".join(removed))
+
+
+def _stored(path: Path, node: str) -> list[str]:
+    """Return the devices of a node of which the store here has series; none if it cannot be read from here."""
+    section = config.section(config.Node, config.read(path), "node", path)
+    try:
+        location = store_location.configured(section, path, "storage")
+        with closing(open_reader(location.data, url=location.url)) as reader:
+            return sorted({one.device for one in reader.series() if one.node == node})
+    except (ConfigError, OSError, StoreAway, StoreDamaged):
+        return []

@@ -5,7 +5,7 @@ service. Readings stay in the store.
 """
 
 import queue
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,12 +29,18 @@ def forget(broker: config.Broker, service: str, node: str, device: str) -> None:
 
 
 def forget_retained(
-    brokers: Mapping[str, config.Broker], node: str, device: str = "", *, discovery: bool = True
+    brokers: Mapping[str, config.Broker],
+    node: str,
+    device: str = "",
+    *,
+    discovery: bool = True,
+    stored: Collection[str] = (),
 ) -> list[str]:
     """Remove what the broker retains of a device, or of a node, its devices and services; return the topics.
 
     `brokers` has the services as which to connect. Each sees what it may read, and removes what it may write: with the users of
-    mosquitto/acl it takes all of them. With `discovery` also what is retained for Home Assistant. Raises ConfigError if there
+    mosquitto/acl it takes all of them. `stored` are devices of the node of which the store has series: the page forgets them
+    although nothing is retained. With `discovery` also what is retained for Home Assistant. Raises ConfigError if there
     is no connection to the broker.
     """
     arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
@@ -50,6 +56,7 @@ def forget_retained(
                     kept.add(message.topic)
         except queue.Empty:
             pass
+        kept.update(topics.device(node, name, "info") for name in stored)
         for topic in list(kept):
             _, _, group, name, *_ = topic.split("/")
             if group == "services":
