@@ -14,6 +14,7 @@ import heliograph
 COMMANDS = {
     "start": ("cli.start.command:main", "Run a node on this machine until Ctrl-C."),
     "logs": ("cli.logs:main", "Show what the node has logged."),
+    "try": ("cli.trial:main", "Read each input once, and print what would be published."),
     "check": ("cli.check:main", "Check a configuration without starting the node."),
     "store": ("services.storage.cli.main:main", "Check the store, back it up, bring data in and out."),
     "uploads": ("services.uploader.cli:main", "Look after the targets that the node uploads to."),

@@ -17,7 +17,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from heliograph.backoff import Backoff
 from heliograph.config import Broker
-from heliograph.mqtt_client import RetainSupport, connect_properties, new_client, publish_properties
+from heliograph.mqtt_client import RetainSupport, client_id, connect_properties, new_client, publish_properties
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +110,11 @@ class Bus:
         will: tuple[str, bytes] | None = None,
         persistent: bool = False,
         manual_ack: bool = False,
+        identifier: str = "",
     ) -> None:
         self._broker = broker
-        self._node = node
         self._service = service
+        self._identifier = identifier or client_id(node, service)
         self._will = will
         self._persistent = persistent
         self._manual_ack = manual_ack
@@ -229,7 +230,7 @@ class Bus:
 
     def _client(self) -> Client:
         will = (*self._will, self._retain.available) if self._will else None
-        client = new_client(self._broker, self._node, self._service, will=will, manual_ack=self._manual_ack)
+        client = new_client(self._broker, self._service, self._identifier, will=will, manual_ack=self._manual_ack)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received

@@ -21,6 +21,7 @@ from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
 from heliograph.errors import ConfigError, StoreDamaged
 from heliograph.messages import Status, encode
+from heliograph.mqtt_client import client_id
 from heliograph.producer import Producer
 from heliograph.quality import Quality
 from heliograph.rules import Rule
@@ -54,6 +55,7 @@ class Service:
         self.name = name
         self.path = path
         self.node = node.name
+        self.client_id = client_id(node.name, name)  # on every broker
         self.data = Path(node.data)
         self._store = store
         self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))
