@@ -16,6 +16,7 @@ COMMANDS = {
     "logs": ("cli.logs:main", "Show what the node has logged."),
     "try": ("cli.trial:main", "Read each input once, and print what would be published."),
     "check": ("cli.check:main", "Check a configuration without starting the node."),
+    "sample": ("cli.sample:main", "Print a configuration that explains every option."),
     "store": ("services.storage.cli.main:main", "Check the store, back it up, bring data in and out."),
     "uploads": ("services.uploader.cli:main", "Look after the targets that the node uploads to."),
     "scan": ("services.modbus_poller.scan.cli:main", "Find Modbus devices; print the configuration that reads them."),
@@ -24,7 +25,7 @@ COMMANDS = {
     "secrets": ("cli.secrets:main", "Make the passwords and certificates of a node."),
     "version": ("cli.version:main", "Print the version."),
 }
-WHOLE_NODE = ("start", "check", "secrets")  # they need all services, and the packages of the extra `start`
+WHOLE_NODE = ("start", "check", "sample", "secrets")  # they need all services, and the packages of the extra `start`
 
 
 class LazyGroup(click.Group):

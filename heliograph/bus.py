@@ -111,7 +111,10 @@ class Bus:
         persistent: bool = False,
         manual_ack: bool = False,
         identifier: str = "",
+        quiet: bool = False,
     ) -> None:
+        """Keep what is needed to connect; who is `quiet` logs nothing about the broker, and looks at `problem`."""
+        self._level = logging.DEBUG if quiet else logging.WARNING
         self._broker = broker
         self._service = service
         self._identifier = identifier or client_id(node, service)
@@ -288,7 +291,7 @@ class Bus:
         self.problem = warning = text % args
         if warning not in self._warned:
             self._warned.add(warning)
-            log.warning("%s; trying again until it is back", warning)
+            log.log(self._level, "%s; trying again until it is back", warning)
 
 
 def _message(client: Client, message: MQTTMessage) -> Message:

@@ -22,9 +22,8 @@ WITHOUT_SECTION = ("api", "storage", "home_assistant")  # services that run with
 def forget(broker: config.Broker, service: str, node: str, device: str) -> None:
     """Remove what the broker retains of a device; raise ConfigError if there is no connection to the broker."""
     kept = [topics.device(node, device, "info"), topics.device(node, device, "availability")]
-    with Bus(broker, "forget", service) as bus:  # not the node's name: two clients of one name would fight
-        if not bus.wait_connected(CONNECT_SECONDS):
-            raise ConfigError(f"[broker]: cannot connect to {broker.host}:{broker.port} as {service}")
+    with _opened(broker, service) as bus:
+        _wait(bus, broker, service)
         for topic in kept:
             bus.publish(topic, b"", qos=1, retain=True)
 
@@ -40,10 +39,9 @@ def forget_retained(
     """
     arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
     with ExitStack() as opened:
-        buses = [opened.enter_context(Bus(broker, "forget", service)) for service, broker in brokers.items()]
+        buses = [opened.enter_context(_opened(broker, service)) for service, broker in brokers.items()]
         for bus, (service, broker) in zip(buses, brokers.items(), strict=True):
-            if not bus.wait_connected(CONNECT_SECONDS):
-                raise ConfigError(f"[broker]: cannot connect to {broker.host}:{broker.port} as {service}")
+            _wait(bus, broker, service)
             bus.subscribe(f"{topics.ROOT}/{node}/{f'devices/{device}/' if device else ''}#", arrived.put)
         kept: set[str] = set()
         try:
@@ -62,6 +60,18 @@ def forget_retained(
             for bus in buses:
                 bus.publish(topic, b"", qos=1, retain=True)
     return sorted(kept)
+
+
+def _opened(broker: config.Broker, service: str) -> Bus:
+    """Return a connection that is not begun; without the node's name: two clients of one name would fight."""
+    return Bus(broker, "forget", service, quiet=True)
+
+
+def _wait(bus: Bus, broker: config.Broker, service: str) -> None:
+    """Wait for the broker; raise ConfigError if it does not answer."""
+    if not bus.wait_connected(CONNECT_SECONDS):
+        why = f" ({bus.problem})" if bus.problem else ""
+        raise ConfigError(f"[broker]: cannot connect to {broker.host}:{broker.port} as {service}{why}")
 
 
 def discovery_topic(node: str, device: str) -> str:

@@ -15,12 +15,19 @@ FILE = "renames.json"  # in the folder of a service that does not read the store
 Uploads = Literal["new", "old"]  # under which name uploads continue
 
 
-class Rename(msgspec.Struct, frozen=True):
-    """One rename; the oldest comes first."""
+class Rename(msgspec.Struct, frozen=True, eq=False):
+    """One rename, and when it was done (s UTC; 0: that is not known), which makes it no other one."""
 
     old: str
     new: str
     uploads: Uploads = "new"
+    at: float = 0.0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rename) and (self.old, self.new, self.uploads) == (other.old, other.new, other.uploads)
+
+    def __hash__(self) -> int:
+        return hash((self.old, self.new, self.uploads))
 
 
 def renamed(name: str, old: str, new: str) -> str:
@@ -50,6 +57,25 @@ class Renames:
         for entry in self.entries:
             name = renamed(name, entry.old, entry.new)
         return name
+
+    def present_from(self, name: str, time: float) -> str:
+        """Return what is called now what had this name at a time (s UTC)."""
+        for entry in self.entries:
+            if entry.at > time:
+                name = renamed(name, entry.old, entry.new)
+        return name
+
+    def node_at(self, node: str, time: float) -> str:
+        """Return what a node was called at a time (s UTC)."""
+        for entry in reversed(self.entries):
+            if entry.at > time and node == entry.new:
+                node = entry.old
+        return node
+
+    def rest_of(self, other: "Renames") -> "Renames":
+        """Return what these have after all of other ones; nothing if they are no continuation of those."""
+        count = len(other.entries)
+        return self.after(count) if tuple(self.entries[:count]) == tuple(other.entries) else Renames()
 
     def former(self, name: str) -> list[str]:
         """Return the names that something had before, the newest first."""

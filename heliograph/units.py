@@ -1,44 +1,86 @@
-"""Units as Home Assistant spells them, with what they measure.
+"""Units as Home Assistant spells them, with what they measure, and how many of one are another.
 
 The spellings are those of `homeassistant/const.py` and the device classes those of
 `homeassistant/components/sensor/const.py` (Core 2026.11); a micro sign is
-U+00B5 here, as keyboards have it.
+U+00B5 here, as keyboards have it. Sizes are those of the SI (NIST SP 811, appendix B): the calorie is the thermochemical one, the
+BTU that of the International Table, the gallon that of the US; mmHg and inHg are conventional ones.
 """
 
-# Device classes and their units; those of "" do not tell what they measure.
-_MEASURED: dict[str, str] = {
-    "voltage": "V mV µV kV",
-    "current": "A mA µA",
-    "power": "W kW mW MW GW",
-    "apparent_power": "VA mVA kVA",
-    "reactive_power": "var mvar kvar",
-    "energy": "Wh kWh mWh MWh GWh J kJ MJ GJ cal kcal Mcal Gcal",
-    "reactive_energy": "varh kvarh",
-    "frequency": "Hz mHz kHz MHz GHz",
-    "temperature": "°C °F K",
-    "pressure": "Pa mPa hPa kPa mbar cbar bar mmHg inHg psi",
-    "illuminance": "lx",
-    "irradiance": "W/m²",
-    "signal_strength": "dBm",
-    "sound_pressure": "dBA",
-    "volume": "m³ L mL gal ft³",
-    "volume_flow_rate": "m³/h m³/min m³/s L/h L/min L/s mL/s gal/h gal/min ft³/min",
-    "weight": "g kg mg lb",
-    "distance": "cm m km in ft mi",
-    "duration": "µs ms s min h d",
-    "data_size": "B kB MB GB TB KiB MiB GiB bit kbit Mbit Gbit",
-    "data_rate": "B/s kB/s MB/s bit/s kbit/s Mbit/s Gbit/s",
-    "carbon_dioxide": "ppm",
-    "pm25": "µg/m³",
-    "wind_speed": "m/s km/h mph kn",
-    "precipitation": "mm",
-    "precipitation_intensity": "mm/h",
-    "conductivity": "S/cm mS/cm µS/cm",
-    "": "Ah mAh VAh kVAh Ω kΩ rpm lqi dB ppb mg/m³ g/m³ BTU/h ° %",
-}
+# Quantities and their units, each with how many of the quantity's first unit it is; values of two units of one quantity can be converted.
+_QUANTITIES: dict[str, dict[str, str]] = {
+    "voltage": {"V": "1", "mV": "1/1000", "µV": "1/1000000", "kV": "1000"},
+    "current": {"A": "1", "mA": "1/1000", "µA": "1/1000000"},
+    "power": {
+        "W": "1", "kW": "1000", "mW": "1/1000", "MW": "1000000", "GW": "1000000000", "BTU/h": "105505585262/360000000000",
+    },
+    "apparent_power": {"VA": "1", "mVA": "1/1000", "kVA": "1000"},
+    "reactive_power": {"var": "1", "mvar": "1/1000", "kvar": "1000"},
+    "energy": {
+        "Wh": "1", "kWh": "1000", "mWh": "1/1000", "MWh": "1000000", "GWh": "1000000000", "J": "1/3600", "kJ": "10/36",
+        "MJ": "10000/36", "GJ": "10000000/36", "cal": "4184/3600000", "kcal": "4184/3600", "Mcal": "4184000/3600",
+        "Gcal": "4184000000/3600",
+    },
+    "reactive_energy": {"varh": "1", "kvarh": "1000"},
+    "frequency": {"Hz": "1", "mHz": "1/1000", "kHz": "1000", "MHz": "1000000", "GHz": "1000000000"},
+    "temperature": {"°C": "1", "°F": "5/9", "K": "1"},
+    "pressure": {
+        "Pa": "1", "mPa": "1/1000", "hPa": "100", "kPa": "1000", "mbar": "100", "cbar": "1000", "bar": "100000",
+        "mmHg": "133322387415/1000000000", "inHg": "3386388640341/1000000000", "psi": "8896443230521/1290320000",
+    },
+    "illuminance": {"lx": "1"},
+    "irradiance": {"W/m²": "1"},
+    "signal_strength": {"dBm": "1"},
+    "sound_pressure": {"dBA": "1"},
+    "volume": {
+        "m³": "1", "L": "1/1000", "mL": "1/1000000", "gal": "3785411784/1000000000000", "ft³": "28316846592/1000000000000",
+    },
+    "volume_flow_rate": {
+        "m³/h": "1", "m³/min": "60", "m³/s": "3600", "L/h": "1/1000", "L/min": "60/1000", "L/s": "36/10", "mL/s": "36/10000",
+        "gal/h": "3785411784/1000000000000", "gal/min": "227124707040/1000000000000",
+        "ft³/min": "1699010795520/1000000000000",
+    },
+    "weight": {"g": "1", "kg": "1000", "mg": "1/1000", "lb": "45359237/100000"},
+    "distance": {
+        "cm": "1/100", "m": "1", "km": "1000", "in": "254/10000", "ft": "3048/10000", "mi": "1609344/1000", "mm": "1/1000",
+    },
+    "duration": {"µs": "1/1000000", "ms": "1/1000", "s": "1", "min": "60", "h": "3600", "d": "86400"},
+    "data_size": {
+        "B": "8", "kB": "8000", "MB": "8000000", "GB": "8000000000", "TB": "8000000000000", "KiB": "8192", "MiB": "8388608",
+        "GiB": "8589934592", "bit": "1", "kbit": "1000", "Mbit": "1000000", "Gbit": "1000000000",
+    },
+    "data_rate": {
+        "B/s": "8", "kB/s": "8000", "MB/s": "8000000", "bit/s": "1", "kbit/s": "1000", "Mbit/s": "1000000",
+        "Gbit/s": "1000000000",
+    },
+    "part": {"ppm": "1", "ppb": "1/1000"},
+    "density": {"µg/m³": "1/1000", "mg/m³": "1", "g/m³": "1000"},
+    "speed": {"m/s": "1", "km/h": "10/36", "mph": "44704/100000", "kn": "1852/3600"},
+    "precipitation_intensity": {"mm/h": "1"},
+    "conductivity": {"S/cm": "1", "mS/cm": "1/1000", "µS/cm": "1/1000000"},
+    "charge": {"Ah": "1", "mAh": "1/1000"},
+    "apparent_energy": {"VAh": "1", "kVAh": "1000"},
+    "resistance": {"Ω": "1", "kΩ": "1000"},
+    "rotation": {"rpm": "1"},
+    "link_quality": {"lqi": "1"},
+    "level": {"dB": "1"},
+    "angle": {"°": "1"},
+    "ratio": {"%": "1"},
+}  # fmt: skip
+# Device classes of units that are not called as their quantity; "" does not tell what is measured.
+_CLASSES = {
+    "ppm": "carbon_dioxide", "ppb": "", "µg/m³": "pm25", "mg/m³": "", "g/m³": "", "mm": "precipitation", "BTU/h": "",
+    **dict.fromkeys(_QUANTITIES["speed"], "wind_speed"),
+    **{
+        unit: ""
+        for quantity in ("charge", "apparent_energy", "resistance", "rotation", "link_quality", "level", "angle", "ratio")
+        for unit in _QUANTITIES[quantity]
+    },
+}  # fmt: skip
+# By unit: what it measures, and how many of the first unit of that it is.
+SCALES = {unit: (quantity, scale) for quantity, sizes in _QUANTITIES.items() for unit, scale in sizes.items()}
 DEVICE_CLASSES: dict[str, str] = {
     "": "",
-    **{unit: measured for measured, written in _MEASURED.items() for unit in written.split()},
+    **{unit: _CLASSES.get(unit, quantity) for unit, (quantity, _) in SCALES.items()},
 }
 COUNTED = frozenset({"energy", "reactive_energy"})  # device classes of what meters count
 

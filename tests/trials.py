@@ -21,13 +21,13 @@ class Tried(NamedTuple):
         """The values of a device as they are printed, with their units."""
         lines = iter(self.text.splitlines())
         next(line for line in lines if line.startswith((f"    {device} (", f"    {device}: ")))
-        found = {}
+        values = {}
         for line in lines:
             if not line.startswith("      "):
                 break
             channel, *value, _day, _time = line.split()
-            found[channel] = " ".join(value)
-        return found
+            values[channel] = " ".join(value)
+        return values
 
 
 def tried(

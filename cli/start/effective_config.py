@@ -9,6 +9,7 @@ from typing import Any
 from cli import programs, secrets
 from cli.start.plan import Plan
 
+BROKER_FILES = programs.ROOT / ("mosquitto" if programs.IS_CHECKOUT else "cli/mosquitto")
 LINKS = ("emontx", "tracer")  # the serial ports of the simulated site
 MORNING = 10  # the simulated site lies where it is this hour, so that there is sun to see
 
@@ -100,16 +101,16 @@ def simulator_arguments(links: Path) -> list[str]:
 
 def broker_command(data: Path, port: int) -> list[str]:
     """Write the broker's configuration and passwords below the data folder; return the command that runs it."""
-    command = programs.find("mosquitto")
+    command = programs.provide("mosquitto", "mosquitto", data / "tools")
     secrets.make(data / "secrets", users=[], names=[])
     (data / "broker").mkdir(exist_ok=True)
     own_files = data / "run" / "broker"  # Mosquitto wants them readable for its own user alone
     own_files.mkdir(mode=0o700, exist_ok=True)
-    for original in (data / "secrets/broker/passwords", programs.ROOT / "mosquitto/acl"):
+    for original in (data / "secrets/broker/passwords", BROKER_FILES / "acl"):
         copy = own_files / original.name
         copy.touch(mode=0o600)
         copy.write_bytes(original.read_bytes())
-    settings = (programs.ROOT / "mosquitto/mosquitto.conf").read_text()
+    settings = (BROKER_FILES / "mosquitto.conf").read_text()
     own = {
         "password_file": f"{own_files}/passwords",
         "acl_file": f"{own_files}/acl",

@@ -1,10 +1,12 @@
 """The options of `heliograph start`; needs nothing but Python, so that help comes before anything is installed."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli import programs
 from heliograph import __version__
 
 DATA = Path("data")
@@ -26,8 +28,20 @@ class StartOptions:
     logfile: Path | None = None  # None: in the run folder
 
 
+def demo_data() -> Path:
+    """Return the state folder of a node without a configuration: `data`, or where an installed program keeps its data.
+
+    The latter is heliograph in $XDG_DATA_HOME (XDG Base Directory Specification): the current folder may be any then.
+    """
+    if programs.IS_CHECKOUT:
+        return DATA
+    home = os.environ.get("XDG_DATA_HOME") or Path(os.environ.get("HOME", "/")) / ".local/share"
+    return Path(home) / "heliograph"
+
+
 def parse(arguments: Sequence[str] | None = None, program: str = "scripts/start") -> StartOptions:
     """Return the options on the command line; raise SystemExit after printing help, the version or a mistake."""
+    without = "" if programs.IS_CHECKOUT else "; without a configuration ~/.local/share/heliograph"
     parser = argparse.ArgumentParser(
         prog=program,
         description="Run a Heliograph node on this machine until Ctrl-C: broker, services and dashboard.",
@@ -35,7 +49,9 @@ def parse(arguments: Sequence[str] | None = None, program: str = "scripts/start"
         allow_abbrev=False,
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: config.toml)")
-    parser.add_argument("--data", type=Path, metavar="FOLDER", help=f"state folder (default: [node] data, else {DATA})")
+    parser.add_argument(
+        "--data", type=Path, metavar="FOLDER", help=f"state folder (default: [node] data, else {DATA}{without})"
+    )
     parser.add_argument("--host", help=f"where the dashboard listens (default: [api] host, else {HOST})")
     parser.add_argument(
         "--port", type=_port, help=f"port of the dashboard and the REST API (default: [api] port, else {PORT})"

@@ -55,7 +55,8 @@ def make(chosen: StartOptions) -> Plan:
     file = read(path) if path else {}
     node = _section(file, "node", path)
     api = _section(file, "api", path)
-    data = chosen.data or Path(_value(node, "data", str(options.DATA), "[node] data", path))
+    default = options.DATA if path else options.demo_data()
+    data = chosen.data or Path(_value(node, "data", str(default), "[node] data", path))
     return Plan(
         path=path,
         file=file,
@@ -104,7 +105,7 @@ def _port(section: dict[str, Any], where: str, default: int, path: Path | None) 
     if "port" not in section:
         return default
     port = section["port"]
-    if not isinstance(port, int) or not 0 < port < 65536:
+    if port.__class__ is not int or not 0 < port < 65536:  # true is an int, too
         raise ConfigError(f"{path}: {where}: expected a number from 1 to 65535, found {port!r}")
     return port
 
@@ -189,7 +190,7 @@ def check(effective: Path, shown: Path) -> None:
     checks = [
         subprocess.Popen(
             [sys.executable, "-m", f"services.{name}", "--check", str(effective)],
-            cwd=programs.ROOT,
+            env=programs.module_environment(),
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import os
 import signal
 import tempfile
 import time
@@ -154,8 +153,8 @@ def _watcher(name: str, command: list[str], folder: str, output: LogOutput, read
         "name": name,
         "cmd": command[0],
         "args": command[1:],
-        "working_dir": str(programs.ROOT),
-        "env": {**os.environ, "PYTHONUNBUFFERED": "1", "HELIOGRAPH_HEARTBEATS": folder},
+        "working_dir": str(Path.cwd()),
+        "env": {**programs.module_environment(), "PYTHONUNBUFFERED": "1", "HELIOGRAPH_HEARTBEATS": folder},
         "stdout_stream": {"stream": ProcessOutput(name, output, is_error=False)},
         "stderr_stream": {"stream": ProcessOutput(name, output, is_error=True)},
         "graceful_timeout": STOP_SECONDS,

@@ -16,7 +16,7 @@ from heliograph.store import renaming, whole_store
 from heliograph.store.interface import FOR_EVER, Keep, Reader, Writer
 from heliograph.store.reader import SqliteReader
 from heliograph.store.rename_plan import Renaming
-from heliograph.store.rescaling import Rescaling
+from heliograph.store.rescalings import Entry, Rescaling
 from heliograph.store.writer import SqliteWriter
 
 
@@ -66,15 +66,15 @@ def rename(data: Path, entry: Rename, *, url: str = "", dry_run: bool = False) -
     return whole_store.rename(folder(data), entry)
 
 
-def rescale(data: Path, change: Rescaling, *, url: str = "") -> None:
+def rescale(data: Path, change: Rescaling, *, url: str = "", again: int = 0) -> Entry | None:
     """Convert all values of a series in the store of a data folder or of a database; its name and its arrivals stay.
 
-    Raises CannotRescale, with nothing changed, Taken while storage runs, StoreAway, StoreDamaged, OSError, ConfigError.
+    Returns the rescaling, with nothing changed, if it was the last one of the series already, unless it has the number `again`. Raises CannotRescale, with nothing changed, Taken while storage runs, StoreAway, StoreDamaged, OSError, ConfigError.
     """
     if url:
-        _postgres().rescale_in_database(url, change)
-    else:
-        whole_store.rescale(folder(data), change)
+        done: Entry | None = _postgres().rescale_in_database(url, change, again)
+        return done
+    return whole_store.rescale(folder(data), change, again)
 
 
 def _postgres() -> ModuleType:

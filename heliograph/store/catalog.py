@@ -7,9 +7,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from heliograph.messages import Info, Kind, Value
-from heliograph.store import changed_units, copied_names, names, schema
+from heliograph.store import changed_units, copied_names, names, rescalings, schema
 from heliograph.store.changed_units import ChangedUnits
 from heliograph.store.copied_names import CopiedNames
+from heliograph.store.rescalings import Log
 
 NO_FLOOR: Mapping[str, int] = MappingProxyType({})
 
@@ -126,8 +127,24 @@ class Catalog:
         """Return the number of a device, node/device; a new one if it has none."""
         return self._device(name)
 
+    def rescalings(self) -> Log:
+        """Return what series were rescaled, in order."""
+        return rescalings.read(self._db)
+
+    def number(self, device: int, channel: str) -> int | None:
+        """Return the number of a series, None if it has none."""
+        known = self._series.get((device, channel))
+        return None if known is None else known[0]
+
     def series(self, device: int, channel: str, unit: str, kind: Kind, rollover: float) -> int | None:
-        """Return the number of a series, a new one if it has none; None if it is a text and `kind` a number, or vice versa."""
+        """Return the number of a series, a new one if it has none; None if it is a text and `kind` a number, or vice versa.
+
+        If it has another unit, that is the number of the one in which values of this unit of the channel are (changed_units.py).
+        """
+        if (device, channel) in self._series and rescalings.contradict(self._series[device, channel][1], unit):
+            channel = changed_units.free_name(
+                channel, unit, (), lambda name: self._series.get((device, name), (0, None))[1]
+            )
         if (device, channel) not in self._series:
             self._new_series(device, channel, unit, kind, rollover)
         number, _, known, _ = self._series[device, channel]

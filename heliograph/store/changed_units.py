@@ -5,7 +5,7 @@ Decision 0023. Which channels that are is kept with the catalog: readings may co
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import msgspec
 from anyascii import anyascii
@@ -48,7 +48,7 @@ class ChangedUnits:
             elif not known or known == declared.unit:
                 target = channel
             else:
-                target = _free(channel, declared.unit, info, unit_of)
+                target = free_name(channel, declared.unit, info.channels, unit_of)
             channels[target] = declared
             if target != channel:
                 after[channel] = target
@@ -107,10 +107,10 @@ def channel_renamed(text: str, old: str, new: str) -> str:
     return msgspec.json.encode({key: some for key, some in stored.items() if some}).decode()
 
 
-def _free(channel: str, unit: str, info: Info, unit_of: Callable[[str], str | None]) -> str:
+def free_name(channel: str, unit: str, taken: Container[str], unit_of: Callable[[str], str | None]) -> str:
     """Return the name for values of a unit, which no other channel has."""
     word = WORDS.get(unit) or re.sub(r"[^a-z0-9]+", "_", anyascii(unit).lower()).strip("_") or "other"
     name, number = f"{channel}_{word}", 2
-    while name in info.channels or unit_of(name) not in (None, unit):
+    while name in taken or unit_of(name) not in (None, unit):
         name, number = f"{channel}_{word}_{number}", number + 1
     return name

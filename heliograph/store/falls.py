@@ -45,7 +45,7 @@ class Neighbours:
             return False
         before, value, after = (self._values[index] for index in (row - 1, row, row + 1))
         is_back = bool(0 <= exact.RESET * before <= after < exact.RESET * value)
-        return is_back and not self._is_too_low(row - 1) and not self._is_too_low(row + 1)
+        return is_back and not self._is_too_low(row - 1)  # whether the one after is, wrong_at has asked
 
     def _follows(self, row: int) -> bool:
         """Whether a row and the one before are neighbours."""

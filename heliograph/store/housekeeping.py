@@ -49,7 +49,7 @@ class Housekeeping:
         self._names_of = names_of
         self._inventory = inventory
         self._now = now
-        self.years = Years(folder)
+        self.years = Years(folder, names_of.rescalings())
         self._clock_is_right = clock_is_right
         self.retention = Retention(folder, hot, self.years, keep, now(), self._seal_before, inventory.forget_year, room)
         self._check = IntegrityCheck(folder, self._mend)

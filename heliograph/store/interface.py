@@ -105,6 +105,10 @@ class Writer(Protocol):
         """Return what is durable: (producer as node/service, epoch) → progress, the newest epoch last."""
         ...
 
+    def renames(self) -> Renames:
+        """Return the renames of nodes, devices and channels, oldest first; there are no others while the store is open."""
+        ...
+
     def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
         """Note units and kinds of a device's channels, durable with the next commit; return the changes that are refused."""
         ...

@@ -61,12 +61,15 @@ class Inventory:
             return problems(self._db, self._folder, now)
 
     def acknowledge(self) -> list[str]:
-        """Forget the missing years and all losses; return what they were, a sentence each."""
-        known = self.problems(0.0)
+        """Forget the missing years and all losses; return what they were, a sentence each, none of what a loss explains."""
         with schema.refusing(schema.catalog_file(self._folder)), schema.transaction(self._db):
-            self._db.execute("DELETE FROM loss")
+            known = losses(self._db, 0.0)
             for number in self.missing_years():
+                name = f"history-{number:04d}.db"
+                if not any(loss.startswith(name) for loss in known):
+                    known.append(f"{name} is missing: what it had is lost, unless it is put back from a backup")
                 self._db.execute("DELETE FROM year WHERE number=?", (number,))
+            self._db.execute("DELETE FROM loss")
         self._years &= history.files(self._folder).keys()
         return known
 

@@ -14,8 +14,19 @@ from typing import NamedTuple
 
 from heliograph import durable
 from heliograph.errors import StoreDamaged
-from heliograph.store import copied_names, history, hot, row_types, salvage, schema, year_marks
+from heliograph.store import (
+    copied_names,
+    history,
+    hot,
+    rescalings,
+    row_types,
+    salvage,
+    schema,
+    unit_recovery,
+    year_marks,
+)
 from heliograph.store.copied_names import CopiedNames
+from heliograph.store.rescalings import Log
 
 log = logging.getLogger(__name__)
 
@@ -57,13 +68,23 @@ def opened(folder: Path, now: float) -> Opened:
                 names = copied_names.read(catalog)
             if why := _why_not(names, hot_db):
                 log.error("hot.db contradicts the catalog (%s); its readings are stored again by name", why)
-                hot_db.close()
-                schema.move_aside(schema.hot_file(folder))
-                hot_db = hot.opened(folder, now, _identity(catalog))
-        highest = _reconciled(folder, catalog, hot_db, losses)
+                hot_db = _begun_again(folder, hot_db, now, _identity(catalog))
+        rescaled = unit_recovery.gathered(folder, catalog, hot_db)
+        if why := unit_recovery.why_hot_is_behind(hot_db, rescaled):
+            log.error("hot.db: %s; they are converted, and stored again by name", why)
+            hot_db = _begun_again(folder, hot_db, now, _identity(catalog))
+            unit_recovery.why_hot_is_behind(hot_db, rescaled)
+        highest = _reconciled(folder, catalog, hot_db, rescaled, losses)
         losses += _older_copies(folder, hot_db)
         stack.pop_all()
     return Opened(catalog, hot_db, highest, losses)
+
+
+def _begun_again(folder: Path, hot_db: sqlite3.Connection, now: float, identity: str) -> sqlite3.Connection:
+    """Move hot.db aside, to be salvaged, and return a new one."""
+    hot_db.close()
+    schema.move_aside(schema.hot_file(folder))
+    return hot.opened(folder, now, identity)
 
 
 def copy_names(catalog: sqlite3.Connection, hot_db: sqlite3.Connection, folder: Path) -> None:
@@ -87,6 +108,7 @@ def disagreements(folder: Path) -> list[str]:
     with schema.reading(schema.catalog_file(folder)) as db:
         names = copied_names.read(db)
         identity = _identity(db)
+        rescaled = rescalings.read(db)
     for path in [schema.hot_file(folder), *history.files(folder).values()]:
         if not _has_content(path):
             sentences.append(f"{path.name} is {'empty' if path.exists() else 'missing'}: what it had is lost")
@@ -97,6 +119,10 @@ def disagreements(folder: Path) -> list[str]:
                     sentences.append(f"{path.name} is not what it is called: {why}")
                     continue
                 why = copied_names.contradiction(names, copied_names.read(db))
+                if rescalings.missing(rescaled, rescalings.read(db)):
+                    sentences.append(
+                        f"{path.name} has values in a unit from before a rescaling; storage converts them at its start"
+                    )
                 if path.name == "hot.db" and (theirs := _identity(db)) and identity not in ("", theirs):
                     why = why or "it belongs to another store"
         except (OSError, StoreDamaged):
@@ -240,9 +266,12 @@ def _older_copies(folder: Path, hot_db: sqlite3.Connection) -> list[str]:
 
 
 def _reconciled(
-    folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Connection, losses: list[str]
+    folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Connection, rescaled: Log, losses: list[str]
 ) -> dict[str, int]:
-    """Take the names of hot.db and of all years into the catalog, move aside what contradicts it; return the highest numbers."""
+    """Take the names of hot.db and of all years into the catalog, convert what was not rescaled, move aside what contradicts the catalog.
+
+    Returns the highest numbers.
+    """
     names = copied_names.read(catalog)
     highest = dict.fromkeys(copied_names.COLUMNS, 0)
     for key, value in catalog.execute("SELECT key, value FROM meta WHERE key LIKE 'highest_%'"):
@@ -265,9 +294,10 @@ def _reconciled(
                     name = year_marks.right_name(folder, path, year_marks.own_number(db))
                     raise StoreDamaged(f"{path.name} is not what it is called: {why}")
                 mark = year_marks.of_file(db)
-                copies = copied_names.read(db)
                 if why := row_types.wrong(db, ()):
                     raise StoreDamaged(f"{path.name}: {why}")
+                behind = rescalings.missing(rescaled, rescalings.read(db))
+                copies = unit_recovery.renamed(copied_names.read(db), behind)
                 if not copies.whole:
                     raise StoreDamaged(f"{path.name}: its copies of names cannot all be read")
                 highest = salvage.larger(highest, history.highest(db))
@@ -278,11 +308,13 @@ def _reconciled(
                         f"{year_marks.put_back(number)}"
                     )
                 raise StoreDamaged(f"{path.name} contradicts the catalog: {why}")
+            if why := unit_recovery.why_another_unit(names, copies):
+                raise StoreDamaged(f"{path.name} is not in the units of the catalog: {why}")
+            names = _adopted(folder, catalog, names, copies)
+            unit_recovery.bring(folder, path, rescaled)
         except StoreDamaged as error:
             log.error("%s; moving it aside and salvaging readable data", error)
             schema.move_aside(path, name)
-            continue
-        names = _adopted(folder, catalog, names, copies)
     for path in salvage.damaged(folder):
         highest = salvage.larger(highest, salvage.highest(path))
     return highest

@@ -14,6 +14,10 @@ class CannotRename(HeliographError):
     """The old name does not exist, or what has the new one is of another kind."""
 
 
+class NothingToRename(CannotRename):
+    """The old name does not exist."""
+
+
 class Renaming(NamedTuple):
     """The new names of devices and series, by number; and for those that are joined, the numbers that stay."""
 
@@ -44,7 +48,7 @@ def plan(known: CopiedNames, old: str, new: str) -> Renaming:
         owner = by_name.get(device)
         series = {sid: new.rpartition("/")[2] for sid, row in known.series.items() if row[:2] == (owner, channel)}
     if not devices and not series:
-        raise CannotRename(f"there is no {old} in the store; `heliograph store info` lists the series")
+        raise NothingToRename(f"there is no {old} in the store; `heliograph store info` lists the series")
     joined_devices = {number: by_name[name] for number, name in devices.items() if name in by_name}
     moved = {sid: (joined_devices[row[0]], row[1]) for sid, row in known.series.items() if row[0] in joined_devices}
     moved |= {sid: (known.series[sid][0], name) for sid, name in series.items()}

@@ -6,6 +6,7 @@ meanwhile. Years with readings under both names are stored again by name afterwa
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from heliograph import renames
@@ -42,6 +43,20 @@ def prepared(folder: Path, entry: Rename) -> Callable[[sqlite3.Connection, Path]
     known = _known(folder)
     done = plan(known, entry.old, entry.new)
     return lambda db, path: _apply(db, path, done, known, entry)
+
+
+def note(folder: Path, entry: Rename) -> None:
+    """Add a rename to the list in the catalog, durably; the caller has the store's lock. Raises OSError, StoreDamaged."""
+    path = schema.catalog_file(folder)
+    with schema.refusing(path), closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("PRAGMA synchronous=FULL")
+        with schema.transaction(db):
+            _note(db, entry)
+
+
+def _note(catalog: sqlite3.Connection, entry: Rename) -> None:
+    noted = renames.decode(schema.meta(catalog, renames.KEY)).with_one(entry)
+    catalog.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (renames.KEY, renames.encode(noted)))
 
 
 def _known(folder: Path) -> CopiedNames:
@@ -124,8 +139,7 @@ def _apply(db: sqlite3.Connection, path: Path, done: Renaming, known: CopiedName
             db.execute("UPDATE OR IGNORE replacement SET series = ? WHERE series = ?", (other, sid))
             db.execute("DELETE FROM replacement WHERE series = ?", (sid,))
         _keep_highest(db, known)
-        note = renames.encode(renames.decode(schema.meta(db, renames.KEY)).with_one(entry))
-        db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (renames.KEY, note))
+        _note(db, entry)
         if units := schema.meta(db, changed_units.KEY):
             new = {known.device[number][0]: name for number, name in done.devices.items()}
             text = changed_units.renamed(units, new)

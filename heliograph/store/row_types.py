@@ -7,12 +7,15 @@ from typing import Any, get_args
 
 import msgspec
 
+from heliograph.errors import StoreDamaged
 from heliograph.messages import Kind
+from heliograph.store import rescalings
 
 ARRIVALS = 1 << 48  # numbers of arrival; far below 2^53, so that damage leaves numbers to be given
 SERIES = 1 << 31  # numbers of series, four bytes in a layout
 DEVICES = 1 << 26  # numbers of devices, 27 bits in the key of an axis
 NAMES = 1 << 31  # numbers of layouts and words
+LIMITS = {"device": DEVICES, "series": SERIES, "layout": NAMES, "word": NAMES}
 COUNTS = 1 << 53
 FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # ms UTC: the years 1 to 9999
 
@@ -60,6 +63,13 @@ def _json(kind: Any) -> Check:
     return decodes
 
 
+def _rescalings(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(rescalings.decode(value))
+    except StoreDamaged:
+        return False
+
+
 _TIME = _whole(FIRST, LAST)
 TABLES: dict[str, dict[str, Check]] = {  # the key first
     "frame": {"seq": _whole(1, ARRIVALS), "layout": _whole(1, NAMES), "ts": _TIME, "v": _bytes},
@@ -95,7 +105,8 @@ META: dict[str, Check] = {
     "mark": _name,
     "year": _whole(0, 9999),
     "changed_units": _json(dict[str, dict[str, str]]),
-    "renames": _json(list[dict[str, str]]),
+    "renames": _json(list[dict[str, str | float]]),
+    rescalings.KEY: _rescalings,
     "calendar": _json(dict[str, int]),
     "dropped": _json(list[str]),
     "highest_device": _whole(0, DEVICES),

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, cast
 
 from heliograph import topics
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, copied_names, history, pages, row_types, schema
+from heliograph.store import blocks, copied_names, history, pages, rescalings, row_types, schema
 from heliograph.store.copied_names import CopiedNames, Rows
+from heliograph.store.rescalings import Log
 from heliograph.store.tiers import GRAINS, Grain
 
 log = logging.getLogger(__name__)
@@ -162,6 +163,19 @@ def _rows(path: Path) -> Iterator[pages.Row]:
         yield from pages.rows(path, schema.HOT_PAGE if kind(path) == "hot" else history.PAGE)
     except OSError as error:
         log.error("%s: %s", path.name, error)
+
+
+def rescaled(path: Path) -> Log | None:
+    """Return the rescalings that the values of a damaged file have had; None if that cannot be read."""
+    db = opened(path)
+    if db is None:
+        return None
+    with closing(db):
+        try:
+            return rescalings.read(db)
+        except (sqlite3.Error, StoreDamaged) as error:
+            log.error("%s: its rescalings cannot be read: %s", path.name, error)
+            return None
 
 
 def marks(path: Path) -> tuple[list[tuple[Any, ...]], str | None]:
@@ -347,15 +361,21 @@ def highest(path: Path) -> dict[str, int]:
     db = opened(path)
     if db is not None:
         with closing(db):
-            return larger(used, history.highest(db))
+            used = larger(used, history.highest(db))
+            if _is_sound(db):
+                return used
     for number, row in _rows(path):
         match row:
-            case (None, int(), int(), int() | float(), bytes()):
-                used = larger(used, {"series": number >> history.DAY_BITS})
+            case (None, int(), int(), int() | float(), bytes()) | (None, bytes()):  # a chunk, or cells
+                table, there = "series", number >> history.DAY_BITS
             case (None, int(), int(), bytes(), bytes()):
-                used = larger(used, {"device": history.axis_owner(number)[0]})
-            case (None, int() as layout, int(), bytes()):
-                used = larger(used, {"layout": layout})
+                table, there = "device", history.axis_owner(number)[0]
+            case (None, int() as there, int(), bytes()) | (None, int() as there, int(), bytes(), int() | None):
+                table = "layout"
+            case _:
+                continue
+        if there <= row_types.LIMITS[table]:  # a key that is damaged leaves no number to be given
+            used = larger(used, {table: there})
     return used
 
 

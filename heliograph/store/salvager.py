@@ -9,15 +9,15 @@ from pathlib import Path
 
 from heliograph import durable
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, history, salvage, schema, sealing
+from heliograph.store import blocks, history, rescaling, rescalings, salvage, schema, sealing, tiers
 from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
 from heliograph.store.names import Names
 from heliograph.store.salvage import DamagedYear
 from heliograph.store.sealing import Parts
-from heliograph.store.tiers import Blob
-from heliograph.store.translation import Translation
+from heliograph.store.tiers import Blob, Grain
+from heliograph.store.translation import Series, Translation
 from heliograph.store.vectors import Vector, ops
 from heliograph.store.years import WritableYear, Years, newest_arrival
 
@@ -78,7 +78,7 @@ class Salvager:
 
     def _from_hot(self, path: Path) -> Iterator[bool]:
         frames = salvage.frames(path, partial(newest_arrival, self._folder))
-        translation = Translation(salvage.names(path), self._catalog)
+        translation = Translation(salvage.names(path), salvage.rescaled(path), self._catalog)
         stored = 0
         for batch in salvage.batches(frames):
             translated = (self._frame(translation, frame) for frame in batch)
@@ -90,10 +90,11 @@ class Salvager:
             yield True
         missing = len(frames) - stored + salvage.gaps(frames)
         log.info("%s: %d readings salvaged", path.name, stored)
-        if missing or not salvage.is_sound(path):
+        if missing or translation.untold or not salvage.is_sound(path):
             self._lost(
                 f"hot.db was damaged: {stored} readings of it are stored again, {missing} that it had are lost, "
                 f"and perhaps others at its end that no byte tells of ({salvage.done_name(path)})"
+                f"{_untold(translation)}"
             )
         salvage.done(path)
 
@@ -104,7 +105,7 @@ class Salvager:
 
     def _from_year(self, path: Path, number: int) -> Iterator[bool]:
         with closing_(DamagedYear(path)) as old:
-            translation = Translation(old.names, self._catalog)
+            translation = Translation(old.names, salvage.rescaled(path), self._catalog)
             values = 0
             lost: dict[int, int] = {}
             for axis, chunks in old.axes():
@@ -113,7 +114,7 @@ class Salvager:
             lost |= old.lost
             sound = old.sound
         if lost or not values or not sound:
-            self._lost(_report(number, values, lost, salvage.done_name(path)))
+            self._lost(_report(number, values, lost, salvage.done_name(path)) + _untold(translation))
         salvage.done(path)
         self._closing.touched(())
 
@@ -141,7 +142,7 @@ class Salvager:
             series = translation.series(sid, device)
             try:
                 if columns is None or series is None:
-                    raise StoreDamaged("its times or its name cannot be read")
+                    raise StoreDamaged("its times, its name or its unit cannot be read")
                 source = source or sealing.Source(
                     history.decoded_times(axis, columns[0]), blocks.decode_ints(columns[1])
                 )
@@ -156,7 +157,7 @@ class Salvager:
                 lost[history.key(sid, day)] = blocks.length(block)
                 continue
             owner = series.device
-            column = _translated(translation, track.values) if series.text else track.values
+            column = _translated(translation, series, track.values)
             parts[series.number] = [sealing.NewValues(0, None, column)]
             values += len(column)
         if parts and source is not None:
@@ -173,22 +174,22 @@ class Salvager:
         schema.delete(new)
         lost = 0
         with closing_(DamagedYear(path)) as old:
-            translation = Translation(old.names, self._catalog)
+            translation = Translation(old.names, salvage.rescaled(path), self._catalog)
             rows: dict[str, list[tuple[int, bytes]]] = {}
             known: set[int] = set()
             for grain, level in salvage.levels():
                 for k, blob in old.cells(grain, level):
                     series = translation.series(k >> history.DAY_BITS)
-                    if (
-                        series is None
-                        or (series.text and not translation.agrees)
-                        or not _is_tier(blob, grain.width, level, k, number)
-                    ):
+                    if series is None or (series.text and not translation.agrees):
+                        lost += 1
+                        continue
+                    span = k & ((1 << history.DAY_BITS) - 1)
+                    new_blob = _cells(blob, grain, level, span, number, series)
+                    if new_blob is None:
                         lost += 1
                         continue
                     known.add(series.number)
-                    number_ = k & ((1 << history.DAY_BITS) - 1)
-                    rows.setdefault(f"{grain.name}_{level}", []).append((history.key(series.number, number_), blob))
+                    rows.setdefault(f"{grain.name}_{level}", []).append((history.key(series.number, span), new_blob))
         names = self._names()
         year = WritableYear(new, number)
         lost_chunks: dict[int, int] = {}
@@ -199,6 +200,8 @@ class Salvager:
                 year.learn(known, (), names)
                 year.db.execute("INSERT OR REPLACE INTO meta VALUES('year', ?)", (number,))
                 year.db.execute("INSERT OR REPLACE INTO meta VALUES('packed', 1)")
+                if rescaled := self._catalog.rescalings():
+                    rescalings.put(year.db, rescaled)
                 values = sum(
                     self._seal_again(old, translation, number, axis, chunks, lost_chunks, year)
                     for axis, chunks in old.axes()
@@ -212,26 +215,45 @@ class Salvager:
             self._lost(
                 f"{bare.name} was damaged: {lost} months of series, or years, of its cells, and {len(lost_chunks)} days of "
                 f"points are lost, and whatever was in pages that cannot be read ({salvage.done_name(path)})"
+                f"{_untold(translation)}"
             )
         salvage.done(path)
         yield True
 
 
-def _translated(translation: Translation, values: Vector) -> Vector:
-    column: Vector = ops.floats([translation.word(value) for value in values.tolist()])
+def _translated(translation: Translation, series: Series, values: Vector) -> Vector:
+    if not series.text and not series.rescalings:
+        return values
+    column: Vector = ops.floats([translation.value(series, value) for value in values.tolist()])
     return column
 
 
-def _is_tier(blob: bytes, width: int, level: str, k: int, year: int) -> bool:
-    """Whether a blob can be read, and its key is that of a day, month or year within the year."""
-    span = k & ((1 << history.DAY_BITS) - 1)
+def _cells(blob: bytes, grain: Grain, level: str, span: int, year: int, series: Series) -> bytes | None:
+    """Return cells in the unit of the series; None if they cannot be read or converted, or their key is not of the year."""
     if year != (span if level == "year" else span // 12 if level == "month" else history.year_of(span)):
-        return False
+        return None
+    origin = history.origin(level, span)
     try:
-        Blob(blob, 0, width).tier()
+        tier = Blob(blob, origin, grain.width).tier()
     except StoreDamaged:
-        return False
-    return True
+        return None
+    if tier.cells is None or not series.rescalings:
+        return blob
+    if series.needs_area and any(entry.change.conversion.has_offset for entry in series.rescalings):
+        return None
+    for entry in series.rescalings:
+        tier = rescaling.converted(tier, entry.change.conversion)
+    return tiers.encode(tier, origin, grain.width)
+
+
+def _untold(translation: Translation) -> str:
+    """Return which series are not stored again because the file does not tell their unit, as the end of a sentence."""
+    names = ", ".join(sorted(set(translation.untold)))
+    return (
+        f"; it does not tell whether its values of {names} had been rescaled, so they are only in that file"
+        if names
+        else ""
+    )
 
 
 def _report(number: int, values: int, lost: dict[int, int], renamed: str) -> str:

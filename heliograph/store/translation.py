@@ -5,9 +5,10 @@ import struct
 from typing import NamedTuple, cast
 
 from heliograph.messages import Kind
-from heliograph.store import copied_names, names
+from heliograph.store import copied_names, names, rescalings
 from heliograph.store.catalog import Catalog
 from heliograph.store.copied_names import CopiedNames
+from heliograph.store.rescalings import Log
 
 
 class Series(NamedTuple):
@@ -15,16 +16,27 @@ class Series(NamedTuple):
 
     number: int
     device: int
-    text: bool
+    kind: str
+    rescalings: Log = ()  # that the values of the file have not had
+
+    @property
+    def text(self) -> bool:
+        """Whether its values are numbers of texts."""
+        return self.kind == "text"
+
+    @property
+    def needs_area(self) -> bool:
+        """Whether its cells have the time integral of the values."""
+        return self.kind != "counter"
 
 
 class _Layout(NamedTuple):
-    """A layout of the catalog, the positions of its values in the old payload, those of texts among them."""
+    """A layout of the catalog, the positions of its values in the old payload, with their series."""
 
     number: int
     width: int
-    positions: list[int]
-    texts: frozenset[int]
+    series: dict[int, Series]
+    as_they_are: bool  # whether every value stays what it is
 
 
 class Translation:
@@ -34,9 +46,13 @@ class Translation:
     no file tells any more gets a name such as unknown/device_12/series_34: its values are not lost.
     """
 
-    def __init__(self, copies: CopiedNames, catalog: Catalog) -> None:
+    def __init__(self, copies: CopiedNames, rescaled: Log | None, catalog: Catalog) -> None:
+        """Take the names of the file, and the rescalings that its values have had, None if they cannot be read."""
         self._catalog = catalog
         self._theirs = copies
+        self._rescaled = rescaled
+        self._rescalings = catalog.rescalings()
+        self.untold: list[str] = []  # series whose values cannot be stored: the file does not tell their unit
         ours = catalog.copies()
         self.agrees = not copied_names.contradiction(ours, copies)
         self._ours = ours if self.agrees else CopiedNames()
@@ -45,7 +61,10 @@ class Translation:
         self._words: dict[int, int] = {}
 
     def series(self, number: int, device: int | None = None) -> Series | None:
-        """Return a series; `device` is the file's number of its device, if that is known. None if its kind is another one."""
+        """Return a series; `device` is the file's number of its device, if that is known.
+
+        None if its kind is another one, or the unit of its values is not known.
+        """
         if number not in self._series:
             self._series[number] = self._find(number, device)
         return self._series[number]
@@ -65,27 +84,38 @@ class Translation:
         known = self._layouts[layout]
         if known is None or len(payload) != known.width * 8:
             return None
-        if known.number == layout and not known.texts and len(known.positions) == known.width:
+        if known.number == layout and known.as_they_are:
             return layout, payload
         values = struct.unpack(f"<{known.width}d", payload)
-        chosen = [
-            self.word(values[position])
-            if position in known.texts and math.isfinite(values[position])
-            else values[position]
-            for position in known.positions
-        ]
+        chosen = [self.value(series, values[position]) for position, series in known.series.items()]
         return known.number, struct.pack(f"<{len(chosen)}d", *chosen)
 
+    def value(self, series: Series, value: float) -> float:
+        """Return a value of the file as the catalog has it: the number of its text, or in the unit that the series has now."""
+        if not math.isfinite(value):
+            return value
+        return self.word(value) if series.text else rescalings.converted(series.rescalings, value)
+
     def _find(self, number: int, device: int | None) -> Series | None:
-        row = self._theirs.series.get(number) or self._ours.series.get(number)
+        own = self._theirs.series.get(number)
+        row = own or self._ours.series.get(number)
         if row is None:
             if device is None:
                 return None
             row = (device, f"series_{number}", "", "gauge", 0.0)
         owner, channel, unit, kind, rollover = row
         new = self._device(owner)
+        known = self._catalog.number(new, channel)
+        rest: Log | None = ()
+        if known is not None:
+            rest = rescalings.not_had(self._rescalings, self._rescaled, known, own[2] or "" if own else None)
+        if rest is None:
+            self.untold.append(channel)
+            return None
+        if rest:
+            unit, rollover = rest[-1].change.unit, rest[-1].rollover
         sid = self._catalog.series(new, channel, unit or "", cast(Kind, kind or "gauge"), float(rollover or 0))
-        return None if sid is None else Series(sid, new, kind == "text")
+        return None if sid is None else Series(sid, new, kind or "gauge", rest)
 
     def _device(self, number: int) -> int:
         row = self._theirs.device.get(number) or self._ours.device.get(number) or (f"unknown/device_{number}",)
@@ -97,10 +127,10 @@ class Translation:
             return None
         device, blob = row
         series_ = [self.series(sid, device) for sid in names.unpacked(blob)]
-        positions = [position for position, series in enumerate(series_) if series is not None]
-        there = [series for series in series_ if series is not None]
+        there = {position: series for position, series in enumerate(series_) if series is not None}
         if not there:
             return None
-        texts = frozenset(position for position, series in enumerate(series_) if series is not None and series.text)
-        layout = self._catalog.layout_of(there[0].device, [series.number for series in there])
-        return _Layout(layout, len(series_), positions, texts)
+        owner = next(iter(there.values())).device
+        number = self._catalog.layout_of(owner, [series.number for series in there.values()])
+        changed = any(series.text or series.rescalings for series in there.values())
+        return _Layout(number, len(series_), there, not changed and len(there) == len(series_))

@@ -1,7 +1,7 @@
-"""A change of all files of a store that is finished whatever happens: it is noted in the catalog before it begins.
+"""A rename in all files of a store, which is finished whatever happens: it is noted in the catalog before it begins.
 
 Each file is changed in a transaction, which also notes in that file that it is done; the catalog comes last, and loses the
-note. A writer that finds a note when it opens the store does the rest first, so nothing ever sees half of the change but
+note. A writer that finds a note when it opens the store does the rest first, so nothing ever sees half of the rename but
 readers while it lasts.
 """
 
@@ -16,8 +16,7 @@ import msgspec
 
 from heliograph.errors import StoreDamaged
 from heliograph.renames import Rename
-from heliograph.store import history, renaming, rescaling, schema
-from heliograph.store.rescaling import Rescaling
+from heliograph.store import history, renaming, schema
 
 log = logging.getLogger(__name__)
 
@@ -25,43 +24,28 @@ KEY, DONE = "unfinished", "changed_by"  # in the table meta: of the catalog, and
 
 
 class Change(msgspec.Struct, frozen=True):
-    """What is noted: a change, and what distinguishes it from every other one."""
+    """What is noted: a rename, and what distinguishes it from every other one."""
 
     id: str
-    rename: Rename | None = None
-    rescaling: Rescaling | None = None
+    rename: Rename
 
 
-def begin(folder: Path, change: Rename | Rescaling) -> None:
-    """Note a change in the catalog, durably; the caller has the store's lock. Raises OSError, StoreDamaged."""
-    number = uuid.uuid4().hex
-    noted = Change(number, rename=change) if isinstance(change, Rename) else Change(number, rescaling=change)
-    text = msgspec.json.encode(noted).decode()
+def begin(folder: Path, rename: Rename) -> None:
+    """Note a rename in the catalog, durably; the caller has the store's lock. Raises OSError, StoreDamaged."""
+    text = msgspec.json.encode(Change(uuid.uuid4().hex, rename)).decode()
     with _transaction(schema.catalog_file(folder)) as db:
         db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (KEY, text))
 
 
-def pending(folder: Path) -> Rename | Rescaling | None:
-    """Return the change that is noted, None if there is none. Raises OSError."""
-    change = _noted(folder)
-    return None if change is None else change.rename or change.rescaling
-
-
 def finish(folder: Path) -> bool:
-    """Do what is left of the change that is noted, if there is one; return whether there was. The caller has the store's lock.
+    """Do what is left of the rename that is noted, if there is one; return whether there was. The caller has the store's lock.
 
-    A damaged year is left out of a rename: what can be read of it is stored again by its names, as always. Raises OSError,
-    StoreDamaged.
+    A damaged year is left out: what can be read of it is stored again by its names, as always. Raises OSError, StoreDamaged.
     """
     change = _noted(folder)
     if change is None:
         return False
-    if change.rename is not None:
-        apply = renaming.prepared(folder, change.rename)
-    elif change.rescaling is not None:
-        apply = rescaling.prepared(folder, change.rescaling)
-    else:
-        return False
+    apply = renaming.prepared(folder, change.rename)
     for path in [*history.files(folder).values(), schema.hot_file(folder)]:
         if not path.exists():
             continue  # SQLite would make an empty one
@@ -71,8 +55,6 @@ def finish(folder: Path) -> bool:
                     apply(db, path)
                     db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (DONE, change.id))
         except StoreDamaged as error:
-            if change.rescaling is not None:  # its values in the old unit would count as the new one
-                raise
             log.error("%s is left out: %s", path.name, error)
     with _transaction(schema.catalog_file(folder)) as db:
         apply(db, schema.catalog_file(folder))

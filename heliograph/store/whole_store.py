@@ -1,14 +1,17 @@
 """Changes of all files of a store, by command, while no other process writes it."""
 
+import time
 from contextlib import closing
 from pathlib import Path
+
+import msgspec
 
 from heliograph.errors import StoreAway
 from heliograph.lock import Lock
 from heliograph.renames import Rename
 from heliograph.store import renaming, rescaling, schema, unfinished
 from heliograph.store.rename_plan import Renaming
-from heliograph.store.rescaling import Rescaling
+from heliograph.store.rescalings import Entry, Rescaling
 from heliograph.store.writer import SqliteWriter
 
 
@@ -26,7 +29,7 @@ def rename(folder: Path, entry: Rename) -> Renaming:
         if renaming.was_done(folder, entry):  # it was interrupted, and done when the store was opened
             return Renaming({}, {}, {}, {})
         planned = renaming.check(folder, entry.old, entry.new)
-        unfinished.begin(folder, entry)
+        unfinished.begin(folder, msgspec.structs.replace(entry, at=entry.at or time.time()))
         unfinished.finish(folder)
     finally:
         lock.release()
@@ -38,23 +41,36 @@ def rename(folder: Path, entry: Rename) -> Renaming:
     return planned
 
 
-def rescale(folder: Path, change: Rescaling) -> None:
-    """Convert all values of a series into another unit.
+def note_rename(folder: Path, entry: Rename) -> None:
+    """Note a rename in the list of the store, in which nothing has the old name: readings may still come under it.
 
-    If it is interrupted, the next writer, or the same call, does the rest. Raises CannotRescale, with nothing changed,
-    heliograph.lock.Taken, OSError, StoreDamaged.
+    Raises heliograph.lock.Taken, OSError, StoreDamaged.
     """
-    was_interrupted = unfinished.pending(folder) == change
-    _settle(folder)
-    if was_interrupted:
-        return  # the rest was done when the store was opened
+    lock = Lock(folder / schema.LOCK, "store")
+    try:
+        renaming.note(folder, entry)
+    finally:
+        lock.release()
+
+
+def rescale(folder: Path, change: Rescaling, again: int) -> Entry | None:
+    """Convert all values of a series into another unit; return the rescaling if it was the last one of the series already.
+
+    That is done once more if it has the number `again`. If it is interrupted, the next writer, or the same call, does the rest. Raises
+    CannotRescale, with nothing changed, heliograph.lock.Taken, OSError, StoreDamaged.
+    """
+    done = rescaling.done_before(folder, change)
+    _settle(folder)  # and the rest of one that was interrupted
+    if done is not None and done.number != again:
+        return done
     lock = Lock(folder / schema.LOCK, "store")
     try:
         rescaling.check(folder, change)
-        unfinished.begin(folder, change)
-        unfinished.finish(folder)
+        rescaling.begin(folder, change, time.time())
     finally:
         lock.release()
+    _settle(folder)
+    return None
 
 
 def _settle(folder: Path) -> None:

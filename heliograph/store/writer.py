@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from heliograph import renames
 from heliograph.lock import Lock
 from heliograph.messages import Block, Info
+from heliograph.renames import Renames
 from heliograph.store import hot, readings, recovery, schema, unfinished
 from heliograph.store.catalog import Catalog, CatalogLayout
 from heliograph.store.housekeeping import Housekeeping
@@ -80,6 +82,10 @@ class SqliteWriter:
         """Return what is durable, per producer and epoch, the newest epoch last."""
         rows = self._hot.execute("SELECT producer, epoch, last, lost FROM progress ORDER BY seen")
         return {(producer, epoch): Progress(last, lost) for producer, epoch, last, lost in rows}
+
+    def renames(self) -> Renames:
+        """Return the renames that the catalog has."""
+        return renames.decode(schema.meta(self._catalog_db, renames.KEY))
 
     def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
         """Note units and kinds; return the changes that are refused."""

@@ -8,9 +8,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, history, row_types, schema
+from heliograph.store import blocks, history, rescalings, row_types, schema
 from heliograph.store.history import Year
 from heliograph.store.names import Names
+from heliograph.store.rescalings import Log
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +50,10 @@ class WritableYear(Year):
 class Years:
     """Opens years for writing, and moves damaged files aside."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, rescaled: Log = ()) -> None:
+        """Keep the folder; values that come into new years have had these rescalings."""
         self._folder = folder
+        self._rescaled = rescaled
         self._open: dict[int, WritableYear] = {}
 
     @contextmanager
@@ -111,6 +114,10 @@ class Years:
             with schema.refusing(year.path):
                 year.db.execute("INSERT OR IGNORE INTO meta VALUES('year', ?)", (number,))
                 year.db.execute("INSERT OR IGNORE INTO meta VALUES('mark', ?)", (uuid.uuid4().hex[:16],))
+                if self._rescaled:
+                    year.db.execute(
+                        "INSERT OR IGNORE INTO meta VALUES(?, ?)", (rescalings.KEY, rescalings.encode(self._rescaled))
+                    )
         return year
 
 

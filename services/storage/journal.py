@@ -15,6 +15,7 @@ from heliograph.outbox_losses import shown
 from heliograph.service import Service
 from heliograph.store.interface import Writer
 from services.storage.journal_intake import JournalIntake, Verdict
+from services.storage.late_names import LateNames
 from services.storage.replaced_readings import ReplacedReadings
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class JournalWriter:
         self._seconds = commit_seconds
         start = f"{store.identity}-{uuid.uuid4().hex[:8]}"
         self._intake = JournalIntake(store.progress(), start, commit_seconds)
+        self._late = LateNames(store.renames())
         self._replaced = ReplacedReadings()
         self._acks: list[Callable[[], object]] = []
         self._frames = 0
@@ -172,8 +174,9 @@ class JournalWriter:
         elif not frame.blocks:
             self._service.set_aside("a frame without a sequence and readings", repr(frame)[:200], producer)
             return
-        refusals = self._store.write(parsed.node, frame.blocks)
-        if replaced := self._replaced.count(parsed.node, frame.blocks):
+        blocks = self._late.present(parsed.node, frame.blocks)
+        refusals = self._store.write(parsed.node, blocks)
+        if replaced := self._replaced.count(parsed.node, blocks):
             self._service.count("readings_replaced", replaced)
         self._frames += 1
         if frame.epoch:

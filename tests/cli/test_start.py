@@ -132,6 +132,8 @@ def test_the_broker_of_another_machine_stays_as_it_is_written(written: Callable[
         ("[broker]\nport = 99999", (), r"mine.toml: \[broker\] port: expected a number from 1 to 65535, found 99999"),
         ("[api]\nport = 0", (), r"mine.toml: \[api\] port: expected a number from 1 to 65535, found 0"),
         ("[api]\nport = '80'", (), r"mine.toml: \[api\] port: expected a number from 1 to 65535, found '80'"),
+        ("[api]\nport = true", (), r"mine.toml: \[api\] port: expected a number from 1 to 65535, found True"),
+        ("[broker]\nport = true", (), r"mine.toml: \[broker\] port: expected a number from 1 to 65535, found True"),
         ("[api]\nhost = 7", (), r"mine.toml: \[api\] host: expected a text, found 7"),
         ("api = 7", (), r"mine.toml: api: expected a section \[api\], found 7"),
         ("[node]\ndata = ''", (), r"mine.toml: \[node\] data: expected a text, found ''"),

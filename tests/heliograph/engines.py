@@ -13,7 +13,7 @@ from heliograph.store import open_reader, open_writer
 from heliograph.store.interface import FOR_EVER, Keep, Reader, Writer
 from heliograph.store.postgres import open_postgres_reader, open_postgres_writer
 from heliograph.store.rename_plan import Renaming
-from heliograph.store.rescaling import Rescaling
+from heliograph.store.rescalings import Entry, Rescaling
 
 
 class Engine(Protocol):
@@ -28,7 +28,7 @@ class Engine(Protocol):
     ) -> Writer: ...
     def reader(self) -> Reader: ...
     def rename(self, entry: Rename, *, dry_run: bool = False) -> Renaming: ...
-    def rescale(self, change: Rescaling) -> None: ...
+    def rescale(self, change: Rescaling, again: int = 0) -> Entry | None: ...
     def drop(self) -> None:
         """Delete everything; readers and writers must be closed before."""
         ...
@@ -55,8 +55,8 @@ class Embedded:
     def rename(self, entry: Rename, *, dry_run: bool = False) -> Renaming:
         return store.rename(self.data, entry, dry_run=dry_run)
 
-    def rescale(self, change: Rescaling) -> None:
-        store.rescale(self.data, change)
+    def rescale(self, change: Rescaling, again: int = 0) -> Entry | None:
+        return store.rescale(self.data, change, again=again)
 
     def drop(self) -> None:
         for file in sorted(self.data.rglob("*"), reverse=True):
@@ -87,8 +87,8 @@ class Postgres:
     def rename(self, entry: Rename, *, dry_run: bool = False) -> Renaming:
         return store.rename(Path(), entry, url=self.url, dry_run=dry_run)
 
-    def rescale(self, change: Rescaling) -> None:
-        store.rescale(Path(), change, url=self.url)
+    def rescale(self, change: Rescaling, again: int = 0) -> Entry | None:
+        return store.rescale(Path(), change, url=self.url, again=again)
 
     def drop(self) -> None:
         with psycopg.connect(self.url, autocommit=True) as connection:

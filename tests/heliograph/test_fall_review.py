@@ -83,3 +83,55 @@ def test_falls_of_one_hour_are_looked_at_together_and_those_of_another_day_apart
     assert list(FallReview(around).settled(spans)) == []
     merged = [(NOON - 5, NOON + 20 + far), spans[1], spans[0], spans[2]]
     assert asked == [(start - BEFORE, end + AFTER) for start, end in merged]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_at_once"),
+    [(BEFORE, AFTER, True), (BEFORE - 1, DAY // 4, False), (DAY // 4, AFTER - 1, False), (DAY // 4, DAY // 4, True)],
+)
+def test_a_fall_between_points_is_looked_at_at_once_if_all_that_decide_about_it_are_there(
+    before: int, after: int, is_at_once: bool
+) -> None:
+    asked: list[tuple[int, int]] = []
+    times = [NOON - before, NOON - MINUTE, NOON, NOON + MINUTE, NOON + after]
+    track = Track(ops.ints(times), ops.floats([90.0, 100.0, 3.0, 101.0, 102.0]))
+
+    def around(start: int, end: int) -> Track:
+        asked.append((start, end))
+        return track
+
+    taking = FallReview(around)
+    taking.points(track, ops.corrections(track.values, track.values, 0.0))
+    assert taking.amounts() == WRONG
+    assert asked == ([] if is_at_once else [(NOON - BEFORE, NOON + 1 + AFTER)])
+
+
+def test_points_without_a_fall_ask_for_nothing() -> None:
+    taking = FallReview(lambda start, end: pytest.fail(f"asked for {start} to {end}"))
+    track = Track(ops.ints([NOON, NOON + MINUTE]), ops.floats([100.0, 101.0]))
+    taking.points(track, ops.corrections(track.values, track.values, 0.0))
+    taking.before(None)
+    taking.after(None)
+    assert taking.amounts() == {}
+
+
+@pytest.mark.parametrize(
+    ("values", "fall", "amounts"),
+    [
+        ([99.0, 100.0, 3.0, 101.0], 2, {2: -3.0, 3: -97.0}),
+        ([100.0, 3.0, 1000.0, 101.0], 3, {}),  # 3 is the wrong value, and 101 a reset
+        ([99.0, 100.0, 1000.0, 101.0], 3, {2: -900.0, 3: -100.0}),
+    ],
+)
+def test_what_decides_about_a_fall_may_be_three_gaps_before_it_and_one_after(
+    values: list[float], fall: int, amounts: dict[int, float]
+) -> None:
+    times = [NOON + row * GAP for row in range(4)]
+
+    def around(start: int, end: int) -> Track:
+        there = [(time, value) for time, value in zip(times, values, strict=True) if start <= time < end]
+        return Track(ops.ints([time for time, _ in there]), ops.floats([value for _, value in there]))
+
+    taking = FallReview(around)
+    taking.take([], [FallSpan(times[fall], times[fall] + 1)])
+    assert taking.amounts() == {times[row]: amount for row, amount in amounts.items()}

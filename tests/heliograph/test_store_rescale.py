@@ -1,11 +1,8 @@
 """A series in another unit: as if it had always had it, in both stores, and whatever interrupts it."""
 
-import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import UTC, datetime
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +10,10 @@ from heliograph import conversion
 from heliograph.conversion import Conversion
 from heliograph.messages import Block, Channel, Info, Value
 from heliograph.renames import Rename
-from heliograph.store import folder, open_reader, schema, unfinished
 from heliograph.store.interface import FOR_EVER, FUNCTIONS, Keep, Reader, Series
-from heliograph.store.rescaling import CannotRescale, Rescaling
-from tests.heliograph.engines import Embedded, Engine
+from heliograph.store.rescaling import CannotRescale
+from heliograph.store.rescalings import Rescaling
+from tests.heliograph.engines import Engine
 
 START = datetime(2021, 12, 30, tzinfo=UTC).timestamp()
 NOW = datetime(2025, 2, 1, tzinfo=UTC).timestamp()
@@ -131,6 +128,18 @@ def test_a_changed_unit_becomes_one_series_again(engine: Engine) -> None:
         assert writer.problems() == []
 
 
+def test_a_rescaling_is_done_once_unless_its_number_is_given(engine: Engine) -> None:
+    engine.drop()
+    with closing(engine.writer()) as writer:
+        writer.write("roof", [Block("meter", ("energy",), [[START, 2.0]])])
+        writer.commit({})
+    for again, number, value in ((0, None, 20.0), (0, 1, 20.0), (1, None, 200.0), (1, 2, 200.0)):
+        done = engine.rescale(Rescaling(1, "kWh", Conversion(multiply=10.0)), again)
+        assert (done and done.number) == number
+        with closing(engine.reader()) as reader:
+            assert reader.raw(1, 0, 4e9, limit=9).values == [value]
+
+
 def test_texts_and_states_have_no_unit(engine: Engine) -> None:
     engine.drop()
     with closing(engine.writer()) as writer:
@@ -138,71 +147,3 @@ def test_texts_and_states_have_no_unit(engine: Engine) -> None:
         writer.commit({})
     with pytest.raises(CannotRescale, match="text"):
         rescale(engine, "mode", "kWh", KWH)
-
-
-class PowerCut(BaseException):
-    """What nothing catches."""
-
-
-@pytest.mark.parametrize("again", [False, True])
-@pytest.mark.parametrize("fail_at", [1, 2, 3, 4, 5])
-def test_a_conversion_that_is_interrupted_is_finished_by_the_next_writer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fail_at: int, *, again: bool
-) -> None:
-    """The same command finishes it, too, and converts nothing twice."""
-    engine = Embedded(tmp_path / "data")
-    engine.data.mkdir()
-    fill(engine, 3600, scaled=False)
-    with closing(open_reader(engine.data)) as reader:
-        one = find(reader, "energy")
-    transaction = schema.transaction
-
-    @contextmanager
-    def failing(connection: sqlite3.Connection) -> Iterator[None]:
-        nonlocal fail_at
-        fail_at -= unfinished.pending(folder(engine.data)) is not None
-        if not fail_at:
-            raise PowerCut
-        with transaction(connection):
-            yield
-
-    monkeypatch.setattr(schema, "transaction", failing)
-    with pytest.raises(PowerCut):  # in a year, of which there are three, in hot.db, in the catalog
-        engine.rescale(Rescaling(one.id, "kWh", KWH))
-    monkeypatch.setattr(schema, "transaction", transaction)
-    if again:
-        engine.rescale(Rescaling(one.id, "kWh", KWH))
-    with closing(engine.writer()):
-        pass
-    with closing(open_reader(engine.data)) as reader:
-        unit, values = find(reader, "energy").unit, reader.raw(one.id, 0, 4e9, limit=10**6).values
-    assert unit == "kWh"
-    assert values == [number(n)[0] / 1000 for n in range(96)]
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "value", "expected"),
-    [
-        ("Wh", "kWh", 1234.0, 1.234),
-        ("kWh", "Wh", 1.234, 1234.0),
-        ("kWh", "Wh", 1.009, 1009.0),
-        ("W", "kW", 0.015, 0.000015),
-        ("kWh", "MJ", 1.0, 3.6),
-        ("°F", "°C", 212.0, 100.0),
-        ("°C", "°F", 100.0, 212.0),
-        ("°C", "K", 0.0, 273.15),
-        ("K", "°C", 0.043, -273.107),
-        ("°C", "°F", 0.946, 33.7028),
-        ("mbar", "hPa", 1013.0, 1013.0),
-        ("L", "m³", 1500.0, 1.5),
-        ("m/s", "km/h", 10.0, 36.0),
-    ],
-)
-def test_decimal_numbers_are_converted_to_the_last_digit(old: str, new: str, value: float, expected: float) -> None:
-    """Noise in it would be seen, and a chunk of such values is many times as large."""
-    assert conversion.between(old, new).of(value) == expected
-
-
-def test_units_of_other_quantities_are_not() -> None:
-    with pytest.raises(ValueError, match="no conversion"):
-        conversion.between("W", "Wh")

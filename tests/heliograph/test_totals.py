@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from heliograph.messages import Kind, Value
 from heliograph.store import cells
 from heliograph.store.cells import DAY, Track
-from heliograph.store.fall_review import FallReview
+from heliograph.store.fall_review import FallReview, FallSpan
 from heliograph.store.interface import FUNCTIONS, Function
 from heliograph.store.totals import Totals
 from heliograph.store.vectors import ops
@@ -219,3 +219,56 @@ def test_a_bucket_without_points_has_only_its_number_of_points() -> None:
 
 def test_points_on_an_edge_belong_to_the_bucket_that_begins_there() -> None:
     assert one("n", [(0, 1.0), (1, 1.0), (2, 1.0)], [0, 1, 2]) == [1, 1]
+
+
+def test_a_point_a_millisecond_before_an_edge_belongs_to_the_bucket_that_ends_there() -> None:
+    for times, counts in (
+        ([99.999], [1, 0, 0, 0, 0]),
+        ([99.999, 100.0], [1, 1, 0, 0, 0]),
+        ([-0.001, 0.0, 199.999], [1, 1, 0, 0, 0]),
+        ([99.999, 1000.999], [1, 0, 0, 1, 0]),
+        ([4999.999, 5000.0, 5000.001], [0, 0, 0, 0, 1]),
+        ([-0.002, -0.001], [0, 0, 0, 0, 0]),
+        ([-0.001, 5000.0], [0, 0, 0, 0, 0]),
+    ):
+        assert one("n", [(time, 1.0) for time in times]) == counts
+
+
+@pytest.mark.parametrize("wrong", [0.0, 3.0, 1e6])
+@pytest.mark.parametrize("of_cells", [False, True])
+@pytest.mark.parametrize("cut", range(1, 8))
+def test_a_wrong_value_counts_for_nothing_wherever_points_come_in_two_parts(
+    wrong: float, of_cells: bool, cut: int
+) -> None:
+    """The parts are those of two days: points, or cells of points."""
+    for at in range(1, 8):
+        series: Points = [(DAY / 1000 + (row - cut) * 60.0, 100.0 + row) for row in range(9)]
+        series[at] = (series[at][0], wrong)
+        cuts_ = [DAY / 1000 - 1200, DAY / 1000, DAY / 1000 + 300, DAY / 1000 + 3600]
+        totals = Totals(ops.ints([round(edge * 1000) for edge in cuts_]), counter=True, review=review_of(series))
+        for day, part in enumerate((series[:cut], series[cut:])):
+            if of_cells:
+                totals.cells(cells.of_day(track(part), day, 300_000, "counter", 0.0), 300_000)
+            else:
+                totals.points(track(part), area=False)
+        assert totals.columns(["delta"])["delta"] == rises(series, cuts_, counter=True)
+
+
+def test_what_is_added_to_a_rise_to_a_point_on_an_edge_belongs_to_the_bucket_that_ends_there() -> None:
+    totals = Totals(ops.ints([0, 100_000, 200_000]), counter=True)
+    totals.points(track([(10, 1.0), (20, 3.0), (110, 6.0), (120, 10.0)]), area=False)
+    for time, amount in ((-1, 1e6), (0, 1e6), (1, 1.0), (100_000, 4.0), (100_001, 7.0), (200_000, 9.0), (200_001, 1e6)):
+        totals.adjust(time, amount)
+    assert totals.columns(["delta"])["delta"] == [2.0 + 5.0, 7.0 + 16.0]
+
+
+def test_how_many_bytes_cells_take_that_are_kept() -> None:
+    edges = ops.ints(range(0, DAY + 1, 300_000))
+    series = [(time * 300.0, float(time)) for time in range(288)]
+    folded = Totals(edges).folded(cells.of_day(track(series), 0, 300_000, "gauge", 0.0), 300_000)
+    assert folded.part is not None
+    assert folded.areas is not None
+    numbers = 288 * (sum(column is not None for column in folded.part[1]) + len(folded.areas))
+    assert 8 * numbers <= folded.size <= 8 * numbers + 1000
+    more = folded._replace(amounts=((1, 1.0),) * 5, falls=(FallSpan(1, 2),) * 5)
+    assert more.size == pytest.approx(folded.size + 10 * 100)

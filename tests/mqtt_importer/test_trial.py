@@ -15,7 +15,7 @@ from tests.trials import tried
 SENSOR = json.dumps({"Time": "2026-06-01T12:00:00", "ENERGY": {"Power": 42, "Total": 1.5}})
 
 
-def test_sources_are_heard_on_every_broker_while_the_node_goes_on_undisturbed(
+def test_sources_are_read_on_every_broker_while_the_node_continues_undisturbed(
     tmp_path: Path, broker: LocalBroker, processes: Processes, recorder: Recorder
 ) -> None:
     """The trial has client ids of its own: a broker disconnects the older of two clients with one."""
@@ -61,15 +61,15 @@ def test_without_any_broker_each_source_has_its_reason(tmp_path: Path) -> None:
 
 
 def test_the_bus_of_a_trial_passes_no_command_on_and_publishes_nothing(broker: LocalBroker, recorder: Recorder) -> None:
-    heard: queue.SimpleQueue[Message] = queue.SimpleQueue()
+    received: queue.SimpleQueue[Message] = queue.SimpleQueue()
     bus = TrialBus(Broker(port=broker.port), NODE, "mqtt_importer")
     with bus:
-        bus.subscribe("#", heard.put)
+        bus.subscribe("#", received.put)
         assert bus.wait_connected(30)
         assert bus.publish(topics.device(NODE, "plug", "state"), b'{"time":1,"values":{"power":3}}')
         recorder.set("plug", {"relay": True})
         recorder.publish("tele/plug/LWT", "Online")
-        assert heard.get(timeout=30).topic == "tele/plug/LWT"
-        assert heard.empty()
+        assert received.get(timeout=30).topic == "tele/plug/LWT"
+        assert received.empty()
         assert bus.readings["plug"].values["power"][0] == 3
     assert not recorder.states

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 
 SHELL_SCRIPTS = [
     path
-    for folder in ("scripts", ".ci", "tests/containers", "tests/counterparts")
+    for folder in ("scripts", "cli/start", ".ci", "tests/containers", "tests/counterparts")
     for path in sorted((ROOT / folder).iterdir())
     if path.is_file() and path.read_bytes().startswith(b"#!/usr/bin/env bash")
 ]
@@ -28,9 +28,10 @@ class Machine:
         self.repository = folder / "repository"
         self.path = folder / "path"
         self.archive = folder / "archive"
-        for made in (self.repository / "scripts", self.path, self.archive):
+        for made in (self.repository / "scripts", self.repository / "cli/start", self.path, self.archive):
             made.mkdir(parents=True)
-        shutil.copy(ROOT / "scripts/setup", self.repository / "scripts")
+        for script in ("scripts/setup", "cli/start/debian_packages"):
+            shutil.copy(ROOT / script, self.repository / script)
         (self.repository / "requirements.lock").write_text("click==8.5.1\n")
         self.command("scripts/frontend", "exit 0", self.repository)
         for tool in HOST_TOOLS:
@@ -165,3 +166,16 @@ def test_a_step_that_fails_is_shown_with_its_line(machine: Machine) -> None:
     )
     assert f"scripts/setup: line {line}: " in done.stderr or f"scripts/setup: line {line + 1}: " in done.stderr
     assert "exit status 7" in done.stderr
+
+
+def test_an_installed_node_unpacks_its_broker_into_a_folder_of_any_name(machine: Machine, tmp_path: Path) -> None:
+    with_packages(machine)
+    tools = tmp_path / "my data" / "tools"
+    command = ["bash", str(ROOT / "cli/start/debian_packages"), str(tools), "mosquitto", "mosquitto"]
+    environment = {"PATH": str(machine.path)}
+    done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, f"unpacking Debian's mosquitto into {tools}, for mosquitto\n")
+    ran = subprocess.run([tools / "bin/mosquitto"], capture_output=True, text=True, check=True)
+    assert ran.stdout == f"{tools}/root/usr/sbin/mosquitto {tools}/root/usr/lib/x\n"
+    again = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=False)
+    assert (again.returncode, again.stderr) == (0, "")

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from heliograph.messages import Channel
 from services.serial_bridge.decoder import DecoderFactory
 from services.serial_bridge.formats import dsmr_p1
 from services.serial_bridge.formats import sml as sml_format
 from services.serial_bridge.options import PortOptions
-from services.serial_bridge.parsing.readings import ParsedReading
+from services.serial_bridge.parsing.readings import Description, ParsedReading
 from services.serial_bridge.protocols import checksums, obis
 from services.serial_bridge.source import ParserContext
 from tests.serial_bridge.meter_port import Port, telegram
@@ -324,3 +325,118 @@ def test_what_is_no_entry_of_a_list_of_values_is_counted_and_shown(tmp_path: Pat
     assert port.of("house", "energy_import") == [7]
     assert port.stub.counters["unread_lines"] == 1
     assert len(port.unread) == 1
+
+
+POWER, CURRENT, ENERGY = obis.Code(1, 0, "16.7.0"), obis.Code(1, 0, "31.7.0"), obis.Code(1, 0, "1.8.0")
+
+
+def meter(**channels: Channel) -> obis.MeterChannels:
+    return obis.MeterChannels(Description("a meter", 10.0, channels))
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "value"),
+    [
+        ("mA", "A", 1000),
+        ("A", "mA", 0.001),
+        ("kW", "mW", 0.000001),
+        ("W", "MW", 1_000_000),
+        ("MWh", "kWh", 0.001),
+        ("kvarh", "varh", 0.001),
+        ("VA", "kVA", 1000),
+        ("mV", "kV", 1_000_000),
+    ],
+)
+def test_units_of_one_quantity_are_converted(first: str, then: str, value: float) -> None:
+    channels = meter()
+    assert channels.convert("x", CURRENT, first, 2.5) == 2.5
+    assert channels.convert("x", CURRENT, then, 1) == value
+    assert channels.description().channels["x"].unit == first
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "why"),
+    [
+        ("W", "Wh", "a value in Wh of a channel in W"),
+        ("m³", "", "a value in no unit of a channel in m³"),
+        ("", "W", "a value in W of a channel in no unit"),
+        ("m³", "GJ", "a value in MWh of a channel in m³"),
+        ("°C", "m³", "a value in m³ of a channel in °C"),
+    ],
+)
+def test_a_unit_of_another_quantity_is_refused(first: str, then: str, why: str) -> None:
+    channels = meter()
+    channels.convert("x", POWER, first, 1)
+    with pytest.raises(ValueError, match=why):
+        channels.convert("x", POWER, then, 1)
+
+
+def test_what_the_configuration_says_of_a_channel_takes_precedence() -> None:
+    described = {"power": Channel("kW", label="the house"), "current": Channel(kind="counter")}
+    channels = meter(**described)
+    assert channels.convert("power", POWER, "W", 500) == 0.5
+    assert channels.convert("current", CURRENT, "A", 5) == 5  # without a unit there: that of the first value
+    assert channels.convert("current", CURRENT, "mA", 5) == 0.005
+    channels.convert("energy_import", ENERGY, "kWh", 7)
+    assert channels.description() == Description(
+        "a meter", 10.0, described | {"energy_import": Channel("kWh", "counter")}
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "unit", "kind"),
+    [
+        ("energy_import", ENERGY, "kWh", "counter"),
+        ("reactive_energy_export", obis.Code(1, 0, "4.8.0"), "kvarh", "counter"),
+        ("voltage_sags_l1", obis.Code(1, 0, "32.32.0"), "", "counter"),
+        ("voltage_swells_l1", obis.Code(1, 0, "32.36.0"), "", "counter"),
+        ("power_failures", obis.Code(0, 0, "96.7.21"), "", "counter"),
+        ("long_power_failures", obis.Code(0, 0, "96.7.9"), "", "counter"),
+        ("tariff", obis.Code(0, 0, "96.14.0"), "", "gauge"),
+        ("power", POWER, "W", "gauge"),
+        ("obis_1_0_1_8_0_96", obis.Code(1, 0, "1.8.0", 96), "kWh", "gauge"),
+    ],
+)
+def test_a_total_is_a_counter_and_what_belongs_to_a_period_is_not(
+    name: str, code: obis.Code, unit: str, kind: str
+) -> None:
+    channels = meter()
+    assert channels.name(code) == code.name == name
+    channels.convert(name, code, unit, 1)
+    assert channels.description().channels[name].kind == kind
+
+
+def test_codes_without_end_do_not_fill_the_memory() -> None:
+    channels = meter()
+    codes = [obis.Code(1, 3, f"{number}.7.0") for number in range(300)]
+    for code in codes:
+        name = channels.name(code)
+        assert name == f"obis_1_3_{code.quantity.replace('.', '_')}"
+        assert channels.convert(name, code, "kW", 1) == 1
+    assert len(channels.description().channels) == obis.MAX_CHANNELS == 256
+    assert channels.convert("obis_1_3_9_7_0", codes[9], "W", 1) == 0.001
+    assert channels.convert("obis_1_3_299_7_0", codes[299], "W", 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [
+        (obis.Code(1, 0, "1.8.0"), "energy_import"),
+        (obis.Code(1, 0, "1.8.0", 255), "energy_import"),
+        (obis.Code(1, 0, "1.8.4"), "energy_import_t4"),
+        (obis.Code(1, 0, "2.8.1"), "energy_export_t1"),
+        (obis.Code(1, 0, "3.8.4"), "reactive_energy_import_t4"),
+        (obis.Code(1, 0, "4.8.1"), "reactive_energy_export_t1"),
+        (obis.Code(1, 0, "1.8.5"), "obis_1_0_1_8_5"),
+        (obis.Code(1, 0, "1.8.0", 0), "obis_1_0_1_8_0_0"),
+        (obis.Code(1, 0, "1.8.0", 254), "obis_1_0_1_8_0_254"),
+        (obis.Code(1, 1, "1.8.0"), "obis_1_1_1_8_0"),
+        (obis.Code(0, 0, "1.8.0"), "obis_0_0_1_8_0"),
+        (obis.Code(0, 0, "96.14.0"), "tariff"),
+        (obis.Code(1, 0, "96.14.0"), "obis_1_0_96_14_0"),
+        (obis.Code(7, 0, "1.8.0"), "obis_7_0_1_8_0"),
+    ],
+)
+def test_only_present_values_of_a_medium_have_the_names_of_its_codes(code: obis.Code, name: str) -> None:
+    assert code.name == name
+    assert code.number.startswith("obis_")

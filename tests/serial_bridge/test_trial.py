@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 NODE = '[serial_bridge.nodes.19]\nname = "emonth"\nnames = ["temperature", "external", "humidity", "battery"]\nscales = [0.1, 0.1, 0.1, 0.1]\nunits = ["C", "C", "%", "V"]\n'
 
 
-def test_a_port_is_heard_and_its_values_and_bad_lines_are_printed(tmp_path: Path, line: Line) -> None:
+def test_a_port_is_read_and_its_values_and_bad_lines_are_printed(tmp_path: Path, line: Line) -> None:
     line.plug_in()
     quiet, noisy = Line(tmp_path / "quiet"), Line(tmp_path / "noisy")
     quiet.plug_in()

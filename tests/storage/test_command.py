@@ -180,7 +180,7 @@ def test_a_configuration_that_is_missing_wrong_or_doubled_is_explained(
 def test_a_meter_that_was_replaced_is_noted_by_name_and_time(data: Path) -> None:
     at = "2025-11-21T00:03:20"
     assert "replaced" in done(
-        "meter-replaced", "roof/meter/energy", "--at", at, "--tz", "Europe/Berlin", "--data", data
+        "meter-replaced", "roof/meter/energy", "--at", at, "--tz", "Europe/Berlin", "--yes", "--data", data
     )
     for arguments, says in (
         (("roof/meter/enrgy", "--at", at), "there is no series"),
@@ -200,6 +200,37 @@ def test_a_replaced_meter_does_not_count_its_jump(tmp_path: Path) -> None:
     with closing(store.open_reader(data)) as reader:
         (series,) = [one for one in reader.series() if one.channel == "energy"]
         assert reader.aggregate(series.id, [T, T + 3600], ["delta"]) == {"delta": [3.0]}
+
+
+def test_a_moment_at_which_no_meter_was_replaced_is_refused(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    rows = [[T + 60 * n, 100.0 + n % 7 / 10 + n] for n in range(200)]
+    rows += [[T + 60 * n, 3.0 + n - 200] for n in range(200, 400)]
+    make(data, [Block("meter", ("energy",), rows)], CHANNELS)
+
+    def delta() -> object:
+        with closing(store.open_reader(data)) as reader:
+            (series,) = [one for one in reader.series() if one.channel == "energy"]
+            return reader.aggregate(series.id, [T, T + 1e6], ["delta"])["delta"]
+
+    before = delta()
+    for at, says in (
+        ("2099-01-01", "is in the future"),
+        (T - 60, "has no reading before"),
+        (T, "has no reading before"),
+        (T + 60 * 150, "that is no other meter. It falls from 299.3 kWh at"),
+    ):
+        result = command("meter-replaced", "roof/meter/energy", "--at", at, "--data", data)
+        assert result.exit_code != 0
+        assert says in result.stderr
+        assert delta() == before
+    last = done("meter-replaced", "roof/meter/energy", "--at", T + 60 * 500, "--data", data)
+    assert "402 kWh" not in last
+    assert "is the old meter's, and the next one the new meter's" in last
+    shown = done("meter-replaced", "roof/meter/energy", "--at", T + 60 * 199.5, "--data", data)
+    assert "the difference from 299.3 kWh at" in shown
+    assert "to 3 kWh at" in shown
+    done("meter-replaced", "roof/meter/energy", "--at", T + 60 * 150, "--yes", "--data", data)
 
 
 def test_output_into_a_pipe_that_closes_ends_quietly(data: Path) -> None:

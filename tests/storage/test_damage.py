@@ -144,6 +144,30 @@ def test_flipped_bits_are_mended_and_the_check_is_clean_afterwards(dense: Path) 
     assert set(after["x/d/power"]) < set(before["x/d/power"])
 
 
+def test_salvage_shows_each_loss_once_and_asks_for_nothing_that_it_has_done(
+    dense: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    flipped(dense, "chunk", "v", 7)
+    make(dense, [Block("other", ("power",), [[T - 300 * 86_400, 1.0]])])
+    settle(dense)
+    (store.folder(dense) / "history-2019.db").unlink()
+    result = command("salvage", "--data", dense)
+    assert result.exit_code == 0
+    shown = f"{result.output}\n{caplog.text}"
+    assert shown.count("288 values on 1 days of 1 series are lost (x/d/power)") == 1
+    assert shown.count("history-2019.db is missing: what it had is lost, unless it is put back from a backup") == 1
+    assert "heliograph store salvage" not in shown
+
+
+def test_a_year_of_which_nothing_can_be_read_is_one_loss(dense: Path) -> None:
+    year = store.folder(dense) / "history-2020.db"
+    year.write_bytes(year.read_bytes()[:4096] + bytes(90_000))
+    out = done("salvage", "--data", dense)
+    assert out.count("history-2020.db was damaged") == 1
+    assert "is missing" not in out
+    assert "all files are sound" in done("check", "--data", dense)
+
+
 def test_times_that_cannot_be_read_take_only_their_own_day_along(dense: Path) -> None:
     before = everything(dense)
     flipped(dense, "axis", "t", 3)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from heliograph.messages import Block, Channel
-from tests.storage.stores import command, done, everything, make
+from tests.storage.stores import command, done, everything, make, settle
 
 T = 1_763_633_000.0
 CHANNELS = {"power": Channel("W"), "on": Channel(kind="state"), "mode": Channel(kind="text")}
@@ -70,6 +70,40 @@ def test_buckets_are_of_the_time_zone_and_empty_ones_are_lines_too(data: Path) -
         "2025-11-21T00:00:00.000+01:00,1,0.30000000000000004",
         "2025-11-22T00:00:00.000+01:00,0,",
     ]
+
+
+def test_buckets_begin_and_end_with_the_series_that_are_chosen(tmp_path: Path) -> None:
+    days = 86_400
+    make(tmp_path, [Block("old", ("x",), [[T - 400 * days, 1.0], [T + 30 * days, 2.0]])])
+    make(tmp_path, [Block("meter", ("power", "late"), [[T, 0.0, None], [T + 600, 5.0, None], [T + 1200, 7.0, 1.0]])])
+    options = ("--data", tmp_path, "--bucket", "5m")
+    for settled in (False, True):
+        if settled:
+            settle(tmp_path)
+        lines = done("export", "roof/meter/power", *options, "--function", "last", "--function", "n").splitlines()
+        assert [line.partition("Z,")[2] for line in lines[1:]] == ["1,0.0", "0,", "1,5.0", "0,", "1,7.0"]
+        assert lines[1].startswith("2025-11-20T10:00:00")
+        lines = done("export", "roof/meter/*", *options).splitlines()
+        assert len(lines) == 1 + 5
+        assert len(done("export", "roof/meter/late", *options).splitlines()) == 1 + 1
+        assert len(done("export", "roof/*/*", "--data", tmp_path, "--bucket", "1y").splitlines()) == 1 + 2
+        ranged = done(
+            "export", "roof/meter/power", *options, "--from", str(T - 600), "--to", str(T + 1800)
+        ).splitlines()
+        assert len(ranged) == 1 + 9  # who names a range gets all of it
+
+
+def test_a_value_that_a_series_cannot_have_is_named_with_file_and_line(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    values = ["1", '"x"', "true", "[1]"]
+    path.write_text(
+        "\n".join(f'{{"time":{T + at},"series":"x/d/p","value":{value}}}' for at, value in enumerate(values))
+    )
+    result = command("import", "jsonl", path, "--data", tmp_path)
+    assert everything(tmp_path)["x/d/p"] == [(T, 1.0), (T + 2, 1.0)]
+    why = "x/d/p: not a value of kind gauge, which is a finite number"
+    assert f"""{path}:2: {why}: "'x'"\n""" in result.stderr
+    assert f"{path}:4: {why}: '[1]'\n" in result.stderr
 
 
 def test_a_file_that_ends_in_gz_is_compressed(tmp_path: Path, data: Path) -> None:

@@ -161,7 +161,9 @@ def test_the_span_is_that_of_what_was_stored(tmp_path: Path) -> None:
     result = command("import", "csv", path, *OPTIONS, "--data", tmp_path)
     assert "2 readings of 1 series" in result.stdout
     assert "from 2023-05-01 00:00:00+00:00 to 2023-05-02 00:00:00+00:00" in result.stdout
-    assert "x/d: a time in the future: '2099-05-01 00:00:00+00:00'" in result.stderr
+    assert f"{path}:4: x/d: a time in the future: '2099-05-01 00:00:00+00:00'" in result.stderr
+    assert f"{path}:5: x/d: a time in the future: '2105-01-01 00:00:00+00:00'" in result.stderr
+    assert f"{path}:6: x/d: a time before 2000-01-01" in result.stderr
     assert "set aside 2 times: a time in the future" in result.stderr
     assert "set aside 1 times: a time before 2000-01-01, which is the earliest that is stored" in result.stderr
     assert "set aside 1 times: a day as spreadsheets count them" in result.stderr

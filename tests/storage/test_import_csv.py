@@ -80,6 +80,7 @@ def test_bad_rows_are_counted_and_shown_and_the_rest_is_kept(tmp_path: Path) -> 
     assert "set aside 2 times: a row with more or fewer cells than the header" in result.stderr
     assert "set aside 1 times: not a number of power" in result.stderr
     assert "set aside 1 times: not a value of kind gauge" in result.stderr
+    assert f"{path}:8: roof/meter/power: not a value of kind gauge, which is a finite number: 'inf'" in result.stderr
     assert f"{path}:3: not a time" in result.stderr
     assert "\x1b" not in result.stderr
 

@@ -98,6 +98,7 @@ def test_an_export_of_influxdb_is_imported_and_its_bad_lines_are_counted(tmp_pat
     assert "set aside 1 times: a line without fields" in result.stderr
     assert "set aside 1 times: a line without a time" in result.stderr
     assert "set aside 1 times: not a value of kind gauge" in result.stderr
+    assert f"{path}:{len(lines)}: house/meter_pi/power: not a value of kind gauge, which is" in result.stderr
 
 
 def test_a_damaged_compressed_file_gives_what_it_still_has(tmp_path: Path) -> None:

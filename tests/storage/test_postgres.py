@@ -67,7 +67,7 @@ def test_a_store_moves_into_a_database_and_back_without_losing_a_reading(tmp_pat
         assert "Storage is running" in done("copy", "--to", url, "--data", data)
         writer.write("roof", rows(3_000, 5_000))
         writer.commit(MARK)
-    done("meter-replaced", "roof/meter/energy", "--at", T + 3_000, "--data", data)
+    done("meter-replaced", "roof/meter/energy", "--at", T + 3_000, "--yes", "--data", data)
     assert "5,001 readings" in done("copy", "--to", url, "--data", data)
     assert difference(in_database(url), everything(data)) is None
     assert "which a database cannot tell" in done("copy", "--to", tmp_path / "back", "--url", url)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from heliograph import forget, store, topics
+from heliograph import forget, node_config, store, topics
 from heliograph.bus import Bus
 from heliograph.config import Broker
 from heliograph.messages import Block, Channel, Info, Value
@@ -276,7 +276,7 @@ def test_one_command_moves_history_and_what_the_broker_retains_and_home_assistan
 
 
 def test_a_broker_that_does_not_answer_is_tried_again_by_the_same_command(
-    tmp_path: Path, broker: LocalBroker, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, broker: LocalBroker, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path, "alpha/meter", readings(STARTS[0], 10))
     monkeypatch.setattr(forget, "CONNECT_SECONDS", 0.2)
@@ -284,12 +284,36 @@ def test_a_broker_that_does_not_answer_is_tried_again_by_the_same_command(
     refused = command("rename", "node", "alpha", "gamma", "--config", path)
     assert refused.exit_code == 1
     assert "run this again" in refused.stderr
+    assert refused.stderr.count("is away") == 1
+    assert caplog.records == []  # each service that connects reported that it tries again, and none did
     assert 'name = "gamma"' in refused.stdout
     path = configured(tmp_path, broker.section)
     with closing(open_writer(tmp_path)):  # a broker of `heliograph start` runs only while storage does
         assert "alpha is gamma already" in done("rename", "node", "alpha", "gamma", "--config", path)
         assert command("rename", "node", "gamma", "delta", "--config", path).exit_code == 1
     assert decode((tmp_path / "home_assistant" / FILE).read_bytes()).entries == (Rename("alpha", "gamma"),)
+
+
+@pytest.mark.parametrize("section", ["", "[home_assistant]\n"])
+def test_in_a_container_without_the_volume_of_home_assistant_the_command_says_what_is_missing(
+    tmp_path: Path, broker: LocalBroker, monkeypatch: pytest.MonkeyPatch, section: str
+) -> None:
+    """Case Y16: the names came into the container's own folder, which is gone with it, and entities lost their history."""
+    write(tmp_path, "alpha/meter", readings(STARTS[0], 10))
+    path = configured(tmp_path, broker.section + section)
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    monkeypatch.setattr(node_config, "CONTAINER_CONFIG", path)
+    result = command("rename", "node", "alpha", "gamma")
+    assert result.exit_code == (1 if section else 0)
+    assert "before it starts again" in result.stderr
+    assert "heliograph store rename node alpha gamma --state /volumes/home_assistant" in result.stderr
+    assert not (tmp_path / "home_assistant").exists()
+    volume = tmp_path / "home_assistant"
+    volume.mkdir()
+    again = command("rename", "node", "alpha", "gamma", "--state", volume)
+    assert (again.exit_code, again.stderr) == (0, "")
+    assert decode((volume / "home_assistant" / FILE).read_bytes()).entries == (Rename("alpha", "gamma"),)
 
 
 def test_the_volume_of_home_assistant_gets_the_names(tmp_path: Path) -> None:

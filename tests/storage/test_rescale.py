@@ -51,6 +51,18 @@ def test_a_factor_serves_where_the_unit_is_unknown_or_wrong(tmp_path: Path) -> N
     assert meanings(tmp_path)["roof/meter/energy"][0] == "L"
 
 
+def test_a_factor_is_applied_once_though_the_command_is_given_twice(tmp_path: Path) -> None:
+    """It had been interrupted, and storage had done the rest: another factor of ten would be wrong silently."""
+    make(tmp_path, [Block("meter", ("energy",), [[T, 10.0]])], {"energy": Channel("kWh")})
+    arguments = ("rescale", "roof/meter/energy", "--factor", 10, "--to", "kWh", "--data", tmp_path, "--yes")
+    assert "already" not in done(*arguments)
+    assert "already, and is not once more; if it is to be: --again 1" in done(*arguments)
+    assert everything(tmp_path)["roof/meter/energy"] == [(T, 100.0)]
+    for _ in range(2):
+        done(*arguments, "--again", 1)
+        assert everything(tmp_path)["roof/meter/energy"] == [(T, 1000.0)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

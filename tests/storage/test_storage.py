@@ -22,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from heliograph.bus import Message
 from heliograph.messages import Block, Channel, Frame, Info, Watermark, decode, encode
+from heliograph.renames import Renames
 from heliograph.service import Service
 from heliograph.store import open_writer
 from heliograph.store.interface import Progress, Refusal, Writer
@@ -93,6 +94,9 @@ class Balky:
     def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
         self.refuse()
         return self.store.declare(node, device, info)
+
+    def renames(self) -> Renames:
+        return self.store.renames()
 
     def by_stored_names(self) -> None:
         self.store.by_stored_names()

@@ -107,7 +107,7 @@ def live(site: OldSite, bus: Bus, receiver: Receiver, processes: Processes) -> d
     site.configure(storage="keep_raw_years = 2\n")
     site.import_files(lambda times: times)
     for replaced in site.inputs["replaced"]:
-        site.store("meter-replaced", replaced["series"], "--at", replaced["at"])
+        site.store("meter-replaced", replaced["series"], "--at", replaced["at"], "--yes")
     site.start("storage")
     until(lambda: list(site.data.glob("store/history-2019-tiers.db")))
     online("storage")

@@ -14,7 +14,7 @@ from heliograph.store.postgres.reader import PostgresReader
 from heliograph.store.postgres.session import Session
 from heliograph.store.postgres.writer import PostgresWriter
 from heliograph.store.rename_plan import Renaming
-from heliograph.store.rescaling import Rescaling
+from heliograph.store.rescalings import Entry, Rescaling
 
 
 def open_postgres_writer(
@@ -51,8 +51,11 @@ def rename_in_database(url: str, entry: Rename, *, dry_run: bool) -> Renaming:
         session.close()
 
 
-def rescale_in_database(url: str, change: Rescaling) -> None:
-    """Convert all values of a series in the store of a database; raise CannotRescale, Taken, StoreAway, OSError."""
+def rescale_in_database(url: str, change: Rescaling, again: int) -> Entry | None:
+    """Convert all values of a series in the store of a database; raise CannotRescale, Taken, StoreAway, OSError.
+
+    Returns the rescaling if it was the last one of the series already, and has not the number `again`: nothing is changed.
+    """
     database = schema.DatabaseName(url)
     with closing(PostgresReader(url)) as reader:
         nodes = [one.node for one in reader.series() if one.id == change.series]
@@ -61,4 +64,4 @@ def rescale_in_database(url: str, change: Rescaling) -> None:
         session.connection() as connection,
         connection.transaction(),
     ):
-        rescaling.rescale(connection, change, time.time())
+        return rescaling.rescale(connection, change, again, time.time())

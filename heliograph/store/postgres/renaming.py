@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from heliograph import renames
 from heliograph.renames import Rename
 from heliograph.store import changed_units
@@ -55,7 +57,9 @@ def rename(connection: Connection, entry: Rename, now: float) -> Renaming:
         (revision, round(now * 1000), sorted(touched), raw_from),
     )
     _move_progress(connection, entry)
-    put_meta(connection, renames.KEY, renames.encode(noted.with_one(entry)))
+    put_meta(
+        connection, renames.KEY, renames.encode(noted.with_one(msgspec.structs.replace(entry, at=entry.at or now)))
+    )
     if units := meta(connection, changed_units.KEY):
         new = {known.device[number][0]: name for number, name in done.devices.items()}
         text = changed_units.renamed(units, new)

@@ -1,20 +1,30 @@
 """Converts all values of a series in a database into another unit, in one transaction."""
 
 from heliograph.conversion import decimals
+from heliograph.store import rescalings
 from heliograph.store.postgres.points import series_row
-from heliograph.store.postgres.schema import Connection
-from heliograph.store.rescaling import NO_AREA, CannotRescale, Rescaling, refuse_kind
+from heliograph.store.postgres.schema import Connection, meta, put_meta
+from heliograph.store.rescaling import NO_AREA, CannotRescale, refuse_kind
+from heliograph.store.rescalings import Entry, Rescaling
 
 # In decimal numbers, as conversion.py; a quotient has as many digits after the point as what is divided.
 SUM = "(round(({}::text::numeric + {} * %(before)s) * %(multiply)s, 40) / %(divide)s + {} * %(after)s)::float8"
 
 
-def rescale(connection: Connection, change: Rescaling, now: float) -> None:
-    """Convert a series in the open transaction; `now` in seconds UTC. Raises CannotRescale, KeyError or psycopg.Error."""
+def rescale(connection: Connection, change: Rescaling, again: int, now: float) -> Entry | None:
+    """Convert a series in the open transaction; `now` in seconds UTC. Raises CannotRescale, KeyError or psycopg.Error.
+
+    Returns the last rescaling of the series, with nothing changed, if it was this one, and has not the number `again`.
+    """
     row = connection.execute("SELECT raw_from, revision FROM clock FOR UPDATE").fetchone()
     raw_from, revision = (row[0], row[1] + 1) if row else (0, 1)
+    log = rescalings.decode(meta(connection, rescalings.KEY))
+    done = rescalings.done_before(log, change)
+    if done is not None and done.number != again:
+        return done
     series = series_row(connection, change.series)
     refuse_kind(series.kind, f"series {series.id}")
+    (unit,) = connection.execute("SELECT coalesce(unit, '') FROM series WHERE id = %s", (series.id,)).fetchall()[0]
     multiply, divide, before, after = decimals(change.conversion)
     values = {
         "multiply": multiply, "divide": divide, "before": before, "after": after, "series": series.id,
@@ -43,6 +53,9 @@ def rescale(connection: Connection, change: Rescaling, now: float) -> None:
         values,
     )
     connection.execute("UPDATE clock SET revision = %(revision)s, changes = changes + 1", values)
+    log = rescalings.with_one(log, change, now, unit, series.rollover)
+    put_meta(connection, rescalings.KEY, rescalings.encode(log))
+    return None
 
 
 def _converted(column: str, count: str = "1") -> str:

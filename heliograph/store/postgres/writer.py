@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import psycopg
 
+from heliograph import renames
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Block, Info
+from heliograph.renames import Renames
 from heliograph.store import readings
 from heliograph.store.interface import Keep, Progress, Refusal
 from heliograph.store.postgres import copying, deletion, plan, schema
@@ -67,6 +69,11 @@ class PostgresWriter:
         with self._session.connection() as connection:
             rows = connection.execute("SELECT producer, epoch, last, lost FROM progress ORDER BY seen").fetchall()
         return {(unpack(producer), unpack(epoch)): Progress(last, lost) for producer, epoch, last, lost in rows}
+
+    def renames(self) -> Renames:
+        """Return the renames that the database has; raise OSError if the server is away."""
+        with self._session.connection() as connection:
+            return renames.decode(schema.meta(connection, renames.KEY))
 
     def declare(self, node: str, device: str, info: Info) -> list[Refusal]:
         """Note units and kinds; return the changes that are refused."""

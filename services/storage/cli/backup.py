@@ -7,8 +7,9 @@ from pathlib import Path
 import click
 
 from heliograph.errors import StoreDamaged
+from services.storage.cli.rename import tell_home_assistant
 from services.storage.location import StoreAccess, chosen_config, state_option, store_options
-from services.storage.maintenance import backup, files, node_state, restore
+from services.storage.maintenance import backup, files, lost_renames, node_state, restore
 from services.storage.maintenance.encryption import Encryption
 from services.storage.progress_bar import bar
 
@@ -78,6 +79,11 @@ def backup_command(
 @click.option(
     "--salvage", is_flag=True, help="Restore what can be read of damaged files, too, in place of refusing the backup."
 )
+@click.option(
+    "--old-names",
+    is_flag=True,
+    help="Leave the names of the backup, in place of doing once more what was renamed after it.",
+)
 @state_option(
     "The volume of a service in a container, which gets that service's files; its last part is the service's name. Repeatable."
 )
@@ -87,12 +93,14 @@ def restore_command(
     folder: Path,
     force: bool,
     salvage: bool,
+    old_names: bool,
     state_folders: tuple[Path, ...],
     passphrase_file: Path | None,
 ) -> None:
     """Put a backup back, once all of it was read. Every service must be stopped meanwhile.
 
-    The producers notice that the store is an older one, and send again what they still hold. config.toml is not put back:
+    The producers notice that the store is an older one, and send again what they still hold. What was renamed after the backup is
+    renamed once more, as far as the store that was here, or home_assistant's folder, tells. config.toml is not put back:
     the backup has it in state/config.toml. An encrypted backup asks for its pass phrase; config.toml is then in the data folder, as
     config.toml.from-backup.
     """
@@ -101,6 +109,7 @@ def restore_command(
     try:
         with bar("copying", sum(map(files.size, files.store_files(folder)))) as advance:
             targets = list(state_folders) or [store.data]
+            before = [] if old_names else lost_renames.known(target, targets)
             done = restore.restore(
                 folder,
                 target,
@@ -122,6 +131,13 @@ def restore_command(
         click.echo(f"{name}: put back")
     for name in done.state.there:
         click.echo(f"{name}: there already, and not replaced (--force replaces it)")
+    repeated = lost_renames.repeat(target, before)
+    for entry in repeated.done:
+        click.echo(f"{entry.old} is {entry.new} again: it was renamed after the backup")
+    for what, why in repeated.failed.items():
+        click.echo(f"the rename of {what}, after the backup, could not be done once more: {why}", err=True)
+    if repeated.done:
+        tell_home_assistant(store, state_folders, chosen_config())
     if done.aside:
         click.echo(f"what was there is in {done.aside}; delete it when all is well")
     click.echo(f"restored into {store}; start the services again")

@@ -4,7 +4,7 @@ import gzip
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -39,9 +39,9 @@ BUCKETS = 1_000  # asked for at a time
     "--from",
     "start",
     default="",
-    help="ISO 8601 (without an offset: in --tz), or seconds since 1970 UTC.  [default: the oldest value]",
+    help="ISO 8601 (without an offset: in --tz), or seconds since 1970 UTC.  [default: the oldest value of these series]",
 )
-@click.option("--to", "end", default="", help="The same; exclusive.  [default: the newest value]")
+@click.option("--to", "end", default="", help="The same; exclusive.  [default: their newest value]")
 @click.option(
     "--tz", default="UTC", show_default=True, help="Time zone of --from, --to, the buckets and the times in CSV."
 )
@@ -93,8 +93,8 @@ def _export(
     if not chosen or extent is None:
         raise click.ClickException("no series matches; `heliograph store info` lists them")
     times = TimeParser("auto", zone(tz))
-    first = _time(times, start, "--from") if start else extent[0]
-    last = _time(times, end, "--to") if end else extent[1] + AFTER_LAST
+    first = _time(times, start, "--from") if start else _oldest(reader, chosen, extent) if bucket else extent[0]
+    last = _time(times, end, "--to") if end else _newest(reader, chosen, extent[1]) + AFTER_LAST
     if first >= last:
         raise click.BadParameter("it is not before --to", param_hint="--from")
     if bucket == "auto":
@@ -102,6 +102,9 @@ def _export(
     chosen_functions = [name for name in FUNCTIONS if name in (functions or ("mean",))] if bucket else []
     if bucket:
         rows = _bucket_rows(reader, chosen, chosen_functions, bucket, tz, first, last)
+        if not start:
+            counts = [name == "n" for name in chosen_functions] * len(chosen)
+            rows = dropwhile(lambda row: _is_empty(row, counts), rows)
     else:
         rows = export_formats.raw_rows(reader.export([one.id for one in chosen], first, last), chosen)
     kind: type[ExportFormat] = export_formats.CSV_LAYOUTS[layout] if layout else export_formats.FORMATS[form]
@@ -130,6 +133,32 @@ def _bucket_rows(
         bounds = edges(start, min(start + BUCKETS * (second - first), end), bucket, tz)
         yield from export_formats.bucket_rows(reader, chosen, bounds, functions)
         start = bounds[-1]
+
+
+def _oldest(reader: Reader, chosen: Sequence[Series], extent: tuple[float, float]) -> float:
+    """Return a time before the oldest value of these series, by less than an hour; values of which only cells are kept count."""
+    first, last = extent[0], extent[1] + AFTER_LAST
+    ids = [one.id for one in chosen]
+    for step in ("1y", "1mo", "1d", "1h"):
+        bounds = edges(first, last, step, "UTC")
+        counts = {sid: reader.aggregate(sid, bounds, ["n"])["n"] for sid in ids}
+        index = next((number for number, row in enumerate(zip(*counts.values(), strict=True)) if any(row)), None)
+        if index is None:
+            return first
+        ids = [sid for sid in ids if counts[sid][index]]
+        first, last = max(first, bounds[index]), min(last, bounds[index + 1])
+    return first
+
+
+def _is_empty(row: Row, counts: Sequence[bool]) -> bool:
+    """Whether a bucket has no reading: 0 of those columns that count them, and no value in the others."""
+    return not any(value if is_count else value is not None for value, is_count in zip(row[1], counts, strict=True))
+
+
+def _newest(reader: Reader, chosen: Sequence[Series], otherwise: float) -> float:
+    """Return the time of the newest value of these series; `otherwise` if it is not kept."""
+    points = reader.latest([one.id for one in chosen])
+    return max((point.time for point in points.values()), default=otherwise)
 
 
 def matching(series: Sequence[Series], patterns: Sequence[str]) -> list[Series]:

@@ -41,7 +41,7 @@ def run(store: StoreAccess, plan: ImportPlan, *, dry_run: bool) -> None:
                 for file in plan.files:
                     for part in _readable(file.path, file.read(names)):
                         counts.note(part)
-                        importer.take(part)
+                        importer.take(part if part.source else part._replace(source=str(file.path)))
                         advance(part.size)
             importer.finish()
         except OSError as error:

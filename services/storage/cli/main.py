@@ -11,13 +11,10 @@ from services.storage.cli.backup import backup_command, restore_command
 from services.storage.cli.delete import delete_command
 from services.storage.cli.export import export_command
 from services.storage.cli.imports import import_group
+from services.storage.cli.meter_replaced import meter_replaced_command
 from services.storage.cli.rename import rename_command
 from services.storage.cli.rescale import rescale_command
-from services.storage.cli.store import (
-    copy_command,
-    meter_replaced_command,
-    salvage_command,
-)
+from services.storage.cli.store import copy_command, salvage_command
 from services.storage.location import StoreAccess, store_options
 from services.storage.maintenance import backup
 from services.storage.maintenance import check as checking

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from heliograph import durable, forget, renames, topics
+from heliograph import config, durable, forget, node_config, renames, topics
 from heliograph import store as stores
 from heliograph.errors import ConfigError
 from heliograph.lock import Taken
@@ -69,9 +69,11 @@ def rename_command(
         _show(mentions)
         click.echo("nothing was changed (--dry-run)")
         return
-    _tell_home_assistant(store, state_folders)
+    knows = tell_home_assistant(store, state_folders, configuration)
     _show(mentions)
     _clear_broker(configuration, level, old, mentions=bool(mentions))
+    if not knows:
+        _refuse_home_assistant(configuration, f"{level} {old} {new}")
     if done:
         click.echo("start the services again" + (" when these lines are changed" if mentions else ""))
 
@@ -117,17 +119,35 @@ def _show(mentions: list[str]) -> None:
         click.echo(f"  {mention}")
 
 
-def _tell_home_assistant(store: StoreAccess, state_folders: tuple[Path, ...]) -> None:
-    """Write all renames where home_assistant reads them at its start."""
+def tell_home_assistant(store: StoreAccess, state_folders: tuple[Path, ...], configuration: Path | None) -> bool:
+    """Write all renames where home_assistant reads them at its start; return whether that folder is known.
+
+    The container of storage does not have it: its own data folder is gone when it ends.
+    """
     with closing(store.reader()) as reader:
         text = renames.encode(reader.renames())
     chosen = [folder for folder in state_folders if folder.name == HOME_ASSISTANT]
-    if not chosen and store.data != Path():
+    if not chosen and store.data != Path() and configuration != node_config.CONTAINER_CONFIG:
         chosen = [store.data]
     for folder in chosen:
         durable.write(folder / HOME_ASSISTANT / renames.FILE, text.encode())
-    if not chosen:
-        click.echo("home_assistant does not know it: name its volume or data folder with --state, and run this again")
+    return bool(chosen)
+
+
+def _refuse_home_assistant(configuration: Path | None, arguments: str) -> None:
+    """Say what is left for home_assistant; raise click.ClickException if the configuration has it."""
+    missing = (
+        "home_assistant does not know the new name: before it starts again, or Home Assistant begins new entities without their "
+        "history, name its volume or data folder with --state, and run this again"
+    )
+    if configuration == node_config.CONTAINER_CONFIG:
+        missing += (
+            ": docker compose run --rm -v heliograph_home_assistant:/volumes/home_assistant storage "
+            f"heliograph store rename {arguments} --state /volumes/home_assistant"
+        )
+    if configuration is not None and HOME_ASSISTANT in config.read(configuration):
+        raise click.ClickException(f"{missing}. All else is done")
+    click.echo(f"{missing}. Without Home Assistant nothing is missing", err=True)
 
 
 def _clear_broker(configuration: Path | None, level: str, old: str, *, mentions: bool) -> None:

@@ -9,7 +9,8 @@ from heliograph import store as stores
 from heliograph.conversion import Conversion
 from heliograph.renames import Rename
 from heliograph.store.interface import Series
-from heliograph.store.rescaling import CannotRescale, Rescaling, refuse_kind
+from heliograph.store.rescaling import CannotRescale, refuse_kind
+from heliograph.store.rescalings import Rescaling
 from services.storage.location import StoreAccess, store_options
 from services.storage.maintenance.check import moment
 
@@ -27,6 +28,13 @@ from services.storage.maintenance.check import moment
     metavar="SERIES",
     help="The series with the new values, roof/meter/energy_kwh: the two become one.",
 )
+@click.option(
+    "--again",
+    metavar="N",
+    type=int,
+    default=0,
+    help="Do once more what was the last rescaling of this series, with the number N that the command tells then.",
+)
 @click.option("--dry-run", is_flag=True, help="Only show what would be done; storage may run.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rescale_command(
@@ -37,13 +45,15 @@ def rescale_command(
     factor: float | None,
     offset: float,
     other: str | None,
+    again: int,
     dry_run: bool,
     yes: bool,
 ) -> None:
     """Convert all values of a series into another unit.
 
     SERIES is `roof/meter/energy`. After the unit of a channel has changed, its new values are another series, as energy_kwh: with
-    --join the two become one again, under the name of the channel. Storage must be stopped, except for --dry-run. Numbers of arrival stay, so nothing is uploaded once more, and what was uploaded stays as it is.
+    --join the two become one again, under the name of the channel. Storage must be stopped, except for --dry-run. If it is interrupted,
+    run it again: nothing is converted twice. Numbers of arrival stay, so nothing is uploaded once more, and what was uploaded stays as it is.
     """
     try:
         unit = units.spelled(unit)
@@ -72,7 +82,11 @@ def rescale_command(
     if not yes:
         click.confirm("Convert all values of this series for good? A backup is the only way back", abort=True)
     if change is not None:
-        stores.rescale(store.data, Rescaling(series.id, unit, change), url=store.url)
+        done = stores.rescale(store.data, Rescaling(series.id, unit, change), url=store.url, again=again)
+        if done is not None:
+            click.echo(
+                f"{name} was converted like this at {moment(done.at)} already, and is not once more; if it is to be: --again {done.number}"
+            )
     if newer is not None:
         stores.rename(store.data, Rename(newer.name, name), url=store.url)
     click.echo(f"{name} has the unit {unit} now")

@@ -1,19 +1,19 @@
-"""`heliograph store salvage`, `copy` and `meter-replaced`."""
+"""`heliograph store salvage` and `copy`."""
 
 import hashlib
+import logging
 import sys
 import time
-from contextlib import ExitStack, closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import click
 
 from heliograph.lock import Lock, Taken
-from heliograph.store import schema
-from heliograph.store.buckets import zone
+from heliograph.store import inventory, schema
 from heliograph.store.interface import Reader, Writer
 from heliograph.store.writer import SqliteWriter
-from services.storage.importers.shared.times import TimeParser
 from services.storage.location import StoreAccess, store_at, store_options
 from services.storage.maintenance import files
 from services.storage.maintenance.copy import StoreCopy
@@ -41,7 +41,7 @@ def salvage_command(store: StoreAccess) -> None:
             schema.move_aside(path)
     finally:
         lock.release()
-    with closing(SqliteWriter(store.folder, lambda: True)) as writer:
+    with _unlogged(), closing(SqliteWriter(store.folder, lambda: True)) as writer:
         writer.mend()
         accepted = writer.acknowledge()
         problems = writer.problems()
@@ -56,6 +56,17 @@ def salvage_command(store: StoreAccess) -> None:
     if problems:
         sys.exit(1)
     click.echo("all that could be read is in the store")
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep losses out of the log: they are shown at the end, together with those that are older."""
+    log = logging.getLogger(inventory.__name__)
+    before, log.disabled = log.disabled, True
+    try:
+        yield
+    finally:
+        log.disabled = before
 
 
 @click.command("copy")
@@ -116,35 +127,6 @@ def copy_command(store: StoreAccess, target: str, cursor_file: Path | None) -> N
     click.echo(
         f"{certainty}. Now set {setting} in config.toml, for every service that reads the store, and start storage again."
     )
-
-
-@click.command("meter-replaced")
-@store_options
-@click.argument("series")
-@click.option(
-    "--at", "at", required=True, help="When: ISO 8601 (without an offset: in --tz), or seconds since 1970 UTC."
-)
-@click.option("--tz", default="UTC", show_default=True, help="Time zone of --at.")
-def meter_replaced_command(store: StoreAccess, series: str, at: str, tz: str) -> None:
-    """Note that the meter behind a counter was replaced, so that its jump is not counted.
-
-    SERIES is roof/meter/energy. The values stay as they are; totals are right from now on.
-    """
-    try:
-        moment = TimeParser("auto", zone(tz)).only(at)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--at") from None
-    with closing(store.writer()) as writer:
-        with closing(store.reader()) as reader:
-            matches = [one for one in reader.series() if one.name == series]
-        if not matches:
-            raise click.ClickException(f"there is no series {series}; `heliograph store info` lists them")
-        if matches[0].kind != "counter":
-            raise click.ClickException(
-                f"{series} is a {matches[0].kind}: only counters have totals that a replacement changes"
-            )
-        writer.replaced(matches[0].id, moment)
-    click.echo(f"{series}: replaced at {at}")
 
 
 def _replaced(store: StoreAccess, source: Reader) -> list[tuple[str, float]]:

@@ -11,7 +11,7 @@ from heliograph import tolerant_json, topics
 from services.storage.importers.shared.names import SeriesNames
 from services.storage.importers.shared.options import channel_metadata, metadata_options
 from services.storage.importers.shared.parts import ImportFile, ImportPlan, Part, PartBuilder
-from services.storage.importers.shared.text_lines import TextFile
+from services.storage.importers.shared.text_lines import Line, TextFile
 
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -21,6 +21,7 @@ class _Reading(NamedTuple):
     device: str
     time: float
     values: dict[str, Any]
+    line: int
 
 
 @metadata_options
@@ -44,7 +45,7 @@ def read(path: Path, names: SeriesNames) -> Iterator[Part]:
             if line.error:
                 raise ValueError(line.error)
             if line.text.strip():
-                reading = _reading(line.text, names)
+                reading = _reading(line, names)
         except ValueError as error:
             parts.set_aside(line.number, str(error), line.text)
         if reading:
@@ -60,12 +61,15 @@ def read(path: Path, names: SeriesNames) -> Iterator[Part]:
 
 def _add(parts: PartBuilder, reading: _Reading | None) -> None:
     if reading and reading.values:
-        parts.add(reading.node, reading.device, tuple(reading.values), [reading.time, *reading.values.values()])
+        parts.add(
+            reading.node, reading.device, tuple(reading.values), [reading.time, *reading.values.values()], reading.line
+        )
 
 
-def _reading(text: str, names: SeriesNames) -> _Reading:
+def _reading(line: Line, names: SeriesNames) -> _Reading:
     """Return the reading of a line; raise ValueError for anything else. A bucket's `mean` of `power` is `power_mean`."""
     try:
+        text = line.text
         entries = _decode(text)
         if tolerant_json.written_keys(text) != len(entries):
             tolerant_json.refuse_repeated_keys(text)
@@ -83,4 +87,4 @@ def _reading(text: str, names: SeriesNames) -> _Reading:
         for key, value in entries.items()
         if value is not None
     }
-    return _Reading(node, device, time, values)
+    return _Reading(node, device, time, values, line.number)

@@ -96,7 +96,7 @@ def read(path: Path, options: Options, names: SeriesNames, used: set[str]) -> It
                 for mistake in reading.mistakes:
                     parts.set_aside(record.number, mistake, record.text)
                 if reading.channels:
-                    parts.add(reading.node, reading.device, tuple(reading.channels), reading.row)
+                    parts.add(reading.node, reading.device, tuple(reading.channels), reading.row, record.number)
         except ValueError as error:
             parts.set_aside(record.number, str(error), record.text)
         yield from parts.next_record()

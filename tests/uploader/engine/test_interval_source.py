@@ -54,6 +54,10 @@ class Site:
         channels = ChannelMap(self.reader, Selection(chosen))
         return Pipeline(chosen, self.reader, channels, self.state, lambda _: self.target, lambda: self.now)
 
+    def source(self, interval: float = 60.0, **options: object) -> IntervalSource:
+        chosen = fake_options(**options)
+        return IntervalSource(self.reader, ChannelMap(self.reader, Selection(chosen)), chosen, interval, 0, {})
+
     def run(self, pipeline: Pipeline, until: float) -> None:
         self.now = until
         for _ in range(500):
@@ -89,6 +93,7 @@ def test_lines_are_cut_at_the_edges_and_nothing_is_assumed_in_a_gap() -> None:
     assert means([30, 90], [0.0, 60.0], [0, 60, 120]) == [pytest.approx(15.0), pytest.approx(45.0)]
     assert means([30, 5000], [10.0, 90.0], [0, 60, 4980, 5040]) == [10.0, None, 90.0]
     assert means([], [], [0, 60]) == [None]
+    assert means([0, 2000], [10.0, 90.0], [0, 3600]) == [50.0]
 
 
 def test_gauges_are_averaged_counters_and_states_have_their_last_value(site: Site) -> None:
@@ -457,3 +462,133 @@ def test_after_a_month_away_every_interval_goes_in_order(site: Site, ordered: bo
     site.run(pipeline, START + 720 * 3600.0)
     assert [moment for moment, _ in site.sent()] == [hour * 3600.0 for hour in range(720)]
     assert site.state.count("fake") == 0
+
+
+HOUR, DAY = 3600.0, 86_400.0
+
+
+def values_of(source: IntervalSource, after: float, upto: float, limit: int = 1000) -> list[tuple[float, Value]]:
+    """Return time, in s since START, and first value of the rows between two times after START."""
+    page = source.read(START + after, START + upto, limit)
+    return [(row.time - START, row.values[0]) for row in page.rows]
+
+
+def test_a_page_ends_with_the_last_interval_that_it_has(site: Site) -> None:
+    site.write({START + at: {"power": 1.0} for at in range(0, 300, 30)})
+    source = site.source()
+    page = source.read(START, START + 300, 3)
+    assert ([row.position for row in page.rows], page.after, page.upto) == (
+        [START + 60, START + 120, START + 180],
+        START,
+        START + 180,
+    )
+    assert source.read(START, START + DAY, 10_000).upto == START + 720 * 60
+    assert source.read(START, START + 60, 10).upto == START + 60
+    assert source.read(START, START, 10) == (START, START, [], 0)
+
+
+def test_live_data_begin_ten_intervals_before_the_newest_that_is_over(site: Site) -> None:
+    source = site.source(grace=30.0)
+    assert source.head(START + 89) == START
+    assert source.head(START + 90) == START + 60
+    assert source.live_from(START) == START - 600
+
+
+def test_where_the_first_interval_begins_that_has_readings(site: Site) -> None:
+    source = site.source()
+    assert (source.is_empty(), source.beginning(START + 30), source.newest()) == (True, START, None)
+    site.write({START + 90: {"power": 1.0}, START + 300: {"energy": 1.0}, START + 200: {"relay": True}})
+    assert (source.is_empty(), source.beginning(START), source.beginning(START + 130)) == (
+        False,
+        START + 60,
+        START + 120,
+    )
+    newest = source.newest()
+    assert newest is not None
+    assert (newest.time, newest.values) == (START + 300, (1.0,))
+
+
+def test_of_a_long_time_each_day_counts_as_many_intervals_as_it_has_at_most(site: Site) -> None:
+    for day in (0, 40):
+        site.write({START + day * DAY + at * 600.0: {"power": 1.0} for at in range(144)})
+    source = site.source(HOUR)
+    assert source.count(START, START + 50 * DAY) == (48, START)
+    assert source.count(START + 18 * HOUR, START + 40 * DAY + 6 * HOUR) == (12, START + 18 * HOUR)
+    assert source.count(START + DAY, START + 50 * DAY) == (24, START + 40 * DAY)
+    assert source.count(START + 18 * HOUR, START + 23 * HOUR) == (5, START + 18 * HOUR)
+    assert source.count(START + 2 * DAY, START + 39 * DAY) == (0, None)
+    rows, first = source.count(START - 2000 * DAY, START + 60 * DAY)  # three days together: an estimate
+    assert (rows, first) == (2 * 72, START - 2 * DAY)
+
+
+def test_of_what_comes_late_only_intervals_that_are_done_are_sent_again_and_once(site: Site) -> None:
+    source = site.source(channels=("*/*/energy",), counters="delta")
+    site.write({START + 30 + at * 60: {"power": 9.0 - at, "energy": float(at), "mode": "sun"} for at in range(5)})
+    assert source.late(START + 120) == [START + 60, START + 120]
+    assert source.late(START + 600) == []
+    site.write({START + 95: {"power": 1.0}})
+    assert source.late(START + 600) == []  # a channel that the target does not get
+    site.write({START + 35: {"energy": 0.4}})
+    assert source.late(START + 600) == [START + 60]  # which is no fall
+    site.write({START + 215: {"energy": 0.5}})
+    assert source.late(START + 600) == [START + 240]
+    site.write({START + 600: {"energy": 9.0}, START + 720: {"energy": 10.0}})
+    assert source.late(START + 660) == [START + 600, START + 660]
+    site.write({START + 620: {"mode": "rain", "energy": 9.5}})
+    assert source.late(START + 600) == []
+
+
+def test_a_fall_of_a_counter_has_the_intervals_of_the_two_readings_before_it_sent_again(site: Site) -> None:
+    source = site.source(channels=("*/*/energy", "*/*/power"), counters="delta")
+    late = []
+    for at, energy in ((0, 100.0), (600, 101.0), (1200, 102.0), (1800, 0.5), (3000, 103.0), (4800, 2.0)):
+        site.write({START + at + 30: {"mode": "sun", "power": 5000.0 / (at + 1), "energy": energy}})
+        late.append([end - START for end in source.late(START + 9000)])
+    assert late == [[60], [660], [1260], [660, 1260, 1860], [1260, 1860, 3060], [3060, 4860]]
+    assert site.source(counters="last").late(START + 9000) == [START + at for at in (60, 660, 1260, 1860, 3060, 4860)]
+
+
+def test_a_counter_that_falls_back_to_zero_may_have_been_wrong_before(site: Site) -> None:
+    source = site.source(counters="delta")
+    late = []
+    for at, energy in ((0, 0.0), (600, 5000.0), (1200, 0.0)):
+        site.write({START + at + 30: {"energy": energy}})
+        late.append([end - START for end in source.late(START + 9000)])
+    assert late == [[60], [660], [60, 660, 1260]]
+
+
+def test_a_fall_that_is_in_an_interval_that_is_not_done_has_only_those_before_it_sent_again(site: Site) -> None:
+    source = site.source(counters="delta")
+    site.write({START + at: {"energy": energy} for at, energy in ((30, 100.0), (100, 101.0), (200, 2.0))})
+    assert source.late(START + 60) == [START + 60]
+    site.write({START + 260: {"energy": 102.0}})
+    assert source.late(START + 120) == [START + 120]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Havana"])  # where midnight comes twice, on this day
+def test_since_midnight_is_since_the_first_moment_of_the_day(site: Site, zone: str) -> None:
+    midnight = datetime(2025, 11, 2, tzinfo=ZoneInfo(zone)).timestamp()
+    readings = [(-3600.0, 1.0), (-60.0, 3.0), (0.0, 5.0), (0.5, 6.0), (30.0, 7.0), (1800.0, 8.0), (5400.0, 10.0)]
+    readings += [(at * HOUR + 600, 10.0 + at) for at in (2, 3, 5)]
+    site.write({midnight + at: {"energy": energy} for at, energy in readings})
+    source = site.source(HOUR, timezone=zone, counters="today")
+
+    def today(first: float, last: float) -> list[tuple[float, Value]]:
+        return values_of(source, midnight - START + first * HOUR, midnight - START + last * HOUR)
+
+    at = midnight - START
+    day = [(0, 3.0), (1, 5.0), (2, 7.0), (3, 8.0), (5, 10.0)]
+    assert today(0, 6) == [(at + hour * HOUR, value) for hour, value in day]
+    assert today(5, 6) == [(at + 5 * HOUR, 10.0)]
+    assert today(-1, 3) == [(at - HOUR, 4.0), *((at + hour * HOUR, value) for hour, value in day[:3])]
+
+
+def test_a_mean_takes_the_points_on_both_sides_of_a_page_into_account(site: Site) -> None:
+    site.write(
+        {START + at: {"power": power} for at, power in ((-890.0, 0.0), (8.0, 898.0), (3590.0, 7.0), (4480.0, 897.0))}
+    )
+    assert dict(values_of(site.source(60.0), 0.0, 60.0)) == pytest.approx({0.0: 894.0})
+    mean = values_of(site.source(HOUR), 0.0, HOUR)
+    assert dict(mean) == pytest.approx({0.0: (8 * 894.0 + 10 * 12.0) / 18})
+    assert values_of(site.source(HOUR), 0.0, 2 * HOUR)[:1] == mean
+    assert values_of(site.source(HOUR), -HOUR, HOUR)[1:] == mean

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, Protocol
 
-from heliograph.messages import Block, Channel, Info, Value, is_value
+from heliograph.messages import Block, Channel, Info, Kind, Value, is_value
 from heliograph.store.interface import Progress, Refusal, Series
 from heliograph.store.readings import EARLIEST, FUTURE_SECONDS
 from services.storage.importers.shared.channels import ImportedChannels, SeriesName
@@ -16,6 +16,12 @@ from services.storage.importers.shared.parts import ChannelMetadata, Mistake, Pa
 BLOCK = 5_000  # readings in one commit
 SHOWN = 5  # mistakes of one kind that are shown
 REASONS = 50  # kinds of mistakes that are counted apart
+_EXPECTED: dict[Kind, str] = {
+    "gauge": "a finite number",
+    "counter": "a finite number",
+    "state": "true or false, or 1 or 0",
+    "text": "at most 255 characters",
+}
 EXACT = 2**53  # up to here a float64 has every whole number
 
 
@@ -62,6 +68,8 @@ class Importer:
         self._writer = writer
         self._latest = now() + FUTURE_SECONDS
         self._channels = ImportedChannels(known, metadata)
+        self._part = Part([], [], 0)  # the one that is written
+        self._row: Sequence[Any] = ()  # and its row
         self.readings = 0
         self.values: Counter[SeriesName] = Counter()  # how many were taken
         self.rounded = 0  # whole numbers with more digits than a store keeps
@@ -86,6 +94,7 @@ class Importer:
 
     def take(self, part: Part) -> None:
         """Write one part; raise OSError if that fails."""
+        self._part = part
         for mistake in part.mistakes:
             self._set_aside(mistake)
         for node, block in part.readings:
@@ -106,6 +115,7 @@ class Importer:
         are_numbers = all(channel and channel.kind != "text" for channel in channels)
         rows: list[list[Any]] = []
         for row in block.rows:
+            self._row = row
             if len(row) != len(names) + 1 or not self._is_timely(row[0], names[0]):
                 continue
             if not (are_numbers and _are_plain(row)):
@@ -123,7 +133,9 @@ class Importer:
         before = self._writer.pending
         channels = tuple(channel for _, _, channel in names)
         for refusal in self._writer.write(node, [Block(device, channels, rows)]):
-            self._set_aside(Mistake(f"{node}/{device}", refusal.why, refusal.what))
+            self._set_aside(
+                Mistake(": ".join(filter(None, (self._part.source, f"{node}/{device}"))), refusal.why, refusal.what)
+            )
         taken = self._writer.pending - before
         if taken < len(rows):  # the store drops what is older than it keeps
             rows = sorted(rows, key=itemgetter(0))[len(rows) - taken :]
@@ -148,7 +160,7 @@ class Importer:
             why = "a time in the future"
         else:
             return True
-        self._set_aside(Mistake("/".join(name[:2]), why, _written(time)))
+        self._set_aside(Mistake(self._where("/".join(name[:2])), why, _written(time)))
         return False
 
     def _checked(self, value: Value | None, name: SeriesName, channel: Channel | None) -> Value | None:
@@ -162,12 +174,16 @@ class Importer:
                 return f"{value}".lower() if isinstance(value, bool) else f"{value}"
             why = f"not a text, as {name[2]} has: --text {name[2]} takes it as one"
         elif not is_value(value) or (isinstance(value, str) and channel.kind != "text"):
-            why = f"not a value of kind {channel.kind}"
+            why = f"not a value of kind {channel.kind}, which is {_EXPECTED[channel.kind]}"
         else:
             self.rounded += value.__class__ is int and abs(value) > EXACT and int(float(value)) != value
             return value
-        self._set_aside(Mistake("/".join(name), why, repr(value)[:200]))
+        self._set_aside(Mistake(self._where("/".join(name)), why, repr(value)[:200]))
         return None
+
+    def _where(self, name: str) -> str:
+        """Return file and line of the row that is written, and the series or device."""
+        return ": ".join(filter(None, (self._part.location(self._row), name)))
 
     def _set_aside(self, mistake: Mistake) -> None:
         why = mistake.why if mistake.why in self.mistakes or len(self.mistakes) < REASONS else "other mistakes"

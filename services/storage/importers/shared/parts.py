@@ -21,11 +21,21 @@ class Mistake(NamedTuple):
 
 
 class Part(NamedTuple):
-    """What one stretch of a file holds: readings by node, mistakes, and how many bytes it takes up."""
+    """What one stretch of a file holds: readings by node, mistakes, and how many bytes it takes up.
+
+    `source` is the file, `lines` has the lines of its rows, each by the row's id().
+    """
 
     readings: list[tuple[str, Block]]
     mistakes: list[Mistake]
     size: int
+    source: str = ""
+    lines: Mapping[int, int] = {}
+
+    def location(self, row: Sequence[Any]) -> str:
+        """Return where a row of the readings is: file and line, as far as they are known."""
+        line = self.lines.get(id(row))
+        return f"{self.source}:{line}" if line else self.source
 
 
 class ChannelMetadata(NamedTuple):
@@ -71,12 +81,14 @@ class PartBuilder:
         self._file = file
         self._blocks = BlockBuilder()
         self._mistakes: list[Mistake] = []
+        self._lines: dict[int, int] = {}
         self._records = 0
         self._position = 0
 
-    def add(self, node: str, device: str, channels: tuple[str, ...], row: list[Any]) -> None:
-        """Take one reading: its time, and a value for each channel."""
+    def add(self, node: str, device: str, channels: tuple[str, ...], row: list[Any], line: int) -> None:
+        """Take one reading, which starts in this line: its time, and a value for each channel."""
         self._blocks.add(node, device, channels, row)
+        self._lines[id(row)] = line
 
     def set_aside(self, line: int, why: str, text: str) -> None:
         """Note that a record, which starts in this line, is not used."""
@@ -90,6 +102,7 @@ class PartBuilder:
 
     def rest(self) -> Part:
         """Return what has been collected since the last part."""
-        part = Part(self._blocks.take(), self._mistakes, self._file.position - self._position)
-        self._mistakes, self._position = [], self._file.position
+        size = self._file.position - self._position
+        part = Part(self._blocks.take(), self._mistakes, size, str(self._path), self._lines)
+        self._mistakes, self._lines, self._position = [], {}, self._file.position
         return part

@@ -56,4 +56,4 @@ class TimedRows:
             self._parts.set_aside(row.line, UNRESOLVED, row.text)
             return
         for node, device, channels, values in row.readings:
-            self._parts.add(node, device, channels, [time, *values])
+            self._parts.add(node, device, channels, [time, *values], row.line)
