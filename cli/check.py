@@ -55,7 +55,8 @@ def _summary(node: config.Node, node_plan: Plan) -> Iterator[str]:
     yield f"{node_plan.path}: all good"
     yield f"  node       {node.name}"
     yield f"  data       {node_plan.data}"
-    yield f"  dashboard  http://{node_plan.host}:{node_plan.port}/"
+    here = f"http://{node_plan.host}:{node_plan.port}/"
+    yield f"  dashboard  {'of the node that has the store' if node.producers_only else here}"
     yield f"  broker     {elsewhere or 'its own'}"
     yield f"  services   {', '.join(plan.services_of(node_plan.file))}"
 

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cli import programs
+from heliograph import topics
+from heliograph.producer_services import PRODUCERS
 
 OTHER_USERS = (
     "viewer",
@@ -41,6 +43,7 @@ FOLDER/store.url         empty: for the URL of a PostgreSQL store, [node] store 
 FOLDER/broker/passwords  their hashes, for Mosquitto's password_file
 FOLDER/broker/conf.d/    with --tls: the listener on port 8883
 FOLDER/broker/ca.crt     with --tls: what other machines need as [broker] ca
+FOLDER/for/<node>/       with --for: passwords, ca.crt and the begin of a config.toml, for a second machine
 FOLDER/ca.key            with --tls: signs the broker's certificate; keep it, and keep it secret
 
 To change a password delete its file, run this again and restart the broker and the service. To change the key delete
@@ -50,39 +53,52 @@ api.key, run this again and restart api; `heliograph key` makes more keys, one f
 
 def main(arguments: Sequence[str] | None = None, program: str = "scripts/heliograph secrets") -> None:
     """Make what is missing in the folder."""
-    parser = argparse.ArgumentParser(
+    options = parser(program).parse_args(arguments)
+    try:
+        make(options.folder, options.user, options.tls or [])
+        if options.node:
+            collect(options.folder, options.node)
+    except OSError as error:
+        sys.exit(f"secrets: {error}")
+    except subprocess.CalledProcessError as error:
+        sys.exit(f"secrets: openssl failed: {error.stderr.strip()}")
+
+
+def parser(program: str) -> argparse.ArgumentParser:
+    """Return what parses the command line, and prints help."""
+    made = argparse.ArgumentParser(
         prog=program,
         description=__doc__,
         epilog=EXPLANATION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
+    made.add_argument(
         "folder",
         nargs="?",
         type=Path,
         default=programs.ROOT / "secrets" if programs.IS_CHECKOUT else Path("secrets"),
         help="default: secrets",
     )
-    parser.add_argument(
+    made.add_argument(
         "--user",
         action="append",
         default=[],
         metavar="NAME",
         help="another user, for a device or a program",
     )
-    parser.add_argument(
+    made.add_argument(
         "--tls",
         nargs="+",
         metavar="NAME",
         help="also make a certificate for these host names and addresses of the broker",
     )
-    options = parser.parse_args(arguments)
-    try:
-        make(options.folder, options.user, options.tls or [])
-    except OSError as error:
-        sys.exit(f"secrets: {error}")
-    except subprocess.CalledProcessError as error:
-        sys.exit(f"secrets: openssl failed: {error.stderr.strip()}")
+    made.add_argument(
+        "--for",
+        dest="node",
+        metavar="NODE",
+        help="also collect what a second machine needs, whose devices this node stores: docs/second-pi.md",
+    )
+    return made
 
 
 def make(folder: Path, users: list[str], names: list[str]) -> None:
@@ -124,6 +140,40 @@ def make(folder: Path, users: list[str], names: list[str]) -> None:
         say(f"made passwords for {', '.join(new)} in {folder}")
     if names:
         certify(folder, names)
+
+
+def collect(folder: Path, node: str) -> None:
+    """Write into a folder what the producers of another node need to connect to this node's broker."""
+    if not topics.is_name(node):
+        sys.exit(f"secrets: {node!r} cannot be a node: lower-case letters, digits, _ and - can")
+    broker = folder / "broker"
+    if not (broker / "server.crt").exists():
+        sys.exit(
+            "secrets: other machines need a certificate of this broker: name its host names and addresses with --tls"
+        )
+    host = openssl("x509", "-in", broker / "server.crt", "-noout", "-subject", "-nameopt", "RFC2253").strip()
+    target = folder / "for" / node
+    target.mkdir(parents=True, exist_ok=True)
+    for closed in (target.parent, target):
+        closed.chmod(FOLDER_MODE)
+    for service in PRODUCERS:
+        write(target / service, (folder / service).read_text())
+    write(target / "ca.crt", (broker / "ca.crt").read_text())
+    write(target / "config.toml", SECOND_NODE.format(node=node, host=host.removeprefix("subject=CN=")))
+    say(f"collected what {node} needs in {target}")
+
+
+SECOND_NODE = """\
+[node]
+name = "{node}"
+producers_only = true
+
+[broker]
+host = "{host}"
+port = 8883
+ca = "/home/pi/hub/ca.crt"
+password = "file:/home/pi/hub/{{service}}"
+"""
 
 
 def add_password(path: Path) -> bool:

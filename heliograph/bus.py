@@ -110,14 +110,13 @@ class Bus:
         will: tuple[str, bytes] | None = None,
         persistent: bool = False,
         manual_ack: bool = False,
-        identifier: str = "",
         quiet: bool = False,
     ) -> None:
         """Keep what is needed to connect; who is `quiet` logs nothing about the broker, and looks at `problem`."""
         self._level = logging.DEBUG if quiet else logging.WARNING
         self._broker = broker
         self._service = service
-        self._identifier = identifier or client_id(node, service)
+        self._identifier = client_id(node, service)
         self._will = will
         self._persistent = persistent
         self._manual_ack = manual_ack

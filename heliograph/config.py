@@ -41,7 +41,7 @@ def _hostname() -> str:
 class Node(Config, frozen=True):
     """The [node] section: the name of this machine, and where its services keep their state and the store.
 
-    `store_location.configured` resolves and checks `store`.
+    `store_location.configured` resolves and checks `store`. With `producers_only` another node has the store.
     """
 
     RESOLVED_LATER: ClassVar[frozenset[str]] = frozenset({"store"})
@@ -51,6 +51,7 @@ class Node(Config, frozen=True):
     store: str = ""
     clock: Literal["auto", "file", "trust"] = "auto"
     clock_file: str = "/run/systemd/timesync/synchronized"
+    producers_only: bool = False
     log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:

@@ -23,6 +23,7 @@ from heliograph.errors import ConfigError, StoreDamaged
 from heliograph.messages import Status, encode
 from heliograph.mqtt_client import client_id
 from heliograph.producer import Producer
+from heliograph.producer_services import PRODUCERS
 from heliograph.quality import Quality
 from heliograph.rules import Rule
 from heliograph.status_board import StatusBoard
@@ -252,6 +253,8 @@ def run(
         node = config.section(config.Node, file, "node", path, name)
         broker = config.section(config.Broker, file, "broker", path, name)
         quality = rules.read(file, path)
+        if node.producers_only and name not in PRODUCERS:
+            raise ConfigError(f"{path}: [node] producers_only: {name} does not run on this node, but on its hub")
         options = config.section(kind, file, name, path, name)
         store = store_location.configured(node, path, name) if uses_store else None
         if arguments.check:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
-from heliograph import config, logs, mqtt_client, rules, topics
+from heliograph import config, logs, rules, topics
 from heliograph.bus import Bus, Callback, Message
 from heliograph.errors import ConfigError
 from heliograph.messages import Info, Reading, decode
@@ -52,7 +52,8 @@ class TrialBus(Bus):
     """Keeps what is published in place of sending it; connects only to hear what other devices publish."""
 
     def __init__(self, broker: config.Broker, node: str, service: str) -> None:
-        super().__init__(broker, node, service, identifier=f"{mqtt_client.client_id(node, service)}-try")
+        super().__init__(broker, node, service)
+        self._identifier += "-try"
         self._started = time.monotonic()
         self.infos: dict[str, Info] = {}
         self.readings: dict[str, TriedReadings] = {}

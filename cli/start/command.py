@@ -43,7 +43,14 @@ def main(command_line: list[str], program: str) -> None:
         sys.exit(f"Error: {error}")
     if node_plan.simulate:
         click.echo("No hardware: this is the simulated site." if node_plan.path is None else "With the simulated site.")
-    threading.Thread(target=announce, args=(node_plan.host, node_plan.port, name), daemon=True).start()
+    if plan.has_producers_only(node_plan.file):
+        broker = node_plan.file["broker"]
+        click.echo(
+            f"Node {name} reads its devices for the broker at {broker['host']}, port {broker.get('port', 1883)}; "
+            "the dashboard is that node's   (Ctrl-C stops it)"
+        )
+    else:
+        threading.Thread(target=announce, args=(node_plan.host, node_plan.port, name), daemon=True).start()
     if node_plan.path:
         user, effective = node_plan.path, run_folder / node_config.CONFIG
         watched = (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cli import programs, secrets
-from cli.start.plan import Plan
+from cli.start.plan import Plan, has_producers_only
 
 BROKER_FILES = programs.ROOT / ("mosquitto" if programs.IS_CHECKOUT else "cli/mosquitto")
 LINKS = ("emontx", "tracer")  # the serial ports of the simulated site
@@ -57,13 +57,14 @@ EMONTX_CM = {
 def complete(plan: Plan, file: dict[str, Any]) -> dict[str, Any]:
     """Return the content of a configuration file with what the services of a plan need to start on this machine."""
     file = copy.deepcopy(file)
-    node, api = file.setdefault("node", {}), file.setdefault("api", {})
+    node = file.setdefault("node", {})
     node["data"] = str(plan.data)
-    api.update(host=plan.host, port=plan.port)
+    if not has_producers_only(file):
+        file.setdefault("api", {}).update(host=plan.host, port=plan.port)
     if plan.broker_port is not None:
         password = f"file:{plan.data}/secrets/{{service}}"
         file["broker"] = {"host": "127.0.0.1", "port": plan.broker_port, "password": password}
-        api.setdefault("keys", {}).setdefault("node", f"file:{plan.data}/secrets/api.keyhash")
+        file["api"].setdefault("keys", {}).setdefault("node", f"file:{plan.data}/secrets/api.keyhash")
     if plan.simulate:
         node.setdefault("clock", "trust")
         _add_simulated_site(file, plan.data / "run" / "site")

@@ -41,41 +41,46 @@ def demo_data() -> Path:
 
 def parse(arguments: Sequence[str] | None = None, program: str = "scripts/start") -> StartOptions:
     """Return the options on the command line; raise SystemExit after printing help, the version or a mistake."""
+    return StartOptions(**vars(parser(program).parse_args(arguments)))
+
+
+def parser(program: str) -> argparse.ArgumentParser:
+    """Return what parses the options, and prints their help."""
     without = "" if programs.IS_CHECKOUT else "; without a configuration ~/.local/share/heliograph"
-    parser = argparse.ArgumentParser(
+    made = argparse.ArgumentParser(
         prog=program,
         description="Run a Heliograph node on this machine until Ctrl-C: broker, services and dashboard.",
         epilog="What is not given here is taken from the configuration.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: config.toml)")
-    parser.add_argument(
+    made.add_argument("--config", type=Path, metavar="FILE", help="configuration file (default: config.toml)")
+    made.add_argument(
         "--data", type=Path, metavar="FOLDER", help=f"state folder (default: [node] data, else {DATA}{without})"
     )
-    parser.add_argument("--host", help=f"where the dashboard listens (default: [api] host, else {HOST})")
-    parser.add_argument(
+    made.add_argument("--host", help=f"where the dashboard listens (default: [api] host, else {HOST})")
+    made.add_argument(
         "--port", type=_port, help=f"port of the dashboard and the REST API (default: [api] port, else {PORT})"
     )
-    parser.add_argument(
+    made.add_argument(
         "--broker-port",
         type=_port,
         metavar="PORT",
         help=f"port of the node's own broker (default: [broker] port, else {BROKER_PORT} or the next free one)",
     )
-    parser.add_argument(
+    made.add_argument(
         "--simulate",
         action=argparse.BooleanOptionalAction,
         help="add the simulated site, or do not (default: add it if there is no configuration)",
     )
-    parser.add_argument(
+    made.add_argument(
         "--logfile",
         type=Path,
         metavar="FILE",
         help="where what is logged is kept, 1 MB and four older files of that size "
         "(default: run/log/node.log in the state folder)",
     )
-    parser.add_argument("--version", action="version", version=f"heliograph {__version__}")
-    return StartOptions(**vars(parser.parse_args(arguments)))
+    made.add_argument("--version", action="version", version=f"heliograph {__version__}")
+    return made
 
 
 def _port(text: str) -> int:

@@ -16,6 +16,7 @@ from cli.start import options
 from cli.start.options import StartOptions
 from heliograph import config
 from heliograph.errors import ConfigError
+from heliograph.producer_services import PRODUCERS
 
 ALWAYS = ("storage", "api", "uploader")  # they need no section: defaults, or settings made over the API
 COMMON_SECTIONS = ("node", "broker", "quality")
@@ -44,9 +45,16 @@ def services() -> list[str]:
     return sorted(path.parent.name for path in programs.ROOT.glob("services/*/__main__.py"))
 
 
+def has_producers_only(file: Mapping[str, Any]) -> bool:
+    """Whether another node has the store of the node that a configuration describes."""
+    node = file.get("node")
+    return isinstance(node, dict) and node.get("producers_only") is True
+
+
 def services_of(file: Mapping[str, Any]) -> list[str]:
     """Return the names of the services that run with a configuration."""
-    return [name for name in services() if name in file or name in ALWAYS]
+    always = () if has_producers_only(file) else ALWAYS
+    return [name for name in services() if name in file or name in always]
 
 
 def make(chosen: StartOptions) -> Plan:
@@ -55,6 +63,8 @@ def make(chosen: StartOptions) -> Plan:
     file = read(path) if path else {}
     node = _section(file, "node", path)
     api = _section(file, "api", path)
+    if has_producers_only(file):
+        _check_producers(file, path, simulate=simulate)
     default = options.DATA if path else options.demo_data()
     data = chosen.data or Path(_value(node, "data", str(default), "[node] data", path))
     return Plan(
@@ -66,6 +76,18 @@ def make(chosen: StartOptions) -> Plan:
         broker_port=_broker_port(chosen.broker_port, _section(file, "broker", path), path),
         simulate=simulate,
     )
+
+
+def _check_producers(file: Mapping[str, Any], path: Path | None, *, simulate: bool) -> None:
+    """Raise ConfigError unless a node without a store names its broker, and services that need no store."""
+    where = f"{path}: [node] producers_only"
+    if "host" not in file.get("broker", {}):
+        raise ConfigError(f"{where}: name the broker of the node that has the store: [broker] host (docs/second-pi.md)")
+    for name in services_of(file):
+        if name not in PRODUCERS:
+            raise ConfigError(f"{where}: {name} runs on the node that has the store: take the section [{name}] out")
+    if not services_of(file) and not simulate:
+        raise ConfigError(f"{where}: nothing to run; add a section for a device: {', '.join(PRODUCERS)}")
 
 
 def _configuration(chosen: StartOptions) -> tuple[Path | None, bool]:
@@ -127,7 +149,8 @@ def _broker_port(chosen: int | None, section: dict[str, Any], path: Path | None)
 
 def choose_ports(plan: Plan, chosen: StartOptions) -> Plan:
     """Return the plan with the port of its broker; raise ConfigError if broker or dashboard cannot listen where they should."""
-    _check_address(plan, chosen)
+    if not has_producers_only(plan.file):
+        _check_address(plan, chosen)
     if plan.broker_port is None:
         return plan
     if not plan.broker_port:

@@ -13,6 +13,7 @@ from types import ModuleType
 from heliograph.errors import ConfigError
 from heliograph.renames import Rename
 from heliograph.store import renaming, whole_store
+from heliograph.store.damage import Damage
 from heliograph.store.interface import FOR_EVER, Keep, Reader, Writer
 from heliograph.store.reader import SqliteReader
 from heliograph.store.rename_plan import Renaming
@@ -45,12 +46,15 @@ def open_writer(
     return SqliteWriter(folder(data), clock_is_right, keep, now)
 
 
-def open_reader(data: Path, *, url: str = "") -> Reader:
-    """Return a reader of the store of a data folder, or of the database of a URL; the store may not exist yet."""
+def open_reader(data: Path, *, url: str = "", damage: Damage | None = None) -> Reader:
+    """Return a reader of the store of a data folder, or of the database of a URL; the store may not exist yet.
+
+    Readers of one folder that share `damage` report what any of them could not read.
+    """
     if url:
         reader: Reader = _postgres().open_postgres_reader(url)
         return reader
-    return SqliteReader(folder(data))
+    return SqliteReader(folder(data), damage)
 
 
 def rename(data: Path, entry: Rename, *, url: str = "", dry_run: bool = False) -> Renaming:

@@ -1,23 +1,23 @@
 """The sealed years, read while another process writes them."""
 
 import itertools
-import logging
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, get_args
 
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.store import history, schema
-from heliograph.store.cells import DAY, DaySpan, Track
-from heliograph.store.history import Year
+from heliograph.store.cells import DaySpan, Track
+from heliograph.store.damage import Again, Damage, Part
+from heliograph.store.history import Source, Year
 from heliograph.store.tiers import Blob, Grain
 from heliograph.store.totals import Folded
 from heliograph.store.vectors import Vector
-
-log = logging.getLogger(__name__)
+from heliograph.store.year_keys import ArrivalIndex
 
 TIMES_BYTES = 2_000_000
 CELLS_BYTES = 6_000_000
@@ -52,57 +52,16 @@ class SizedCache(Generic[T]):
             self._bytes -= self._entries.pop(key)[1]
 
 
-class Damage:
-    """Notes the parts of a store that cannot be read: results do not include them."""
-
-    def __init__(self) -> None:
-        self._reasons: dict[str, str] = {}  # by part
-
-    def __bool__(self) -> bool:
-        """Whether anything could not be read."""
-        return bool(self._reasons)
-
-    def note(self, part: str, reason: str) -> None:
-        """Note that a part cannot be read, and log it once."""
-        if part not in self._reasons:
-            log.error("%s: %s", part, reason)
-        self._reasons[part] = reason
-
-    def missing(self, part: str, reason: str) -> None:
-        """Note that a part is not there, perhaps only for this moment: it is not logged."""
-        self._reasons[part] = reason
-
-    def forget(self, file: str) -> None:
-        """Forget the damage of a file, which may be a new one, or repaired."""
-        self._reasons = {part: reason for part, reason in self._reasons.items() if not part.startswith(file)}
-
-    @contextmanager
-    def tolerated(self, part: str) -> Iterator[None]:
-        """Note a part that cannot be read, and continue without it; a disk that does not answer is not damage."""
-        try:
-            yield
-        except StoreDamaged as error:
-            self.note(part, str(error))
-        except sqlite3.DatabaseError as error:
-            if not schema.is_damage(error):
-                raise
-            self.note(part, str(error))
-
-    def problems(self) -> list[str]:
-        """Return the parts that could not be read, with the reasons."""
-        return [f"{part}: {reason}" for part, reason in self._reasons.items()]
-
-
 class Archive:
     """Opens years when they are needed, and caches what it has decoded."""
 
-    def __init__(self, folder: Path, changed: Callable[[], None]) -> None:
-        """Open nothing yet; `changed` is called when a year has changed since it was last read."""
+    def __init__(self, folder: Path, changed: Callable[[], None], damage: Damage) -> None:
+        """Open nothing yet; `changed` is called when a year has changed since it was last read; `damage` gets what cannot be read."""
         self._folder = folder
         self._changed = changed
         self._open: dict[int, ReadableYear] = {}
         self._paths: dict[int, Path] = {}
-        self.damage = Damage()
+        self.damage = damage
         self._reading: set[int] = set()  # years with a transaction
         self._changes = 0
         self._times: SizedCache[Vector] = SizedCache(TIMES_BYTES)
@@ -115,6 +74,7 @@ class Archive:
         self._paths = history.files(self._folder)
         for number in self._open.keys() - self._paths.keys():
             self._close(number)
+        self.damage.keep({path.name for path in self._paths.values()} | {"hot.db"})
         try:
             yield
         finally:
@@ -122,7 +82,8 @@ class Archive:
                 try:
                     self._open[number].db.execute("COMMIT")
                 except sqlite3.Error as error:  # SQLite may refuse even that after a damaged page
-                    self.damage.note(self._open[number].path.name, str(error))
+                    if not self.damage.of(self._open[number].path.name):
+                        self.damage.note(whole(self._open[number]), str(error))
                     self._close(number)
             self._reading.clear()
 
@@ -148,14 +109,15 @@ class Archive:
             self._close(number)
             year = None
         try:
+            is_new = year is None
             if year is None:
                 year = self._open[number] = ReadableYear(path, number)
             if year.begin():
                 self._changes += 1
-                self.damage.forget(path.name)
                 self._times.forget(number)
                 self._cells.forget(number)
                 self._parts.forget(number)
+                self.damage.look(path.name, year.state() if is_new else object(), year)
                 self._changed()
         except StoreAway as error:
             self._close(number)
@@ -163,10 +125,10 @@ class Archive:
             if now != path:  # it was deleted, or its points were, since the snapshot began
                 self._paths = {other: there for other, there in {**self._paths, number: now}.items() if there}
                 return self.year(number)
-            self.damage.missing(path.name, str(error))  # perhaps it is being created
+            self.damage.note(_of_year(path, number), str(error), _opens, quiet=True)  # perhaps it is being created
             return None
         except (StoreDamaged, sqlite3.Error) as error:
-            self.damage.note(path.name, str(error))
+            self.damage.note(_of_year(path, number), str(error), _opens)
             self._close(number)
             return None
         self._reading.add(number)
@@ -182,7 +144,7 @@ class Archive:
         year = self.year(history.year_of(day))
         if year is None:
             return None
-        with self.damage.tolerated(f"{year.path.name}: series {series}, day {day}"):
+        with self.damage.tolerated(*track_part(year, series, day)):
             chunk = year.chunk(series, day)
             return None if chunk is None else history.track(self._times_of(year, chunk.axis), chunk)
         return None
@@ -203,10 +165,11 @@ class Archive:
         self, number: int, key: Hashable, make: Callable[[], tuple[tuple[Folded, list[DaySpan]], int]]
     ) -> tuple[Folded, list[DaySpan]]:
         """Return the result of `make` for a year, from the cache if the year could be read as a whole."""
-        if self.year(number) is None or self.damage:
+        year = self.year(number)
+        if year is None or self.damage.of(year.path.name):
             return make()[0]
         folded = self._parts.get(number, key, make)
-        if self.damage:
+        if self.damage.of(year.path.name):
             self._parts.forget(number)
         return folded
 
@@ -219,59 +182,54 @@ class Archive:
 
     def days(self, series: int, first: int, last: int) -> list[int]:
         """Return the UTC days from first to last that have sealed points of a series."""
-        days: list[int] = []
+        days: set[int] = set()
         self.hold(first, last)
         for number in self.between(first, last):
             if year := self.year(number):
-                with self.damage.tolerated(year.path.name):
-                    days += year.days(series, first, last)
-        return days
+                for source in get_args(Source):  # a damaged page hides the rows that it had
+                    with self.damage.tolerated(whole(year, series), lambda again: again.days(series, first, last)):
+                        days.update(year.listed_days(series, first, last, source))
+        return sorted(days)
 
     def newest_day(self, series: int, before: int) -> int | None:
         """Return the newest UTC day before one that has sealed points of a series."""
         for number in reversed(self.between(0, before)):
-            if year := self.year(number):
-                with self.damage.tolerated(year.path.name):
-                    day = year.newest_day(series, before)
-                    if day is not None:
-                        return day
+            if (year := self.year(number)) and (days := self._newest_days(year, series, before)):
+                return max(days)
         return None
 
     def newest(self, series: int) -> tuple[int, float] | None:
-        """Return the newest sealed point of a series: ms UTC and value."""
-        for number in reversed(self.numbers()):
-            if year := self.year(number):
-                with self.damage.tolerated(year.path.name):
-                    point = year.newest(series)
-                    if point is not None and point[1] == 0:  # SQLite does not keep the sign of -0.0
-                        track = self.track(series, point[0] // DAY)
-                        return point if track is None else (int(track.times[-1]), float(track.values[-1]))
-                    if point is not None:
-                        return point
+        """Return the newest sealed point of a series that can be read: ms UTC and value."""
+        day = self.newest_day(series, history.first_day((max(self._paths) + 1) * 12)) if self._paths else None
+        while day is not None:
+            track = self.track(series, day)
+            if track is not None and len(track.times):
+                return int(track.times[-1]), float(track.values[-1])
+            day = self.newest_day(series, day)
         return None
 
-    def extent(self) -> list[int]:
-        """Return times (ms UTC) that include those of the oldest and the newest sealed point."""
-        return self._extent(self.numbers()) + self._extent(self.numbers()[::-1])
+    def _newest_days(self, year: "ReadableYear", series: int, before: int) -> list[int]:
+        days: list[int | None] = []
+        for source in get_args(Source):
+            with self.damage.tolerated(whole(year, series), lambda again: again.newest_day(series, before, "chunk")):
+                days.append(year.newest_day(series, before, source))
+        return [day for day in days if day is not None]
 
-    def _extent(self, numbers: list[int]) -> list[int]:
-        """Return the extent of the first of these years that has one."""
-        for number in numbers:
-            if year := self.year(number):
-                with self.damage.tolerated(year.path.name):
-                    times = year.extent()
-                    if year.bare:  # its oldest days may have only cells
-                        times += year.extent_of_cells()
-                    if times:
-                        return times
-        return []
+    def indexes(self, year: "ReadableYear") -> tuple[ArrivalIndex, ...]:
+        """Return the indexes of a year that know all its axes: both if one has lost some."""
+        if year.compared != year.seen:
+            year.compared, year.differs = year.seen, True
+            with self.damage.tolerated(whole(year), compare_axes):
+                year.keys.compare_axes()
+                year.differs = False
+        return get_args(ArrivalIndex) if year.differs and year.keys.has("axis") else ("arrival",)
 
     def version(self, last: int) -> str:
         """Return a text that changes with the years up to that of a UTC day."""
         versions: list[str] = []
         for number in self.between(0, last):
             if year := self.year(number):
-                with self.damage.tolerated(year.path.name):
+                with self.damage.tolerated(whole(year), Year.version):
                     versions.append(f"{number}:{year.version():x}")
         return ".".join(versions)
 
@@ -287,7 +245,6 @@ class Archive:
         """Close all files."""
         for number in list(self._open):
             self._close(number)
-        self.damage = Damage()
 
     def _close(self, number: int) -> None:
         if year := self._open.pop(number, None):
@@ -307,10 +264,65 @@ class ReadableYear(Year):
         self.bare = history.is_bare(path)
         self.seen = -1
         self.opening = next(OPENINGS)  # unique in this process
+        self.compared = -1  # `seen` when the indexes of the axes were compared
+        self.differs = False
 
     def begin(self) -> bool:
         """Begin a transaction; return whether the year has changed since the last one."""
         self.db.execute("BEGIN")
         self.db.execute("SELECT 1 FROM meta").fetchone()
         before, self.seen = self.seen, self.db.execute("PRAGMA data_version").fetchone()[0]
+        if before != self.seen:
+            self.keys.forget()
         return before != self.seen
+
+    def state(self) -> object:
+        """Return what is equal for two readers of the same state of a file."""
+        return self.file.identity, self.version()
+
+
+def whole(year: ReadableYear, series: int | None = None) -> Part:
+    """Return the part that is all of a year, or all that it has of a series."""
+    return _of_year(year.path, year.number, "" if series is None else f"series {series}", series)
+
+
+def track_part(year: ReadableYear, series: int, day: int) -> tuple[Part, Again]:
+    """Return the part that is a day of a series, and how to read it again."""
+    return Part(year.path.name, f"series {series}, day {day}", series, day, day), partial(_same_track, series, day)
+
+
+def tier_part(year: ReadableYear, grain: Grain, level: str, series: int, number: int) -> tuple[Part, Again]:
+    """Return the part that is the cells of a series' month or year, and how to read it again."""
+    months = (number * 12, number * 12 + 12) if level == "year" else (number, number + 1)
+    first, last = history.first_day(months[0]), history.first_day(months[1]) - 1
+    part = Part(year.path.name, f"{grain.name} of series {series}, {level} {number}", series, first, last)
+    return part, partial(_same_tier, grain, level, series, number)
+
+
+def _same_tier(grain: Grain, level: str, series: int, number: int, year: Year) -> None:
+    blob = year.tier(grain, level, series, number)
+    if blob is not None:
+        blob.tier()
+
+
+def compare_axes(year: Year) -> None:
+    """Raise BlockDamaged if an index of a year has lost axes."""
+    year.keys.compare_axes()
+
+
+def compare_keys(year: Year) -> None:
+    """Raise BlockDamaged if a table of a year, or its index, has lost rows."""
+    year.keys.compare()
+
+
+def _of_year(path: Path, number: int, what: str = "", series: int | None = None) -> Part:
+    return Part(path.name, what, series, history.first_day(number * 12), history.first_day(number * 12 + 12) - 1)
+
+
+def _opens(_: Year) -> None:
+    """It was opened."""
+
+
+def _same_track(series: int, day: int, year: Year) -> None:
+    if year.chunk(series, day) is not None:
+        year.track(series, day)

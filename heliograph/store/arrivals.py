@@ -9,10 +9,13 @@ from typing import NamedTuple
 
 from heliograph.messages import Value
 from heliograph.store import history
-from heliograph.store.archive import Archive, ReadableYear, SizedCache
+from heliograph.store.archive import Archive, ReadableYear, SizedCache, compare_axes, track_part, whole
+from heliograph.store.damage import Part
+from heliograph.store.history import Year
 from heliograph.store.interface import Arrival
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
+from heliograph.store.year_keys import ArrivalIndex
 
 ValuesOf = Callable[[int, list[float]], list[Value]]
 
@@ -78,26 +81,31 @@ class Arrivals:
         arrivals: list[Arrival] = []
         while True:
             upto = cursor + limit - len(arrivals)  # so many numbers have at most so many readings
-            keys = self._query(years, partial(ReadableYear.arrivals, after=cursor, upto=upto))
+            keys = [
+                (k, number)
+                for k, number in self._query(years, partial(_keys, cursor, upto))
+                if history.axis_owner(k)[0] in names.devices  # the others are damage, which the other index tells
+            ]
             for k, number in keys:
                 if (k, number) not in opened:
                     opened[k, number] = _Rows(self._axis(years[number], k, names), names, values_of)
             following = _merge(arrivals, [opened[key] for key in keys], cursor, upto)
             if len(arrivals) >= limit:
                 return arrivals
-            following += (number for number, _ in self._query(years, partial(ReadableYear.next_arrivals, after=upto)))
+            following += (number for number, _ in self._query(years, partial(_next, upto)))
             if not following:
                 return arrivals
             cursor = min(following) - 1
 
     def _query(
-        self, years: Mapping[int, ReadableYear], query: Callable[[ReadableYear], list[int]]
+        self, years: Mapping[int, ReadableYear], query: Callable[[ReadableYear, ArrivalIndex], list[int]]
     ) -> list[tuple[int, int]]:
         """Return the results of a query with the numbers of their years, in order; damaged years have no results."""
-        results: list[tuple[int, int]] = []
+        results: set[tuple[int, int]] = set()
         for number, year in years.items():
-            with self._archive.damage.tolerated(year.path.name):
-                results += [(result, number) for result in query(year)]
+            for index in self._archive.indexes(year):
+                with self._archive.damage.tolerated(whole(year), compare_axes):
+                    results.update((result, number) for result in query(year, index))
         return sorted(results)
 
     def _axis(self, year: ReadableYear, k: int, names: Names) -> _Axis:
@@ -111,10 +119,11 @@ class Arrivals:
         device, day = history.axis_owner(k)
         columns: list[tuple[int, Vector]] = []
         times, numbers = ops.ints(()), ops.ints(())
-        with self._archive.damage.tolerated(f"{year.path.name}: device {device}, day {day}"):
+        part = Part(year.path.name, f"device {device}, day {day}", None, day, day)
+        with self._archive.damage.tolerated(part, partial(_read_axis, k)):
             times, numbers = year.axis(k)
         for sid in sorted(names.of_device(device)) if len(times) else ():
-            with self._archive.damage.tolerated(f"{year.path.name}: series {sid}, day {day}"):
+            with self._archive.damage.tolerated(*track_part(year, sid, day)):
                 chunk = year.chunk(sid, day)
                 if chunk is not None and chunk.axis == k:
                     columns.append((sid, history.track(times, chunk).values))
@@ -123,6 +132,19 @@ class Arrivals:
             numbers, times = ops.take(numbers, order), ops.take(times, order)
             columns = [(sid, ops.take(column, order)) for sid, column in columns]
         return _Axis(device, numbers.tolist(), times, columns)
+
+
+def _keys(after: int, upto: int, year: Year, index: ArrivalIndex) -> list[int]:
+    return year.arrivals(after, upto, index)
+
+
+def _next(upto: int, year: Year, index: ArrivalIndex) -> list[int]:
+    return year.next_arrivals(upto, index)
+
+
+def _read_axis(k: int, year: Year) -> None:
+    if k in year.axes(*history.axis_owner(k)):
+        year.axis(k)
 
 
 def _merge(arrivals: list[Arrival], axes: Sequence[_Rows], cursor: int, upto: int) -> list[int]:

@@ -3,12 +3,14 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
+from heliograph.errors import StoreDamaged
 from heliograph.store import cells, history
-from heliograph.store.archive import Archive
+from heliograph.store.archive import Archive, tier_part
 from heliograph.store.cells import DAY, Cells, DaySpan, Track
+from heliograph.store.damage import Part
 from heliograph.store.fall_review import FallReview
+from heliograph.store.history import Year
 from heliograph.store.interface import Function, Series
 from heliograph.store.tiers import Blob, Grain
 from heliograph.store.totals import Folded, Totals
@@ -129,8 +131,10 @@ class CellQuery:
         self, grain: Grain, level: str, number: int, needed: frozenset[str]
     ) -> tuple[Cells, list[DaySpan], frozenset[int]] | None:
         """Return the cells of a closed month or year and its bare days; None if it has no cells with the needed columns."""
-        name = history.file(Path(), number if level == "year" else number // 12).name
-        with self._archive.damage.tolerated(f"{name}: {grain.name} of series {self._series.id}, {level} {number}"):
+        year = self._archive.year(number if level == "year" else number // 12)
+        if year is None:
+            return None
+        with self._archive.damage.tolerated(*tier_part(year, grain, level, self._series.id, number)):
             return _opened(self._archive.tier(grain, level, self._series.id, number), needed)
         return None
 
@@ -148,8 +152,13 @@ class CellQuery:
         if year is None:
             return
         there = set(self._archive.days(self._series.id, first, last))
-        with self._archive.damage.tolerated(f"{year.path.name}: {grain.name} of series {self._series.id}, day {first}"):
+        part = Part(
+            year.path.name, f"{grain.name} of series {self._series.id}, day {first}", self._series.id, first, last
+        )
+        with self._archive.damage.tolerated(part, partial(_whole_days, grain, self._series.id, first, last)):
             for day, blob in year.tiers_of_days(grain, self._series.id, first, last):
+                if day not in there and not year.bare:
+                    raise StoreDamaged(f"cells of day {day}, which has no points")
                 opened = _opened(blob, needed)
                 if opened is not None:
                     parts.append(opened[:2])
@@ -161,6 +170,11 @@ def join(totals: Totals, before: DaySpan | None, span: DaySpan) -> None:
     """Give the line between the points before and after midnight to `totals`."""
     if before is not None:
         totals.line((before.end, before.last), (span.start, span.first))
+
+
+def _whole_days(grain: Grain, series: int, first: int, last: int, year: Year) -> None:
+    for _, blob in year.tiers_of_days(grain, series, first, last):
+        blob.tier()
 
 
 def _opened(blob: Blob | None, needed: frozenset[str]) -> tuple[Cells, list[DaySpan], frozenset[int]] | None:

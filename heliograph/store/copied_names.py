@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from heliograph.store import row_types
+from heliograph import renames
+from heliograph.store import row_types, schema
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class CopiedNames:
     layout: dict[int, tuple[int, bytes]] = field(default_factory=dict)  # device, sids
     word: dict[int, tuple[str]] = field(default_factory=dict)
     replacements: set[tuple[int, int]] = field(default_factory=set)  # series, ms UTC
+    renames: str = ""  # as JSON, of hot.db and the catalog
     whole: bool = True  # whether every row could be read
 
     def table(self, name: str) -> dict[int, tuple[Any, ...]]:
@@ -68,6 +70,13 @@ def read(db: sqlite3.Connection) -> CopiedNames:
             names.replacements.update(row for row in rows_ if row_types.fits("replacement", row))
         except sqlite3.Error as error:
             log.warning("replacement: %s", error)
+    if "meta" in tables:
+        try:
+            text = schema.meta(db, renames.KEY)
+        except sqlite3.Error as error:
+            log.warning("the renames: %s", error)
+        else:
+            names.renames = text if row_types.META[renames.KEY](text) else ""
     return names
 
 
@@ -100,6 +109,8 @@ def adopt(db: sqlite3.Connection, copies: CopiedNames) -> None:
         ]
         db.executemany(f"INSERT OR IGNORE INTO {table}({columns}) VALUES({_marks(columns)})", rows)
     db.executemany("INSERT OR IGNORE INTO replacement VALUES(?, ?)", copies.replacements)
+    if copies.renames:
+        db.execute("INSERT OR IGNORE INTO meta VALUES(?, ?)", (renames.KEY, copies.renames))
 
 
 def put(db: sqlite3.Connection, names: CopiedNames) -> None:
@@ -108,11 +119,15 @@ def put(db: sqlite3.Connection, names: CopiedNames) -> None:
         rows = [(number, *row) for number, row in names.table(table).items()]
         db.executemany(f"INSERT OR REPLACE INTO {table}({columns}) VALUES({_marks(columns)})", rows)
     db.executemany("INSERT OR IGNORE INTO replacement VALUES(?, ?)", names.replacements)
+    if names.renames:
+        db.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (renames.KEY, names.renames))
 
 
 def missing(theirs: CopiedNames, wanted: CopiedNames) -> CopiedNames:
     """Return what of the wanted names is not there."""
-    rest = CopiedNames(replacements=wanted.replacements - theirs.replacements)
+    rest = CopiedNames(
+        replacements=wanted.replacements - theirs.replacements, renames="" if theirs.renames else wanted.renames
+    )
     for table in COLUMNS:
         there = theirs.table(table)
         rest.table(table).update({number: row for number, row in wanted.table(table).items() if number not in there})
@@ -121,7 +136,10 @@ def missing(theirs: CopiedNames, wanted: CopiedNames) -> CopiedNames:
 
 def changed(theirs: CopiedNames, wanted: CopiedNames) -> CopiedNames:
     """Return what of the wanted names is not there, or is another one there."""
-    rest = CopiedNames(replacements=wanted.replacements - theirs.replacements)
+    rest = CopiedNames(
+        replacements=wanted.replacements - theirs.replacements,
+        renames="" if theirs.renames == wanted.renames else wanted.renames,
+    )
     for table in COLUMNS:
         there = theirs.table(table)
         rest.table(table).update(

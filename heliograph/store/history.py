@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from heliograph.store import blocks, row_types, schema
 from heliograph.store.cells import DAY, Track
 from heliograph.store.tiers import HOUR, MARK, Blob, Grain
 from heliograph.store.vectors import Vector, ops
+from heliograph.store.year_keys import ArrivalIndex, Keys
 
 PAGE = 4096
 DAY_BITS, SLOT_BITS = 20, 16
@@ -43,6 +44,12 @@ CREATE TABLE IF NOT EXISTS r1h_day(k INTEGER PRIMARY KEY, b BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS r5m_month(k INTEGER PRIMARY KEY, b BLOB NOT NULL);  -- series << 20 | month: year * 12 + 0…11
 CREATE TABLE IF NOT EXISTS r1h_month(k INTEGER PRIMARY KEY, b BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS r1h_year(k INTEGER PRIMARY KEY, b BLOB NOT NULL);   -- series << 20 | year
+-- which rows there are, once more: a damaged page hides those that it had, and SQLite does not notice
+CREATE INDEX IF NOT EXISTS keys_of_axis ON axis(k, smin, smax);
+CREATE INDEX IF NOT EXISTS keys_of_chunk ON chunk(k);
+CREATE INDEX IF NOT EXISTS keys_of_r5m_month ON r5m_month(k);
+CREATE INDEX IF NOT EXISTS keys_of_r1h_month ON r1h_month(k);
+CREATE INDEX IF NOT EXISTS keys_of_r1h_year ON r1h_year(k);
 CREATE TABLE IF NOT EXISTS device(id INTEGER PRIMARY KEY, name TEXT NOT NULL);  -- copies of the catalog's rows of those above
 CREATE TABLE IF NOT EXISTS series(
     id INTEGER PRIMARY KEY, device INT NOT NULL, name TEXT NOT NULL, unit TEXT, kind TEXT, rollover REAL
@@ -52,6 +59,10 @@ CREATE TABLE IF NOT EXISTS damaged(k INTEGER NOT NULL, axis INT, v BLOB);  -- ch
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
 _NAME = re.compile(r"history-([0-9]{4})(-tiers)?\.db")
+
+
+Source = Literal["chunk", "index"]  # of the keys of chunks
+_SOURCES: dict[Source, str] = {"chunk": "NOT INDEXED", "index": "INDEXED BY keys_of_chunk"}
 
 
 class Chunk(NamedTuple):
@@ -86,10 +97,17 @@ def file(folder: Path, year: int, *, tiers: bool = False) -> Path:
 
 
 def files(folder: Path) -> dict[int, Path]:
-    """Return the file of each year that exists; of two files, the one without points is complete."""
+    """Return the file of each year that exists; of two files, the one without points is complete.
+
+    A link that leads nowhere, perhaps only for now, is no file; there is no year 0 or 9999.
+    """
     paths: dict[int, Path] = {}
     for path in sorted(folder.glob("history-*.db"), reverse=True):
-        if match := _NAME.fullmatch(path.name):
+        if (
+            (match := _NAME.fullmatch(path.name))
+            and 0 < int(match[1]) < 9999
+            and not (path.is_symlink() and not path.exists())
+        ):
             paths[int(match[1])] = path
     return dict(sorted(paths.items()))
 
@@ -152,37 +170,41 @@ class Year:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.db = connection
+        self.keys = Keys(connection)
 
     def chunk(self, series: int, day: int) -> Chunk | None:
         """Return the chunk of a series in a day, still encoded."""
         row = self.db.execute("SELECT axis, v FROM chunk WHERE k=?", (key(series, day),)).fetchone()
         if row is None:
+            self.keys.refuse_missing("chunk", key(series, day), f"the chunk of series {series}, day {day}")
             return None
         if type(row[0]) is not int or axis_owner(row[0])[1] != day:
             raise blocks.BlockDamaged(f"the chunk of series {series}, day {day} has no times of that day")
         return Chunk(day, *row)
 
     def days(self, series: int, first: int, last: int) -> list[int]:
-        """Return the days from first to last that have points of a series."""
+        """Return the days from first to last that have points of a series; raise BlockDamaged if chunks are missing."""
+        days = self.listed_days(series, first, last, "chunk")
+        if self.keys.has("chunk") and days != self.listed_days(series, first, last, "index"):
+            raise blocks.BlockDamaged(f"of series {series}, days {first} to {last}, chunks are missing")
+        return days
+
+    def listed_days(self, series: int, first: int, last: int, source: Source) -> list[int]:
+        """Return the days from first to last that have points of a series, as the chunks or their index know."""
+        if source == "index" and not self.keys.has("chunk"):
+            return []
         rows = self.db.execute(
-            "SELECT k FROM chunk WHERE k BETWEEN ? AND ? ORDER BY k", (key(series, first), key(series, last))
+            f"SELECT k FROM chunk {_SOURCES[source]} WHERE k BETWEEN ? AND ? ORDER BY k",
+            (key(series, first), key(series, last)),
         )
         return [k & ((1 << DAY_BITS) - 1) for (k,) in rows]
 
-    def newest(self, series: int) -> tuple[int, float] | None:
-        """Return the newest point of a series: ms UTC and value."""
-        row: tuple[int, float] | None = self.db.execute(
-            "SELECT tmax, vlast FROM chunk WHERE k BETWEEN ? AND ? ORDER BY k DESC LIMIT 1",
-            (key(series, 0), key(series + 1, 0) - 1),
-        ).fetchone()
-        if row is not None and not (type(row[0]) is int and type(row[1]) in (int, float)):
-            raise blocks.BlockDamaged(f"the newest chunk of series {series} has no newest point")
-        return row
-
-    def newest_day(self, series: int, before: int) -> int | None:
-        """Return the newest UTC day before one that has points of a series."""
+    def newest_day(self, series: int, before: int, source: Source) -> int | None:
+        """Return the newest UTC day before one that has points of a series, as the chunks or their index know."""
+        if source == "index" and not self.keys.has("chunk"):
+            return None
         row = self.db.execute(
-            "SELECT max(k) FROM chunk WHERE k >= ? AND k < ?", (key(series, 0), key(series, before))
+            f"SELECT max(k) FROM chunk {_SOURCES[source]} WHERE k >= ? AND k < ?", (key(series, 0), key(series, before))
         ).fetchone()
         return None if row[0] is None else row[0] & ((1 << DAY_BITS) - 1)
 
@@ -202,17 +224,25 @@ class Year:
 
     def tiers_of_days(self, grain: Grain, series: int, first: int, last: int) -> Iterator[tuple[int, Blob]]:
         """Yield the days from first to last that have cells of their own."""
+        before = -1
         for k, blob in self.db.execute(
             f"SELECT k, b FROM {grain.name}_day WHERE k BETWEEN ? AND ? ORDER BY k",
             (key(series, first), key(series, last)),
         ):
             day = k & ((1 << DAY_BITS) - 1)
+            if day <= before:
+                raise blocks.BlockDamaged(f"the days of {grain.name} of series {series} are not in order")
+            before = day
             yield day, Blob(blob, day * DAY, grain.width)
 
     def tier(self, grain: Grain, level: str, series: int, number: int) -> Blob | None:
         """Return the cells of a closed month or year."""
-        row = self.db.execute(f"SELECT b FROM {grain.name}_{level} WHERE k=?", (key(series, number),)).fetchone()
-        return Blob(row[0], origin(level, number), grain.width) if row else None
+        table = f"{grain.name}_{level}"
+        row = self.db.execute(f"SELECT b FROM {table} WHERE k=?", (key(series, number),)).fetchone()
+        if row is None:
+            self.keys.refuse_missing(table, key(series, number), f"the row {number} of series {series} in {table}")
+            return None
+        return Blob(row[0], origin(level, number), grain.width)
 
     def axes(self, device: int, day: int) -> list[int]:
         """Return the keys of a device's axes of a day."""
@@ -221,7 +251,11 @@ class Year:
 
     def put_axis(self, k: int, smin: int, smax: int, times: bytes, numbers: bytes) -> None:
         """Write an axis: its smallest and largest number of arrival, its blocks."""
-        self.db.execute("INSERT OR REPLACE INTO axis VALUES(?, ?, ?, ?, ?)", (k, smin, smax, times, numbers))
+        self.db.execute(
+            "INSERT INTO axis VALUES(?, ?, ?, ?, ?) ON CONFLICT(k) DO UPDATE "
+            "SET smin = excluded.smin, smax = excluded.smax, t = excluded.t, s = excluded.s",
+            (k, smin, smax, times, numbers),
+        )
 
     def drop_axes(self, keys: Iterable[int]) -> None:
         """Delete axes."""
@@ -229,7 +263,11 @@ class Year:
 
     def put_chunk(self, series: int, day: int, axis: int, newest: tuple[int, float], values: bytes) -> None:
         """Write the chunk of a series in a day: key of its axis, newest point, block."""
-        self.db.execute("INSERT OR REPLACE INTO chunk VALUES(?, ?, ?, ?, ?)", (key(series, day), axis, *newest, values))
+        self.db.execute(  # the index of the keys does not change with a row that is there
+            "INSERT INTO chunk VALUES(?, ?, ?, ?, ?) ON CONFLICT(k) DO UPDATE "
+            "SET axis = excluded.axis, tmax = excluded.tmax, vlast = excluded.vlast, v = excluded.v",
+            (key(series, day), axis, *newest, values),
+        )
 
     def drop_chunk(self, series: int, day: int) -> None:
         """Delete the chunk of a series in a day."""
@@ -245,7 +283,9 @@ class Year:
 
     def put_tier(self, table: str, series: int, number: int, blob: bytes) -> None:
         """Write the cells of a day or a month."""
-        self.db.execute(f"INSERT OR REPLACE INTO {table} VALUES(?, ?)", (key(series, number), blob))
+        self.db.execute(
+            f"INSERT INTO {table} VALUES(?, ?) ON CONFLICT(k) DO UPDATE SET b = excluded.b", (key(series, number), blob)
+        )
 
     def drop_tiers(self, table: str, series: int, first: int, last: int) -> None:
         """Delete the cells of the days or months from first to last."""
@@ -285,28 +325,26 @@ class Year:
         series = f"SELECT DISTINCT k >> {DAY_BITS} FROM {grain.name}"
         return [sid for (sid,) in self.db.execute(f"{series}_month EXCEPT {series}_day ORDER BY 1")]
 
-    def arrivals(self, after: int, upto: int) -> list[int]:
+    def arrivals(self, after: int, upto: int, index: ArrivalIndex = "arrival") -> list[int]:
         """Return the key of each axis that may have readings with numbers of arrival in (after, upto]."""
-        return [k for (k,) in self.db.execute("SELECT k FROM axis WHERE smax > ? AND smin <= ?", (after, upto))]
+        query = f"SELECT k FROM axis INDEXED BY {index} WHERE smax > ? AND smin <= ?"
+        return [k for (k,) in self.db.execute(query, (after, upto))]
 
-    def next_arrivals(self, after: int) -> list[int]:
+    def next_arrivals(self, after: int, index: ArrivalIndex = "arrival") -> list[int]:
         """Return the lowest smin after a number of arrival in a list, which is empty if there is no such axis."""
-        row = self.db.execute("SELECT min(smin) FROM axis WHERE smin > ? AND smin <= ?", (after, row_types.ARRIVALS))
-        return [number for (number,) in row if type(number) is int]
+        query = f"SELECT min(smin) FROM axis INDEXED BY {index} WHERE smin > ? AND smin <= ?"
+        return [number for (number,) in self.db.execute(query, (after, row_types.ARRIVALS)) if type(number) is int]
 
-    def extent(self) -> list[int]:
+    def extent(self, index: ArrivalIndex = "arrival") -> list[int]:
         """Return times (ms UTC) that include those of the oldest and the newest point."""
         mask = (1 << DAY_BITS) - 1
         times: list[int] = []
         for which in ("min", "max"):
-            day = self.db.execute(f"SELECT {which}(k >> {SLOT_BITS} & {mask}) FROM axis INDEXED BY arrival").fetchone()[
-                0
-            ]
+            query = f"SELECT {which}(k >> {SLOT_BITS} & {mask}) FROM axis INDEXED BY {index}"
+            day = self.db.execute(query).fetchone()[0]
             if day is not None:
-                axes = self.db.execute(
-                    f"SELECT k FROM axis INDEXED BY arrival WHERE k >> {SLOT_BITS} & {mask} = ?", (day,)
-                ).fetchall()
-                for (k,) in axes:
+                query = f"SELECT k FROM axis INDEXED BY {index} WHERE k >> {SLOT_BITS} & {mask} = ?"
+                for (k,) in self.db.execute(query, (day,)).fetchall():
                     axis = self.times(k)
                     times += int(axis[0]), int(axis[-1])
         return times

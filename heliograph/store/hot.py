@@ -3,11 +3,16 @@
 import logging
 import shutil
 import sqlite3
+from collections.abc import Collection
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import row_types, salvage, schema, years
+from heliograph.store.names import Names
+
+Row = tuple[int, int, int, bytes]  # number of arrival, layout, ms UTC, payload
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +65,48 @@ def next_number(db: sqlite3.Connection, folder: Path) -> int:
         last += JUMP
     db.execute("INSERT OR REPLACE INTO meta VALUES('last', ?)", (last,))
     return last + 1
+
+
+class Oldest(NamedTuple):
+    """The oldest readings in order of arrival, and the numbers of the rows among them that are not as they were written."""
+
+    rows: list[Row]
+    broken: list[int]
+
+
+def oldest(db: sqlite3.Connection, limit: int, names: Names) -> Oldest:
+    """Return at most `limit` readings."""
+    typed = db.execute(
+        f"SELECT seq, layout, ts, v, crc FROM frame WHERE {schema.TYPED_CRC} ORDER BY seq LIMIT ?", (limit,)
+    ).fetchall()
+    last = typed[-1][0] if len(typed) == limit else row_types.ARRIVALS
+    broken = [
+        number
+        for (number,) in db.execute(f"SELECT seq FROM frame WHERE seq <= ? AND NOT ({schema.TYPED_CRC})", (last,))
+    ]
+    rows: list[Row] = []
+    sizes = {number: 8 * len(layout.series) for number, layout in names.layouts.items()}
+    crc_of, fits = schema.frame_crc, row_types.fits
+    for row in typed:
+        *frame, crc = row
+        is_as_written = fits("frame", frame) if crc is None else crc == crc_of(*frame)
+        if is_as_written and sizes.get(row[1]) == len(row[3]):
+            rows.append(row[:4])
+        else:
+            broken.append(row[0])
+    return Oldest(rows, broken)
+
+
+def set_aside(db: sqlite3.Connection, numbers: Collection[int]) -> str:
+    """Move rows that are not as they were written into the table `damaged`; return what to report of that."""
+    with schema.transaction(db):
+        for number in numbers:
+            db.execute("INSERT INTO damaged SELECT seq, layout, ts, v, crc FROM frame WHERE seq = ?", (number,))
+            db.execute("DELETE FROM frame WHERE seq = ?", (number,))
+    return (
+        f"hot.db was damaged: {len(numbers)} readings from number of arrival {min(numbers)} on are not as they were written; "
+        "they are set aside in its table `damaged`"
+    )
 
 
 def _take_over(db: sqlite3.Connection, folder: Path, identity: str) -> None:

@@ -5,9 +5,10 @@ import sqlite3
 import struct
 from bisect import bisect_right
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import NamedTuple
 
-from heliograph.store import schema
+from heliograph.store import salvage, schema
 from heliograph.store.cells import DAY, Track, latest
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
@@ -29,6 +30,8 @@ class HotCache:
         self.frames: list[HotFrame] = []
         self.last = 0  # the newest number of arrival that was ever read
         self.sealed = 0  # the number of arrival up to which all years are whole
+        self._broken: set[int] = set()
+        self._hidden: dict[int, int] = {}  # how many are missing before a number of arrival
         self._by_layout: dict[int, list[HotFrame]] = {}
         self._tracks: dict[int, dict[int, Track]] = {}
 
@@ -37,11 +40,13 @@ class HotCache:
         hot.execute("BEGIN")
         try:
             oldest = hot.execute("SELECT min(seq) FROM frame").fetchone()[0]
-            rows = hot.execute(  # all columns: an older store has no checksums
-                "SELECT * FROM frame WHERE seq > ? AND typeof(layout) = 'integer' AND typeof(ts) = 'integer' "
-                "AND typeof(v) = 'blob' ORDER BY seq",
-                (self.last,),
-            ).fetchall()
+            # all columns: an older store has no checksums
+            has_crc = any(column[1] == "crc" for column in hot.execute("PRAGMA table_info(frame)"))
+            typed = schema.TYPED_CRC if has_crc else schema.TYPED
+            rows = hot.execute(f"SELECT * FROM frame WHERE seq > ? AND {typed} ORDER BY seq", (self.last,)).fetchall()
+            numbers = [row[0] for row in rows]
+            if hot.execute("SELECT count(*) FROM frame WHERE seq > ?", (self.last,)).fetchone()[0] != len(rows):
+                numbers = [number for (number,) in hot.execute("SELECT seq FROM frame WHERE seq > ?", (self.last,))]
             sealed = schema.meta(hot, "last")
         finally:
             hot.execute("COMMIT")
@@ -49,7 +54,9 @@ class HotCache:
         kept = len(self.frames) if oldest is None else bisect_right(self.frames, (oldest - 1,), key=lambda f: f[:1])
         if kept:
             del self.frames[:kept]
-        new = [HotFrame(*row[:4]) for row in rows if _is_whole(*row)]
+        new = [HotFrame(*row[:4]) for row in rows if schema.is_whole_frame(row)]
+        whole = {frame.number for frame in new}
+        self._note_lost(set(numbers) - whole, new, sealed if type(sealed) is int else None)
         if new:
             self.frames += new
             self.last = new[-1].number
@@ -63,6 +70,21 @@ class HotCache:
         if kept or new:
             self._tracks = {}
         return new
+
+    @property
+    def lost(self) -> int:
+        """How many readings that are not sealed yet cannot be read, as far as their numbers of arrival tell."""
+        return max(len(self._broken), sum(self._hidden.values()))
+
+    def _note_lost(self, broken: Iterable[int], new: list[HotFrame], last_sealed: int | None) -> None:
+        """Note rows that cannot be read, and numbers between those of good ones, which a damaged page hides."""
+        numbers = [frame.number for frame in new]
+        before = self.frames[-1].number if self.frames else last_sealed
+        for one, following in pairwise(numbers if before is None else [before, *numbers]):
+            if 1 < following - one < salvage.JUMP:
+                self._hidden[following] = following - one - 1
+        self._broken = {number for number in {*self._broken, *broken} if number > self.sealed}
+        self._hidden = {number: count for number, count in self._hidden.items() if number > self.sealed}
 
     def layouts(self) -> Iterable[int]:
         """Return the layouts of the readings."""
@@ -106,11 +128,6 @@ class HotCache:
             self._tracks[sid] = _by_day(
                 [(self._by_layout[number], opened[number][names.positions[sid][number]]) for number in theirs]
             )
-
-
-def _is_whole(number: int, layout: int, time: int, payload: bytes, crc: int | None = None) -> bool:
-    """Whether a row is as it was written; others are damage, for which storage moves the file aside when it starts."""
-    return crc is None or crc == schema.frame_crc(number, layout, time, payload)
 
 
 def _has_values(frame: HotFrame) -> bool:

@@ -8,7 +8,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import deletion, history, months, names, repair, salvage, schema, sealing, year_marks
+from heliograph.store import deletion, history, hot, months, names, repair, salvage, schema, sealing, year_marks
 from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
@@ -33,7 +33,7 @@ class Housekeeping:
     def __init__(
         self,
         folder: Path,
-        hot: sqlite3.Connection,
+        hot_db: sqlite3.Connection,
         names_of: Catalog,
         catalog: sqlite3.Connection,
         inventory: Inventory,
@@ -44,15 +44,15 @@ class Housekeeping:
         room: Callable[[Path], int],
     ) -> None:
         self._folder = folder
-        self._hot = hot
+        self._hot = hot_db
         self._catalog = catalog
         self._names_of = names_of
         self._inventory = inventory
         self._now = now
         self.years = Years(folder, names_of.rescalings())
         self._clock_is_right = clock_is_right
-        self.retention = Retention(folder, hot, self.years, keep, now(), self._seal_before, inventory.forget_year, room)
-        self._check = IntegrityCheck(folder, self._mend)
+        self.retention = Retention(folder, hot_db, self.years, keep, now(), self._seal_before, self._forget_year, room)
+        self._check = IntegrityCheck(folder, self._mend, self.years.index)
         self._names: Names | None = None
         self._closing = Closing(folder, self.years)
         self._salvager = Salvager(
@@ -105,23 +105,22 @@ class Housekeeping:
         """Delete the points of series in [begin, end) ms UTC; return how many. Raises ValueError, OSError, StoreDamaged."""
         self.settle()
         deleted = deletion.delete_all(
-            self._folder, self.years, self._inventory.forget_year, series, begin, end, self._current_names()
+            self._folder, self.years, self._forget_year, series, begin, end, self._current_names()
         )
         self.settle()
         return deleted
 
     def seal(self) -> bool:
-        """Seal the oldest readings of hot.db; return whether there were any."""
+        """Seal the oldest readings of hot.db; return whether there were any. Rows that damage has changed are set aside."""
         with schema.refusing(self._folder):
-            rows: list[sealing.Row] = self._hot.execute(
-                "SELECT seq, layout, ts, v FROM frame ORDER BY seq LIMIT ?", (SEAL_FRAMES,)
-            ).fetchall()
+            rows, broken = hot.oldest(self._hot, SEAL_FRAMES, self._current_names())
+            if broken:
+                self._note_loss(hot.set_aside(self._hot, broken))
         if len(rows) == SEAL_FRAMES:
             rows = _whole_days(rows)
-        marks: dict[str, str] = {}
         if rows:
             self._seal(rows)
-            marks = year_marks.of(self._folder, {history.year_of(row[2] // DAY) for row in rows})
+        marks = year_marks.of(self._folder, {history.year_of(row[2] // DAY) for row in rows})
         with schema.refusing(self._folder), schema.transaction(self._hot):
             if rows:
                 last = rows[-1][0]
@@ -131,14 +130,14 @@ class Housekeeping:
             self._hot.execute("INSERT OR REPLACE INTO meta VALUES('sealed_at', ?)", (self._now(),))
         self._inventory.look()
         self.years.tidy()
-        return bool(rows)
+        return bool(rows or broken)
 
     def _seal_before(self, moment: int) -> bool:
         with schema.refusing(self._folder):
             row = self._hot.execute("SELECT 1 FROM frame WHERE ts < ? LIMIT 1", (moment,)).fetchone()
         return row is not None and self.seal()
 
-    def _seal(self, rows: list[sealing.Row]) -> None:
+    def _seal(self, rows: list[hot.Row]) -> None:
         known = self._current_names()
         by_year: dict[int, list[tuple[int, int]]] = {}
         days = sealing.by_day(rows, known)
@@ -215,6 +214,11 @@ class Housekeeping:
                 self.learn()
         return self._current_names()
 
+    def _forget_year(self, number: int) -> None:
+        with schema.refusing(self._folder):
+            year_marks.forget(self._hot, number)
+        self._inventory.forget_year(number)
+
     def _note_loss(self, what: str) -> None:
         self._inventory.note_loss(self._now(), what)
 
@@ -229,7 +233,7 @@ def _boundary(seconds: float) -> int:
     return int((seconds - SEAL_DELAY) // SEAL_SECONDS)
 
 
-def _whole_days(rows: list[sealing.Row]) -> list[sealing.Row]:
+def _whole_days(rows: list[hot.Row]) -> list[hot.Row]:
     """Return the rows before the newest day, if there are any: in a backlog, the rest of that day comes soon."""
     newest = max(map(itemgetter(2), rows)) // DAY
     cut = next(index for index, row in enumerate(rows) if row[2] // DAY == newest)

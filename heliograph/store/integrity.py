@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, history, schema
+from heliograph.store import blocks, history, schema, year_keys
 from heliograph.store.tiers import GRAINS, Blob
+from heliograph.store.year_keys import Keys
 
 WEEK = 7 * 86_400.0
 AT_ONCE = 100  # rows
@@ -25,9 +26,13 @@ class Broken(NamedTuple):
 class IntegrityCheck:
     """Reads the years table by table, and calls `mend` with the broken rows of each year that has some."""
 
-    def __init__(self, folder: Path, mend: Callable[[int, list[Broken]], None]) -> None:
+    def __init__(
+        self, folder: Path, mend: Callable[[int, list[Broken]], None], index: Callable[[int, Path], None]
+    ) -> None:
+        """`index` makes the indexes of a sound year that an older Heliograph wrote."""
         self._folder = folder
         self._mend = mend
+        self._index = index
         self._left: list[tuple[int, Path]] | None = None
         self._walk: Iterator[None] = iter(())
 
@@ -49,17 +54,22 @@ class IntegrityCheck:
             for rows in broken_rows(path):
                 broken += rows
                 yield
+            is_indexed = _compared(path)
         except OSError:
             if path.exists():
-                raise  # otherwise retention has deleted it meanwhile
+                raise
+            return  # retention has deleted it meanwhile
         except StoreDamaged as error:
             if path.exists():
                 raise YearDamaged(number, str(error)) from None
+            return
         if broken and (history.is_bare(path) or not _is_whole(path)):
             # there are no points to make cells from, or rows that are written into damaged pages would be lost
             raise YearDamaged(number, _sentence(path, broken[0]))
         if broken:
             self._mend(number, broken)
+        elif not is_indexed:
+            self._index(number, path)
 
 
 class YearDamaged(StoreDamaged):
@@ -74,6 +84,7 @@ def year(path: Path) -> Iterator[list[str]]:
     """Yield the damaged parts of a year, a sentence each, after every AT_ONCE rows; raise OSError, StoreDamaged."""
     for rows in broken_rows(path):
         yield [_sentence(path, row) for row in rows]
+    _compared(path)
 
 
 def broken_rows(path: Path) -> Iterator[list[Broken]]:
@@ -84,6 +95,14 @@ def broken_rows(path: Path) -> Iterator[list[Broken]]:
     for grain in GRAINS:
         for level in ("day", *grain.closed):
             yield from _table(path, f"{grain.name}_{level}", "b", partial(_tier, width=grain.width))
+
+
+def _compared(path: Path) -> bool:
+    """Compare the keys of a year with their indexes; return whether it has these. Raises OSError, StoreDamaged."""
+    with schema.reading(path) as db:
+        keys = Keys(db)
+        keys.compare()
+        return all(map(keys.has, year_keys.TABLES))
 
 
 def _is_whole(path: Path) -> bool:

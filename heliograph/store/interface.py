@@ -242,6 +242,10 @@ class Reader(Protocol):
         """Return which parts cannot be read, a sentence each; answers do not include them."""
         ...
 
+    def damaged(self, ids: Sequence[int], start: float, end: float) -> list[str]:
+        """Return what answers about these series in [start, end) may lack, because it could not be read; a sentence each."""
+        ...
+
     def close(self) -> None:
         """Close the files."""
         ...

@@ -19,12 +19,13 @@ class Inventory:
         self._folder = folder
         with schema.refusing(schema.catalog_file(folder)):
             self._years = {number for (number,) in catalog.execute("SELECT number FROM year")}
+        self._missing: set[int] = set()
         self.look()
-        self._missing = {*self.missing_years()} - {salvage.year_of(path) for path in salvage.damaged(folder)}
 
     def begin_year(self, number: int, now: float) -> None:
         """Note that readings are sealed into a year: one that was missing begins from scratch, and stays among the problems."""
         if number in self._missing:
+            schema.refuse_no_file(history.file(self._folder, number))
             self._missing.discard(number)
             self.note_loss(
                 now,
@@ -32,8 +33,15 @@ class Inventory:
             )
 
     def look(self) -> None:
-        """Note every year that has a file now."""
-        new = history.files(self._folder).keys() - self._years
+        """Note every year that has a file now, and log those that have none any more, or again."""
+        files = history.files(self._folder)
+        missing = self._years - files.keys() - {salvage.year_of(path) for path in salvage.damaged(self._folder)}
+        for number in sorted(missing - self._missing):
+            log.error("%s", missing_year(self._folder, number))
+        for number in sorted(self._missing & files.keys()):
+            log.info("history-%04d.db is there again", number)
+        self._missing = missing
+        new = files.keys() - self._years
         if new:
             with schema.refusing(schema.catalog_file(self._folder)), schema.transaction(self._db):
                 self._db.executemany("INSERT OR IGNORE INTO year VALUES(?)", [(number,) for number in new])
@@ -79,7 +87,10 @@ def problems(catalog: sqlite3.Connection, folder: Path, now: float) -> list[str]
     if schema.one(catalog, "SELECT count(*) FROM sqlite_master WHERE name IN ('year', 'loss')") < 2:
         return []  # an older Heliograph made it, and no writer has opened it since
     years = {number for (number,) in catalog.execute("SELECT number FROM year")}
-    return [*map(missing_year, sorted(years - history.files(folder).keys())), *losses(catalog, now)]
+    return [
+        *(missing_year(folder, number) for number in sorted(years - history.files(folder).keys())),
+        *losses(catalog, now),
+    ]
 
 
 def losses(catalog: sqlite3.Connection, now: float) -> list[str]:
@@ -88,9 +99,11 @@ def losses(catalog: sqlite3.Connection, now: float) -> list[str]:
     return [what for (what,) in rows]
 
 
-def missing_year(number: int) -> str:
+def missing_year(folder: Path, number: int) -> str:
     """Return the sentence about a year without a file."""
+    path = history.file(folder, number)
+    why = f"a link to {path.readlink()}, which is not there" if path.is_symlink() else "missing"
     return (
-        f"history-{number:04d}.db is missing: with storage stopped put it back from a backup, "
+        f"{path.name} is {why}: with storage stopped put it back from a backup, "
         "or accept the loss with `heliograph store salvage`"
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from heliograph import durable
 from heliograph.store import history, schema
+from heliograph.store.year_keys import Keys
 from heliograph.store.years import Years
 
 log = logging.getLogger(__name__)
@@ -33,11 +34,12 @@ def pack(path: Path, number: int, years: Years) -> bool:
     years.forget(number)
     new = path.with_name(path.name + ".new")
     schema.delete(new)
-    with schema.refusing(path), closing(sqlite3.connect(path, isolation_level=None)) as old:
+    with schema.refusing(path), closing(sqlite3.connect(path, isolation_level=None, factory=schema.Connection)) as old:
         # The WAL belongs to the old file; the new one must not use it.
         busy = old.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
         if busy:
             return False
+        Keys(old).compare()  # a row that a damaged page hides would be gone for good
         old.execute("VACUUM INTO ?", (str(new),))
     with closing(schema.create(new, history.PAGE, history.SCHEMA)) as packed, schema.refusing(new):
         packed.execute("INSERT OR REPLACE INTO meta VALUES('packed', 1)")

@@ -16,9 +16,11 @@ from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.renames import Renames
 from heliograph.store import schema
-from heliograph.store.archive import Archive
+from heliograph.store.archive import Archive, compare_keys, whole
 from heliograph.store.arrivals import Arrivals
 from heliograph.store.cells import DAY, GAP, Track
+from heliograph.store.damage import EVER, Damage, Part
+from heliograph.store.history import Year
 from heliograph.store.hot_cache import HotCache, HotFrame
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
 from heliograph.store.series_query import SeriesQuery
@@ -32,12 +34,13 @@ T = TypeVar("T")
 class SqliteReader:
     """Reads the store in a folder; `Reader` of interface.py is its contract."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, damage: Damage | None = None) -> None:
+        """Open nothing yet; readers that share `damage` report the same."""
         self.engine = f"SQLite {sqlite3.sqlite_version}"
         self._folder = folder
         self._lock = threading.RLock()
         self._files = StoreFiles(folder)
-        self._archive = Archive(folder, self._learn)
+        self._archive = Archive(folder, self._learn, damage or Damage())
         self._asked: tuple[list[float], Vector] = ([], ops.ints(()))
         self._forget()
 
@@ -136,7 +139,7 @@ class SqliteReader:
     def extent(self) -> tuple[float, float] | None:
         """Return the times of the oldest and the newest point of all."""
         with self._reading():
-            times = self._hot_cache.extent() + self._archive.extent()
+            times = self._hot_cache.extent() + _extent(self._archive, 1) + _extent(self._archive, -1)
             return (min(times) / 1000, max(times) / 1000) if times else None
 
     def version(self, start: float, end: float) -> str:
@@ -159,6 +162,10 @@ class SqliteReader:
             for number in self._archive.numbers():
                 self._archive.year(number)
             return self._archive.damage.problems() + self._files.problems()
+
+    def damaged(self, ids: Sequence[int], start: float, end: float) -> list[str]:
+        """Return what answers about these series in [start, end) may lack."""
+        return self._archive.damage.between(ids, _ms(start) // DAY, _ms(end) // DAY)
 
     def _days(self, ids: Sequence[int], begin: int, stop: int) -> list[int]:
         if begin >= stop:
@@ -195,6 +202,7 @@ class SqliteReader:
         """Return the frames that may have newest points; the names they refer to are read after them."""
         sealed = self._hot_cache.sealed
         new = self._hot_cache.refresh(hot)
+        _report_lost(self._hot_cache, self._archive.damage)
         self._learn()
         self._files.refuse_unknown(self._hot_cache.layouts(), new)
         if self._hot_cache.sealed != sealed:  # a year may have a later arrival of a sealed time
@@ -223,6 +231,33 @@ class SqliteReader:
         channels = tuple(self._files.names.series[sid].channel for sid, _ in numbers)
         row = tuple(self._files.value(sid, number) for sid, number in numbers)
         return Arrival(frame.number, node, device, frame.time / 1000, channels, row)
+
+
+def _report_lost(hot_cache: HotCache, damage: Damage) -> None:
+    """Report readings of hot.db that cannot be read: answers from its oldest day on may lack them."""
+    if hot_cache.lost:
+        oldest = min((frame.time // DAY for frame in hot_cache.frames), default=-EVER)
+        damage.note_only(Part("hot.db", first=oldest), f"{hot_cache.lost} readings cannot be read")
+    else:
+        damage.forget("hot.db")
+
+
+def _extent(archive: Archive, step: int) -> list[int]:
+    """Return times (ms UTC) that include those of the oldest and the newest point of the first year, or of the last (-1), that has one."""
+    for number in archive.numbers()[::step]:
+        if year := archive.year(number):
+            times: list[int] = []
+            for index in archive.indexes(year):
+                with archive.damage.tolerated(whole(year), Year.extent):
+                    times += year.extent(index)
+            if year.bare:  # its oldest days may have only cells
+                with archive.damage.tolerated(whole(year), Year.extent_of_cells):
+                    times += year.extent_of_cells()
+                with archive.damage.tolerated(whole(year), compare_keys):
+                    year.keys.compare()
+            if times:
+                return times
+    return []
 
 
 def _between(

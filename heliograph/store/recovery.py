@@ -54,6 +54,10 @@ def opened(folder: Path, now: float) -> Opened:
         had_hot = _has_content(schema.hot_file(folder))
         hot_db = hot.opened(folder, now, _identity(catalog))
         stack.callback(lambda: hot_db.close())
+        if losses:  # the catalog was made again: hot.db, too, knows which years there were
+            with schema.refusing(folder), schema.transaction(catalog):
+                years = [(number,) for number in year_marks.noted(hot_db)]
+                catalog.executemany("INSERT OR IGNORE INTO year VALUES(?)", years)
         names = copied_names.read(catalog)
         if not had_hot and (names.series or history.files(folder)):
             losses.append(
@@ -70,10 +74,10 @@ def opened(folder: Path, now: float) -> Opened:
                 log.error("hot.db contradicts the catalog (%s); its readings are stored again by name", why)
                 hot_db = _begun_again(folder, hot_db, now, _identity(catalog))
         rescaled = unit_recovery.gathered(folder, catalog, hot_db)
-        if why := unit_recovery.why_hot_is_behind(hot_db, rescaled):
+        if why := unit_recovery.why_hot_is_behind(folder, hot_db, rescaled):
             log.error("hot.db: %s; they are converted, and stored again by name", why)
             hot_db = _begun_again(folder, hot_db, now, _identity(catalog))
-            unit_recovery.why_hot_is_behind(hot_db, rescaled)
+            unit_recovery.why_hot_is_behind(folder, hot_db, rescaled)
         highest = _reconciled(folder, catalog, hot_db, rescaled, losses)
         losses += _older_copies(folder, hot_db)
         stack.pop_all()
@@ -171,7 +175,7 @@ def _others(folder: Path) -> list[Path]:
     try:
         if _has_content(hot_file):
             with schema.reading(hot_file) as db:
-                if db.execute("SELECT 1 FROM frame LIMIT 1").fetchone():
+                if db.execute("SELECT 1 FROM frame LIMIT 1").fetchone() or year_marks.noted(db):
                     paths.append(hot_file)
     except StoreDamaged:
         paths.append(hot_file)
@@ -236,7 +240,8 @@ def _why_not(names: CopiedNames, hot_db: sqlite3.Connection) -> str:
             return f"no file tells what layout {layout} is"
         if size != 2 * len(layouts[layout][1]):  # eight bytes for each series, whose number takes four
             return f"a reading of layout {layout} has {size} bytes"
-    for number, layout, time, payload, crc in hot_db.execute("SELECT seq, layout, ts, v, crc FROM frame"):
+    crc_or_none = "CASE WHEN typeof(crc) IN ('integer', 'null') THEN crc ELSE -1 END"  # no checksum is below 0
+    for number, layout, time, payload, crc in hot_db.execute(f"SELECT seq, layout, ts, v, {crc_or_none} FROM frame"):
         if crc is not None and crc != schema.frame_crc(number, layout, time, payload):
             return f"the checksum of reading {number} is wrong"
     return ""

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 
 from heliograph import topics
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, copied_names, history, pages, rescalings, row_types, schema
+from heliograph.store import blocks, copied_names, history, pages, rescalings, row_types, schema, year_keys
 from heliograph.store.copied_names import CopiedNames, Rows
 from heliograph.store.rescalings import Log
 from heliograph.store.tiers import GRAINS, Grain
@@ -74,7 +74,9 @@ def opened(path: Path) -> sqlite3.Connection | None:
     try:
         if missing := pages.pad(path):
             log.error("%s: the last %d bytes are missing", path.name, missing)
-        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, factory=schema.Connection
+        )
         db.text_factory = _text
         try:
             db.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -227,10 +229,18 @@ def batches(frames_: dict[int, Frame]) -> Iterator[list[Frame]]:
         yield [frames_[number] for number in numbers[begin : begin + ROWS]]
 
 
+def broken_frames(path: Path) -> int:
+    """Return how many rows of a damaged hot.db can be reached, and are not as they were written."""
+    db = opened(path)
+    if db is None:
+        return 0
+    with closing(db):
+        return sum(not _is_frame(*row) for row in _frame_rows(db))
+
+
 def gaps(frames_: dict[int, Frame]) -> int:
     """Return how many numbers of arrival between those of these readings are missing; jumps are no gaps."""
-    numbers = sorted(frames_)
-    steps = (after - before - 1 for before, after in pairwise(numbers))
+    steps = (after - before - 1 for before, after in pairwise(sorted(frames_)))
     return sum(step for step in steps if step < JUMP)
 
 
@@ -263,7 +273,7 @@ class DamagedYear:
         self._axes: dict[int, tuple[bytes, bytes]] = {}
         self.names = names(path)
         self.lost: dict[int, int] = {}  # values of the chunks that cannot be read, by key; -1: unknown how many
-        self.sound = _is_sound(self._db)
+        self.sound = self._db is not None and _is_sound(self._db) and year_keys.are_whole(self._db)
         self._members = self._listed()
         if not self.sound:
             self._scan()

@@ -88,7 +88,7 @@ class Salvager:
                 yield True
             stored += len(good)
             yield True
-        missing = len(frames) - stored + salvage.gaps(frames)
+        missing = len(frames) - stored + max(salvage.gaps(frames), salvage.broken_frames(path))
         log.info("%s: %d readings salvaged", path.name, stored)
         if missing or translation.untold or not salvage.is_sound(path):
             self._lost(

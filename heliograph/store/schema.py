@@ -8,7 +8,7 @@ fixed in 3.51.3, needs two that do).
 import sqlite3
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS frame(
     v BLOB NOT NULL,          -- f64[], little endian, in the layout's order; NaN = absent
     crc INT                   -- of the row; NULL: an older Heliograph wrote it
 );
+CREATE TABLE IF NOT EXISTS damaged(seq, layout, ts, v, crc);  -- rows of frame that are not as they were written
 CREATE TABLE IF NOT EXISTS progress(
     producer TEXT NOT NULL,   -- node/service
     epoch TEXT NOT NULL,
@@ -47,6 +48,11 @@ CREATE TABLE IF NOT EXISTS word(id INTEGER PRIMARY KEY, text TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS replacement(series INT NOT NULL, ts INT NOT NULL, PRIMARY KEY(series, ts)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 """
+
+# of frame; other rows are damage, and SQLite may have no value of Python for them
+TYPED = "typeof(layout) = 'integer' AND typeof(ts) = 'integer' AND typeof(v) = 'blob'"
+TYPED_CRC = f"{TYPED} AND typeof(crc) IN ('integer', 'null')"
+
 
 CATALOG = """
 CREATE TABLE IF NOT EXISTS device(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);  -- node/device
@@ -70,6 +76,32 @@ CREATE TABLE IF NOT EXISTS meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 def frame_crc(number: int, layout: int, time: int, payload: bytes) -> int:
     """Return the checksum of a row of hot.db: a page that is cut or overwritten must not give a reading other values."""
     return zlib.crc32(payload, (number ^ layout << 12 ^ time) & 0xFFFFFFFF)
+
+
+class Connection(sqlite3.Connection):
+    """A connection whose errors are sqlite3.Error, also those that quote a damaged schema, which may be no text."""
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        """Execute a statement; raise sqlite3.Error."""
+        try:
+            return super().execute(sql, parameters)
+        except UnicodeDecodeError:
+            raise sqlite3.DatabaseError("its schema is damaged") from None
+
+    def executescript(self, sql: str, /) -> sqlite3.Cursor:
+        """Execute statements; raise sqlite3.Error."""
+        try:
+            return super().executescript(sql)
+        except UnicodeDecodeError:
+            raise sqlite3.DatabaseError("its schema is damaged") from None
+
+
+def is_whole_frame(row: Sequence[Any]) -> bool:
+    """Whether a row of `frame` is as it was written: number, layout, time, payload, and checksum if it has one."""
+    number, layout, time, payload, crc = (*row, None)[:5]
+    if not (type(layout) is int and type(time) is int and type(payload) is bytes):
+        return False
+    return crc is None or crc == frame_crc(number, layout, time, payload)
 
 
 def refuse_half_restored(folder: Path) -> None:
@@ -97,7 +129,7 @@ def create(path: Path, page: int, script: str) -> sqlite3.Connection:
     _refuse_empty(path)
     is_new = not path.exists()
     with refusing(path):
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Connection)
     try:
         with refusing(path):
             for pragma in (
@@ -201,7 +233,10 @@ def delete(path: Path) -> None:
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a file for reading and close it again; raise OSError or StoreDamaged."""
     _refuse_empty(path)
-    with refusing(path), closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+    with (
+        refusing(path),
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, factory=Connection)) as connection,
+    ):
         connection.execute("PRAGMA query_only=1")
         yield connection
 
@@ -231,6 +266,11 @@ class ReadOnly:
                 return
         raise StoreAway(f"{path}: {reason}")
 
+    @property
+    def identity(self) -> object:
+        """What is equal as long as the file is the same one."""
+        return self._opened
+
     def is_current(self) -> bool:
         """Whether the open file is still the one on the disk; without a writer, SQLite does not look for changes."""
         return self._look() == self._opened
@@ -241,7 +281,7 @@ class ReadOnly:
 
     def _connect(self, choice: str) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?{choice}"
-        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, factory=Connection)
         try:
             connection.execute("PRAGMA query_only=1")
             connection.execute(f"PRAGMA cache_size=-{READER_CACHE}")
@@ -262,8 +302,17 @@ class ReadOnly:
         return (*same, status.st_mtime_ns, status.st_size, self._wal.exists()) if self._immutable else same
 
 
+def refuse_no_file(path: Path) -> None:
+    """Raise StoreDamaged for a folder in the place of a file, OSError for a link that leads nowhere."""
+    if path.is_dir():
+        raise StoreDamaged(f"{path} is a folder, not a file")
+    if path.is_symlink() and not path.exists():
+        raise OSError(f"{path} is a link to {path.readlink()}, which is not there: mount that disk, or remove the link")
+
+
 def _refuse_empty(path: Path) -> None:
     """Raise StoreDamaged for an empty file with a journal: SQLite would delete the journal, which may have everything."""
+    refuse_no_file(path)
     wal = path.with_name(path.name + "-wal")
     if path.exists() and not path.stat().st_size and wal.exists() and wal.stat().st_size:
         raise StoreDamaged(f"{path} is empty, and its journal is not")

@@ -10,12 +10,11 @@ from heliograph.errors import StoreDamaged
 from heliograph.store import blocks, cells, history, months, tiers
 from heliograph.store.cells import DAY, Track
 from heliograph.store.history import Year
+from heliograph.store.hot import Row
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
 
 log = logging.getLogger(__name__)
-
-Row = tuple[int, int, int, bytes]  # number of arrival, layout, ms UTC, payload
 
 
 class Readings(NamedTuple):

@@ -5,12 +5,12 @@ and readings in both are equal. A day with hot points is read point by point, al
 the coarsest cells that no edge cuts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from heliograph.store import cells, exact, history, tiers
-from heliograph.store.archive import Archive
+from heliograph.store.archive import Archive, ReadableYear, tier_part
 from heliograph.store.cell_query import CellQuery, join
-from heliograph.store.cells import DAY, GAP, DaySpan, Track
+from heliograph.store.cells import DAY, GAP, Cells, DaySpan, Track
 from heliograph.store.fall_review import AFTER, BEFORE, FallReview
 from heliograph.store.hot_cache import HotCache
 from heliograph.store.interface import Function, Series
@@ -158,8 +158,7 @@ class SeriesQuery:
             year = self._archive.year(number)
             if year is None or not year.bare:
                 continue
-            blob = self._archive.tier(tiers.FIVE_MINUTES, "month", self._series.id, history.month_of(time // DAY))
-            rows = None if blob is None else blob.cells({"first", "at"})
+            rows = self._month(year, history.month_of(time // DAY), {"first", "at"})
             if rows is not None and rows.first is not None and rows.at is not None:
                 begin, end = ops.between(rows.start, time, time + 1)
                 if begin < end and rows.n[begin] and rows.at[begin] == 1:
@@ -173,12 +172,18 @@ class SeriesQuery:
             if year is None or not year.bare:
                 continue
             for month in reversed(range(number * 12, number * 12 + 12)):
-                blob = self._archive.tier(tiers.FIVE_MINUTES, "month", self._series.id, month)
-                rows = None if blob is None else blob.cells({"last"})
+                rows = self._month(year, month, {"last"})
                 if rows is not None and rows.last is not None:
                     row = ops.between(rows.start, 0, time)[1]
                     if row:
                         return float(rows.last[row - 1]) if int(rows.start[row - 1]) // DAY > day else None
+        return None
+
+    def _month(self, year: ReadableYear, month: int, columns: Set[str]) -> Cells | None:
+        """Return the cells of five minutes of a month in which points were dropped; None if there are none."""
+        with self._archive.damage.tolerated(*tier_part(year, tiers.FIVE_MINUTES, "month", self._series.id, month)):
+            blob = self._archive.tier(tiers.FIVE_MINUTES, "month", self._series.id, month)
+            return None if blob is None else blob.cells(columns)
         return None
 
     def _earlier(self, today: int) -> list[int]:

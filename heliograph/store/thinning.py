@@ -35,6 +35,7 @@ def spare(path: Path, number: int, names: Names) -> Spare:
     chunks: list[int] = []
     with schema.reading(path) as db:
         year = Year(db)
+        year.keys.compare()  # a row that a damaged page hides would be gone for good
         first, last = history.first_day(number * 12), history.first_day((number + 1) * 12) - 1
         for (sid,) in db.execute("SELECT id FROM series ORDER BY id").fetchall():
             if sid in names.series:

@@ -76,7 +76,7 @@ def _noted(folder: Path) -> Change | None:
 
 @contextmanager
 def _transaction(path: Path) -> Iterator[sqlite3.Connection]:
-    with schema.refusing(path), closing(sqlite3.connect(path, isolation_level=None)) as db:
+    with schema.refusing(path), closing(sqlite3.connect(path, isolation_level=None, factory=schema.Connection)) as db:
         db.execute("PRAGMA synchronous=FULL")
         with schema.transaction(db):
             yield db

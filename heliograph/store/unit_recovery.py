@@ -28,14 +28,18 @@ def gathered(folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Connecti
     return whole
 
 
-def why_hot_is_behind(hot_db: sqlite3.Connection, log_: Log) -> str:
-    """Return why the readings of hot.db have other units than the catalog; empty if they have not, and then it has the log."""
-    behind = rescalings.missing(log_, rescalings.read(hot_db))
-    if behind and hot_db.execute("SELECT 1 FROM frame LIMIT 1").fetchone():
-        return f"its readings are from before {len(behind)} rescalings"
-    if behind:
-        with schema.transaction(hot_db):
-            rescaling.rename_unit(hot_db, log_)
+def why_hot_is_behind(folder: Path, hot_db: sqlite3.Connection, log_: Log) -> str:
+    """Return why the readings of hot.db have other units than the catalog; empty if they have not, and then it has the log.
+
+    Raises OSError, StoreDamaged.
+    """
+    with schema.refusing(schema.hot_file(folder)):
+        behind = rescalings.missing(log_, rescalings.read(hot_db))
+        if behind and hot_db.execute("SELECT 1 FROM frame LIMIT 1").fetchone():
+            return f"its readings are from before {len(behind)} rescalings"
+        if behind:
+            with schema.transaction(hot_db):
+                rescaling.rename_unit(hot_db, log_)
     return ""
 
 

@@ -55,6 +55,17 @@ def put(hot: sqlite3.Connection, marks: dict[str, str]) -> None:
     hot.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", marks.items())
 
 
+def noted(hot: sqlite3.Connection) -> list[int]:
+    """Return the years that readings left hot.db for. Raises sqlite3.Error."""
+    keys = [key for (key,) in hot.execute("SELECT key FROM meta WHERE key GLOB 'sealed_[0-9][0-9][0-9][0-9]'")]
+    return [int(key.removeprefix("sealed_")) for key in keys]
+
+
+def forget(hot: sqlite3.Connection, number: int) -> None:
+    """Forget a year that is going to be deleted on purpose, in a transaction or at once. Raises sqlite3.Error."""
+    hot.execute("DELETE FROM meta WHERE key = ?", (KEY.format(number),))
+
+
 def of_file(db: sqlite3.Connection) -> str:
     """Return the mark of a year, empty if it has none. Raises sqlite3.Error."""
     return _read(db)[0]

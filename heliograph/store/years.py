@@ -78,6 +78,11 @@ class Years:
             if not done:
                 self._give_up(number)
 
+    def index(self, number: int, path: Path) -> None:
+        """Make the indexes of a year that an older Heliograph wrote; raise OSError, StoreDamaged."""
+        self.forget(number)
+        schema.create(path, history.PAGE, history.SCHEMA).close()
+
     def tidy(self) -> None:
         """Close all years but the newest that is open."""
         for number in sorted(self._open)[:-1]:

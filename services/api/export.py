@@ -114,7 +114,10 @@ class Download(StreamingResponse):
 
 
 async def stream(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
-    """Yield the content of the file; raise StoreAway if the store goes away before its end."""
+    """Yield the content of the file; raise StoreAway if the store goes away before its end.
+
+    Raises StoreDamaged at its end, after everything that can be read, if the store could not read all of it.
+    """
     if head := export.table.head():
         yield head
     if not export.selected:
@@ -122,6 +125,13 @@ async def stream(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
     async for part in _bucketed(store, export) if export.aggregation.bucket else _raw(store, export):
         if part:
             yield part
+    if damaged := await store.run(partial(_damaged, export), "export"):
+        raise StoreDamaged("; ".join(damaged))
+
+
+def _damaged(export: Export, reader: Reader) -> list[str]:
+    start = 0.0 if "delta" in export.aggregation.functions else export.time_range.start
+    return reader.damaged([one.id for one in export.selected], start, export.time_range.end)
 
 
 async def _raw(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:

@@ -116,23 +116,29 @@ class RawSeries(Struct):
     value: list[Value]
 
 
-class RawResponse(Struct):
-    """A page of points; `next` goes into the next request and is null on the last page."""
+class RawResponse(Struct, omit_defaults=True):
+    """A page of points; `next` goes into the next request and is null on the last page.
+
+    `damaged` says what the store could not read of the requested time and series: points of it may be missing.
+    """
 
     series: dict[str, RawSeries]
     next: str | None
+    damaged: list[str] = []
 
 
-class BucketResponse(Struct):
+class BucketResponse(Struct, omit_defaults=True):
     """Values per bucket; `time` holds the starts of the buckets; a bucket without readings is null.
 
-    Each series has `unit`, `n` and one list per function.
+    Each series has `unit`, `n` and one list per function. `damaged` says what the store could not read of the requested
+    time and series: points of it may be missing.
     """
 
     bucket: str
     tz: str
     time: list[float]
     series: dict[str, dict[str, str | list[Value | None]]]
+    damaged: list[str] = []
 
 
 def json_response(content: object, status: int = 200) -> Response:

@@ -61,6 +61,7 @@ def raw(
             response.next = str(Cursor(one.name, page.next))
             break
         limit -= len(page.times)
+    response.damaged = reader.damaged([one.id for one in selected], *time_range)
     return SeriesResponse(msgspec.json.encode(response), tag, time_range.end)
 
 
@@ -92,6 +93,9 @@ def bucketed(
     # Each series is encoded at once: numbers take three times as much memory as their digits.
     by_name = {one.name: _encoded(reader, one, bounds, columns) for one in selected}
     response = {"bucket": bucket, "tz": tz, "time": bounds[:-1], "series": by_name}
+    start = 0.0 if whole_past else bounds[0]
+    if damaged := reader.damaged([one.id for one in selected], start, bounds[-1]):
+        response["damaged"] = damaged
     return SeriesResponse(msgspec.json.encode(response), tag, bounds[-1])
 
 

@@ -21,6 +21,7 @@ from heliograph.config import ServiceOptions, read
 from heliograph.errors import ConfigError, MessageError
 from heliograph.service import Service
 from heliograph.store import open_reader
+from heliograph.store.damage import Damage
 from heliograph.store.readings import FUTURE_SECONDS
 from services.api import dashboard
 from services.api.addresses import LOOPBACK, Addresses
@@ -107,7 +108,9 @@ def main(options: Api, service: Service) -> None:
     ports = [port for port in (options.port, options.smartplug.port) if port]
     with contextlib.ExitStack() as opened:
         listeners = [opened.enter_context(_listen(options.host, port)) for port in ports]
-        store = opened.enter_context(ReaderPool(partial(open_reader, service.store.data, url=service.store.url)))
+        store = opened.enter_context(
+            ReaderPool(partial(open_reader, service.store.data, url=service.store.url, damage=Damage()))
+        )
         asyncio.run(_serve(options, service, listeners, store, raise_file_limit()))
 
 

@@ -47,14 +47,14 @@ class StoredInputs:
     def __init__(self, open_reader: Callable[[], Reader]) -> None:
         self._open = open_reader
 
-    def renames(self) -> Renames:
-        """Return the renames that the store has noted; none while it cannot be read."""
+    def renames(self) -> Renames | None:
+        """Return the renames that the store has noted; None while it cannot be read."""
         reader = self._open()
         try:
             return reader.renames()
         except (StoreAway, StoreDamaged) as error:
-            log.info("renames are not known: %s", error)
-            return Renames()
+            log.debug("renames are not known: %s", error)
+            return None
         finally:
             reader.close()
 

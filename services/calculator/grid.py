@@ -65,6 +65,12 @@ class Grid:
         """The first step that is still to be calculated, or again; None before the first reading."""
         return None if self.next_step is None else min(self.next_step, *self._outdated, self.next_step)
 
+    def begin_at(self, step: int) -> None:
+        """Calculate from a step on, once more what was calculated already; not where inputs were discarded."""
+        floors = [history.floor for history in self._histories.values() if history.floor is not None]
+        step = max([step, *(-(-floor // self.interval) for floor in floors)])
+        self.next_step = step if self.next_step is None else min(self.next_step, step)
+
     def input_changed(self, channel: InputChannel, at: int) -> None:
         """Note a new value of an input: steps that were calculated with an older value are outdated."""
         first = -(-at // self.interval)

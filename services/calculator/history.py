@@ -61,6 +61,11 @@ class InputHistory:
         index = bisect_right(self._times, at)
         return self._times[index] if index < len(self._times) else None
 
+    def forget_before(self, floor: int | None) -> None:
+        """Accept nothing from before a time, if that is not so already: such values were discarded."""
+        if self.floor is None:
+            self.floor = floor
+
     def restore(self, points: Sequence[tuple[int, float]], floor: int | None) -> None:
         """Replace all values by those that `since` returned."""
         self._times, self._values = [at for at, _ in points], [value for _, value in points]

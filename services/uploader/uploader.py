@@ -9,6 +9,7 @@ from heliograph.bus import Message
 from heliograph.errors import StoreAway
 from heliograph.service import Service
 from heliograph.store import open_reader
+from heliograph.store.damage import Damage
 from heliograph.store.interface import Reader
 from services.uploader.engine.state import StateFile
 from services.uploader.management import Management
@@ -27,7 +28,8 @@ def main(options: Uploader, service: Service) -> None:
     targets = options.parsed()
     folder = service.data / "uploader"
     file = StateFile(folder / "uploader.db")
-    reader = open_reader(service.store.data, url=service.store.url)
+    damage = Damage()
+    reader = open_reader(service.store.data, url=service.store.url, damage=damage)
     workers = Workers(service.node, folder, reader, file, partial(_now, service, reader))
     try:
         workers.start(targets)
@@ -38,6 +40,7 @@ def main(options: Uploader, service: Service) -> None:
             service.bus.subscribe(topics.every_service("committed"), partial(_committed, workers))
             while True:
                 service.fact("targets", workers.facts())
+                service.fact("store_problems", damage.problems())
                 service.wait(STATUS_SECONDS)
     finally:
         workers.stop()

@@ -72,6 +72,9 @@ class MemoryReader:
     def problems(self) -> list[str]:
         return self.damages
 
+    def damaged(self, ids: Sequence[int], start: float, end: float) -> list[str]:
+        return []
+
     def close(self) -> None:
         pass
 

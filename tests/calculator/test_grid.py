@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -218,7 +219,7 @@ def test_a_crash_at_any_moment_changes_no_result(
     with tempfile.TemporaryDirectory() as folder:
         for safe, lost in [*lives, (len(arrivals), 0)]:
             site, file = Site(device, stored), CheckpointFile(Path(folder) / "checkpoint.json")
-            file.load("pi", site.histories, [site.grid], Renames())
+            file.load(site.histories, [site.grid])
             for arrival in arrivals[begin : begin + safe]:
                 site.feed([arrival])
             file.save(site.histories, [site.grid])
@@ -228,7 +229,9 @@ def test_a_crash_at_any_moment_changes_no_result(
     assert stored == expected(arrivals, device)
 
 
-def test_a_checkpoint_is_continued_under_the_names_of_a_rename(tmp_path: Path) -> None:
+@pytest.mark.parametrize("known_after", [51, 55, 70])
+def test_a_checkpoint_is_continued_under_the_names_of_a_rename(tmp_path: Path, known_after: int) -> None:
+    """Case Y18: the renames of a database that is away at the start are known later: what the checkpoint had was dropped."""
     arrivals = [
         one for pair in zip(line(GRID, 0, 300_000, 5_000), line(SUN, 0, 300_000, 5_000), strict=True) for one in pair
     ]
@@ -239,11 +242,20 @@ def test_a_checkpoint_is_continued_under_the_names_of_a_rename(tmp_path: Path) -
     histories: dict[InputChannel, InputHistory] = {}
     grid = Grid("home", options("main.power + sun.power"), "gamma", histories)
     renames = Renames([Rename("pi", "gamma"), Rename("gamma/grid", "gamma/main"), Rename("gamma/house", "gamma/home")])
-    file.load("gamma", histories, [grid], renames)
+    file.load(histories, [grid])
     after = Site(device, stored)
     after.histories, after.grid = histories, grid
     now = {GRID: InputChannel("gamma", "main", "power"), SUN: InputChannel("gamma", "sun", "power")}
-    after.feed(one._replace(channel=now[one.channel]) for one in arrivals[51:])
+    after.feed(one._replace(channel=now[one.channel]) for one in arrivals[51:known_after])
+    file.save(histories, [grid])
+    file = CheckpointFile(tmp_path / "checkpoint.json")  # once more before the store is there
+    histories.clear()
+    grid = after.grid = Grid("home", options("main.power + sun.power"), "gamma", histories)
+    file.load(histories, [grid])
+    assert file.is_waiting
+    file.follow("gamma", histories, [grid], renames)
+    assert not file.is_waiting
+    after.feed(one._replace(channel=now[one.channel]) for one in arrivals[known_after:])
     assert stored == expected(arrivals, device)
 
 
@@ -254,7 +266,7 @@ def test_inputs_of_which_one_is_half_an_hour_ahead_lose_nothing_by_restarts(tmp_
     stored: dict[int, dict[str, Value]] = {}
     for begin in range(0, 600, 20):
         site, file = Site(device, stored), CheckpointFile(tmp_path / "checkpoint.json")
-        file.load("pi", site.histories, [site.grid], Renames())
+        file.load(site.histories, [site.grid])
         for arrivals in together[begin : begin + 20]:
             site.feed(arrivals)
         file.save(site.histories, [site.grid])

@@ -9,7 +9,7 @@ import pytest
 
 from heliograph.bus import Message
 from heliograph.store import open_reader
-from services.calculator.calculator import Calculations
+from services.calculator.calculations import Calculations
 from services.calculator.catching_up import StoredInputs
 from services.calculator.options import Calculator
 from tests.service_stub import ServiceStub

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from heliograph.producer_services import PRODUCERS
 from tests.conftest import ROOT, free_port, mosquitto_command
 from tests.visitor import NOT_AUTHORIZED, Door
 
@@ -262,3 +263,25 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     made = make(tmp_path / "file/secrets")
     assert made.returncode == 1
     assert len(made.stderr.splitlines()) == 1
+
+
+def test_what_a_second_machine_needs_is_collected_and_lets_its_producers_in(tmp_path: Path) -> None:
+    """Case N4."""
+    folder = tmp_path / "secrets"
+    done = make(folder, "--for", "shed")
+    assert done.returncode == 1
+    assert "name its host names and addresses with --tls" in done.stderr
+    assert "cannot be a node" in make(folder, "--tls", "localhost", "--for", "../shed").stderr
+    assert make(folder, "--tls", "localhost", "127.0.0.1", "--for", "shed").returncode == 0
+    collected = folder / "for/shed"
+    assert stat.S_IMODE(collected.stat().st_mode) == 0o700
+    files = {path.name: path.read_text() for path in collected.iterdir()}
+    assert set(files) == {*PRODUCERS, "ca.crt", "config.toml"}
+    assert all(files[name] == (folder / name).read_text() for name in PRODUCERS)
+    assert files["ca.crt"] == (folder / "broker/ca.crt").read_text()
+    lines = files["config.toml"].strip().splitlines()
+    page = (ROOT / "docs/second-pi.md").read_text()
+    assert "\n".join(lines).replace("localhost", "hub.local") in page
+    before = {name: text for name, text in files.items() if name != "config.toml"}
+    assert make(folder, "--for", "shed").returncode == 0  # again, with the certificate that there is
+    assert {path.name: path.read_text() for path in collected.iterdir() if path.name != "config.toml"} == before

@@ -119,6 +119,26 @@ def test_the_broker_of_another_machine_stays_as_it_is_written(written: Callable[
     assert effective_config.complete(node, node.file)["broker"] == section
 
 
+def test_a_node_without_a_store_runs_only_what_reads_devices(written: Callable[[str], str]) -> None:
+    """Case N4."""
+    text = '[node]\nname = "shed"\nproducers_only = true\n[broker]\nhost = "hub"\n[modbus_poller]\n[sensor_reader]\n'
+    with listening() as other:  # a dashboard that is not its own
+        node = made("--config", written(text), "--port", str(other.getsockname()[1]))
+        assert plan.choose_ports(node, options.parse([])) == node
+    completed = effective_config.complete(node, node.file)
+    assert plan.services_of(completed) == ["modbus_poller", "sensor_reader"]
+    assert "api" not in completed
+    done = subprocess.run(
+        [sys.executable, "-m", "services.storage", "--check", written(text)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "[node] producers_only: storage does not run on this node, but on its hub" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "arguments", "message"),
     [
@@ -137,6 +157,21 @@ def test_the_broker_of_another_machine_stays_as_it_is_written(written: Callable[
         ("[api]\nhost = 7", (), r"mine.toml: \[api\] host: expected a text, found 7"),
         ("api = 7", (), r"mine.toml: api: expected a section \[api\], found 7"),
         ("[node]\ndata = ''", (), r"mine.toml: \[node\] data: expected a text, found ''"),
+        (
+            "[node]\nproducers_only = true\n[modbus_poller]",
+            (),
+            r"mine.toml: \[node\] producers_only: name the broker of the node that has the store: \[broker\] host",
+        ),
+        (
+            '[node]\nproducers_only = true\n[broker]\nhost = "hub"\n[storage]\n',
+            (),
+            r"producers_only: storage runs on the node that has the store: take the section \[storage\] out",
+        ),
+        (
+            '[node]\nproducers_only = true\n[broker]\nhost = "hub"\n',
+            (),
+            r"producers_only: nothing to run; add a section for a device: serial_bridge, modbus_poller, sensor_reader",
+        ),
         ("[nodes]", (), r"mine.toml: \[nodes\]: no such section; sections are node, broker"),
     ],
 )

@@ -7,6 +7,7 @@ from heliograph.messages import Block, Value
 from heliograph.store import folder, open_writer
 from heliograph.store.archive import Archive
 from heliograph.store.arrivals import Arrivals
+from heliograph.store.damage import Damage
 from heliograph.store.interface import Writer
 from heliograph.store.names import EMPTY, Names
 from heliograph.store.reader import SqliteReader
@@ -30,7 +31,7 @@ def seal(writer: Writer, *rows: tuple[float, float | None, float | None]) -> Non
 
 def after(data: Path, cursor: int, limit: int) -> list[tuple[int, float, dict[str, Value]]]:
     """Number, time and values of sealed readings."""
-    archive = Archive(folder(data), lambda: None)
+    archive = Archive(folder(data), lambda: None, Damage())
     reader = SqliteReader(folder(data))
     reader.series()
     with archive.snapshot():
@@ -81,7 +82,7 @@ def test_a_page_is_full_however_many_numbers_in_a_row_were_replaced(tmp_path: Pa
 
 
 def test_a_store_without_sealed_readings_has_no_arrivals(tmp_path: Path) -> None:
-    archive = Archive(tmp_path, lambda: None)
+    archive = Archive(tmp_path, lambda: None, Damage())
 
     def no_names() -> Names:
         return EMPTY

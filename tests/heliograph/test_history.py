@@ -1,6 +1,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -67,10 +68,11 @@ def test_chunks_and_axes_are_read_as_they_were_written(year: Year) -> None:
     assert (times.tolist(), numbers.tolist()) == ([day * DAY, day * DAY + 500], [7, 3])
     assert year.days(1, day, day + 9) == [day, day + 2]
     assert year.days(1, day + 1, day + 1) == []
-    assert year.newest(1) == ((day + 2) * DAY + 5, 5.0)
-    assert year.newest(3) is None
-    assert year.newest_day(1, day + 2) == day
-    assert year.newest_day(1, day) is None
+    for source in get_args(history.Source):
+        assert year.newest_day(1, day + 3, source) == day + 2
+        assert year.newest_day(1, day + 2, source) == day
+        assert year.newest_day(1, day, source) is None
+        assert year.newest_day(3, day + 3, source) is None
     assert year.arrivals(7, 9) == [history.axis_key(1, day + 2)]
     assert year.arrivals(7, 8) == year.arrivals(9, 99) == []
     assert (year.next_arrivals(3), year.next_arrivals(9)) == ([9], [])

@@ -359,3 +359,123 @@ def test_an_empty_file_whose_journal_has_everything_comes_back(tmp_path: Path, n
     with closing(opened(tmp_path / "killed")) as writer:
         writer.mend()
     assert content(tmp_path / "killed") == before
+
+
+def test_a_lone_hot_file_tells_that_the_years_and_the_catalog_are_gone(
+    data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("catalog.db", "history-2023.db", "history-2024.db"):
+        (folder(data) / name).unlink()
+    with closing(opened(data)) as writer:
+        problems = writer.problems()
+        assert [problem for problem in problems if problem.startswith("catalog.db was missing")]
+        for year in (2023, 2024):
+            assert [problem for problem in problems if problem.startswith(f"history-{year}.db is missing")]
+            assert len([line for line in caplog.messages if line.startswith(f"history-{year}.db is missing")]) == 1
+        write(writer, "meter", 2.5)
+    with closing(open_reader(data)) as reader:
+        assert [problem for problem in reader.problems() if problem.startswith("history-2023.db is missing")]
+
+
+def test_a_lone_hot_file_of_which_all_was_sealed_tells_so_too(data: Path) -> None:
+    with closing(opened(data)) as writer:
+        writer.settle()
+    for name in ("catalog.db", "history-2023.db", "history-2024.db"):
+        (folder(data) / name).unlink()
+    with closing(opened(data)) as writer:
+        assert [problem for problem in writer.problems() if problem.startswith("history-2024.db is missing")]
+
+
+def test_a_year_that_was_deleted_is_not_missing_when_the_catalog_is_made_again(data: Path) -> None:
+    with closing(opened(data)) as writer:
+        with closing(open_reader(data)) as reader:
+            ids = [one.id for one in reader.series()]
+        assert writer.delete(ids, 0, START + DAY)
+    (folder(data) / "catalog.db").unlink()
+    with closing(opened(data)) as writer:
+        assert not [problem for problem in writer.problems() if "is missing" in problem]
+
+
+def test_a_year_that_goes_and_comes_back_is_logged_once_each(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    path = folder(data) / "history-2023.db"
+    away = path.rename(path.with_name("away"))
+    for _ in range(2):
+        with closing(opened(data)) as writer:
+            for day in (2.5, 2.6):
+                write(writer, "meter", day)
+                writer.settle()
+            away.rename(path) if away.exists() else None
+            writer.settle()
+    assert len([line for line in caplog.messages if line.startswith("history-2023.db is missing")]) == 1
+    assert len([line for line in caplog.messages if line == "history-2023.db is there again"]) == 1
+
+
+@pytest.mark.parametrize("name", ["history-2023.db", "history-2019.db", "hot.db", "catalog.db"])
+def test_a_folder_in_the_place_of_a_file_is_moved_aside_and_reported(
+    data: Path, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = content(data)
+    path = folder(data) / name
+    if path.exists():
+        path.rename(path.with_name("away"))
+    path.mkdir()
+    (path / "something").write_text("of somebody")
+    with closing(open_reader(data)) as reader, suppress(StoreDamaged):
+        assert [problem for problem in reader.problems() if "is a folder, not a file" in problem]
+    with closing(opened(data)) as writer:
+        assert [line for line in caplog.messages + writer.problems() if "is a folder, not a file" in line]
+        write(writer, "tank", 2.5, 70)
+        writer.settle()
+        care(writer)
+    (aside,) = (there for there in folder(data).glob(f"{name}.*d-*") if there.is_dir())
+    assert (aside / "something").read_text() == "of somebody"
+    assert path.is_file() or name.startswith("history")
+    after = content(data)
+    for series, points in before.items():
+        wanted = [point for point in points if not _is_gone(name, point[0])]
+        assert [point for point in after.get(series, []) if point in wanted] == wanted, series
+
+
+def _is_gone(name: str, time: float) -> bool:
+    if name == "hot.db":
+        return time >= START + 2 * DAY
+    return name == "history-2023.db" and time < START + DAY
+
+
+def test_a_link_that_leads_nowhere_is_a_missing_year_and_says_where_it_leads(data: Path, tmp_path: Path) -> None:
+    path, other = folder(data) / "history-2023.db", tmp_path / "other disk"
+    other.mkdir()
+    path.rename(other / "history-2023.db")
+    path.symlink_to(other / "history-2023.db")
+    before = content(data)
+    away = other.rename(tmp_path / "not mounted")
+    with closing(opened(data)) as writer:
+        where = f"a link to {other / path.name}, which is not there"
+        assert [problem for problem in writer.problems() if where in problem]
+        write(writer, "tank", 2.5, 70)
+        writer.settle()
+        write(writer, "tank", 0.5, 90)
+        with pytest.raises(OSError, match="which is not there: mount that disk"):
+            writer.settle()
+    away.rename(other)
+    with closing(opened(data)) as writer:
+        writer.settle()
+        assert writer.problems() == []
+    after = content(data)
+    for series, points in before.items():
+        assert set(points) <= set(after[series])
+    assert len([time for time, _ in after["roof/tank/power"] if START + DAY / 2 <= time < START + DAY]) == 10
+
+
+def test_a_checksum_that_is_not_a_number_makes_hot_db_a_damaged_file(data: Path) -> None:
+    with closing(sqlite3.connect(folder(data) / "hot.db")) as db:
+        assert db.execute(
+            "UPDATE frame SET crc = CAST(x'ff' AS TEXT) WHERE seq = (SELECT max(seq) FROM frame)"
+        ).rowcount
+        db.commit()
+    before = content(data)
+    with closing(opened(data)) as writer:
+        care(writer)
+        assert [problem for problem in writer.problems() if problem.startswith("hot.db was damaged")]
+    assert content(data) == before

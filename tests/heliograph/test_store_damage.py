@@ -1,5 +1,6 @@
 """Damage on a card: one block, one file. Everything else is still read, and the damage is reported."""
 
+import logging
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from heliograph.messages import Block
-from heliograph.store import folder, history, open_reader, open_writer
+from heliograph.store import folder, history, open_reader, open_writer, year_keys
+from heliograph.store.damage import Damage
 from heliograph.store.interface import FUNCTIONS, Reader, Writer
+from heliograph.store.writer import SqliteWriter
 from tests.heliograph.plain_list import DAY
 
 START = 1_764_547_200.0  # 2025-12-01 00:00 UTC
@@ -224,3 +227,128 @@ def test_a_year_that_cannot_be_read_stops_no_closing_of_others(data: Path) -> No
         assert db.execute("SELECT count(*) FROM r1h_month").fetchone()[0] == 2
         assert db.execute("SELECT count(*) FROM r1h_day").fetchone()[0] == 0
     writer.close()
+
+
+def test_a_reading_that_damage_has_changed_is_set_aside_and_never_sealed(
+    data: Path, writer: Writer, reader: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
+    today = START + DAYS * DAY
+    for n in range(9):
+        writer.write("roof", [Block("meter", ("power", "other"), [[today + n, float(n), -float(n)]])])
+    writer.commit({})
+    with closing(sqlite3.connect(folder(data) / "hot.db")) as db:
+        newest = db.execute("SELECT max(seq) FROM frame").fetchone()[0]
+        assert db.execute("SELECT count(*) FROM frame").fetchone()[0] == 9
+        db.execute("UPDATE frame SET v = zeroblob(16) WHERE seq = ?", (newest - 6,))
+        db.execute("UPDATE frame SET ts = ts + 1 WHERE seq = ?", (newest - 3,))
+        db.execute("UPDATE frame SET v = CAST(x'ff' AS TEXT) WHERE seq = ?", (newest - 1,))
+        db.execute("UPDATE frame SET crc = CAST(x'ff' AS TEXT) WHERE seq = ?", (newest - 5,))
+        db.commit()
+    good = [float(n) for n in range(9) if n not in (2, 3, 5, 7)]
+    for _ in range(2):
+        assert reader.raw(1, today, today + DAY, limit=99).values == good
+    assert reader.damaged([1], today, today + DAY) == reader.problems()
+    assert [problem for problem in reader.problems() if problem.startswith("hot.db: 4 readings cannot be read")]
+    assert reader.damaged([1], START, START + DAY) == []
+    writer.settle()
+    assert reader.raw(1, today, today + DAY, limit=99).values == good
+    assert [problem for problem in writer.problems() if problem.startswith("hot.db was damaged: 4 readings")]
+    with closing(sqlite3.connect(folder(data) / "hot.db")) as db:
+        assert db.execute("SELECT seq FROM damaged ORDER BY seq").fetchall() == [(newest - n,) for n in (6, 5, 3, 1)]
+    lines = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len([line for line in lines if "4 readings cannot be read" in line]) == 1  # the reader's
+    assert len([line for line in lines if line.startswith("hot.db was damaged")]) == 1  # storage's
+    assert not [problem for problem in reader.problems() if "cannot be read" in problem]
+
+
+def test_a_reading_that_damage_hides_is_missed(data: Path, writer: Writer, reader: Reader) -> None:
+    today = START + DAYS * DAY
+    for n in range(9):
+        writer.write("roof", [Block("meter", ("power",), [[today + n, float(n)]])])
+    writer.commit({})
+    with closing(sqlite3.connect(folder(data) / "hot.db")) as db:
+        newest = db.execute("SELECT max(seq) FROM frame").fetchone()[0]
+        db.execute("DELETE FROM frame WHERE seq IN (?, ?)", (newest - 8, newest - 4))
+        db.commit()
+    assert len(reader.raw(1, today, today + DAY, limit=99).values) == 7
+    assert [problem for problem in reader.problems() if problem.startswith("hot.db: 2 readings cannot be read")]
+
+
+def test_readers_that_share_their_damage_report_the_same_once(data: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for day in (3, 5, 7):
+        spoiled_chunk(data, day)
+    damage = Damage()
+    with closing(open_reader(data, damage=damage)) as one, closing(open_reader(data, damage=damage)) as other:
+        for _ in range(3):
+            one.raw(1, START, START + DAYS * DAY, limit=10**6)
+        other.raw(2, START, START + DAYS * DAY, limit=10**6)
+        (problem,) = other.problems()
+        assert problem == one.problems()[0]
+        assert problem.startswith(f"history-2025.db: series 1, day {TODAY + 3}: ")
+        assert "(and 2 more parts)" in problem
+        assert "heliograph store salvage" in problem
+        assert other.damaged([1], START + 4 * DAY, START + 5.5 * DAY)
+        assert not other.damaged([1], START + 5.9 * DAY + DAY, START + 6.9 * DAY - DAY)
+        assert not other.damaged([2], START, START + DAYS * DAY)
+        assert len([line for line in caplog.messages if line.startswith("history-2025.db: ")]) == 1
+        with closing(SqliteWriter(folder(data), lambda: True, now=lambda: START + (DAYS + 1) * DAY)) as writer:
+            writer.mend()
+        for reader in (one, other):
+            reader.raw(1, START, START + DAYS * DAY, limit=10**6)
+        assert not damage.problems()
+        assert len([line for line in caplog.messages if line == "history-2025.db can be read again"]) == 1
+
+
+def hidden(path: Path, table: str, k: int) -> None:
+    """Take a row out of a table and not out of the index of its keys: a damaged page hides it so."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        index = db.execute("SELECT * FROM sqlite_master WHERE name = ?", (f"keys_of_{table}",)).fetchone()
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("DELETE FROM sqlite_master WHERE name = ?", (f"keys_of_{table}",))
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        assert db.execute(f"DELETE FROM {table} WHERE k = ?", (k,)).rowcount == 1
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute("INSERT INTO sqlite_master VALUES(?, ?, ?, ?, ?)", index)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA quick_check").fetchone()[0] == "ok"
+
+
+@pytest.mark.parametrize("year", [2025, 2026])
+def test_a_day_that_a_damaged_page_hides_is_missed_by_readers_and_reported_by_the_check(
+    data: Path, reader: Reader, year: int
+) -> None:
+    day = 5 if year == 2025 else 35
+    hidden(history.file(folder(data), year), "chunk", history.key(1, TODAY + day))
+    points = reader.raw(1, START, START + DAYS * DAY, limit=10**6)
+    assert sorted(set(points.values), key=float) == [float(n) for n in range(DAYS) if n != day]
+    assert [problem for problem in reader.problems() if f"series 1, day {TODAY + day} is missing" in problem]
+    assert reader.damaged([1], START + day * DAY, START + (day + 1) * DAY)
+    assert counts(reader) == WHOLE  # their cells are whole
+    with closing(SqliteWriter(folder(data), lambda: True, now=lambda: START + (DAYS + 1) * DAY)) as writer:
+        writer.mend()
+        assert [problem for problem in writer.problems() if problem.startswith(f"history-{year}.db was damaged")]
+    assert len(reader.raw(1, START, START + DAYS * DAY, limit=10**6).values) == sum(WHOLE) - WHOLE[0]
+    assert not reader.damaged([1], START, START + DAYS * DAY)
+
+
+def test_nothing_is_closed_or_packed_over_a_day_that_a_damaged_page_hides(data: Path) -> None:
+    hidden(history.file(folder(data), 2026), "chunk", history.key(1, TODAY + 35))
+    with closing(SqliteWriter(folder(data), lambda: True, now=lambda: START + 500 * DAY)) as writer:
+        writer.settle()
+        assert [problem for problem in writer.problems() if problem.startswith("history-2026.db was damaged")]
+
+
+def test_a_year_of_an_older_version_gets_its_indexes_when_it_was_checked(data: Path, reader: Reader) -> None:
+    path = history.file(folder(data), 2025)
+    with closing(sqlite3.connect(path)) as db:
+        for table in year_keys.TABLES:
+            db.execute(f"DROP INDEX keys_of_{table}")
+    before = reader.raw(1, START, START + DAYS * DAY, limit=10**6)
+    assert (counts(reader), reader.problems()) == (WHOLE, [])
+    with closing(SqliteWriter(folder(data), lambda: True, now=lambda: START + (DAYS + 1) * DAY)) as writer:
+        writer.mend()
+        assert writer.problems() == []
+    with closing(sqlite3.connect(path)) as db:
+        assert all(map(year_keys.Keys(db).has, year_keys.TABLES))
+    assert reader.raw(1, START, START + DAYS * DAY, limit=10**6) == before

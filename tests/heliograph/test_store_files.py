@@ -127,9 +127,6 @@ def test_a_place_that_cannot_hold_a_store_is_an_os_error(tmp_path: Path) -> None
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         open_writer(tmp_path / "file")
-    (folder(tmp_path) / "hot.db").mkdir(parents=True)
-    with pytest.raises(OSError, match=r"hot\.db"):
-        open_writer(tmp_path)
 
 
 def test_half_made_files_are_a_store_that_is_away(tmp_path: Path, reader: Reader) -> None:
@@ -271,7 +268,7 @@ def test_a_reader_reads_only_new_frames(tmp_path: Path, writer: Writer) -> None:
         assert isinstance(reader, SqliteReader)
         reader._files.hot().set_trace_callback(questions.append)
     asked = [question for question in questions if "FROM frame" in question]
-    assert len([question for question in asked if "seq > " in question]) == 2
+    assert len([question for question in asked if question.startswith("SELECT *") and "seq > " in question]) == 2
     assert not any("seq > 0 " in question for question in asked)
     for question in asked:
         reads = [row[3] for row in plain.execute(f"EXPLAIN QUERY PLAN {question}")]

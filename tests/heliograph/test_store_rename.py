@@ -178,6 +178,31 @@ def test_no_store_is_renamed_while_its_storage_runs(tmp_path: Path, request: pyt
         database.rename(Rename("alpha", "gamma"))
 
 
+def test_a_writer_knows_the_renames_and_when_they_were_done(engine: Engine) -> None:
+    engine.drop()
+    write(engine, "alpha/meter", readings(STARTS[0], 2))
+    engine.rename(Rename("alpha/meter", "alpha/main", at=STARTS[0]))
+    engine.rename(Rename("alpha/main", "alpha/house"))
+    with closing(engine.writer()) as writer, closing(engine.reader()) as reader:
+        times = [(one.old, one.at > STARTS[1]) for one in writer.renames().entries]
+        assert times == [("alpha/meter", False), ("alpha/main", True)]
+        assert writer.renames().entries == reader.renames().entries
+
+
+@pytest.mark.parametrize("lost", ["catalog.db", "hot.db"])
+def test_a_lost_catalog_takes_no_renames_along(tmp_path: Path, lost: str) -> None:
+    """Late readings need them, and so do uploads under old names."""
+    engine = Embedded(tmp_path)
+    write(engine, "alpha/meter", readings(STARTS[0], 2))
+    engine.rename(Rename("alpha/meter", "alpha/main", "old"))
+    for name in (lost, "catalog.db"):
+        with closing(engine.writer()):
+            pass
+        schema.delete(folder(tmp_path) / name)
+    with closing(engine.writer()) as writer:
+        assert writer.renames().entries == (Rename("alpha/meter", "alpha/main", "old"),)
+
+
 class PowerCut(BaseException):
     """What nothing catches."""
 

@@ -4,6 +4,7 @@ A reading exists once it is in the outbox. So after a kill it continues after th
 last number that it finds there; the newest segment is never trimmed.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -60,4 +61,5 @@ def main(options: Numbered, service: Service) -> None:
 
 if __name__ == "__main__":
     sys.argv[0] = "numbered"
-    run("numbered", Numbered, main)
+    # as another service, where the broker has rights for that one only
+    run(os.environ.get("NUMBERED_AS", "numbered"), Numbered, main)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from heliograph import conversion
 from heliograph.errors import StoreDamaged
 from heliograph.messages import Block, Channel, Info
 from heliograph.renames import Rename
 from heliograph.store import folder, hot, open_reader, schema, whole_store
 from heliograph.store.interface import Progress
+from heliograph.store.rescalings import Rescaling
 from heliograph.store.writer import SqliteWriter
 from services.storage.maintenance import backup
 from services.storage.maintenance.restore import restore as restore_backup
@@ -27,6 +29,7 @@ NEW = 30
 ATTEMPTS = 20
 SHORT = 8  # calls of each operation that fail in the short form
 ROOM = 16_384  # bytes of the journal that hot.db makes in advance: its thousand pages are all the same
+MILLIWATTS = conversion.between("W", "mW")  # sums of whole numbers are exact
 Expected = dict[str, dict[int, tuple[float, str]]]
 
 
@@ -112,6 +115,16 @@ class Store:
         whole_store.rename(folder(self.data), Rename(f"roof/{old}", f"roof/{new}"))
         self.expected[new] = {**self.expected.pop(old), **self.expected.get(new, {})}
 
+    def rescale(self) -> None:
+        self.end()
+        with closing(open_reader(self.data)) as reader:
+            power = next(one.id for one in reader.series() if one.name == "roof/meter/power")
+        whole_store.rescale(folder(self.data), Rescaling(power, "mW", MILLIWATTS), 0)
+        if self.expected["meter"][0] == values("meter", 0):
+            self.expected["meter"] = {
+                n: (MILLIWATTS.of(one), mode) for n, (one, mode) in self.expected["meter"].items()
+            }
+
     def back_up(self) -> None:
         self.end()
         backup.back_up(folder(self.data), self.data / "backup", lambda _: None)
@@ -187,6 +200,10 @@ def join(store: Store) -> None:
     store.do(lambda: store.rename("newer", "tank"))
 
 
+def rescale(store: Store) -> None:
+    store.do(store.rescale)
+
+
 def back_up(store: Store) -> None:
     store.do(store.back_up)
 
@@ -227,6 +244,7 @@ SCENARIOS: dict[str, tuple[Callable[[Store], None], Callable[[Store], None], flo
     "delete": (with_hot, delete, 4.5),
     "rename": (with_hot, rename, 4.5),
     "join": (with_newer, join, 4.8),
+    "rescale": (with_hot, rescale, 4.5),
     "back_up": (as_it_is, back_up, 4.5),
     "restore": (back_up, restore, 4.5),
 }

@@ -14,7 +14,8 @@ from heliograph.bus import Message
 from heliograph.messages import Block, Frame, Info, encode
 from heliograph.store import folder, history, open_reader, open_writer
 from heliograph.store.interface import Arrival, Keep, Reader, Writer
-from services.calculator.calculator import Calculations, info
+from services.calculator.calculations import Calculations
+from services.calculator.calculator import info
 from services.calculator.catching_up import StoredInputs
 from services.calculator.options import Calculator
 from services.storage.journal import JournalWriter

@@ -173,6 +173,10 @@ class PostgresReader:
         except (StoreAway, StoreDamaged) as error:
             return [str(error)]
 
+    def damaged(self, ids: Sequence[int], start: float, end: float) -> list[str]:
+        """Return nothing: what a database cannot read, it does not answer."""
+        return []
+
     def _export(
         self, connection: Connection, ids: list[int], start: int, end: int
     ) -> Iterator[tuple[float, int, Value]]:

@@ -117,6 +117,8 @@ def _export(
             step = max(reached, int((part[-1][0] - first) // STEP_SECONDS))
             advance(step - reached)
             reached = step
+    if damaged := reader.damaged([one.id for one in chosen], 0.0 if "delta" in chosen_functions else first, last):
+        raise click.ClickException(f"not all could be read, and the rest is written: {'; '.join(damaged)}")
 
 
 def _bucket_rows(

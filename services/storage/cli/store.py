@@ -13,6 +13,7 @@ import click
 from heliograph.lock import Lock, Taken
 from heliograph.store import inventory, schema
 from heliograph.store.interface import Reader, Writer
+from heliograph.store.readings import LATEST
 from heliograph.store.writer import SqliteWriter
 from services.storage.location import StoreAccess, store_at, store_options
 from services.storage.maintenance import files
@@ -105,6 +106,7 @@ def copy_command(store: StoreAccess, target: str, cursor_file: Path | None) -> N
                 numbers = {one.name: one.id for one in there.series()}
             copy.finish(progress, _replaced(store, source), numbers)
         seconds = time.monotonic() - began
+        damaged = source.damaged([one.id for one in source.series()], 0.0, LATEST)
     for refusal in copy.refused[:5]:
         click.echo(f"not taken: {refusal.why}: {refusal.what}", err=True)
     if copy.refused:
@@ -113,6 +115,11 @@ def copy_command(store: StoreAccess, target: str, cursor_file: Path | None) -> N
     click.echo(
         f"{copy.readings:,} readings, {copy.values:,} values copied into {to} in {seconds:.1f} s ({speed:,.0f} values/s)"
     )
+    if damaged:
+        raise click.ClickException(
+            f"not all could be read: {'; '.join(damaged)}. Mend it, delete {progress_file}, and run the same command again: "
+            "what is there already is not stored twice"
+        )
     if progress is None:
         click.echo(
             "Storage is running, so more will come. Stop it (`docker compose stop storage`), and run the same command again."

@@ -6,7 +6,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import integrity
+from heliograph.store import integrity, schema
 
 HOT, CATALOG, HISTORY = "hot.db", "catalog.db", "history-*.db"
 SIDE_FILES = ("-wal", "-shm", "-journal")  # what SQLite keeps beside a file
@@ -44,10 +44,13 @@ def read_only(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _connected(path: Path) -> sqlite3.Connection:
+    schema.refuse_no_file(path)
     # Where the folder is read-only, SQLite cannot make the -shm file; with no writer there is nothing to share.
     choices = ("mode=ro",) if path.with_name(path.name + "-wal").exists() else ("mode=ro", "mode=ro&immutable=1")
     for choice in choices:
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?{choice}", uri=True, isolation_level=None)
+        connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?{choice}", uri=True, isolation_level=None, factory=schema.Connection
+        )
         try:
             connection.execute("PRAGMA query_only=1")
             connection.execute("SELECT count(*) FROM sqlite_master").fetchone()

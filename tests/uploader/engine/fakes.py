@@ -90,6 +90,9 @@ class MemoryStore:
     def problems(self) -> list[str]:
         return []
 
+    def damaged(self, ids: Sequence[int], start: float, end: float) -> list[str]:
+        return []
+
     def close(self) -> None:
         pass
 
