@@ -67,8 +67,13 @@ class Node(Config, frozen=True):
     log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:
-        """Refuse a name that would change the shape of the topic tree."""
+        """Refuse a name that would change the shape of the topic tree, and data that would not outlive its container."""
         topics.name(self.name)
+        only = _from_environment("node").get("data", self.data)
+        if self.data != only:
+            raise ValueError(
+                f"data: expected {str(only)!r} or nothing, found {self.data!r}: a container keeps nothing else"
+            )
 
 
 class ServiceOptions(Config, frozen=True, kw_only=True):
@@ -125,8 +130,12 @@ def _ports(value: Any, key: str) -> Iterator[tuple[str, str]]:
 def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, service: str = "") -> C:
     """Return one section as its struct; raise ConfigError naming file, key, expected and found.
 
+    An option that the file leaves out is what the environment's HELIOGRAPH__SECTION__OPTION says, a TOML value or a text.
     `service` replaces "{service}" in values that name a file or a variable.
     """
+    written = file.get(name, {})
+    if isinstance(written, dict):
+        file = {name: _from_environment(name) | written}
     options: C = _converted(kind, file, name, path, service)
     return options
 
@@ -145,6 +154,22 @@ def _converted(kind: Any, file: Mapping[str, Any], name: str, path: Path, servic
         return msgspec.convert(_resolved(written, where, service, later), kind)
     except msgspec.ValidationError:
         raise ConfigError(where + _mistake(kind, written)) from None
+
+
+def _from_environment(section: str) -> dict[str, Any]:
+    prefix = f"HELIOGRAPH__{section.upper()}__"
+    return {
+        variable.removeprefix(prefix).lower(): _value(text)
+        for variable, text in os.environ.items()
+        if variable.startswith(prefix)
+    }
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _mistake(kind: type[C], written: Any) -> str:
