@@ -281,7 +281,7 @@ def _more(faulty: FaultyNode) -> None:
     api.suspend()
     noted(
         "api hangs",
-        faulty.until(lambda said: "Connection lost" in said["page"] and "no answer from" in said["doctor"]),
+        faulty.until(lambda answers: "Connection lost" in answers["page"] and "no answer from" in answers["doctor"]),
     )
     assert "no answer from" in faulty.answers()["status"]
     api.resume()
