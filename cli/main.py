@@ -15,6 +15,8 @@ COMMANDS = {
     "start": ("cli.start.command:main", "Run a node on this machine until Ctrl-C."),
     "logs": ("cli.logs:main", "Show what the node has logged."),
     "check": ("cli.check:main", "Check a configuration without starting the node."),
+    "status": ("cli.status:main", "Show how the node is, and what is wrong."),
+    "doctor": ("cli.doctor.command:main", "Look for what is wrong with the node and its machine."),
     "sample": ("cli.sample:main", "Print a configuration that explains every option."),
     "store": ("services.storage.cli.main:main", "Check the store, back it up, bring data in and out."),
     "uploads": ("services.uploader.cli:main", "Look after the targets that the node uploads to."),

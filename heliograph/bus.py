@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 KEEPALIVE_SECONDS = 15
 GOODBYE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 3.0  # between attempts to connect: live values are back soon after the broker is
 KNOWN_TOPICS = 10_000
 SHORT_SECONDS = 10.0
 SHORT_CONNECTIONS = 3  # in a row, after which another client of the same name is likely: MQTT 5, 3.1.4
@@ -204,7 +205,7 @@ class Bus:
             callback()
 
     def _keep_connected(self) -> None:
-        backoff = Backoff()
+        backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         while not self._stop.is_set():
             self._up_since = math.inf
             try:

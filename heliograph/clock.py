@@ -81,7 +81,7 @@ class Clock:
         """Whether the system clock is right; once it was in this boot, it stays so."""
         if not self._remembered and self.since_boot() - self._checked >= CHECK_SECONDS:
             self._checked = self.since_boot()
-            if self._right or self._synchronised_file.exists() or (self._mode == "auto" and _kernel_is_synchronised()):
+            if self._right or is_set(self._mode, self._synchronised_file):
                 self._remember()
         return self._right
 
@@ -123,6 +123,11 @@ class Clock:
             log.warning("%s is not readable (%s): readings of earlier boots cannot be stamped", self._file, error)
             return {}
         return {boot: at for boot, at in boots.items() if EARLIEST_BOOT <= at <= LATEST_BOOT}
+
+
+def is_set(mode: Literal["auto", "file", "trust"], synchronised: Path = SYNCHRONISED) -> bool:
+    """Return whether the system clock is right now, as `Clock` decides it for a service that starts."""
+    return mode == "trust" or synchronised.exists() or (mode == "auto" and _kernel_is_synchronised())
 
 
 def _kernel_is_synchronised() -> bool:

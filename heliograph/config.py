@@ -4,7 +4,7 @@ import os
 import re
 import socket
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import GenericAlias
 from typing import Any, ClassVar, Literal, TypeVar
@@ -55,8 +55,13 @@ class Node(Config, frozen=True):
     log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:
-        """Refuse a name that would change the shape of the topic tree."""
+        """Refuse a name that would change the shape of the topic tree, and data that would not outlive its container."""
         topics.name(self.name)
+        only = _from_environment("node").get("data", self.data)
+        if self.data != only:
+            raise ValueError(
+                f"data: expected {str(only)!r} or nothing, found {self.data!r}: a container keeps nothing else"
+            )
 
 
 class ServiceOptions(Config, frozen=True, kw_only=True):
@@ -94,11 +99,31 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
 
+def serial_ports(file: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Yield section, key and path of each serial port of this machine that a configuration names."""
+    for service, content in file.items():
+        yield from ((service, key, port) for key, port in _ports(content, ""))
+
+
+def _ports(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        inner = f"{key}[{name}]" if isinstance(value, list) else f"{key}.{name}" if key else str(name)
+        if name == "port" and isinstance(item, str) and item.startswith("/"):
+            yield inner, item
+        else:
+            yield from _ports(item, inner)
+
+
 def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, service: str = "") -> C:
     """Return one section as its struct; raise ConfigError naming file, key, expected and found.
 
+    An option that the file leaves out is what the environment's HELIOGRAPH__SECTION__OPTION says, a TOML value or a text.
     `service` replaces "{service}" in values that name a file or a variable.
     """
+    written = file.get(name, {})
+    if isinstance(written, dict):
+        file = {name: _from_environment(name) | written}
     options: C = _converted(kind, file, name, path, service)
     return options
 
@@ -117,6 +142,22 @@ def _converted(kind: Any, file: Mapping[str, Any], name: str, path: Path, servic
         return msgspec.convert(_resolved(written, where, service, later), kind)
     except msgspec.ValidationError:
         raise ConfigError(where + _mistake(kind, written)) from None
+
+
+def _from_environment(section: str) -> dict[str, Any]:
+    prefix = f"HELIOGRAPH__{section.upper()}__"
+    return {
+        variable.removeprefix(prefix).lower(): _value(text)
+        for variable, text in os.environ.items()
+        if variable.startswith(prefix)
+    }
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _mistake(kind: type[C], written: Any) -> str:

@@ -1,6 +1,7 @@
 """The heartbeat of a service, for the container's health check: `python -m heliograph.heartbeat SERVICE`."""
 
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -65,6 +66,14 @@ class Heartbeat:
         partial.write_text(problem)
         partial.replace(self._file)
         self._written = problem
+
+
+def age(folder: Path, service: str) -> float:
+    """Return how many seconds ago a service left its heartbeat; infinity if it never did."""
+    try:
+        return time.time() - (folder / path(service).name).stat().st_mtime
+    except OSError:
+        return math.inf
 
 
 def problem(file: Path) -> str:

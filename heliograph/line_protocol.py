@@ -69,10 +69,10 @@ def parse(line: str) -> LinePoint | None:
     if not measurement:
         raise LineError("a line without a measurement")
     tags: dict[str, str] = {}
-    position = measurement.end()
+    position, written = measurement.end(), 0
     while tag := _TAG.match(line, position):
         tags[_ESCAPED_IN_NAME.sub(r"\1", tag[1])] = _ESCAPED_IN_NAME.sub(r"\1", tag[2])
-        position = tag.end()
+        position, written = tag.end(), written + 1
     space = _SPACE.match(line, position)
     if not space:
         raise LineError(
@@ -87,7 +87,7 @@ def parse(line: str) -> LinePoint | None:
         if not field[2]:
             raise UnfinishedLine("a string that does not end")
         fields[_ESCAPED_IN_NAME.sub(r"\1", field[1])] = _value(field[2])
-        position = field.end()
+        position, written = field.end(), written + 1
         if line[position : position + 1] != ",":
             break
         position += 1
@@ -96,6 +96,8 @@ def parse(line: str) -> LinePoint | None:
         position = time.end()
     if position < len(line):
         raise LineError("more than a time after the fields")
+    if written != len(tags) + len(fields):
+        raise LineError("a tag or field that comes twice")
     return LinePoint(_ESCAPED_IN_MEASUREMENT.sub(r"\1", measurement[0]), tags, fields, int(time[1]) if time else None)
 
 

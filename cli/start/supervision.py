@@ -18,7 +18,7 @@ from tornado import gen
 
 from cli import programs
 from cli.start.output import LogOutput, ProcessOutput
-from heliograph import restarts
+from heliograph import heartbeat, restarts
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ READY_SECONDS = 5.0
 RESPAWN_SECONDS = 1.0
 STOP_SECONDS = 5.0
 RETRY_STOP_SECONDS = 0.3
-QUICK_SECONDS = 10.0  # a process that ends sooner does not work
+QUICK_SECONDS = 30.0  # a process that ends sooner does not work; a Pi Zero takes half of it for a start
+WORKS_SECONDS = 5.0  # after its start, until it is looked whether the process works
 QUICK_ENDS = 5  # in a row, after which the next starts wait
 PAUSE_SECONDS = 60.0
 
@@ -51,7 +52,7 @@ class Restarts:
         """Note when the process started; return True, so that it is kept."""
         self._started = time.monotonic()
         if self._quick_ends:
-            arbiter.loop.call_later(QUICK_SECONDS, self._forget, watcher, self._started)
+            arbiter.loop.call_later(WORKS_SECONDS, self._forget, watcher, arbiter, self._started)
         return True
 
     def after_start(self, **_: Any) -> bool:
@@ -61,11 +62,14 @@ class Restarts:
             time.sleep(0.02)
         return True
 
-    def _forget(self, watcher: Watcher, started: float) -> None:
-        """Take the note away once a process works."""
-        if self._started == started and watcher.processes:
-            self._quick_ends = 0
-            restarts.note(self._folder, watcher.name, None)
+    def _forget(self, watcher: Watcher, arbiter: Arbiter, started: float) -> None:
+        """Take the note away once the main loop of the process runs."""
+        if self._started != started or not watcher.processes:
+            return
+        if heartbeat.age(self._folder, watcher.name) > time.monotonic() - started:
+            arbiter.loop.call_later(WORKS_SECONDS, self._forget, watcher, arbiter, started)
+            return
+        restarts.note(self._folder, watcher.name, None)
 
     def after_reap(self, *, watcher: Watcher, arbiter: Arbiter, exit_code: int | None, **_: Any) -> None:
         """Log how the process ended and what happens next, unless the node is being stopped."""

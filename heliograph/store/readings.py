@@ -56,7 +56,16 @@ def refused_info(device: str, info: Info) -> list[Refusal]:
     """Return why a store refuses the info of a device; empty if it is good."""
     if topics.is_name(device) and len(info.channels) <= MOST_CHANNELS and _are_channels(tuple(info.channels)):
         return []
-    return [Refusal("not the info of a device", f"{device[:80]}: {list(info.channels)[:5]}")]
+    return [Refusal(_why(device, tuple(info.channels)), f"{device[:80]}: {list(info.channels)[:5]}")]
+
+
+def _why(device: str, channels: tuple[str, ...]) -> str:
+    """Return why a store refuses what a device and its channels are called."""
+    if not topics.is_name(device):
+        return "not the name of a device"
+    if len(channels) > MOST_CHANNELS:
+        return f"{len(channels)} channels of one device, which has at most {MOST_CHANNELS}"
+    return "not the names of channels, each once"
 
 
 def refused_kind(device: str, channel: str) -> Refusal:
@@ -70,7 +79,7 @@ def rows(
     """Return (layout, ms UTC, numbers) of each reading of a block, NaN for an absent value; add bad rows to `refusals`."""
     channels = block.channels
     if not topics.is_name(block.device) or not 0 < len(channels) <= MOST_CHANNELS or not _are_channels(channels):
-        refusals.append(Refusal("not the names of a device and its channels", f"{block.device}: {channels}"[:200]))
+        refusals.append(Refusal(_why(block.device, channels), f"{block.device}: {channels}"[:200]))
         return []
     checked: list[tuple[L, int, Sequence[float]]] = []
     layout: L | None = None

@@ -66,11 +66,13 @@ class ServiceWatch:
         """Note that the broker has hung: what the services sent meanwhile, and they themselves, may come late."""
         if self._connected_since != math.inf:
             self._connected_since = self._monotonic()
+            self._beats.clear()
 
     def connected(self, *, is_connected: bool) -> None:
         """Note whether the broker is there."""
         if not is_connected:
             self._connected_since = math.inf
+            self._beats.clear()
         elif self._connected_since == math.inf:
             self._connected_since = self._monotonic()
 
@@ -82,7 +84,7 @@ class ServiceWatch:
             status = services.get(name)
             if problem := self._dying(name) or self._refused(name) or self._absent(name, status, connected_for):
                 yield problem
-            elif status and status.state == "online" and connected_for >= STARTING_SECONDS:
+            elif status and status.state == "online":
                 yield from self._silent(name)
 
     def _dying(self, name: str) -> HealthProblem | None:
@@ -115,8 +117,12 @@ class ServiceWatch:
         return _problem("service_offline", name, f"{name} is offline: {without}", since=since)
 
     def _silent(self, name: str) -> Iterator[HealthProblem]:
-        silence = self._newest - max(self._beats.get(name, -math.inf), self._connected_since)
-        if silence >= SILENT_SECONDS:
+        # until its first heartbeat since the connect it is one that starts
+        last, enough = self._connected_since, STARTING_SECONDS
+        if name in self._beats:
+            last, enough = self._beats[name], SILENT_SECONDS
+        silence = self._newest - last
+        if silence >= enough:
             since = self._now() - silence
             without = f", {_NOT_STORED}" if name == "storage" else ""
             summary = f"{name} hangs: it has given no heartbeat since {shown(since)}{without}"

@@ -109,12 +109,10 @@ class LineOptions(Config, frozen=True):
 class ModbusPoller(ServiceOptions, frozen=True):
     """The lines to poll."""
 
-    lines: tuple[LineOptions, ...]
+    lines: tuple[LineOptions, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse two lines on one port, and two devices with one name."""
-        if not self.lines:
-            raise ValueError("lines: at least one is needed")
         ports = [line.port for line in self.lines]
         names = [device.name for line in self.lines for device in line.devices]
         for option, values in (("port", ports), ("device", names)):

@@ -209,8 +209,10 @@ def test_a_silent_service_is_no_problem_while_the_broker_is_silent_and_just_afte
     node.after(60)
     assert codes(node.after(60, answers=False)) == [("broker_hung", "")]
     node.silent = {"storage"}
-    assert node.after(19) == []
+    assert node.after(20) == []
     assert codes(node.after(2)) == [("service_hung", "storage")]
+    node.silent = set()
+    assert node.after(1) == []
 
 
 def test_a_service_that_dies_again_and_again_is_a_problem_although_it_is_online_in_between() -> None:

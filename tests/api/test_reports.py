@@ -19,6 +19,10 @@ def test_the_limits_are_those_of_the_documentation() -> None:
     assert (MOST_DEVICES, MOST_CHANNELS) == (1000, 256)
 
 
+def test_a_report_has_no_time_channels_model_interval_and_missing_values_by_default() -> None:
+    assert Report("a", {"x": 1}) == Report("a", {"x": 1}, None, {}, "", 0.0, 0)
+
+
 @pytest.mark.parametrize(
     "report",
     [

@@ -36,7 +36,7 @@ def test_names_of_commands_and_their_options_are_completed() -> None:
         complete = BashComplete(main, {}, "heliograph", "_HELIOGRAPH_COMPLETE")
         return [item.value for item in complete.get_completions(arguments, incomplete)]
 
-    assert completed([], "s") == ["start", "sample", "store", "scan", "secrets"]
+    assert completed([], "s") == ["start", "status", "sample", "store", "scan", "secrets"]
     assert completed([], "--v") == ["--version"]
     assert completed(["store"], "exp") == ["export"]
     assert "--points" in completed(["store", "info"], "--")

@@ -3,6 +3,7 @@
 import errno
 import grp
 import os
+import pwd
 import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import pytest
 
 from heliograph import device_access
 
-NOBODY = 65534
+OTHER = pwd.getpwnam("daemon").pw_uid
 
 
 @contextmanager
@@ -54,9 +55,9 @@ def device(tmp_path: Path) -> Path:
 def test_a_missing_group_is_named_with_the_command_that_helps(device: Path) -> None:
     os.chown(device, 0, grp.getgrnam("dialout").gr_gid)
     device.chmod(0o660)
-    assert opened_by(NOBODY, device) == (
-        f"permission denied: {device} belongs to group dialout; add the user nobody to it: "
-        "sudo usermod -aG dialout nobody, then log in again and restart the node"
+    assert opened_by(OTHER, device) == (
+        f"permission denied: {device} belongs to group dialout; add the user daemon to it: "
+        "sudo usermod -aG dialout daemon, then log in again and restart the node"
     )
 
 
@@ -70,12 +71,12 @@ def test_a_user_without_a_name_is_one_of_a_container(device: Path) -> None:
 
 def test_a_device_that_no_group_may_use_needs_a_rule(device: Path) -> None:
     device.chmod(0o600)
-    assert opened_by(NOBODY, device) == (
-        f"permission denied: {device} belongs to root, and its mode 0600 lets nobody not use it; "
+    assert opened_by(OTHER, device) == (
+        f"permission denied: {device} belongs to root, and its mode 0600 lets daemon not use it; "
         "a udev rule gives it to a group: docs/install.md"
     )
     device.parent.chmod(0o700)
-    assert opened_by(NOBODY, device) == f"permission denied: the folder of {device} is closed to nobody"
+    assert opened_by(OTHER, device) == f"permission denied: the folder of {device} is closed to daemon"
 
 
 def test_every_other_reason_is_in_the_words_of_the_system() -> None:

@@ -100,3 +100,10 @@ def test_no_line_takes_long() -> None:
                 parse(head + unit * 15_000 + "\\ ")
     for unit in ("=", "\\=", "\\", "a=", '"=', '="', '\\"', ',a="'):
         is_unfinished(unit * 15_000)
+
+
+@pytest.mark.parametrize("line", ["m v=1,v=2", "m,a=1,a=1 v=1", "m,a=1,b=2,a=3 v=1 5", r"m a\ b=1,a\ b=2 5"])
+def test_a_tag_or_field_that_comes_twice_is_an_error(line: str) -> None:
+    with pytest.raises(LineError, match="comes twice"):
+        parse(line)
+    assert parse("m,a=1 a=1 5") == LinePoint("m", {"a": "1"}, {"a": 1.0}, 5)

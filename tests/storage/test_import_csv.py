@@ -1,3 +1,4 @@
+import gzip
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,52 @@ def test_a_quoted_cell_may_hold_line_feeds_and_one_that_never_ends_spoils_only_i
     result = command("import", "csv", path, "--data", tmp_path, "--text", "mode", *OPTIONS)
     assert everything(tmp_path) == {"roof/meter/mode": [(T, 'a\r\nb "c"'), (T + 2, "on"), (T + 3, "5")]}
     assert f"{path}:4: a quoted cell that does not end" in result.stderr
+
+
+def test_lines_may_end_with_cr_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mac.csv"
+    for content in (
+        f"time,power,mode\r{T},1,a\r{T + 1},2,ü\r".encode(),
+        gzip.compress(f"time,power,mode\r{T},1,a\r{T + 1},2,ü".encode()),
+    ):
+        path.write_bytes(content)
+        done("import", "csv", path, "--data", tmp_path, *OPTIONS)
+        assert everything(tmp_path) == {
+            "roof/meter/power": [(T, 1.0), (T + 1, 2.0)],
+            "roof/meter/mode": [(T, "a"), (T + 1, "ü")],
+        }
+    path.write_bytes(f"time,power\r{T},7\r".encode() + b"\xff,3\r" + f"{T + 1},8\r".encode())
+    result = command("import", "csv", path, "--data", tmp_path, *OPTIONS)
+    assert f"{path}:3: not utf-8: give --encoding" in result.stderr
+    assert everything(tmp_path)["roof/meter/power"] == [(T, 7.0), (T + 1, 8.0)]
+
+
+def test_half_a_character_of_utf16_is_set_aside_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(f"time,mode\n{T},a\n{T + 1},b😀".encode("utf-16")[:-2])
+    result = command("import", "csv", path, "--data", tmp_path, *OPTIONS)
+    assert everything(tmp_path) == {"roof/meter/mode": [(T, "a")]}
+    assert f"{path}:3: characters that are not utf-16" in result.stderr
+
+
+def test_a_workbook_is_called_one(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_bytes(b"PK\x03\x04\x14\0\6\0\x08\0\0\0!\0[Content_Types].xml" + bytes(100))
+    assert "a ZIP archive, as Excel's .xlsx is" in command("import", "csv", path, "--data", tmp_path, *OPTIONS).stderr
+
+
+def test_a_device_with_too_many_columns_is_refused_with_their_number(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    path.write_text(f"time,{','.join(f'c{n}' for n in range(1001))}\n{T}{',1' * 1001}\n")
+    result = command("import", "csv", path, "--data", tmp_path, *OPTIONS)
+    assert f"{path}: roof/meter: 1001 channels of one device, which has at most 1000" in result.stderr
+
+
+def test_of_a_series_that_got_no_value_nothing_is_known(tmp_path: Path) -> None:
+    """Not even its unit: the device that comes later has another one."""
+    path = tmp_path / "in.csv"
+    path.write_text("time,energy\n2099-01-01,5\n1999-01-01,6\n")
+    result = command("import", "csv", path, "--data", tmp_path, *OPTIONS, "--unit", "energy=kWh")
+    assert result.exit_code == 1
+    make(tmp_path, [Block("meter", ("power",), [[T, 1.0]])])
+    assert meanings(tmp_path).keys() == {"roof/meter/power"}

@@ -189,9 +189,12 @@ class App extends LitElement {
   #problems() {
     const { site } = this;
     if (!site.problems.length || site.problem) return nothing;
-    const [{ summary }, ...more] = site.problems;
+    const count = site.problems.length;
     return html`<div class="banner" role="status">
-      <b>This node has a problem.</b> ${summary}${more.length ? ` and ${more.length} more` : ""} <a href="/api/v1/health">Health</a>
+      <b>This node has ${count === 1 ? "a problem" : `${count} problems`}.</b> <a href="/api/v1/health">Health</a>
+      <ul>
+        ${site.problems.map(({ summary, action }) => html`<li>${summary} <small>${action}</small></li>`)}
+      </ul>
     </div>`;
   }
 

@@ -2,7 +2,11 @@
 
 const POLL_SECONDS = 15;
 const HEALTH_SECONDS = 4;
+const RESPONSE_SECONDS = 10; // a node that hangs accepts a request, and never answers
 const LONGEST_WAIT_SECONDS = 10;
+
+const ask = (path) =>
+  fetch(`/api/v1/${path}`, { headers: { accept: "application/json" }, signal: AbortSignal.timeout(RESPONSE_SECONDS * 1000) });
 
 // Dispatches "change" when anything has changed, and "values" with a Map of series → {time, value}.
 export class Site extends EventTarget {
@@ -39,7 +43,7 @@ export class Site extends EventTarget {
   }
 
   async get(path) {
-    const response = await fetch(`/api/v1/${path}`, { headers: { accept: "application/json" } });
+    const response = await ask(path);
     const date = Date.parse(response.headers.get("date") ?? "");
     if (date) {
       const offset = (date - Date.now()) / 1000;
@@ -67,10 +71,13 @@ export class Site extends EventTarget {
   async #pollHealth() {
     let problems;
     try {
-      const response = await fetch("/api/v1/health", { headers: { accept: "application/json" } });
+      const response = await ask("health");
       ({ problems } = await response.json()); // also with 503: the broker or the store is away
-    } catch {
-      return; // the node does not answer: the live feed shows that
+    } catch (error) {
+      // One that has ended closes the live feed; one that hangs does not.
+      if (error.name === "TimeoutError") this.#lost();
+      this.#changed();
+      return;
     }
     this.problems = problems ?? [];
     this.#changed();

@@ -24,6 +24,7 @@ from services.mqtt_importer.source import MqttSource
 
 ROOT = "shellies"
 STATE = Channel(kind="state")
+NO_PROBE = 999  # home-assistant/core, issue 49415
 
 
 class TopicChannel(NamedTuple):
@@ -43,6 +44,16 @@ def _number(name: str, unit: str) -> TopicChannel:
     return TopicChannel(name, payloads.number, measured_in(unit))
 
 
+def _probed(name: str, unit: str) -> TopicChannel:
+    """Return a channel of a probe: 999 is what the device writes while it is not there, or fails."""
+    return TopicChannel(name, _of_probe, measured_in(unit))
+
+
+def _of_probe(written: str) -> float | None:
+    value = payloads.number(written)
+    return None if value == NO_PROBE else value
+
+
 def _state(name: str) -> TopicChannel:
     return TopicChannel(name, payloads.on_or_off, STATE)
 
@@ -59,8 +70,8 @@ METER = {
     "total_returned": _number("energy_returned", "Wh"),
 }
 SENSORS = {
-    "temperature": _number("temperature", "°C"),
-    "humidity": _number("humidity", "%"),
+    "temperature": _probed("temperature", "°C"),
+    "humidity": _probed("humidity", "%"),
     "battery": _number("battery", "%"),
     "lux": _number("illuminance", "lx"),
     "tilt": _number("tilt", "°"),
@@ -85,8 +96,8 @@ SINGLE = {
 }
 NUMBERED_SINGLE = {
     "input": _state("input"),
-    "ext_temperature": _number("ext_temperature", "°C"),
-    "ext_humidity": _number("ext_humidity", "%"),
+    "ext_temperature": _probed("ext_temperature", "°C"),
+    "ext_humidity": _probed("ext_humidity", "%"),
     "adc": _number("adc", "V"),
 }
 TRV = {  # by the path in `status`, and in the items of `thermostats` of `info`

@@ -81,6 +81,8 @@ def _reading(line: Line, names: SeriesNames) -> _Reading:
     parts = series.split("/") if isinstance(series, str) else []
     if len(parts) != 3 or not topics.is_name(parts[0]) or not topics.is_name(parts[1]):
         raise ValueError("a line without a series node/device/channel")
+    if not entries:
+        raise ValueError("a line without a value")
     node, device, channel = parts
     values = {
         names.channel(node, device, channel if key == "value" else f"{channel}.{key}"): value

@@ -70,6 +70,7 @@ class Importer:
         self._channels = ImportedChannels(known, metadata)
         self._part = Part([], [], 0)  # the one that is written
         self._row: Sequence[Any] = ()  # and its row
+        self._undeclared: dict[SeriesName, Channel] = {}
         self.readings = 0
         self.values: Counter[SeriesName] = Counter()  # how many were taken
         self.rounded = 0  # whole numbers with more digits than a store keeps
@@ -107,10 +108,8 @@ class Importer:
 
     def _write(self, node: str, block: Block) -> None:
         names = [(node, block.device, channel) for channel in block.channels]
-        declared = self._channels.declare(names, block.rows)
-        if declared:
-            for refusal in self._writer.declare(node, block.device, Info("", declared)):
-                self._set_aside(Mistake(f"{node}/{block.device}", refusal.why, refusal.what))
+        for channel, described in self._channels.declare(names, block.rows).items():
+            self._undeclared[node, block.device, channel] = described
         channels = [self._channels.declared.get(name) for name in names]
         are_numbers = all(channel and channel.kind != "text" for channel in channels)
         rows: list[list[Any]] = []
@@ -129,7 +128,15 @@ class Importer:
         for start in range(0, len(rows), BLOCK):
             self._write_rows(node, block.device, names, rows[start : start + BLOCK])
 
+    def _declare(self, node: str, device: str, names: list[SeriesName]) -> None:
+        """Declare those of the channels that are new, now that they have a value: nothing is known of a series that gets none."""
+        new = {name[2]: self._undeclared.pop(name) for name in names if name in self._undeclared}
+        if new:
+            for refusal in self._writer.declare(node, device, Info("", new)):
+                self._set_aside(Mistake(f"{node}/{device}", refusal.why, refusal.what))
+
     def _write_rows(self, node: str, device: str, names: list[SeriesName], rows: list[list[Any]]) -> None:
+        self._declare(node, device, names)
         before = self._writer.pending
         channels = tuple(channel for _, _, channel in names)
         for refusal in self._writer.write(node, [Block(device, channels, rows)]):

@@ -16,12 +16,16 @@ T = TypeVar("T")
 LONGEST_LINE = 4_194_304  # bytes
 LONGEST = 262_144  # characters of a record of several lines
 GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
+HEAD = 4096  # bytes that show how lines end
+UNREADABLE = "\ufffd".encode()
 MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+ZIPPED = "a ZIP archive, as Excel's .xlsx is: unpack it, or save the table as CSV"
 ZEROS = "zero bytes, as a power cut leaves them"
 
 
@@ -66,20 +70,29 @@ class TextFile:
             try:
                 encoding = self._encoding or _marked(content.peek(4))
                 lines: _Lines = content
+                given = encoding
+                head = content.peek(HEAD)[:HEAD]
+                if head.startswith(ZIP):
+                    yield Line(1, "", error=ZIPPED)
+                    return
                 if "\n".encode(encoding) != b"\n":
-                    lines, encoding = _Recoded(content, encoding), "utf-8"
+                    lines, encoding = _Recoded(content, encoding, "\n"), "utf-8"
+                elif b"\r" in head and b"\n" not in head:  # of an old Mac
+                    lines, encoding = _Recoded(content, encoding, "\r"), "utf-8"
                 while raw := lines.readline(LONGEST_LINE):
                     number += 1
-                    too_long, done = "", len(raw)
+                    error, done = "", len(raw)
                     while len(raw) == LONGEST_LINE and not raw.endswith(b"\n"):
-                        too_long = f"a line longer than {LONGEST_LINE} bytes"
+                        error = f"a line longer than {LONGEST_LINE} bytes"
                         raw = lines.readline(LONGEST_LINE)
                         done += len(raw)
+                    if lines is not content and UNREADABLE in raw:
+                        error = error or f"characters that are not {given}"
                     # a pipe has no position
                     self.position = self.position + done if lines is file else file.tell()
-                    yield _line(number, raw, encoding, too_long)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                yield Line(number + 1, "", error=f"the compressed file is damaged from here on ({error})")
+                    yield _line(number, raw, encoding, error)
+            except (EOFError, zlib.error, gzip.BadGzipFile) as damage:
+                yield Line(number + 1, "", error=f"the compressed file is damaged from here on ({damage})")
             if content is not file:
                 self.position = file.tell()
 
@@ -89,13 +102,15 @@ class _Lines(Protocol):
 
 
 class _Recoded:
-    """The lines of a file, in UTF-8, of which the bytes of line ends are not those of ASCII, as in UTF-16."""
+    """The lines of a file, in UTF-8, which do not end with the byte of a line feed: those of UTF-16, or with CR alone."""
 
-    def __init__(self, content: BufferedReader | gzip.GzipFile, encoding: str) -> None:
-        self._text = TextIOWrapper(cast("IO[bytes]", content), encoding, errors="replace", newline="\n")
+    def __init__(self, content: BufferedReader | gzip.GzipFile, encoding: str, end: str) -> None:
+        self._text = TextIOWrapper(
+            cast("IO[bytes]", content), encoding, errors="surrogateescape" if end == "\r" else "replace", newline=end
+        )
 
     def readline(self, size: int, /) -> bytes:
-        return self._text.readline(size).encode("utf-8", "replace")
+        return self._text.readline(size).encode("utf-8", "surrogateescape")
 
 
 def _marked(head: bytes) -> str:

@@ -1,0 +1,1 @@
+"""`heliograph doctor`: what is wrong with a node and its machine."""

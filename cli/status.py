@@ -1,0 +1,70 @@
+"""`heliograph status`: how the node is, in a few lines."""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.node_api import NodeApi, NotReachable, address
+from heliograph import node_config
+from heliograph.errors import ConfigError
+from heliograph.outbox_losses import shown
+
+SOUND, DEGRADED, NOT_REACHABLE = 0, 1, 2
+
+
+@click.command()
+@click.option(
+    "--config",
+    "chosen",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The node's configuration.  [default: that of the node that runs here, or ./config.toml]",
+)
+@click.option(
+    "--url", help="The address of a node, such as http://roof.local:8000.  [default: the node that runs here]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def main(chosen: Path | None, url: str | None, as_json: bool) -> None:
+    """Show how a node is: services, devices, uploads, storage, and what is wrong, with what to do.
+
+    The exit code is 0 if the node is sound, 1 if it has a problem, 2 if it does not answer.
+    """
+    try:
+        api = NodeApi(url or address(node_config.find(chosen)))
+        health = api.health()
+        devices = api.get(f"devices?node={health['node']}")
+    except (ConfigError, NotReachable) as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(NOT_REACHABLE)
+    if as_json:
+        click.echo(json.dumps({"url": api.url, **health, "devices": devices}, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(_table(api.url, health, devices)))
+    sys.exit(DEGRADED if health["problems"] else SOUND)
+
+
+def _table(url: str, health: Mapping[str, Any], devices: list[Mapping[str, Any]]) -> Iterator[str]:
+    services: Mapping[str, Any] = health["services"]
+    yield f"{health['node']}: {health['status']}   {url}/"
+    yield f"  services   {_counted(Counter(one['state'] for one in services.values()))}"
+    yield f"  devices    {_counted(Counter(one['availability'] for one in devices))}"
+    for one in devices:
+        if one["availability"] == "offline":
+            yield f"               {one['device']}: offline{': ' + one['why'] if one['why'] else ''}"
+    waiting = sum(one["counters"].get("frames_backlog", 0) for one in services.values())
+    yield f"  storage    {'answers' if health['store'] else 'does not answer'}, {waiting} frames wait in outboxes"
+    targets = services.get("uploader", {}).get("facts", {}).get("targets") or {}
+    for name, target in targets.items():
+        yield f"  upload     {name}: {target.get('state')}, {target.get('backlog') or 0} rows wait"
+    for one in health["problems"]:
+        since = "" if "since" in one["summary"] else f" (since {shown(one['since'])})"
+        yield f"{one['summary']}{since}"
+        yield f"  -> {one['action']}"
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.most_common()) or "none"

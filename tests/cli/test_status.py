@@ -1,0 +1,213 @@
+"""`heliograph status` and `doctor`, of a node that answers as the test says, and of none."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+import heliograph
+from cli.doctor import machine
+from cli.main import main
+from tests.conftest import LocalBroker, free_port
+
+NOON = 1_763_640_000.0  # 2025-11-20 12:00 UTC
+HANGS = {
+    "code": "service_hung",
+    "summary": "storage hangs",
+    "action": "restart it",
+    "since": NOON,
+    "service": "storage",
+}
+
+
+class Node:
+    """Answers as the API of the node roof."""
+
+    def __init__(self) -> None:
+        self.problems: list[dict[str, Any]] = []
+        self.version = heliograph.__version__
+        self.store = True
+        self.is_other = False
+        node = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = json.dumps(node.devices() if "devices" in self.path else node.health()).encode()
+                self.send_response(503 if not node.store and "health" in self.path else 200)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def health(self) -> dict[str, Any]:
+        if self.is_other:
+            return {"detail": "something else"}
+        services = {
+            name: {"state": "online", "version": self.version, "counters": {"frames_backlog": 2}, "facts": {}}
+            for name in ("api", "storage", "uploader")
+        }
+        services["uploader"]["facts"] = {"targets": {"home": {"state": "waiting", "backlog": 7}}}
+        return {
+            "status": "degraded" if self.problems else "ok",
+            "node": "roof",
+            "bus": True,
+            "store": self.store,
+            "problems": self.problems,
+            "services": services,
+        }
+
+    def devices(self) -> list[dict[str, Any]]:
+        return [
+            {"device": "grid", "availability": "online", "why": ""},
+            {"device": "tracer", "availability": "offline", "why": "no response"},
+        ]
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+
+@pytest.fixture
+def roof() -> Iterator[Node]:
+    made = Node()
+    yield made
+    made.close()
+
+
+def called(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_a_sound_node_is_a_short_table(roof: Node) -> None:
+    result = called("status", "--url", roof.url)
+    assert result.output.splitlines() == [
+        f"roof: ok   {roof.url}/",
+        "  services   3 online",
+        "  devices    1 online, 1 offline",
+        "               tracer: offline: no response",
+        "  storage    answers, 6 frames wait in outboxes",
+        "  upload     home: waiting, 7 rows wait",
+    ]
+    assert result.exit_code == 0
+
+
+def test_a_problem_is_shown_with_what_to_do_and_the_exit_code_is_1(roof: Node) -> None:
+    roof.problems, roof.store = [HANGS], False
+    result = called("status", "--url", roof.url)
+    assert result.output.splitlines()[-2:] == ["storage hangs (since 2025-11-20 12:00:00 UTC)", "  -> restart it"]
+    assert "  storage    does not answer" in result.output
+    assert result.exit_code == 1
+    shown = json.loads(called("status", "--url", roof.url, "--json").output)
+    assert (shown["status"], shown["problems"], shown["devices"]) == ("degraded", [HANGS], roof.devices())
+
+
+def test_a_node_that_does_not_answer_is_exit_code_2(roof: Node) -> None:
+    result = called("status", "--url", f"http://127.0.0.1:{free_port()}")
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert "Connection refused" in result.output
+    roof.is_other = True
+    result = called("status", "--url", roof.url)
+    assert (result.exit_code, result.output) == (2, f"Error: no Heliograph answers at {roof.url}\n")
+
+
+def written(folder: Path, text: str) -> str:
+    path = folder / "config.toml"
+    path.write_text(f'[node]\nname = "roof"\ndata = "{folder}/data"\nclock = "trust"\n{text}')
+    return str(path)
+
+
+def test_the_doctor_repeats_what_the_node_reports_once_and_finds_old_services(roof: Node, tmp_path: Path) -> None:
+    port = roof.server.server_port
+    config = written(tmp_path, f'[api]\nport = {port}\n[[serial_bridge.ports]]\nport = "/dev/not-there"\n')
+    result = called("doctor", "--config", config)
+    assert (result.exit_code, result.output) == (0, "roof: nothing found\n")
+    roof.problems, roof.version = [HANGS], "0.0.9"
+    result = called("doctor", "--config", config)
+    assert result.exit_code == 1
+    assert result.output.splitlines()[0] == "storage hangs -> restart it"
+    assert (
+        f"uploader runs version 0.0.9, this command is of {heliograph.__version__} -> restart the node" in result.output
+    )
+
+
+def test_the_doctor_looks_itself_where_no_node_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Europe/Berlim")
+    config = written(
+        tmp_path,
+        f'[api]\nport = {free_port()}\n[broker]\nhost = "127.0.0.1"\nport = {free_port()}\n'
+        '[[serial_bridge.ports]]\nname = "a"\nport = "/dev/not-there"\n',
+    )
+    Path(config).write_text(Path(config).read_text().replace('"trust"', f'"file"\nclock_file = "{tmp_path}/set"'))
+    result = called("doctor", "--config", config)
+    assert result.exit_code == 1
+    for sentence in (
+        "is away: [Errno 111] Connection refused -> start the broker",
+        "the clock is not set: readings are kept back until it is -> connect the node to a time server",
+        "[serial_bridge] ports[0].port: /dev/not-there is not there -> plug it in, or correct the port",
+        "TZ: there is no time zone Europe/Berlim -> correct it",
+    ):
+        assert sentence in result.output
+    assert len(result.output.splitlines()) == 4
+
+
+def test_the_doctor_finds_mistakes_in_the_configuration(tmp_path: Path) -> None:
+    config = written(tmp_path, "nmae = 1\n")
+    result = called("doctor", "--config", config)
+    assert result.exit_code == 1
+    assert "no such option: nmae" in result.output
+
+
+def test_a_password_that_the_broker_refuses_is_found_without_disturbing_the_service(
+    broker: LocalBroker, tmp_path: Path
+) -> None:
+    config = written(tmp_path, f'[api]\nport = {free_port()}\n[broker]\nhost = "127.0.0.1"\nport = {broker.port}\n')
+    assert called("doctor", "--config", config).output == "roof: nothing found\n"
+    (tmp_path / "none").touch()
+    broker.set("allow_anonymous", "false")
+    broker.kill()
+    broker.start()
+    result = called("doctor", "--config", config)
+    assert "the broker refuses api: Not authorized -> restart the broker" in result.output
+    assert "the broker refuses storage: Not authorized" in result.output
+
+
+@pytest.mark.parametrize(
+    ("life", "end", "expected"),
+    [
+        ("0x01 0x01\n", "0x01\n", ""),
+        ("0x00 0x00\n", "0x00\n", ""),
+        ("0x03 0x09\n", "0x01\n", "mmcblk0 has used 80 to 90 % of its life or more"),
+        ("0x0b 0x01\n", "0x01\n", "mmcblk0 has used 90 to 100 % of its life or more"),
+        ("0x01 0x01\n", "0x02\n", "mmcblk0 has used most of its spare blocks"),
+        ("", "", ""),
+    ],
+)
+def test_a_worn_card_is_found_where_it_says_so(life: str, end: str, expected: str, tmp_path: Path) -> None:
+    device = tmp_path / "mmcblk0/device"
+    device.mkdir(parents=True)
+    for name, text in (("life_time", life), ("pre_eol_info", end)):
+        if text:
+            (device / name).write_text(text)
+    assert [one.summary for one in machine.card(tmp_path)] == ([expected] if expected else [])
+
+
+def test_a_time_zone_that_is_not_there_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TZ", raising=False)
+    assert list(machine.zone(tmp_path / "none")) == []  # UTC
+    (tmp_path / "localtime").symlink_to(tmp_path / "Atlantis")
+    [finding] = machine.zone(tmp_path / "localtime")
+    assert "names a zone that is not there" in finding.summary
+    for name in ("Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3", ":/etc/localtime"):
+        monkeypatch.setenv("TZ", name)
+        assert list(machine.zone()) == []
