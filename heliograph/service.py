@@ -256,6 +256,7 @@ def run(
         options = config.section(kind, file, name, path, name)
         store = store_location.configured(node, path, name) if uses_store else None
         if arguments.check:
+            sys.stdout.write("".join("\t".join(claim) + "\n" for claim in options.claims()))
             sys.exit(0)
         signal.signal(signal.SIGTERM, _stop)
         signal.signal(signal.SIGINT, _stop)
