@@ -256,14 +256,7 @@ def test_a_user_that_is_added_gets_in_while_the_broker_runs(node: Node, door: Do
 
 def test_another_configuration_changes_every_service_but_the_broker(node: Node) -> None:
     """Case K3: `up` with another configuration changed nothing."""
-
-    def hashes(configuration: str) -> dict[str, str]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HELIOGRAPH_CONFIG", configuration)
-            lines = node.project.compose("config", "--hash", "*").splitlines()
-        return dict(line.split() for line in lines)
-
-    one, other = hashes("one.toml"), hashes("other.toml")
+    one, other = (node.project.hashes(HELIOGRAPH_CONFIG=path) for path in ("one.toml", "other.toml"))
     assert {service for service in one if one[service] == other[service]} == {"mosquitto", "simulator"}
 
 
