@@ -259,7 +259,7 @@ def test_a_wrong_value_counts_for_nothing_wherever_points_come_in_two_parts(
 def test_a_wrong_value_before_at_or_after_the_edges_counts_for_nothing(wrong: float, at: int) -> None:
     series: Points = [(row * 60.0, 100.0 + row) for row in range(9)]
     series[at] = (series[at][0], wrong)
-    for edges in ([120, 300], [121, 301], [119, 299], [120, 180, 300], [120, 121]):
+    for edges in ([120, 300], [121, 301], [119, 299], [120, 180, 300], [120, 121], [121, 180], [121, 122]):
         assert one("delta", series, edges) == rises(series, cuts(edges), counter=True)
 
 
