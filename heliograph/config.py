@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -33,6 +33,18 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     RENAMED: ClassVar[Mapping[str, str]] = {}
     RESOLVED_LATER: ClassVar[frozenset[str]] = frozenset()
 
+    def claims(self) -> "Iterator[Claim]":
+        """Yield what no other service of the node may have, too."""
+        yield from ()
+
+
+class Claim(NamedTuple):
+    """A serial port that a service opens, or a device that it publishes, and the key that names it."""
+
+    kind: Literal["port", "device"]
+    name: str
+    key: str
+
 
 def _hostname() -> str:
     return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower()).strip("-")[:63] or "node"
@@ -55,8 +67,13 @@ class Node(Config, frozen=True):
     log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:
-        """Refuse a name that would change the shape of the topic tree."""
+        """Refuse a name that would change the shape of the topic tree, and data that would not outlive its container."""
         topics.name(self.name)
+        only = _from_environment("node").get("data", self.data)
+        if self.data != only:
+            raise ValueError(
+                f"data: expected {str(only)!r} or nothing, found {self.data!r}: a container keeps nothing else"
+            )
 
 
 class ServiceOptions(Config, frozen=True, kw_only=True):
@@ -113,8 +130,12 @@ def _ports(value: Any, key: str) -> Iterator[tuple[str, str]]:
 def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, service: str = "") -> C:
     """Return one section as its struct; raise ConfigError naming file, key, expected and found.
 
+    An option that the file leaves out is what the environment's HELIOGRAPH__SECTION__OPTION says, a TOML value or a text.
     `service` replaces "{service}" in values that name a file or a variable.
     """
+    written = file.get(name, {})
+    if isinstance(written, dict):
+        file = {name: _from_environment(name) | written}
     options: C = _converted(kind, file, name, path, service)
     return options
 
@@ -133,6 +154,22 @@ def _converted(kind: Any, file: Mapping[str, Any], name: str, path: Path, servic
         return msgspec.convert(_resolved(written, where, service, later), kind)
     except msgspec.ValidationError:
         raise ConfigError(where + _mistake(kind, written)) from None
+
+
+def _from_environment(section: str) -> dict[str, Any]:
+    prefix = f"HELIOGRAPH__{section.upper()}__"
+    return {
+        variable.removeprefix(prefix).lower(): _value(text)
+        for variable, text in os.environ.items()
+        if variable.startswith(prefix)
+    }
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _mistake(kind: type[C], written: Any) -> str:

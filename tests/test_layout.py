@@ -230,6 +230,19 @@ def test_compose_runs_every_service_with_its_password(service: str) -> None:
     assert secret.strip() == f"file: ${{HELIOGRAPH_SECRETS:-./secrets}}/{service}"
 
 
+def test_the_images_have_the_version_of_the_project() -> None:
+    """Case K12."""
+    for file in ("compose.yaml", "simulator/compose.yaml"):
+        images = re.findall(r"image: (\S+)", (ROOT / file).read_text())
+        own = [image for image in images if "MOSQUITTO" not in image]
+        assert own
+        for image in own:
+            assert re.fullmatch(
+                rf"\$\{{COMPOSE_PROJECT_NAME\}}/\w+:\$\{{HELIOGRAPH_VERSION:-{re.escape(heliograph.__version__)}\}}",
+                image,
+            ), image
+
+
 @pytest.mark.parametrize("service", SERVICES)
 def test_compose_keeps_what_a_service_writes_to_a_volume_that_is_declared(service: str) -> None:
     used = set(re.findall(r"\"([a-z_]+):/data", compose_section("services").get(service, "")))

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -193,20 +194,19 @@ class Year:
         """Return the days from first to last that have points of a series, as the chunks or their index know."""
         if source == "index" and not self.keys.has("chunk"):
             return []
-        rows = self.db.execute(
-            f"SELECT k FROM chunk {_SOURCES[source]} WHERE k BETWEEN ? AND ? ORDER BY k",
-            (key(series, first), key(series, last)),
-        )
-        return [k & ((1 << DAY_BITS) - 1) for (k,) in rows]
+        low, high = key(series, first), key(series, last)
+        query = f"SELECT k FROM chunk {_SOURCES[source]} WHERE k BETWEEN ? AND ? ORDER BY k"
+        keys = [k for (k,) in self.db.execute(query, (low, high))]
+        return _days_in_order(keys, low, high)
 
     def newest_day(self, series: int, before: int, source: Source) -> int | None:
         """Return the newest UTC day before one that has points of a series, as the chunks or their index know."""
         if source == "index" and not self.keys.has("chunk"):
             return None
-        row = self.db.execute(
-            f"SELECT max(k) FROM chunk {_SOURCES[source]} WHERE k >= ? AND k < ?", (key(series, 0), key(series, before))
-        ).fetchone()
-        return None if row[0] is None else row[0] & ((1 << DAY_BITS) - 1)
+        low, high = key(series, 0), key(series, before)
+        query = f"SELECT max(k) FROM chunk {_SOURCES[source]} WHERE k >= ? AND k < ?"
+        k = schema.one(self.db, query, (low, high))
+        return None if k is None else _days_in_order([k], low, high - 1)[0]
 
     def axis(self, k: int) -> tuple[Vector, Vector]:
         """Return the times (ms UTC) and the numbers of arrival of an axis."""
@@ -224,13 +224,13 @@ class Year:
 
     def tiers_of_days(self, grain: Grain, series: int, first: int, last: int) -> Iterator[tuple[int, Blob]]:
         """Yield the days from first to last that have cells of their own."""
-        before = -1
+        before = first - 1
         for k, blob in self.db.execute(
             f"SELECT k, b FROM {grain.name}_day WHERE k BETWEEN ? AND ? ORDER BY k",
             (key(series, first), key(series, last)),
         ):
             day = k & ((1 << DAY_BITS) - 1)
-            if day <= before:
+            if not before < day <= last or k >> DAY_BITS != series:
                 raise blocks.BlockDamaged(f"the days of {grain.name} of series {series} are not in order")
             before = day
             yield day, Blob(blob, day * DAY, grain.width)
@@ -364,6 +364,13 @@ class Year:
         """Return the version of the year, which rises with every change."""
         version = schema.meta(self.db, "version")
         return version if type(version) is int else 0
+
+
+def _days_in_order(keys: list[int], low: int, high: int) -> list[int]:
+    """Return the days of rising keys from low to high; raise BlockDamaged for others, to which a damaged page may lead."""
+    if keys and not (low <= keys[0] and keys[-1] <= high and all(k < other for k, other in pairwise(keys))):
+        raise blocks.BlockDamaged(f"the days of series {low >> DAY_BITS} are not in order")
+    return [k & ((1 << DAY_BITS) - 1) for k in keys]
 
 
 def decoded_times(k: int, block: bytes) -> Vector:

@@ -9,7 +9,7 @@ import sqlite3
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,18 @@ def refuse_half_restored(folder: Path) -> None:
         raise StoreDamaged(f"{folder}: a restore was interrupted; run it again, it continues from the same backup")
 
 
+def roll_back(folder: Path) -> None:
+    """Undo what a killed process was changing in files without a write-ahead log, as new ones are; raise OSError.
+
+    Until then SQLite refuses to read such a file without a right to write (SQLITE_READONLY_ROLLBACK). The caller holds the lock.
+    """
+    for journal in folder.glob("*.db-journal"):
+        path = journal.with_name(journal.name.removesuffix("-journal"))
+        if path.exists():
+            with suppress(StoreDamaged), refusing(path), closing(sqlite3.connect(path)) as db:
+                _is_made(db)
+
+
 def hot_file(folder: Path) -> Path:
     """Return the path of the file with the readings that are not sealed yet."""
     return folder / "hot.db"
@@ -187,9 +199,9 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
             connection.execute("ROLLBACK")
 
 
-def one(connection: sqlite3.Connection, query: str) -> Any:
+def one(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> Any:
     """Return the first value of the first row of a query."""
-    return connection.execute(query).fetchone()[0]
+    return connection.execute(query, values).fetchone()[0]
 
 
 def meta(connection: sqlite3.Connection, key: str) -> Any:

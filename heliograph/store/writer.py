@@ -42,6 +42,7 @@ class SqliteWriter:
             self._lock = Lock(folder / schema.LOCK, "store")
             opened.callback(self._lock.release)
             schema.refuse_half_restored(folder)
+            schema.roll_back(folder)
             unfinished.finish(folder)
             files = recovery.opened(folder, now())
             self._catalog_db, self._hot = files.catalog, files.hot

@@ -64,6 +64,16 @@ class LineClient:
         """How many responses came after the time-out of their request, and were discarded."""
         return self._rtu.late if self._rtu else 0
 
+    @property
+    def dropped_bytes(self) -> int:
+        """How many bytes came that are of no response."""
+        return self._rtu.dropped if self._rtu else 0
+
+    def counted_since(self, before: tuple[int, int]) -> list[tuple[str, int]]:
+        """Return the counters that were smaller before (late responses and dropped bytes then), and by how much."""
+        now = ("late_responses", self.late_responses - before[0]), ("dropped_bytes", self.dropped_bytes - before[1])
+        return [(name, count) for name, count in now if count]
+
     def __enter__(self) -> Self:
         """Open the line; raise LineDown if that fails."""
         self._transport.open()

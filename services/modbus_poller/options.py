@@ -1,10 +1,11 @@
 """The [modbus_poller] section of the configuration."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from heliograph import topics
-from heliograph.config import Config, ServiceOptions
+from heliograph.config import Claim, Config, ServiceOptions
 from heliograph.errors import ConfigError
 from services.modbus_poller import models
 
@@ -109,12 +110,18 @@ class LineOptions(Config, frozen=True):
 class ModbusPoller(ServiceOptions, frozen=True):
     """The lines to poll."""
 
-    lines: tuple[LineOptions, ...]
+    lines: tuple[LineOptions, ...] = ()
+
+    def claims(self) -> Iterator[Claim]:
+        """Yield the serial ports, and the devices."""
+        for number, line in enumerate(self.lines):
+            if line.serial:
+                yield Claim("port", line.port, f"lines[{number}].port")
+            for index, device in enumerate(line.devices):
+                yield Claim("device", device.name, f"lines[{number}].devices[{index}].name")
 
     def __post_init__(self) -> None:
         """Refuse two lines on one port, and two devices with one name."""
-        if not self.lines:
-            raise ValueError("lines: at least one is needed")
         ports = [line.port for line in self.lines]
         names = [device.name for line in self.lines for device in line.devices]
         for option, values in (("port", ports), ("device", names)):

@@ -1,5 +1,6 @@
 """The service: a thread for each line."""
 
+import logging
 import threading
 import time
 
@@ -10,6 +11,8 @@ from services.modbus_poller import writing
 from services.modbus_poller.options import ModbusPoller
 from services.modbus_poller.worker import LineWorker
 
+log = logging.getLogger(__name__)
+
 STUCK_SECONDS = 150.0  # longer than any time-out: a driver that never returns
 CHECK_SECONDS = 5.0
 SHUTDOWN_SECONDS = 1.0
@@ -18,6 +21,8 @@ STAGGER_SECONDS = 0.0008  # between the ticks of one line and the next: too shor
 
 def main(options: ModbusPoller, service: Service) -> None:
     """Poll until the process is stopped."""
+    if not options.lines:
+        log.warning("no [[modbus_poller.lines]] in the configuration: nothing to poll")
     producer = service.producer()
     stop = threading.Event()
     workers = [LineWorker(line, service, producer, stop, n * STAGGER_SECONDS) for n, line in enumerate(options.lines)]

@@ -18,7 +18,7 @@ SLOWNESS_KEPT = 0.95  # of the slowest response, at each faster one
 class RtuExchange:
     """Sends requests in RTU frames and waits for their responses, on a transport that is open.
 
-    `late` counts the responses that came after the time-out of their request, `echoes` says whether the line returns
+    `late` counts the responses that came after the time-out of their request, `dropped` the bytes that are of no response, `echoes` says whether the line returns
     what is sent, as RS485 adapters do whose receiver stays on.
     """
 
@@ -30,10 +30,12 @@ class RtuExchange:
         self._buffer = b""
         self._slowest: dict[int, float] = {}
         self.late = 0
+        self.dropped = 0
         self.echoes = False
 
     def forget_connection(self) -> None:
         """Forget what was received, and whether the line echoes: another adapter may be there now."""
+        self._drop(self._buffer)
         self._buffer = b""
         self.echoes = False
 
@@ -51,6 +53,7 @@ class RtuExchange:
         """
         self._buffer += self._transport.receive(0.0)
         self._take_late()
+        self._drop(self._buffer)
         self._buffer = b""
         frame = frames.rtu(request.unit_id, request.pdu)
         self._transport.send(frame)
@@ -70,6 +73,7 @@ class RtuExchange:
                 self._buffer, echo, self.echoes = self._buffer[len(echo) :], b"", True
             for response, before in self._responses(request):
                 noise += before
+                self._drop(before)
                 now = self._clock.monotonic()
                 ours = request.answered_by(response) or request.refused_by(response)
                 if ours and request.refused_by(response) and self._outstanding.doubtful(request, now):
@@ -121,7 +125,11 @@ class RtuExchange:
         """Take in the late responses that were received."""
         while whole := frames.find_rtu(self._buffer, self._outstanding.unit_ids(self._clock.monotonic())):
             self.late += self._outstanding.arrived(whole[0], self._clock.monotonic())
+            self._drop(self._buffer[: whole[1]])
             self._buffer = self._buffer[whole[2] :]
+
+    def _drop(self, noise: bytes) -> None:
+        self.dropped += len(noise)
 
     def _settle(self, request: Request) -> None:
         """Wait until the line is silent for as long as the unit's responses take; take in what comes."""
@@ -138,6 +146,7 @@ class RtuExchange:
                 silent_since = now
                 self._buffer += data
                 self._take_late()
+        self._drop(self._buffer)
         self._buffer = b""
 
     def _usual(self, unit_id: int) -> float:

@@ -182,7 +182,7 @@ class LineWorker:
     def _read(self, device: PolledDevice, request: ReadRequest, *, wait: bool = False) -> list[int]:
         self._service.count("requests")
         self.last_progress = time.monotonic()
-        late = self._client.late_responses
+        before = self._client.late_responses, self._client.dropped_bytes
         try:
             return self._client.read(
                 device.options.unit_id,
@@ -194,8 +194,8 @@ class LineWorker:
                 wait=wait,
             )
         finally:
-            if self._client.late_responses > late:
-                self._service.count("late_responses", self._client.late_responses - late)
+            for name, count in self._client.counted_since(before):
+                self._service.count(name, count)
             self._report.echoes(self._client.echoes)
 
     def _request_delay(self, device: PolledDevice) -> float:

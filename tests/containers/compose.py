@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+import heliograph
 from tests.conftest import ROOT
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ PATIENCE_SECONDS = 90.0
 
 
 class Project:
-    """The node's compose.yaml under a name of its own."""
+    """The node's compose.yaml with the simulated site, under a name of its own."""
 
     def __init__(self, name: str, environment: Mapping[str, str], *overrides: Path) -> None:
         self.name = name
@@ -38,13 +39,11 @@ class Project:
             "-p",
             name,
             "--profile",
-            "simulator",
-            "--profile",
             "home_assistant",
             "--progress",
             "quiet",
         ]
-        for file in (ROOT / "compose.yaml", *overrides):
+        for file in (ROOT / "compose.yaml", ROOT / "simulator/compose.yaml", *overrides):
             self._command += ["-f", str(file)]
 
     def compose(self, *arguments: str) -> str:
@@ -60,7 +59,7 @@ class Project:
     def remove(self) -> None:
         """Remove everything but the build cache."""
         self.compose("down", "--volumes", "--timeout", "3")
-        self._run(["docker", "image", "rm", *(f"heliograph-test/{service}" for service in BUILT)])
+        self._run(["docker", "image", "rm", *map(self._image, BUILT)])
 
     def execute(self, service: str, *command: str) -> str:
         """Run a command inside of a service's container and return what it prints."""
@@ -69,6 +68,17 @@ class Project:
     def inspect(self, service: str) -> dict[str, Any]:
         containers: list[dict[str, Any]] = json.loads(self._run(["docker", "inspect", f"{self.name}-{service}-1"]))
         return containers[0]
+
+    def layers(self, service: str) -> list[str]:
+        """Return the layers of a service's image, those of the base image first."""
+        images: list[dict[str, Any]] = json.loads(self._run(["docker", "image", "inspect", self._image(service)]))
+        layers: list[str] = images[0]["RootFS"]["Layers"]
+        return layers
+
+    def newest_layer_bytes(self, service: str) -> int:
+        """Return the size of the last layer of a service's image."""
+        steps = self._run(["docker", "history", "--human=false", "--format", "{{.Size}}", self._image(service)])
+        return next(size for size in map(int, steps.split()) if size)
 
     def started(self, service: str) -> str:
         """Return when the service's container started last, once it runs."""
@@ -94,6 +104,9 @@ class Project:
         else:
             self.execute(service, "sh", "-c", "(sleep 0.2; kill -9 $(cat /proc/1/task/1/children)) >/dev/null 2>&1 &")
         self.eventually(lambda: self.started(service) not in ("", before), f"{service} is restarted")
+
+    def _image(self, service: str) -> str:
+        return f"{self.name}/{service}:{heliograph.__version__}"
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(

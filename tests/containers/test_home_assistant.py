@@ -178,7 +178,7 @@ def house(engine: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> I
     environment = {
         **engine,
         **image,
-        "HELIOGRAPH_CONFIG": str(config),
+        "HELIOGRAPH_DEMO_CONFIG": str(config),
         "HELIOGRAPH_SECRETS": str(secrets),
         "HELIOGRAPH_HTTP": f"127.0.0.1:{free_port()}",
         "HELIOGRAPH_MQTTS": f"127.0.0.1:{mqtts}",

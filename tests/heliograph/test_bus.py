@@ -357,3 +357,26 @@ def test_tls_takes_the_authority_that_is_configured_and_no_other(
     with Bus(Broker(port=port, ca=str(tmp_path / "foreign.pem")), "n", "a") as bus:
         eventually(lambda: any("certificate verify failed" in text for text in caplog.messages))
         assert not bus.connected
+
+
+class Stopping(threading.Event):
+    """Is set by the twelfth wait, and does not wait."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pauses: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.pauses.append(timeout or 0.0)
+        if len(self.pauses) == 12:
+            self.set()
+        return self.is_set()
+
+
+def test_the_pause_between_attempts_to_connect_stays_short() -> None:
+    """Case K10: half a minute after the broker was back values were not live yet."""
+    bus, stopping = Bus(Broker(port=free_port()), "n", "a"), Stopping()
+    bus._stop = stopping
+    bus._keep_connected()
+    assert len(stopping.pauses) == 12
+    assert max(stopping.pauses) <= 3.0

@@ -160,6 +160,35 @@ def test_values_come_from_the_environment_and_from_files(tmp_path: Path, monkeyp
     assert (options.password, options.api_key, options.lines[0].port) == (SECRET, "for probe", "/dev/x")
 
 
+def test_the_environment_gives_options_that_the_file_leaves_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case K2: what every container of a node has in common need not be remembered by a person."""
+    monkeypatch.setenv("HELIOGRAPH__BROKER__HOST", "mosquitto")
+    monkeypatch.setenv("HELIOGRAPH__BROKER__PORT", "1884")
+    monkeypatch.setenv("HELIOGRAPH__API__KEYS", "{ node = 'x' }")
+    path = tmp_path / "config.toml"
+    silent = config.section(config.Broker, {}, "broker", path)
+    assert (silent.host, silent.port) == ("mosquitto", 1884)
+    own = config.section(config.Broker, {"broker": {"host": "roof.local"}}, "broker", path)
+    assert (own.host, own.port) == ("roof.local", 1884)
+
+
+def test_a_data_folder_that_the_container_would_not_keep_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Case K2: readings were stored in memory."""
+    monkeypatch.setenv("HELIOGRAPH__NODE__DATA", "/data")
+    path = tmp_path / "config.toml"
+    assert config.section(config.Node, {"node": {"name": "roof"}}, "node", path).data == "/data"
+    assert config.section(config.Node, {"node": {"name": "roof", "data": "/data"}}, "node", path).data == "/data"
+    with pytest.raises(ConfigError) as refused:
+        config.section(config.Node, {"node": {"name": "roof", "data": "data"}}, "node", path)
+    assert str(refused.value) == (
+        f"{path}: [node]: data: expected '/data' or nothing, found 'data': a container keeps nothing else"
+    )
+
+
 @pytest.mark.parametrize("plain", ["$", "$ x", "a$HOME", "$1", "$HOME/x", "file", " file:x", "{service}"])
 def test_a_text_that_only_looks_like_a_reference_is_taken_literally(tmp_path: Path, plain: str) -> None:
     assert load(tmp_path, f"[probe]\npassword = '{plain}'").password == plain

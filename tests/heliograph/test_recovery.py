@@ -479,3 +479,38 @@ def test_a_checksum_that_is_not_a_number_makes_hot_db_a_damaged_file(data: Path)
         care(writer)
         assert [problem for problem in writer.problems() if problem.startswith("hot.db was damaged")]
     assert content(data) == before
+
+
+def half_made(path: Path) -> None:
+    """What a process leaves that is killed while it makes a file: SQLite must undo it before anybody may read it."""
+    made = path.with_name("made.db")
+    with closing(sqlite3.connect(made, isolation_level=None)) as db:
+        for statement in ("PRAGMA cache_size=1", "BEGIN IMMEDIATE", "CREATE TABLE meta(key, value)"):
+            db.execute(statement)
+        db.executemany("INSERT INTO meta VALUES(?, zeroblob(2000))", [(n,) for n in range(200)])
+        for suffix in ("", "-journal"):
+            shutil.copyfile(f"{made}{suffix}", f"{path}{suffix}")
+    schema.delete(made)
+
+
+@pytest.mark.parametrize("name", ["catalog.db", "hot.db", "history-2023.db"])
+def test_a_kill_while_a_new_store_is_made_stops_no_later_start(tmp_path: Path, name: str) -> None:
+    store_folder = folder(tmp_path / "data")
+    store_folder.mkdir(parents=True)
+    half_made(store_folder / name)
+    with closing(opened(tmp_path / "data")) as writer:
+        write(writer, "meter", 0)
+        writer.settle()
+    assert len(content(tmp_path / "data")["roof/meter/power"]) == 10
+
+
+def test_a_kill_while_a_new_year_is_made_loses_nothing(data: Path) -> None:
+    before = content(data)
+    half_made(folder(data) / "history-2025.db")
+    with closing(opened(data, 368)) as writer:
+        assert writer.problems() == []
+        write(writer, "meter", 368)
+        writer.settle()
+    after = content(data)
+    assert {name: points[: len(before[name])] for name, points in after.items()} == before
+    assert len(after["roof/meter/power"]) == len(before["roof/meter/power"]) + 10

@@ -176,6 +176,23 @@ def test_a_late_response_on_a_serial_line_is_discarded() -> None:
         os.close(theirs)
 
 
+def test_noise_on_a_serial_line_is_counted_byte_by_byte() -> None:
+    ours, theirs = os.openpty()
+    try:
+        line = LineOptions(port=os.ttyname(theirs), devices=DEVICES, baud=115200, timeout=2.0)
+        with LineClient(line) as client:
+            os.write(ours, b"\x55\xaa")  # while nothing is asked
+            noisy = b"\xf0\x0f\xf0" + frame(1, 4, 2, 0, 8)
+            answering = threading.Thread(target=lambda: (os.read(ours, 300), os.write(ours, noisy)))
+            answering.start()
+            assert read_patiently(client, 1, 5, 1) == [8]
+            answering.join()
+            assert client.dropped_bytes == 5
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 def test_a_real_server_is_read_with_rtu_frames_over_tcp() -> None:
     with PymodbusServer({4: {7: 1234, 8: 99}}, FramerType.RTU) as server:
         line = LineOptions(port=f"rtu+tcp://127.0.0.1:{server.port}", devices=DEVICES, timeout=10.0)

@@ -39,6 +39,12 @@ def test_a_port_is_a_path_or_a_host(tmp_path: Path, port: str, framing: str, hos
     assert (options.framing, options.host) == (framing, host)
 
 
+@pytest.mark.parametrize("text", ["", "[modbus_poller]\n", "[modbus_poller]\nlines = []\n"])
+def test_a_service_without_lines_has_nothing_to_do(tmp_path: Path, text: str) -> None:
+    """Case K9: in containers it was started again again and again."""
+    assert load(text, tmp_path).lines == ()
+
+
 def test_a_line_has_the_baud_rate_of_the_factory_settings(
     tmp_path: Path,
 ) -> None:
@@ -51,8 +57,6 @@ def test_a_line_has_the_baud_rate_of_the_factory_settings(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", ["missing: lines"]),
-        ("[modbus_poller]\nlines = []\n", ["lines", "at least one"]),
         ("[modbus_poller]\nlines = 3\n", ["lines", "expected array"]),
         ("[[modbus_poller.lines]]\n" + DEVICE, ["lines[0]", "missing: port"]),
         (LINE, ["lines[0]", "missing: devices"]),

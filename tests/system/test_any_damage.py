@@ -100,7 +100,7 @@ def content(data: Path) -> Points:
             assert time not in points[names[sid]]
             points[names[sid]][time] = value
         for one in reader.series():  # cells are of the same series as the points
-            if one.channel == "power" and points[one.name]:
+            if one.channel == "power" and points[one.name] and one.node != "unknown":  # its device's name is lost
                 edges = [START + hour * 3600 for hour in range(24 * (DAYS + 2))]
                 columns = reader.aggregate(one.id, edges, ["min", "max"])
                 extremes = {value for column in columns.values() for value in column if value is not None}
@@ -180,6 +180,17 @@ FAULTS: list[tuple[str, dict[str, Damage], str, int]] = [  # each made the store
         },
         "salvaged",
         8857,
+    ),
+    (  # only the name of the device is lost
+        "closed",
+        {
+            "catalog.db": Damage("removed", 0.0, 0.0),
+            "hot.db": Damage("removed", 0.0, 0.0),
+            "history-2022.db": Damage("removed", 0.0, 0.0),
+            "history-2023.db": Damage("garbage", 0.59375, 0.1),
+        },
+        "opened",
+        0,
     ),
     *(  # before storage started, a reader took readings whose end was overwritten
         ("closed", {"catalog.db": Damage("garbage", 0.25, 0.0), "hot.db": Damage("zeros", begin, 0.0)}, "opened", 0)

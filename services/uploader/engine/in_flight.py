@@ -1,7 +1,7 @@
 """Requests without a known response, to targets for which a row that is sent twice is not the same as once.
 
-Before each request its rows are noted on disk. If no response is known, the target is asked for its newest row: rows of
-the request up to that one have arrived.
+Before each request its rows are noted on disk. If no response is known, or one that refuses it without naming rows, the
+target is asked for its newest row: rows of the request up to that one have arrived.
 """
 
 from typing import NamedTuple

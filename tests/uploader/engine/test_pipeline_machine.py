@@ -140,5 +140,15 @@ class EveryRowOnce(RuleBasedStateMachine):
             shutil.rmtree(self.folder)
 
 
+def test_rows_before_the_one_a_target_stumbles_over_are_not_sent_again() -> None:
+    """Case O20: it refused the request as a whole, without naming a row, and does not overwrite."""
+    machine = EveryRowOnce()
+    machine.begin(rows=2, order="oldest", overwrites=False, names=False)
+    machine.work(["stumbles"], 1)
+    machine.arrive([False, True])
+    machine.work([], 1)
+    machine.teardown()
+
+
 EveryRowOnce.TestCase.settings = settings(max_examples=60, stateful_step_count=20)
 test_every_row_is_taken_once_or_set_aside_whatever_happens = EveryRowOnce.TestCase
