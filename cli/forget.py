@@ -21,7 +21,7 @@ from heliograph.errors import ConfigError
     default="",
     envvar="SERVICE",
     metavar="SERVICE",
-    help="Connect to the broker only as this service, which published the device.  [default: as every service "
+    help="Connect to the broker only as this service; api may remove every device.  [default: as every service "
     "whose password is here; in a container as its service]",
 )
 @click.option("--yes", is_flag=True, help="Do not ask before forgetting this node itself.")
@@ -38,20 +38,18 @@ def main(name: str, chosen: Path | None, service: str, yes: bool) -> None:
     try:
         # Checks the names: a wildcard would be one in a subscription.
         topics.device(node, device if slash else "any", "info")
-        if device and service:
-            forget.forget(
-                config.section(config.Broker, config.read(path), "broker", path, service), service, node, device
-            )
-            return
-        if (
-            not device
-            and not yes
-            and node == config.section(config.Node, config.read(path), "node", path, service).name
-        ):
+        if not (device or yes) and node == config.section(config.Node, config.read(path), "node", path, service).name:
             click.confirm(f"{node} is this node: its services are seen again when they restart. Forget it?", abort=True)
-        removed = forget.forget_retained(forget.brokers(path, service), node, device)
+        brokers = forget.brokers(path, service)
+        removed, left = forget.forget_retained(brokers, node, device)
+        if service and device and not removed:
+            forget.forget(brokers[service], service, node, device)
     except (ConfigError, ValueError) as error:
         raise click.ClickException(str(error)) from None
-    if not removed:
+    click.echo("\n".join(removed), nl=bool(removed))
+    if left:
+        raise click.ClickException(f"no service whose password is here may remove {', '.join(left)}")
+    if not removed and service:
+        click.echo(f"{service} sees nothing of {name}, and has removed what it may; api sees what is left", err=True)
+    elif not removed:
         raise click.ClickException(f"the broker retains nothing of {name}")
-    click.echo("\n".join(removed))

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -32,6 +32,18 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
 
     RENAMED: ClassVar[Mapping[str, str]] = {}
     RESOLVED_LATER: ClassVar[frozenset[str]] = frozenset()
+
+    def claims(self) -> "Iterator[Claim]":
+        """Yield what no other service of the node may have, too."""
+        yield from ()
+
+
+class Claim(NamedTuple):
+    """A serial port that a service opens, or a device that it publishes, and the key that names it."""
+
+    kind: Literal["port", "device"]
+    name: str
+    key: str
 
 
 def _hostname() -> str:

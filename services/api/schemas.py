@@ -119,19 +119,21 @@ class RawSeries(Struct):
 class RawResponse(Struct, omit_defaults=True):
     """A page of points; `next` goes into the next request and is null on the last page.
 
-    `damaged` says what the store could not read of the requested time and series: points of it may be missing.
+    `damaged` says what the store could not read of the requested time and series: points of it may be missing. `unknown` are
+    names of which the store has nothing.
     """
 
     series: dict[str, RawSeries]
     next: str | None
     damaged: list[str] = []
+    unknown: list[str] = []
 
 
 class BucketResponse(Struct, omit_defaults=True):
     """Values per bucket; `time` holds the starts of the buckets; a bucket without readings is null.
 
     Each series has `unit`, `n` and one list per function. `damaged` says what the store could not read of the requested
-    time and series: points of it may be missing.
+    time and series: points of it may be missing. `unknown` are names of which the store has nothing.
     """
 
     bucket: str
@@ -139,6 +141,7 @@ class BucketResponse(Struct, omit_defaults=True):
     time: list[float]
     series: dict[str, dict[str, str | list[Value | None]]]
     damaged: list[str] = []
+    unknown: list[str] = []
 
 
 def json_response(content: object, status: int = 200) -> Response:

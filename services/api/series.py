@@ -31,6 +31,14 @@ def matching(reader: Reader, patterns: Sequence[str]) -> list[Series]:
     return [known[name] for name in queries.select(patterns, known)]
 
 
+def _stored(reader: Reader, patterns: Sequence[str]) -> tuple[list[Series], list[str]]:
+    """Return the series that match, and the full names that the store does not have; raise RequestRefused if it has none of several."""
+    known = {one.name for one in reader.series()}
+    unknown = [pattern for pattern in patterns if "*" not in pattern and pattern not in known]
+    present = [pattern for pattern in patterns if pattern not in unknown]
+    return matching(reader, present or patterns), unknown
+
+
 def raw(
     reader: Reader,
     patterns: Sequence[str],
@@ -43,11 +51,11 @@ def raw(
 
     A page holds at most `limit` points, and may end within a series.
     """
-    selected = matching(reader, patterns)
+    selected, unknown = _stored(reader, patterns)
     tag = freshness.tag(reader, selected, *time_range, limit, cursor, whole_past=False)
     if freshness.has(if_none_match, tag):
         return SeriesResponse(b"", tag, time_range.end)
-    response = RawResponse({}, None)
+    response = RawResponse({}, None, unknown=unknown)
     for one in selected:
         if cursor and one.name < cursor.series:
             continue
@@ -74,7 +82,7 @@ def bucketed(
 ) -> SeriesResponse:
     """Return every series per bucket of local time, a BucketResponse; raise RequestRefused if the response would be too large."""
     bucket, tz, functions = aggregation
-    selected = matching(reader, patterns)
+    selected, unknown = _stored(reader, patterns)
     if len(selected) > BUCKETED_LIMIT:
         raise RequestRefused(f"{len(selected)} series match; at most {BUCKETED_LIMIT} in one answer")
     if bucket == "auto":
@@ -93,6 +101,8 @@ def bucketed(
     # Each series is encoded at once: numbers take three times as much memory as their digits.
     by_name = {one.name: _encoded(reader, one, bounds, columns) for one in selected}
     response = {"bucket": bucket, "tz": tz, "time": bounds[:-1], "series": by_name}
+    if unknown:
+        response["unknown"] = unknown
     start = 0.0 if whole_past else bounds[0]
     if damaged := reader.damaged([one.id for one in selected], start, bounds[-1]):
         response["damaged"] = damaged

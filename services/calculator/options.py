@@ -1,6 +1,7 @@
 """The [calculator] section of the configuration."""
 
 import math
+from collections.abc import Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from typing import Literal
@@ -8,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from heliograph import topics, units
-from heliograph.config import Config, ServiceOptions
+from heliograph.config import Claim, Config, ServiceOptions
 from heliograph.formula import Formula
 
 MAX_SECONDS = 86_400.0
@@ -67,6 +68,11 @@ class Calculator(ServiceOptions, frozen=True):
     """The [calculator] section."""
 
     devices: dict[str, CalculatedDevice] = msgspec.field(default_factory=dict)
+
+    def claims(self) -> Iterator[Claim]:
+        """Yield the devices."""
+        for name in self.devices:
+            yield Claim("device", name, f"devices.{name}")
 
     def __post_init__(self) -> None:
         """Refuse formulas that use each other, and those that use a channel of another calculated device."""

@@ -1,10 +1,11 @@
 """The [modbus_poller] section of the configuration."""
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
 from heliograph import topics
-from heliograph.config import Config, ServiceOptions
+from heliograph.config import Claim, Config, ServiceOptions
 from heliograph.errors import ConfigError
 from services.modbus_poller import models
 
@@ -110,6 +111,14 @@ class ModbusPoller(ServiceOptions, frozen=True):
     """The lines to poll."""
 
     lines: tuple[LineOptions, ...] = ()
+
+    def claims(self) -> Iterator[Claim]:
+        """Yield the serial ports, and the devices."""
+        for number, line in enumerate(self.lines):
+            if line.serial:
+                yield Claim("port", line.port, f"lines[{number}].port")
+            for index, device in enumerate(line.devices):
+                yield Claim("device", device.name, f"lines[{number}].devices[{index}].name")
 
     def __post_init__(self) -> None:
         """Refuse two lines on one port, and two devices with one name."""

@@ -1,12 +1,13 @@
 """The [mqtt_importer] section of the configuration."""
 
 import ssl
+from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
 
 from heliograph import tls, topics
-from heliograph.config import Config, ServiceOptions
+from heliograph.config import Claim, Config, ServiceOptions
 from services.mqtt_importer import families
 from services.mqtt_importer.parsing import topic_filters
 from services.mqtt_importer.source import MqttSource
@@ -56,6 +57,12 @@ class MqttImporter(ServiceOptions, frozen=True):
     brokers: dict[str, RemoteBroker] = msgspec.field(default_factory=dict)
     watch: tuple[str, ...] = ()
     max_devices: int = 500
+
+    def claims(self) -> Iterator[Claim]:
+        """Yield the devices that the configuration names."""
+        for number, source in enumerate(self.sources):
+            for key, name in source.devices.items():
+                yield Claim("device", name, f"sources[{number}].devices.{key}")
 
     def __post_init__(self) -> None:
         """Refuse sources of the same name, of unknown families and brokers, and maps that contradict themselves."""

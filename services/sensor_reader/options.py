@@ -1,12 +1,13 @@
 """The [sensor_reader] section of the configuration."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import msgspec
 
 from heliograph import topics
-from heliograph.config import Config, ServiceOptions
+from heliograph.config import Claim, Config, ServiceOptions
 
 MIN_SECONDS, MAX_SECONDS = 0.1, 86_400.0
 
@@ -67,6 +68,14 @@ class SensorReader(ServiceOptions, frozen=True):
     sensors: dict[str, SensorOptions] = msgspec.field(default_factory=dict)
     counters: tuple[CounterOptions, ...] = ()
     root: str = "/"
+
+    def claims(self) -> Iterator[Claim]:
+        """Yield the devices that the configuration names."""
+        for number, counter in enumerate(self.counters):
+            yield Claim("device", counter.name, f"counters[{number}].name")
+        for key, sensor in self.sensors.items():
+            if sensor.name:
+                yield Claim("device", sensor.name, f"sensors.{key}.name")
 
     def __post_init__(self) -> None:
         """Refuse two devices with one name, two counters on one line, and a missing root."""

@@ -1,12 +1,13 @@
 """The [serial_bridge] section of the configuration."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 import msgspec
 import serial
 
 from heliograph import names
-from heliograph.config import ServiceOptions
+from heliograph.config import Claim, ServiceOptions
 from services.serial_bridge import formats, usb
 from services.serial_bridge.radio.nodes import NodeOptions, packet_decoders
 from services.serial_bridge.radio.settings import RadioOptions, RepeaterOptions, check_port
@@ -91,6 +92,19 @@ class SerialBridge(ServiceOptions, frozen=True):
     ports: tuple[PortOptions, ...] = ()
     sockets: tuple[SocketOptions, ...] = ()
     nodes: dict[str, NodeOptions] = msgspec.field(default_factory=dict)
+
+    def claims(self) -> Iterator[Claim]:
+        """Yield the serial ports, and the devices that the configuration names."""
+        for number, one in enumerate(self.ports):
+            if "://" not in one.port:
+                yield Claim("port", one.port, f"ports[{number}].port")
+        for section, sources in (("ports", self.ports), ("sockets", self.sockets)):
+            for number, source in enumerate(sources):
+                if source.format not in NODE_FORMATS:
+                    key = "device" if source.device else "name"
+                    yield Claim("device", source.device_name, f"{section}[{number}].{key}")
+        for node, options in self.nodes.items():
+            yield Claim("device", options.name, f"nodes.{node}.name")
 
     def __post_init__(self) -> None:
         """Refuse sources of the same name or device, unknown formats, and decoders that contradict themselves."""

@@ -1,11 +1,12 @@
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from heliograph.messages import Channel, Info, encode
-from heliograph.store import open_reader
-from tests.api.conftest import TRACER, Running
+from heliograph.messages import Block, Channel, Info, encode
+from heliograph.store import open_reader, open_writer
+from tests.api.conftest import START, TRACER, Running
 from tests.browser import Browser, Page, chromium
 from tests.conftest import optional_program
 
@@ -14,9 +15,6 @@ pytestmark = pytest.mark.usefixtures("packages")
 SERIAL_BRIDGE = "heliograph/roof/services/serial_bridge/status"
 PHONE = 390  # pixels, the width of most phones
 
-TOO_WIDE = f"""
-Array.from(document.querySelectorAll("body *")).filter((one) => one.scrollWidth > {PHONE}).map((one) => one.outerHTML.slice(0, 200))
-"""
 
 Open = Callable[..., Page]
 Eventually = Callable[..., object]
@@ -98,9 +96,57 @@ def test_nothing_scrolls_sideways_on_a_phone(
     eventually(lambda: page.text(shown))
     if path == "/":
         page.run("Array.from(document.querySelectorAll('helio-card button'), (row) => row.click())")  # into the chart
-        eventually(lambda: f"no series roof/{stranger}" in page.text("helio-chart"))
-        assert all("404" in complaint for complaint in page.complaints())
-    assert page.run("document.documentElement.scrollWidth") == PHONE, page.run(TOO_WIDE)
+        eventually(lambda: word in page.text("helio-chart .legend"))
+    # the plots get their width a moment after they are there
+    eventually(lambda: page.run("document.documentElement.scrollWidth") == PHONE)
+
+
+def test_a_tile_and_a_line_name_the_node_when_there_are_several(
+    tracer: Running, open_page: Open, eventually: Eventually
+) -> None:
+    """Case N4."""
+    page = open_page()
+    eventually(lambda: page.text(".tile-note").startswith("Tracer · "))
+    tracer.tell("heliograph/barn/devices/tracer/info", encode(TRACER))
+    tracer.tell("heliograph/barn/devices/tracer/state", {"time": START + 36000, "values": {"pv_power": 12.0}})
+    ask_again(page)
+    eventually(lambda: page.text(".tile-note").startswith("Roof · Tracer · "))  # that of the page's own node
+    assert "Roof · Tracer" in page.text("helio-chart .legend")
+    assert "731W" in page.text(".tile-value")
+
+
+def test_a_series_without_history_does_not_take_the_chart_away(
+    tracer: Running, data: Path, open_page: Open, eventually: Eventually
+) -> None:
+    """Case N4."""
+    writer = open_writer(data)
+    writer.declare("roof", "tracer", TRACER)
+    writer.write(
+        "roof", [Block("tracer", ("pv_power",), [[time.time() - 600 + at, 700.0] for at in range(0, 600, 60)])]
+    )
+    writer.commit({})
+    writer.close()
+    page = open_page()
+    eventually(lambda: page.run("document.querySelectorAll('.plots:not([hidden]) canvas').length") == 1)
+    tracer.tell("heliograph/barn/devices/meter/info", encode(Info("Meter", {"power": Channel("VA")})))
+    tracer.tell("heliograph/barn/devices/meter/state", {"time": time.time(), "values": {"power": 12.0}})
+    ask_again(page)
+    eventually(lambda: "12VA" in page.text("helio-card"))
+    page.run("document.querySelector('helio-card[aria-label], [aria-label=\"Node barn\"] helio-card button').click()")
+    eventually(lambda: "Barn · Meter" in page.text("helio-chart .legend"))
+    tracer.tell("heliograph/barn/devices/meter/state", {"time": time.time(), "values": {"power": 13.0}})
+    eventually(
+        lambda: page.run("document.querySelectorAll('.plots:not([hidden]) canvas').length") == 2
+    )  # a plot per unit
+
+
+def test_a_chart_of_nothing_that_is_stored_says_so(tracer: Running, open_page: Open, eventually: Eventually) -> None:
+    tracer.tell("heliograph/barn/devices/meter/info", encode(Info("Meter", {"grid_power": Channel("W")})))
+    tracer.tell("heliograph/barn/devices/meter/state", {"time": time.time(), "values": {"grid_power": 12.0}})
+    tracer.tell("heliograph/roof/devices/tracer/info", b"")
+    page = open_page()
+    eventually(lambda: "Nothing of these channels is stored here yet" in page.text("helio-chart"))
+    assert all("404" in complaint for complaint in page.complaints())
 
 
 def test_the_page_says_that_the_connection_is_lost_and_is_live_again_after_it(

@@ -140,6 +140,16 @@ def test_a_bad_question_is_answered_with_what_is_wrong(client: httpx.Client, que
     assert words in refused(client, "/series", query)
 
 
+def test_a_series_that_is_not_stored_does_not_take_the_others_away(client: httpx.Client) -> None:
+    """Case N4."""
+    query = {"series": f"shed/tracer/pv_power,{PV}", "from": str(START), "to": str(START + 180)}
+    content = get(client, "/series", **query)
+    assert (list(content["series"]), content["unknown"]) == ([PV], ["shed/tracer/pv_power"])
+    content = get(client, "/series", bucket="1m", **query)
+    assert (list(content["series"]), content["unknown"]) == ([PV], ["shed/tracer/pv_power"])
+    refused(client, "/export", query, 404)  # a file without a column that was asked for looks whole
+
+
 def test_an_unknown_series_is_not_found_but_an_unmatched_pattern_is_empty(client: httpx.Client) -> None:
     assert "/api/v1/devices" in refused(client, "/series", {"series": "roof/tracer/nothing"}, 404)
     assert get(client, "/series", series="roof/tracer/noth*") == {"series": {}, "next": None}

@@ -43,6 +43,45 @@ def test_a_mistake_is_a_line_and_exit_code_1(tmp_path: Path, text: str, message:
     assert "Traceback" not in result.stderr
 
 
+MODBUS = """[[modbus_poller.lines]]
+port = "/dev/ttyUSB0"
+devices = [{ name = "grid", model = "eastron_sdm120" }]
+"""
+ONE_AT_A_TIME = "one program at a time can open it"
+ANOTHER_NAME = "give one of the devices another name"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            MODBUS + '[[serial_bridge.ports]]\nname = "radio"\nport = "/dev/../dev/ttyUSB0"\nformat = "rfm2pi"\n',
+            f"[modbus_poller] lines[0].port and [serial_bridge] ports[0].port are both the port /dev/../dev/ttyUSB0; {ONE_AT_A_TIME}",
+        ),
+        (
+            "".join(
+                f'[[serial_bridge.ports]]\nname = "{name}"\nport = "/dev/ttyUSB0"\nformat = "key_value"\n'
+                for name in ("a", "b")
+            ),
+            f"[serial_bridge] ports[0].port and [serial_bridge] ports[1].port are both the port /dev/ttyUSB0; {ONE_AT_A_TIME}",
+        ),
+        (
+            MODBUS
+            + '[calculator.devices.grid.channels.load]\nformula = "tracer.load + 1"\n'
+            + '[[sensor_reader.counters]]\nname = "gas"\nline = 17\n'
+            + '[serial_bridge.nodes.10]\nname = "gas"\nnames = ["power"]\ndatacode = "h"\n',
+            f"[calculator] devices.grid and [modbus_poller] lines[0].devices[0].name are both called grid; {ANOTHER_NAME}\n"
+            f"{{path}}: [sensor_reader] counters[0].name and [serial_bridge] nodes.10.name are both called gas; {ANOTHER_NAME}",
+        ),
+    ],
+)
+def test_one_port_and_one_device_have_one_service(tmp_path: Path, text: str, message: str) -> None:
+    """Case N20."""
+    path = tmp_path / "mine.toml"
+    result = check(tmp_path, text)
+    assert (result.exit_code, result.stderr) == (1, f"{path}: {message.format(path=path)}\n")
+
+
 def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(tmp_path / "none.toml")])
     assert (result.exit_code, result.stderr) == (1, f"{tmp_path}/none.toml: No such file or directory\n")

@@ -1,3 +1,4 @@
+import re
 import tomllib
 from collections.abc import Iterator
 from itertools import groupby, pairwise
@@ -242,6 +243,21 @@ def test_an_image_holds_one_service_and_no_other(node: Node, service: str) -> No
     script = "import services; print(*services.__path__)"
     folder = node.project.execute(service, "python", "-c", script).strip()
     assert node.project.execute(service, "ls", folder).split() == [service]
+
+
+def test_the_command_is_in_every_container_and_says_where_it_works(node: Node) -> None:
+    for service in SERVICES[1:]:
+        assert node.project.execute(service, "heliograph", "version").startswith("heliograph ")
+    assert node.project.execute("storage", "heliograph", "store", "info").startswith("/data/store, ")
+    assert node.project.execute("uploader", "heliograph", "uploads", "list", "--json")
+    assert "epever_tracer " in node.project.execute("modbus_poller", "heliograph", "scan", "--models")
+    assert "[api.keys]" in node.project.execute("api", "heliograph", "key", "garden")
+    for service, name, where in (
+        ("api", "store", "docker compose exec storage heliograph store"),
+        ("storage", "start", "scripts/heliograph start"),
+    ):
+        refused = f"heliograph {name} --help 2>&1 || echo refused"
+        assert re.search(rf"{where}.*\nrefused", node.project.execute(service, "sh", "-c", refused))
 
 
 def test_a_user_that_is_added_gets_in_while_the_broker_runs(node: Node, door: Door) -> None:

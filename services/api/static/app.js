@@ -46,8 +46,8 @@ class App extends LitElement {
   #selectDefault() {
     const channels = [...this.site.channels.values()];
     const saved = this.saved?.filter((series) => this.site.channels.has(series));
-    const preferred = saved?.length ? saved : defaultSelection(channels);
-    const colours = new Map(roles(channels).map(({ role, channel }) => [channel.series, ROLE_COLOURS[role]]));
+    const preferred = saved?.length ? saved : defaultSelection(channels, this.site.own);
+    const colours = new Map(roles(channels, this.site.own).map(({ role, channel }) => [channel.series, ROLE_COLOURS[role]]));
     this.selected = [];
     for (const series of preferred) this.selected.push({ series, colour: this.#colour(colours.get(series)) });
   }
@@ -65,7 +65,7 @@ class App extends LitElement {
     if (selected.some((one) => one.series === series)) {
       this.selected = selected.filter((one) => one.series !== series);
     } else {
-      const role = roles([...this.site.channels.values()]).find(({ channel }) => channel.series === series);
+      const role = roles([...this.site.channels.values()], this.site.own).find(({ channel }) => channel.series === series);
       this.selected = selected.length < COLOURS ? selected : selected.slice(1);
       this.selected = [...this.selected, { series, colour: this.#colour(ROLE_COLOURS[role?.role]) }];
     }
@@ -110,7 +110,7 @@ class App extends LitElement {
   #tiles() {
     const colours = this.#colours();
     return html`<section class="tiles" aria-label="At a glance">
-      ${roles([...this.site.channels.values()]).map(({ role, title: name, channel }) => {
+      ${roles([...this.site.channels.values()], this.site.own).map(({ role, title: name, channel }) => {
         const [text, unit] = value(channel.value, channel.unit);
         const { seconds, stale } = freshness(channel.owner, this.now);
         const old = stale || !channel.owner.live || channel.owner.availability === "offline";
@@ -124,7 +124,7 @@ class App extends LitElement {
           <span class="tile-name"><i class="dot"></i>${name}</span>
           <span class="tile-value">${text}<small>${unit}</small></span>
           ${charge === null ? nothing : html`<meter min="0" max="100" low="20" .value=${charge} aria-label="Charge"></meter>`}
-          <span class="tile-note">${title(channel.owner.device)} · ${seconds === null ? "no reading yet" : age(seconds)}</span>
+          <span class="tile-note">${this.site.place(channel.owner)} · ${seconds === null ? "no reading yet" : age(seconds)}</span>
         </button>`;
       })}
     </section>`;
@@ -215,6 +215,7 @@ class App extends LitElement {
                   .site=${site}
                   .selected=${this.selected ?? []}
                   .range=${this.range}
+                  .several=${nodes.length > 1}
                   @range=${({ detail }) => {
                     this.range = detail;
                     this.#save();

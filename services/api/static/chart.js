@@ -15,6 +15,7 @@ class Chart extends LitElement {
     site: { attribute: false },
     selected: { attribute: false }, // [{series, colour}]
     range: { type: Number },
+    several: { type: Boolean }, // whether there are several nodes: then lines name theirs
     state: { state: true },
     cursor: { state: true },
   };
@@ -46,7 +47,7 @@ class Chart extends LitElement {
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.dark.addEventListener("change", this.#rebuild);
     this.timer = setInterval(() => {
-      if (this.site.now() - this.#loadedAt > REFRESH_SECONDS || this.state === "failed") this.#load();
+      if (this.site.now() - this.#loadedAt > REFRESH_SECONDS || this.state === "failed" || this.state === "unstored") this.#load();
     }, 5000);
   }
 
@@ -88,7 +89,7 @@ class Chart extends LitElement {
       this.#rebuild();
     } catch (error) {
       if (number !== this.#loads) return;
-      this.state = "failed";
+      this.state = error.status === 404 ? "unstored" : "failed";
       this.problem = error.message;
     }
   }
@@ -226,6 +227,7 @@ class Chart extends LitElement {
     const texts = {
       none: "Select a channel below to see its history.",
       empty: "Nothing is stored for this time yet. New readings appear as they arrive.",
+      unstored: "Nothing of these channels is stored here yet.",
       loading: "Loading …",
       failed: `The history is not available: ${this.problem}`,
     };
@@ -251,7 +253,7 @@ class Chart extends LitElement {
           if (!channel) return nothing;
           return html`<li class="c${colour}">
             <i class="dot"></i>
-            <span class="legend-name">${label(channel)} <small>${title(channel.owner.device)}</small></span>
+            <span class="legend-name">${label(channel)} <small>${this.site.place(channel.owner)}</small></span>
             <b>${valueText(this.#at(series), channel.unit)}</b>
             <button class="remove" title="Remove from the chart" aria-label="Remove ${label(channel)} from the chart" @click=${() => this.#emit("choose", series)}>×</button>
           </li>`;

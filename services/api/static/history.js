@@ -28,6 +28,9 @@ export class History {
     const response = await site.get(`series?${query}`);
     this.times = response.time;
     this.columns = new Map(Object.entries(response.series));
+    const nothing = () => new Array(this.times.length).fill(null);
+    // A series without history begins with its next value.
+    for (const name of response.unknown ?? []) this.columns.set(name, { n: nothing(), mean: nothing(), min: nothing(), max: nothing() });
     if (this.times.length > 1) this.step = this.times[1] - this.times[0];
   }
 

@@ -13,8 +13,10 @@ export const ROLES = [
   { role: "power", title: "Power", fits: (c) => c.unit === "W" && /^((total_|active_)?power|power\d)$/.test(c.name) },
 ];
 
-function score(channel) {
+function score(channel, own) {
   let points = channel.time === null ? 0 : 100;
+  // Of equal ones that of the node that shows the page.
+  if (channel.owner.node === own) points += 20;
   if (channel.owner.availability === "offline") points -= 80;
   if (/power$|soc$|voltage$/.test(channel.name)) points += 10;
   if (/max|min|rated|today|set|limit|nominal/.test(channel.name)) points -= 50;
@@ -22,10 +24,10 @@ function score(channel) {
 }
 
 // The channel for each role that any channel has, as [{role, title, channel}].
-export function roles(channels) {
+export function roles(channels, own = "") {
   const matches = [];
   for (const { role, title, fits } of ROLES) {
-    const best = channels.filter(fits).sort((a, b) => score(b) - score(a))[0];
+    const best = channels.filter(fits).sort((a, b) => score(b, own) - score(a, own))[0];
     if (best) matches.push({ role, title, channel: best });
   }
   const has = (role) => matches.some((one) => one.role === role);
@@ -34,9 +36,9 @@ export function roles(channels) {
 }
 
 // The series of the first chart: those of the roles, and the battery's voltage beside its charge.
-export function defaultSelection(channels) {
-  const selected = roles(channels).map(({ channel }) => channel.series);
-  const voltage = channels.filter(ROLES[2].fits).sort((a, b) => score(b) - score(a))[0];
+export function defaultSelection(channels, own = "") {
+  const selected = roles(channels, own).map(({ channel }) => channel.series);
+  const voltage = channels.filter(ROLES[2].fits).sort((a, b) => score(b, own) - score(a, own))[0];
   if (voltage && !selected.includes(voltage.series)) selected.push(voltage.series);
   if (!selected.length) {
     const any = channels.find((c) => charted(c) && POWER.has(c.unit)) ?? channels.find(charted);

@@ -1,5 +1,7 @@
 // The state of the site: devices from REST, values from the live feed.
 
+import { title } from "/format.js";
+
 const POLL_SECONDS = 15;
 const HEALTH_SECONDS = 4;
 const RESPONSE_SECONDS = 10; // a node that hangs accepts a request, and never answers
@@ -17,6 +19,7 @@ export class Site extends EventTarget {
   loaded = false;
   problem = "";
   problems = []; // what is wrong with the node, the worst first
+  own = ""; // the node that shows this page
   since = 0; // when the connection was lost, seconds
   #clockOffset = 0;
   #socket = null;
@@ -42,6 +45,11 @@ export class Site extends EventTarget {
     return Date.now() / 1000 + this.#clockOffset;
   }
 
+  // The name of a device, with that of its node where there are several.
+  place({ node, device }) {
+    return this.nodes.length > 1 ? `${title(node)} · ${title(device)}` : title(device);
+  }
+
   async get(path) {
     const response = await ask(path);
     const date = Date.parse(response.headers.get("date") ?? "");
@@ -51,7 +59,7 @@ export class Site extends EventTarget {
       this.#clockOffset = Math.abs(offset) > 3 ? offset : 0;
     }
     const content = await response.json();
-    if (!response.ok) throw new Error(content.detail);
+    if (!response.ok) throw Object.assign(new Error(content.detail), { status: response.status });
     return content;
   }
 
@@ -69,10 +77,10 @@ export class Site extends EventTarget {
   }
 
   async #pollHealth() {
-    let problems;
+    let problems, node;
     try {
       const response = await ask("health");
-      ({ problems } = await response.json()); // also with 503: the broker or the store is away
+      ({ problems, node } = await response.json()); // also with 503: the broker or the store is away
     } catch (error) {
       // One that has ended closes the live feed; one that hangs does not.
       if (error.name === "TimeoutError") this.#lost();
@@ -80,6 +88,7 @@ export class Site extends EventTarget {
       return;
     }
     this.problems = problems ?? [];
+    this.own = node ?? this.own;
     this.#changed();
   }
 
