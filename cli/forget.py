@@ -1,11 +1,13 @@
 """`heliograph forget`: removes what is gone for good from the broker."""
 
+from contextlib import closing
 from pathlib import Path
 
 import click
 
-from heliograph import config, forget, node_config, topics
-from heliograph.errors import ConfigError
+from heliograph import config, forget, node_config, store_location, topics
+from heliograph.errors import ConfigError, StoreAway, StoreDamaged
+from heliograph.store import open_reader
 
 
 @click.command()
@@ -41,7 +43,8 @@ def main(name: str, chosen: Path | None, service: str, yes: bool) -> None:
         if not (device or yes) and node == config.section(config.Node, config.read(path), "node", path, service).name:
             click.confirm(f"{node} is this node: its services are seen again when they restart. Forget it?", abort=True)
         brokers = forget.brokers(path, service)
-        removed, left = forget.forget_retained(brokers, node, device)
+        known = [name for name in _stored(path, node) if not slash or name == device]
+        removed, left = forget.forget_retained(brokers, node, device, stored=known)
         if service and device and not removed:
             forget.forget(brokers[service], service, node, device)
     except (ConfigError, ValueError) as error:
@@ -53,3 +56,14 @@ def main(name: str, chosen: Path | None, service: str, yes: bool) -> None:
         click.echo(f"{service} sees nothing of {name}, and has removed what it may; api sees what is left", err=True)
     elif not removed:
         raise click.ClickException(f"the broker retains nothing of {name}")
+
+
+def _stored(path: Path, node: str) -> list[str]:
+    """Return the devices of a node of which the store here has series; none if it cannot be read from here."""
+    section = config.section(config.Node, config.read(path), "node", path)
+    try:
+        location = store_location.configured(section, path, "storage")
+        with closing(open_reader(location.data, url=location.url)) as reader:
+            return sorted({one.device for one in reader.series() if one.node == node})
+    except (ConfigError, OSError, StoreAway, StoreDamaged):
+        return []

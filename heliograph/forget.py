@@ -6,7 +6,7 @@ service. Readings stay in the store.
 
 import queue
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -39,13 +39,19 @@ def forget(broker: config.Broker, service: str, node: str, device: str) -> None:
 
 
 def forget_retained(
-    brokers: Mapping[str, config.Broker], node: str, device: str = "", *, discovery: bool = True
+    brokers: Mapping[str, config.Broker],
+    node: str,
+    device: str = "",
+    *,
+    discovery: bool = True,
+    stored: Collection[str] = (),
 ) -> Forgotten:
     """Remove what the broker retains of a device, or of a node, its devices and services, as far as it can be seen.
 
     `brokers` has the services as which to connect. Each sees what it may read, and removes what it may write: with the users of
     mosquitto/acl all of them take everything, and the user api all devices. With `discovery` also what is retained for Home
-    Assistant. Raises ConfigError if there is no connection to the broker.
+    Assistant. `stored` are devices of the node of which the store has series: the page forgets them although nothing is
+    retained. Raises ConfigError if there is no connection to the broker.
     """
     arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
     with ExitStack() as opened:
@@ -55,6 +61,8 @@ def forget_retained(
             bus.subscribe(f"{topics.ROOT}/{node}/{f'devices/{device}/' if device else ''}#", arrived.put)
         seen = {message.topic for message in _arriving(arrived) if message.retained and message.payload}
         others = set() if device else {topics.service(node, service, "status") for service in brokers}
+        infos = {topics.device(node, name, "info") for name in stored} - seen
+        others |= infos
         for topic in seen:
             _, _, group, name, *_ = topic.split("/")
             if group == "services":
@@ -70,7 +78,7 @@ def forget_retained(
                 left.discard(message.topic)
             if not left:
                 break
-    return Forgotten(sorted(seen - left), sorted(left))
+    return Forgotten(sorted((seen | infos) - left), sorted(left))
 
 
 def _arriving(arrived: queue.SimpleQueue[Message]) -> Iterator[Message]:

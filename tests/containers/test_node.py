@@ -273,14 +273,7 @@ def test_a_user_that_is_added_gets_in_while_the_broker_runs(node: Node, door: Do
 
 def test_another_configuration_changes_every_service_but_the_broker(node: Node) -> None:
     """Case K3: `up` with another configuration changed nothing."""
-
-    def hashes(configuration: str) -> dict[str, str]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HELIOGRAPH_CONFIG", configuration)
-            lines = node.project.compose("config", "--hash", "*").splitlines()
-        return dict(line.split() for line in lines)
-
-    one, other = hashes("one.toml"), hashes("other.toml")
+    one, other = (node.project.hashes(HELIOGRAPH_CONFIG=path) for path in ("one.toml", "other.toml"))
     assert {service for service in one if one[service] == other[service]} == {"mosquitto", "simulator"}
 
 
@@ -291,20 +284,6 @@ def test_images_share_every_layer_but_their_own(node: Node) -> None:
     assert all(own[:-1] == shared for own in layers.values())
     for service in layers:
         assert node.project.newest_layer_bytes(service) < 10_000_000, service
-
-
-def test_what_is_stopped_says_goodbye_before_the_broker_stops(node: Node) -> None:
-    """Case K8: the broker stopped with the others, and devices stayed online in what it kept."""
-    node.project.compose("stop")
-    node.project.compose("start", "mosquitto")
-    command = (
-        "mosquitto_sub -u viewer -P {} -W 3 -v -t heliograph/+/devices/+/availability -t heliograph/+/services/+/status"
-    ).format((node.secrets / "viewer").read_text().strip())
-    kept = node.project.execute("mosquitto", "sh", "-c", f"XDG_CONFIG_HOME=/tmp {command} || true").splitlines()
-    states = dict(line.split(" ", 1) for line in kept if line.startswith("heliograph/"))
-    assert len(states) > len(PRODUCERS)
-    assert not [topic for topic, state in states.items() if "offline" not in state]
-    node.project.start()
 
 
 def test_a_wrong_password_is_refused(door: Door) -> None:
@@ -366,3 +345,17 @@ def check(node: Node) -> None:
                 assert not gap or any(before <= up * 1000 and begun * 1000 <= after for begun, up in away), (
                     f"{device} after {before}"
                 )
+
+
+def test_what_is_stopped_says_goodbye_before_the_broker_stops(node: Node) -> None:
+    """Case K8: the broker stopped with the others, and devices stayed online in what it kept."""
+    node.project.compose("stop")
+    node.project.compose("start", "mosquitto")
+    command = (
+        "mosquitto_sub -u viewer -P {} -W 3 -v -t heliograph/+/devices/+/availability -t heliograph/+/services/+/status"
+    ).format((node.secrets / "viewer").read_text().strip())
+    kept = node.project.execute("mosquitto", "sh", "-c", f"XDG_CONFIG_HOME=/tmp {command} || true").splitlines()
+    states = dict(line.split(" ", 1) for line in kept if line.startswith("heliograph/"))
+    assert len(states) > len(PRODUCERS)
+    assert not [topic for topic, state in states.items() if "offline" not in state]
+    node.project.start()

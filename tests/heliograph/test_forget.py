@@ -9,6 +9,8 @@ from heliograph import topics
 from heliograph.bus import Bus, Message
 from heliograph.config import Broker
 from heliograph.forget import discovery_topic
+from heliograph.messages import Block
+from heliograph.store import open_writer
 from services.home_assistant.identifiers import join
 from tests.conftest import GuardedBroker
 
@@ -79,6 +81,26 @@ def test_all_that_is_retained_of_a_node_is_removed_and_nothing_of_another(
     left = {topic for topic in retained(guarded_broker) if "alpha" in topic}
     assert not {topic for topic in left if "alpha/" in topic or "/alpha_meter" in topic}
     assert len({topic for topic in left if "alpha_b" in topic or "alpha_Ub" in topic}) >= 6
+
+
+def test_a_device_that_only_the_store_has_is_forgotten_too(tmp_path: Path, guarded_broker: GuardedBroker) -> None:
+    """Case N4: the page shows what the store has."""
+    writer = open_writer(tmp_path / "data")
+    for node in ("shed", "hub"):
+        writer.write(node, [Block("meter", ("power",), [[1_763_633_000.0, 1.0]])])
+    writer.commit({})
+    writer.close()
+    config = tmp_path / "config.toml"
+    config.write_text(f'[node]\nname = "hub"\ndata = "{tmp_path}/data"\n{guarded_broker.section}[modbus_poller]\n')
+    cleared: SimpleQueue[Message] = SimpleQueue()
+    with Bus(Broker(port=guarded_broker.port, password=guarded_broker.password("api")), "roof", "api") as bus:
+        bus.subscribe("heliograph/+/devices/+/info", cleared.put)
+        assert bus.wait_connected(10)
+        command = [sys.executable, "-m", "cli", "forget", "shed", "--config", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+        message = cleared.get(timeout=10)
+    assert (message.topic, message.payload) == ("heliograph/shed/devices/meter/info", b"")
 
 
 def test_a_container_has_one_password_and_says_what_it_may_not_remove(
