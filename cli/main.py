@@ -14,6 +14,7 @@ import heliograph
 COMMANDS = {
     "start": ("cli.start.command:main", "Run a node on this machine until Ctrl-C."),
     "logs": ("cli.logs:main", "Show what the node has logged."),
+    "try": ("cli.trial:main", "Read each input once, and print what would be published."),
     "check": ("cli.check:main", "Check a configuration without starting the node."),
     "status": ("cli.status:main", "Show how the node is, and what is wrong."),
     "doctor": ("cli.doctor.command:main", "Look for what is wrong with the node and its machine."),

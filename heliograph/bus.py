@@ -17,7 +17,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from heliograph.backoff import Backoff
 from heliograph.config import Broker
-from heliograph.mqtt_client import RetainSupport, connect_properties, new_client, publish_properties
+from heliograph.mqtt_client import RetainSupport, client_id, connect_properties, new_client, publish_properties
 
 log = logging.getLogger(__name__)
 
@@ -116,8 +116,8 @@ class Bus:
         """Keep what is needed to connect; who is `quiet` logs nothing about the broker, and looks at `problem`."""
         self._level = logging.DEBUG if quiet else logging.WARNING
         self._broker = broker
-        self._node = node
         self._service = service
+        self._identifier = client_id(node, service)
         self._will = will
         self._persistent = persistent
         self._manual_ack = manual_ack
@@ -233,7 +233,7 @@ class Bus:
 
     def _client(self) -> Client:
         will = (*self._will, self._retain.available) if self._will else None
-        client = new_client(self._broker, self._node, self._service, will=will, manual_ack=self._manual_ack)
+        client = new_client(self._broker, self._service, self._identifier, will=will, manual_ack=self._manual_ack)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received

@@ -5,22 +5,32 @@ service. Readings stay in the store.
 """
 
 import queue
-from collections.abc import Mapping
-from contextlib import ExitStack
+import time
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from heliograph import config, topics
 from heliograph.bus import Bus, Message
 from heliograph.errors import ConfigError
 
 CONNECT_SECONDS = 10.0
-QUIET_SECONDS = 1.0  # without a retained message, after which there are no more
+QUIET_SECONDS = 1.0  # without a message, after which there are no more
+MOST_SECONDS = 10.0  # a node that still runs is never quiet
 DISCOVERY = "homeassistant/device/{}_{}/config"
 WITHOUT_SECTION = ("api", "storage", "home_assistant")  # services that run without a section of the configuration
 
 
+class Forgotten(NamedTuple):
+    """The topics that the broker has forgotten, and those of which it still has what it retains: no service here may remove it."""
+
+    removed: list[str]
+    left: list[str]
+
+
 def forget(broker: config.Broker, service: str, node: str, device: str) -> None:
-    """Remove what the broker retains of a device; raise ConfigError if there is no connection to the broker."""
+    """Remove what the broker retains of a device, unseen; raise ConfigError if there is no connection to the broker."""
     kept = [topics.device(node, device, "info"), topics.device(node, device, "availability")]
     with _opened(broker, service) as bus:
         _wait(bus, broker, service)
@@ -29,13 +39,19 @@ def forget(broker: config.Broker, service: str, node: str, device: str) -> None:
 
 
 def forget_retained(
-    brokers: Mapping[str, config.Broker], node: str, device: str = "", *, discovery: bool = True
-) -> list[str]:
-    """Remove what the broker retains of a device, or of a node, its devices and services; return the topics.
+    brokers: Mapping[str, config.Broker],
+    node: str,
+    device: str = "",
+    *,
+    discovery: bool = True,
+    stored: Collection[str] = (),
+) -> Forgotten:
+    """Remove what the broker retains of a device, or of a node, its devices and services, as far as it can be seen.
 
     `brokers` has the services as which to connect. Each sees what it may read, and removes what it may write: with the users of
-    mosquitto/acl it takes all of them. With `discovery` also what is retained for Home Assistant. Raises ConfigError if there
-    is no connection to the broker.
+    mosquitto/acl all of them take everything, and the user api all devices. With `discovery` also what is retained for Home
+    Assistant. `stored` are devices of the node of which the store has series: the page forgets them although nothing is
+    retained. Raises ConfigError if there is no connection to the broker.
     """
     arrived: queue.SimpleQueue[Message] = queue.SimpleQueue()
     with ExitStack() as opened:
@@ -43,23 +59,34 @@ def forget_retained(
         for bus, (service, broker) in zip(buses, brokers.items(), strict=True):
             _wait(bus, broker, service)
             bus.subscribe(f"{topics.ROOT}/{node}/{f'devices/{device}/' if device else ''}#", arrived.put)
-        kept: set[str] = set()
-        try:
-            while message := arrived.get(timeout=QUIET_SECONDS):
-                if message.retained and message.payload:
-                    kept.add(message.topic)
-        except queue.Empty:
-            pass
-        for topic in list(kept):
+        seen = {message.topic for message in _arriving(arrived) if message.retained and message.payload}
+        others = set() if device else {topics.service(node, service, "status") for service in brokers}
+        infos = {topics.device(node, name, "info") for name in stored} - seen
+        others |= infos
+        for topic in seen:
             _, _, group, name, *_ = topic.split("/")
             if group == "services":
-                kept.add(topics.service(node, name, "committed"))
-            elif discovery:
-                kept.add(discovery_topic(node, name))
-        for topic in sorted(kept):
+                others.add(topics.service(node, name, "committed"))
+            elif group == "devices" and discovery:
+                others.add(discovery_topic(node, name))
+        for topic in sorted(seen | others):
             for bus in buses:
                 bus.publish(topic, b"", qos=1, retain=True)
-    return sorted(kept)
+        left = set(seen)
+        for message in _arriving(arrived) if seen else ():
+            if not message.payload:
+                left.discard(message.topic)
+            if not left:
+                break
+    return Forgotten(sorted((seen | infos) - left), sorted(left))
+
+
+def _arriving(arrived: queue.SimpleQueue[Message]) -> Iterator[Message]:
+    """Yield messages until none has arrived for a while, at most for as long as a node that runs may take."""
+    end = time.monotonic() + MOST_SECONDS
+    with suppress(queue.Empty):
+        while time.monotonic() < end:
+            yield arrived.get(timeout=QUIET_SECONDS)
 
 
 def _opened(broker: config.Broker, service: str) -> Bus:

@@ -138,8 +138,8 @@ class LevelWatch:
             set_level(level)
 
 
-class _LogOptions(config.Config, frozen=True):
-    """What a service's section says of its log."""
+class _LogOptions(config.Config, frozen=True, forbid_unknown_fields=False):
+    """What a service's section says of its log; the other options are the service's own."""
 
     log_level: config.ServiceLogLevel = ""
 
@@ -148,6 +148,4 @@ def configured(path: Path, service: str) -> str:
     """Return the level of a service in a configuration; raise ConfigError if it is not one of LEVELS."""
     file = config.read(path)
     node = config.section(config.Node, file, "node", path, service)
-    section = file.get(service, {})
-    own = section.get("log_level", "") if isinstance(section, dict) else ""
-    return config.section(_LogOptions, {service: {"log_level": own}}, service, path).log_level or node.log_level
+    return config.section(_LogOptions, file, service, path, service).log_level or node.log_level

@@ -39,11 +39,16 @@ class RetainSupport:
         self.available = available
 
 
-def new_client(broker: Broker, node: str, service: str, *, will: LastWill | None, manual_ack: bool) -> Client:
+def client_id(node: str, service: str) -> str:
+    """Return the id with which a service connects: a broker disconnects the older of two clients with one id."""
+    return f"{node}-{service}"
+
+
+def new_client(broker: Broker, service: str, identifier: str, *, will: LastWill | None, manual_ack: bool) -> Client:
     """Return a client that is not connected yet; its callbacks are up to the caller. Raises OSError for an unreadable CA."""
     client = Client(
         CallbackAPIVersion.VERSION2,
-        f"{node}-{service}",
+        identifier,
         protocol=MQTTProtocolVersion.MQTTv5,
         reconnect_on_failure=False,
         manual_ack=manual_ack,

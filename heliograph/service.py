@@ -21,6 +21,7 @@ from heliograph.bus import Bus, Message
 from heliograph.clock import Clock
 from heliograph.errors import ConfigError, StoreDamaged
 from heliograph.messages import Status, encode
+from heliograph.mqtt_client import client_id
 from heliograph.producer import Producer
 from heliograph.producer_services import PRODUCERS
 from heliograph.quality import Quality
@@ -55,6 +56,7 @@ class Service:
         self.name = name
         self.path = path
         self.node = node.name
+        self.client_id = client_id(node.name, name)  # on every broker
         self.data = Path(node.data)
         self._store = store
         self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))

@@ -15,6 +15,7 @@ from heliograph.errors import MessageError
 from heliograph.messages import Availability, Channel, Info, Reading, Status, Value, decode, is_value
 from heliograph.series_patterns import matches
 from heliograph.store.interface import Point, Series
+from services.api.removed_devices import RemovedDevices
 
 _AVAILABILITY: dict[bytes, Availability] = {b"online": "online", b"offline": "offline", b"asleep": "asleep"}
 LATEST = 4102444800.0  # 2100-01-01; a later time is a mistake
@@ -93,10 +94,15 @@ class LiveState:
     is not in the future, infinity while the clock of this node is not set.
     """
 
-    def __init__(self, now: Callable[[], float] = time.time, latest: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        now: Callable[[], float] = time.time,
+        latest: Callable[[], float] | None = None,
+        removed: RemovedDevices | None = None,
+    ) -> None:
         self.devices: dict[tuple[str, str], DeviceState] = {}
         self.services: dict[tuple[str, str], Status] = {}
-        self._removed: set[tuple[str, str]] = set()  # the devices whose info was cleared: the store keeps their series
+        self._removed = removed or RemovedDevices()  # their info was cleared: the store keeps their series
         self._feeds: set[LiveFeed] = set()
         self._now = now
         self.latest = latest or now

@@ -35,6 +35,7 @@ from services.api.ingest.options import EmoncmsOptions, PimonitorOptions, SmartP
 from services.api.ingest.routes import Ingest, PlugPort
 from services.api.live import LiveState
 from services.api.reader_pool import ReaderPool
+from services.api.removed_devices import RemovedDevices
 from services.api.seeding import Seeder
 from services.api.uploads.client import UploaderClient
 
@@ -126,7 +127,8 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 async def _serve(options: Api, service: Service, listeners: list[socket.socket], store: ReaderPool, most: int) -> None:
-    live = LiveState(service.clock.now, service.clock.latest)
+    removed = RemovedDevices(service.data / "api" / "removed_devices.json")
+    live = LiveState(service.clock.now, service.clock.latest, removed)
     watch = HealthWatch(
         live,
         service.node,

@@ -22,7 +22,7 @@ class BrokerConnection:
     """Subscribes and publishes, and reconnects until it is closed, whether or not the broker is there.
 
     `received` is called on the network thread; it passes messages on and returns. The log has
-    one warning per loss and reason; `connected` is whether the broker answers, `losses`
+    one warning per loss and reason; `connected` is whether the broker answers, `problem` why it does not, `losses`
     how often the connection was lost.
     """
 
@@ -33,7 +33,7 @@ class BrokerConnection:
         self._broker = broker
         self._filters = [(topic_filter, 1) for topic_filter in filters]
         self._received = received
-        self._warning = ""
+        self.problem = ""
         self.connected = False
         self.losses = 0
         self._client = Client(
@@ -78,7 +78,7 @@ class BrokerConnection:
         if reason.is_failure:
             self._warn(f"refuses us: {reason}")
             return
-        self._warning = ""
+        self.problem = ""
         log.info("connected to broker %s at %s:%s", self._name, *self._broker.address)
         if self._filters:
             client.subscribe(self._filters)
@@ -99,6 +99,6 @@ class BrokerConnection:
         self._received(message.topic, bytes(message.payload), message.retain)
 
     def _warn(self, warning: str) -> None:
-        if warning != self._warning:
-            self._warning = warning
+        if warning != self.problem:
+            self.problem = warning
             log.warning("broker %s at %s:%s %s; reconnecting", self._name, *self._broker.address, warning)

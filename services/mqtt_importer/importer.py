@@ -41,7 +41,7 @@ def main(options: MqttImporter, service: Service) -> None:
                 BrokerConnection(
                     name,
                     broker,
-                    f"{service.node}-{service.name}",
+                    service.client_id,
                     subscribed[name],
                     partial(_put, messages, service, name),
                 )
@@ -67,6 +67,7 @@ def main(options: MqttImporter, service: Service) -> None:
                         losses[name] = connection.losses
                         reader.broker_lost(name)
                 service.fact("brokers", {name: connection.connected for name, connection in connections.items()})
+                service.fact("broker_problems", {name: one.problem for name, one in connections.items() if one.problem})
                 service.fact("devices", devices.facts())
                 service.fact("unknown_topics", reader.unknown_topics.facts())
 

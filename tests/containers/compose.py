@@ -69,6 +69,11 @@ class Project:
         containers: list[dict[str, Any]] = json.loads(self._run(["docker", "inspect", f"{self.name}-{service}-1"]))
         return containers[0]
 
+    def hashes(self, **environment: str) -> dict[str, str]:
+        """Return what compose compares to find out whether a service has changed, with other variables."""
+        output = self._run([*self._command, "config", "--hash", "*"], environment)
+        return dict(line.split() for line in output.splitlines())
+
     def layers(self, service: str) -> list[str]:
         """Return the layers of a service's image, those of the base image first."""
         images: list[dict[str, Any]] = json.loads(self._run(["docker", "image", "inspect", self._image(service)]))
@@ -108,11 +113,11 @@ class Project:
     def _image(self, service: str) -> str:
         return f"{self.name}/{service}:{heliograph.__version__}"
 
-    def _run(self, command: list[str]) -> str:
+    def _run(self, command: list[str], environment: Mapping[str, str] | None = None) -> str:
         done = subprocess.run(
             command,
             cwd=ROOT,
-            env=self._environment,
+            env={**self._environment, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,3 +1,4 @@
+import re
 import tomllib
 from collections.abc import Iterator
 from itertools import groupby, pairwise
@@ -244,6 +245,22 @@ def test_an_image_holds_one_service_and_no_other(node: Node, service: str) -> No
     assert node.project.execute(service, "ls", folder).split() == [service]
 
 
+def test_the_command_is_in_every_container_and_says_where_it_works(node: Node) -> None:
+    for service in SERVICES[1:]:
+        assert node.project.execute(service, "heliograph", "version").startswith("heliograph ")
+    assert node.project.execute("storage", "heliograph", "store", "info").startswith("/data/store, ")
+    assert node.project.execute("uploader", "heliograph", "uploads", "list", "--json")
+    assert "epever_tracer " in node.project.execute("modbus_poller", "heliograph", "scan", "--models")
+    assert "[api.keys]" in node.project.execute("api", "heliograph", "key", "garden")
+    assert '"problems"' in node.project.execute("api", "sh", "-c", "heliograph status --json || true")
+    for service, name, where in (
+        ("api", "store", "docker compose exec storage heliograph store"),
+        ("storage", "start", "scripts/heliograph start"),
+    ):
+        refused = f"heliograph {name} --help 2>&1 || echo refused"
+        assert re.search(rf"{where}.*\nrefused", node.project.execute(service, "sh", "-c", refused))
+
+
 def test_a_user_that_is_added_gets_in_while_the_broker_runs(node: Node, door: Door) -> None:
     """Case K4: services that an update brought stayed locked out until somebody restarted the broker."""
     since = node.project.started("mosquitto")
@@ -256,14 +273,7 @@ def test_a_user_that_is_added_gets_in_while_the_broker_runs(node: Node, door: Do
 
 def test_another_configuration_changes_every_service_but_the_broker(node: Node) -> None:
     """Case K3: `up` with another configuration changed nothing."""
-
-    def hashes(configuration: str) -> dict[str, str]:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("HELIOGRAPH_CONFIG", configuration)
-            lines = node.project.compose("config", "--hash", "*").splitlines()
-        return dict(line.split() for line in lines)
-
-    one, other = hashes("one.toml"), hashes("other.toml")
+    one, other = (node.project.hashes(HELIOGRAPH_CONFIG=path) for path in ("one.toml", "other.toml"))
     assert {service for service in one if one[service] == other[service]} == {"mosquitto", "simulator"}
 
 
@@ -274,20 +284,6 @@ def test_images_share_every_layer_but_their_own(node: Node) -> None:
     assert all(own[:-1] == shared for own in layers.values())
     for service in layers:
         assert node.project.newest_layer_bytes(service) < 10_000_000, service
-
-
-def test_what_is_stopped_says_goodbye_before_the_broker_stops(node: Node) -> None:
-    """Case K8: the broker stopped with the others, and devices stayed online in what it kept."""
-    node.project.compose("stop")
-    node.project.compose("start", "mosquitto")
-    command = (
-        "mosquitto_sub -u viewer -P {} -W 3 -v -t heliograph/+/devices/+/availability -t heliograph/+/services/+/status"
-    ).format((node.secrets / "viewer").read_text().strip())
-    kept = node.project.execute("mosquitto", "sh", "-c", f"XDG_CONFIG_HOME=/tmp {command} || true").splitlines()
-    states = dict(line.split(" ", 1) for line in kept if line.startswith("heliograph/"))
-    assert len(states) > len(PRODUCERS)
-    assert not [topic for topic, state in states.items() if "offline" not in state]
-    node.project.start()
 
 
 def test_a_wrong_password_is_refused(door: Door) -> None:
@@ -349,3 +345,17 @@ def check(node: Node) -> None:
                 assert not gap or any(before <= up * 1000 and begun * 1000 <= after for begun, up in away), (
                     f"{device} after {before}"
                 )
+
+
+def test_what_is_stopped_says_goodbye_before_the_broker_stops(node: Node) -> None:
+    """Case K8: the broker stopped with the others, and devices stayed online in what it kept."""
+    node.project.compose("stop")
+    node.project.compose("start", "mosquitto")
+    command = (
+        "mosquitto_sub -u viewer -P {} -W 3 -v -t heliograph/+/devices/+/availability -t heliograph/+/services/+/status"
+    ).format((node.secrets / "viewer").read_text().strip())
+    kept = node.project.execute("mosquitto", "sh", "-c", f"XDG_CONFIG_HOME=/tmp {command} || true").splitlines()
+    states = dict(line.split(" ", 1) for line in kept if line.startswith("heliograph/"))
+    assert len(states) > len(PRODUCERS)
+    assert not [topic for topic, state in states.items() if "offline" not in state]
+    node.project.start()

@@ -87,7 +87,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_the_level_is_that_of_the_service_else_of_the_node(tmp_path: Path) -> None:
+def test_the_level_is_that_of_the_service_else_of_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "config.toml"
     node, service = '[node]\nlog_level = "error"\n', '[storage]\nlog_level = "debug"\n'
     assert logs.configured(write(file, ""), "storage") == "info"
@@ -96,6 +96,9 @@ def test_the_level_is_that_of_the_service_else_of_the_node(tmp_path: Path) -> No
     assert logs.configured(write(file, node + service), "storage") == "debug"
     assert logs.configured(write(file, node + service), "api") == "error"
     assert logs.configured(write(file, f"{node}[storage]\ncommit_seconds = 3"), "storage") == "error"
+    monkeypatch.setenv("HELIOGRAPH__STORAGE__COMMIT_SECONDS", "3")  # as compose.yaml says other options
+    monkeypatch.setenv("HELIOGRAPH__NODE__LOG_LEVEL", "debug")
+    assert logs.configured(write(file, ""), "storage") == "debug"
     for wrong in ('[storage]\nlog_level = "loud"', "[storage]\nlog_level = 7", '[node]\nlog_level = ""'):
         with pytest.raises(ConfigError, match="log_level: expected"):
             logs.configured(write(file, wrong), "storage")

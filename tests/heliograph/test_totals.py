@@ -254,6 +254,15 @@ def test_a_wrong_value_counts_for_nothing_wherever_points_come_in_two_parts(
         assert totals.columns(["delta"])["delta"] == rises(series, cuts_, counter=True)
 
 
+@pytest.mark.parametrize("wrong", [0.0, 3.0, 1e6])
+@pytest.mark.parametrize("at", range(1, 8))
+def test_a_wrong_value_before_at_or_after_the_edges_counts_for_nothing(wrong: float, at: int) -> None:
+    series: Points = [(row * 60.0, 100.0 + row) for row in range(9)]
+    series[at] = (series[at][0], wrong)
+    for edges in ([120, 300], [121, 301], [119, 299], [120, 180, 300], [120, 121], [121, 180], [121, 122]):
+        assert one("delta", series, edges) == rises(series, cuts(edges), counter=True)
+
+
 def test_what_is_added_to_a_rise_to_a_point_on_an_edge_belongs_to_the_bucket_that_ends_there() -> None:
     totals = Totals(ops.ints([0, 100_000, 200_000]), counter=True)
     totals.points(track([(10, 1.0), (20, 3.0), (110, 6.0), (120, 10.0)]), area=False)

@@ -160,10 +160,14 @@ def _clear_broker(configuration: Path | None, level: str, old: str, *, mentions:
     node, _, device = old.partition("/")
     try:
         brokers = forget.brokers(configuration, "")
-        removed = forget.forget_retained(brokers, node, device, discovery=False)
+        forgotten = forget.forget_retained(brokers, node, device, discovery=False)
     except (ConfigError, ValueError) as error:
         raise click.ClickException(
             f"{error}. All else is done; start the services again{' when the lines above are changed' if mentions else ''}, and "
             f"run this again while the broker runs, to remove what it retains of {old}"
         ) from None
-    click.echo(f"retained messages of {old} removed from the broker: {len(removed)}")
+    click.echo(f"retained messages of {old} removed from the broker: {len(forgotten.removed)}")
+    if forgotten.left:
+        click.echo(
+            f"no service whose password is here may remove {', '.join(forgotten.left)}: see `heliograph forget --help`"
+        )

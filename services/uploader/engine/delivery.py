@@ -106,7 +106,7 @@ class Delivery:
         response = self._redact(str(error))
         reasons = {0: response} if len(rows) == 1 else error.rows
         if not reasons:
-            return BatchResult(batch.halved(len(rows)), response=response, in_doubt=True)
+            return BatchResult(batch.halved(len(rows)), response=response, unconfirmed=True)
         refused: list[RejectedRow] = []
         for index, reason in sorted(reasons.items()):
             row = rows[index]

@@ -12,7 +12,7 @@ class BatchResult(NamedTuple):
     """The result of sending a batch: rows that were accepted or rejected for good, and the batch that is left.
 
     With `retry` nothing more can be sent now. `response` is the target's text, without secrets, and `pause` the seconds
-    for which it wants no request. `skipped` rows were too old for the target. `in_doubt`: the target refused a request
+    for which it wants no request. `skipped` rows were too old for the target. `unconfirmed`: the target refused a request
     without naming rows, and may have accepted some of them.
     """
 
@@ -23,7 +23,7 @@ class BatchResult(NamedTuple):
     retry: TryLater | None = None
     response: str = ""
     pause: float = 0.0
-    in_doubt: bool = False
+    unconfirmed: bool = False
 
     def settles(self) -> bool:
         """Whether rows are settled, or the whole batch is: then there is something to save."""

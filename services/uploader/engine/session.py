@@ -119,7 +119,7 @@ class TargetSession:
                 self._file.save(self._options.name, self.state)
             self.rate_limit.began(time.monotonic())
         result = self._delivery.send(batch, size)
-        if not result.retry and not result.in_doubt:
+        if not result.retry and not result.unconfirmed:
             self.state.in_flight = None
         return result
 
