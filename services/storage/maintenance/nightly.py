@@ -1,6 +1,6 @@
 """The backup that storage makes by itself, once a night, in a process of its own.
 
-In a process, because whoever closes a file of a store releases all locks that SQLite has on it in the same process
+In a process, because closing a file of a store releases all locks that SQLite has on it in the same process
 (sqlite.org/howtocorrupt.html, 2.2).
 """
 
