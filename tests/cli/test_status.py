@@ -211,3 +211,19 @@ def test_a_time_zone_that_is_not_there_is_found(tmp_path: Path, monkeypatch: pyt
     for name in ("Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3", ":/etc/localtime"):
         monkeypatch.setenv("TZ", name)
         assert list(machine.zone()) == []
+
+
+def test_a_node_that_only_reads_has_no_api_and_its_status_names_the_one_that_has(
+    tmp_path: Path, broker: LocalBroker
+) -> None:
+    """Case N4."""
+    path = tmp_path / "config.toml"
+    path.write_text(
+        f'[node]\nname = "shed"\ndata = "{tmp_path}"\nclock = "trust"\nproducers_only = true\n'
+        f'[broker]\nhost = "127.0.0.1"\nport = {broker.port}\n[modbus_poller]\nlines = []\n'
+    )
+    done = CliRunner().invoke(main, ["status", "--config", str(path)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "the node at the broker 127.0.0.1 has the store and the API: name its address with --url" in done.stderr
+    done = CliRunner().invoke(main, ["doctor", "--config", str(path)])
+    assert "api" not in done.stdout
