@@ -11,7 +11,7 @@ import click
 
 from cli import programs
 from cli.start import plan
-from heliograph import node_config, trial
+from heliograph import config, node_config, trial
 from heliograph.errors import ConfigError
 
 NOT_TRIED = {
@@ -45,7 +45,7 @@ def main(services: tuple[str, ...], chosen: Path | None, seconds: float) -> None
     if path is None:
         raise click.UsageError("there is no config.toml here, and you have started no node: name it with --config")
     try:
-        tried = _chosen(services, plan.read(path))
+        tried = _chosen(services, plan.read(path) if programs.HAS_WHOLE_NODE else config.read(path))
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
     if not tried:
