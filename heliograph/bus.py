@@ -233,7 +233,13 @@ class Bus:
 
     def _client(self) -> Client:
         will = (*self._will, self._retain.available) if self._will else None
-        client = new_client(self._broker, self._service, self._identifier, will=will, manual_ack=self._manual_ack)
+        client = new_client(
+            self._broker,
+            service=self._service,
+            identifier=self._identifier,
+            will=will,
+            manual_ack=self._manual_ack,
+        )
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = self._received

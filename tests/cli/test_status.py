@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import heliograph
 from cli.doctor import machine
 from cli.main import main
-from tests.conftest import LocalBroker, free_port
+from tests.conftest import GuardedBroker, LocalBroker, free_port
 
 NOON = 1_763_640_000.0  # 2025-11-20 12:00 UTC
 HANGS = {
@@ -180,6 +180,13 @@ def test_a_password_that_the_broker_refuses_is_found_without_disturbing_the_serv
     result = called("doctor", "--config", config)
     assert "the broker refuses api: Not authorized -> restart the broker" in result.output
     assert "the broker refuses storage: Not authorized" in result.output
+
+
+def test_passwords_that_the_broker_accepts_are_no_finding(guarded_broker: GuardedBroker, tmp_path: Path) -> None:
+    config = written(tmp_path, f'[api]\nport = {free_port()}\n{guarded_broker.section}host = "127.0.0.1"\n')
+    assert called("doctor", "--config", config).output == "roof: nothing found\n"
+    (guarded_broker.secrets / "storage").write_text("another")
+    assert called("doctor", "--config", config).output.startswith("the broker refuses storage: Not authorized -> ")
 
 
 @pytest.mark.parametrize(
