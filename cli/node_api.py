@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cli.start import options
+from cli.start.plan import has_producers_only
 from heliograph import config
+from heliograph.errors import ConfigError
 
 SECONDS = 3.0
 
@@ -53,8 +55,14 @@ class NodeApi:
 
 
 def address(path: Path | None) -> str:
-    """Return where the API of a configuration listens, as this machine sees it; raise ConfigError."""
-    section = config.read(path).get("api", {}) if path else {}
+    """Return where the API of a configuration listens, as this machine sees it; raise ConfigError, also if the node has none."""
+    file = config.read(path) if path else {}
+    if has_producers_only(file):
+        raise ConfigError(
+            f"{path}: [node] producers_only: the node at the broker {file.get('broker', {}).get('host', '')} has the store and "
+            "the API: name its address with --url, as http://hub.local:8000"
+        )
+    section = file.get("api", {})
     if not isinstance(section, Mapping):
         section = {}
     host = str(section.get("host", options.HOST))

@@ -11,7 +11,7 @@ import click
 
 from cli import programs
 from cli.start import plan
-from heliograph import node_config, trial
+from heliograph import config, node_config, trial
 from heliograph.errors import ConfigError
 
 NOT_TRIED = {
@@ -45,7 +45,7 @@ def main(services: tuple[str, ...], chosen: Path | None, seconds: float) -> None
     if path is None:
         raise click.UsageError("there is no config.toml here, and you have started no node: name it with --config")
     try:
-        tried = _chosen(services, plan.read(path))
+        tried = _chosen(services, config.read(path))  # a container has not all services that the file names
     except ConfigError as error:
         raise click.ClickException(str(error)) from None
     if not tried:
@@ -66,7 +66,7 @@ def _chosen(names: tuple[str, ...], file: Mapping[str, Any]) -> list[str]:
     known, services = triable(), plan.services()
     for name in names:
         if name not in services:
-            raise ConfigError(f"{name}: no such service; expected one of {', '.join(known)}")
+            raise ConfigError(f"{name}: no such service here; expected one of {', '.join(known)}")
         if name in known and name not in file:
             raise ConfigError(f"there is no section [{name}] in the configuration")
     wanted = names or [name for name in services if name in file]

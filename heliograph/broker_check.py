@@ -18,7 +18,9 @@ def refusal(broker: Broker, service: str) -> tuple[str, str]:
     answers: queue.SimpleQueue[tuple[bool, str]] = queue.SimpleQueue()
     where = f"the broker at {broker.host}:{broker.port}"
     try:
-        client = new_client(broker, f"doctor-{os.getpid()}", service, will=None, manual_ack=False)
+        # An id of its own for each: the broker ends a connection when another one comes with its id, and all are tried at once.
+        identifier = f"doctor-{service}-{os.getpid()}"
+        client = new_client(broker, service=service, identifier=identifier, will=None, manual_ack=False)
         client.connect_timeout = SECONDS
         client.on_connect = lambda _client, _data, _flags, reason, _properties: answers.put(
             (reason.is_failure, str(reason))

@@ -44,7 +44,7 @@ def client_id(node: str, service: str) -> str:
     return f"{node}-{service}"
 
 
-def new_client(broker: Broker, service: str, identifier: str, *, will: LastWill | None, manual_ack: bool) -> Client:
+def new_client(broker: Broker, *, service: str, identifier: str, will: LastWill | None, manual_ack: bool) -> Client:
     """Return a client that is not connected yet; its callbacks are up to the caller. Raises OSError for an unreadable CA."""
     client = Client(
         CallbackAPIVersion.VERSION2,

@@ -102,6 +102,14 @@ def is_running(data: Path) -> bool:
         return False
 
 
+def written_by_user(path: Path) -> Path | None:
+    """Return the user's own file behind a configuration that `heliograph start` completed; any other as it is.
+
+    None if the node was started without one.
+    """
+    return _source(path.parent.parent) if path.parent.name == RUN_FOLDER else path
+
+
 def _source(data: Path) -> Path | None:
     try:
         text = (data / RUN_FOLDER / "source").read_text().strip()

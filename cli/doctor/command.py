@@ -48,7 +48,8 @@ def _findings(path: Path | None, file: Mapping[str, Any], node: config.Node) -> 
     health = None
     data = Path(node.data)
     try:
-        health = NodeApi(address(path)).health()
+        if not node.producers_only:  # else the API is that of the node that has the store
+            health = NodeApi(address(path)).health()
     except NotReachable as error:
         if node_config.is_running(data):
             yield Finding("api_away", f"the node runs, but there is {error}", "look at the log of api")

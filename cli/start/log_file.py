@@ -16,7 +16,8 @@ class LogFile:
 
     def __init__(self, path: Path, size: int = SIZE, older: int = OLDER) -> None:
         """Open the file; raise OSError if that is not possible."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.exists():
+            path.parent.mkdir(parents=True)
         self._path = path
         self._limit = size
         self._older = older

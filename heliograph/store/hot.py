@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import row_types, salvage, schema, years
+from heliograph.store import damaged_files, damaged_hot, row_types, schema, years
 from heliograph.store.names import Names
 
 Row = tuple[int, int, int, bytes]  # number of arrival, layout, ms UTC, payload
@@ -113,8 +113,8 @@ def _take_over(db: sqlite3.Connection, folder: Path, identity: str) -> None:
     """Copy progress and identity of the damaged file that a new one replaces, whenever it was moved aside."""
     if db.execute("SELECT 1 FROM meta WHERE key='identity'").fetchone():
         return
-    aside = [path for path in salvage.damaged(folder) if salvage.kind(path) == "hot"]
-    marks, theirs = salvage.marks(aside[-1]) if aside else ([], "")
+    aside = [path for path in damaged_files.damaged(folder) if damaged_files.kind(path) == "hot"]
+    marks, theirs = damaged_hot.marks(aside[-1]) if aside else ([], "")
     with schema.transaction(db):
         db.executemany("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", marks)
         if identity or theirs:

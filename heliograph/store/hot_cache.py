@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from heliograph.store import salvage, schema
+from heliograph.store import damaged_hot, schema
 from heliograph.store.cells import DAY, Track, latest
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
@@ -81,7 +81,7 @@ class HotCache:
         numbers = [frame.number for frame in new]
         before = self.frames[-1].number if self.frames else last_sealed
         for one, following in pairwise(numbers if before is None else [before, *numbers]):
-            if 1 < following - one < salvage.JUMP:
+            if 1 < following - one < damaged_hot.JUMP:
                 self._hidden[following] = following - one - 1
         self._broken = {number for number in {*self._broken, *broken} if number > self.sealed}
         self._hidden = {number: count for number, count in self._hidden.items() if number > self.sealed}

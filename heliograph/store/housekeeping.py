@@ -8,7 +8,19 @@ from operator import itemgetter
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import deletion, history, hot, months, names, repair, salvage, schema, sealing, year_marks
+from heliograph.store import (
+    damaged_files,
+    damaged_hot,
+    deletion,
+    history,
+    hot,
+    months,
+    names,
+    repair,
+    schema,
+    sealing,
+    year_marks,
+)
 from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
@@ -40,7 +52,7 @@ class Housekeeping:
         keep: Keep,
         now: Callable[[], float],
         clock_is_right: Callable[[], bool],
-        take_again: Callable[[list[salvage.Frame]], bool],
+        take_again: Callable[[list[damaged_hot.Frame]], bool],
         room: Callable[[Path], int],
     ) -> None:
         self._folder = folder
@@ -65,7 +77,7 @@ class Housekeeping:
 
     def problems(self) -> list[str]:
         """Return what is damaged or too large, a sentence each."""
-        damaged = [f"{path.name} is damaged and not salvaged yet" for path in salvage.damaged(self._folder)]
+        damaged = [f"{path.name} is damaged and not salvaged yet" for path in damaged_files.damaged(self._folder)]
         return [
             *damaged,
             *self._inventory.problems(self._now()),

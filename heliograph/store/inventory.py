@@ -4,7 +4,7 @@ import logging
 import sqlite3
 from pathlib import Path
 
-from heliograph.store import history, salvage, schema, year_marks
+from heliograph.store import damaged_files, history, schema, year_marks
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,9 @@ class Inventory:
     def look(self) -> None:
         """Note every year that has a file now, and log those that have none any more, or again."""
         files = history.files(self._folder)
-        missing = self._years - files.keys() - {salvage.year_of(path) for path in salvage.damaged(self._folder)}
+        missing = (
+            self._years - files.keys() - {damaged_files.year_of(path) for path in damaged_files.damaged(self._folder)}
+        )
         for number in sorted(missing - self._missing):
             log.error("%s", missing_year(self._folder, number))
         for number in sorted(self._missing & files.keys()):

@@ -16,6 +16,7 @@ from heliograph import durable
 from heliograph.errors import StoreDamaged
 from heliograph.store import (
     copied_names,
+    damaged_files,
     history,
     hot,
     rescalings,
@@ -67,7 +68,7 @@ def opened(folder: Path, now: float) -> Opened:
             if _is_foreign(folder, names, copied_names.read(hot_db)):
                 log.error("catalog.db is not that of the other files (%s)", why)
                 catalog.close()
-                salvage.done(schema.move_aside(schema.catalog_file(folder)))  # no source of names
+                damaged_files.done(schema.move_aside(schema.catalog_file(folder)))  # no source of names
                 catalog = _made_again(folder, "it belonged to another store", losses)
                 names = copied_names.read(catalog)
             if why := _why_not(names, hot_db):
@@ -171,7 +172,7 @@ def _why_lost(folder: Path) -> str:
 def _others(folder: Path) -> list[Path]:
     """Return the files that have numbers which only a catalog explains."""
     hot_file = schema.hot_file(folder)
-    paths = [path for path in history.files(folder).values() if _has_content(path)] + salvage.damaged(folder)
+    paths = [path for path in history.files(folder).values() if _has_content(path)] + damaged_files.damaged(folder)
     try:
         if _has_content(hot_file):
             with schema.reading(hot_file) as db:
@@ -215,8 +216,8 @@ def _made_again(folder: Path, why: str, losses: list[str]) -> sqlite3.Connection
 
 def _sources(folder: Path) -> Iterator[CopiedNames]:
     """Yield the names in every file that has copies, the best first."""
-    aside = salvage.damaged(folder)
-    for path in reversed([path for path in aside if salvage.kind(path) == "catalog"]):
+    aside = damaged_files.damaged(folder)
+    for path in reversed([path for path in aside if damaged_files.kind(path) == "catalog"]):
         yield salvage.names(path)
     for path in [schema.hot_file(folder), *reversed(history.files(folder).values())]:
         if _has_content(path):
@@ -225,7 +226,7 @@ def _sources(folder: Path) -> Iterator[CopiedNames]:
                     yield copied_names.read(db)
             except (OSError, StoreDamaged) as error:
                 log.error("no names can be read of %s", error)
-    for path in reversed([path for path in aside if salvage.kind(path) != "catalog"]):
+    for path in reversed([path for path in aside if damaged_files.kind(path) != "catalog"]):
         yield salvage.names(path)
 
 
@@ -320,7 +321,7 @@ def _reconciled(
         except StoreDamaged as error:
             log.error("%s; moving it aside and salvaging readable data", error)
             schema.move_aside(path, name)
-    for path in salvage.damaged(folder):
+    for path in damaged_files.damaged(folder):
         highest = salvage.larger(highest, salvage.highest(path))
     return highest
 

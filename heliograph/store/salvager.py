@@ -9,7 +9,19 @@ from pathlib import Path
 
 from heliograph import durable
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, history, rescaling, rescalings, salvage, schema, sealing, tiers
+from heliograph.store import (
+    blocks,
+    damaged_files,
+    damaged_hot,
+    history,
+    rescaling,
+    rescalings,
+    salvage,
+    schema,
+    sealing,
+    tiers,
+    year_file,
+)
 from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
 from heliograph.store.closing import Closing
@@ -37,7 +49,7 @@ class Salvager:
         years: Years,
         catalog: Catalog,
         names: Callable[[], Names],
-        take_again: Callable[[list[salvage.Frame]], bool],
+        take_again: Callable[[list[damaged_hot.Frame]], bool],
         closing: Closing,
         lost: Callable[[str], None],
     ) -> None:
@@ -53,7 +65,7 @@ class Salvager:
     def step(self) -> bool:
         """Store some readable data of a damaged file again; return whether there was any. Raises OSError."""
         if self._running is None:
-            aside = salvage.damaged(self._folder)
+            aside = damaged_files.damaged(self._folder)
             if not aside:
                 return False
             self._running = self._salvaged(aside[0])
@@ -66,21 +78,21 @@ class Salvager:
         return True
 
     def _salvaged(self, path: Path) -> Iterator[bool]:
-        number = salvage.year_of(path)
+        number = damaged_files.year_of(path)
         if number is None:
-            return self._from_hot(path) if salvage.kind(path) == "hot" else self._from_catalog(path)
-        return self._from_bare(path, number) if salvage.is_bare(path) else self._from_year(path, number)
+            return self._from_hot(path) if damaged_files.kind(path) == "hot" else self._from_catalog(path)
+        return self._from_bare(path, number) if damaged_files.is_bare(path) else self._from_year(path, number)
 
     def _from_catalog(self, path: Path) -> Iterator[bool]:
         """Its names were copied when the new catalog was made."""
-        salvage.done(path)
+        damaged_files.done(path)
         yield True
 
     def _from_hot(self, path: Path) -> Iterator[bool]:
-        frames = salvage.frames(path, partial(newest_arrival, self._folder))
+        frames = damaged_hot.frames(path, partial(newest_arrival, self._folder))
         translation = Translation(salvage.names(path), salvage.rescaled(path), self._catalog)
         stored = 0
-        for batch in salvage.batches(frames):
+        for batch in damaged_hot.batches(frames):
             translated = (self._frame(translation, frame) for frame in batch)
             good = [frame for frame in translated if frame is not None]
             self._names()
@@ -88,17 +100,17 @@ class Salvager:
                 yield True
             stored += len(good)
             yield True
-        missing = len(frames) - stored + max(salvage.gaps(frames), salvage.broken_frames(path))
+        missing = len(frames) - stored + max(damaged_hot.gaps(frames), damaged_hot.broken_frames(path))
         log.info("%s: %d readings salvaged", path.name, stored)
-        if missing or translation.untold or not salvage.is_sound(path):
+        if missing or translation.untold or not damaged_files.is_sound(path):
             self._lost(
                 f"hot.db was damaged: {stored} readings of it are stored again, {missing} that it had are lost, "
-                f"and perhaps others at its end that no byte tells of ({salvage.done_name(path)})"
+                f"and perhaps others at its end that no byte tells of ({damaged_files.done_name(path)})"
                 f"{_untold(translation)}"
             )
-        salvage.done(path)
+        damaged_files.done(path)
 
-    def _frame(self, translation: Translation, frame: salvage.Frame) -> salvage.Frame | None:
+    def _frame(self, translation: Translation, frame: damaged_hot.Frame) -> damaged_hot.Frame | None:
         layout, time, payload = frame
         new = translation.frame(layout, payload)
         return None if new is None else (new[0], time, new[1])
@@ -114,8 +126,8 @@ class Salvager:
             lost |= old.lost
             sound = old.sound
         if lost or not values or not sound:
-            self._lost(_report(number, values, lost, salvage.done_name(path)) + _untold(translation))
-        salvage.done(path)
+            self._lost(_report(number, values, lost, damaged_files.done_name(path)) + _untold(translation))
+        damaged_files.done(path)
         self._closing.touched(())
 
     def _seal_again(
@@ -144,9 +156,9 @@ class Salvager:
                 if columns is None or series is None:
                     raise StoreDamaged("its times, its name or its unit cannot be read")
                 source = source or sealing.Source(
-                    history.decoded_times(axis, columns[0]), blocks.decode_ints(columns[1])
+                    year_file.decoded_times(axis, columns[0]), blocks.decode_ints(columns[1])
                 )
-                track = history.track(source.times, history.Chunk(day, axis, block))
+                track = year_file.track(source.times, year_file.Chunk(day, axis, block))
                 if (
                     history.year_of(day) != number
                     or not day * DAY <= int(track.times[0]) <= int(track.times[-1]) < (day + 1) * DAY
@@ -214,10 +226,10 @@ class Salvager:
         if lost or lost_chunks or not (rows or values) or not sound:
             self._lost(
                 f"{bare.name} was damaged: {lost} months of series, or years, of its cells, and {len(lost_chunks)} days of "
-                f"points are lost, and whatever was in pages that cannot be read ({salvage.done_name(path)})"
+                f"points are lost, and whatever was in pages that cannot be read ({damaged_files.done_name(path)})"
                 f"{_untold(translation)}"
             )
-        salvage.done(path)
+        damaged_files.done(path)
         yield True
 
 

@@ -10,7 +10,7 @@ from heliograph import renames
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.renames import Renames
-from heliograph.store import inventory, names, salvage, schema
+from heliograph.store import damaged_files, inventory, names, schema
 from heliograph.store.hot_cache import HotFrame
 from heliograph.store.names import Names
 from heliograph.store.rises import Column
@@ -65,8 +65,8 @@ class StoreFiles:
         """Return what the catalog and the folder tell of missing, damaged and lost files, a sentence each."""
         aside = [
             f"{path.name} is damaged and not salvaged yet"
-            for path in salvage.damaged(self._folder)
-            if salvage.kind(path) != "catalog"
+            for path in damaged_files.damaged(self._folder)
+            if damaged_files.kind(path) != "catalog"
         ]
         return aside + (inventory.problems(self._files[0].connection, self._folder, time.time()) if self._files else [])
 

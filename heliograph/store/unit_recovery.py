@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import copied_names, history, names, rescaling, rescalings, salvage, schema
+from heliograph.store import copied_names, damaged_files, history, names, rescaling, rescalings, salvage, schema
 from heliograph.store.copied_names import CopiedNames
 from heliograph.store.rescalings import Log
 
@@ -82,7 +82,7 @@ def _of_files(folder: Path, names_: CopiedNames, hot_db: sqlite3.Connection) -> 
                     yield theirs
         except (OSError, StoreDamaged):
             continue  # it is looked at when its names are
-    for path in salvage.damaged(folder):
+    for path in damaged_files.damaged(folder):
         theirs = salvage.rescaled(path) or ()
         if theirs and not copied_names.contradiction(names_, salvage.names(path)):
             yield theirs

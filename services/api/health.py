@@ -17,12 +17,14 @@ from services.api.live import LATEST, LiveState
 from services.api.schemas import HealthProblem
 from services.api.service_watch import ServiceWatch
 
+BACKUP_SECONDS = 2 * 86_400.0  # two nights
 HUNG_SECONDS = 7.0  # without any message, after the broker was asked for one
 OFFLINE_SECONDS = 5.0  # a service that starts again, and an adapter that the kernel finds again, is away for less
 
 _SEE_LOG = "look at the log of {service}"
 _MAKE_ROOM = "delete what is not needed, or let storage keep less: `[storage] keep_gigabytes` (docs/store.md)"
 _MEND_PORT = "plug it in, correct the port in config.toml, or let the node use it"
+_BACKUP = "see that the disk is mounted and has room, and what the log of storage reports of it"
 _SET_CLOCK = 'connect the node to a time server, or set `[node] clock = "trust"` if its clock is right without one'
 
 
@@ -106,6 +108,7 @@ class HealthWatch:
         problems += _clock_problems(services)
         problems += _store_problems(services, damages)
         problems += _reported_problems(services)
+        problems += self._backup_problems(services)
         for sentence in disk_space.shortages(self._disks):
             problems.append(HealthProblem("disk_full", sentence, _MAKE_ROOM))
         return self._dated(problems)
@@ -127,6 +130,18 @@ class HealthWatch:
             since = self._now() - (self._monotonic() - self._received)
             summary = f"the broker hangs: it has sent nothing since {shown(since)}"
             yield HealthProblem("broker_hung", summary, "restart the broker", since=since)
+
+    def _backup_problems(self, services: Mapping[str, Status]) -> Iterator[HealthProblem]:
+        for name, status in services.items():
+            fact = status.facts.get("backup")
+            if not isinstance(fact, dict) or not isinstance(made := fact.get("made"), int | float):
+                continue
+            folder, error = fact.get("folder"), fact.get("error")
+            if made > 0 and self._now() - made > BACKUP_SECONDS:
+                sentence = f"the last backup in {folder} is of {shown(made)}: {error or 'it is overdue'}"
+                yield HealthProblem("backup_old", sentence, _BACKUP, since=made, service=name)
+            elif made <= 0 and error:
+                yield HealthProblem("backup_old", f"there is no backup in {folder}: {error}", _BACKUP, service=name)
 
     def _dated(self, problems: list[HealthProblem]) -> list[HealthProblem]:
         """Fill in when each problem began, and leave out services that have only just left."""

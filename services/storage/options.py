@@ -19,6 +19,7 @@ class Storage(ServiceOptions, frozen=True):
     keep_years: float = 0.0
     keep_raw_years: float = 0.0
     keep_gigabytes: float = 0.0
+    backup: str = ""
 
     def __post_init__(self) -> None:
         """Refuse names that no node can have, and numbers out of range."""
@@ -27,5 +28,9 @@ class Storage(ServiceOptions, frozen=True):
         for option in ("keep_years", "keep_raw_years", "keep_gigabytes"):
             if getattr(self, option) < 0:
                 raise ValueError(f"{option}: {getattr(self, option)} is less than 0, which keeps everything")
+        if self.backup and not self.backup.startswith("/"):
+            raise ValueError(
+                f"backup: expected the path of a folder, such as /media/usb/heliograph, found {self.backup!r}"
+            )
         if not 0.01 <= self.commit_seconds <= 30:
             raise ValueError(f"commit_seconds: {self.commit_seconds} is not between 0.01 and 30")

@@ -3,17 +3,19 @@
 import queue
 from contextlib import closing
 from enum import Enum
+from pathlib import Path
 from typing import TypeAlias
 
 from heliograph import topics
 from heliograph.bus import Message
-from heliograph.errors import StoreDamaged
+from heliograph.errors import ConfigError, StoreDamaged
 from heliograph.heartbeat import BEAT_SECONDS
 from heliograph.service import Service
 from heliograph.store import open_writer
 from heliograph.store.interface import Keep, Writer
 from heliograph.write_loop import until_stopped
 from services.storage.journal import JournalWriter
+from services.storage.maintenance.nightly import NightlyBackup
 from services.storage.options import Storage
 from services.storage.owned_nodes import OwnedNodes
 
@@ -31,7 +33,9 @@ def configured_nodes(options: Storage, service: Service) -> list[str]:
 
 
 def listen(options: Storage, service: Service, inbox: Inbox) -> None:
-    """Subscribe to the journals, and the infos of devices, of the nodes that this storage owns."""
+    """Subscribe to the journals, and the infos of devices, of the nodes that this storage owns; raise ConfigError."""
+    if options.backup and service.store.url:
+        raise ConfigError("[storage] backup: the store is a database; back it up with the tools of PostgreSQL")
     for node in configured_nodes(options, service):
         service.bus.subscribe(topics.every_device("info", node), inbox.put)
         service.bus.subscribe(topics.every_service("journal", node), inbox.put)
@@ -50,6 +54,7 @@ class StorageWorker:
         self._store: Writer | None = None
         self._journal: JournalWriter | None = None
         self._nodes: OwnedNodes | None = None
+        self._backup = NightlyBackup(service, Path(options.backup)) if options.backup else None
 
     def work(self) -> None:
         """Open the store, or write what arrives until a commit is due, and commit; raise OSError if that fails.
@@ -69,7 +74,7 @@ class StorageWorker:
             try:
                 item = self._inbox.get(timeout=min(wait, BEAT_SECONDS))
             except queue.Empty:
-                self._journal.maintain()
+                self._maintain(self._journal)
                 return
             if isinstance(item, Message):
                 self._nodes.admit(item)
@@ -77,7 +82,12 @@ class StorageWorker:
                 self._nodes.connected()
                 self._journal.publish_watermarks(self._nodes.owned)
         self._journal.commit()
-        self._journal.maintain()
+        self._maintain(self._journal)
+
+    def _maintain(self, journal: JournalWriter) -> None:
+        journal.maintain()
+        if self._backup:
+            self._backup.tick()
 
     def finish(self) -> None:
         """Commit a last time, if there is a store; raise OSError if that fails."""
@@ -86,6 +96,8 @@ class StorageWorker:
 
     def close(self) -> None:
         """Release the store; what is not committed comes again."""
+        if self._backup:
+            self._backup.close()
         if self._store:
             self._store.close()
 

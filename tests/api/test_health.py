@@ -287,3 +287,25 @@ def test_a_disk_that_is_nearly_full_is_a_problem(tmp_path: Path, monkeypatch: py
     [problem] = node.after(1)
     assert problem.code == "disk_full"
     assert problem.summary.startswith(f"the disk of {tmp_path} is nearly full: ")
+
+
+def test_a_backup_that_is_too_old_or_cannot_be_made_is_a_problem() -> None:
+    node = Node()
+    fact: dict[str, Any] = {"folder": "/media/usb", "made": 0.0, "error": ""}
+
+    def problems(**changed: object) -> list[HealthProblem]:
+        node.status("storage", {**ONLINE, "facts": {"backup": {**fact, **changed}}})
+        return node.after(1)
+
+    assert problems() == []  # the first is being made
+    [problem] = problems(error="the folder is not there")
+    assert (problem.code, problem.summary) == (
+        "backup_old",
+        "there is no backup in /media/usb: the folder is not there",
+    )
+    assert problems(made=NOON - 86_400, error="the folder is not there") == []  # tonight it is made
+    [problem] = problems(made=NOON - 3 * 86_400, error="the disk is full")
+    assert problem.summary == "the last backup in /media/usb is of 2025-11-17 12:00:00 UTC: the disk is full"
+    [problem] = problems(made=NOON - 3 * 86_400)
+    assert problem.summary.endswith(": it is overdue")
+    assert problems(made="yesterday") == []

@@ -1,4 +1,5 @@
 import itertools
+import os
 import signal
 import socket
 import subprocess
@@ -284,6 +285,49 @@ def test_options_have_defaults_and_a_mistake_ends_with_2(capsys: pytest.CaptureF
     error = capsys.readouterr().err
     assert "scripts/start: error: " in error
     assert "argument --port: '99999' is not a port: 1 to 65535" in error
+
+
+@pytest.mark.slow
+def test_a_logfile_that_cannot_be_written_is_reported_with_its_option(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "start", "--data", str(tmp_path), "--logfile", "/dev/null/node.log"],
+        cwd=ROOT,
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (1, "Error: --logfile: cannot write /dev/null/node.log: Not a directory\n")
+
+
+@pytest.mark.slow
+def test_the_log_level_of_a_node_follows_its_configuration(tmp_path: Path, eventually: Callable[..., object]) -> None:
+    """The services read the effective configuration, the supervisor reads it, too."""
+    mine, effective = tmp_path / "mine.toml", tmp_path / "config.toml"
+    mine.write_text("")
+    effective.write_text("")
+    script = (
+        "from pathlib import Path\n"
+        "from cli.start import config_reload\n"
+        "from heliograph import config, logs\n"
+        "logs.set_up('supervisor')\n"
+        "config_reload.POLL_SECONDS = 0.02\n"
+        f"mine, effective = Path({str(mine)!r}), Path({str(effective)!r})\n"
+        "level = logs.LevelWatch(effective, 'supervisor')\n"
+        "level.apply('error')\n"
+        "config_reload.watch(mine, effective, lambda: config.read(mine), lambda made: None, level)\n"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        supervisor = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stderr=log)
+    try:
+        mine.write_text('[node]\nlog_level = "debug"\n')
+        eventually(lambda: "INFO    supervisor: the log level is debug now" in (tmp_path / "log").read_text())
+        assert "debug" in effective.read_text()
+        mine.write_text("[node")
+        eventually(lambda: "ERROR   supervisor: keeping the previous configuration: " in (tmp_path / "log").read_text())
+    finally:
+        supervisor.kill()
+        supervisor.wait()
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 import heliograph
 from cli.doctor import machine
 from cli.main import main
-from tests.conftest import LocalBroker, free_port
+from tests.conftest import GuardedBroker, LocalBroker, free_port
 
 NOON = 1_763_640_000.0  # 2025-11-20 12:00 UTC
 HANGS = {
@@ -182,6 +182,13 @@ def test_a_password_that_the_broker_refuses_is_found_without_disturbing_the_serv
     assert "the broker refuses storage: Not authorized" in result.output
 
 
+def test_passwords_that_the_broker_accepts_are_no_finding(guarded_broker: GuardedBroker, tmp_path: Path) -> None:
+    config = written(tmp_path, f'[api]\nport = {free_port()}\n{guarded_broker.section}host = "127.0.0.1"\n')
+    assert called("doctor", "--config", config).output == "roof: nothing found\n"
+    (guarded_broker.secrets / "storage").write_text("another")
+    assert called("doctor", "--config", config).output.startswith("the broker refuses storage: Not authorized -> ")
+
+
 @pytest.mark.parametrize(
     ("life", "end", "expected"),
     [
@@ -211,3 +218,19 @@ def test_a_time_zone_that_is_not_there_is_found(tmp_path: Path, monkeypatch: pyt
     for name in ("Europe/Berlin", "CET-1CEST,M3.5.0,M10.5.0/3", ":/etc/localtime"):
         monkeypatch.setenv("TZ", name)
         assert list(machine.zone()) == []
+
+
+def test_a_node_that_only_reads_has_no_api_and_its_status_names_the_one_that_has(
+    tmp_path: Path, broker: LocalBroker
+) -> None:
+    """Case N4."""
+    path = tmp_path / "config.toml"
+    path.write_text(
+        f'[node]\nname = "shed"\ndata = "{tmp_path}"\nclock = "trust"\nproducers_only = true\n'
+        f'[broker]\nhost = "127.0.0.1"\nport = {broker.port}\n[modbus_poller]\nlines = []\n'
+    )
+    done = CliRunner().invoke(main, ["status", "--config", str(path)])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "the node at the broker 127.0.0.1 has the store and the API: name its address with --url" in done.stderr
+    done = CliRunner().invoke(main, ["doctor", "--config", str(path)])
+    assert "api" not in done.stdout

@@ -142,6 +142,13 @@ def test_an_installed_node_runs_to_live_values_and_keeps_everything_in_its_data_
     eventually(lambda: "/tracer/" in installed.run("store", "info").stdout, 60)
     assert installed.output("store", "info").startswith(f"{installed.data}/store, ")
     assert installed.output("uploads", "list").startswith("no targets: ")
+    for command in (
+        "status",
+        "doctor",
+    ):  # of the node that runs; this machine may be one of which doctor has something to say
+        done = installed.run(command)
+        assert (done.stderr, "Traceback" in done.stdout) == ("", False)
+    assert f"http://127.0.0.1:{installed.port}/\n" in installed.run("status").stdout
     match = re.search(r"modbus tcp at (127\.0\.0\.1:\d+)", installed.log.read_text())
     assert match
     assert 'model = "epever_tracer"' in installed.output("scan", "--no-serial", "--unit-id", "1", match[1])

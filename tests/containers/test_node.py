@@ -252,6 +252,7 @@ def test_the_command_is_in_every_container_and_says_where_it_works(node: Node) -
     assert node.project.execute("uploader", "heliograph", "uploads", "list", "--json")
     assert "epever_tracer " in node.project.execute("modbus_poller", "heliograph", "scan", "--models")
     assert "[api.keys]" in node.project.execute("api", "heliograph", "key", "garden")
+    assert '"problems"' in node.project.execute("api", "sh", "-c", "heliograph status --json || true")
     for service, name, where in (
         ("api", "store", "docker compose exec storage heliograph store"),
         ("storage", "start", "scripts/heliograph start"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from heliograph.store import blocks, history, row_types, salvage, schema
+from heliograph.store import blocks, damaged_files, damaged_hot, history, row_types, salvage, schema
 from heliograph.store.salvage import DamagedYear
 
 DAY = 20_000  # UTC days since 1970: in 2024
@@ -106,11 +106,11 @@ def test_what_cannot_be_read_as_a_file_has_nothing(tmp_path: Path, caplog: pytes
         return 0
 
     for path in (empty, garbage, folder):
-        assert salvage.opened(path) is None
-        assert not salvage.is_sound(path)
+        assert damaged_files.opened(path) is None
+        assert not damaged_files.is_sound(path)
         assert not salvage.names(path).whole
-        assert salvage.marks(path) == ([], None)
-        assert salvage.frames(path, sealed_up_to) == {}
+        assert damaged_hot.marks(path) == ([], None)
+        assert damaged_hot.frames(path, sealed_up_to) == {}
         assert set(salvage.highest(path).values()) == {0}
         with closing(DamagedYear(path)) as damaged:
             assert (list(damaged.axes()), damaged.axis(1), damaged.sound) == ([], None, False)
@@ -121,7 +121,7 @@ def test_what_cannot_be_read_as_a_file_has_nothing(tmp_path: Path, caplog: pytes
 
 
 def test_a_file_is_opened_for_reading_only(tmp_path: Path) -> None:
-    db = salvage.opened(hot(tmp_path))
+    db = damaged_files.opened(hot(tmp_path))
     assert db is not None
     with closing(db), pytest.raises(sqlite3.OperationalError, match="readonly"):
         db.execute("INSERT INTO word VALUES(1, 'sun')")
@@ -129,16 +129,16 @@ def test_a_file_is_opened_for_reading_only(tmp_path: Path) -> None:
 
 def test_a_file_is_sound_if_sqlite_reads_all_of_it_and_it_is_what_it_is_called(tmp_path: Path) -> None:
     path = hot(tmp_path, **NAMES)
-    assert salvage.is_sound(path)
-    assert salvage.is_sound(year(tmp_path))
+    assert damaged_files.is_sound(path)
+    assert damaged_files.is_sound(year(tmp_path))
     other = tmp_path / "hot.db.damaged-20260101T000000-2"
     with closing(sqlite3.connect(other)) as db:
         db.executescript(schema.CATALOG)
-    assert not salvage.is_sound(other)
+    assert not damaged_files.is_sound(other)
     with path.open("r+b") as file:
         file.seek(schema.HOT_PAGE)
         file.write(b"\x5a" * schema.HOT_PAGE)
-    assert not salvage.is_sound(path)
+    assert not damaged_files.is_sound(path)
 
 
 PROGRESS = ("roof/bridge", "epoch", 7, 0, 1_700_000_000_000)
@@ -147,12 +147,12 @@ PROGRESS = ("roof/bridge", "epoch", 7, 0, 1_700_000_000_000)
 def test_how_far_the_producers_are_and_which_store_it_is(tmp_path: Path) -> None:
     bad = ("roof/other", "epoch", "seven", 0, 1)
     path = hot(tmp_path, progress=[PROGRESS, bad], meta=[("identity", "a store")])
-    assert salvage.marks(path) == ([PROGRESS], "a store")
+    assert damaged_hot.marks(path) == ([PROGRESS], "a store")
 
 
 @pytest.mark.parametrize("identity", [7, b"x", "a\0b", None])
 def test_an_identity_that_cannot_be_one_does_not_count(tmp_path: Path, identity: object) -> None:
-    assert salvage.marks(hot(tmp_path, progress=[PROGRESS], meta=[("identity", identity)])) == ([PROGRESS], None)
+    assert damaged_hot.marks(hot(tmp_path, progress=[PROGRESS], meta=[("identity", identity)])) == ([PROGRESS], None)
 
 
 @pytest.mark.parametrize(("table", "marks"), [("meta", ([PROGRESS], None)), ("progress", ([], "a store"))])
@@ -160,7 +160,7 @@ def test_of_a_file_without_one_table_the_other_is_read(tmp_path: Path, table: st
     path = hot(tmp_path, progress=[PROGRESS], meta=[("identity", "a store")])
     with closing(sqlite3.connect(path)) as db:
         db.execute(f"DROP TABLE {table}")
-    assert salvage.marks(path) == marks
+    assert damaged_hot.marks(path) == marks
 
 
 def frame(number: int, *, crc: bool | None = True, time: int = 1000) -> tuple[int, int, int, bytes, int | None]:
@@ -173,7 +173,7 @@ def frame(number: int, *, crc: bool | None = True, time: int = 1000) -> tuple[in
 @BOTH
 def test_readings_whose_checksum_is_wrong_are_left_out(tmp_path: Path, damage: Damage) -> None:
     rows = [frame(1), frame(2, crc=False), frame(3, crc=None), frame(4, time=row_types.LAST + 1), frame(9)]
-    frames = salvage.frames(damage(hot(tmp_path, frame=rows)), lambda _: 0)
+    frames = damaged_hot.frames(damage(hot(tmp_path, frame=rows)), lambda _: 0)
     assert frames == {number: (5, 1000, f"{number:08}".encode()) for number in (1, 3, 9)}
 
 
@@ -181,17 +181,17 @@ def test_readings_whose_checksum_is_wrong_are_left_out(tmp_path: Path, damage: D
 def test_readings_of_an_older_heliograph_had_no_checksum(tmp_path: Path, damage: Damage) -> None:
     tables = "CREATE TABLE frame(seq INTEGER PRIMARY KEY, layout INT, ts INT, v BLOB)"
     path = damage(hot(tmp_path, tables, frame=[frame(number)[:4] for number in (2, 3)]))
-    assert salvage.frames(path, lambda _: 0) == {number: (5, 1000, f"{number:08}".encode()) for number in (2, 3)}
+    assert damaged_hot.frames(path, lambda _: 0) == {number: (5, 1000, f"{number:08}".encode()) for number in (2, 3)}
 
 
 def test_of_a_sound_file_no_reading_is_taken_for_one_that_is_in_a_year(tmp_path: Path) -> None:
-    assert salvage.frames(hot(tmp_path, frame=[frame(1), frame(2)]), lambda newest: newest).keys() == {1, 2}
+    assert damaged_hot.frames(hot(tmp_path, frame=[frame(1), frame(2)]), lambda newest: newest).keys() == {1, 2}
 
 
 def test_a_jump_of_numbers_is_one_that_no_hot_file_has() -> None:
-    assert salvage.gaps(dict.fromkeys([1, salvage.JUMP + 1], (1, 0, b""))) == salvage.JUMP - 1
-    assert salvage.gaps(dict.fromkeys([1, salvage.JUMP + 2], (1, 0, b""))) == 0
-    assert (salvage.JUMP, salvage.ROWS) == (1_000_000, 500)
+    assert damaged_hot.gaps(dict.fromkeys([1, damaged_hot.JUMP + 1], (1, 0, b""))) == damaged_hot.JUMP - 1
+    assert damaged_hot.gaps(dict.fromkeys([1, damaged_hot.JUMP + 2], (1, 0, b""))) == 0
+    assert (damaged_hot.JUMP, damaged_hot.ROWS) == (1_000_000, 500)
 
 
 AXIS = history.axis_key(1, DAY)

@@ -11,7 +11,7 @@ from typing import cast
 import pytest
 
 from heliograph.messages import Block
-from heliograph.store import copied_names, folder, history, open_reader, pages, salvage, schema
+from heliograph.store import copied_names, damaged_files, damaged_hot, folder, history, open_reader, pages, schema
 from heliograph.store.writer import SqliteWriter
 
 DAY = 86_400.0
@@ -109,8 +109,8 @@ def aside(data: Path, name: str) -> Path:
 
 def test_1200_readings_come_in_batches_of_at_most_500_each_once(data: Path) -> None:
     """Case M12: the first 500 came twice with a mutant, and the rest in one batch of any size."""
-    frames = salvage.frames(aside(data, "hot.db"), lambda _: 0)
-    batches = list(salvage.batches(frames))
+    frames = damaged_hot.frames(aside(data, "hot.db"), lambda _: 0)
+    batches = list(damaged_hot.batches(frames))
     assert [len(batch) for batch in batches] == [500, 500, 200]
     assert [frame for batch in batches for frame in batch] == [frames[number] for number in sorted(frames)]
     assert [time for batch in batches for _, time, _ in batch] == [
@@ -153,16 +153,16 @@ def test_of_pages_that_are_not_used_any_more_only_what_the_years_lack_is_read(da
         asked.append(newest)
         return newest - 100
 
-    newest = max(salvage.frames(path, lambda _: 0))
-    assert sorted(salvage.frames(path, sealed)) == list(range(newest - 99, newest + 1))
+    newest = max(damaged_hot.frames(path, lambda _: 0))
+    assert sorted(damaged_hot.frames(path, sealed)) == list(range(newest - 99, newest + 1))
     assert asked == [newest]
 
 
 def test_numbers_of_arrival_that_are_missing_are_counted_but_for_jumps() -> None:
     frame = (1, 0, b"")
-    assert salvage.gaps(dict.fromkeys([9, 3, 4, 7], frame)) == 3
-    assert salvage.gaps(dict.fromkeys([3, 4, 5 + salvage.JUMP, 7 + salvage.JUMP], frame)) == 1
-    assert salvage.gaps({}) == 0
+    assert damaged_hot.gaps(dict.fromkeys([9, 3, 4, 7], frame)) == 3
+    assert damaged_hot.gaps(dict.fromkeys([3, 4, 5 + damaged_hot.JUMP, 7 + damaged_hot.JUMP], frame)) == 1
+    assert damaged_hot.gaps({}) == 0
 
 
 @pytest.mark.parametrize(
@@ -181,10 +181,10 @@ def test_a_file_that_was_moved_aside_is_known_by_its_name_until_it_is_salvaged(
         (tmp_path / f"{name}{suffix}").write_bytes(suffix.encode())
     path = schema.move_aside(tmp_path / name)
     (tmp_path / f"{name}.damaged-copy").write_bytes(b"")  # of a person
-    assert salvage.damaged(tmp_path) == [path]
-    assert (salvage.kind(path), salvage.year_of(path), salvage.is_bare(path)) == (kind, year, is_bare)
-    done = salvage.done(path)
-    assert salvage.damaged(tmp_path) == []
+    assert damaged_files.damaged(tmp_path) == [path]
+    assert (damaged_files.kind(path), damaged_files.year_of(path), damaged_files.is_bare(path)) == (kind, year, is_bare)
+    done = damaged_files.done(path)
+    assert damaged_files.damaged(tmp_path) == []
     assert [done.with_name(done.name + suffix).read_bytes() for suffix in ("", "-wal", "-shm")] == [
         b"",
         b"-wal",

@@ -147,6 +147,15 @@ def test_no_configuration_and_no_simulation_is_reported(tmp_path: Path) -> None:
 
 def test_help_names_every_option(tmp_path: Path) -> None:
     done = subprocess.run([START, "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=True)
-    for option in ("--config", "--data", "--port", "--broker-port", "--simulate, --no-simulate", "--help", "--version"):
+    for option in (
+        "--config",
+        "--data",
+        "--port",
+        "--broker-port",
+        "--simulate, --no-simulate",
+        "--logfile",
+        "--help",
+        "--version",
+    ):
         assert option in done.stdout
     assert not list(tmp_path.iterdir())

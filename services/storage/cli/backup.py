@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from heliograph import node_config
 from heliograph.errors import StoreDamaged
 from services.storage.cli.rename import tell_home_assistant
 from services.storage.location import StoreAccess, chosen_config, state_option, store_options
@@ -51,7 +52,7 @@ def backup_command(
     state: dict[str, Path] = {}
     for data in dict.fromkeys([store.data, *state_folders]):
         state |= node_state.of_folder(data, folder, secrets=secrets)
-    if configuration := chosen_config():
+    if (chosen := chosen_config()) and (configuration := node_config.written_by_user(chosen)):
         state[node_state.CONFIGURATION] = configuration
     with bar("copying", sum(map(files.size, files.store_files(store.folder)))) as advance:
         done = backup.back_up(
