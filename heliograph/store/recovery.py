@@ -12,7 +12,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
-from heliograph import durable
+from heliograph import durable, renames
 from heliograph.errors import StoreDamaged
 from heliograph.store import (
     copied_names,
@@ -313,6 +313,11 @@ def _reconciled(
                         f"history-{number:04d}.db is of another store, or of another time, and is stored again by name ({why}). "
                         f"{year_marks.put_back(number)}"
                     )
+                if before := _renamed_since(names, copies):
+                    losses.append(
+                        f"{path.name} is a copy from before a rename: its readings are stored under the names of then. "
+                        f"Rename again, for their history: {'; '.join(before[:5])}"
+                    )
                 raise StoreDamaged(f"{path.name} contradicts the catalog: {why}")
             if why := unit_recovery.why_another_unit(names, copies):
                 raise StoreDamaged(f"{path.name} is not in the units of the catalog: {why}")
@@ -324,6 +329,14 @@ def _reconciled(
     for path in damaged_files.damaged(folder):
         highest = salvage.larger(highest, salvage.highest(path))
     return highest
+
+
+def _renamed_since(names: CopiedNames, copies: CopiedNames) -> list[str]:
+    """Return the devices in a file that have another name in the catalog since a rename, each as "old to new"."""
+    noted = renames.decode(names.renames or None)
+    present = {name: noted.present(name) for (name,) in copies.device.values()}
+    there = {name for (name,) in names.device.values()} - {name for (name,) in copies.device.values()}
+    return [f"{name} to {new}" for name, new in sorted(present.items()) if new != name and new in there]
 
 
 def _adopted(folder: Path, catalog: sqlite3.Connection, names: CopiedNames, copies: CopiedNames) -> CopiedNames:

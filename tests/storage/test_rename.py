@@ -323,3 +323,21 @@ def test_the_volume_of_home_assistant_gets_the_names(tmp_path: Path) -> None:
     done("rename", "node", "alpha", "gamma", "--data", tmp_path / "data", "--state", volume)
     assert (volume / "home_assistant" / FILE).exists()
     assert not (tmp_path / "data" / "home_assistant").exists()
+
+
+def test_an_older_copy_of_a_year_from_before_a_rename_is_reported(tmp_path: Path) -> None:
+    """Its readings come back under the old name: nobody would miss them under the new one."""
+    data = tmp_path / "data"
+    write(data, "alpha/meter", readings(STARTS[0], 20))
+    settled(data)
+    year = history.files(store.folder(data))[2023]
+    older = year.read_bytes()
+    done("rename", "device", "alpha/meter", "alpha/main", "--data", data)
+    year.write_bytes(older)
+    with closing(open_writer(data)) as writer:
+        writer.settle()
+        (problem,) = writer.problems()
+    assert "history-2023.db is a copy from before a rename" in problem
+    assert "alpha/meter to alpha/main" in problem
+    assert "is alpha/main now" in done("rename", "device", "alpha/meter", "alpha/main", "--data", data)
+    assert len(everything(data)["alpha/main/power"]) == 20
