@@ -9,6 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import heliograph
+from cli import programs
 
 # A command's name; where it is; what the list of commands says of it. Nothing is imported before it is called.
 COMMANDS = {
@@ -79,7 +80,7 @@ def _elsewhere(name: str, where: str) -> str:
         return (
             f"`heliograph {name}` is in the container of {service}: docker compose exec {service} heliograph {name} …"
         )
-    if name in WHOLE_NODE and find_spec("circus") is None:
+    if name in WHOLE_NODE and not programs.HAS_WHOLE_NODE:
         return f"`heliograph {name}` is not in the containers; run it in the checkout: scripts/heliograph {name}"
     return ""
 

@@ -3,10 +3,12 @@
 import os
 import shutil
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]  # the checkout, or where the packages are installed
 IS_CHECKOUT = (ROOT / "compose.yaml").exists()
+HAS_WHOLE_NODE = find_spec("circus") is not None  # the extra `start`; a container has one service, and not this
 UNPACK = Path(__file__).parent / "start/debian_packages"
 
 

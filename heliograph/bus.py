@@ -92,6 +92,25 @@ class _Namesakes:
             )
 
 
+class _Problem:
+    """Why the broker is away: logged once per loss and reason, not once per attempt."""
+
+    def __init__(self, level: int) -> None:
+        self._level = level
+        self._logged: set[str] = set()
+        self.text = ""
+
+    def note(self, text: str, *args: object) -> None:
+        self.text = text % args
+        if self.text not in self._logged:
+            self._logged.add(self.text)
+            log.log(self._level, "%s; trying again until it is back", self.text)
+
+    def clear(self) -> None:
+        self._logged.clear()
+        self.text = ""
+
+
 class Bus:
     """Publishes and subscribes, whether or not the broker is there; connects again until it is closed.
 
@@ -114,7 +133,7 @@ class Bus:
         quiet: bool = False,
     ) -> None:
         """Keep what is needed to connect; who is `quiet` logs nothing about the broker, and looks at `problem`."""
-        self._level = logging.DEBUG if quiet else logging.WARNING
+        self._problem = _Problem(logging.DEBUG if quiet else logging.WARNING)
         self._broker = broker
         self._service = service
         self._identifier = client_id(node, service)
@@ -131,10 +150,8 @@ class Bus:
         self._last: MQTTMessageInfo | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep_connected, name="bus", daemon=True)
-        self._warned: set[str] = set()
         self._namesakes = _Namesakes(node)
         self._retain = RetainSupport()
-        self.problem = ""  # why the broker is away, in words; empty once it answers
         self.connects = 0
 
     def __enter__(self) -> "Bus":
@@ -158,6 +175,11 @@ class Bus:
     def retains(self) -> bool:
         """Whether the broker keeps retained messages, as far as it has reported."""
         return self._retain.available
+
+    @property
+    def problem(self) -> str:
+        """Why the broker is away, in words; empty once it answers."""
+        return self._problem.text
 
     @property
     def connected(self) -> bool:
@@ -218,7 +240,7 @@ class Bus:
                     properties=connect_properties(persistent=self._persistent),
                 )
             except (OSError, ValueError) as error:
-                self._warn_once("the broker at %s:%s is away: %s", self._broker.host, self._broker.port, error)
+                self._problem.note("the broker at %s:%s is away: %s", self._broker.host, self._broker.port, error)
             else:
                 self._link = link = _Link(client, threading.Event())
                 if self._stop.is_set():  # __exit__ came too early to see this link
@@ -234,14 +256,9 @@ class Bus:
     def _client(self) -> Client:
         will = (*self._will, self._retain.available) if self._will else None
         client = new_client(
-            self._broker,
-            service=self._service,
-            identifier=self._identifier,
-            will=will,
-            manual_ack=self._manual_ack,
+            self._broker, service=self._service, identifier=self._identifier, will=will, manual_ack=self._manual_ack
         )
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
+        client.on_connect, client.on_disconnect = self._connected, self._disconnected
         client.on_message = self._received
         return client
 
@@ -253,11 +270,10 @@ class Bus:
             return
         self._retain.note(reason, properties)
         if reason.is_failure:
-            self._warn_once("the broker refuses %s: %s", self._service, reason)
+            self._problem.note("the broker refuses %s: %s", self._service, reason)
             link.lost.set()
             return
-        self._warned.clear()
-        self.problem = ""
+        self._problem.clear()
         self.connects += 1
         log.info("connected to the broker at %s:%s", self._broker.host, self._broker.port)
         with self._lock:
@@ -275,7 +291,7 @@ class Bus:
         if link is not None and link.client is client:
             self._up.clear()
             if not self._stop.is_set() and not link.lost.is_set():
-                self._warn_once("lost the broker at %s:%s: %s", self._broker.host, self._broker.port, reason)
+                self._problem.note("lost the broker at %s:%s: %s", self._broker.host, self._broker.port, reason)
                 self._namesakes.lost(time.monotonic() - self._up_since)
             link.lost.set()
 
@@ -287,17 +303,8 @@ class Bus:
                 callbacks = self._subscriptions.matching(received.topic)
         for callback in callbacks:
             callback(received)
-        if (
-            not callbacks
-        ):  # a subscription of the session before: unacknowledged, the message would block those behind it
+        if not callbacks:  # it is of the session before: unacknowledged, it would block those behind it
             received.ack()
-
-    def _warn_once(self, text: str, *args: object) -> None:
-        """Log one warning per loss and reason, not one per attempt."""
-        self.problem = warning = text % args
-        if warning not in self._warned:
-            self._warned.add(warning)
-            log.log(self._level, "%s; trying again until it is back", warning)
 
 
 def _message(client: Client, message: MQTTMessage) -> Message:

@@ -44,9 +44,9 @@ def test_names_of_commands_and_their_options_are_completed() -> None:
 
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the image of storage has of this checkout."""
+    """What an image has of this checkout, but of two services."""
     folder = tmp_path_factory.mktemp("container")
-    for package in ("heliograph", "cli", "services/storage"):
+    for package in ("heliograph", "cli", "services/storage", "services/sensor_reader"):
         shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     return folder
 
@@ -62,6 +62,10 @@ def test_a_container_runs_the_commands_of_its_service(container: Path) -> None:
     assert "heliograph store [OPTIONS] COMMAND" in run_there(container, "store", "--help").stdout
     assert "heliograph forget [OPTIONS]" in run_there(container, "forget", "--help").stdout
     assert run_there(container, "version").returncode == 0
+    config = container / "config.toml"
+    config.write_text("[storage]\n[sensor_reader]\nignore = ['*']\n[modbus_poller]\n")
+    tried = run_there(container, "try", "--seconds", "0.1")
+    assert tried.stderr.startswith("Trying sensor_reader with config.toml")
 
 
 @pytest.mark.parametrize(

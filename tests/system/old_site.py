@@ -248,10 +248,13 @@ class OldSite:
         assert process.wait(timeout=60) == 0, arguments
 
     def import_files(self, times: Callable[[list[list[float]]], list[list[float]]]) -> None:
-        """Import every file, with what `times` makes of its times and values."""
+        """Import every file, with what `times` makes of its times and values; `every` are times at even distances."""
         for number, one in enumerate(self.inputs["imports"]):
             name = one.get("name", f"{number}.csv")
-            rows = [one["row"].replace("@t@", f"{at}").replace("@v@", f"{value}") for at, value in times(one["times"])]
+            every = one.get("every", {"from": 0, "seconds": 0, "count": 0})
+            even = [[every["from"] + n * every["seconds"], n * n * 7919 % 9973 / 10] for n in range(every["count"])]
+            pairs = times(one["times"] + even)
+            rows = [one["row"].replace("@t@", f"{at}").replace("@v@", f"{value}") for at, value in pairs]
             file = self._folder / name
             file.write_text("\n".join([one["header"], *rows] if "header" in one else rows) + "\n")
             kind, *options = one["arguments"]
