@@ -326,7 +326,7 @@ def test_the_volume_of_home_assistant_gets_the_names(tmp_path: Path) -> None:
 
 
 def test_an_older_copy_of_a_year_from_before_a_rename_is_reported(tmp_path: Path) -> None:
-    """Its readings come back under the old name: nobody would miss them under the new one."""
+    """Its readings come back under the old name: under the new one they would be missing, and nothing would report it."""
     data = tmp_path / "data"
     write(data, "alpha/meter", readings(STARTS[0], 20))
     settled(data)
