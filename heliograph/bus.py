@@ -255,8 +255,8 @@ class Bus:
 
     def _client(self) -> Client:
         will = (*self._will, self._retain.available) if self._will else None
-        who = {"service": self._service, "identifier": self._identifier}
-        client = new_client(self._broker, **who, will=will, manual_ack=self._manual_ack)
+        names = {"service": self._service, "identifier": self._identifier}
+        client = new_client(self._broker, **names, will=will, manual_ack=self._manual_ack)
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
         client.on_message = self._received
         return client
