@@ -255,8 +255,9 @@ class Bus:
 
     def _client(self) -> Client:
         will = (*self._will, self._retain.available) if self._will else None
-        names = {"service": self._service, "identifier": self._identifier}
-        client = new_client(self._broker, **names, will=will, manual_ack=self._manual_ack)
+        client = new_client(
+            self._broker, service=self._service, identifier=self._identifier, will=will, manual_ack=self._manual_ack
+        )
         client.on_connect, client.on_disconnect = self._connected, self._disconnected
         client.on_message = self._received
         return client

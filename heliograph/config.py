@@ -69,7 +69,7 @@ class Node(Config, frozen=True):
     def __post_init__(self) -> None:
         """Refuse a name that would change the shape of the topic tree, and data that would not outlive its container."""
         topics.name(self.name)
-        only = _from_environment("node").get("data", self.data)
+        only = _from_environment(Node, "node").get("data", self.data)
         if self.data != only:
             raise ValueError(
                 f"data: expected {str(only)!r} or nothing, found {self.data!r}: a container keeps nothing else"
@@ -130,12 +130,13 @@ def _ports(value: Any, key: str) -> Iterator[tuple[str, str]]:
 def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, service: str = "") -> C:
     """Return one section as its struct; raise ConfigError naming file, key, expected and found.
 
-    An option that the file leaves out is what the environment's HELIOGRAPH__SECTION__OPTION says, a TOML value or a text.
+    An option that the file leaves out is what the environment's HELIOGRAPH__SECTION__OPTION says: the text itself for
+    an option that is a text, a TOML value for others.
     `service` replaces "{service}" in values that name a file or a variable.
     """
     written = file.get(name, {})
     if isinstance(written, dict):
-        file = {name: _from_environment(name) | written}
+        file = {name: _from_environment(kind, name) | written}
     options: C = _converted(kind, file, name, path, service)
     return options
 
@@ -156,13 +157,16 @@ def _converted(kind: Any, file: Mapping[str, Any], name: str, path: Path, servic
         raise ConfigError(where + _mistake(kind, written)) from None
 
 
-def _from_environment(section: str) -> dict[str, Any]:
+def _from_environment(kind: type[Config], section: str) -> dict[str, Any]:
     prefix = f"HELIOGRAPH__{section.upper()}__"
-    return {
-        variable.removeprefix(prefix).lower(): _value(text)
+    texts = {field.name for field in msgspec.structs.fields(kind) if field.type is str}
+    given = {
+        variable.removeprefix(prefix).lower(): text
         for variable, text in os.environ.items()
         if variable.startswith(prefix)
     }
+    # a password or a name of digits is not a number
+    return {option: text if option in texts else _value(text) for option, text in given.items()}
 
 
 def _value(text: str) -> Any:

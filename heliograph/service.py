@@ -56,7 +56,7 @@ class Service:
         self.name = name
         self.path = path
         self.node = node.name
-        self.client_id = client_id(node.name, name)  # on every broker
+        self.client_id = client_id(node.name, name)  # on other brokers its beginning
         self.data = Path(node.data)
         self._store = store
         self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))

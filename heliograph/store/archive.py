@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Generic, TypeVar, get_args
 
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.store import history, schema
+from heliograph.store import history, schema, year_file
 from heliograph.store.cells import DaySpan, Track
 from heliograph.store.damage import Again, Damage, Part
-from heliograph.store.history import Source, Year
 from heliograph.store.tiers import Blob, Grain
 from heliograph.store.totals import Folded
 from heliograph.store.vectors import Vector
+from heliograph.store.year_file import Source, Year
 from heliograph.store.year_keys import ArrivalIndex
 
 TIMES_BYTES = 2_000_000
@@ -146,7 +146,7 @@ class Archive:
             return None
         with self.damage.tolerated(*track_part(year, series, day)):
             chunk = year.chunk(series, day)
-            return None if chunk is None else history.track(self._times_of(year, chunk.axis), chunk)
+            return None if chunk is None else year_file.track(self._times_of(year, chunk.axis), chunk)
         return None
 
     def tier(self, grain: Grain, level: str, series: int, number: int) -> Blob | None:

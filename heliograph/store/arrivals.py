@@ -8,13 +8,13 @@ from itertools import repeat
 from typing import NamedTuple
 
 from heliograph.messages import Value
-from heliograph.store import history
+from heliograph.store import history, year_file
 from heliograph.store.archive import Archive, ReadableYear, SizedCache, compare_axes, track_part, whole
 from heliograph.store.damage import Part
-from heliograph.store.history import Year
 from heliograph.store.interface import Arrival
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
+from heliograph.store.year_file import Year
 from heliograph.store.year_keys import ArrivalIndex
 
 ValuesOf = Callable[[int, list[float]], list[Value]]
@@ -126,7 +126,7 @@ class Arrivals:
             with self._archive.damage.tolerated(*track_part(year, sid, day)):
                 chunk = year.chunk(sid, day)
                 if chunk is not None and chunk.axis == k:
-                    columns.append((sid, history.track(times, chunk).values))
+                    columns.append((sid, year_file.track(times, chunk).values))
         order = None if ops.last_of_equals(numbers) is None else ops.order(numbers)
         if order is not None:
             numbers, times = ops.take(numbers, order), ops.take(times, order)

@@ -10,11 +10,11 @@ from heliograph.store.archive import Archive, tier_part
 from heliograph.store.cells import DAY, Cells, DaySpan, Track
 from heliograph.store.damage import Part
 from heliograph.store.fall_review import FallReview
-from heliograph.store.history import Year
 from heliograph.store.interface import Function, Series
 from heliograph.store.tiers import Blob, Grain
 from heliograph.store.totals import Folded, Totals
 from heliograph.store.vectors import ops
+from heliograph.store.year_file import Year
 
 NEEDED: dict[Function, frozenset[str]] = {
     "n": frozenset(),

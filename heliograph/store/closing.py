@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import history, months, packing, schema, tiers
+from heliograph.store import history, months, packing, schema, tiers, year_file
 from heliograph.store.names import Names
 from heliograph.store.years import Years
 
@@ -48,7 +48,7 @@ class Closing:
             return False
         over = history.first_day((number + 1) * 12) <= before
         with schema.reading(path) as db:
-            open_year = history.Year(db)
+            open_year = year_file.Year(db)
             open_months = sorted(
                 {
                     pair

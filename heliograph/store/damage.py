@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import schema
-from heliograph.store.history import Year
+from heliograph.store.year_file import Year
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from heliograph.store import history, months, schema, sealing, tiers
 from heliograph.store.cells import DAY
-from heliograph.store.history import Year
 from heliograph.store.names import Names
+from heliograph.store.year_file import Year
 from heliograph.store.years import WritableYear, Years
 
 TABLES = ("chunk", "axis", "r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year")

@@ -10,10 +10,10 @@ from types import MappingProxyType
 from heliograph.errors import StoreDamaged
 from heliograph.store import cells, history, tiers
 from heliograph.store.cells import DAY, Cells, DaySpan, Track
-from heliograph.store.history import Year
 from heliograph.store.interface import Series
 from heliograph.store.tiers import Blob, Grain, Tier
 from heliograph.store.vectors import ops
+from heliograph.store.year_file import Year
 
 log = logging.getLogger(__name__)
 

@@ -20,12 +20,12 @@ from heliograph.store.archive import Archive, compare_keys, whole
 from heliograph.store.arrivals import Arrivals
 from heliograph.store.cells import DAY, GAP, Track
 from heliograph.store.damage import EVER, Damage, Part
-from heliograph.store.history import Year
 from heliograph.store.hot_cache import HotCache, HotFrame
 from heliograph.store.interface import Arrival, Function, Point, RawPage, Series
 from heliograph.store.series_query import SeriesQuery
 from heliograph.store.store_files import StoreFiles
 from heliograph.store.vectors import Vector, ops
+from heliograph.store.year_file import Year
 
 HOUR = 3_600_000
 T = TypeVar("T")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from heliograph.store import blocks, history, months
+from heliograph.store import blocks, history, months, year_file
 from heliograph.store.integrity import Broken
 from heliograph.store.names import Names
 from heliograph.store.tiers import GRAINS
@@ -47,6 +47,6 @@ def mend(years: Years, number: int, broken: Iterable[Broken], names: Names, lost
         )
 
 
-def _on_axes(year: history.Year, axes: set[int]) -> set[int]:
+def _on_axes(year: year_file.Year, axes: set[int]) -> set[int]:
     """Return the keys of the chunks on these axes."""
     return {k for k, axis in year.db.execute("SELECT k, axis FROM chunk") if axis in axes} if axes else set()

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from heliograph.conversion import Conversion
 from heliograph.errors import HeliographError, StoreDamaged
-from heliograph.store import history, rescalings, schema, sealing, tiers
+from heliograph.store import history, rescalings, schema, sealing, tiers, year_file
 from heliograph.store import names as names_
 from heliograph.store.cells import DAY, Cells, Track
-from heliograph.store.history import Year
 from heliograph.store.names import Names
 from heliograph.store.rescalings import Entry, Log, Rescaling
 from heliograph.store.tiers import Blob, Grain, Tier
 from heliograph.store.vectors import Vector, ops
+from heliograph.store.year_file import Year
 
 NO_AREA = (
     "of {} only cells are kept, and the time integral of their values cannot be converted with an offset: delete these days, or "
@@ -151,7 +151,7 @@ def _convert_year(year: Year, entry: Entry, names: Names) -> None:
     for day in days:
         chunk = year.chunk(change.series, day)
         if chunk is not None:
-            track = history.track(year.times(chunk.axis), chunk)
+            track = year_file.track(year.times(chunk.axis), chunk)
             values = ops.floats([change.conversion.of(value) for value in track.values.tolist()])
             sealing.put(
                 year,

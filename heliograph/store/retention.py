@@ -13,11 +13,11 @@ import msgspec
 from heliograph.errors import StoreDamaged
 from heliograph.store import history, schema, thinning
 from heliograph.store.cells import DAY
-from heliograph.store.history import Year
 from heliograph.store.integrity import YearDamaged
 from heliograph.store.interface import Keep
 from heliograph.store.names import Names
 from heliograph.store.retention_calendar import RetentionCalendar
+from heliograph.store.year_file import Year
 from heliograph.store.years import Years
 
 log = logging.getLogger(__name__)

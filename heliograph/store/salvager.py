@@ -20,6 +20,7 @@ from heliograph.store import (
     schema,
     sealing,
     tiers,
+    year_file,
 )
 from heliograph.store.catalog import Catalog
 from heliograph.store.cells import DAY
@@ -155,9 +156,9 @@ class Salvager:
                 if columns is None or series is None:
                     raise StoreDamaged("its times, its name or its unit cannot be read")
                 source = source or sealing.Source(
-                    history.decoded_times(axis, columns[0]), blocks.decode_ints(columns[1])
+                    year_file.decoded_times(axis, columns[0]), blocks.decode_ints(columns[1])
                 )
-                track = history.track(source.times, history.Chunk(day, axis, block))
+                track = year_file.track(source.times, year_file.Chunk(day, axis, block))
                 if (
                     history.year_of(day) != number
                     or not day * DAY <= int(track.times[0]) <= int(track.times[-1]) < (day + 1) * DAY

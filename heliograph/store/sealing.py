@@ -7,12 +7,12 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, cells, history, months, tiers
+from heliograph.store import blocks, cells, history, months, tiers, year_file
 from heliograph.store.cells import DAY, Track
-from heliograph.store.history import Year
 from heliograph.store.hot import Row
 from heliograph.store.names import Names
 from heliograph.store.vectors import Vector, ops
+from heliograph.store.year_file import Year
 
 log = logging.getLogger(__name__)
 
@@ -171,14 +171,14 @@ def _existing(year: Year, series: Iterable[int], day: int) -> tuple[dict[int, di
             try:
                 if chunk.axis not in axes:
                     axes[chunk.axis] = Source(*year.axis(chunk.axis))
-                old[sid] = {chunk.axis: history.track(axes[chunk.axis].times, chunk).values}
+                old[sid] = {chunk.axis: year_file.track(axes[chunk.axis].times, chunk).values}
             except StoreDamaged as error:
                 log.error("series %d, day %d: %s; set aside", sid, day, error)
                 year.set_aside(sid, day)
     return old, axes
 
 
-def _chunk(year: Year, sid: int, day: int) -> history.Chunk | None:
+def _chunk(year: Year, sid: int, day: int) -> year_file.Chunk | None:
     """Return the chunk of a series in a day, and set it aside if its row is damaged."""
     try:
         return year.chunk(sid, day)

@@ -16,9 +16,9 @@ from heliograph.errors import StoreDamaged
 from heliograph.messages import Kind
 from heliograph.store import cells, history, schema, tiers
 from heliograph.store.cells import DAY
-from heliograph.store.history import Year
 from heliograph.store.names import Names
 from heliograph.store.tiers import Blob, Grain
+from heliograph.store.year_file import Year
 
 COPIED = ("r5m_day", "r1h_day", "r5m_month", "r1h_month", "r1h_year", "device", "series", "word")
 

@@ -40,24 +40,25 @@ class Keys:
     def compare_axes(self) -> None:
         """Raise BlockDamaged if the two indexes of the axes differ: one of them has lost some."""
         if self.has("axis"):
-            both = [
-                sorted(self._db.execute(f"SELECT k, smin, smax FROM axis INDEXED BY {index}"), key=repr)
-                for index in get_args(ArrivalIndex)
-            ]
-            if both[0] != both[1]:
-                raise blocks.BlockDamaged("the indexes of the axes differ")
+            one, other = (f"SELECT k, smin, smax FROM axis INDEXED BY {index}" for index in get_args(ArrivalIndex))
+            self._refuse_other_rows(one, other, "the indexes of the axes differ")
 
     def compare(self) -> None:
         """Raise BlockDamaged if a table and its index differ: one of them has lost rows."""
         self.compare_axes()
         for table in filter(self.has, TABLES):
-            columns = "k, smin, smax" if table == "axis" else "k"
-            both = [
-                f"SELECT {columns} FROM {table} {source}" for source in ("NOT INDEXED", f"INDEXED BY keys_of_{table}")
-            ]
-            for one, other in (both, both[::-1]):
-                if self._db.execute(f"{one} EXCEPT {other} LIMIT 1").fetchone():
-                    raise blocks.BlockDamaged(f"{table} and the index of its keys differ")
+            rows = f"SELECT {'k, smin, smax' if table == 'axis' else 'k'} FROM {table}"
+            self._refuse_other_rows(
+                f"{rows} NOT INDEXED",
+                f"{rows} INDEXED BY keys_of_{table}",
+                f"{table} and the index of its keys differ",
+            )
+
+    def _refuse_other_rows(self, one: str, other: str, why: str) -> None:
+        # compared by SQLite: damaged rows may have values that Python cannot sort, or decode
+        for query, without in ((one, other), (other, one)):
+            if self._db.execute(f"{query} EXCEPT {without} LIMIT 1").fetchone():
+                raise blocks.BlockDamaged(why)
 
 
 def are_whole(db: sqlite3.Connection) -> bool:

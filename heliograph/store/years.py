@@ -9,9 +9,9 @@ from pathlib import Path
 
 from heliograph.errors import StoreDamaged
 from heliograph.store import blocks, history, rescalings, row_types, schema
-from heliograph.store.history import Year
 from heliograph.store.names import Names
 from heliograph.store.rescalings import Log
+from heliograph.store.year_file import Year
 
 log = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ def main(options: MqttImporter, service: Service) -> None:
                 BrokerConnection(
                     name,
                     broker,
-                    service.client_id,
+                    f"{service.client_id}-{name}",
                     subscribed[name],
                     partial(_put, messages, service, name),
                 )

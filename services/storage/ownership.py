@@ -19,6 +19,9 @@ ECHO_SECONDS = 10.0  # a broker that does not return the question lets no storag
 TAKE_OVER_SECONDS = (
     300.0  # without a word of an owner that the broker has retained: longer than a machine takes to start
 )
+NAMESAKE_SECONDS = (
+    15.0  # the same, of an owner with the name of this node: one that lives takes the connection back at once
+)
 ANSWER_SECONDS = 3.0  # for the answers of owners, where the broker retains nothing
 SAME_AGE_SECONDS = 5.0  # two that began so close together have begun at once
 MOST_REPLIES = 3  # to one other owner, before the names of the processes decide
@@ -83,7 +86,7 @@ class Ownership:
             return self._claim()
         if self.state is State.REFUSED:
             return None
-        self._decide_in(TAKE_OVER_SECONDS if self.rival else ECHO_SECONDS)
+        self._decide_in(self._patience(self.rival) if self.rival else ECHO_SECONDS)
         return self._question()
 
     def receive(self, claim: Claim | None, *, retained: bool) -> Claim | None:
@@ -137,8 +140,8 @@ class Ownership:
                 self._refuse(claim)  # it has claimed the node again since this one was connected before
                 return
             self.rival = claim
-            self._decide_in(TAKE_OVER_SECONDS)
-            self.problem = f"node {self.node}: waits {TAKE_OVER_SECONDS:.0f} s for the storage of node {claim.node}, which owned it last"
+            self._decide_in(self._patience(claim))
+            self.problem = f"node {self.node}: waits {self._patience(claim):.0f} s for the storage of node {claim.node}, which owned it last"
             if known is None:
                 log.warning("%s", self.problem)
 
@@ -162,6 +165,9 @@ class Ownership:
             return self._claim()
         self._refuse(other)
         return None
+
+    def _patience(self, owner: Claim) -> float:
+        return NAMESAKE_SECONDS if owner.node == self._me.node else TAKE_OVER_SECONDS
 
     def _refuse(self, other: Claim) -> None:
         self.state, self.rival = State.REFUSED, other

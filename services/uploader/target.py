@@ -3,7 +3,7 @@
 Both import this module; neither imports the other.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
@@ -94,15 +94,29 @@ class Refused(HeliographError):
 
     `rows` maps the index of each refused row to the reason; all others were accepted. Empty: it did not
     say which, and may have accepted any of them before it stumbled. `values` maps the index of a refused
-    row to the indexes of the values that were refused, where the others of that row were accepted.
+    row to the indexes of the values that were refused, where the others of that row were accepted. With `later` that holds
+    for the first `later.done` rows only, of which some were refused: it is why those after them have to wait.
     """
 
     def __init__(
-        self, reason: str, rows: dict[int, str] | None = None, values: dict[int, tuple[int, ...]] | None = None
+        self,
+        reason: str,
+        rows: dict[int, str] | None = None,
+        values: dict[int, tuple[int, ...]] | None = None,
+        later: TryLater | None = None,
     ) -> None:
         super().__init__(reason)
         self.rows = rows or {}
         self.values = values or {}
+        self.later = later
+
+
+def interrupted(error: TryLater, done: int, refused: Mapping[int, str]) -> TryLater | Refused:
+    """Return what a target raises that cannot take the rows from the index `done` on now; of those before it, some are `refused`."""
+    error.done = done
+    if not (before := {index: reason for index, reason in refused.items() if index < done}):
+        return error
+    return Refused(next(iter(before.values())), before, later=error)
 
 
 class Target(Protocol):

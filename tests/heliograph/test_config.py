@@ -174,6 +174,16 @@ def test_the_environment_gives_options_that_the_file_leaves_out(
     assert (own.host, own.port) == ("roof.local", 1884)
 
 
+def test_a_text_of_the_environment_that_looks_like_a_number_stays_a_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HELIOGRAPH__BROKER__PASSWORD", "0815")
+    monkeypatch.setenv("HELIOGRAPH__NODE__NAME", "7")
+    path = tmp_path / "config.toml"
+    assert config.section(config.Broker, {}, "broker", path).password == "0815"
+    assert config.section(config.Node, {}, "node", path).name == "7"
+
+
 def test_a_data_folder_that_the_container_would_not_keep_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph.errors import StoreDamaged
-from heliograph.store import blocks, history, schema
+from heliograph.store import blocks, history, schema, year_file
 from heliograph.store.blocks import BlockDamaged
 from heliograph.store.cells import DAY
-from heliograph.store.history import Chunk, Year
 from heliograph.store.vectors import ops
+from heliograph.store.year_file import Chunk, Year
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_chunks_and_axes_are_read_as_they_were_written(year: Year) -> None:
     assert (times.tolist(), numbers.tolist()) == ([day * DAY, day * DAY + 500], [7, 3])
     assert year.days(1, day, day + 9) == [day, day + 2]
     assert year.days(1, day + 1, day + 1) == []
-    for source in get_args(history.Source):
+    for source in get_args(year_file.Source):
         assert year.newest_day(1, day + 3, source) == day + 2
         assert year.newest_day(1, day + 2, source) == day
         assert year.newest_day(1, day, source) is None
@@ -79,7 +79,7 @@ def test_chunks_and_axes_are_read_as_they_were_written(year: Year) -> None:
     assert year.extent() == [day * DAY, day * DAY + 500, (day + 2) * DAY + 5, (day + 2) * DAY + 5]
     chunk = year.chunk(1, day)
     assert chunk is not None
-    assert history.track(times, chunk).values.tolist() == [0.0, 500.0]
+    assert year_file.track(times, chunk).values.tolist() == [0.0, 500.0]
     assert year.chunk(1, day + 1) is None
     year.drop_axes([history.axis_key(1, day)])
     assert year.axes(1, day) == []
@@ -101,4 +101,4 @@ def test_a_chunk_that_is_set_aside_is_kept_but_never_read_again(year: Year) -> N
 
 def test_a_chunk_on_an_axis_of_another_length_is_damage() -> None:
     with pytest.raises(StoreDamaged, match="1 values on an axis of 2 times"):
-        history.track(ops.ints([1, 2]), Chunk(0, 0, blocks.encode_floats([1.0])))
+        year_file.track(ops.ints([1, 2]), Chunk(0, 0, blocks.encode_floats([1.0])))

@@ -6,9 +6,9 @@ import pytest
 from heliograph.messages import Kind
 from heliograph.store import cells, history, months, schema
 from heliograph.store.cells import DAY, Cells, DaySpan, Track
-from heliograph.store.history import Year
 from heliograph.store.tiers import FIVE_MINUTES, HOUR, Grain, Tier
 from heliograph.store.vectors import ops
+from heliograph.store.year_file import Year
 
 JUNE = 2024 * 12 + 5
 FIRST = history.first_day(JUNE)

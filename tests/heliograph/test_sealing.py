@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from heliograph.store import history, names, schema, sealing, tiers
+from heliograph.store import history, names, schema, sealing, tiers, year_file
 from heliograph.store.cells import DAY
-from heliograph.store.history import Year
 from heliograph.store.hot import Row
 from heliograph.store.interface import Series
 from heliograph.store.names import Layout, Names
+from heliograph.store.year_file import Year
 
 TODAY = 20_000
 NOW = TODAY * DAY
@@ -52,7 +52,7 @@ def points(year: Year, series: int, day: int = TODAY) -> list[tuple[int, int, fl
     if chunk is None:
         return []
     times, numbers = year.axis(chunk.axis)
-    values = history.track(times, chunk).values.tolist()
+    values = year_file.track(times, chunk).values.tolist()
     return [(t - day * DAY, n, v) for t, n, v in zip(times.tolist(), numbers.tolist(), values, strict=True)]
 
 

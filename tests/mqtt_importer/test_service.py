@@ -468,6 +468,26 @@ def test_another_broker_with_a_user_and_tls_is_read_and_restarts(
     assert remote.passwords["house"] not in importers.output()
 
 
+def test_the_own_broker_under_another_name_gets_a_client_of_its_own(
+    importers: Starter, broker: LocalBroker, recorder: Recorder, eventually: Eventually
+) -> None:
+    """With one identifier the two connections ended each other again and again."""
+    importers.start(
+        source("tasmota", 'broker = "mine"')
+        + f'[mqtt_importer.brokers.mine]\nhost = "localhost"\nport = {broker.port}\n'
+    )
+    for power in range(3):
+
+        def imported(power: int = power) -> bool:
+            recorder.publish("tele/plug/SENSOR", json.dumps({"ENERGY": {"Power": power}}))
+            return recorder.known("plug").get("power") == power
+
+        eventually(imported)
+    output = importers.output()
+    assert "lost the broker" not in output
+    assert "is lost" not in output
+
+
 def test_without_sources_it_logs_that_and_waits(importers: Starter, recorder: Recorder, eventually: Eventually) -> None:
     process = importers.start("")
     eventually(lambda: recorder.status.get("state") == "online")

@@ -5,6 +5,7 @@ import pytest
 
 from heliograph.messages import Block
 from services.storage.importers.shared.csv_table import split_unit
+from services.storage.importers.shared.text_lines import TextFile
 from tests.storage.stores import command, done, everything, make, meanings
 
 OPTIONS = ("--node", "roof", "--device", "meter")
@@ -225,6 +226,14 @@ def test_lines_may_end_with_cr_alone(tmp_path: Path) -> None:
     result = command("import", "csv", path, "--data", tmp_path, *OPTIONS)
     assert f"{path}:3: not utf-8: give --encoding" in result.stderr
     assert everything(tmp_path)["roof/meter/power"] == [(T, 7.0), (T + 1, 8.0)]
+
+
+@pytest.mark.parametrize("size", [4094, 4095, 4096])
+def test_crlf_at_the_edge_of_what_shows_how_lines_end_is_no_cr(size: int, tmp_path: Path) -> None:
+    header = "time,power," + "x" * size
+    path = tmp_path / "in.csv"
+    path.write_bytes(f"{header[:size]}\r\n{T},7,\r\n".encode())
+    assert [line.text for line in TextFile(path)] == [header[:size], f"{T},7,"]
 
 
 def test_half_a_character_of_utf16_is_set_aside_with_its_line(tmp_path: Path) -> None:

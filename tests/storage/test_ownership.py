@@ -16,6 +16,7 @@ from services.storage.ownership import (
     ANSWER_SECONDS,
     CLAIM_SECONDS,
     ECHO_SECONDS,
+    NAMESAKE_SECONDS,
     TAKE_OVER_SECONDS,
     Claim,
     Ownership,
@@ -184,6 +185,17 @@ def test_an_owner_that_is_gone_for_good_is_replaced_after_a_while() -> None:
     bus.wait(TAKE_OVER_SECONDS - 2)
     assert bus.owners() == []
     bus.wait(5)
+    assert bus.owners() == ["b"]
+
+
+def test_a_new_store_on_the_same_node_waits_for_seconds_only() -> None:
+    bus = Bus()
+    bus.start("a", node="hub")
+    bus.wait(100)
+    bus.end("a")
+    bus.start("b", node="hub")  # the folder of the store was deleted, or restored from elsewhere
+    assert bus.owners() == []
+    bus.wait(NAMESAKE_SECONDS + 1)
     assert bus.owners() == ["b"]
 
 

@@ -103,6 +103,12 @@ class Delivery:
         return self._newest_row() if limits.overwrites and not limits.ordered else None
 
     def _refused(self, batch: Batch, rows: Sequence[Row], error: Refused) -> BatchResult:
+        if (
+            error.later
+        ):  # what is decided of the rows before it is not sent again, or those that were accepted come twice
+            rows = rows[: error.later.done]
+            result = self._refused(batch, rows, Refused(str(error), error.rows, error.values))
+            return result if result.retry or error.later.smaller else result._replace(retry=error.later)
         response = self._redact(str(error))
         reasons = {0: response} if len(rows) == 1 else error.rows
         if not reasons:

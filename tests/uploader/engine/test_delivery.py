@@ -75,6 +75,17 @@ def test_after_six_failures_batches_are_halved_and_a_row_is_suspected_until_all_
     assert line.accepted == list(range(1, 17))
 
 
+def test_rows_between_one_that_is_refused_and_one_that_has_to_wait_are_not_sent_again() -> None:
+    busy = TryLater("HTTP 429", after=7.0, done=3)
+    line = Line(rows(5), Limits(rows=5, overwrites=False))
+    result = line.send(Refused("bad", {0: "bad"}, later=busy))
+    assert result.retry is busy
+    assert (line.accepted, line.left()) == ([1, 2], [3, 4])
+    line.send(None)
+    assert line.requests() == [[0, 1, 2, 3, 4], [3, 4]]
+    assert (line.accepted, line.rejected) == ([1, 2, 3, 4], [(0, "bad")])
+
+
 @pytest.mark.parametrize(
     ("again", "accepted", "reasons"),
     [(None, [0], []), (TryLater("HTTP 500"), [], ["HTTP 500"]), (Refused("bad", None), [], ["bad"])],

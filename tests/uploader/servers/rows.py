@@ -44,6 +44,8 @@ def delivered(target: Target, rows: Sequence[Row], patience: int = 20) -> dict[f
         except Refused as error:
             if error.rows:
                 aside.update({batch[index].time: why for index, why in error.rows.items()})
+                if error.later:
+                    left.insert(0, batch[error.later.done :])
             elif len(batch) == 1:
                 aside[batch[0].time] = str(error)
             else:

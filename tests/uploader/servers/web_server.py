@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 
@@ -26,6 +26,7 @@ class Response(NamedTuple):
     body: str = ""
     headers: Mapping[str, str] = {}
     lost: bool = False  # the connection breaks before it arrives
+    cut: Literal["", "chunk", "length"] = ""  # it breaks in the middle of the body
 
 
 def fields(text: str) -> dict[str, str]:
@@ -67,7 +68,13 @@ class WebServer:
                 self.send_response(response.status)
                 for name, value in response.headers.items():
                     self.send_header(name, value)
-                self.send_header("Content-Length", str(len(content)))
+                if response.cut:
+                    self.close_connection = True
+                if response.cut == "chunk":
+                    self.send_header("Transfer-Encoding", "chunked")
+                    content = b"%x\r\n" % (len(content) + 10) + content
+                else:
+                    self.send_header("Content-Length", str(len(content) + (10 if response.cut else 0)))
                 self.end_headers()
                 self.wfile.write(content)
 

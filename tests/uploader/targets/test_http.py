@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 import pytest
@@ -150,9 +151,24 @@ def test_a_refused_row_does_not_stop_its_neighbours(opened: Opened, server: Coll
 
 
 def test_a_refused_row_is_not_forgotten_when_a_later_one_fails(opened: Opened, server: Collector) -> None:
-    server.instead = [Response(422, "bad row"), lambda request: None, Response(503, "busy")]
-    with pytest.raises(TryLater) as caught:
-        opened(server.url, json="${time}").upload(rows(3))
+    """And those that were accepted between the two do not come twice."""
+    server.instead = [Response(422, "bad row"), lambda request: None, Response(503, "busy", {"Retry-After": "7"})]
+    with pytest.raises(Refused) as caught:
+        opened(server.url, json="${time}").upload(rows(4))
+    assert caught.value.rows == {0: "HTTP 422: bad row"}
+    assert caught.value.later is not None
+    assert (caught.value.later.done, caught.value.later.after) == (2, 7)
+
+
+@pytest.mark.parametrize("cut", ["chunk", "length"])
+def test_a_body_that_breaks_off_matters_only_where_it_counts(
+    cut: Literal["chunk", "length"], opened: Opened, server: Collector
+) -> None:
+    server.instead = [Response(201, "all is w", cut=cut)]
+    assert opened(server.url, json="${time}").upload(rows(1)).response == "HTTP 201"
+    server.instead = [Response(200, "all is w", cut=cut)]
+    with pytest.raises(TryLater, match="IncompleteRead") as caught:
+        opened(server.url, json="${time}", success_pattern="all is w").upload(rows(1))
     assert caught.value.done == 0
 
 

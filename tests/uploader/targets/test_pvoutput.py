@@ -343,10 +343,11 @@ def test_a_refused_row_is_not_forgotten_when_the_next_batch_fails(
     rows = day(6, NOON + 12 * 3600 - 900)
     server.instead = [lambda request: None, lambda request: None, Response(503, "busy")]
     target = opened()
-    with pytest.raises(TryLater) as caught:
+    with pytest.raises(Refused) as caught:
         target.upload(rows)
-    assert caught.value.done == 2
-    assert list(delivered(target, rows[caught.value.done :])) == [rows[2].time]
+    assert list(caught.value.rows) == [2]
+    assert caught.value.later is not None
+    assert delivered(target, rows[caught.value.later.done :]) == {}
     assert len(server.stored) == 5
 
 

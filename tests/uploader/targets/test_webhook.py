@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import msgspec
 import pytest
@@ -70,6 +71,18 @@ def test_a_wrong_token_keeps_the_rows_and_is_not_shown(opened: Opened, server: H
         opened(token="2718281828").upload([row(START, (POWER,), 1)])
     assert "2718281828" not in str(error.value)
     assert server.stored == []
+
+
+@pytest.mark.parametrize("cut", ["chunk", "length"])
+def test_rows_are_taken_though_the_body_of_the_answer_breaks_off(
+    cut: Literal["chunk", "length"], opened: Opened, server: Hook
+) -> None:
+    """They would be there twice: the status reports that they are taken."""
+    server.instead = [Response(200, "thank y", cut=cut)]
+    assert opened().upload([row(START, (POWER,), 1)]).response == "HTTP 200"
+    server.instead = [Response(503, "not n", cut=cut)]
+    with pytest.raises(TryLater, match="HTTP 503"):
+        opened().upload([row(START, (POWER,), 1)])
 
 
 def test_a_url_is_needed() -> None:

@@ -77,7 +77,7 @@ class TextFile:
                     return
                 if "\n".encode(encoding) != b"\n":
                     lines, encoding = _Recoded(content, encoding, "\n"), "utf-8"
-                elif b"\r" in head and b"\n" not in head:  # of an old Mac
+                elif b"\r" in head[:-1] and b"\n" not in head:  # of an old Mac; the last byte may be half of \r\n
                     lines, encoding = _Recoded(content, encoding, "\r"), "utf-8"
                 while raw := lines.readline(LONGEST_LINE):
                     number += 1

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 from services.uploader.options import Secret, TargetOptions, check_url
-from services.uploader.target import Answer, Limits, Refused, Row, TargetContext, TryLater
+from services.uploader.target import Answer, Limits, Refused, Row, TargetContext, TryLater, interrupted
 from services.uploader.targets.http import presets
 from services.uploader.targets.http.requests import Composer, Recipe, Send, check
 from services.uploader.targets.shared import http_status
@@ -120,6 +120,7 @@ class HttpTarget:
         self._whole = recipe.send == "batch"
         self._success_pattern = re.compile((preset.success_pattern if preset else "") or options.success_pattern)
         self._reject_pattern = (preset.reject_pattern if preset else "") or options.reject_pattern
+        self._body_counts = bool(self._success_pattern.pattern or self._reject_pattern)
         self._success_codes = options.success_codes
         self._basic = {"Authorization": basic(options.user, options.password)} if options.user else {}
         self._web = HttpClient(options.timeout, options.ca, context.while_waiting)
@@ -132,13 +133,16 @@ class HttpTarget:
             done = 0 if self._whole else request.rows - 1
             try:
                 response = self._web.request(
-                    request.method, request.url, request.body, {**self._basic, **request.headers}
+                    request.method,
+                    request.url,
+                    request.body,
+                    {**self._basic, **request.headers},
+                    body_counts=self._body_counts,
                 )
                 self._judge(response)
                 summary = response.summary()
             except TryLater as error:
-                error.done = min([done, *wrong])
-                raise
+                raise interrupted(error, done, wrong) from None
             except Refused as error:
                 if self._whole and len(rows) > 1:
                     raise

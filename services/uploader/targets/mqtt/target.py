@@ -12,7 +12,7 @@ from heliograph import tls
 from heliograph.messages import Value
 from services.uploader import templates
 from services.uploader.options import Secret, TargetOptions
-from services.uploader.target import Answer, Limits, MappedChannel, Refused, Row, TargetContext, TryLater
+from services.uploader.target import Answer, Limits, MappedChannel, Refused, Row, TargetContext, TryLater, interrupted
 from services.uploader.targets.mqtt.session import BrokerSession, RetryVerdict
 from services.uploader.targets.shared.numbers import number
 
@@ -114,7 +114,7 @@ class MqttTarget:
                 # connection, not the other way round
                 reasons = [reason for verdict, reason in result.bad.values() if verdict is RetryVerdict.LATER]
                 reason = next((reason for reason in reasons if reason != result.broken), result.broken or reasons[0])
-                raise TryLater(reason, done=min([*later, *wrong]))
+                raise interrupted(TryLater(reason), min(later), wrong)
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
         return Answer(f"{len(messages)} messages acknowledged")

@@ -8,7 +8,16 @@ from typing import Literal
 from urllib.parse import urlencode
 
 from services.uploader.options import Secret, TargetOptions, check_url
-from services.uploader.target import RESERVED_REQUESTS, Answer, Limits, Refused, Row, TargetContext, TryLater
+from services.uploader.target import (
+    RESERVED_REQUESTS,
+    Answer,
+    Limits,
+    Refused,
+    Row,
+    TargetContext,
+    TryLater,
+    interrupted,
+)
 from services.uploader.targets.pvoutput import responses
 from services.uploader.targets.pvoutput.fields import BASIC, ENERGIES, FIELDS, NAMES, Entry, Fields
 from services.uploader.targets.pvoutput.sun import elevation
@@ -87,8 +96,7 @@ class PVOutput:
             try:
                 summary = self._send(part, wrong)
             except TryLater as error:
-                error.done = min([part[0].row, *wrong])
-                raise
+                raise interrupted(error, part[0].row, wrong) from None
         if wrong:
             raise Refused(next(iter(wrong.values())), wrong)
         return Answer(summary, self._pause())

@@ -82,10 +82,17 @@ class HttpClient:
         self.last_answer = ""  # status and beginning of the body of the last response
 
     def request(
-        self, method: str, url: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        body_counts: bool = True,
     ) -> HttpResponse:
         """Send one request and return the answer, whatever its status; raise TryLater if there is none.
 
+        Where only the status counts, an answer whose body breaks off is one, without a body: the request has been judged. Otherwise TryLater is raised.
         Redirections are answers as well: a client that follows them sends its password elsewhere.
         """
         parts = urlsplit(url)
@@ -99,7 +106,7 @@ class HttpClient:
             if self._while_waiting is not None:
                 self._while_waiting()
             answer = connection.getresponse()
-            read = answer.read(MOST_BYTES)
+            read = self._body(answer, is_needed=body_counts)
             response = HttpResponse(answer.status, {name.lower(): value for name, value in answer.getheaders()}, read)
             if not answer.isclosed():  # there is more than is read
                 self.close()
@@ -114,6 +121,20 @@ class HttpClient:
         if self._connection is not None:
             self._connection.close()
         self._connection = self._server = None
+
+    def _body(self, answer: http.client.HTTPResponse, *, is_needed: bool) -> bytes:
+        """Return the body of an answer; raise OSError or HTTPException if it breaks off, and is needed."""
+        length = answer.length
+        try:
+            body = answer.read(MOST_BYTES)
+            if length is not None and len(body) < min(length, MOST_BYTES):  # http.client says so only for chunks
+                raise http.client.IncompleteRead(body, length - len(body))
+        except (OSError, http.client.HTTPException):
+            self.close()
+            if is_needed:
+                raise
+            return b""
+        return body
 
     def _connected(self, scheme: str, server: str) -> http.client.HTTPConnection:
         if self._server != (scheme, server) or self._is_stale():
