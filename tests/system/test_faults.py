@@ -2,6 +2,7 @@
 
 import fcntl
 import grp
+import json
 import logging
 import os
 import signal
@@ -40,6 +41,7 @@ port = {port}
 port = {broker_port}
 [storage]
 commit_seconds = 0.5
+backup = "{ports}/usb"
 [sensor_reader]
 system_interval = 1.0
 [mqtt_importer]
@@ -98,6 +100,8 @@ class FaultyNode(Node):
             CONFIG.format(data=disk / "data", port=self.port, broker_port=self.broker_port, ports=folder)
         )
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_STATE_HOME": str(folder / "state")}
+        self.backup = folder / "usb"
+        self.backup.mkdir()
         for port in self.ports.values():
             port.plug_in()
         with self.log.open("ab") as log:
@@ -174,6 +178,16 @@ class FaultyNode(Node):
         assert before in text
         path.write_text(text.replace(before, after))
 
+    def spoil_backup(self) -> None:
+        """Make the last backup an old one, on a disk that takes nothing any more."""
+        listed = self.backup / "backup.json"
+        end = time.monotonic() + PATIENCE
+        while not (listed.exists() and json.loads(listed.read_text())["made"]):
+            assert time.monotonic() < end, self.log.read_text()
+            time.sleep(0.1)
+        listed.write_text(json.dumps(json.loads(listed.read_text()) | {"made": "2020-02-02T03:00:00+00:00"}))
+        self.backup.chmod(0o555)
+
     def fill_disk(self) -> None:
         with (self.disk / "filling").open("wb") as file:
             try:
@@ -218,6 +232,8 @@ def noted(what: str, seconds: float) -> None:
 
 
 def _plant_many(faulty: FaultyNode) -> None:
+    faulty.spoil_backup()
+    noted("backup too old", faulty.until_all_report("the last backup in "))
     passwords = faulty.run / "broker/passwords"
     whole = passwords.read_text()
     faulty.ports["pulled"].pull_out()
@@ -247,8 +263,10 @@ def _plant_many(faulty: FaultyNode) -> None:
     )
     noted("many", seconds)
     (faulty.disk / "filling").unlink()
+    faulty.backup.chmod(0o755)
     for process in stopped:
         process.resume()
+    stopped[0].terminate()  # it tries the backup again at its start
     for port in faulty.ports.values():
         port.pull_out()
         port.plug_in()
