@@ -50,6 +50,10 @@ def between(old: str, new: str) -> Conversion:
     """Return the conversion from one unit into another of the same quantity; raise ValueError if it is not known."""
     old, new = units.spelled(old), units.spelled(new)
     of_old, of_new = units.SCALES.get(old), units.SCALES.get(new)
+    if not old:
+        raise ValueError(
+            f"the store has no unit of its values: give --from with the one that they have, to get {new!r}"
+        )
     if of_old is None or of_new is None or of_old[0] != of_new[0]:
         raise ValueError(f"there is no conversion from {old!r} to {new!r}: give --factor, and --offset if zero changes")
     factor = Fraction(of_old[1]) / Fraction(of_new[1])

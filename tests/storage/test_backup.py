@@ -526,8 +526,10 @@ def test_state_is_encrypted_with_a_pass_phrase_that_restore_asks_for(
     with closing(sqlite3.connect(new / "uploader/uploader.db")) as db:
         assert db.execute("SELECT * FROM target").fetchall() == [("cloud", "position 7")]
     assert everything(new) == everything(data)
-    done("backup", folder, "--data", data)
+    again = command("backup", folder, "--data", data)
+    assert f"{folder}/state was encrypted, and is plain now: to have it encrypted again, give --encrypt" in again.stderr
     assert not list((folder / "state").rglob("*.encrypted"))
+    assert command("backup", folder, "--data", data).stderr == ""
 
 
 def test_a_pass_phrase_is_asked_for_twice_and_is_not_short(tmp_path: Path) -> None:

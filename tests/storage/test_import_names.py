@@ -97,6 +97,10 @@ def test_a_header_with_another_unit_than_the_store_has_is_refused(tmp_path: Path
     result = command("import", "csv", path, *options)
     assert result.exit_code == 1
     assert "nothing of x/d/power was imported: the store has x/d/power in W, and the header says kW" in result.stderr
+    assert "--unit power=W" in result.stderr
+    assert (
+        "if its values are in W in spite of it" in result.stderr
+    )  # else they would be stored a thousand times too small
     assert everything(tmp_path) == {"x/d/power": [(T, 1.0)], "x/d/other": [(T + 1, 3.0)]}
 
 

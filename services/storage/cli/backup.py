@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from heliograph import node_config
-from heliograph.errors import StoreDamaged
+from heliograph.errors import StoreAway, StoreDamaged
 from services.storage.cli.rename import tell_home_assistant
 from services.storage.location import StoreAccess, chosen_config, state_option, store_options
 from services.storage.maintenance import backup, files, lost_renames, node_state, restore
@@ -49,6 +49,7 @@ def backup_command(
     """
     encryption = _encryption(passphrase_file, new=True) if encrypt or passphrase_file else None
     secrets = secrets or encryption is not None
+    was_encrypted = encryption is None and _is_encrypted(folder)
     state: dict[str, Path] = {}
     for data in dict.fromkeys([store.data, *state_folders]):
         state |= node_state.of_folder(data, folder, secrets=secrets)
@@ -67,6 +68,10 @@ def backup_command(
         click.echo(f"{name}: missing in the store; its copy is kept", err=True)
     for name in done.before_loss:
         click.echo(f"{name}: the copy from before the store lost a part of it; delete it when all is well", err=True)
+    if was_encrypted:
+        click.echo(
+            f"{folder}/state was encrypted, and is plain now: to have it encrypted again, give --encrypt", err=True
+        )
     kept = "left out: passwords and keys in files (--encrypt adds them)"
     if secrets:
         kept = "included, and encrypted like all of state/" if encryption else "included, keep it locked away"
@@ -142,6 +147,14 @@ def restore_command(
     if done.aside:
         click.echo(f"what was there is in {done.aside}; delete it when all is well")
     click.echo(f"restored into {store}; start the services again")
+
+
+def _is_encrypted(folder: Path) -> bool:
+    """Whether the folder has an encrypted backup; false if there is none."""
+    try:
+        return backup.is_encrypted(folder)
+    except (StoreAway, StoreDamaged):
+        return False
 
 
 def _encryption(passphrase_file: Path | None, *, new: bool) -> Encryption:

@@ -50,7 +50,7 @@ class ImportedChannels:
                 if name[2] in units:
                     way = f"or convert what is stored, heliograph store rescale {series} --to {unit or 'UNIT'}"
                 else:
-                    way = f"or the right unit with --unit {name[2]}={known.unit}"
+                    way = f"or, if its values are in {known.unit} in spite of it, --unit {name[2]}={known.unit}"
                 says = f"--unit says {unit or 'none'}" if name[2] in units else f"the header says {unit or 'none'}"
                 why = f"the store has {series} in {known.unit}, and {says}: give it another name, {way}"
             if why:
