@@ -43,7 +43,6 @@ RUN pip install --no-build-isolation --no-deps --target /opt/heliograph ./heliog
 
 FROM builder AS service-build
 ARG SERVICE
-COPY requirements.lock ./
 COPY scripts/frontend scripts/frontend
 COPY services/${SERVICE} services/${SERVICE}
 RUN --mount=type=cache,target=/root/.cache/pip if [ -f services/${SERVICE}/package.json ]; then PYTHON=python scripts/frontend; fi

@@ -154,6 +154,6 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_1(tmp_path: Path) -> No
         check=False,
     )
     assert done.returncode == 1
-    assert done.stderr.startswith(f"modbus_poller: {file}: [modbus_poller]")
+    assert f" modbus_poller: {file}: [modbus_poller]" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "outbox").exists()

@@ -100,11 +100,12 @@ class Years:
         assert node.service.invalid == node.results.invalid == []
 
     def _is_expected(self, problem: str) -> bool:
-        """Whether a problem is that of a clock that was ahead, or of the time without power."""
+        """Whether a problem is that of a clock that was ahead, of the time without power, or of a limit nearly reached."""
         clock_jumped = "nothing is dropped because of it before" in problem and self.node.moment < self._believed_from
         return (
             clock_jumped
             or bool(NOTHING_LOST.search(problem))
+            or (self.node.keep.gigabytes > 0 and "(keep_gigabytes) are full" in problem)
             or bool(self._impossible and str(self._impossible) in problem)
         )
 
