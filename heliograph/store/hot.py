@@ -97,16 +97,20 @@ def oldest(db: sqlite3.Connection, limit: int, names: Names) -> Oldest:
     return Oldest(rows, broken)
 
 
-def set_aside(db: sqlite3.Connection, numbers: Collection[int]) -> str:
-    """Move rows that are not as they were written into the table `damaged`; return what to report of that."""
-    with schema.transaction(db):
-        for number in numbers:
-            db.execute("INSERT INTO damaged SELECT seq, layout, ts, v, crc FROM frame WHERE seq = ?", (number,))
-            db.execute("DELETE FROM frame WHERE seq = ?", (number,))
+def broken_rows(numbers: Collection[int]) -> str:
+    """Return what to report of rows that are not as they were written."""
     return (
         f"hot.db was damaged: {len(numbers)} readings from number of arrival {min(numbers)} on are not as they were written; "
         "they are set aside in its table `damaged`"
     )
+
+
+def set_aside(db: sqlite3.Connection, numbers: Collection[int]) -> None:
+    """Move rows that are not as they were written into the table `damaged`."""
+    with schema.transaction(db):
+        for number in numbers:
+            db.execute("INSERT INTO damaged SELECT seq, layout, ts, v, crc FROM frame WHERE seq = ?", (number,))
+            db.execute("DELETE FROM frame WHERE seq = ?", (number,))
 
 
 def _take_over(db: sqlite3.Connection, folder: Path, identity: str) -> None:

@@ -127,7 +127,8 @@ class Housekeeping:
         with schema.refusing(self._folder):
             rows, broken = hot.oldest(self._hot, SEAL_FRAMES, self._current_names())
             if broken:
-                self._note_loss(hot.set_aside(self._hot, broken))
+                self._note_loss(hot.broken_rows(broken))  # first: a kill in between must not make it silent
+                hot.set_aside(self._hot, broken)
         if len(rows) == SEAL_FRAMES:
             rows = _whole_days(rows)
         if rows:

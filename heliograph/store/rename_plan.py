@@ -19,12 +19,16 @@ class NothingToRename(CannotRename):
 
 
 class Renaming(NamedTuple):
-    """The new names of devices and series, by number; and for those that are joined, the numbers that stay."""
+    """The new names of devices and series, by number; and for those that are joined, the numbers that stay.
+
+    `unit_of` has pairs: a channel of which one of two that are joined has no unit, and the unit that the values of both have now.
+    """
 
     devices: dict[int, str]
     series: dict[int, str]
     joined_devices: dict[int, int]
     joined_series: dict[int, int]
+    unit_of: tuple[tuple[str, str], ...] = ()
 
 
 def plan(known: CopiedNames, old: str, new: str) -> Renaming:
@@ -56,7 +60,7 @@ def plan(known: CopiedNames, old: str, new: str) -> Renaming:
     joined_series = {sid: there[key] for sid, key in moved.items() if key in there}
     for sid, other in joined_series.items():
         _refuse_difference(known, sid, other)
-    return Renaming(devices, series, joined_devices, joined_series)
+    return Renaming(devices, series, joined_devices, joined_series, _units_given(known, joined_series))
 
 
 def was_done(known: CopiedNames, noted: Renames, entry: Rename) -> bool:
@@ -76,6 +80,11 @@ def _refuse_difference(known: CopiedNames, one: int, other: int) -> None:
                 f"the channel {known.series[one][1]} has the {what} {mine!r} under the old name and {theirs!r} under the new one: "
                 "they cannot be joined"
             )
+
+
+def _units_given(known: CopiedNames, joined: dict[int, int]) -> tuple[tuple[str, str], ...]:
+    pairs = [(known.series[one], known.series[other]) for one, other in joined.items()]
+    return tuple((one[1], one[2] or other[2]) for one, other in pairs if one[2] != other[2])
 
 
 class Moved(NamedTuple):

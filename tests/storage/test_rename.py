@@ -143,6 +143,17 @@ def test_channels_are_renamed_and_joined(tmp_path: Path) -> None:
         assert sorted(one.channel for one in reader.series()) == ["energy", "mode", "watt"]
 
 
+def test_a_channel_without_a_unit_that_gets_one_by_joining_is_reported(tmp_path: Path) -> None:
+    """A newcomer joined kW, imported without a unit, with W: the values counted as W without a word."""
+    write(tmp_path, "alpha/meter", readings(STARTS[0], 5), INFO)
+    write(tmp_path, "alpha/old", readings(STARTS[0] - 3600, 5), Info("", {**INFO.channels, "power": Channel()}))
+    for option, counts in (("--dry-run", "would count"), ("", "count")):
+        renamed = command("rename", "device", "alpha/old", "alpha/meter", "--data", tmp_path, *filter(None, [option]))
+        assert renamed.exit_code == 0, renamed.stderr
+        assert f"power has no unit under one of the two names: all its values {counts} as W" in renamed.stderr
+        assert "energy has no unit" not in renamed.stderr
+
+
 def test_years_of_cells_are_joined_unless_both_have_some_of_one_time(tmp_path: Path) -> None:
     old, new = datetime(2021, 3, 1, tzinfo=UTC).timestamp(), datetime(2022, 3, 1, tzinfo=UTC).timestamp()
     power = Info("Meter", {"power": Channel("W")})

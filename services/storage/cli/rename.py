@@ -63,6 +63,9 @@ def rename_command(
         click.echo(f"{old} is {new} already")  # only the broker is left, which may run only while storage does
     else:
         click.echo(f"{old} {'would be' if dry_run else 'is'} {new}{'' if dry_run else ' now'}{_joined(done)}")
+        for channel, unit in done.unit_of:
+            counts = "would count" if dry_run else "count"
+            click.echo(f"{channel} has no unit under one of the two names: all its values {counts} as {unit}", err=True)
     configuration = chosen_config()
     mentions = _mentions(configuration, old, new) if configuration else []
     if dry_run:
