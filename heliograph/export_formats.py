@@ -131,14 +131,18 @@ def _lines(lines: Iterable[Sequence[str]]) -> bytes:
 
 
 def _cell(value: Value | None) -> str:
-    """Return a value as a cell; no text is a formula to a spreadsheet."""
     if value is None:
         return ""
+    text = csv_text(value)
+    return '"' + text.replace('"', '""') + '"' if isinstance(value, str) else text
+
+
+def csv_text(value: Value) -> str:
+    """Return what a CSV cell has of a value, without quotation marks; no text is a formula to a spreadsheet."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        guard = "'" if value.startswith(_FORMULA) else ""
-        return '"' + guard + value.replace('"', '""') + '"'
+        return ("'" if value.startswith(_FORMULA) else "") + value
     return repr(value)
 
 

@@ -31,6 +31,7 @@ from typing import ClassVar, Literal
 import msgspec
 
 from heliograph import durable
+from heliograph.export_formats import csv_text
 from services.uploader.options import TargetOptions
 from services.uploader.target import Answer, Limits, Row, TargetContext, TryLater
 from services.uploader.targets.shared.line_writer import LineNames, LineWriter
@@ -154,7 +155,7 @@ class FileTarget:
         for row in rows:
             time = datetime.fromtimestamp(row.time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
             for mapped, value in zip(row.channels, row.values, strict=True):
-                writer.writerow((time, mapped.node, mapped.device, mapped.name, value, mapped.unit))
+                writer.writerow((time, mapped.node, mapped.device, mapped.name, csv_text(value), mapped.unit))
         return text.getvalue().encode()
 
     def _last_time(self, path: Path) -> float | None:

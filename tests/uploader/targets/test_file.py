@@ -48,6 +48,15 @@ def test_csv_has_a_value_per_line_and_a_file_per_day(open_files: Open, tmp_path:
     assert files.newest() == NOON + 86_400
 
 
+def test_a_value_in_a_cell_is_written_as_an_export_does(open_files: Open, tmp_path: Path) -> None:
+    files = open_files()
+    values = (True, False, "=1+1", 2)
+    channels = tuple(MODE._replace(name=f"c{number}") for number in range(len(values)))
+    files.upload([Row(NOON, channels, values)])
+    lines = (tmp_path / "files/out-2025-11-20.csv").read_text().splitlines()[1:]
+    assert [line.split(",")[4] for line in lines] == ["true", "false", "'=1+1", "2"]
+
+
 def test_line_protocol_has_a_line_per_device(open_files: Open, tmp_path: Path) -> None:
     files = open_files(format="lines", rotate="month")
     files.upload([row(NOON)])
