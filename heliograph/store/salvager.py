@@ -165,7 +165,7 @@ class Salvager:
                 ):
                     raise StoreDamaged("its times are of another day")
             except StoreDamaged as error:
-                log.warning("history-%d.db: day %d of series %d cannot be salvaged: %s", number, day, sid, error)
+                log.debug("history-%d.db: day %d of series %d cannot be salvaged: %s", number, day, sid, error)
                 lost[history.key(sid, day)] = blocks.length(block)
                 continue
             owner = series.device
