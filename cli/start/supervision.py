@@ -172,8 +172,7 @@ def _watcher(name: str, command: list[str], folder: str, output: LogOutput, read
 
 
 def _quit(handler: SysHandler) -> None:
-    """Stop on the first signal and ignore those after it."""
-    log.info("stopping")
+    """Stop on the first signal and ignore those after it; a line is logged later, because a signal may come within another line."""
     controller = handler.controller
     controller.loop.add_callback_from_signal(_stop, controller.arbiter)
     handler.__class__.quit = handler.__class__.reload = lambda _: None
@@ -181,6 +180,7 @@ def _quit(handler: SysHandler) -> None:
 
 async def _stop(arbiter: Arbiter) -> None:
     """Stop the services at once, then what they use, the broker last; try again while circus is restarting a process."""
+    log.info("stopping")
     watchers = [watcher for watcher in arbiter.iter_watchers() if watcher.name != "broker"]
     for is_used in (False, True):
         stopped = [watcher for watcher in watchers if (watcher.name == "simulator") == is_used]

@@ -363,6 +363,47 @@ def test_a_process_that_ends_again_and_again_is_reported_and_waits(tmp_path: Pat
     assert {one["how"] for one in noted} == {"ended with exit status 7"}
 
 
+SIGNAL_WITHIN_A_LINE = """
+import io, os, signal, sys
+
+class Terminal(io.RawIOBase):
+    def writable(self):
+        return True
+
+    def write(self, data):
+        data = bytes(data)
+        if b"it works" in data:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return os.write(1, data)
+
+sys.stdout = io.TextIOWrapper(io.BufferedWriter(Terminal()))
+from heliograph import logs
+from cli.start import supervision
+from cli.start.output import LogOutput
+output = LogOutput()
+logs.set_up_with(output)
+supervision.run({"probe": ["sh", "-c", "echo it works; exec sleep 600"]}, output)
+"""
+
+
+@pytest.mark.slow
+def test_a_signal_that_comes_while_a_line_is_shown_stops_the_node() -> None:
+    """Its handler logged a line: within another one that is an error, and the signal was lost."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SIGNAL_WITHIN_A_LINE],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as supervisor:
+        try:
+            output, _ = supervisor.communicate(timeout=60)
+        finally:
+            supervisor.kill()
+    assert supervisor.returncode == 0
+    assert "supervisor: stopping" in output
+
+
 def test_how_a_process_ended_is_a_sentence() -> None:
     assert supervision.ending(-9) == "was ended by signal 9 (Killed)"
     assert supervision.ending(1) == "ended with exit status 1"

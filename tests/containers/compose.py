@@ -11,26 +11,15 @@ import heliograph
 from tests.conftest import ROOT
 
 T = TypeVar("T")
-BUILT = (
-    "serial_bridge",
-    "modbus_poller",
-    "sensor_reader",
-    "mqtt_importer",
-    "calculator",
-    "storage",
-    "api",
-    "uploader",
-    "home_assistant",
-    "simulator",
-)
 PATIENCE_SECONDS = 90.0
 
 
 class Project:
-    """The node's compose.yaml with the simulated site, under a name of its own."""
+    """The node's compose.yaml with the simulated site, under a name of its own; `root` is the checkout."""
 
-    def __init__(self, name: str, environment: Mapping[str, str], *overrides: Path) -> None:
+    def __init__(self, name: str, environment: Mapping[str, str], *overrides: Path, root: Path = ROOT) -> None:
         self.name = name
+        self._root = root
         self.patience = PATIENCE_SECONDS
         self._environment = {**os.environ, **environment}
         self._command = [
@@ -43,7 +32,7 @@ class Project:
             "--progress",
             "quiet",
         ]
-        for file in (ROOT / "compose.yaml", ROOT / "simulator/compose.yaml", *overrides):
+        for file in (root / "compose.yaml", root / "simulator/compose.yaml", *overrides):
             self._command += ["-f", str(file)]
 
     def compose(self, *arguments: str) -> str:
@@ -59,7 +48,7 @@ class Project:
     def remove(self) -> None:
         """Remove everything but the build cache."""
         self.compose("down", "--volumes", "--timeout", "3")
-        self._run(["docker", "image", "rm", *map(self._image, BUILT)])
+        self._run(["docker", "image", "rm", *self.images()])
 
     def execute(self, service: str, *command: str) -> str:
         """Run a command inside of a service's container and return what it prints."""
@@ -73,6 +62,22 @@ class Project:
         """Return what compose compares to find out whether a service has changed, with other variables."""
         output = self._run([*self._command, "config", "--hash", "*"], environment)
         return dict(line.split() for line in output.splitlines())
+
+    def images(self) -> list[str]:
+        """Return the images that were built for this project."""
+        return self._run(["docker", "images", "--format", "{{.Repository}}:{{.Tag}}", f"{self.name}/*"]).split()
+
+    def layer_bytes(self) -> dict[str, int]:
+        """Return the size of each layer of the images of this project: what they have in common is there once."""
+        sizes: dict[str, int] = {}
+        for image in self.images():
+            inspected: list[dict[str, Any]] = json.loads(self._run(["docker", "image", "inspect", image]))
+            steps = self._run(["docker", "history", "--human=false", "--format", "{{.Size}}", image])
+            layers = inspected[0]["RootFS"]["Layers"]
+            # steps without a layer have no bytes; a layer without bytes hides among them, and costs none
+            filled = [size for size in map(int, reversed(steps.split())) if size]
+            sizes |= dict(zip(reversed(layers), reversed(filled), strict=False))
+        return sizes
 
     def layers(self, service: str) -> list[str]:
         """Return the layers of a service's image, those of the base image first."""
@@ -116,7 +121,7 @@ class Project:
     def _run(self, command: list[str], environment: Mapping[str, str] | None = None) -> str:
         done = subprocess.run(
             command,
-            cwd=ROOT,
+            cwd=self._root,
             env={**self._environment, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
