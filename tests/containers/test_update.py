@@ -46,21 +46,21 @@ class Sender(threading.Thread):
         super().__init__(daemon=True)
         self.accepted: dict[float, float] = {}  # number by time
         self._client = client
-        self._stop = threading.Event()
+        self._asked_to_stop = threading.Event()
 
     def run(self) -> None:
         for number in count():
             moment = round(time.time(), 3)
             reading = {"device": "sender", "time": moment, "values": {"number": number}}
             while not self._is_accepted(reading):
-                if self._stop.wait(EVERY_SECONDS):
+                if self._asked_to_stop.wait(EVERY_SECONDS):
                     return
             self.accepted[moment] = float(number)
-            if self._stop.wait(EVERY_SECONDS):
+            if self._asked_to_stop.wait(EVERY_SECONDS):
                 return
 
     def stop(self) -> None:
-        self._stop.set()
+        self._asked_to_stop.set()
         self.join()
 
     def _is_accepted(self, reading: dict[str, object]) -> bool:
