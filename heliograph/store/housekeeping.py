@@ -116,9 +116,8 @@ class Housekeeping:
     def delete(self, series: list[int], begin: int, end: int) -> int:
         """Delete the points of series in [begin, end) ms UTC; return how many. Raises ValueError, OSError, StoreDamaged."""
         self.settle()
-        deleted = deletion.delete_all(
-            self._folder, self.years, self._forget_year, series, begin, end, self._current_names()
-        )
+        names = self._current_names()
+        deleted = deletion.delete_all(self._folder, self.years, self._forget_year, series, begin, end, names)
         self.settle()
         return deleted
 
@@ -127,7 +126,7 @@ class Housekeeping:
         with schema.refusing(self._folder):
             rows, broken = hot.oldest(self._hot, SEAL_FRAMES, self._current_names())
             if broken:
-                self._note_loss(hot.broken_rows(broken))  # first: a kill in between must not make it silent
+                self._note_loss(hot.broken_rows(broken))
                 hot.set_aside(self._hot, broken)
         if len(rows) == SEAL_FRAMES:
             rows = _whole_days(rows)

@@ -301,7 +301,10 @@ def test_readers_that_share_their_damage_report_the_same_once(data: Path, caplog
 
 
 def hidden(path: Path, table: str, k: int) -> None:
-    """Take a row out of a table and not out of the index of its keys: a damaged page hides it so."""
+    """Take a row out of a table and not out of the index of its keys: a damaged page hides it so.
+
+    SQLite's quick_check passes it, until 3.41, which counts the rows of indexes.
+    """
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         index = db.execute("SELECT * FROM sqlite_master WHERE name = ?", (f"keys_of_{table}",)).fetchone()
         db.execute("PRAGMA writable_schema = ON")
@@ -310,8 +313,6 @@ def hidden(path: Path, table: str, k: int) -> None:
         assert db.execute(f"DELETE FROM {table} WHERE k = ?", (k,)).rowcount == 1
         db.execute("PRAGMA writable_schema = ON")
         db.execute("INSERT INTO sqlite_master VALUES(?, ?, ?, ?, ?)", index)
-    with closing(sqlite3.connect(path)) as db:
-        assert db.execute("PRAGMA quick_check").fetchone()[0] == "ok"
 
 
 @pytest.mark.parametrize("year", [2025, 2026])
