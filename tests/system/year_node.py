@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -124,6 +124,7 @@ class YearNode:
         self._open()
         self._calculations = self._calculate()
         self._sessions: list[TargetSession] = []
+        self._uploads = ExitStack()  # the uploader's file, while there are sessions
 
     @property
     def now(self) -> float:
@@ -148,15 +149,13 @@ class YearNode:
     def restart(self, keep: Keep | None = None, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Stop everything, do something, and start again, perhaps with other limits."""
         self._calculations.save()
-        self.store.close()
-        self.reader.close()
+        self.close()
         self.service.facts.clear()
         self.keep = keep or self.keep
         meanwhile()
         self.reader = open_reader(self.data)
         self._open()
         self._calculations = self._calculate()
-        self._sessions.clear()
         self.house_keep()
 
     def step(self, moment: int) -> None:
@@ -190,7 +189,7 @@ class YearNode:
     def upload(self) -> None:
         """Send everything that is due to all targets."""
         if not self._sessions:
-            file = StateFile(self.data / "uploader.db")
+            file = self._uploads.enter_context(closing(StateFile(self.data / "uploader.db")))
             self._sessions = [
                 open_session(
                     options,
@@ -237,6 +236,8 @@ class YearNode:
         return deleted
 
     def close(self) -> None:
+        self._sessions.clear()
+        self._uploads.close()
         self.store.close()
         self.reader.close()
 
