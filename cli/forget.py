@@ -5,19 +5,15 @@ from pathlib import Path
 
 import click
 
-from heliograph import config, forget, node_config, store_location, topics
+from cli.config_option import config_option, needed
+from heliograph import config, forget, store_location, topics
 from heliograph.errors import ConfigError, StoreAway, StoreDamaged
 from heliograph.store import open_reader
 
 
 @click.command()
 @click.argument("name", metavar="NODE[/DEVICE]")
-@click.option(
-    "--config",
-    "chosen",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The node's configuration.  [default: that of the node that runs here, or ./config.toml]",
-)
+@config_option
 @click.option(
     "--service",
     default="",
@@ -33,9 +29,7 @@ def main(name: str, chosen: Path | None, service: str, yes: bool) -> None:
     The broker keeps the description and the availability of a device until they are removed, and the status of a
     service. Readings stay in the store. A device that is still read comes back.
     """
-    path = node_config.find(chosen)
-    if path is None:
-        raise click.UsageError("there is no config.toml here, and you have started no node: name it with --config")
+    path = needed(chosen)
     node, slash, device = name.partition("/")
     try:
         # Checks the names: a wildcard would be one in a subscription.

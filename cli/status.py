@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from cli.config_option import config_option
 from cli.node_api import NodeApi, NotReachable, address
 from heliograph import node_config
 from heliograph.errors import ConfigError
@@ -18,12 +19,7 @@ SOUND, DEGRADED, NOT_REACHABLE = 0, 1, 2
 
 
 @click.command()
-@click.option(
-    "--config",
-    "chosen",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The node's configuration.  [default: that of the node that runs here, or ./config.toml]",
-)
+@config_option
 @click.option(
     "--url", help="The address of a node, such as http://roof.local:8000.  [default: the node that runs here]"
 )

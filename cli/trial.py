@@ -10,8 +10,9 @@ from typing import Any
 import click
 
 from cli import programs
+from cli.config_option import config_option, needed
 from cli.start import plan
-from heliograph import config, node_config, trial
+from heliograph import config, trial
 from heliograph.errors import ConfigError
 
 NOT_TRIED = {
@@ -22,12 +23,7 @@ NOT_TRIED = {
 
 @click.command("try")
 @click.argument("services", metavar="[SERVICE]…", nargs=-1)
-@click.option(
-    "--config",
-    "chosen",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The node's configuration.  [default: that of the node that runs here, or ./config.toml]",
-)
+@config_option
 @click.option(
     "--seconds",
     type=click.FloatRange(0.1, 3600),
@@ -41,9 +37,7 @@ def main(services: tuple[str, ...], chosen: Path | None, seconds: float) -> None
     Nothing is published or stored, and neither broker nor node need to run. What cannot be read is printed with what to
     do. The exit status is 1 if nothing was read. A node that runs has its serial ports and GPIO lines: stop it to try these.
     """
-    path = node_config.find(chosen)
-    if path is None:
-        raise click.UsageError("there is no config.toml here, and you have started no node: name it with --config")
+    path = needed(chosen)
     try:
         tried = _chosen(services, config.read(path))  # a container has not all services that the file names
     except ConfigError as error:

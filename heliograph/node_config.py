@@ -12,6 +12,7 @@ from heliograph.errors import ConfigError
 
 CONFIG = Path("config.toml")
 CONTAINER_CONFIG = Path("/config.toml")  # where compose.yaml mounts it
+NOT_FOUND = "there is no config.toml here, and you have started no node: name it with --config"
 RUN_FOLDER = "run"  # in the data folder
 PROCESSES = Path("/proc")
 

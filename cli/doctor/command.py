@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 import heliograph
+from cli.config_option import config_option
 from cli.doctor import connections, machine
 from cli.doctor.finding import Finding
 from cli.node_api import NodeApi, NotReachable, address
@@ -16,12 +17,7 @@ from heliograph.errors import ConfigError
 
 
 @click.command()
-@click.option(
-    "--config",
-    "chosen",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The node's configuration.  [default: that of the node that runs here, or ./config.toml]",
-)
+@config_option
 def main(chosen: Path | None) -> None:
     """Look for what is wrong: clock, broker and passwords, ports, disk, card, time zone, versions, and the node's own report.
 

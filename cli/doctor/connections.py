@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cli.doctor.finding import Finding
-from heliograph import broker_check, config, device_access, forget
+from heliograph import broker_check, config, device_access, forget, remedies
 
 _ACTIONS = {
     "broker_away": "start the broker, or correct the section [broker]",
-    "broker_hung": "restart the broker",
-    "service_refused": "restart the broker, so that it has the passwords and rights of all services (docs/install.md, Updates)",
+    "broker_hung": remedies.RESTART_BROKER,
+    "service_refused": remedies.LET_IN,
 }
 
 

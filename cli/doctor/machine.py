@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cli import programs
 from cli.doctor.finding import Finding
-from heliograph import config, disk_space
+from heliograph import config, disk_space, remedies
 from heliograph.clock import is_set
 
 RELEASED = 1_796_000_000.0  # late in 2026: no clock that is right shows an earlier time
@@ -19,9 +19,6 @@ WORN_TENTHS = 9  # JEDEC eMMC 5.0, DEVICE_LIFE_TIME_EST: 9 is 80 to 90 % of the 
 END_OF_LIFE_WARNING = 2  # PRE_EOL_INFO: 80 % of the reserved blocks are used
 PROGRAM_SECONDS = 2.0
 
-_CLOCK = 'connect the node to a time server, or set `[node] clock = "trust"` if its clock is right without one'
-_ROOM = "delete what is not needed, or let storage keep less: `[storage] keep_gigabytes` (docs/store.md)"
-
 
 def clock(node: config.Node) -> Iterator[Finding]:
     """Yield what is wrong with the system clock."""
@@ -29,14 +26,14 @@ def clock(node: config.Node) -> Iterator[Finding]:
     if now < RELEASED:
         yield Finding("clock_unset", f"the clock shows {time.strftime('%Y-%m-%d', time.gmtime(now))}", "set the clock")
     elif not is_set(node.clock, Path(node.clock_file)):
-        yield Finding("clock_unset", "the clock is not set: readings are kept back until it is", _CLOCK)
+        yield Finding("clock_unset", "the clock is not set: readings are kept back until it is", remedies.SET_CLOCK)
 
 
 def disk(data: Path) -> Iterator[Finding]:
     """Yield what is wrong with the disk of a data folder, which need not be there yet."""
     folder = next((one for one in (data, *data.absolute().parents) if one.exists()), Path("/"))
     for sentence in disk_space.shortages([folder, data / "store"]):
-        yield Finding("disk_full", sentence, _ROOM)
+        yield Finding("disk_full", sentence, remedies.MAKE_ROOM)
     if os.statvfs(folder).f_flag & os.ST_RDONLY:
         yield Finding(
             "disk_read_only", f"the disk of {folder} is mounted read-only", "look at dmesg: the card may be dying"

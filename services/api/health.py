@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from heliograph import disk_space, topics
+from heliograph import disk_space, remedies, topics
 from heliograph.messages import Status
 from heliograph.outbox_losses import shown
 from heliograph.status_board import PORTS_AWAY
@@ -22,10 +22,8 @@ HUNG_SECONDS = 7.0  # without any message, after the broker was asked for one
 OFFLINE_SECONDS = 5.0  # a service that starts again, and an adapter that the kernel finds again, is away for less
 
 _SEE_LOG = "look at the log of {service}"
-_MAKE_ROOM = "delete what is not needed, or let storage keep less: `[storage] keep_gigabytes` (docs/store.md)"
 _MEND_PORT = "plug it in, correct the port in config.toml, or let the node use it"
 _BACKUP = "see that the disk is mounted and has room, and what the log of storage reports of it"
-_SET_CLOCK = 'connect the node to a time server, or set `[node] clock = "trust"` if its clock is right without one'
 
 
 class HealthWatch:
@@ -110,7 +108,7 @@ class HealthWatch:
         problems += _reported_problems(services)
         problems += self._backup_problems(services)
         for sentence in disk_space.shortages(self._disks):
-            problems.append(HealthProblem("disk_full", sentence, _MAKE_ROOM))
+            problems.append(HealthProblem("disk_full", sentence, remedies.MAKE_ROOM))
         return self._dated(problems)
 
     def _is_hung(self) -> bool:
@@ -129,7 +127,7 @@ class HealthWatch:
         if self._is_hung():
             since = self._now() - (self._monotonic() - self._received)
             summary = f"the broker hangs: it has sent nothing since {shown(since)}"
-            yield HealthProblem("broker_hung", summary, "restart the broker", since=since)
+            yield HealthProblem("broker_hung", summary, remedies.RESTART_BROKER, since=since)
 
     def _backup_problems(self, services: Mapping[str, Status]) -> Iterator[HealthProblem]:
         for name, status in services.items():
@@ -169,7 +167,9 @@ def _clock_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem]:
     if starts:
         since = _moment(min(starts))
         kept = "readings are kept back" if since is None else f"readings are kept back since {shown(since)}"
-        yield HealthProblem("clock_unset", f"the clock is not set: {kept}, set `[node] clock`", _SET_CLOCK, since=since)
+        yield HealthProblem(
+            "clock_unset", f"the clock is not set: {kept}, set `[node] clock`", remedies.SET_CLOCK, since=since
+        )
 
 
 def _store_problems(services: Mapping[str, Status], damages: Sequence[str]) -> Iterator[HealthProblem]:

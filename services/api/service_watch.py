@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from heliograph import heartbeat, restarts
+from heliograph import heartbeat, remedies, restarts
 from heliograph.messages import Status
 from heliograph.outbox_losses import shown
 from services.api.live import LATEST
@@ -24,7 +24,6 @@ _ABSENT = "it does not run, or the broker refuses it"
 _NOT_STORED = "no reading is stored until it runs again"
 _LOG = "look at the log of {service}"
 _RESTART = "look at the log of {service}, and restart it"
-_REFUSED = "restart the broker, so that it has the passwords and rights of all services (docs/install.md, Updates)"
 
 
 class ServiceWatch:
@@ -102,7 +101,7 @@ class ServiceWatch:
         # over the bus it cannot say so; this service is connected, so the broker is there
         why = heartbeat.problem(heartbeat.path(name)) if self._notes else ""
         if why.startswith("the broker refuses"):
-            return _problem("service_refused", name, f"{name}: {why}", action=_REFUSED)
+            return _problem("service_refused", name, f"{name}: {why}", action=remedies.LET_IN)
         return None
 
     def _absent(self, name: str, status: Status | None, connected_for: float) -> HealthProblem | None:

@@ -199,7 +199,7 @@ def _asking(path: Path | None) -> Iterator[Ask]:
     """Connect to the node's broker, and yield a function that sends requests to the uploader; every error ends the command with one sentence."""
     path = node_config.find(path)
     if path is None:
-        raise click.UsageError("there is no config.toml here, and you have started no node: name it with --config")
+        raise click.UsageError(node_config.NOT_FOUND)
     try:
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, SERVICE)
