@@ -93,7 +93,8 @@ def problem_facts(status: Status) -> object:
     """Return what `/health` makes problems of; as long as it is the same, another report tells of no new one."""
     facts = status.facts
     rising = [bool(facts.get(name)) for name in RISING_PROBLEMS]
-    return status.clock, [facts.get(name) for name in PROBLEMS], rising
+    keeps_back = bool(status.clock) and "waits_for_clock" in facts  # only a service with an outbox does
+    return keeps_back, [facts.get(name) for name in PROBLEMS], rising
 
 
 def _printable(text: bytes | str) -> str:

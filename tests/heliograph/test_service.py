@@ -96,6 +96,18 @@ def test_a_problem_that_is_new_or_over_is_reported_at_once(
         watcher.until(lambda status: status.facts.get("problems") == [])
 
 
+def test_that_readings_are_kept_back_is_reported_at_once(
+    broker: LocalBroker, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heliograph.service.STATUS_SECONDS", 1e6)
+    monkeypatch.setattr("heliograph.service.LOOK_SECONDS", 0.05)
+    node = Node(name="roof", data=str(tmp_path), clock="file", clock_file=str(tmp_path / "set"))
+    with Service("probe", node, Broker(port=broker.port)) as service:
+        watcher.until(lambda status: status.clock and "waits_for_clock" not in status.facts)
+        service.producer()
+        watcher.until(lambda status: "waits_for_clock" in status.facts)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_service_with_0_and_an_offline_of_its_own(
     processes: Processes, watcher: Watcher, config: Callable[[str], str], number: signal.Signals

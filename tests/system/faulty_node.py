@@ -121,7 +121,7 @@ class FaultyNode(Node):
         return next(child for child in living if any(wanted in part for part in child.cmdline()))
 
     def answers(self) -> Iterator[tuple[str, str]]:
-        """Ask all four again and again; yield who says what of the node, in words; an empty text if nothing is wrong."""
+        """Ask all four again and again; yield one of them, and its answer in words; an empty text if nothing is wrong."""
         running: dict[str, subprocess.Popen[str]] = {}
         due = dict.fromkeys(COMMANDS, 0.0)
         try:
@@ -166,30 +166,30 @@ class FaultyNode(Node):
     def until(self, *, reported: Mapping[str, str] | None = None, gone: Collection[str] = ()) -> None:
         """Wait until all four say each of these sentences (fault: its pattern), or, if there is none, nothing at all.
 
-        Log after how many seconds each of them said it, or said it no longer, for the first time.
+        Log after how many seconds each of them did so for the first time.
         """
         start = time.monotonic()
         wanted = reported or {}
         seconds: dict[str, dict[str, float]] = {what: {} for what in [*wanted, *gone]}
         latest: dict[str, str] = {}
-        for who, text in self.answers():
+        for source, text in self.answers():
             passed = time.monotonic() - start
-            latest[who] = text
+            latest[source] = text
             for what, sentence in wanted.items():
                 if re.search(sentence, text):
-                    seconds[what].setdefault(who, passed)
+                    seconds[what].setdefault(source, passed)
             for sentence in gone:
                 if re.search(sentence, text):
-                    seconds[sentence].pop(who, None)
+                    seconds[sentence].pop(source, None)
                 else:
-                    seconds[sentence].setdefault(who, passed)
+                    seconds[sentence].setdefault(source, passed)
             if latest.keys() >= set(ALL) and all(
-                all(re.search(one, said) for one in wanted.values()) if wanted else not said for said in latest.values()
+                all(re.search(one, text) for one in wanted.values()) if wanted else not text for text in latest.values()
             ):
                 break
             assert passed < PATIENCE, f"{latest}\n{self.log.read_text()[-5000:]}"
         for what, by in seconds.items():
-            each = ", ".join(f"{who} {by[who]:.1f}" for who in ALL if who in by)
+            each = ", ".join(f"{source} {by[source]:.1f}" for source in ALL if source in by)
             log.info("%-60s %5.1f s  (%s)", what, max(by.values(), default=0.0), each)
 
     def change(self, before: str, after: str) -> None:
