@@ -59,6 +59,7 @@ class Service:
         self.client_id = client_id(node.name, name)  # on other brokers its beginning
         self.data = Path(node.data)
         self._store = store
+        self._plain_values = node.plain_values
         self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))
         self._quality = Quality(quality or {}, self.set_aside, self.clock.latest)
         self._topic = topics.service(node.name, name, "status")
@@ -127,6 +128,7 @@ class Service:
                     self.clock,
                     self.set_aside,
                     quality=self._quality,
+                    plain_values=self._plain_values,
                 )
             except OSError as error:
                 raise ConfigError(f"[node] data: the outbox cannot be opened: {error}") from None
