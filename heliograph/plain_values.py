@@ -66,6 +66,11 @@ class PlainValues:
         """Return how many topics the broker may retain."""
         return len(self._retained)
 
+    def unmatched(self) -> list[str]:
+        """Return the patterns that no channel has matched so far."""
+        chosen = ["/".join(key) for key, is_chosen in list(self._is_chosen.items()) if is_chosen]
+        return [one for one in self._patterns if not any(series_patterns.matches(one, name) for name in chosen)]
+
     def declare(self, device: str, channels: Collection[str]) -> bool:
         """Note which channels a device has; return whether that has changed, so that there is something to send."""
         names = frozenset(channels)
@@ -158,8 +163,6 @@ class PlainValues:
         self._last = tracked
         if is_gone:
             self._emptied[key] = tracked
-        else:
-            self._emptied.pop(key, None)
         return True
 
     def _retain(self, keys: set[Key]) -> None:

@@ -157,7 +157,9 @@ class Producer:
     def facts(self) -> dict[str, object]:
         """Return the progress of delivery: the epoch, the last frame in the outbox, the last one committed."""
         with self._lock:
-            return self._delivery.facts()
+            plain = self._plain_values
+            unmatched = {} if plain is None else {"plain_values_unmatched": plain.unmatched()}
+            return self._delivery.facts() | unmatched
 
     def _run(self) -> None:
         """Do all work on the outbox in one thread, so that a signal never interrupts it half-way."""
