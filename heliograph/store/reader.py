@@ -28,6 +28,7 @@ from heliograph.store.vectors import Vector, ops
 from heliograph.store.year_file import Year
 
 HOUR = 3_600_000
+AT_ONCE = 100_000  # points of a day that are put in order together; of more, an hour at a time
 T = TypeVar("T")
 
 
@@ -119,8 +120,10 @@ class SqliteReader:
         for day in self._days(ids, begin, stop):
             with self._reading():
                 tracks = [(sid, track) for sid in ids if (track := self._query(sid).track(day))]
-            for hour in range(day * DAY, (day + 1) * DAY, HOUR):
-                yield from _between(self._files, tracks, max(begin, hour), min(stop, hour + HOUR))
+            first, last = max(begin, day * DAY), min(stop, (day + 1) * DAY)
+            step = HOUR if sum(len(track.times) for _, track in tracks) > AT_ONCE else DAY
+            for moment in range(first, last, step):
+                yield from _between(self._files, tracks, moment, min(last, moment + step))
 
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
