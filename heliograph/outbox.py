@@ -15,6 +15,7 @@ from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
+from heliograph import durable
 from heliograph.lock import Lock
 from heliograph.segment import Segment, SegmentRecord, packed
 
@@ -55,6 +56,7 @@ class Outbox:
         self._file = -1  # of the segment that is written; opened by the first append
         self._number = 0  # of the newest segment, set aside or not
         self._unsynced_since: float | None = None
+        self._unsynced_names = True  # of segments, and of the folder itself
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(folder / "lock", "outbox")
         self.segments: list[Segment] = []
@@ -113,13 +115,22 @@ class Outbox:
         now = time.monotonic()
         if self._unsynced_since is not None and now - self._unsynced_since > older_than:
             try:
-                if self._file >= 0:
-                    os.fdatasync(self._file)
+                self.force()
             except OSError as error:
                 log.error("outbox: a power cut would cost readings: %s", error)
                 self._unsynced_since = now
-            else:
-                self._unsynced_since = None
+
+    def force(self) -> None:
+        """Force all frames that storage has not committed to the disk; raise OSError if it refuses."""
+        if self._unsynced_since is None:
+            return
+        if self._file >= 0:
+            os.fdatasync(self._file)
+        if self._unsynced_names:
+            durable.sync(self.folder)
+            durable.sync(self.folder.parent)
+            self._unsynced_names = False
+        self._unsynced_since = None
 
     def trim(self, epoch: str, committed: int) -> None:
         """Delete the segments that storage has committed, but for the newest of them.
@@ -188,6 +199,7 @@ class Outbox:
                 os.close(file)
         path = self.folder / f"{self._number + 1:010}.segment"
         self.segments.append(Segment.create(path, self.epoch, self._boot, self.next))
+        self._unsynced_names = True
         self._number += 1
 
     def _forget(self, segment: Segment) -> bool:

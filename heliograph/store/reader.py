@@ -120,10 +120,7 @@ class SqliteReader:
         for day in self._days(ids, begin, stop):
             with self._reading():
                 tracks = [(sid, track) for sid in ids if (track := self._query(sid).track(day))]
-            first, last = max(begin, day * DAY), min(stop, (day + 1) * DAY)
-            step = HOUR if sum(len(track.times) for _, track in tracks) > AT_ONCE else DAY
-            for moment in range(first, last, step):
-                yield from _between(self._files, tracks, moment, min(last, moment + step))
+            yield from _ordered(self._files, tracks, max(begin, day * DAY), min(stop, (day + 1) * DAY))
 
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
@@ -261,6 +258,15 @@ def _extent(archive: Archive, step: int) -> list[int]:
             if times:
                 return times
     return []
+
+
+def _ordered(
+    files: StoreFiles, tracks: list[tuple[int, Track]], begin: int, end: int
+) -> Iterator[tuple[float, int, Value]]:
+    """Yield the points of [begin, end) ms UTC in order of time, then of series."""
+    step = HOUR if sum(len(track.times) for _, track in tracks) > AT_ONCE else DAY
+    for moment in range(begin, end, step):
+        yield from _between(files, tracks, moment, min(end, moment + step))
 
 
 def _between(
