@@ -55,7 +55,7 @@ def test_a_device_that_has_not_reported_since_the_start_is_offline_in_the_end(tm
     assert producer.states == {"fast": "offline"}
 
 
-def test_a_sender_does_not_wait_for_a_disk_for_ever(tmp_path: Path) -> None:
+def test_a_sender_waits_a_limited_time_for_the_disk(tmp_path: Path) -> None:
     producer = MemoryProducer()
     intake = HttpIntake(producer, LiveState(), "roof", tmp_path / "api" / "devices.json", durable_seconds=0.01)
 
