@@ -35,9 +35,8 @@ log = logging.getLogger(__name__)
 class Producer:
     """Publishes the readings of devices; thread-safe.
 
-    When `flush` returns True, all earlier readings are in the outbox and will be stored exactly
-    once, whichever process dies in between; without it they get there within LINGER_SECONDS. With `durable`, they also
-    survive a power cut from then on; otherwise from SYNC_SECONDS later on.
+    When `flush` returns True, all earlier readings are in the outbox and will be stored exactly once, whichever process dies
+    in between; without it they get there within LINGER_SECONDS. With `durable`, they also survive a power cut.
     """
 
     def __init__(
@@ -179,11 +178,9 @@ class Producer:
             for answer, durable in flushes:
                 if not durable:
                     answer.put(written)
-            if waiting := [answer for answer, durable in flushes if durable]:
+            for answer in [answer for answer, durable in flushes if durable]:
                 with self._lock:
-                    written = written and self._delivery.force()
-                for answer in waiting:
-                    answer.put(written)
+                    answer.put(written and self._delivery.force())
         with self._lock:
             self._drain(hurry=True)
             for reading in self._quality.release() if self._quality is not None else ():
