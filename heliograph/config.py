@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from heliograph import mistakes, nearest, tls, topics
+from heliograph import mistakes, nearest, series_patterns, tls, topics
 from heliograph.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
@@ -68,11 +68,17 @@ class Node(Config, frozen=True):
     clock: Literal["auto", "file", "trust"] = "auto"
     clock_file: str = "/run/systemd/timesync/synchronized"
     producers_only: bool = False
+    plain_values: list[str] = msgspec.field(default_factory=list)
     log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:
-        """Refuse a name that would change the shape of the topic tree, and data that would not outlive its container."""
+        """Refuse a name that would change the shape of the topic tree, wrong patterns, and data that would not outlive its container."""
         topics.name(self.name, "name")
+        for pattern in self.plain_values:
+            try:
+                series_patterns.check(pattern, ("device", "channel"))
+            except ValueError as error:
+                raise ValueError(f"plain_values: {error}") from None
         only = _from_environment(Node, "node").get("data", self.data)
         if self.data != only:
             raise ValueError(

@@ -28,7 +28,7 @@ def time_zones(written: str) -> str:
 def nearest(written: str, known: Iterable[str]) -> str:
     """Return the known name that takes the fewest slips to become what was written; "" if all take too many."""
     written = written[:LONGEST].lower()
-    ranked = ((slips(written, name.lower()), place, name) for place, name in enumerate(known))
+    ranked = ((slips(written, name.lower()), index, name) for index, name in enumerate(known))
     count, _, name = min(ranked, default=(LONGEST, 0, ""))
     return name if count <= max(NEAR, len(written) // 3) and count < len(name) else ""
 

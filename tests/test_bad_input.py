@@ -1,4 +1,4 @@
-"""Mistakes in a configuration: each is answered in one line, which names the place and what is right, before anything connects.
+"""Mistakes in a configuration: each is answered in one line, which names the key and what is right, before anything connects.
 
 Here the services check their sections in this process; `heliograph check` and `start` let them do it in theirs.
 """
@@ -58,8 +58,8 @@ def answer(path: Path) -> str:
                 errors[name] = f"{name}: {error}\n"
     except ConfigError as error:
         return str(error)
-    found = (f"{path}: {one}" for one in config_check.contradictions(claims, file))
-    return "\n".join(config_check.once(errors) if errors else found)
+    contradictions = (f"{path}: {one}" for one in config_check.contradictions(claims, file))
+    return "\n".join(config_check.once(errors) if errors else contradictions)
 
 
 def modbus(line: str = "", device: str = "") -> str:
@@ -116,10 +116,10 @@ MISTAKES = [
     ('[broker]\nhsot = "hub"', "{path}: [broker]: no such option: hsot; did you mean host? There are host, port, password, ca"),
     ("[node]\nnam = 'x'", "{path}: [node]: no such option: nam; did you mean name? There are name, data, "),
     (modbus(device="interval = -5"), "modbus_poller: {path}: [modbus_poller] lines[0].devices[0]: interval: -5.0 is not between 0.1 and 86400 seconds"),
-    (TRACER.replace("[[modbus_poller.lines]]", "[modbus_poller.lines]"), "; write [[modbus_poller.lines]] in place of [modbus_poller.lines]"),
-    (TRACER.replace("[[modbus_poller.lines.devices]]", "[modbus_poller.lines.devices]"), "; write [[modbus_poller.lines.devices]] in place of [modbus_poller.lines.devices]"),
-    (TARGET.replace("[[uploader.targets]]", "[uploader.targets]"), "; write [[uploader.targets]] in place of [uploader.targets]"),
-    ("[[storage]]\ncommit_seconds = 5", "storage: {path}: [storage]: expected object, found [{{'commit_seconds': 5}}]; write [storage] in place of [[storage]]"),
+    (TRACER.replace("[[modbus_poller.lines]]", "[modbus_poller.lines]"), "; write [[modbus_poller.lines]] in table of [modbus_poller.lines]"),
+    (TRACER.replace("[[modbus_poller.lines.devices]]", "[modbus_poller.lines.devices]"), "; write [[modbus_poller.lines.devices]] in table of [modbus_poller.lines.devices]"),
+    (TARGET.replace("[[uploader.targets]]", "[uploader.targets]"), "; write [[uploader.targets]] in table of [uploader.targets]"),
+    ("[[storage]]\ncommit_seconds = 5", "storage: {path}: [storage]: expected object, found [{{'commit_seconds': 5}}]; write [storage] in table of [[storage]]"),
     ("[[node]]\nname = 'x'", "{path}: node: expected a section [node], found [{{'name': 'x'}}]"),
     (TRACER.replace('model = "epever_tracer"', ""), "modbus_poller: {path}: [modbus_poller] lines[0].devices[0]: missing: model"),
     (TRACER + RADIO.replace("AMA0", "USB0"), "{path}: [modbus_poller] lines[0].port and [serial_bridge] ports[0].port are both the port /dev/ttyUSB0; "),
@@ -131,10 +131,10 @@ MISTAKES = [
 def test_a_mistake_is_answered_in_one_line(tmp_path: Path, text: str, line: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(text)
-    said = answer(path)
-    assert line.format(path=path) in said
-    assert "\n" not in said
-    assert str(path) in said
+    message = answer(path)
+    assert line.format(path=path) in message
+    assert "\n" not in message
+    assert str(path) in message
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_a_mistake_in_the_environment_names_the_variable(
     assert "\n" not in str(refused.value)
 
 
-class Place(NamedTuple):
+class Table(NamedTuple):
     """A table of the configuration: its path, what else has to be in it, and its options."""
 
     path: tuple[str | int, ...]
@@ -207,33 +207,33 @@ class Place(NamedTuple):
     known: tuple[str, ...]
 
 
-def places(kind: Any, path: tuple[str | int, ...], others: dict[str, Any]) -> Iterator[Place]:
+def tables(kind: Any, path: tuple[str | int, ...], others: dict[str, Any]) -> Iterator[Table]:
     """Every table below one of this type."""
     kind = inspect.type_info(kind) if not isinstance(kind, inspect.Type) else kind
     if isinstance(kind, inspect.Metadata):
-        yield from places(kind.type, path, others)
+        yield from tables(kind.type, path, others)
     elif isinstance(kind, inspect.UnionType):
         for one in kind.types:
-            yield from places(one, path, others)
+            yield from tables(one, path, others)
     elif isinstance(kind, inspect.ListType | inspect.VarTupleType):
-        yield from places(kind.item_type, (*path, 0), {})
+        yield from tables(kind.item_type, (*path, 0), {})
     elif isinstance(kind, inspect.DictType):
-        yield from places(kind.value_type, (*path, "10"), {})
+        yield from tables(kind.value_type, (*path, "10"), {})
     elif isinstance(kind, inspect.StructType):
-        yield Place(path, others, tuple(field.encode_name for field in kind.fields))
+        yield Table(path, others, tuple(field.encode_name for field in kind.fields))
         for field in kind.fields:
-            yield from places(field.type, (*path, field.encode_name), {})
+            yield from tables(field.type, (*path, field.encode_name), {})
 
 
-PLACES = [
-    *places(config.Node, ("node",), {}),
-    *places(config.Broker, ("broker",), {}),
-    *places(rules.Rule, ("quality", "tracer/power"), {}),
-    *(place for name, kind in KINDS.items() for place in places(kind, (name,), {})),
+TABLES = [
+    *tables(config.Node, ("node",), {}),
+    *tables(config.Broker, ("broker",), {}),
+    *tables(rules.Rule, ("quality", "tracer/power"), {}),
+    *(table for name, kind in KINDS.items() for table in tables(kind, (name,), {})),
     *(
-        place
+        table
         for kind in targets.known()
-        for place in places(targets.load(kind), ("uploader", "targets", 0), {"kind": kind})
+        for table in tables(targets.load(kind), ("uploader", "targets", 0), {"kind": kind})
     ),
 ]
 PATH = Path("config.toml")
@@ -243,36 +243,36 @@ READERS: dict[str, Callable[[dict[str, Any]], object]] = {
     "quality": lambda file: rules.read(file, PATH),
     **{name: partial(lambda name, file: config.section(KINDS[name], file, name, PATH), name) for name in KINDS},
 }
-OPTIONS = [(place, option) for place in PLACES for option in place.known]
-LETTERS = string.ascii_lowercase + string.digits + "_"
+OPTIONS = [(table, option) for table in TABLES for option in table.known]
+CHARACTERS = string.ascii_lowercase + string.digits + "_"
 
 
 def test_every_table_is_found() -> None:
     assert len(OPTIONS) > 300
-    found = {".".join(str(step) for step in place.path) for place in PLACES}
+    names = {".".join(str(step) for step in table.path) for table in TABLES}
     assert {
         "modbus_poller.lines.0.devices.0",
         "serial_bridge.nodes.10.tx",
         "calculator.devices.10.channels.10",
         "api.emoncms.nodes.10",
         "uploader.targets.0",
-    } <= found
+    } <= names
 
 
 @st.composite
-def misspelt(draw: st.DrawFn) -> tuple[Place, str, str]:
+def misspelt(draw: st.DrawFn) -> tuple[Table, str, str]:
     """A table, one of its options, and that with one or two slips of the keyboard."""
-    place, right = draw(st.sampled_from(OPTIONS))
+    table, right = draw(st.sampled_from(OPTIONS))
     written = right
     if len(right) > 1 and draw(st.booleans()):
         at = draw(st.integers(0, len(right) - 2))
         written = right[:at] + right[at + 1] + right[at] + right[at + 2 :]
     else:
         for _ in range(draw(st.integers(1, 2))):
-            at, letter = draw(st.integers(0, len(written))), draw(st.sampled_from(["", *LETTERS]))
-            written = written[:at] + letter + written[at + draw(st.integers(0, 1)) :]
-    assume(written and written not in (*place.known, "kind"))
-    return place, right, written
+            at, character = draw(st.integers(0, len(written))), draw(st.sampled_from(["", *CHARACTERS]))
+            written = written[:at] + character + written[at + draw(st.integers(0, 1)) :]
+    assume(written and written not in (*table.known, "kind"))
+    return table, right, written
 
 
 def one_slip(word: str) -> set[str]:
@@ -280,30 +280,30 @@ def one_slip(word: str) -> set[str]:
     halves = [(word[:at], word[at:]) for at in range(len(word) + 1)]
     left_out = {head + tail[1:] for head, tail in halves if tail}
     exchanged = {head + tail[1] + tail[0] + tail[2:] for head, tail in halves if len(tail) > 1}
-    changed = {head + letter + tail[1:] for head, tail in halves if tail for letter in LETTERS}
-    added = {head + letter + tail for head, tail in halves for letter in LETTERS}
+    changed = {head + character + tail[1:] for head, tail in halves if tail for character in CHARACTERS}
+    added = {head + character + tail for head, tail in halves for character in CHARACTERS}
     return {word} | left_out | exchanged | changed | added
 
 
 @given(misspelt())
-def test_any_misspelt_option_is_answered_with_it_and_the_nearest_right_name(one: tuple[Place, str, str]) -> None:
-    place, right, written = one
-    table: Any = {**place.others, written: 1}
-    for step in reversed(place.path[1:]):
-        table = [table] if isinstance(step, int) else {step: table}
-    section = str(place.path[0])
-    file = tomllib.loads(tomli_w.dumps({section: table}))
+def test_any_misspelt_option_is_answered_with_it_and_the_nearest_right_name(one: tuple[Table, str, str]) -> None:
+    table, right, written = one
+    content: Any = {**table.others, written: 1}
+    for step in reversed(table.path[1:]):
+        content = [content] if isinstance(step, int) else {step: content}
+    section = str(table.path[0])
+    file = tomllib.loads(tomli_w.dumps({section: content}))
     with pytest.raises(ConfigError) as refused:
         READERS[section](file)
-    said = str(refused.value)
-    assert "\n" not in said
-    assert said.startswith(f"config.toml: [{section}]")
-    assert f"no such option: {written}" in said
-    if "; it is now " in said:
+    message = str(refused.value)
+    assert "\n" not in message
+    assert message.startswith(f"config.toml: [{section}]")
+    assert f"no such option: {written}" in message
+    if "; it is now " in message:
         return
-    match = re.search(r"; did you mean (\w+)\?", said)
+    match = re.search(r"; did you mean (\w+)\?", message)
     slips = one_slip(written)
-    near = [name for name in place.known if name in slips]
+    near = [name for name in table.known if name in slips]
     if not match:  # nothing of the name is left
         assert not near or len(near[0]) == 1
         assert len(right) <= 2

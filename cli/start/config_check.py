@@ -35,8 +35,8 @@ def check(effective: Path, shown: Path) -> None:
         name: [Claim(*line.split("\t")) for line in output.splitlines()]  # type: ignore[arg-type]
         for name, (output, _) in outputs.items()
     }
-    if found := list(contradictions(claims, file)):
-        raise ConfigError("\n".join(f"{shown}: {one}" for one in found))
+    if unsuited := list(contradictions(claims, file)):
+        raise ConfigError("\n".join(f"{shown}: {one}" for one in unsuited))
 
 
 def once(errors: Mapping[str, str]) -> Iterator[str]:
