@@ -14,6 +14,7 @@ CONFIG = Path("config.toml")
 CONTAINER_CONFIG = Path("/config.toml")  # where compose.yaml mounts it
 NOT_FOUND = "there is no config.toml here, and you have started no node: name it with --config"
 RUN_FOLDER = "run"  # in the data folder
+TOOLS_FOLDER = "tools"  # in the data folder: programs that this machine has not
 PROCESSES = Path("/proc")
 
 
