@@ -104,6 +104,20 @@ def is_running(data: Path) -> bool:
         return False
 
 
+def has_stopped(path: Path) -> bool:
+    """Whether a configuration is what `heliograph start` completed for a node that no longer runs."""
+    return path.parent.name == RUN_FOLDER and not is_running(path.parent.parent)
+
+
+def how_to_start(path: Path | None) -> str:
+    """Return the command that starts the node of a configuration, as `find` has found it."""
+    if path == CONTAINER_CONFIG:
+        return "docker compose up -d"
+    source = written_by_user(path) if path else None
+    is_here = source is None or source.resolve() == CONFIG.resolve()
+    return "heliograph start" if is_here else f"heliograph start --config {source}"
+
+
 def written_by_user(path: Path) -> Path | None:
     """Return the user's own file behind a configuration that `heliograph start` completed; any other as it is.
 
