@@ -11,7 +11,7 @@ from typing import Any
 import click
 import tomli_w
 
-from cli.start import effective_config, plan
+from cli.start import config_check, effective_config, plan
 from cli.start.options import StartOptions
 from cli.start.plan import Plan
 from heliograph import config
@@ -38,7 +38,7 @@ def main(path: Path, show_settings: bool) -> None:
         with tempfile.TemporaryDirectory() as folder:
             completed = Path(folder) / "config.toml"
             completed.write_text(tomli_w.dumps(file))
-            plan.check(completed, path)
+            config_check.check(completed, path)
         node = config.section(config.Node, file, "node", path)
     except ConfigError as error:
         click.echo(error, err=True)

@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from heliograph import topics
@@ -22,9 +22,11 @@ from heliograph.messages import (
     Value,
     Watermark,
     decode,
+    encode,
 )
 from heliograph.outbox import CAP_BYTES
 from heliograph.pending import Pending, SetAside, ValueCheck
+from heliograph.plain_values import opened
 from heliograph.quality import Quality
 
 log = logging.getLogger(__name__)
@@ -47,8 +49,10 @@ class Producer:
         set_aside: SetAside,
         *,
         quality: Quality | None = None,
+        plain_values: Sequence[str] = (),
         cap_bytes: int = CAP_BYTES,
     ) -> None:
+        """Open the outbox in a folder; `plain_values` are patterns, see plain_values.py. Raises OSError as FrameDelivery does."""
         self._bus = bus
         self._node = node
         self._service = service
@@ -58,6 +62,7 @@ class Producer:
         self._writer = FrameWriter(self._delivery.outbox, set_aside)
         self._states = StatePublisher(self._publish_state, clock.latest)
         self._check = ValueCheck(set_aside)
+        self._plain_values = opened(bus, node, plain_values, folder / "plain_values.json")
         self._announcements = Announcements(bus, node)
         self._quality = quality or None  # without rules there is nothing to apply
         self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
@@ -88,11 +93,12 @@ class Producer:
         """Publish what a device is, with the [quality] rules applied; raise ValueError if a name would change the topic tree."""
         topics.name(device)
         for channel in info.channels:
-            if not topics.is_channel(channel):
-                raise ValueError(f"{channel[:80]!r} is not the name of a channel; use lower-case letters, digits and _")
+            topics.channel(channel)
         self._announcements.declare(
             device, self._quality.described(device, info) if self._quality is not None else info
         )
+        if self._plain_values is not None and self._plain_values.declare(device, info.channels):
+            self._wake.set()
 
     def availability(self, device: str, state: Availability) -> None:
         """Publish whether a device answers; repeated on every connect."""
@@ -145,6 +151,7 @@ class Producer:
                 **self._delivery.counters(),
                 "readings_in_memory": len(self._writer.pending),
                 "readings_lost_in_memory": self._writer.lost,
+                **({} if self._plain_values is None else {"plain_values": len(self._plain_values)}),
             }
 
     def facts(self) -> dict[str, object]:
@@ -164,6 +171,8 @@ class Producer:
                 self._drain(hurry=bool(flushes))
                 written = not self._writer.pending
                 wait = self._delivery.send()
+                if self._plain_values is not None and self._plain_values.send():  # after the frames
+                    self._lingers = True
             if self._lingers:
                 wait = min(wait, LINGER_SECONDS)
             for answer in flushes:
@@ -173,6 +182,8 @@ class Producer:
             for reading in self._quality.release() if self._quality is not None else ():
                 self._take(reading)
             self._drain(hurry=True)
+            if self._plain_values is not None:
+                self._plain_values.send(all_at_once=True)
             if self._writer.pending:
                 log.error("%d readings are lost: the outbox cannot be written", len(self._writer.pending))
             self._delivery.close()
@@ -195,8 +206,10 @@ class Producer:
         self.readings += 1
         self._states.show(reading.device, Reading(reading.shown, reading.values, "unsynced" if reading.boot else ""))
 
-    def _publish_state(self, device: str, payload: bytes) -> None:
-        self._bus.publish(topics.device(self._node, device, "state"), payload)
+    def _publish_state(self, device: str, state: Reading) -> None:
+        self._bus.publish(topics.device(self._node, device, "state"), encode(state))
+        if self._plain_values is not None:
+            self._plain_values.show(device, state.values)
 
     def _committed(self, message: Message) -> None:
         try:

@@ -31,7 +31,7 @@ def test_a_good_configuration_is_summed_up(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[storage]\ncommit_secs = 5\n", "storage: {path}: [storage]: no such option: commit_secs"),
-        ("[apii]\n", "{path}: [apii]: no such section; sections are node, broker, quality, api"),
+        ("[apii]\n", "{path}: [apii]: no such section; did you mean api? There are node, broker, quality, api"),
         ("[node]\nname = 'My Pi'\n", "{path}: [node]"),
         ("[", "{path}: not TOML"),
     ],
