@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 class Producer:
     """Publishes the readings of devices; thread-safe.
 
-    When `flush` returns True, all earlier readings are in the outbox and will be stored exactly
-    once, whatever dies in between; without it they get there within LINGER_SECONDS.
+    When `flush` returns True, all earlier readings are in the outbox and will be stored exactly once, whichever process dies
+    in between; without it they get there within LINGER_SECONDS. With `durable`, they also survive a power cut.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Producer:
         self._stamper = ArrivalStamper(clock, self._inbox)
         self._lingers = False  # whether the thread looks into the inbox soon anyway
         self._wake = threading.Event()
-        self._flushes: deque[queue.SimpleQueue[bool]] = deque()
+        self._flushes: deque[tuple[queue.SimpleQueue[bool], bool]] = deque()  # answers, and which wait for the disk
         self._lock = threading.Lock()
         self._stopping = False
         self.readings = 0
@@ -130,17 +130,17 @@ class Producer:
         if ((waiting == 1 and not self._lingers) or waiting >= FRAME_READINGS) and not self._wake.is_set():
             self._wake.set()
 
-    def flush(self) -> bool:
-        """Wait until everything published so far is in the outbox; return False if the disk refuses it."""
+    def flush(self, *, durable: bool = False) -> bool:
+        """Wait until everything published so far is in the outbox, with `durable` on the disk; return False if the disk refuses it."""
         answer: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._flushes.append(answer)
+        self._flushes.append((answer, durable))
         self._wake.set()
         while self._thread.is_alive():
             try:
                 return answer.get(timeout=1)
             except queue.Empty:
                 continue
-        return not self._inbox and not self._writer.pending
+        return not durable and not self._inbox and not self._writer.pending
 
     def counters(self) -> dict[str, int]:
         """Return the counters of the outbox for the status."""
@@ -175,8 +175,12 @@ class Producer:
                     self._lingers = True
             if self._lingers:
                 wait = min(wait, LINGER_SECONDS)
-            for answer in flushes:
-                answer.put(written)
+            for answer, durable in flushes:
+                if not durable:
+                    answer.put(written)
+            for answer in [answer for answer, durable in flushes if durable]:
+                with self._lock:
+                    answer.put(written and self._delivery.force())
         with self._lock:
             self._drain(hurry=True)
             for reading in self._quality.release() if self._quality is not None else ():

@@ -261,6 +261,15 @@ def test_latest_matches_within_one_part(running: Running, client: httpx.Client) 
     assert list(get(client, "/latest", series="roof/meter/power,*/*/pv_*")) == ["roof/meter/power", PV]
 
 
+def test_latest_without_series_has_every_series(running: Running, client: httpx.Client) -> None:
+    running.state("tracer", pv_power=1)
+    running.state("meter", power=3)
+    every = get(client, "/latest")
+    assert every == get(client, "/latest", series="*/*/*")
+    assert {PV, "roof/meter/power"} <= every.keys()
+    assert "series is missing" in refused(client, "/latest", {"series": ""})
+
+
 def test_nodes_show_their_services(running: Running, client: httpx.Client) -> None:
     running.state("tracer", pv_power=1)
     running.tell("heliograph/shed/services/storage/status", {"state": "online", "version": "0.1.0", "time": 5})
