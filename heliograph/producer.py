@@ -26,7 +26,7 @@ from heliograph.messages import (
 )
 from heliograph.outbox import CAP_BYTES
 from heliograph.pending import Pending, SetAside, ValueCheck
-from heliograph.plain_values import opened
+from heliograph.plain_values import PlainValues
 from heliograph.quality import Quality
 
 log = logging.getLogger(__name__)
@@ -35,8 +35,8 @@ log = logging.getLogger(__name__)
 class Producer:
     """Publishes the readings of devices; thread-safe.
 
-    When `flush` returns True, all earlier readings are in the outbox and will be stored exactly
-    once, whatever dies in between; without it they get there within LINGER_SECONDS.
+    When `flush` returns True, all earlier readings are in the outbox and will be stored exactly once, whichever process dies
+    in between; without it they get there within LINGER_SECONDS. With `durable`, they also survive a power cut.
     """
 
     def __init__(
@@ -62,14 +62,14 @@ class Producer:
         self._writer = FrameWriter(self._delivery.outbox, set_aside)
         self._states = StatePublisher(self._publish_state, clock.latest)
         self._check = ValueCheck(set_aside)
-        self._plain_values = opened(bus, node, plain_values, folder / "plain_values.json")
+        self._plain_values = PlainValues(bus, node, plain_values, folder / "plain_values.json")
         self._announcements = Announcements(bus, node)
         self._quality = quality or None  # without rules there is nothing to apply
         self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
         self._stamper = ArrivalStamper(clock, self._inbox)
         self._lingers = False  # whether the thread looks into the inbox soon anyway
         self._wake = threading.Event()
-        self._flushes: deque[queue.SimpleQueue[bool]] = deque()
+        self._flushes: deque[tuple[queue.SimpleQueue[bool], bool]] = deque()  # answers, and which wait for the disk
         self._lock = threading.Lock()
         self._stopping = False
         self.readings = 0
@@ -97,7 +97,7 @@ class Producer:
         self._announcements.declare(
             device, self._quality.described(device, info) if self._quality is not None else info
         )
-        if self._plain_values is not None and self._plain_values.declare(device, info.channels):
+        if self._plain_values.declare(device, info.channels):
             self._wake.set()
 
     def availability(self, device: str, state: Availability) -> None:
@@ -130,17 +130,17 @@ class Producer:
         if ((waiting == 1 and not self._lingers) or waiting >= FRAME_READINGS) and not self._wake.is_set():
             self._wake.set()
 
-    def flush(self) -> bool:
-        """Wait until everything published so far is in the outbox; return False if the disk refuses it."""
+    def flush(self, *, durable: bool = False) -> bool:
+        """Wait until everything published so far is in the outbox, with `durable` on the disk; return False if the disk refuses it."""
         answer: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._flushes.append(answer)
+        self._flushes.append((answer, durable))
         self._wake.set()
         while self._thread.is_alive():
             try:
                 return answer.get(timeout=1)
             except queue.Empty:
                 continue
-        return not self._inbox and not self._writer.pending
+        return not durable and not self._inbox and not self._writer.pending
 
     def counters(self) -> dict[str, int]:
         """Return the counters of the outbox for the status."""
@@ -151,13 +151,13 @@ class Producer:
                 **self._delivery.counters(),
                 "readings_in_memory": len(self._writer.pending),
                 "readings_lost_in_memory": self._writer.lost,
-                **({} if self._plain_values is None else {"plain_values": len(self._plain_values)}),
+                **self._plain_values.counters(),
             }
 
     def facts(self) -> dict[str, object]:
         """Return the progress of delivery: the epoch, the last frame in the outbox, the last one committed."""
         with self._lock:
-            return self._delivery.facts()
+            return self._delivery.facts() | self._plain_values.facts()
 
     def _run(self) -> None:
         """Do all work on the outbox in one thread, so that a signal never interrupts it half-way."""
@@ -171,19 +171,22 @@ class Producer:
                 self._drain(hurry=bool(flushes))
                 written = not self._writer.pending
                 wait = self._delivery.send()
-                if self._plain_values is not None and self._plain_values.send():  # after the frames
+                if self._plain_values.send():  # after the frames
                     self._lingers = True
             if self._lingers:
                 wait = min(wait, LINGER_SECONDS)
-            for answer in flushes:
-                answer.put(written)
+            for answer, durable in flushes:
+                if not durable:
+                    answer.put(written)
+            for answer in [answer for answer, durable in flushes if durable]:
+                with self._lock:
+                    answer.put(written and self._delivery.force())
         with self._lock:
             self._drain(hurry=True)
             for reading in self._quality.release() if self._quality is not None else ():
                 self._take(reading)
             self._drain(hurry=True)
-            if self._plain_values is not None:
-                self._plain_values.send(all_at_once=True)
+            self._plain_values.send(all_at_once=True)
             if self._writer.pending:
                 log.error("%d readings are lost: the outbox cannot be written", len(self._writer.pending))
             self._delivery.close()
@@ -208,8 +211,7 @@ class Producer:
 
     def _publish_state(self, device: str, state: Reading) -> None:
         self._bus.publish(topics.device(self._node, device, "state"), encode(state))
-        if self._plain_values is not None:
-            self._plain_values.show(device, state.values)
+        self._plain_values.show(device, state.values)
 
     def _committed(self, message: Message) -> None:
         try:

@@ -32,6 +32,7 @@ from heliograph.store_location import StoreLocation
 log = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=config.ServiceOptions)
+COMMON_SECTIONS = ("node", "broker", "quality")  # that every service reads
 STATUS_SECONDS = 30.0
 LOOK_SECONDS = 2.0  # how often it is looked for a problem that is new or over, and for another log level
 
@@ -228,6 +229,22 @@ class Service:
                 self.report()
 
 
+def configuration(
+    name: str, kind: type[C], path: Path, *, uses_store: bool = False
+) -> tuple[config.Node, config.Broker, dict[str, Rule], C, StoreLocation | None]:
+    """Return what a service reads of the configuration; raise ConfigError, one line that names file and key."""
+    file = config.read(path)
+    config.check_sections(file, (*COMMON_SECTIONS, name), path)
+    node = config.section(config.Node, file, "node", path, name)
+    broker = config.section(config.Broker, file, "broker", path, name)
+    quality = rules.read(file, path)
+    if node.producers_only and name not in PRODUCERS:
+        raise ConfigError(f"{path}: [node] producers_only: {name} does not run on this node, but on its hub")
+    options = config.section(kind, file, name, path, name)
+    store = store_location.configured(node, path, name) if uses_store else None
+    return node, broker, quality, options, store
+
+
 def run(
     name: str,
     kind: type[C],
@@ -250,14 +267,7 @@ def run(
     path: Path = arguments.config
     logs.set_up(name)
     try:
-        file = config.read(path)
-        node = config.section(config.Node, file, "node", path, name)
-        broker = config.section(config.Broker, file, "broker", path, name)
-        quality = rules.read(file, path)
-        if node.producers_only and name not in PRODUCERS:
-            raise ConfigError(f"{path}: [node] producers_only: {name} does not run on this node, but on its hub")
-        options = config.section(kind, file, name, path, name)
-        store = store_location.configured(node, path, name) if uses_store else None
+        node, broker, quality, options, store = configuration(name, kind, path, uses_store=uses_store)
         if arguments.check:
             sys.stdout.write("".join("\t".join(claim) + "\n" for claim in options.claims()))
             sys.exit(0)

@@ -44,10 +44,11 @@ def is_channel(text: str) -> bool:
     return _CHANNEL.fullmatch(text) is not None
 
 
-def name(text: str) -> str:
-    """Return a name of a node, device or service, or raise ValueError if it would change the shape of the tree."""
+def name(text: str, option: str = "") -> str:
+    """Return a name of a node, device or service, or raise ValueError, which names the option, if it would change the shape of the tree."""
     if not is_name(text):
-        raise ValueError(f"{text[:80]!r} is not a name; use lower-case letters, digits, _ and -")
+        where = f"{option}: " if option else ""
+        raise ValueError(f"{where}{text[:80]!r} is not a name; use lower-case letters, digits, _ and -")
     return text
 
 

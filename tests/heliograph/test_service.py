@@ -187,7 +187,7 @@ def test_a_status_comes_again_whenever_the_broker_does(
         ('[probe]\nthen = "dance"', "[probe] then: expected"),
         ("[probe]\nthne = 1", "[probe]: no such option: thne"),
         ("[broker]\nport = 0", "[broker]: port: 0 is not between 1 and 65535"),
-        ('[node]\nname = "Roof/1"', "[node]: 'Roof/1' is not a name"),
+        ('[node]\nname = "Roof/1"', "[node]: name: 'Roof/1' is not a name"),
         ("[probe", "not TOML"),
         ('[broker]\nca = "/nowhere.pem"', "[broker]: ca: cannot use '/nowhere.pem'"),
     ],
