@@ -17,20 +17,24 @@ from cli import programs
 FLOOD_READINGS = 300_000
 PACED_READINGS = 20_000
 PER_SECOND = 1_000
+LIVE_DEVICES = 100
+LIVE_SECONDS = 60
 
 
 class Bench:
     """A node in a temporary folder."""
 
-    def __init__(self, folder: Path, count: int, per_second: float, commit_seconds: float) -> None:
+    def __init__(
+        self, folder: Path, count: int, per_second: float, commit_seconds: float, node: str = "", producing: str = ""
+    ) -> None:
         self.folder = folder
         self.count = count
         self.port = free_port()
         self.config = folder / "config.toml"
         self.config.write_text(
-            f'[node]\nname = "bench"\ndata = "{folder}"\nclock = "trust"\n[broker]\nport = {self.port}\n'
+            f'[node]\nname = "bench"\ndata = "{folder}"\nclock = "trust"\n{node}\n[broker]\nport = {self.port}\n'
             f"[storage]\ncommit_seconds = {commit_seconds}\n"
-            f"[producing]\ncount = {count}\nper_second = {per_second}\n"
+            f"[producing]\ncount = {count}\nper_second = {per_second}\n{producing}\n"
         )
         settings = folder / "mosquitto.conf"
         settings.write_text(
@@ -110,6 +114,26 @@ def paced(commit_seconds: float) -> list[float]:
         return sorted(waits)
 
 
+def live(changing: int, node: str) -> dict[str, float]:
+    """Return CPU seconds per 100,000 readings of producer and broker: 100 devices, each read every second.
+
+    `changing` of the ten values of a reading are others than before; `node` is what the section [node] has besides.
+    """
+    count = LIVE_DEVICES * LIVE_SECONDS
+    with tempfile.TemporaryDirectory() as name:
+        bench = Bench(Path(name), count, LIVE_DEVICES, 10, node, f"devices = {LIVE_DEVICES}\nchanging = {changing}")
+        before = bench.broker.cpu
+        producer = Measured.module("benchmarks.producing", bench.config)
+        wait_for((Path(name) / "produced").exists, "the producer never ended")
+        used = {
+            "producer": producer.cpu - float((Path(name) / "begun").read_text()),
+            "broker": bench.broker.cpu - before,
+        }
+        producer.stop()
+        bench.broker.stop()
+        return {key: value * 100_000 / count for key, value in used.items()}
+
+
 def idle() -> float:
     """Return the resident memory in MB of a storage that has nothing to do."""
     with tempfile.TemporaryDirectory() as name:
@@ -146,6 +170,14 @@ def main() -> None:
         print(
             f"{PER_SECOND:,} readings/s, commit every {commit_seconds:g} s: reading → committed "
             f"p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms (interval + {(p99 - commit_seconds) * 1000:.0f} ms)"
+        )
+    for changing in (2, 10):
+        off, on = (live(changing, node) for node in ("", 'plain_values = ["*/*"]'))
+        print(
+            f"{LIVE_DEVICES} devices every second, {changing} of 10 values change, CPU s per 100,000 readings: "
+            f"producer {off['producer']:.1f}, broker {off['broker']:.1f}; with plain values "
+            f"{on['producer']:.1f} ({on['producer'] / off['producer']:.2f} times) and {on['broker']:.1f} "
+            f"({on['broker'] / off['broker']:.2f} times)"
         )
     print(f"idle storage: {idle():.1f} MB RSS")
 

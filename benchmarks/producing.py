@@ -11,16 +11,23 @@ CHANNELS = [f"channel{n}" for n in range(10)]
 
 
 class Producing(config.ServiceOptions, frozen=True):
-    """The [producing] section: how many readings of ten values, and how many a second (0: as fast as it goes)."""
+    """The [producing] section: how many readings of ten values, and how many a second (0: as fast as it goes).
+
+    They are of `devices` in turn; `changing` values of each are others than before.
+    """
 
     count: int
     per_second: float
+    devices: int = 1
+    changing: int = 1
 
 
 def main(options: Producing, service: Service) -> None:
     """Publish readings whose first value is their number; with a rate, each has the time it was published at."""
     producer = service.producer()
-    producer.declare("meter", Info("benchmark", {name: Channel("W") for name in CHANNELS}))
+    devices = ["meter", *(f"meter{number}" for number in range(1, options.devices))]
+    for device in devices:
+        producer.declare(device, Info("benchmark", {name: Channel("W") for name in CHANNELS}))
     service.bus.wait_connected(10)
     start = time.time() - options.count
     chance = random.Random(1)
@@ -33,7 +40,10 @@ def main(options: Producing, service: Service) -> None:
                 time.sleep(0.001)
         elif number % 1000 == 0:
             producer.flush()
-        producer.publish("meter", {"channel0": number, **others}, None if options.per_second else start + number)
+        for name in CHANNELS[1 : options.changing]:
+            others[name] = round(chance.uniform(0, 3000), 1)
+        device = devices[number % options.devices]
+        producer.publish(device, {"channel0": number, **others}, None if options.per_second else start + number)
     producer.flush()
     (service.data / "produced").touch()
     while True:

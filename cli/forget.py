@@ -26,8 +26,8 @@ from heliograph.store import open_reader
 def main(name: str, chosen: Path | None, service: str, yes: bool) -> None:
     """Remove what the broker retains of a device or of a whole node that is gone for good.
 
-    The broker keeps the description and the availability of a device until they are removed, and the status of a
-    service. Readings stay in the store. A device that is still read comes back.
+    The broker keeps the description, the availability and the plain values of a device until they are removed, and the
+    status of a service. Readings stay in the store. A device that is still read comes back.
     """
     path = needed(chosen)
     node, slash, device = name.partition("/")

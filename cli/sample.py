@@ -3,6 +3,7 @@
 import click
 
 from cli import programs
+from heliograph import nearest
 
 LIBRARY = "heliograph"  # has the sections that all services share
 
@@ -17,6 +18,6 @@ def main(services: tuple[str, ...]) -> None:
     samples = {path.parent.name: path for path in sorted(programs.ROOT.glob("services/*/sample.toml"))}
     for service in services:
         if service not in samples:
-            raise click.ClickException(f"there is no service {service}; services are {', '.join(samples)}")
+            raise click.ClickException(f"there is no service {service}{nearest.choices(service, samples)}")
     paths = [programs.ROOT / LIBRARY / "sample.toml", *(samples[name] for name in services or samples)]
     click.echo("\n".join(path.read_text() for path in paths), nl=False)

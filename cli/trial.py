@@ -12,7 +12,7 @@ import click
 from cli import programs
 from cli.config_option import config_option, needed
 from cli.start import plan
-from heliograph import config, trial
+from heliograph import config, nearest, trial
 from heliograph.errors import ConfigError
 
 NOT_TRIED = {
@@ -65,7 +65,8 @@ def _chosen(names: tuple[str, ...], file: Mapping[str, Any]) -> list[str]:
     known, services = triable(), plan.services()
     for name in names:
         if name not in services:
-            raise ConfigError(f"{name}: no such service here; expected one of {', '.join(known)}")
+            near = nearest.hint(name, services) or ";"
+            raise ConfigError(f"{name}: no such service here{near} {', '.join(known)} can be tried")
         if name in known and name not in file:
             raise ConfigError(f"there is no section [{name}] in the configuration")
     wanted = names or [name for name in services if name in file]

@@ -41,6 +41,7 @@ class Message(NamedTuple):
 
 
 Callback = Callable[[Message], None]
+Tracked = Callable[[], bool]  # whether a message is through; always False if its connection was lost before
 
 
 class _Link(NamedTuple):
@@ -201,14 +202,13 @@ class Bus:
         correlation: bytes = b"",
     ) -> bool:
         """Send a message; return False if the broker is away, in which case it is dropped."""
-        link = self._link
-        if link is None or not self._up.is_set():
-            return False
         properties = publish_properties(response_topic, correlation)
-        sent = link.client.publish(topic, payload, qos, retain and self._retain.available, properties)
-        if qos:
-            self._last = sent
-        return sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS
+        return self._publish(topic, payload, qos, properties, retain=retain) is not None
+
+    def publish_tracked(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> Tracked | None:
+        """Send a message; return what says whether it has left (QoS 0) or is acknowledged (QoS 1), None if the broker is away."""
+        sent = self._publish(topic, payload, qos, None, retain=retain)
+        return partial(_is_published, sent) if sent else None
 
     def subscribe(self, topic_filter: str, callback: Callback, *, qos: int = 1) -> None:
         """Call back for every message that matches the filter, also after every reconnect.
@@ -226,19 +226,24 @@ class Bus:
         if self._up.is_set():
             callback()
 
+    def _publish(
+        self, topic: str, payload: bytes, qos: int, properties: Properties | None, *, retain: bool
+    ) -> MQTTMessageInfo | None:
+        link = self._link
+        if link is None or not self._up.is_set():
+            return None
+        sent = link.client.publish(topic, payload, qos, retain and self._retain.available, properties)
+        if qos:
+            self._last = sent
+        return sent if sent.rc == MQTTErrorCode.MQTT_ERR_SUCCESS else None
+
     def _keep_connected(self) -> None:
         backoff = Backoff(longest=LONGEST_PAUSE_SECONDS)
         while not self._stop.is_set():
             self._up_since = math.inf
             try:
                 client = self._client()
-                client.connect(
-                    self._broker.host,
-                    self._broker.port,
-                    KEEPALIVE_SECONDS,
-                    clean_start=not self._persistent,
-                    properties=connect_properties(persistent=self._persistent),
-                )
+                _connect(client, self._broker, persistent=self._persistent)
             except (OSError, ValueError) as error:
                 self._problem.note("the broker at %s:%s is away: %s", self._broker.host, self._broker.port, error)
             else:
@@ -305,6 +310,17 @@ class Bus:
             callback(received)
         if not callbacks:  # it is of the session before: unacknowledged, it would block those behind it
             received.ack()
+
+
+def _connect(client: Client, broker: Broker, *, persistent: bool) -> None:
+    properties = connect_properties(persistent=persistent)
+    client.connect(broker.host, broker.port, KEEPALIVE_SECONDS, clean_start=not persistent, properties=properties)
+
+
+def _is_published(sent: MQTTMessageInfo) -> bool:
+    with suppress(RuntimeError, ValueError):  # the connection is lost
+        return sent.is_published()
+    return False
 
 
 def _message(client: Client, message: MQTTMessage) -> Message:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from heliograph import mistakes, tls, topics
+from heliograph import mistakes, nearest, series_patterns, tls, topics
 from heliograph.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
@@ -34,16 +34,20 @@ class Config(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=Tr
     RESOLVED_LATER: ClassVar[frozenset[str]] = frozenset()
 
     def claims(self) -> "Iterator[Claim]":
-        """Yield what no other service of the node may have, too."""
+        """Yield what no other service of the node may have, too, and what others have to have."""
         yield from ()
 
 
 class Claim(NamedTuple):
-    """A serial port that a service opens, or a device that it publishes, and the key that names it."""
+    """A serial port that a service opens, a device that it publishes, or DEVICE/CHANNEL that it needs, and the key that names it.
 
-    kind: Literal["port", "device"]
+    `channels` are all that a device can have, with spaces between them; "" if the configuration does not tell.
+    """
+
+    kind: Literal["port", "device", "input"]
     name: str
     key: str
+    channels: str = ""
 
 
 def _hostname() -> str:
@@ -64,11 +68,17 @@ class Node(Config, frozen=True):
     clock: Literal["auto", "file", "trust"] = "auto"
     clock_file: str = "/run/systemd/timesync/synchronized"
     producers_only: bool = False
+    plain_values: list[str] = msgspec.field(default_factory=list)
     log_level: LogLevel = "info"
 
     def __post_init__(self) -> None:
-        """Refuse a name that would change the shape of the topic tree, and data that would not outlive its container."""
-        topics.name(self.name)
+        """Refuse a name that would change the shape of the topic tree, wrong patterns, and data that would not outlive its container."""
+        topics.name(self.name, "name")
+        for pattern in self.plain_values:
+            try:
+                series_patterns.check(pattern, ("device", "channel"))
+            except ValueError as error:
+                raise ValueError(f"plain_values: {error}") from None
         only = _from_environment(Node, "node").get("data", self.data)
         if self.data != only:
             raise ValueError(
@@ -111,6 +121,13 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not TOML: {error}") from None
 
 
+def check_sections(file: Mapping[str, Any], names: Collection[str], path: Path) -> None:
+    """Raise ConfigError if a section that none of these names is seems to be one of them, misspelt: nothing else would read it."""
+    for written in file:
+        if written not in names and (near := nearest.nearest(written, names)):
+            raise ConfigError(f"{path}: [{written}]: no such section; did you mean {near}?")
+
+
 def serial_ports(file: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """Yield section, key and path of each serial port of this machine that a configuration names."""
     for service, content in file.items():
@@ -135,10 +152,25 @@ def section(kind: type[C], file: Mapping[str, Any], name: str, path: Path, servi
     `service` replaces "{service}" in values that name a file or a variable.
     """
     written = file.get(name, {})
-    if isinstance(written, dict):
-        file = {name: _from_environment(kind, name) | written}
-    options: C = _converted(kind, file, name, path, service)
+    given = _from_environment(kind, name) if isinstance(written, dict) else {}
+    try:
+        options: C = _converted(kind, {name: given | written} if given else file, name, path, service)
+    except ConfigError as error:
+        mistake = str(error)
+        for option, text in given.items() if _mistake_in(kind, written, name, path, service) != mistake else ():
+            if option not in written and _mistake_in(kind, {option: text} | written, name, path, service) == mistake:
+                where = f"environment variable {_prefix(name)}{option.upper()}"
+                raise ConfigError(where + mistake.removeprefix(str(path))) from None
+        raise
     return options
+
+
+def _mistake_in(kind: Any, written: Mapping[str, Any], name: str, path: Path, service: str) -> str:
+    try:
+        _converted(kind, {name: written}, name, path, service)
+    except ConfigError as error:
+        return str(error)
+    return ""
 
 
 def tables(kind: type[C], file: Mapping[str, Any], name: str, path: Path) -> dict[str, C]:
@@ -154,11 +186,15 @@ def _converted(kind: Any, file: Mapping[str, Any], name: str, path: Path, servic
         later: Collection[str] = getattr(kind, "RESOLVED_LATER", ())
         return msgspec.convert(_resolved(written, where, service, later), kind)
     except msgspec.ValidationError:
-        raise ConfigError(where + _mistake(kind, written)) from None
+        raise ConfigError(where + _mistake(kind, written, name)) from None
+
+
+def _prefix(section: str) -> str:
+    return f"HELIOGRAPH__{section.upper()}__"
 
 
 def _from_environment(kind: type[Config], section: str) -> dict[str, Any]:
-    prefix = f"HELIOGRAPH__{section.upper()}__"
+    prefix = _prefix(section)
     texts = {field.name for field in msgspec.structs.fields(kind) if field.type is str}
     given = {
         variable.removeprefix(prefix).lower(): text
@@ -176,12 +212,12 @@ def _value(text: str) -> Any:
         return text
 
 
-def _mistake(kind: type[C], written: Any) -> str:
+def _mistake(kind: type[C], written: Any, section: str) -> str:
     """Return what is wrong, with the values as they are written in the file: what they refer to may be a secret."""
     try:
         msgspec.convert(written, kind)
     except msgspec.ValidationError as error:
-        return mistakes.explained(kind, written, str(error))
+        return mistakes.explained(kind, written, str(error), section)
     return f": what {' or '.join(_references(written))} holds is refused"
 
 

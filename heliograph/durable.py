@@ -37,6 +37,49 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+class Unsynced:
+    """What was appended to a file of a folder, or is the name of one there, and is not forced to the disk. Not thread-safe."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._since: float | None = None
+        self._has_new_names = True  # that of the folder itself, too
+
+    @property
+    def seconds(self) -> float:
+        """For how long something has waited; less than any number if nothing does."""
+        return -math.inf if self._since is None else time.monotonic() - self._since
+
+    def note(self) -> None:
+        """Note that something was appended."""
+        if self._since is None:
+            self._since = time.monotonic()
+
+    def note_name(self) -> None:
+        """Note that there is a file of another name."""
+        self._has_new_names = True
+
+    def forget(self) -> None:
+        """Note that nothing needs to be forced any more."""
+        self._since = None
+
+    def postpone(self) -> None:
+        """Count the seconds from now on."""
+        self._since = time.monotonic()
+
+    def force(self, file: int) -> None:
+        """Force an open file (none if negative), and new names, to the disk if anything waits; raise OSError if it refuses."""
+        if self._since is None:
+            return
+        if file >= 0:
+            os.fdatasync(file)
+        if self._has_new_names:
+            sync(self._folder)
+            sync(self._folder.parent)
+            self._has_new_names = False
+        self._since = None
+
+
 class KeptFile:
     """A file whose owner continues while the disk refuses it: what was put into it last is written as soon as the disk takes it.
 

@@ -1,7 +1,7 @@
 """Removes what is gone for good from the broker, for `heliograph forget` and `heliograph store rename`.
 
-The broker keeps the description and the availability of a device until they are removed, and the status of a
-service. Readings stay in the store.
+The broker keeps the description, the availability and the plain values of a device until they are removed, and the
+status of a service. Readings stay in the store.
 """
 
 import queue

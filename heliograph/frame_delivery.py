@@ -1,5 +1,6 @@
 """The way of a service's frames to storage: its outbox, the sender, and the bus between them."""
 
+import logging
 from pathlib import Path
 
 from heliograph import topics
@@ -9,6 +10,8 @@ from heliograph.messages import Watermark
 from heliograph.outbox import SEGMENT_BYTES, Outbox
 from heliograph.outbox_losses import OutboxLosses, filling
 from heliograph.sender import Sender
+
+log = logging.getLogger(__name__)
 
 STALLED_SECONDS = 120.0  # longer than storage's commits and the pauses between attempts take
 SYNC_SECONDS = 10.0  # as long as storage's commit interval: what a power cut may take
@@ -61,6 +64,15 @@ class FrameDelivery:
         self._sender.watermark(mark)
         if not self._sender.backlog or 2 * self.outbox.size <= self.outbox.cap:
             self._losses.note_space()
+
+    def force(self) -> bool:
+        """Force the outbox to the disk; return False, with a line in the log, if it refuses."""
+        try:
+            self.outbox.force()
+        except OSError as error:
+            log.error("outbox: the disk does not confirm readings: %s", error)
+            return False
+        return True
 
     def close(self) -> None:
         """Force the outbox to the disk and close it."""

@@ -18,13 +18,13 @@ class StatePublisher:
     Readings that come faster are merged: the newest value of every channel, at the newest time; a channel whose newest
     value is more than a second older is published before, with its own time. `latest` returns the latest time (s UTC) that
     is not in the future, infinity while the clock is not set. A reading from the future is published with the present time,
-    marked "ahead", and every later arrival replaces it. Not thread-safe. `publish` takes the device and the payload of its
+    marked "ahead", and every later arrival replaces it. Not thread-safe. `publish` takes the device and what is to be its
     `state`.
     """
 
     def __init__(
         self,
-        publish: Callable[[str, bytes], object],
+        publish: Callable[[str, Reading], object],
         latest: Callable[[], float],
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -73,7 +73,7 @@ class StatePublisher:
 
     def _send(self, device: str, reading: Reading) -> None:
         self._sent[device] = self._now()
-        self._publish(device, encode(reading))
+        self._publish(device, reading)
 
 
 class _NewestTimes:

@@ -8,6 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from heliograph import nearest
+
 _LOCATION = re.compile(r"(?P<what>.*) - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`", re.DOTALL)
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+)\]|(\[\.\.\.\])")
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
@@ -19,13 +21,18 @@ SHOWN_CHARACTERS = 80
 Path = tuple[str | int, ...]
 
 
-def explained(kind: type[Any], options: Any, message: str) -> str:
-    """Return in one line what msgspec's message about these options means, beginning with the key if there is one."""
+def explained(kind: type[Any], options: Any, message: str, section: str = "") -> str:
+    """Return in one line what msgspec's message about these options means, beginning with the key if there is one.
+
+    `section` is the section of the configuration that has the options, if one has.
+    """
     match = _LOCATION.fullmatch(message)
     what, path = (match["what"], _path(kind, options, match["path"], message)) if match else (message, ())
     if match and match["key"]:
         path = (*path, _culprit(kind, options, path, message))
     reason = _reason(kind, options, what, path, is_key=bool(match and match["key"]))
+    if section:
+        reason += _brackets(options, what, path, section)
     key = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).removeprefix(".")
     return _line(f" {key}: {reason}" if key else f": {reason}")
 
@@ -36,7 +43,7 @@ def _reason(kind: type[Any], options: Any, what: str, path: Path, *, is_key: boo
         if new_name := _renamed(expected).get(match[1]):
             return f"no such option: {match[1]}; it is now {new_name}"
         known = [field.encode_name for field in expected.fields] if isinstance(expected, inspect.StructType) else []
-        return f"no such option: {match[1]}; there are {', '.join(known) or 'none'}"
+        return f"no such option: {match[1]}{nearest.choices(match[1], known)}"
     if match := _MISSING.fullmatch(what):
         return f"missing: {match[1]}"
     shown = repr(path[-1]) if is_key else _shown(options, path)
@@ -44,8 +51,21 @@ def _reason(kind: type[Any], options: Any, what: str, path: Path, *, is_key: boo
         written = match[1].removesuffix(" | null")
         return f"expected {written}{match[2]}, found {shown}"
     if what.startswith("Invalid enum value") and isinstance(expected, inspect.LiteralType):
-        return f"expected {' or '.join(map(str, expected.values))}, found {shown}"
+        words = [str(value) for value in expected.values if value != ""]
+        near = nearest.hint(str(_at(options, path)), words)
+        return f"expected {' or '.join(words)}, found {shown}{near}"
     return f"{what[:1].lower()}{what[1:]}"
+
+
+def _brackets(options: Any, what: str, path: Path, section: str) -> str:
+    """Return what to write where one table stands for a list of them, or a list for one; "" for any other mistake."""
+    header = ".".join(str(step) for step in (section, *path) if not isinstance(step, int))
+    value = _at(options, path) if "…" not in path else None
+    if what.startswith("Expected `array") and isinstance(value, Mapping):
+        return f"; write [[{header}]] in place of [{header}]"
+    if what.startswith("Expected `object") and isinstance(value, list):
+        return f"; write [{header}] in place of [[{header}]]"
+    return ""
 
 
 def _renamed(expected: inspect.Type) -> Mapping[str, str]:

@@ -9,12 +9,12 @@ missing, and their sequences must not be used again.
 import errno
 import logging
 import os
-import time
 import uuid
 from collections.abc import Callable
 from io import BufferedReader
 from pathlib import Path
 
+from heliograph import durable
 from heliograph.lock import Lock
 from heliograph.segment import Segment, SegmentRecord, packed
 
@@ -54,7 +54,7 @@ class Outbox:
         self._note = note
         self._file = -1  # of the segment that is written; opened by the first append
         self._number = 0  # of the newest segment, set aside or not
-        self._unsynced_since: float | None = None
+        self._unsynced = durable.Unsynced(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(folder / "lock", "outbox")
         self.segments: list[Segment] = []
@@ -96,8 +96,7 @@ class Outbox:
                 os.ftruncate(self._file, segment.size)
         segment.size += len(record)
         segment.next = self.next = self.next + 1
-        if self._unsynced_since is None:
-            self._unsynced_since = time.monotonic()
+        self._unsynced.note()
         while self.size > self.cap and len(self.segments) > 1:
             oldest = self.segments[0]
             if lost := oldest.next - oldest.done:
@@ -110,16 +109,16 @@ class Outbox:
 
     def sync(self, older_than: float) -> None:
         """Force frames to the disk that storage has not committed for `older_than` seconds, against a power cut."""
-        now = time.monotonic()
-        if self._unsynced_since is not None and now - self._unsynced_since > older_than:
+        if self._unsynced.seconds > older_than:
             try:
-                if self._file >= 0:
-                    os.fdatasync(self._file)
+                self.force()
             except OSError as error:
                 log.error("outbox: a power cut would cost readings: %s", error)
-                self._unsynced_since = now
-            else:
-                self._unsynced_since = None
+                self._unsynced.postpone()
+
+    def force(self) -> None:
+        """Force all frames that storage has not committed to the disk; raise OSError if it refuses."""
+        self._unsynced.force(self._file)
 
     def trim(self, epoch: str, committed: int) -> None:
         """Delete the segments that storage has committed, but for the newest of them.
@@ -138,7 +137,7 @@ class Outbox:
         for segment in done[:-1]:
             self._forget(segment)
         if epoch == self.epoch and committed + 1 >= self.next:
-            self._unsynced_since = None
+            self._unsynced.forget()
 
     def first(self, epoch: str) -> int:
         """Return the lowest sequence of an epoch that can still be read, or one that is never reached."""
@@ -188,6 +187,7 @@ class Outbox:
                 os.close(file)
         path = self.folder / f"{self._number + 1:010}.segment"
         self.segments.append(Segment.create(path, self.epoch, self._boot, self.next))
+        self._unsynced.note_name()
         self._number += 1
 
     def _forget(self, segment: Segment) -> bool:

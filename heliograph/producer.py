@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from heliograph import topics
@@ -22,9 +22,11 @@ from heliograph.messages import (
     Value,
     Watermark,
     decode,
+    encode,
 )
 from heliograph.outbox import CAP_BYTES
 from heliograph.pending import Pending, SetAside, ValueCheck
+from heliograph.plain_values import PlainValues
 from heliograph.quality import Quality
 
 log = logging.getLogger(__name__)
@@ -33,8 +35,8 @@ log = logging.getLogger(__name__)
 class Producer:
     """Publishes the readings of devices; thread-safe.
 
-    When `flush` returns True, all earlier readings are in the outbox and will be stored exactly
-    once, whatever dies in between; without it they get there within LINGER_SECONDS.
+    When `flush` returns True, all earlier readings are in the outbox and will be stored exactly once, whichever process dies
+    in between; without it they get there within LINGER_SECONDS. With `durable`, they also survive a power cut.
     """
 
     def __init__(
@@ -47,8 +49,10 @@ class Producer:
         set_aside: SetAside,
         *,
         quality: Quality | None = None,
+        plain_values: Sequence[str] = (),
         cap_bytes: int = CAP_BYTES,
     ) -> None:
+        """Open the outbox in a folder; `plain_values` are patterns, see plain_values.py. Raises OSError as FrameDelivery does."""
         self._bus = bus
         self._node = node
         self._service = service
@@ -58,13 +62,14 @@ class Producer:
         self._writer = FrameWriter(self._delivery.outbox, set_aside)
         self._states = StatePublisher(self._publish_state, clock.latest)
         self._check = ValueCheck(set_aside)
+        self._plain_values = PlainValues(bus, node, plain_values, folder / "plain_values.json")
         self._announcements = Announcements(bus, node)
         self._quality = quality or None  # without rules there is nothing to apply
         self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
         self._stamper = ArrivalStamper(clock, self._inbox)
         self._lingers = False  # whether the thread looks into the inbox soon anyway
         self._wake = threading.Event()
-        self._flushes: deque[queue.SimpleQueue[bool]] = deque()
+        self._flushes: deque[tuple[queue.SimpleQueue[bool], bool]] = deque()  # answers, and which wait for the disk
         self._lock = threading.Lock()
         self._stopping = False
         self.readings = 0
@@ -88,11 +93,12 @@ class Producer:
         """Publish what a device is, with the [quality] rules applied; raise ValueError if a name would change the topic tree."""
         topics.name(device)
         for channel in info.channels:
-            if not topics.is_channel(channel):
-                raise ValueError(f"{channel[:80]!r} is not the name of a channel; use lower-case letters, digits and _")
+            topics.channel(channel)
         self._announcements.declare(
             device, self._quality.described(device, info) if self._quality is not None else info
         )
+        if self._plain_values.declare(device, info.channels):
+            self._wake.set()
 
     def availability(self, device: str, state: Availability) -> None:
         """Publish whether a device answers; repeated on every connect."""
@@ -124,17 +130,17 @@ class Producer:
         if ((waiting == 1 and not self._lingers) or waiting >= FRAME_READINGS) and not self._wake.is_set():
             self._wake.set()
 
-    def flush(self) -> bool:
-        """Wait until everything published so far is in the outbox; return False if the disk refuses it."""
+    def flush(self, *, durable: bool = False) -> bool:
+        """Wait until everything published so far is in the outbox, with `durable` on the disk; return False if the disk refuses it."""
         answer: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._flushes.append(answer)
+        self._flushes.append((answer, durable))
         self._wake.set()
         while self._thread.is_alive():
             try:
                 return answer.get(timeout=1)
             except queue.Empty:
                 continue
-        return not self._inbox and not self._writer.pending
+        return not durable and not self._inbox and not self._writer.pending
 
     def counters(self) -> dict[str, int]:
         """Return the counters of the outbox for the status."""
@@ -145,12 +151,13 @@ class Producer:
                 **self._delivery.counters(),
                 "readings_in_memory": len(self._writer.pending),
                 "readings_lost_in_memory": self._writer.lost,
+                **self._plain_values.counters(),
             }
 
     def facts(self) -> dict[str, object]:
         """Return the progress of delivery: the epoch, the last frame in the outbox, the last one committed."""
         with self._lock:
-            return self._delivery.facts()
+            return self._delivery.facts() | self._plain_values.facts()
 
     def _run(self) -> None:
         """Do all work on the outbox in one thread, so that a signal never interrupts it half-way."""
@@ -164,15 +171,22 @@ class Producer:
                 self._drain(hurry=bool(flushes))
                 written = not self._writer.pending
                 wait = self._delivery.send()
+                if self._plain_values.send():  # after the frames
+                    self._lingers = True
             if self._lingers:
                 wait = min(wait, LINGER_SECONDS)
-            for answer in flushes:
-                answer.put(written)
+            for answer, durable in flushes:
+                if not durable:
+                    answer.put(written)
+            for answer in [answer for answer, durable in flushes if durable]:
+                with self._lock:
+                    answer.put(written and self._delivery.force())
         with self._lock:
             self._drain(hurry=True)
             for reading in self._quality.release() if self._quality is not None else ():
                 self._take(reading)
             self._drain(hurry=True)
+            self._plain_values.send(all_at_once=True)
             if self._writer.pending:
                 log.error("%d readings are lost: the outbox cannot be written", len(self._writer.pending))
             self._delivery.close()
@@ -195,8 +209,9 @@ class Producer:
         self.readings += 1
         self._states.show(reading.device, Reading(reading.shown, reading.values, "unsynced" if reading.boot else ""))
 
-    def _publish_state(self, device: str, payload: bytes) -> None:
-        self._bus.publish(topics.device(self._node, device, "state"), payload)
+    def _publish_state(self, device: str, state: Reading) -> None:
+        self._bus.publish(topics.device(self._node, device, "state"), encode(state))
+        self._plain_values.show(device, state.values)
 
     def _committed(self, message: Message) -> None:
         try:

@@ -26,14 +26,15 @@ from heliograph.producer import Producer
 from heliograph.producer_services import PRODUCERS
 from heliograph.quality import Quality
 from heliograph.rules import Rule
-from heliograph.status_board import StatusBoard
+from heliograph.status_board import StatusBoard, problem_facts
 from heliograph.store_location import StoreLocation
 
 log = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=config.ServiceOptions)
+COMMON_SECTIONS = ("node", "broker", "quality")  # that every service reads
 STATUS_SECONDS = 30.0
-CONFIG_SECONDS = 2.0  # how often the configuration is asked for another log level
+LOOK_SECONDS = 2.0  # how often it is looked for a problem that is new or over, and for another log level
 
 
 class Service:
@@ -59,6 +60,7 @@ class Service:
         self.client_id = client_id(node.name, name)  # on other brokers its beginning
         self.data = Path(node.data)
         self._store = store
+        self._plain_values = node.plain_values
         self.clock = Clock(node.clock, self.data / "clock" / name, Path(node.clock_file))
         self._quality = Quality(quality or {}, self.set_aside, self.clock.latest)
         self._topic = topics.service(node.name, name, "status")
@@ -78,7 +80,7 @@ class Service:
         self._question = msgspec.json.encode(Question(node.name, name, uuid.uuid4().hex))
         self._stopped = threading.Event()
         self._wake = threading.Event()
-        self._changed = threading.Event()
+        self._reported: object = None
         self._reporting = threading.Lock()  # a report must not follow the goodbye
         self._producer: Producer | None = None
         self._thread = threading.Thread(target=self._keep_reporting, name="status", daemon=True)
@@ -127,6 +129,7 @@ class Service:
                     self.clock,
                     self.set_aside,
                     quality=self._quality,
+                    plain_values=self._plain_values,
                 )
             except OSError as error:
                 raise ConfigError(f"[node] data: the outbox cannot be opened: {error}") from None
@@ -149,7 +152,6 @@ class Service:
     def port_away(self, port: str, why: str) -> None:
         """Show in the status, at once, why a port or line of this machine cannot be used; empty: it can."""
         if self._board.port_away(port, why):
-            self._changed.set()
             self._wake.set()
 
     def watch(self, counters: Callable[[], dict[str, int]]) -> None:
@@ -184,10 +186,11 @@ class Service:
 
     def report(self) -> None:
         """Publish the status now; do nothing once the service has begun to stop."""
-        status = encode(self.status())
+        status = self.status()
         with self._reporting:
             if not self._stopped.is_set():
-                self.bus.publish(self._topic, status, qos=1, retain=True)
+                self._reported = problem_facts(status)
+                self.bus.publish(self._topic, encode(status), qos=1, retain=True)
 
     def request_announcements(self) -> None:
         """Ask all services, after every connect, for their status and for info and availability of their devices.
@@ -213,7 +216,7 @@ class Service:
     def _keep_reporting(self) -> None:
         report_at = time.monotonic() + STATUS_SECONDS
         while not self._stopped.is_set():
-            left = min(report_at - time.monotonic(), CONFIG_SECONDS)
+            left = min(report_at - time.monotonic(), LOOK_SECONDS)
             answer_in = self._answers.wait()
             self._wake.wait(left if answer_in is None else min(left, answer_in))
             self._wake.clear()
@@ -221,10 +224,25 @@ class Service:
             is_asked = self._answers.take()
             if is_asked and self._producer:
                 self._producer.announce()
-            if is_asked or self._changed.is_set() or time.monotonic() >= report_at:
-                self._changed.clear()
+            if is_asked or self._reported != problem_facts(self.status()) or time.monotonic() >= report_at:
                 report_at = time.monotonic() + STATUS_SECONDS
                 self.report()
+
+
+def configuration(
+    name: str, kind: type[C], path: Path, *, uses_store: bool = False
+) -> tuple[config.Node, config.Broker, dict[str, Rule], C, StoreLocation | None]:
+    """Return what a service reads of the configuration; raise ConfigError, one line that names file and key."""
+    file = config.read(path)
+    config.check_sections(file, (*COMMON_SECTIONS, name), path)
+    node = config.section(config.Node, file, "node", path, name)
+    broker = config.section(config.Broker, file, "broker", path, name)
+    quality = rules.read(file, path)
+    if node.producers_only and name not in PRODUCERS:
+        raise ConfigError(f"{path}: [node] producers_only: {name} does not run on this node, but on its hub")
+    options = config.section(kind, file, name, path, name)
+    store = store_location.configured(node, path, name) if uses_store else None
+    return node, broker, quality, options, store
 
 
 def run(
@@ -249,14 +267,7 @@ def run(
     path: Path = arguments.config
     logs.set_up(name)
     try:
-        file = config.read(path)
-        node = config.section(config.Node, file, "node", path, name)
-        broker = config.section(config.Broker, file, "broker", path, name)
-        quality = rules.read(file, path)
-        if node.producers_only and name not in PRODUCERS:
-            raise ConfigError(f"{path}: [node] producers_only: {name} does not run on this node, but on its hub")
-        options = config.section(kind, file, name, path, name)
-        store = store_location.configured(node, path, name) if uses_store else None
+        node, broker, quality, options, store = configuration(name, kind, path, uses_store=uses_store)
         if arguments.check:
             sys.stdout.write("".join("\t".join(claim) + "\n" for claim in options.claims()))
             sys.exit(0)

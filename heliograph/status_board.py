@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 REMEMBERED_INPUTS = 10
 SHOWN_CHARACTERS = 200
 PORTS_AWAY = "ports_away"  # the fact with the ports of this machine that cannot be used, and why
+PROBLEMS = ("problems", "store_problems", "write_error", "backup", PORTS_AWAY)  # facts that `/health` reports
+RISING_PROBLEMS = ("outbox_problems", "not_stored_since")  # the numbers in these change while they last
 
 
 class StatusBoard:
@@ -85,6 +87,14 @@ class StatusBoard:
             facts,
             set_aside,
         )
+
+
+def problem_facts(status: Status) -> object:
+    """Return what `/health` makes problems of; as long as it is the same, another report tells of no new one."""
+    facts = status.facts
+    rising = [bool(facts.get(name)) for name in RISING_PROBLEMS]
+    keeps_back = bool(status.clock) and "waits_for_clock" in facts  # only a service with an outbox does
+    return keeps_back, [facts.get(name) for name in PROBLEMS], rising
 
 
 def _printable(text: bytes | str) -> str:

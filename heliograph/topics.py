@@ -1,6 +1,7 @@
 """The topic tree: the only module that knows where the slashes go.
 
 heliograph/<node>/devices/<device>/state|info|availability|set
+heliograph/<node>/devices/<device>/value/<channel>
 heliograph/<node>/services/<service>/status|heartbeat|journal|replay|committed
 heliograph/<node>/services/storage/owner
 heliograph/<node>/services/<service>/request/<command>
@@ -19,7 +20,7 @@ ServiceTopic = Literal["status", "heartbeat", "journal", "replay", "committed", 
 _NAME = re.compile(r"[a-z0-9_][a-z0-9_-]{0,62}")
 _CHANNEL = re.compile(r"[a-z0-9_]{1,64}")
 _KINDS = {
-    "devices": {"state": 5, "info": 5, "availability": 5, "set": 5},
+    "devices": {"state": 5, "info": 5, "availability": 5, "set": 5, "value": 6},
     "services": {
         "status": 5,
         "heartbeat": 5,
@@ -43,16 +44,29 @@ def is_channel(text: str) -> bool:
     return _CHANNEL.fullmatch(text) is not None
 
 
-def name(text: str) -> str:
-    """Return a name of a node, device or service, or raise ValueError if it would change the shape of the tree."""
+def name(text: str, option: str = "") -> str:
+    """Return a name of a node, device or service, or raise ValueError, which names the option, if it would change the shape of the tree."""
     if not is_name(text):
-        raise ValueError(f"{text[:80]!r} is not a name; use lower-case letters, digits, _ and -")
+        where = f"{option}: " if option else ""
+        raise ValueError(f"{where}{text[:80]!r} is not a name; use lower-case letters, digits, _ and -")
+    return text
+
+
+def channel(text: str) -> str:
+    """Return a name of a channel, or raise ValueError if it would change the shape of the tree."""
+    if not is_channel(text):
+        raise ValueError(f"{text[:80]!r} is not the name of a channel; use lower-case letters, digits and _")
     return text
 
 
 def device(node: str, device: str, kind: DeviceTopic) -> str:
     """Return a topic of one device."""
     return f"{ROOT}/{name(node)}/devices/{name(device)}/{kind}"
+
+
+def value(node: str, device: str, channel_name: str) -> str:
+    """Return the topic of the plain value of one channel."""
+    return f"{ROOT}/{name(node)}/devices/{name(device)}/value/{channel(channel_name)}"
 
 
 def service(node: str, service: str, kind: ServiceTopic) -> str:
@@ -85,8 +99,13 @@ def every_service(kind: ServiceTopic, node: str = "+") -> str:
     return f"{ROOT}/{node if node == '+' else name(node)}/services/+/{kind}"
 
 
+def every_value(node: str = "+") -> str:
+    """Return the filter for the plain value of every channel, of every node or of one."""
+    return f"{ROOT}/{node if node == '+' else name(node)}/devices/+/value/+"
+
+
 class Parsed(NamedTuple):
-    """The parts of a topic: `owner` is the device or the service, `command` is only in requests and responses."""
+    """The parts of a topic: `owner` is the device or the service, `command` that of a request or response, or the channel of a value."""
 
     node: str
     owner: str
@@ -99,6 +118,12 @@ def parse(topic: str) -> Parsed:
     parts = topic.split("/")
     if len(parts) in (5, 6) and parts[0] == ROOT:
         _, node, family, owner, kind, *command = parts
-        if _KINDS.get(family, {}).get(kind) == len(parts) and all(map(is_name, [node, owner, *command])):
+        is_last = is_channel if kind == "value" else is_name
+        if (
+            _KINDS.get(family, {}).get(kind) == len(parts)
+            and is_name(node)
+            and is_name(owner)
+            and all(map(is_last, command))
+        ):
             return Parsed(node, owner, kind, *command)
     raise ValueError(f"{topic[:120]!r} is not a topic of the tree")

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 import msgspec
 
 from heliograph import config, logs, rules, topics
-from heliograph.bus import Bus, Callback, Message
+from heliograph.bus import Bus, Callback, Message, Tracked
 from heliograph.errors import ConfigError
 from heliograph.messages import Info, Reading, decode
 from heliograph.rules import Rule
@@ -76,6 +76,11 @@ class TrialBus(Bus):
             device = self.readings.setdefault(parsed.owner, TriedReadings(time.monotonic() - self._started))
             device.add(decode(Reading, payload))
         return True
+
+    def publish_tracked(self, topic: str, payload: bytes, *, qos: int = 0, retain: bool = False) -> Tracked:
+        """Keep or drop it as `publish` does; it is through."""
+        self.publish(topic, payload, qos=qos, retain=retain)
+        return lambda: True
 
     def subscribe(self, topic_filter: str, callback: Callback, *, qos: int = 1) -> None:
         """Call back for what devices publish; commands and requests in our own topics are for the service that runs."""

@@ -6,6 +6,8 @@ U+00B5 here, as keyboards have it. Sizes are those of the SI (NIST SP 811, appen
 BTU that of the International Table, the gallon that of the US; mmHg and inHg are conventional ones.
 """
 
+from heliograph import nearest
+
 # Quantities and their units, each with how many of the quantity's first unit it is; values of two units of one quantity can be converted.
 _QUANTITIES: dict[str, dict[str, str]] = {
     "voltage": {"V": "1", "mV": "1/1000", "µV": "1/1000000", "kV": "1000"},
@@ -167,5 +169,6 @@ def spelled(unit: str) -> str:
     unit = unit.translate(_LOOK_ALIKES)
     unit = _SPELLINGS.get(unit, unit)
     if unit not in DEVICE_CLASSES:
-        raise ValueError(f"unknown unit {unit!r}; known are {' '.join(filter(None, DEVICE_CLASSES))}")
+        units = " ".join(filter(None, DEVICE_CLASSES))
+        raise ValueError(f"unknown unit {unit!r}{nearest.hint(unit, DEVICE_CLASSES) or ';'} known are {units}")
     return unit

@@ -5,7 +5,8 @@ import os
 import select
 import signal
 import socket
-from contextlib import closing
+import threading
+from contextlib import closing, suppress
 
 import click
 
@@ -19,14 +20,24 @@ log = logging.getLogger("simulator")
 
 
 class SerialServer(Listener):
-    """Passes a serial port on, byte by byte in both directions, to the client of a TCP port."""
+    """Passes a serial port on, byte by byte in both directions, to the newest client of a TCP port.
+
+    A connection whose client is gone without a word would take its share of the bytes with it.
+    """
 
     def __init__(self, path: str, *, host: str = "127.0.0.1", port: int = 0) -> None:
         super().__init__("serial server", self._converse, host=host, port=port)
         self._path = path
+        self._newest: socket.socket | None = None
+        self._passing = threading.Lock()
 
     def _converse(self, worker: StoppableThread, connection: socket.socket) -> None:
+        older, self._newest = self._newest, connection
+        if older is not None:
+            with suppress(OSError):  # closed already
+                older.shutdown(socket.SHUT_RDWR)
         with (
+            self._passing,
             open(self._path, "r+b", buffering=0, opener=_without_control) as terminal,
             closing(select.epoll()) as both,
         ):

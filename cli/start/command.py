@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 import tomli_w
 
-from cli.start import config_reload, effective_config, log_file, options, orphans, plan, supervision
+from cli.start import config_check, config_reload, effective_config, log_file, options, orphans, plan, supervision
 from cli.start.log_file import LogFile
 from cli.start.options import StartOptions
 from cli.start.output import SUPERVISOR, LogOutput
@@ -25,6 +25,7 @@ from heliograph.lock import Lock
 from heliograph.logs import LevelWatch
 
 FIRST_RESPONSE_SECONDS = 60.0
+parser = options.parser
 
 
 def main(command_line: list[str], program: str) -> None:
@@ -32,6 +33,9 @@ def main(command_line: list[str], program: str) -> None:
     chosen = options.parse(command_line, program)
     try:
         node_plan = plan.make(chosen)
+    except ConfigError as error:
+        sys.exit(f"Error: {error}")
+    try:
         run_folder = node_plan.data / node_config.RUN_FOLDER
         run_folder.mkdir(parents=True, exist_ok=True)
         lock = Lock(run_folder / "lock", "folder")
@@ -40,7 +44,7 @@ def main(command_line: list[str], program: str) -> None:
         node_plan = plan.choose_ports(node_plan, chosen)
         commands, name = _prepared(node_plan)
     except (ConfigError, OSError) as error:
-        sys.exit(f"Error: {error}")
+        sys.exit(f"Error: {_mistake(error, node_plan, chosen)}")
     if node_plan.simulate:
         click.echo("No hardware: this is the simulated site." if node_plan.path is None else "With the simulated site.")
     if plan.has_producers_only(node_plan.file):
@@ -57,7 +61,7 @@ def main(command_line: list[str], program: str) -> None:
             user,
             effective,
             lambda: effective_config.complete(node_plan, plan.read(user)),
-            lambda made: plan.check(made, user),
+            lambda made: config_check.check(made, user),
             _log_level(effective),
         )
         threading.Thread(target=config_reload.watch, args=watched, daemon=True).start()
@@ -66,6 +70,15 @@ def main(command_line: list[str], program: str) -> None:
     node_config.note_stop(node_plan.data)
     lock.release()
     click.echo(f"Stopped; everything is kept in {node_plan.data}")
+
+
+def _mistake(error: Exception, node_plan: Plan, chosen: StartOptions) -> str:
+    """Return why a node cannot start, with the option or the key that names what cannot be written."""
+    if not isinstance(error, OSError) or not error.filename:
+        return str(error)
+    is_written = "data" in node_plan.file.get("node", {}) and not chosen.data
+    where = f"{node_plan.path}: [node] data" if is_written else "--data"
+    return f"{where}: {error.filename} cannot be written: {error.strerror}"
 
 
 def _output(node_plan: Plan, chosen: StartOptions) -> LogOutput:
@@ -120,7 +133,7 @@ def _prepared(node_plan: Plan) -> tuple[dict[str, list[str]], str]:
     if node_plan.broker_port is not None:
         commands["broker"] = effective_config.broker_command(node_plan.data, node_plan.broker_port)
     if node_plan.path:
-        plan.check(effective, node_plan.path)
+        config_check.check(effective, node_plan.path)
     if node_plan.simulate:
         arguments = effective_config.simulator_arguments(_site(node_plan))
         commands["simulator"] = [sys.executable, "-m", "simulator", *arguments]

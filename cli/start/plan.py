@@ -1,11 +1,8 @@
 """What `heliograph start` will run: the command line, then the configuration, then the defaults."""
 
 import errno
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +12,7 @@ import click
 from cli import programs
 from cli.start import options
 from cli.start.options import StartOptions
-from heliograph import config
+from heliograph import config, nearest
 from heliograph.errors import ConfigError
 from heliograph.producer_services import PRODUCERS
 
@@ -106,7 +103,7 @@ def read(path: Path) -> dict[str, Any]:
     file = config.read(path)
     names = [*COMMON_SECTIONS, *services()]
     for name in file.keys() - set(names):
-        raise ConfigError(f"{path}: [{name}]: no such section; sections are {', '.join(names)}")
+        raise ConfigError(f"{path}: [{name}]: no such section{nearest.choices(name, names)}")
     return file
 
 
@@ -207,40 +204,3 @@ def _refused(host: str, port: int) -> int | None:
         except OSError as error:
             return error.errno
     return None
-
-
-def check(effective: Path, shown: Path) -> None:
-    """Let every service that runs with a configuration check its section, all at once; raise ConfigError with all mistakes."""
-    checks = {
-        name: subprocess.Popen(
-            [sys.executable, "-m", f"services.{name}", "--check", str(effective)],
-            env=programs.module_environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for name in services_of(config.read(effective))
-    }
-    outputs = {name: check.communicate() for name, check in checks.items()}
-    if any(check.returncode for check in checks.values()):
-        messages = [error.strip() for _, error in outputs.values()]
-        raise ConfigError("\n".join(filter(None, messages)).replace(str(effective), str(shown)))
-    if conflicts := list(_conflicts({name: output for name, (output, _) in outputs.items()})):
-        raise ConfigError("\n".join(f"{shown}: {conflict}" for conflict in conflicts))
-
-
-def _conflicts(claims: Mapping[str, str]) -> Iterator[str]:
-    """Yield what two services claim, or one claims twice; `claims` has the lines of each service."""
-    owners: dict[tuple[str, str], tuple[str, str]] = {}
-    for service, lines in claims.items():
-        for line in lines.splitlines():
-            kind, name, key = line.split("\t")
-            # a port has several names, as those in /dev/serial/by-id
-            claimed = (kind, os.path.realpath(name) if kind == "port" else name)
-            if (other := owners.setdefault(claimed, (service, key))) == (service, key):
-                continue
-            first, second = f"[{other[0]}] {other[1]}", f"[{service}] {key}"
-            if kind == "port":
-                yield f"{first} and {second} are both the port {name}; one program at a time can open it"
-            elif other[0] != service:
-                yield f"{first} and {second} are both called {name}; give one of the devices another name"

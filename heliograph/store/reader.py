@@ -28,6 +28,7 @@ from heliograph.store.vectors import Vector, ops
 from heliograph.store.year_file import Year
 
 HOUR = 3_600_000
+AT_ONCE = 100_000  # points of a day that are put in order together; of more, an hour at a time
 T = TypeVar("T")
 
 
@@ -119,8 +120,7 @@ class SqliteReader:
         for day in self._days(ids, begin, stop):
             with self._reading():
                 tracks = [(sid, track) for sid in ids if (track := self._query(sid).track(day))]
-            for hour in range(day * DAY, (day + 1) * DAY, HOUR):
-                yield from _between(self._files, tracks, max(begin, hour), min(stop, hour + HOUR))
+            yield from _ordered(self._files, tracks, max(begin, day * DAY), min(stop, (day + 1) * DAY))
 
     def since(self, cursor: int, limit: int) -> list[Arrival]:
         """Return at most `limit` readings that arrived after a cursor, oldest arrival first."""
@@ -258,6 +258,15 @@ def _extent(archive: Archive, step: int) -> list[int]:
             if times:
                 return times
     return []
+
+
+def _ordered(
+    files: StoreFiles, tracks: list[tuple[int, Track]], begin: int, end: int
+) -> Iterator[tuple[float, int, Value]]:
+    """Yield the points of [begin, end) ms UTC in order of time, then of series."""
+    step = HOUR if sum(len(track.times) for _, track in tracks) > AT_ONCE else DAY
+    for moment in range(begin, end, step):
+        yield from _between(files, tracks, moment, min(end, moment + step))
 
 
 def _between(

@@ -5,7 +5,6 @@ noticed.
 """
 
 import asyncio
-import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
@@ -33,8 +32,9 @@ log = logging.getLogger(__name__)
 MOST_EXPORTS = 50  # at once,
 EACH_EXPORTS = 10  # and for one address: each holds a page in memory
 RETRY_SECONDS = 5.0
-PAGE_POINTS = 20_000  # values that a page should have, about
-PAGE_CELLS = 1_000_000  # rows times columns of a page
+PAGE_POINTS = 20_000  # values that a page should have, about,
+SERIES_POINTS = 5  # and so many of each series: a page looks for the day of each, however few values it takes of it
+PAGE_CELLS = 10_000_000  # rows times columns of a page
 FIRST_SECONDS = 3600.0  # of the first page
 GROWTH = 4.0  # from page to page, at most
 BUCKET_DAYS = 32.0  # of a page of buckets, unless one bucket is longer
@@ -135,7 +135,7 @@ def _damaged(export: Export, reader: Reader) -> list[str]:
 
 
 async def _raw(store: ReaderPool, export: Export) -> AsyncIterator[bytes]:
-    most = max(1000, min(PAGE_POINTS, PAGE_CELLS // len(export.selected)))
+    most = max(PAGE_POINTS, SERIES_POINTS * len(export.selected))
     start, seconds = export.time_range.start, FIRST_SECONDS
     while start < export.time_range.end:
         part = TimeRange(start, min(start + seconds, export.time_range.end))
@@ -165,20 +165,23 @@ class ExportPage(NamedTuple):
 
 
 def raw_page(reader: Reader, export: Export, part: TimeRange, most: int) -> ExportPage:
-    """Return the raw points of a part of the time, or of its beginning if there are more than about `most`."""
-    points, end = _points(reader, [one.id for one in export.selected], part, most)
+    """Return the raw points of a part of the time, or of its beginning if there are more than about `most`, or too many rows."""
+    ids = [one.id for one in export.selected]
+    points, end = _points(reader, ids, part, most, PAGE_CELLS // len(ids))
     return ExportPage(export.table.rows(export_formats.raw_rows(points, export.selected)), end, len(points))
 
 
 def _points(
-    reader: Reader, ids: Sequence[int], part: TimeRange, most: int
+    reader: Reader, ids: Sequence[int], part: TimeRange, most: int, most_times: int
 ) -> tuple[list[tuple[float, int, Value]], float]:
-    """Return about `most` points, all of each time, and the time before which there are no others."""
-    points = reader.export(ids, *part)
-    page = list(itertools.islice(points, most))
-    for point in points:
-        if point[0] > page[-1][0]:
-            return page, point[0]
+    """Return about `most` points of about `most_times` times, all of each time, and the time before which there are no others."""
+    page: list[tuple[float, int, Value]] = []
+    times = 0
+    for point in reader.export(ids, *part):
+        if not page or point[0] > page[-1][0]:
+            if page and (len(page) >= most or times >= most_times):
+                return page, point[0]
+            times += 1
         page.append(point)
     return page, part.end
 

@@ -43,8 +43,8 @@ def register(app: FastAPI, live: LiveState, store: ReaderPool, watch: HealthWatc
 
     @app.get("/api/v1/latest", responses=described(LatestResponse, "By series.", "map"), tags=["readings"])
     async def latest(patterns: SeriesQuery = None) -> Response:
-        """The newest value of each series."""
-        names = queries.patterns(patterns or [])
+        """The newest value of each series, of all without `series`."""
+        names = queries.patterns(patterns or ["*/*/*"])
         try:
             stored = await asyncio.wait_for(seeding.seed(live, store), STORE_SECONDS)
         except (StoreAway, StoreDamaged, TimeoutError):

@@ -123,6 +123,13 @@ def time_range(start: str | None, end: str | None, now: float) -> TimeRange:
     return TimeRange(since, until)
 
 
+def flag(name: str, text: str | None) -> bool:
+    """Return whether a parameter that is on or off is on, by default off; raise RequestRefused."""
+    if text not in (None, "", "0", "1", "false", "true"):
+        raise RequestRefused(f"{name}={text[:40]!r} is neither 1 nor 0")
+    return text in ("1", "true")
+
+
 def zone(text: str | None) -> str:
     """Return the name of a time zone, by default UTC; raise RequestRefused."""
     name = text or "UTC"

@@ -14,7 +14,7 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from heliograph import heartbeat, topics
+from heliograph import heartbeat, nearest, topics
 from heliograph.bus import Message
 from heliograph.commands import Requests
 from heliograph.config import ServiceOptions, read
@@ -76,7 +76,7 @@ class Api(ServiceOptions, frozen=True, kw_only=True):
             _check_key(name, text)
         for name in self.managers:
             if name not in self.keys:
-                raise ValueError(f"managers: there is no key {name!r} in [api.keys]")
+                raise ValueError(f"managers: there is no key {name!r} in [api.keys]{nearest.hint(name, self.keys)}")
         if not 1024 <= self.body_limit <= 16 << 20:
             raise ValueError(f"body_limit: {self.body_limit} is not between 1024 bytes and 16 MiB")
         if not 0 < self.writes_per_second <= 10_000:

@@ -1,12 +1,12 @@
 """Routes that refuse query parameters which they do not have: a misspelled one would be a wrong answer that looks right."""
 
-import difflib
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
+from heliograph import nearest
 from services.api.errors import RequestRefused
 
 STRICT = "/api/v1/"  # below it; clients of the compatible routes send others as well
@@ -48,6 +48,5 @@ class StrictRoute(APIRoute):
 
 def _unknown(name: str, known: list[str]) -> str:
     meant = _MEANT.get(name.lower())
-    close = [meant] if meant in known else difflib.get_close_matches(name.lower(), known, 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"{name[:40]!r} is no parameter of this request{hint}; there are: {', '.join(known) or 'none'}"
+    near = nearest.choices(meant if meant in known else name, known)
+    return f"{name[:40]!r} is no parameter of this request{near}"

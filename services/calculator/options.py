@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from heliograph import topics, units
+from heliograph import nearest, topics, units
 from heliograph.config import Claim, Config, ServiceOptions
 from heliograph.formula import Formula
 
@@ -70,14 +70,19 @@ class Calculator(ServiceOptions, frozen=True):
     devices: dict[str, CalculatedDevice] = msgspec.field(default_factory=dict)
 
     def claims(self) -> Iterator[Claim]:
-        """Yield the devices."""
-        for name in self.devices:
-            yield Claim("device", name, f"devices.{name}")
+        """Yield the devices, and the channels of this node that their formulas use."""
+        for name, device in self.devices.items():
+            yield Claim("device", name, f"devices.{name}", " ".join(device.channels))
+            for channel, calculated in device.channels.items():
+                for used in sorted(calculated.parsed.names):
+                    if not used.node:
+                        key = f"devices.{name}.channels.{channel}.formula"
+                        yield Claim("input", f"{used.device}/{used.channel}", key)
 
     def __post_init__(self) -> None:
         """Refuse formulas that use each other, and those that use a channel of another calculated device."""
         for name, device in self.devices.items():
-            topics.name(name)
+            topics.name(name, "devices")
             evaluation_order(name, device)
             for channel, calculated in device.channels.items():
                 for used in calculated.parsed.names:
@@ -95,8 +100,8 @@ def evaluation_order(name: str, device: CalculatedDevice) -> list[str]:
         own = {one.channel for one in calculated.parsed.names if (one.node, one.device) == ("", name)}
         if unknown := own - device.channels.keys():
             raise ValueError(
-                f"devices.{name}.channels.{channel}: formula: {name} has no channel {min(unknown)};"
-                f" it has {', '.join(device.channels)}"
+                f"devices.{name}.channels.{channel}: formula: {name} has no channel {min(unknown)}"
+                f"{nearest.choices(min(unknown), device.channels)}"
             )
         uses[channel] = own
     if not any(calculated.parsed.names for calculated in device.channels.values()):

@@ -20,7 +20,7 @@ class HomeAssistant(ServiceOptions, frozen=True):
     def __post_init__(self) -> None:
         """Refuse impossible and repeated names of nodes, and a prefix that cannot begin a topic."""
         for node in self.nodes:
-            topics.name(node)
+            topics.name(node, "nodes")
             if self.nodes.count(node) > 1:
                 raise ValueError(f"nodes: {node!r} is listed twice")
         if not _PREFIX.fullmatch(self.discovery_prefix) or len(self.discovery_prefix) > 200:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-from heliograph import config, messages, topics, units
+from heliograph import config, messages, nearest, topics, units
 from heliograph.config import Config
 from heliograph.errors import ConfigError
 from services.modbus_poller.frames import BITS
@@ -33,6 +33,7 @@ Type = Literal[
 # Modbus Application Protocol V1.1b3, 6.1-6.4.
 FUNCTIONS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 MAX_REGISTERS = 125  # in one response: Modbus Application Protocol V1.1b3, 6.3 and 6.4
+SECTIONS = ("device", "channels")
 SUNSPEC = "sunspec"  # the model of devices that list their registers themselves
 
 _BITS = re.compile(r"(\d{1,2})(?:-(\d{1,2}))?")
@@ -228,7 +229,7 @@ def load(model: str) -> Model:
         path = FOLDER / f"{model}.toml"
         if not topics.is_name(model) or not path.is_file():
             raise ConfigError(
-                f"model: there is no {model[:80]!r}; there are {', '.join([*names(), SUNSPEC])}, and files of your own by their path"
+                f"model: there is no {model[:80]!r}{nearest.choices(model, [*names(), SUNSPEC])}, and files of your own by their path"
             )
     return parse(config.read(path), path)
 
@@ -241,8 +242,8 @@ def names() -> list[str]:
 def parse(file: dict[str, Any], path: Path) -> Model:
     """Return the model in a device file; raise ConfigError, naming file and key, if it is wrong."""
     for name in file:
-        if name not in ("device", "channels"):
-            raise ConfigError(f"{path}: no such section: {name}")
+        if name not in SECTIONS:
+            raise ConfigError(f"{path}: no such section: {name}{nearest.choices(name, SECTIONS)}")
     header = config.section(Header, file, "device", path)
     channels = file.get("channels")
     if not isinstance(channels, dict) or not channels:
@@ -258,7 +259,9 @@ def parse(file: dict[str, Any], path: Path) -> Model:
         if register.writable and model.function(name) not in (FUNCTIONS["coil"], FUNCTIONS["holding"]):
             raise ConfigError(f"{where} writable: only a coil or a holding register can be written")
     if header.probe and header.probe not in registers:
-        raise ConfigError(f"{path}: [device] probe: no such channel: {header.probe}")
+        raise ConfigError(
+            f"{path}: [device] probe: no such channel: {header.probe}{nearest.hint(header.probe, registers)}"
+        )
     return model
 
 

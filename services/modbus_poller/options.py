@@ -24,7 +24,7 @@ class DeviceOptions(Config, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse a device that cannot be polled; this loads its device file."""
-        topics.name(self.name)
+        topics.name(self.name, "name")
         if not 0 <= self.unit_id <= 255:
             raise ValueError(f"unit_id: {self.unit_id} is not between 0 and 255")
         if not 0.1 <= self.interval <= 86400:
@@ -113,12 +113,13 @@ class ModbusPoller(ServiceOptions, frozen=True):
     lines: tuple[LineOptions, ...] = ()
 
     def claims(self) -> Iterator[Claim]:
-        """Yield the serial ports, and the devices."""
+        """Yield the serial ports, and the devices; only a device with SunSpec lists its channels itself."""
         for number, line in enumerate(self.lines):
             if line.serial:
                 yield Claim("port", line.port, f"lines[{number}].port")
             for index, device in enumerate(line.devices):
-                yield Claim("device", device.name, f"lines[{number}].devices[{index}].name")
+                channels = " ".join(models.load(device.model).registers)
+                yield Claim("device", device.name, f"lines[{number}].devices[{index}].name", channels)
 
     def __post_init__(self) -> None:
         """Refuse two lines on one port, and two devices with one name."""

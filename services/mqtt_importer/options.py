@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from heliograph import tls, topics
+from heliograph import nearest, tls, topics
 from heliograph.config import Claim, Config, ServiceOptions
 from services.mqtt_importer import families
 from services.mqtt_importer.parsing import topic_filters
@@ -72,7 +72,10 @@ class MqttImporter(ServiceOptions, frozen=True):
                 raise ValueError(f"sources: two are called {source.label!r}; give one of them a name")
             labels.add(source.label)
             if source.broker and source.broker not in self.brokers:
-                raise ValueError(f"sources.{source.label}: broker: there is no [mqtt_importer.brokers.{source.broker}]")
+                near = nearest.hint(source.broker, self.brokers)
+                raise ValueError(
+                    f"sources.{source.label}: broker: there is no [mqtt_importer.brokers.{source.broker}]{near}"
+                )
             try:
                 family = families.load(source.family)(source)
             except ValueError as error:
@@ -81,7 +84,7 @@ class MqttImporter(ServiceOptions, frozen=True):
             if own and not source.broker:
                 raise ValueError(f"sources.{source.label}: {own[0]!r} is our own, there is nothing to import")
         for name in self.brokers:
-            topics.name(name)
+            topics.name(name, "brokers")
         for one in self.watch:
             if not topic_filters.is_filter(one):
                 raise ValueError(f"watch: {one!r} is not a topic filter")

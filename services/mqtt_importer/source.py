@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from heliograph import topics
+from heliograph import nearest, topics
 from heliograph.config import Config
 from heliograph.messages import Kind
 from services.mqtt_importer.parsing import json_paths, topic_filters
@@ -85,9 +85,9 @@ class MqttSource(Config, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse names, topics, times and maps that a source cannot have."""
-        topics.name(self.label)
-        for name in self.devices.values():
-            topics.name(name)
+        topics.name(self.label, "name" if self.name else "family")
+        for key, name in self.devices.items():
+            topics.name(name, f"devices.{key}")
         if len(set(self.devices.values())) < len(self.devices):
             raise ValueError("devices: two have the same name")
         if self.topic and (
@@ -114,7 +114,7 @@ class MqttSource(Config, frozen=True):
             return ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
             raise ValueError(
-                f"timezone: {self.timezone!r} is not a time zone; use a name such as Europe/Berlin"
+                f"timezone: {self.timezone!r} is not a time zone{nearest.time_zones(self.timezone)}"
             ) from None
 
     def overrides(self, *devices: str) -> dict[str, ChannelOverride]:

@@ -9,6 +9,7 @@ import msgspec
 from heliograph import topics
 from heliograph.config import Claim, Config, ServiceOptions
 
+PULSES = "pulses"  # the channel of a counter
 MIN_SECONDS, MAX_SECONDS = 0.1, 86_400.0
 
 
@@ -26,7 +27,7 @@ class SensorOptions(Config, frozen=True):
     def __post_init__(self) -> None:
         """Refuse an invalid name or interval."""
         if self.name:
-            topics.name(self.name)
+            topics.name(self.name, "name")
         if self.interval:
             _check_interval("interval", self.interval)
 
@@ -47,7 +48,7 @@ class CounterOptions(Config, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse a line that cannot exist, and values out of range."""
-        topics.name(self.name)
+        topics.name(self.name, "name")
         if isinstance(self.line, int) and not 0 <= self.line < 1 << 16:
             raise ValueError(f"line: {self.line} is not the number of a line")
         if self.line == "":
@@ -72,7 +73,7 @@ class SensorReader(ServiceOptions, frozen=True):
     def claims(self) -> Iterator[Claim]:
         """Yield the devices that the configuration names."""
         for number, counter in enumerate(self.counters):
-            yield Claim("device", counter.name, f"counters[{number}].name")
+            yield Claim("device", counter.name, f"counters[{number}].name", PULSES)
         for key, sensor in self.sensors.items():
             if sensor.name:
                 yield Claim("device", sensor.name, f"sensors.{key}.name")

@@ -9,7 +9,7 @@ import serial
 from heliograph import names
 from heliograph.config import Claim, ServiceOptions
 from services.serial_bridge import formats, usb
-from services.serial_bridge.radio.nodes import NodeOptions, packet_decoders
+from services.serial_bridge.radio.nodes import NodeOptions, packet_decoders, possible_channels
 from services.serial_bridge.radio.settings import RadioOptions, RepeaterOptions, check_port
 from services.serial_bridge.source import ParserContext, SourceOptions
 
@@ -104,7 +104,7 @@ class SerialBridge(ServiceOptions, frozen=True):
                     key = "device" if source.device else "name"
                     yield Claim("device", source.device_name, f"{section}[{number}].{key}")
         for node, options in self.nodes.items():
-            yield Claim("device", options.name, f"nodes.{node}.name")
+            yield Claim("device", options.name, f"nodes.{node}.name", " ".join(possible_channels(int(node), options)))
 
     def __post_init__(self) -> None:
         """Refuse sources of the same name or device, unknown formats, and decoders that contradict themselves."""

@@ -37,8 +37,8 @@ class SourceOptions(Config, frozen=True):
 
     def check(self) -> None:
         """Raise ValueError for what no source can have."""
-        topics.name(self.name)
-        topics.name(self.device_name)
+        topics.name(self.name, "name")
+        topics.name(self.device_name, "device")
         if not (math.isfinite(self.interval) and self.interval >= 0):
             raise ValueError(f"interval: {self.interval!r} is not a number of seconds")
         if not 0 <= self.node_offset <= 1000:

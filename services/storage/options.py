@@ -24,7 +24,7 @@ class Storage(ServiceOptions, frozen=True):
     def __post_init__(self) -> None:
         """Refuse names that no node can have, and numbers out of range."""
         for node in self.nodes:
-            topics.name(node)
+            topics.name(node, "nodes")
         for option in ("keep_years", "keep_raw_years", "keep_gigabytes"):
             if getattr(self, option) < 0:
                 raise ValueError(f"{option}: {getattr(self, option)} is less than 0, which keeps everything")

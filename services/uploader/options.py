@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import inspect
 
-from heliograph import series_patterns, topics
+from heliograph import nearest, series_patterns, topics
 from heliograph.config import Config
 from services.uploader import templates
 from services.uploader.target import Target, TargetContext
@@ -61,7 +61,7 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
 
     def __post_init__(self) -> None:
         """Refuse impossible options; a subclass calls `super().__post_init__()` first."""
-        topics.name(self.name)
+        topics.name(self.name, "name")
         for option, patterns in (("channels", self.channels), ("exclude", self.exclude), ("names", tuple(self.names))):
             for pattern in patterns:
                 check_pattern(option, pattern)
@@ -100,7 +100,7 @@ class TargetOptions(Config, frozen=True, tag_field="kind"):
             return ZoneInfo(self.timezone)
         except (KeyError, ValueError, OSError):
             raise ValueError(
-                f"timezone: {self.timezone!r} is not a time zone; use a name such as Europe/Berlin"
+                f"timezone: {self.timezone!r} is not a time zone{nearest.time_zones(self.timezone)}"
             ) from None
 
 

@@ -35,11 +35,11 @@ def main(options: Uploader, service: Service) -> None:
         workers.start(targets)
         if not workers.names():
             log.info("nothing to upload: config.toml has no [[uploader.targets]], and no target was added at runtime")
-        service.fact("problems", file.problems)
         with Management(service, workers):
             service.bus.subscribe(topics.every_service("committed"), partial(_committed, workers))
             while True:
                 service.fact("targets", workers.facts())
+                service.fact("problems", [*file.problems, *workers.problems()])
                 service.fact("store_problems", damage.problems())
                 service.wait(STATUS_SECONDS)
     finally:

@@ -109,6 +109,16 @@ class Workers:
             invalid = {name: target.facts() for name, target in self._invalid.items()}
             return dict(sorted({**facts, **invalid}.items()))
 
+    def problems(self) -> list[str]:
+        """Return a sentence for each target that accepts nothing, or that cannot be started."""
+        with self._lock:
+            problems = {name: worker.problem() for name, worker in self._workers.items()}
+            invalid = {
+                name: f"target {name} is not started: its options are not valid: {target.reason}"
+                for name, target in self._invalid.items()
+            }
+            return [problem for _, problem in sorted({**problems, **invalid}.items()) if problem]
+
     def described(self, name: str) -> dict[str, Any] | None:
         """Return the facts and the options of a target, without secrets; None if there is no such target."""
         with self._lock:

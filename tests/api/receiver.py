@@ -57,6 +57,7 @@ class MemoryProducer:
         self.readings: list[tuple[str, dict[str, Value], float | None]] = []
         self.disk_is_full = False
         self.flushes = 0
+        self.forced = 0  # of these, those that waited for the disk
         self.may_flush = threading.Event()
         self.may_flush.set()
 
@@ -69,8 +70,9 @@ class MemoryProducer:
     def publish(self, device: str, values: Mapping[str, Value], at: float | None = None) -> None:
         self.readings.append((device, dict(values), at))
 
-    def flush(self) -> bool:
+    def flush(self, *, durable: bool = False) -> bool:
         self.flushes += 1
+        self.forced += durable
         assert self.may_flush.wait(30)
         return not self.disk_is_full
 

@@ -73,6 +73,24 @@ def exported(client: httpx.Client, **query: Any) -> str:
     return answer.text
 
 
+def test_many_series_take_a_few_pages(site: Running, http: httpx.Client, reader: MemoryReader) -> None:
+    reader.known = [Series(number, "roof", f"d{number}", "power", "W", "gauge") for number in range(600)]
+    reader.points = [(START + row * 60, number, row) for row in range(24) for number in range(600)]
+    answer = http.get("/export", params={"series": "*/*/*", "from": START, "to": START + 3600})
+    assert answer.text.count("\r\n") == 25
+    assert answer.text.endswith(",23" * 600 + "\r\n")
+    assert len([asked for asked in reader.asked if asked[0] == "export"]) == 1
+
+
+def test_rows_of_many_columns_make_pages_of_their_own(
+    site: Running, http: httpx.Client, reader: MemoryReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "PAGE_CELLS", 30)
+    text = exported(http)
+    assert len([asked for asked in reader.asked if asked[0] == "export"]) > 300
+    assert text.count("\r\n") == 1 + len({time for time, _, _ in week()})
+
+
 def test_a_csv_file_holds_every_point_and_has_a_name(http: httpx.Client) -> None:
     answer = http.get("/export", params={"series": NAMES, "from": START, "to": START + 7 * DAY})
     assert answer.headers["content-type"].startswith("text/csv")

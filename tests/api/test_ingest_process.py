@@ -55,9 +55,11 @@ class Node:
         self.api.kill()
         self.api.wait()
 
-    def post(self, number: int) -> None:
+    def post(self, number: int, query: str = "") -> None:
         reading = {"device": "attic", "values": {"number": number}, "time": START + number}
-        answer = httpx.post(f"{self.url}/api/v1/readings", json=reading, headers=HEADERS, timeout=30, verify=False)
+        answer = httpx.post(
+            f"{self.url}/api/v1/readings{query}", json=reading, headers=HEADERS, timeout=30, verify=False
+        )
         assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
 
     def arrived(self) -> list[Arrival]:
@@ -95,7 +97,7 @@ def test_what_was_taken_is_stored_once_though_the_api_is_killed_at_once(node: No
     node.start_storage()
     for number in range(ROUNDS):
         node.start_api()
-        node.post(number)
+        node.post(number, "?durable=1")
         node.kill_api()
     node.start_api()
     node.post(ROUNDS)

@@ -55,6 +55,23 @@ def test_a_device_that_has_not_reported_since_the_start_is_offline_in_the_end(tm
     assert producer.states == {"fast": "offline"}
 
 
+def test_a_sender_waits_a_limited_time_for_the_disk(tmp_path: Path) -> None:
+    producer = MemoryProducer()
+    intake = HttpIntake(producer, LiveState(), "roof", tmp_path / "api" / "devices.json", durable_seconds=0.05)
+
+    async def asked() -> None:
+        with pytest.raises(
+            Busy, match=r"has not confirmed the readings within 0\.05 s; send them again, with the same"
+        ):
+            await intake.accept([Report("a", {"x": 1})], durable=True)
+        producer.may_flush.set()
+        await intake.accept([Report("a", {"x": 1})])
+
+    producer.may_flush.clear()
+    asyncio.run(asked())
+    assert producer.forced == 1
+
+
 def test_there_is_an_end_to_devices(tmp_path: Path) -> None:
     producer = MemoryProducer()
     intake = intake_at(tmp_path, producer)

@@ -43,6 +43,19 @@ def test_a_reading_is_accepted_once_it_is_in_the_outbox(receiver: Receiver) -> N
     assert receiver.intake.counters() == {"readings_http": 1, "devices_http": 1, "no_value": 0}
 
 
+def test_a_sender_may_wait_for_the_disk(receiver: Receiver) -> None:
+    for durable, waits in (("1", 1), ("true", 1), ("0", 0), ("false", 0), ("", 0)):
+        before = receiver.producer.forced
+        answer = receiver.post(f"{READINGS}?durable={durable}", json=GOOD)
+        assert (answer.status_code, answer.json()) == (202, {"accepted": 1})
+        assert receiver.producer.forced - before == waits
+    assert "durable='yes' is neither 1 nor 0" in refused(receiver.post(f"{READINGS}?durable=yes", json=GOOD))
+    receiver.producer.disk_is_full = True
+    answer = receiver.post(f"{READINGS}?durable=1", json=GOOD)
+    assert "the disk of this node refuses the readings" in refused(answer, 503)
+    assert "retry-after" in answer.headers
+
+
 def test_nothing_is_answered_before_the_outbox_has_it(receiver: Receiver, eventually: Callable[..., Any]) -> None:
     receiver.producer.may_flush.clear()
     answers: list[int] = []

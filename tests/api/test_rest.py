@@ -222,7 +222,7 @@ def test_devices_show_channels_units_and_newest_values(running: Running, client:
         ("/export", {"series": PV, "start": "2025-03-28"}, "did you mean from?"),
         ("/latest", {"Series": PV}, "did you mean series?"),
         ("/devices", {"nod": "n"}, "did you mean node?"),
-        ("/health", {"x": "1"}, "there are: none"),
+        ("/health", {"x": "1"}, "there are none"),
     ],
 )
 def test_a_parameter_that_does_not_exist_is_refused(
@@ -259,6 +259,15 @@ def test_latest_matches_within_one_part(running: Running, client: httpx.Client) 
         "roof/tracer/pv_power": {**newest, "value": 1, "unit": "W"},
     }
     assert list(get(client, "/latest", series="roof/meter/power,*/*/pv_*")) == ["roof/meter/power", PV]
+
+
+def test_latest_without_series_has_every_series(running: Running, client: httpx.Client) -> None:
+    running.state("tracer", pv_power=1)
+    running.state("meter", power=3)
+    every = get(client, "/latest")
+    assert every == get(client, "/latest", series="*/*/*")
+    assert {PV, "roof/meter/power"} <= every.keys()
+    assert "series is missing" in refused(client, "/latest", {"series": ""})
 
 
 def test_nodes_show_their_services(running: Running, client: httpx.Client) -> None:

@@ -65,7 +65,7 @@ def test_channels_are_evaluated_after_those_that_they_use() -> None:
         (house(x="gird"), "column 1: gird is not a name"),
         (house(x="house.x + grid.power"), "devices.house: formulas that use each other: x -> x"),
         (house(x="house.y", y="house.x + grid.power"), "formulas that use each other"),
-        (house(x="house.y + grid.power"), "house has no channel y; it has x"),
+        (house(x="house.y + grid.power"), "house has no channel y; there are x"),
         (house(x="1 + 1"), "devices.house: none of its formulas uses a channel"),
         (house(x="garage.y") + house(y="grid.power").replace("house", "garage"), "garage.y is itself calculated"),
         (house(x="a.b") + 'unit = "Watt"', "devices.house.channels.x: unknown unit 'Watt'"),

@@ -19,4 +19,4 @@ def test_only_the_services_that_are_named_are_in_it() -> None:
 def test_a_service_that_does_not_exist_is_refused() -> None:
     result = CliRunner().invoke(main, ["sample", "storag"])
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: there is no service storag; services are api, ")
+    assert result.stderr.startswith("Error: there is no service storag; did you mean storage? There are api, ")

@@ -173,7 +173,7 @@ def test_a_node_without_a_store_runs_only_what_reads_devices(written: Callable[[
             (),
             r"producers_only: nothing to run; add a section for a device: serial_bridge, modbus_poller, sensor_reader",
         ),
-        ("[nodes]", (), r"mine.toml: \[nodes\]: no such section; sections are node, broker"),
+        ("[nodes]", (), r"mine.toml: \[nodes\]: no such section; did you mean node\? There are node, broker"),
     ],
 )
 def test_what_cannot_be_started_is_refused_in_a_sentence(

@@ -23,7 +23,7 @@ def test_every_service_that_reads_devices_can_be_tried() -> None:
     ("text", "services", "message"),
     [
         ("", (), "mine.toml has no service that reads something: modbus_poller, mqtt_importer"),
-        ("[storage]\n", ("storge",), "storge: no such service here; expected one of modbus_poller"),
+        ("[storage]\n", ("storge",), "storge: no such service here; did you mean storage? modbus_poller"),
         ("[storage]\n", ("storage",), "storage cannot be tried: it reads no device"),
         ("[calculator]\n", (), "calculator cannot be tried: its formulas need the store"),
         ("[api]\n", ("api",), "api cannot be tried: sensors and programs send to it"),

@@ -94,7 +94,7 @@ def test_options_are_read_with_their_types(tmp_path: Path) -> None:
         ("[[probe.lines]]\nport = 'x'\n[[probe.lines]]\nbaud = 3", "[probe] lines[1]: missing: port"),
         (
             "[[probe.lines]]\nport = 'x'\nbuad = 3",
-            "[probe] lines[0]: no such option: buad; there are port, baud, parity",
+            "[probe] lines[0]: no such option: buad; did you mean baud? There are port, baud, parity",
         ),
         ("[[probe.lines]]\nport = 'x'\nbaud = -1", "[probe] lines[0]: baud: -1 is not a speed"),
         (

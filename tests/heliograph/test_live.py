@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from heliograph.live import APART_SECONDS, StatePublisher
-from heliograph.messages import Reading, Value, decode
+from heliograph.messages import Reading, Value
 
 NOW = 1_763_633_000.0
 HOUR = 3600.0
@@ -24,9 +24,9 @@ class Shown:
             self._publish, lambda: self.clock if self.is_set else math.inf, lambda: self.monotonic
         )
 
-    def _publish(self, device: str, payload: bytes) -> None:
+    def _publish(self, device: str, reading: Reading) -> None:
         assert device == "late"
-        self.published.append(decode(Reading, payload))
+        self.published.append(reading)
 
     def wait(self, seconds: float) -> None:
         self.clock += seconds

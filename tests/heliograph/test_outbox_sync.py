@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from heliograph import durable
 from heliograph.bus import Bus
 from heliograph.clock import Clock
 from heliograph.frame_delivery import SYNC_SECONDS, FrameDelivery
@@ -113,6 +114,24 @@ def test_a_segment_that_is_full_and_synced_is_not_synced_again_while_the_next_on
     disk.now += 10.1
     outbox.sync(10.0)
     assert (disk.synced, caplog.messages) == (["0000000001.segment"], [])
+
+
+def test_what_is_forced_is_on_the_disk_with_the_name_of_its_file(
+    outbox: Outbox, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders: list[Path] = []
+    monkeypatch.setattr(durable, "sync", folders.append)
+    outbox.append(b"[1]")
+    outbox.force()
+    assert (disk.synced, folders) == (["0000000001.segment"], [outbox.folder, outbox.folder.parent])
+    outbox.force()  # nothing has come since
+    outbox.append(b"[2]")
+    outbox.force()
+    assert (len(disk.synced), len(folders)) == (2, 2)
+    while len(outbox.segments) < 2:
+        outbox.append(b"[12345678901234567890]")
+    outbox.force()
+    assert (disk.synced[-1], len(folders)) == ("0000000002.segment", 4)
 
 
 def test_an_end_forces_everything_to_the_disk(outbox: Outbox, disk: Disk) -> None:

@@ -1,4 +1,5 @@
 import errno
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -72,6 +73,43 @@ class Rig:
 def away(tmp_path: Path) -> Rig:
     """A producer whose broker is not there."""
     return Rig(tmp_path, 1)
+
+
+def test_a_durable_flush_returns_once_the_disk_has_confirmed(away: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    confirms, answers = threading.Event(), queue.SimpleQueue[bool]()
+    real = os.fdatasync
+
+    def slow(file: int) -> None:
+        assert confirms.wait(30)
+        real(file)
+
+    with monkeypatch.context() as patched, away.running() as producer:
+        patched.setattr(os, "fdatasync", slow)
+        producer.publish("roof", {"power": 1.0}, NOON)
+        assert producer.flush()  # in the outbox: this one does not wait for the disk
+        waiting = threading.Thread(target=lambda: answers.put(producer.flush(durable=True)))
+        waiting.start()
+        with pytest.raises(queue.Empty):
+            answers.get(timeout=0.2)
+        confirms.set()
+        assert answers.get(timeout=30)
+        waiting.join()
+
+
+def test_a_durable_flush_fails_while_the_disk_refuses(
+    away: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(_file: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with away.running() as producer:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fdatasync", refused)
+            producer.publish("roof", {"power": 1.0}, NOON)
+            assert not producer.flush(durable=True)
+            assert producer.flush()
+        assert producer.flush(durable=True)
+    assert caplog.messages.count("outbox: the disk does not confirm readings: [Errno 5] Input/output error") == 1
 
 
 class Listener:

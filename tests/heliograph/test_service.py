@@ -84,6 +84,30 @@ def test_a_service_reports_its_status_and_its_last_bad_inputs(
     assert (tmp_path / f"heliograph-{os.getuid()}" / "probe.heartbeat").exists()
 
 
+def test_a_problem_that_is_new_or_over_is_reported_at_once(
+    broker: LocalBroker, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heliograph.service.STATUS_SECONDS", 1e6)
+    monkeypatch.setattr("heliograph.service.LOOK_SECONDS", 0.05)
+    with Service("probe", Node(name="roof", data=str(tmp_path)), Broker(port=broker.port)) as service:
+        service.fact("problems", ["the roof leaks"])
+        watcher.until(lambda status: status.facts.get("problems") == ["the roof leaks"])
+        service.fact("problems", [])
+        watcher.until(lambda status: status.facts.get("problems") == [])
+
+
+def test_that_readings_are_kept_back_is_reported_at_once(
+    broker: LocalBroker, watcher: Watcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heliograph.service.STATUS_SECONDS", 1e6)
+    monkeypatch.setattr("heliograph.service.LOOK_SECONDS", 0.05)
+    node = Node(name="roof", data=str(tmp_path), clock="file", clock_file=str(tmp_path / "set"))
+    with Service("probe", node, Broker(port=broker.port)) as service:
+        watcher.until(lambda status: status.clock and "waits_for_clock" not in status.facts)
+        service.producer()
+        watcher.until(lambda status: "waits_for_clock" in status.facts)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_service_with_0_and_an_offline_of_its_own(
     processes: Processes, watcher: Watcher, config: Callable[[str], str], number: signal.Signals
@@ -163,7 +187,7 @@ def test_a_status_comes_again_whenever_the_broker_does(
         ('[probe]\nthen = "dance"', "[probe] then: expected"),
         ("[probe]\nthne = 1", "[probe]: no such option: thne"),
         ("[broker]\nport = 0", "[broker]: port: 0 is not between 1 and 65535"),
-        ('[node]\nname = "Roof/1"', "[node]: 'Roof/1' is not a name"),
+        ('[node]\nname = "Roof/1"', "[node]: name: 'Roof/1' is not a name"),
         ("[probe", "not TOML"),
         ('[broker]\nca = "/nowhere.pem"', "[broker]: ca: cannot use '/nowhere.pem'"),
     ],

@@ -57,6 +57,19 @@ def test_a_command_is_parsed_as_it_was_built(node: str, service: str, command: s
     assert topics.parse(topics.response(node, service, command)) == Parsed(node, service, "response", command)
 
 
+@given(names, names, st.from_regex(r"\A[a-z0-9_]{1,64}\Z"))
+def test_the_topic_of_a_value_is_parsed_as_it_was_built(node: str, device: str, channel: str) -> None:
+    assert topics.parse(topics.value(node, device, channel)) == Parsed(node, device, "value", channel)
+
+
+@pytest.mark.parametrize("bad", [*(bad for bad in HOSTILE if bad not in ("-a", "a" * 64)), "a" * 65, "a-b"])
+def test_a_channel_that_would_change_the_shape_of_the_tree_is_refused(bad: str) -> None:
+    with pytest.raises(ValueError, match="is not the name of a channel"):
+        topics.value("x", "y", bad)
+    with pytest.raises(ValueError, match="is not a topic of the tree"):
+        topics.parse(f"heliograph/x/devices/y/value/{bad}")
+
+
 @pytest.mark.parametrize("bad", HOSTILE)
 def test_names_that_would_change_the_shape_of_the_tree_are_refused(bad: str) -> None:
     assert not topics.is_name(bad)
@@ -66,6 +79,8 @@ def test_names_that_would_change_the_shape_of_the_tree_are_refused(bad: str) -> 
         lambda: topics.device("x", bad, "state"),
         lambda: topics.service(bad, "x", "status"),
         lambda: topics.service("x", bad, "status"),
+        lambda: topics.value(bad, "x", "y"),
+        lambda: topics.value("x", bad, "y"),
         lambda: topics.request("x", "y", bad),
         lambda: topics.response("x", "y", bad),
     ]
@@ -86,6 +101,7 @@ def test_filters_take_no_other_wildcards(bad: str) -> None:
 
 def test_filters_are_for_all_nodes_or_one() -> None:
     assert topics.every_device("state") == f"{topics.ROOT}/+/devices/+/state"
+    assert topics.every_value("pi") == f"{topics.ROOT}/pi/devices/+/value/+"
     assert topics.every_service("journal", "roof") == f"{topics.ROOT}/roof/services/+/journal"
 
 

@@ -24,7 +24,7 @@ def load(text: str) -> MqttImporter:
     [
         (
             '[[mqtt_importer.sources]]\nfamily = "nest"',
-            f"no such family: 'nest'; known are {', '.join(families.known())}",
+            f"no such family: 'nest'; there are {', '.join(families.known())}",
         ),
         (SOURCE + SOURCE, "two are called 'tasmota'"),
         (SOURCE + 'broker = "house"', "there is no [mqtt_importer.brokers.house]"),

@@ -163,7 +163,7 @@ def test_a_wrong_configuration_is_one_line_and_exit_code_1(tmp_path: Path) -> No
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1
-    assert "no such format: 'morse'; known are auto, csv, dsmr_p1," in ended.stderr
+    assert "no such format: 'morse'; there are auto, csv, dsmr_p1," in ended.stderr
 
 
 def test_auto_says_which_format_it_is_and_keeps_the_readings_by_which_it_knew(

@@ -31,11 +31,11 @@ def test_a_section_that_is_absent_has_no_ports() -> None:
     [
         (
             {"format": "morse"},
-            f"ports.radio: format: no such format: 'morse'; known are {', '.join(['auto', *formats.known()])}",
+            f"ports.radio: format: no such format: 'morse'; there are {', '.join(['auto', *formats.known()])}",
         ),
         ({"format": "../key_value"}, "no such format"),
-        ({"name": "a/b"}, "'a/b' is not a name"),
-        ({"device": "A"}, "'A' is not a name"),
+        ({"name": "a/b"}, "name: 'a/b' is not a name"),
+        ({"device": "A"}, "device: 'A' is not a name"),
         ({"baud": -1}, "baud: -1 is not a baud rate"),
         ({"baud": "fast"}, "expected int, found 'fast'"),
         ({"port": "carrier-pigeon://1"}, "port: invalid URL, protocol 'carrier-pigeon' not known"),
@@ -84,7 +84,7 @@ def test_a_wrong_port_is_refused_in_one_line_that_names_the_place(port: dict[str
 @pytest.mark.parametrize(
     ("node", "words"),
     [
-        ({"name": "a b"}, "nodes.10: 'a b' is not a name"),
+        ({"name": "a b"}, "nodes.10: name: 'a b' is not a name"),
         ({"datacodes": ["h", "x"]}, "nodes.10: datacodes: no such code: 'x'"),
         ({"datacode": "hh"}, "nodes.10: datacodes: no such code: 'hh'"),
         ({"datacode": ""}, "nodes.10: datacodes: no such code: ''"),

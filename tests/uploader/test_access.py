@@ -47,23 +47,3 @@ def test_a_secret_on_its_way_to_the_uploader_is_read_by_the_uploader_alone(
     assert set(received["viewer"]) == {STATUS}
     assert set(received["api"]) == {RESPONSES[0], STATUS}
     assert received["storage"] == []
-
-
-def test_a_topic_for_each_value_is_written_by_the_uploader_and_read_by_viewers(
-    guarded_broker: GuardedBroker, eventually: Callable[[Callable[[], object]], object]
-) -> None:
-    received: list[tuple[str, bytes]] = []
-
-    def connected(user: str) -> Bus:
-        return Bus(Broker(port=guarded_broker.port, password=guarded_broker.password(user)), "visitor", user)
-
-    with connected("viewer") as viewer, connected("uploader") as uploader:
-        viewer.subscribe("value/#", lambda message: received.append((message.topic, message.payload)))
-        assert viewer.wait_connected(30)
-        assert uploader.wait_connected(30)
-
-        def is_received() -> bool:
-            uploader.publish("value/roof/grid/power", b"-395.5", qos=1)
-            return ("value/roof/grid/power", b"-395.5") in received
-
-        eventually(is_received)

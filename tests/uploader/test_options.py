@@ -101,7 +101,7 @@ def test_every_kind_has_what_a_kind_has(kind: str) -> None:
 
 
 def test_the_error_about_an_unknown_kind_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="there is no 'influx'; known are emoncms"):
+    with pytest.raises(ValueError, match=r"there is no 'influx'; did you mean influxdb\? There are emoncms"):
         targets.parse_options({"kind": "influx", "name": "x"})
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +16,7 @@ from services.api.ingest.reports import Report, TimeLimit
 from services.api.live import LiveState
 
 AHEAD_SECONDS = 600.0  # the clocks of senders may be this far ahead
+DURABLE_SECONDS = 10.0  # how long a sender waits for the disk that wants to
 RETRY_SECONDS = 1.0  # the producer tries a disk that refused again after this
 
 
@@ -30,9 +32,31 @@ class Publisher(Protocol):
     def publish(self, device: str, values: Mapping[str, Value], at: float | None = None) -> None:
         """Publish one reading."""
 
-    def flush(self) -> bool:
-        """Wait until what was published is in the outbox; return False if the disk refuses it."""
+    def flush(self, *, durable: bool = False) -> bool:
+        """Wait until what was published is in the outbox, with `durable` on the disk; return False if the disk refuses it."""
         ...
+
+
+class _SharedFlush:
+    """Flushes of the outbox, one at a time: requests that come while one is under way share the next."""
+
+    def __init__(self, begin: Callable[[], Callable[[], bool]]) -> None:
+        """`begin` returns what a thread has to do; that returns False if the disk refuses."""
+        self._begin = begin
+        self._running: asyncio.Future[bool] | None = None
+        self._next: asyncio.Future[bool] | None = None
+
+    async def wait(self) -> bool:
+        """Wait for a flush that began after now; return False if the disk refuses."""
+        if self._next is None:
+            self._next = asyncio.ensure_future(self._after(self._running))
+        return await asyncio.shield(self._next)
+
+    async def _after(self, before: asyncio.Future[bool] | None) -> bool:
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        self._running, self._next = self._next, None
+        return await asyncio.to_thread(self._begin())
 
 
 class HttpIntake:
@@ -50,6 +74,7 @@ class HttpIntake:
         ahead_seconds: float = AHEAD_SECONDS,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        durable_seconds: float = DURABLE_SECONDS,
     ) -> None:
         self._producer = producer
         self._live = live
@@ -61,8 +86,9 @@ class HttpIntake:
         self._monotonic = monotonic
         self._devices = ReportedDevices(file, monotonic)
         self._newest: dict[str, dict[str, tuple[float, Value]]] = {}
-        self._running: asyncio.Future[bool] | None = None
-        self._next: asyncio.Future[bool] | None = None
+        self._written = _SharedFlush(lambda: partial(self._flush, self._devices.take_unsaved(), durable=False))
+        self._on_disk = _SharedFlush(lambda: partial(self._flush, self._devices.take_unsaved(), durable=True))
+        self._durable_seconds = durable_seconds
         self._refused_until = 0.0
         self.readings = 0
         self.missing = 0
@@ -100,10 +126,10 @@ class HttpIntake:
         limit = TimeLimit(self._now() if self.clock_is_right else None, self._ahead_seconds)
         reports.check(report, info.channels if info else {}, limit, where)
 
-    async def accept(self, checked: Sequence[Report]) -> None:
+    async def accept(self, checked: Sequence[Report], *, durable: bool = False) -> None:
         """Return once all these reports, which `check` let pass, are in the outbox; raise RequestRefused if the disk refuses.
 
-        Reports without values only count what is missing.
+        With `durable`, return once they are on the disk, where a power cut leaves them; Busy is raised, too, if that takes long. Reports without values only count what is missing.
         """
         if self._monotonic() < self._refused_until:
             raise _disk_refuses()
@@ -111,7 +137,7 @@ class HttpIntake:
         with_values = [report for report in checked if report.values]
         for report in with_values:
             self._publish(report)
-        if with_values and not await self._flush():
+        if with_values and not await (self._forced() if durable else self._written.wait()):
             self._refused_until = self._monotonic() + RETRY_SECONDS
             raise _disk_refuses()
         self.readings += len(with_values)
@@ -137,22 +163,23 @@ class HttpIntake:
                 if name not in newest or report.time >= newest[name][0]:
                     newest[name] = report.time, value
 
-    async def _flush(self) -> bool:
-        """Wait for a flush that began after now: requests that come while one is under way share the next."""
-        if self._next is None:
-            self._next = asyncio.ensure_future(self._flush_after(self._running))
-        return await asyncio.shield(self._next)
+    async def _forced(self) -> bool:
+        """Wait until everything is on the disk; raise Busy if it does not confirm that in time."""
+        try:
+            async with asyncio.timeout(self._durable_seconds):
+                return await self._on_disk.wait()
+        except TimeoutError:
+            raise Busy(
+                f"the disk of this node has not confirmed the readings within {self._durable_seconds:g} s; "
+                "send them again, with the same times",
+                503,
+                RETRY_SECONDS,
+            ) from None
 
-    async def _flush_after(self, before: asyncio.Future[bool] | None) -> bool:
-        if before is not None and not before.done():
-            await asyncio.wait([before])
-        self._running, self._next = self._next, None
-        return await asyncio.to_thread(self._make_durable, self._devices.take_unsaved())
-
-    def _make_durable(self, infos: dict[str, Info] | None) -> bool:
+    def _flush(self, infos: dict[str, Info] | None, *, durable: bool) -> bool:
         if infos is not None:
             self._devices.save(infos)
-        return self._producer.flush()
+        return self._producer.flush(durable=durable)
 
 
 def _disk_refuses() -> Busy:

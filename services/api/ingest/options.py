@@ -4,7 +4,7 @@ import re
 
 import msgspec
 
-from heliograph import topics, units
+from heliograph import nearest, topics, units
 from heliograph.config import Config
 from heliograph.store import buckets
 
@@ -21,8 +21,8 @@ class PimonitorOptions(Config, frozen=True):
         if self.tz:
             try:
                 buckets.zone(self.tz)
-            except buckets.BucketError as error:
-                raise ValueError(f"tz: {error}") from None
+            except buckets.BucketError:
+                raise ValueError(f"tz: {self.tz!r} is not a time zone{nearest.time_zones(self.tz)}") from None
 
 
 class SmartPlugOptions(Config, frozen=True):
@@ -35,8 +35,8 @@ class SmartPlugOptions(Config, frozen=True):
         """Refuse invalid device names and ports."""
         if not 0 <= self.port < 65536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535, nor 0 for none")
-        for name in self.plugs.values():
-            topics.name(name)
+        for plug, name in self.plugs.items():
+            topics.name(name, f"plugs.{plug}")
         if len(set(self.plugs.values())) < len(self.plugs):
             raise ValueError("plugs: two are the same device")
 
@@ -51,7 +51,7 @@ class EmoncmsNode(Config, frozen=True):
     def __post_init__(self) -> None:
         """Refuse names that are not valid in topics, and unknown units."""
         if self.device:
-            topics.name(self.device)
+            topics.name(self.device, "device")
         for name in self.names:
             if not topics.is_channel(name):
                 raise ValueError(

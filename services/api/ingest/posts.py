@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from heliograph.store import buckets
+from services.api import queries
 from services.api.errors import RequestRefused
 from services.api.ingest import pimonitor, readings
 from services.api.ingest.gate import Gate
@@ -20,17 +21,18 @@ _JSON = re.compile(r"application/(json|[a-z0-9.+-]+\+json)")
 SHOWN_BYTES = 200
 
 
-async def accept_readings(request: Request, gate: Gate, intake: HttpIntake) -> Response:
-    """Accept one reading or a list, all of them or none; raise RequestRefused."""
+async def accept_readings(request: Request, gate: Gate, intake: HttpIntake, durable: str | None) -> Response:
+    """Accept one reading or a list, all of them or none; raise RequestRefused. With `durable`, wait for the disk."""
     shown = None
     try:
         gate.enter("readings", request)
         _, body = await gate.admitted_body(request)
         shown = body[:SHOWN_BYTES].decode("utf-8", "replace")
+        waits_for_disk = queries.flag("durable", durable)
         reports = readings.parse(body)
         for number, report in enumerate(reports):
             intake.check(report, f"[{number}]" if body.lstrip()[:1] == b"[" else "")
-        await intake.accept(reports)
+        await intake.accept(reports, durable=waits_for_disk)
     except RequestRefused as error:
         gate.refused("readings", error, shown)
         raise

@@ -1,8 +1,8 @@
 """The routes that accept readings, and their description in openapi.json."""
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -54,6 +54,9 @@ _SUMMARIES = {
     "bulk": "Accept many readings of many nodes, as emoncms does.",
     "get": "Time and value of the newest of each input of a node, as emoncms answers.",
 }
+DurableQuery = Annotated[
+    str | None, Query(description="1: answer once the readings are on the disk, and survive a power cut.")
+]
 _EMONCMS = 'Errors are `{"success": false, "message": "…"}` with a fitting status.'
 
 
@@ -77,9 +80,9 @@ def register(app: FastAPI, ingest: Ingest) -> None:
         tags=["ingest"],
         openapi_extra={"security": KEY, "requestBody": _one_or_more("PostedReading")},
     )
-    async def readings(request: Request) -> Response:
+    async def readings(request: Request, durable: DurableQuery = None) -> Response:
         """Accept one reading of a device of this node, or a list of them; all of them or none."""
-        return await posts.accept_readings(request, ingest.gate, ingest.intake)
+        return await posts.accept_readings(request, ingest.gate, ingest.intake, durable)
 
     @app.post(
         "/",

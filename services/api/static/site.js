@@ -5,10 +5,11 @@ import { title } from "/format.js";
 const POLL_SECONDS = 15;
 const HEALTH_SECONDS = 4;
 const RESPONSE_SECONDS = 10; // a node that hangs accepts a request, and never answers
+const HEALTH_RESPONSE_SECONDS = 8; // which waits five for the store; with HEALTH_SECONDS less than 15
 const LONGEST_WAIT_SECONDS = 10;
 
-const ask = (path) =>
-  fetch(`/api/v1/${path}`, { headers: { accept: "application/json" }, signal: AbortSignal.timeout(RESPONSE_SECONDS * 1000) });
+const ask = (path, seconds = RESPONSE_SECONDS) =>
+  fetch(`/api/v1/${path}`, { headers: { accept: "application/json" }, signal: AbortSignal.timeout(seconds * 1000) });
 
 // Dispatches "change" when anything has changed, and "values" with a Map of series → {time, value}.
 export class Site extends EventTarget {
@@ -79,7 +80,7 @@ export class Site extends EventTarget {
   async #pollHealth() {
     let problems, node;
     try {
-      const response = await ask("health");
+      const response = await ask("health", HEALTH_RESPONSE_SECONDS);
       ({ problems, node } = await response.json()); // also with 503: the broker or the store is away
     } catch (error) {
       // One that has ended closes the live feed; one that hangs does not.

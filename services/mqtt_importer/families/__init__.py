@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pkgutil import iter_modules
 
+from heliograph import nearest
 from services.mqtt_importer.parsing.parsed import Family
 from services.mqtt_importer.source import MqttSource
 
@@ -20,6 +21,6 @@ def known() -> list[str]:
 def load(name: str) -> Callable[[MqttSource], Family]:
     """Return the `family` function of a family; raise ValueError for an unknown family."""
     if name not in known():
-        raise ValueError(f"family: no such family: {name!r}; known are {', '.join(known())}")
+        raise ValueError(f"family: no such family: {name!r}{nearest.choices(name, known())}")
     create: Callable[[MqttSource], Family] = import_module(f"{__name__}.{name}").family
     return create

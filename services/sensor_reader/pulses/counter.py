@@ -9,7 +9,7 @@ from pathlib import Path
 from heliograph.messages import Channel, Info
 from heliograph.producer import Producer
 from heliograph.service import Service
-from services.sensor_reader.options import CounterOptions
+from services.sensor_reader.options import PULSES, CounterOptions
 from services.sensor_reader.pulses.count_file import CountFile
 from services.sensor_reader.pulses.edges import Edge, EdgeCounter
 from services.sensor_reader.pulses.gpio import GpioLine, RequestedLine
@@ -46,7 +46,7 @@ class PulseCounter:
         self._synced = time.monotonic()
         self._due = 0.0
         producer.declare(
-            options.name, Info("pulse counter", {"pulses": Channel(kind="counter")}, options.interval, service.name)
+            options.name, Info("pulse counter", {PULSES: Channel(kind="counter")}, options.interval, service.name)
         )
         self._thread = threading.Thread(target=self._run, name=f"counter {options.name}", daemon=True)
         self._thread.start()

@@ -11,6 +11,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any, NamedTuple
 
+from heliograph import nearest
 from services.serial_bridge.parsing.readings import Detection, ParseResult, StreamSplitter
 
 AUTO = "auto"
@@ -38,7 +39,7 @@ def known() -> list[str]:
 def load(name: str) -> FormatModule:
     """Return a format; raise ValueError if there is no such format."""
     if name not in known():
-        raise ValueError(f"no such format: {name!r}; known are {', '.join([AUTO, *known()])}")
+        raise ValueError(f"no such format: {name!r}{nearest.choices(name, [AUTO, *known()])}")
     module = import_module(f"{__name__}.{name}")
     return FormatModule(
         name,

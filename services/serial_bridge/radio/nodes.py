@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from heliograph import float32, names, topics
+from heliograph import float32, names, names_before, nearest, topics
 from heliograph.config import Config
 from heliograph.messages import Channel, Kind, Value, finite
 from services.serial_bridge.parsing.channels import DBM, MISSED, NO_SENSOR_C, channel, named
@@ -22,6 +22,7 @@ from services.serial_bridge.radio.encoder import PacketEncoder, TransmitOptions
 
 CODES = "bBhHiIlLqQfdc"
 UNSIGNED = "BHILQ"
+MOST_VALUES = 255  # of a node without datacodes; what comes is shown, however many
 LARGEST_NODE = 1023  # RFM69 addresses have ten bits, those of the RFM12 five
 
 
@@ -48,7 +49,7 @@ class PacketDecoder:
     def __init__(self, number: int, node: NodeOptions, rule: names.NamingRule = names.PRESENT) -> None:
         """Raise ValueError if the options of the node do not go together."""
         self.number = number
-        self.device = topics.name(node.name)
+        self.device = topics.name(node.name, "name")
         if not (math.isfinite(node.interval) and node.interval >= 0):
             raise ValueError(f"interval: {node.interval!r} is not a number of seconds")
         packets.check_codes((*node.datacodes, node.datacode), CODES)
@@ -160,6 +161,14 @@ def packet_decoders(nodes: Mapping[str, NodeOptions], rule: names.NamingRule) ->
     return decoders
 
 
+def possible_channels(number: int, node: NodeOptions) -> list[str]:
+    """Return the names of all channels that a node can have, also in a data folder whose names follow the former rule."""
+    decoders = (PacketDecoder(number, node, rule) for rule in (names.PRESENT, names_before.PLAIN))
+    described = [name for decoder in decoders for name in decoder.description.channels]
+    most = len(node.datacodes) or MOST_VALUES
+    return list(dict.fromkeys([*described, *map(str, range(len(node.names) + 1, most + 1))]))
+
+
 def _scaled(option: str, factor: float) -> Scale:
     try:
         return scale(factor)
@@ -184,7 +193,7 @@ def _described(ordered: list[str], node: NodeOptions, rule: names.NamingRule) ->
     kinds = dict(zip(named("kinds", node.kinds, rule), node.kinds.values(), strict=True))
     for name in kinds:
         if name not in ordered:
-            raise ValueError(f"kinds: {name!r} is not one of the names")
+            raise ValueError(f"kinds: {name!r} is not one of the names{nearest.hint(name, ordered)}")
     described = {"rssi": DBM, "missed": MISSED}
     for position, name in enumerate(ordered):
         unit = node.units[position] if position < len(node.units) else ""

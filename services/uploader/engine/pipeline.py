@@ -68,6 +68,10 @@ class Pipeline:
         """Return the status of the target."""
         return self._status.facts(self._now())
 
+    def problem(self) -> str:
+        """Return why the target has been sent nothing for a while, a sentence; empty if it is, or has to wait."""
+        return "" if self._paused or not self.options.enabled else self._outage.problem()
+
     def close(self) -> None:
         """Save what is done, and close the target's connections."""
         if self._session is not None:
@@ -96,13 +100,14 @@ class Pipeline:
 
     def step(self) -> float:
         """Take the next step; return for how many seconds there is nothing to do unless something happens."""
+        self._outage.trying()
         try:
             return self._step()
         except TryLater as error:
             return self._wait(error)
         except (StoreAway, StateAway, StoreDamaged) as error:
             now = self._now()
-            self._outage.failed(str(error))
+            self._outage.failed(str(error), is_problem=isinstance(error, StateAway))  # storage reports the others
             self._status.failed(now, str(error), now + AWAY_SECONDS)
             return AWAY_SECONDS
 
@@ -177,7 +182,8 @@ class Pipeline:
         """Let no request begin for as long as the target asks, or longer each time; never for good."""
         now = self._now()
         wait = max(self._backoff.next(), bounded(error.after or 0.0))
-        self._outage.failed(str(error))
+        is_pause = error.after is not None and not self._outage.lasts  # a server that asks for one works
+        self._outage.failed(str(error), is_problem=not is_pause)
         self._status.failed(now, self._redact(str(error)), now + wait)
         if self._session is not None:
             self._session.rate_limit.pause(time.monotonic(), wait)

@@ -58,6 +58,10 @@ class Worker:
         """Return the status of the target."""
         return self.pipeline.facts()
 
+    def problem(self) -> str:
+        """Return why the target accepts nothing, a sentence; empty if it does."""
+        return self.pipeline.problem()
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._wake.clear()

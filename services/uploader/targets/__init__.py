@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 
-from heliograph import mistakes
+from heliograph import mistakes, nearest
 from services.uploader.options import TargetOptions
 
 SHARED = "shared"  # the only folder here that is not a target
@@ -40,7 +40,7 @@ def known() -> list[str]:
 def load(kind: str) -> type[TargetOptions]:
     """Return the options of a type of target; raise ValueError if there is no such type."""
     if kind not in known():
-        raise ValueError(f"kind: there is no {kind!r}; known are {', '.join(known())}")
+        raise ValueError(f"kind: there is no {kind!r}{nearest.choices(kind, known())}")
     options: type[TargetOptions] = import_module(f"{__name__}.{kind}").Options
     return options
 
@@ -49,6 +49,9 @@ def parse_options(values: Mapping[str, Any]) -> TargetOptions:
     """Return the options of a target as its type has them; raise ValueError, in one line that holds no secret."""
     kind = values.get("kind")
     if not isinstance(kind, str):
+        own = {field.encode_name for field in msgspec.structs.fields(TargetOptions)}
+        if misspelt := nearest.nearest("kind", [name for name in values if name not in own | {"kind"}]):
+            raise ValueError(f"no such option: {misspelt}; did you mean kind?")
         raise ValueError(f"kind: missing; there are {', '.join(known())}")
     options = load(kind)
     try:

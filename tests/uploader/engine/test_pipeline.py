@@ -402,6 +402,23 @@ def test_a_target_that_is_away_for_long_loses_nothing(begin: Begin, store: Memor
     assert (engine.target.times(), engine.lost_times()) == (times, [])
 
 
+def test_a_target_that_accepts_nothing_is_a_problem_unless_it_only_asks_for_a_pause_or_is_paused(
+    begin: Begin, store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.uploader.engine.outage.PROBLEM_SECONDS", 0.0)
+    fill(store, 3)
+    engine = begin()
+    engine.target.script = [TryLater("too many requests", after=60.0), TryLater("away"), None]
+    problems = []
+    for _ in range(3):
+        engine.pipeline.pause(paused=False)  # continues without any wait
+        engine.pipeline.step()
+        problems.append(engine.pipeline.problem())
+        engine.pipeline.pause(paused=True)
+        assert engine.pipeline.problem() == ""
+    assert problems == ["", "target fake accepts nothing: away", ""]
+
+
 def test_values_that_are_no_numbers_are_set_aside_and_their_neighbours_sent(begin: Begin, store: MemoryStore) -> None:
     store.arrive(NOON, {"power": math.nan, "voltage": 230.0})
     store.arrive(NOON + 1, {"power": math.inf, "voltage": 231.0})

@@ -20,21 +20,8 @@ password = "file:/run/secrets/cloud"
 # retain = false
 ```
 
-A topic for each value, with the plain number, is what openWB, openHAB or a microcontroller read most easily. A target that
-publishes them on the node's own broker, where the uploader may write and a viewer read `value/#`:
-
-```toml
-[[uploader.targets]]
-name = "values"
-kind = "mqtt"
-host = "127.0.0.1"                        # in containers: "mosquitto"
-user = "uploader"
-password = "file:data/secrets/uploader"
-topic = "value/$node/$device/$name"
-retain = true
-```
-
-A value arrives once storage has committed it, within twelve seconds by default.
+A value arrives once storage has committed it, within twelve seconds by default. The node's own broker can have a topic for each value at once, for
+openWB, evcc, openHAB or a microcontroller: [plain-values.md](plain-values.md).
 
 A row is taken when all its messages are acknowledged. A message may arrive twice after a broken connection; none is left out.
 The client identifier is `heliograph-NODE-NAME` unless `client_id` names another.
