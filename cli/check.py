@@ -14,7 +14,7 @@ import tomli_w
 from cli.start import config_check, effective_config, plan
 from cli.start.options import StartOptions
 from cli.start.plan import Plan
-from heliograph import config
+from heliograph import config, node_config
 from heliograph.errors import ConfigError
 from heliograph.redaction import REDACTED
 
@@ -23,17 +23,18 @@ USER_INFO = re.compile(r"(?<=://)[^/@]*(?=@)")  # RFC 3986, 3.2.1
 
 
 @click.command()
-@click.argument("path", metavar="[CONFIG]", type=click.Path(path_type=Path), default=Path("config.toml"))
+@click.argument("chosen", metavar="[CONFIG]", type=click.Path(path_type=Path), required=False)
 @click.option("--show-settings", is_flag=True, help="Print what the services will read, without secrets.")
-def main(path: Path, show_settings: bool) -> None:
+def main(chosen: Path | None, show_settings: bool) -> None:
     """Check a configuration, config.toml or CONFIG, without starting the node.
 
     Every mistake is a line that names file, key, what was expected and what was written; the exit code is 1 then.
     """
+    path = chosen or _of_this_node()
     try:
         # Passwords and port of the node's own broker are made when it starts.
-        chosen = StartOptions(path, None, None, None, None, simulate=False)
-        node_plan = replace(plan.make(chosen), broker_port=None)
+        asked = StartOptions(path, None, None, None, None, simulate=False)
+        node_plan = replace(plan.make(asked), broker_port=None)
         file = effective_config.complete(node_plan, node_plan.file)
         with tempfile.TemporaryDirectory() as folder:
             completed = Path(folder) / "config.toml"
@@ -49,10 +50,18 @@ def main(path: Path, show_settings: bool) -> None:
         click.echo("\n".join(_summary(node, node_plan)))
 
 
+def _of_this_node() -> Path:
+    """Return the configuration that is here, else that of the node that runs here or was started last."""
+    path = node_config.CONFIG if node_config.CONFIG.exists() else node_config.find()
+    return (path and node_config.written_by_user(path)) or path or node_config.CONFIG
+
+
 def _summary(node: config.Node, node_plan: Plan) -> Iterator[str]:
     broker = node_plan.file.get("broker", {})
     elsewhere = f"{broker['host']}, port {broker.get('port', 1883)}" if "host" in broker else ""
     yield f"{node_plan.path}: all good"
+    if node_plan.path and node_config.written_by_user(node_plan.path) is None:
+        yield "  there is no config.toml: this is what `heliograph start` made for the simulated site"
     yield f"  node       {node.name}"
     yield f"  data       {node_plan.data}"
     here = f"http://{node_plan.host}:{node_plan.port}/"

@@ -1,5 +1,7 @@
 """`heliograph`: the one command of a node."""
 
+import argparse
+import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pkgutil import resolve_name
@@ -92,15 +94,36 @@ def _refusing(sentence: str) -> Callable[[list[str], str], None]:
     return refuse
 
 
+class PassingOn(click.Command):
+    """A click command that passes everything on to a function; the options that the shell completes are those of its parser."""
+
+    parser: Callable[[str], argparse.ArgumentParser] | None = None
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the options that begin so."""
+        return [
+            CompletionItem(option, help=action.help)
+            for action in (self.parser(self.name or "")._actions if self.parser else [])
+            for option in action.option_strings
+            if option.startswith(incomplete) and action.help != argparse.SUPPRESS
+        ]
+
+
+def _files(_context: click.Context, _argument: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
 def _passing_on(name: str, run: Callable[[list[str], str], None]) -> click.Command:
-    """Return a click command that passes everything on to a function."""
-    return click.Command(
+    """Return a click command that passes everything on to a function; its module has the function `parser`."""
+    command = PassingOn(
         name,
-        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED)],
+        params=[click.Argument(["arguments"], nargs=-1, type=click.UNPROCESSED, shell_complete=_files)],
         callback=lambda arguments: run(list(arguments), f"heliograph {name}"),
         context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
         add_help_option=False,
     )
+    command.parser = getattr(sys.modules[run.__module__], "parser", None)
+    return command
 
 
 main = LazyGroup(

@@ -45,7 +45,8 @@ class NodeApi:
             raise NotReachable(f"no Heliograph answers at {self.url}") from None
         except (OSError, http.client.HTTPException) as error:
             why = error.reason if isinstance(error, urllib.error.URLError) else error
-            raise NotReachable(f"no answer from {self.url}: {why}") from None
+            known = why.strerror if isinstance(why, OSError) else ""
+            raise NotReachable(f"no answer from {self.url}: {known or why}") from None
 
     def _content(self, error: urllib.error.HTTPError) -> Any:
         try:

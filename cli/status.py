@@ -29,18 +29,30 @@ def main(chosen: Path | None, url: str | None, as_json: bool) -> None:
 
     The exit code is 0 if the node is sound, 1 if it has a problem, 2 if it does not answer.
     """
+    path = None if url else node_config.find(chosen)
     try:
-        api = NodeApi(url or address(node_config.find(chosen)))
+        api = NodeApi(url or address(path))
         health = api.health()
         devices = api.get(f"devices?node={health['node']}")
     except (ConfigError, NotReachable) as error:
-        click.echo(f"Error: {error}", err=True)
+        stopped = "" if url or isinstance(error, ConfigError) else _stopped(path)
+        click.echo(f"Error: {error}{stopped}", err=True)
         sys.exit(NOT_REACHABLE)
     if as_json:
         click.echo(json.dumps({"url": api.url, **health, "devices": devices}, indent=2, ensure_ascii=False))
     else:
         click.echo("\n".join(_table(api.url, health, devices)))
     sys.exit(DEGRADED if health["problems"] else SOUND)
+
+
+def _stopped(path: Path | None) -> str:
+    """Return why no node answers if it does not run, and what to do; "" if it runs."""
+    if path is None:
+        return f"; {node_config.NOT_FOUND}, or its address with --url"
+    data = node_config.data_folder(path)
+    if data and node_config.is_running(data):
+        return ""
+    return f"; the node does not run: {node_config.how_to_start(path)}"
 
 
 def _table(url: str, health: Mapping[str, Any], devices: list[Mapping[str, Any]]) -> Iterator[str]:

@@ -14,6 +14,7 @@ CONFIG = Path("config.toml")
 CONTAINER_CONFIG = Path("/config.toml")  # where compose.yaml mounts it
 NOT_FOUND = "there is no config.toml here, and you have started no node: name it with --config"
 RUN_FOLDER = "run"  # in the data folder
+TOOLS_FOLDER = "tools"  # in the data folder: programs that this machine has not
 PROCESSES = Path("/proc")
 
 
@@ -101,6 +102,20 @@ def is_running(data: Path) -> bool:
         return b"\0start\0" in (PROCESSES / str(pid) / "cmdline").read_bytes() + b"\0"
     except (OSError, ValueError):
         return False
+
+
+def has_stopped(path: Path) -> bool:
+    """Whether a configuration is what `heliograph start` completed for a node that no longer runs."""
+    return path.parent.name == RUN_FOLDER and not is_running(path.parent.parent)
+
+
+def how_to_start(path: Path | None) -> str:
+    """Return the command that starts the node of a configuration, as `find` has found it."""
+    if path == CONTAINER_CONFIG:
+        return "docker compose up -d"
+    source = written_by_user(path) if path else None
+    is_here = source is None or source.resolve() == CONFIG.resolve()
+    return "heliograph start" if is_here else f"heliograph start --config {source}"
 
 
 def written_by_user(path: Path) -> Path | None:

@@ -35,7 +35,9 @@ def main(chosen: Path | None) -> None:
     for one in findings:
         click.echo(f"{one.summary} -> {one.action}")
     if not findings:
-        click.echo(f"{node.name}: nothing found")
+        stopped = path and node_config.has_stopped(path)
+        hint = f"; the node does not run: {node_config.how_to_start(path)}" if stopped else ""
+        click.echo(f"{node.name}: nothing found{hint}")
     sys.exit(1 if findings else 0)
 
 
@@ -43,9 +45,13 @@ def _findings(path: Path | None, file: Mapping[str, Any], node: config.Node) -> 
     """Yield what is wrong; what the node reports of itself comes in its words, and once."""
     health = None
     data = Path(node.data)
+    answers_at = path
+    if path and node_config.has_stopped(path):  # broker and simulated site were of that run
+        path = node_config.written_by_user(path)
+        file = config.read(path) if path else {}
     try:
         if not node.producers_only:  # else the API is that of the node that has the store
-            health = NodeApi(address(path)).health()
+            health = NodeApi(address(answers_at)).health()
     except NotReachable as error:
         if node_config.is_running(data):
             yield Finding("api_away", f"the node runs, but there is {error}", "look at the log of api")
@@ -61,7 +67,7 @@ def _findings(path: Path | None, file: Mapping[str, Any], node: config.Node) -> 
     yield from machine.card()
     yield from machine.zone()
     if path != node_config.CONTAINER_CONFIG and file.get("broker", {}).get("host") in (None, "127.0.0.1"):
-        yield from machine.mosquitto()
+        yield from machine.mosquitto(data)
 
 
 def _reported(health: Mapping[str, Any]) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import time
 import zoneinfo
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from cli import programs
 from cli.doctor.finding import Finding
-from heliograph import config, disk_space, remedies
+from heliograph import config, disk_space, node_config, remedies
 from heliograph.clock import is_set
 
 RELEASED = 1_796_000_000.0  # late in 2026: no clock that is right shows an earlier time
@@ -70,10 +71,15 @@ def zone(localtime: Path = Path("/etc/localtime")) -> Iterator[Finding]:
         )
 
 
-def mosquitto() -> Iterator[Finding]:
-    """Yield what is wrong with the program that is the node's own broker."""
+def mosquitto(data: Path) -> Iterator[Finding]:
+    """Yield what is wrong with the program that is the node's own broker, of this machine or below the data folder."""
     try:
-        command = programs.find("mosquitto")
+        command = programs.find("mosquitto", data / node_config.TOOLS_FOLDER / "bin")
+    except FileNotFoundError:
+        if not shutil.which("apt-get"):  # else `heliograph start` gets one
+            yield Finding("no_mosquitto", "there is no mosquitto, the node's broker, on this machine", "install it")
+        return
+    try:
         done = subprocess.run([command, "-h"], capture_output=True, text=True, timeout=PROGRAM_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         yield Finding("no_mosquitto", f"mosquitto cannot be run: {error}", "sudo apt install mosquitto")

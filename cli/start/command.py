@@ -25,6 +25,7 @@ from heliograph.lock import Lock
 from heliograph.logs import LevelWatch
 
 FIRST_RESPONSE_SECONDS = 60.0
+parser = options.parser
 
 
 def main(command_line: list[str], program: str) -> None:

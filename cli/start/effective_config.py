@@ -8,6 +8,7 @@ from typing import Any
 
 from cli import programs, secrets
 from cli.start.plan import Plan, has_producers_only
+from heliograph import node_config
 
 BROKER_FILES = programs.ROOT / ("mosquitto" if programs.IS_CHECKOUT else "cli/mosquitto")
 LINKS = ("emontx", "tracer")  # the serial ports of the simulated site
@@ -102,7 +103,7 @@ def simulator_arguments(links: Path) -> list[str]:
 
 def broker_command(data: Path, port: int) -> list[str]:
     """Write the broker's configuration and passwords below the data folder; return the command that runs it."""
-    command = programs.provide("mosquitto", "mosquitto", data / "tools")
+    command = programs.provide("mosquitto", "mosquitto", data / node_config.TOOLS_FOLDER)
     secrets.make(data / "secrets", users=[], names=[])
     (data / "broker").mkdir(exist_ok=True)
     own_files = data / "run" / "broker"  # Mosquitto wants them readable for its own user alone

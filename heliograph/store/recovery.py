@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 JUMP = 1_000  # numbers that a lost catalog may have given, and that no file which is left knows
 
 
+class ContradictsCatalog(StoreDamaged):
+    """A file gives other numbers to names than the catalog."""
+
+
 class Opened(NamedTuple):
     """The open files, the highest numbers of names that any file uses, and what is lost, a sentence each."""
 
@@ -43,12 +47,13 @@ class Opened(NamedTuple):
     losses: list[str]
 
 
-def opened(folder: Path, now: float) -> Opened:
+def opened(folder: Path, now: float, *, joined: bool = False) -> Opened:
     """Open catalog.db and hot.db for writing; raise OSError, or StoreDamaged for a file of another format.
 
     Damaged files are moved aside, to be salvaged later; the names in those that are left come into the catalog.
     """
     losses: list[str] = []
+    level = logging.INFO if joined else logging.ERROR
     with ExitStack() as stack:
         catalog = _opened_catalog(folder, losses)
         stack.callback(lambda: catalog.close())
@@ -72,14 +77,14 @@ def opened(folder: Path, now: float) -> Opened:
                 catalog = _made_again(folder, "it belonged to another store", losses)
                 names = copied_names.read(catalog)
             if why := _why_not(names, hot_db):
-                log.error("hot.db contradicts the catalog (%s); its readings are stored again by name", why)
+                log.log(level, "hot.db contradicts the catalog (%s); its readings are stored again by name", why)
                 hot_db = _begun_again(folder, hot_db, now, _identity(catalog))
         rescaled = unit_recovery.gathered(folder, catalog, hot_db)
         if why := unit_recovery.why_hot_is_behind(folder, hot_db, rescaled):
             log.error("hot.db: %s; they are converted, and stored again by name", why)
             hot_db = _begun_again(folder, hot_db, now, _identity(catalog))
             unit_recovery.why_hot_is_behind(folder, hot_db, rescaled)
-        highest = _reconciled(folder, catalog, hot_db, rescaled, losses)
+        highest = _reconciled(folder, catalog, hot_db, rescaled, losses, level)
         losses += _older_copies(folder, hot_db)
         stack.pop_all()
     return Opened(catalog, hot_db, highest, losses)
@@ -272,7 +277,7 @@ def _older_copies(folder: Path, hot_db: sqlite3.Connection) -> list[str]:
 
 
 def _reconciled(
-    folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Connection, rescaled: Log, losses: list[str]
+    folder: Path, catalog: sqlite3.Connection, hot_db: sqlite3.Connection, rescaled: Log, losses: list[str], level: int
 ) -> dict[str, int]:
     """Take the names of hot.db and of all years into the catalog, convert what was not rescaled, move aside what contradicts the catalog.
 
@@ -318,13 +323,14 @@ def _reconciled(
                         f"{path.name} is a copy from before a rename: its readings are stored under the names of then. "
                         f"Rename again, for their history: {'; '.join(before[:5])}"
                     )
-                raise StoreDamaged(f"{path.name} contradicts the catalog: {why}")
+                raise ContradictsCatalog(f"{path.name} contradicts the catalog: {why}")
             if why := unit_recovery.why_another_unit(names, copies):
                 raise StoreDamaged(f"{path.name} is not in the units of the catalog: {why}")
             names = _adopted(folder, catalog, names, copies)
             unit_recovery.bring(folder, path, rescaled)
         except StoreDamaged as error:
-            log.error("%s; moving it aside and salvaging readable data", error)
+            severity = level if isinstance(error, ContradictsCatalog) else logging.ERROR
+            log.log(severity, "%s; moving it aside and salvaging readable data", error)
             schema.move_aside(path, name)
     for path in damaged_files.damaged(folder):
         highest = salvage.larger(highest, salvage.highest(path))

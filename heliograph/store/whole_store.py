@@ -35,7 +35,7 @@ def rename(folder: Path, entry: Rename) -> Renaming:
         lock.release()
     if planned.joined_series:
         before = set(folder.glob("*.salvaged-*"))
-        _settle(folder)  # years with readings under both names are stored again by name
+        _settle(folder, joined=True)  # years with readings under both names are stored again by name
         for path in set(folder.glob("*.salvaged-*")) - before:
             schema.delete(path)
     return planned
@@ -73,6 +73,6 @@ def rescale(folder: Path, change: Rescaling, again: int) -> Entry | None:
     return None
 
 
-def _settle(folder: Path) -> None:
-    with closing(SqliteWriter(folder, lambda: True)) as writer:
+def _settle(folder: Path, *, joined: bool = False) -> None:
+    with closing(SqliteWriter(folder, lambda: True, joined=joined)) as writer:
         writer.settle()

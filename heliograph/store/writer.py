@@ -31,6 +31,8 @@ class SqliteWriter:
         keep: Keep = FOR_EVER,
         now: Callable[[], float] = time.time,
         room: Callable[[Path], int] = free_bytes,
+        *,
+        joined: bool = False,
     ) -> None:
         """Open or create the store, and mend what is damaged; raise OSError, or StoreDamaged for a file of another format and a half restored store."""
         self._folder = folder
@@ -43,8 +45,8 @@ class SqliteWriter:
             opened.callback(self._lock.release)
             schema.refuse_half_restored(folder)
             schema.roll_back(folder)
-            unfinished.finish(folder)
-            files = recovery.opened(folder, now())
+            joined |= unfinished.finish(folder)
+            files = recovery.opened(folder, now(), joined=joined)
             self._catalog_db, self._hot = files.catalog, files.hot
             opened.callback(self._catalog_db.close)
             opened.callback(self._hot.close)

@@ -4,7 +4,9 @@ Not thread-safe: everything happens on the event loop.
 """
 
 import math
+import re
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +23,9 @@ BACKUP_SECONDS = 2 * 86_400.0  # two nights
 HUNG_SECONDS = 7.0  # without any message, after the broker was asked for one
 OFFLINE_SECONDS = 5.0  # a service that starts again, and an adapter that the kernel finds again, is away for less
 
+_SEVERAL = ("store_problem", "disk_full", "port_away", "service_problem", "outbox_problem")  # of one service at a time
+_Key = tuple[str, str, str, int]
+_DIGITS = re.compile(r"[0-9.,:]+")
 _SEE_LOG = "look at the log of {service}"
 _MEND_PORT = "plug it in, correct the port in config.toml, or let the node use it"
 _BACKUP = "see that the disk is mounted and has room, and what the log of storage reports of it"
@@ -57,7 +62,7 @@ class HealthWatch:
         self._monotonic = monotonic
         self._received = monotonic()
         self._asked = math.inf
-        self._seen: dict[tuple[str, str, str], float] = {}  # when each problem was first seen, by `monotonic`
+        self._seen: dict[_Key, float] = {}  # when each problem was first seen, by `monotonic`
 
     def received(self, topic: str = "", *, retained: bool = False) -> None:
         """Note that a message came from the broker, and what it says of the life of a service; call it after `live` has it."""
@@ -145,10 +150,11 @@ class HealthWatch:
         """Fill in when each problem began, and leave out services that have only just left."""
         present = self._monotonic()
         seen = self._seen
-        self._seen = {_key(one): seen.get(_key(one), present) for one in problems}
+        keys = list(_keys(problems))
+        self._seen = {key: seen.get(key, present) for key in keys}
         lasting = []
-        for one in problems:
-            seconds = present - self._seen[_key(one)]
+        for one, key in zip(problems, keys, strict=True):
+            seconds = present - self._seen[key]
             if one.code in ("service_offline", "port_away") and seconds < OFFLINE_SECONDS:
                 continue
             if one.since is None:
@@ -208,13 +214,13 @@ def _listed(status: Status, fact: str) -> list[str]:
     return [str(item) for item in listed] if isinstance(listed, list) else []
 
 
-def _key(problem: HealthProblem) -> tuple[str, str, str]:
-    """Return what makes a problem the same as before; the numbers in a sentence change while it lasts."""
-    return (
-        problem.code,
-        problem.service,
-        problem.summary if problem.code in ("store_problem", "disk_full", "port_away") else "",
-    )
+def _keys(problems: list[HealthProblem]) -> Iterator[_Key]:
+    """Yield what makes each problem the same as before; the numbers in a sentence change while it lasts."""
+    equal: Counter[tuple[str, str, str]] = Counter()
+    for one in problems:
+        key = one.code, one.service, _DIGITS.sub("", one.summary) if one.code in _SEVERAL else ""
+        yield (*key, equal[key])
+        equal[key] += 1
 
 
 def _moment(since: float) -> float | None:

@@ -174,6 +174,18 @@ def test_what_a_service_reports_is_a_problem_since_it_was_reported(
     assert problem.action
 
 
+def test_each_of_several_problems_of_one_service_has_its_own_beginning() -> None:
+    """Also while the numbers in them change, and where they differ in nothing else."""
+    node = Node()
+    node.status("uploader", {**ONLINE, "facts": {"problems": ["home: refused", "of 2019: 3 rows"]}})
+    node.after(10)
+    listed = ["home: refused", "of 2019: 4 rows", "of 2020: 1 rows", "shed: refused"]
+    node.status("uploader", {**ONLINE, "facts": {"problems": listed}})
+    problems = node.after(10)
+    assert [one.summary for one in problems] == [f"uploader: {text}" for text in listed]
+    assert [one.since for one in problems] == [NOON + 1, NOON + 1, NOON + 11, NOON + 11]
+
+
 def test_the_store_of_which_a_part_is_damaged_is_named_once() -> None:
     node = Node()
     node.status("storage", {**ONLINE, "facts": {"store_problems": ["2019 is damaged", "2020 is damaged"]}})

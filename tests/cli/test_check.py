@@ -82,6 +82,26 @@ def test_one_port_and_one_device_have_one_service(tmp_path: Path, text: str, mes
     assert (result.exit_code, result.stderr) == (1, f"{path}: {message.format(path=path)}\n")
 
 
+def test_the_simulated_site_is_checked_where_there_is_no_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    result = CliRunner().invoke(main, ["check"])
+    assert (result.exit_code, result.stderr) == (1, "config.toml: No such file or directory\n")
+    run = tmp_path / "data/run"
+    run.mkdir(parents=True)
+    (run / "config.toml").write_text('[node]\nname = "vm"\n[broker]\nhost = "127.0.0.1"\n')
+    (run / "source").touch()
+    result = CliRunner().invoke(main, ["check"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.output.splitlines()[:3] == [
+        "data/run/config.toml: all good",
+        "  there is no config.toml: this is what `heliograph start` made for the simulated site",
+        "  node       vm",
+    ]
+
+
 def test_a_file_that_is_not_there_is_reported(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["check", str(tmp_path / "none.toml")])
     assert (result.exit_code, result.stderr) == (1, f"{tmp_path}/none.toml: No such file or directory\n")

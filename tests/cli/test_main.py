@@ -40,6 +40,10 @@ def test_names_of_commands_and_their_options_are_completed() -> None:
     assert completed([], "--v") == ["--version"]
     assert completed(["store"], "exp") == ["export"]
     assert "--points" in completed(["store", "info"], "--")
+    assert completed(["start"], "--p") == ["--port"]
+    assert "--no-simulate" in completed(["start", "--config", "a.toml"], "--")
+    assert completed(["secrets"], "--u") == ["--user"]
+    assert completed(["start", "--config"], "sub/") == ["sub/"]  # the shell completes it as a file
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """`heliograph status` and `doctor`, of a node that answers as the test says, and of none."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,6 +122,70 @@ def test_a_node_that_does_not_answer_is_exit_code_2(roof: Node) -> None:
     assert (result.exit_code, result.output) == (2, f"Error: no Heliograph answers at {roof.url}\n")
 
 
+def completed(folder: Path, source: str) -> Path:
+    """What `heliograph start` leaves behind of a node that has stopped, in the data folder."""
+    run = folder / "data/run"
+    run.mkdir(parents=True)
+    (run / "source").write_text(f"{source}\n")
+    port = free_port()
+    (run / "config.toml").write_text(
+        f'[node]\nname = "roof"\ndata = "{folder}/data"\nclock = "trust"\n[api]\nport = {free_port()}\n'
+        f'[broker]\nhost = "127.0.0.1"\nport = {port}\n'
+        '[[serial_bridge.ports]]\nname = "emontx"\nport = "/gone/site/emontx"\nformat = "rfm2pi"\n'
+    )
+    return run / "config.toml"
+
+
+def test_of_a_node_that_has_stopped_the_commands_say_how_to_start_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broker and simulated site, which are away, were of that run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    result = called("status")
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert result.output.endswith("name it with --config, or its address with --url\n")
+    completed(tmp_path, "")
+    result = called("status")
+    assert (result.exit_code, result.output.count("\n")) == (2, 1)
+    assert result.output.endswith(": Connection refused; the node does not run: heliograph start\n")
+    result = called("doctor")
+    assert (result.exit_code, result.output) == (
+        0,
+        "roof: nothing found; the node does not run: heliograph start\n",
+    )
+    (tmp_path / "data/run/source").write_text(f"{tmp_path}/mine.toml\n")
+    (tmp_path / "mine.toml").write_text('[[serial_bridge.ports]]\nname = "a"\nport = "/dev/not-there"\n')
+    assert called("status").output.endswith(f"the node does not run: heliograph start --config {tmp_path}/mine.toml\n")
+    result = called("doctor")
+    assert result.exit_code == 1
+    assert result.output == (
+        "[serial_bridge] ports[0].port: /dev/not-there is not there -> plug it in, or correct the port\n"
+    )
+
+
+def test_a_broker_program_in_the_data_folder_is_the_nodes_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed node unpacks one where the machine has none."""
+    programs = tmp_path / "tools/bin"
+    programs.mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(
+        "cli.programs.find", lambda name, *folders: shutil.which(name, path=str(folders[0])) or missing()
+    )
+
+    def missing() -> str:
+        raise FileNotFoundError("there is no mosquitto")
+
+    assert [one.summary for one in machine.mosquitto(tmp_path)] == [
+        "there is no mosquitto, the node's broker, on this machine"
+    ]
+    (tmp_path / "apt-get").touch(mode=0o755)
+    assert list(machine.mosquitto(tmp_path)) == []  # start unpacks one
+    (programs / "mosquitto").write_text("#!/bin/sh\necho mosquitto version 1.5.7\n")
+    (programs / "mosquitto").chmod(0o755)
+    assert [one.summary for one in machine.mosquitto(tmp_path)] == ["mosquitto 1.5 has no MQTT 5"]
+
+
 def written(folder: Path, text: str) -> str:
     path = folder / "config.toml"
     path.write_text(f'[node]\nname = "roof"\ndata = "{folder}/data"\nclock = "trust"\n{text}')
@@ -152,7 +217,7 @@ def test_the_doctor_looks_itself_where_no_node_answers(tmp_path: Path, monkeypat
     result = called("doctor", "--config", config)
     assert result.exit_code == 1
     for sentence in (
-        "is away: [Errno 111] Connection refused -> start the broker",
+        "Connection refused -> start the broker",
         "the clock is not set: readings are kept back until it is -> connect the node to a time server",
         "[serial_bridge] ports[0].port: /dev/not-there is not there -> plug it in, or correct the port",
         "TZ: there is no time zone Europe/Berlim -> correct it",

@@ -1,5 +1,6 @@
 """Renames in both stores: history, arrivals, progress of the producers, and a note of what was called what."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -75,7 +76,9 @@ def filled(engine: Engine, first: str, second: str, *, sealed: bool) -> dict[str
 
 @pytest.mark.parametrize("sealed", [True, False])
 @pytest.mark.parametrize("second", ["gamma/meter", "gamma/boiler"])
-def test_a_store_is_as_if_it_had_always_had_the_new_name(engine: Engine, second: str, *, sealed: bool) -> None:
+def test_a_store_is_as_if_it_had_always_had_the_new_name(
+    engine: Engine, second: str, caplog: pytest.LogCaptureFixture, *, sealed: bool
+) -> None:
     """Nothing arrives twice either: numbers of arrival are what uploads go by."""
     filled(engine, "gamma/meter", second, sealed=sealed)
     wanted = settled(engine)
@@ -88,6 +91,7 @@ def test_a_store_is_as_if_it_had_always_had_the_new_name(engine: Engine, second:
         assert reader.version(STARTS[0], STARTS[1] + 1e6) != before
         assert reader.renames().entries == (Rename("alpha", "gamma"),)
     assert settled(engine) == wanted
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_devices_and_channels_get_other_names(engine: Engine) -> None:

@@ -19,8 +19,8 @@ SECRETS = "secrets"
 CONFIGURATION = "config.toml"  # is in the backup, and not put back
 RESTORED_CONFIGURATION = "config.toml.from-backup"  # as which it is put back if it was encrypted
 # the store is copied for itself; what waits in outboxes comes anyway, or belongs to another time; boots belong to a machine;
-# what runs is made again by each start, and has the passwords of the broker
-LEFT_OUT = frozenset({"store", "outbox", "clock", node_config.RUN_FOLDER, SECRETS})
+# what runs is made again by each start, and has the passwords of the broker; the broker's program is unpacked again
+LEFT_OUT = frozenset({"store", "outbox", "clock", node_config.RUN_FOLDER, node_config.TOOLS_FOLDER, SECRETS})
 LEFT_OUT_ENDINGS = (*files.SIDE_FILES, ".partial", ".lock", ".sock", ".pid")
 SQLITE = b"SQLite format 3\0"
 # of the header: versions 1 for a rollback journal, 2 for a log (sqlite.org/fileformat2.html, 1.3)
