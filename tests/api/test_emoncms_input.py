@@ -92,7 +92,7 @@ def test_the_key_may_come_in_each_way(receiver: Receiver, spelling: str) -> None
     assert answer.status_code == (401 if spelling in ("wrong", "none") else 200)
 
 
-def test_a_wrong_key_is_an_error_of_questions_too_and_no_key_is_none(receiver: Receiver) -> None:
+def test_a_question_needs_no_key_and_a_wrong_one_is_refused(receiver: Receiver) -> None:
     for headers, query, status in (
         ({}, "", 200),
         ({"authorization": f"Bearer {KEY}"}, "", 200),
