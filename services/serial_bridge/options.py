@@ -131,10 +131,11 @@ class SerialBridge(ServiceOptions, frozen=True):
         limits: dict[str, int] = {}
         for source in sources:
             others = [other for other in sources if _shares_nodes(source, other)]
-            if others and formats.AUTO not in (source.format, *(other.format for other in others)):
+            sure = [other.name for other in others if other.format != formats.AUTO]
+            if sure and source.format != formats.AUTO:
                 raise ValueError(
-                    f"{source.name}: node_offset: {others[0].name} has nodes with the same numbers; with another one, such "
-                    f"as node_offset = 100, node 15 of {source.name} is [serial_bridge.nodes.115], and no node of {others[0].name}"
+                    f"{source.name}: node_offset: {sure[0]} has nodes with the same numbers; with another one, such "
+                    f"as node_offset = 100, node 15 of {source.name} is [serial_bridge.nodes.115], and no node of {sure[0]}"
                 )
             above = [other.node_offset for other in sources if other.node_offset > source.node_offset]
             if others and source.format == formats.AUTO:

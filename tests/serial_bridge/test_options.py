@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from heliograph import config, names
@@ -226,6 +226,7 @@ def test_a_port_whose_format_is_detected_has_no_nodes_of_a_socket() -> None:
     assert context.node(15, options.sockets[0]) == 15
 
 
+@example([("node_values", 0), ("node_values", 0), ("auto", 0)])
 @given(st.lists(st.tuples(st.sampled_from(["rfm2pi", "oem", "node_values", "auto"]), st.integers(0, 40)), max_size=4))
 def test_no_number_is_a_node_of_two_sources_unless_both_are_radios(sources: list[tuple[str, int]]) -> None:
     ports = [numbered(f"p{index}", *source) for index, source in enumerate(sources)]
