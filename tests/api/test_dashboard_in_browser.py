@@ -123,14 +123,14 @@ def test_names_and_values_are_as_people_read_them(running: Running, open_page: O
         assert shown(f"value({raw}, '{unit}').join(' ')") == text
 
 
-def test_no_two_channels_of_a_device_have_one_label(running: Running, open_page: Open, eventually: Eventually) -> None:
+def test_no_two_channels_of_a_device_have_one_label(tracer: Running, open_page: Open, eventually: Eventually) -> None:
     channels = {
         "a": Channel("MB", label="written to the disk"),
         "b": Channel("MB", label="written to the disk"),
         "c": Channel("MB", label="written"),
     }
-    running.tell("heliograph/roof/devices/system/info", encode(Info("Pi", channels, 60.0, "sensor_reader")))
-    running.state("system", a=1, b=2, c=3)
+    tracer.tell("heliograph/roof/devices/system/info", encode(Info("Pi", channels, 60.0, "sensor_reader")))
+    tracer.state("system", a=1, b=2, c=3)
     page = open_page()
     eventually(lambda: "Written to the disk (A)" in page.text("helio-card"))
     assert "Written to the disk (B)" in page.text("helio-card")
