@@ -63,6 +63,7 @@ def put_command(context: click.Context, name: str, options: Any) -> None:
         raise click.ClickException(f"not JSON: {error}") from None
     with _asking(context.obj) as ask:
         ask("put", name=name, options=values)
+    click.echo(f"{name} is a target now; `heliograph uploads test {name}` shows whether it works")
 
 
 @main.command("delete")
@@ -73,6 +74,7 @@ def delete_command(context: click.Context, name: str) -> None:
     """Delete a target that was added at runtime."""
     with _asking(context.obj) as ask:
         ask("delete", name=name)
+    click.echo(f"{name} is deleted")
 
 
 @main.command("pause")
@@ -82,6 +84,7 @@ def pause_command(context: click.Context, name: str) -> None:
     """Send nothing to a target; its backlog is kept."""
     with _asking(context.obj) as ask:
         ask("pause", name=name)
+    click.echo(f"{name} is paused; its backlog is kept")
 
 
 @main.command("resume")
@@ -91,6 +94,7 @@ def resume_command(context: click.Context, name: str) -> None:
     """Continue a paused target, and retry a waiting one at once."""
     with _asking(context.obj) as ask:
         ask("resume", name=name)
+    click.echo(f"{name} continues")
 
 
 @main.command("test")
@@ -114,12 +118,16 @@ def dead_letters_group() -> None:
 def list_dead_letters_command(context: click.Context, name: str) -> None:
     """Print the dead letters of a target as JSON lines."""
     after: int | None = 0
+    count = 0
     with _asking(context.obj) as ask:
         while after is not None:
             page = ask("dead-letters", name=name, after=after, limit=500)
             for letter in page["dead_letters"]:
                 click.echo(json.dumps(letter, ensure_ascii=False))
+            count += len(page["dead_letters"])
             after = page["next"]
+    if not count:
+        click.echo(f"{name} has no dead letters", err=True)
 
 
 @dead_letters_group.command("edit")
@@ -200,6 +208,8 @@ def _asking(path: Path | None) -> Iterator[Ask]:
     path = node_config.find(path)
     if path is None:
         raise click.UsageError(node_config.NOT_FOUND)
+    if node_config.has_stopped(path):
+        raise click.ClickException(f"the node does not run: {node_config.how_to_start(path)}")
     try:
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, SERVICE)

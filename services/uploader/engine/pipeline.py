@@ -9,6 +9,7 @@ from typing import Any
 
 from heliograph.backoff import Backoff
 from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.outbox_losses import shown
 from heliograph.redaction import redactor
 from heliograph.store.interface import Reader
 from services.uploader.engine.outage import Outage
@@ -203,8 +204,14 @@ class Pipeline:
                 raise result.retry
             if result and (result.accepted or result.rejected):
                 return TestResult(ok=bool(result.accepted), response=result.response)
-        reason = "nothing was sent: the backlog is empty, and this target must not get a row twice"
-        return TestResult(ok=False, response=reason)
+        if last := session.state.last_success:  # it works: whatever there was to send was taken
+            return TestResult(
+                ok=True,
+                response=f"nothing waits, and this target must not get a row twice; it took the last one at {shown(last)}",
+            )
+        return TestResult(
+            ok=False, response="nothing was sent: nothing waits yet, and nothing was ever sent to this target"
+        )
 
     def _look(self, session: TargetSession) -> None:
         """Update the backlog in the status, now and then."""

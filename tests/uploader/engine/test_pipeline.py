@@ -808,6 +808,26 @@ def test_a_trial_of_a_target_that_needs_order_sends_the_next_row(begin: Begin, s
     assert engine.target.times() == times[:1]
 
 
+def test_a_trial_of_a_target_that_has_everything_says_when_it_took_the_last_row(
+    begin: Begin, store: MemoryStore
+) -> None:
+    """Case N15: it works, and must not get a row twice."""
+    engine = begin(FakeTarget(Limits(rows=10, ordered=True)))
+    nothing = engine.pipeline.test()
+    assert (nothing.ok, nothing.response) == (
+        False,
+        "nothing was sent: nothing waits yet, and nothing was ever sent to this target",
+    )
+    times = fill(store, 3)
+    engine.run()
+    works = engine.pipeline.test()
+    assert works.ok
+    assert works.response.startswith(
+        "nothing waits, and this target must not get a row twice; it took the last one at 20"
+    )
+    assert engine.target.times() == times
+
+
 def test_the_report_says_how_much_is_left_and_since_when(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 30)
     engine = begin()
