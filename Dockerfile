@@ -30,7 +30,8 @@ USER 10001:10001
 # The simulated site: docker build --target simulator .
 FROM runtime AS simulator
 COPY simulator /opt/heliograph/simulator
-HEALTHCHECK --interval=30s --timeout=10s CMD ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 4002), 5)"]
+# Not the radio receiver's port: a client of a serial port takes its share of the lines.
+HEALTHCHECK --interval=30s --timeout=10s CMD ["python", "-c", "import socket; socket.create_connection(('127.0.0.1', 5020), 5)"]
 ENTRYPOINT ["python", "-m", "simulator.network"]
 
 FROM packages AS builder

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from cli.start import options
 from cli.start.plan import has_producers_only
-from heliograph import config
+from heliograph import config, node_config
 from heliograph.errors import ConfigError
 
 SECONDS = 3.0
@@ -63,6 +64,8 @@ def address(path: Path | None) -> str:
             f"{path}: [node] producers_only: the node at the broker {file.get('broker', {}).get('host', '')} has the store and "
             "the API: name its address with --url, as http://hub.local:8000"
         )
+    if path == node_config.CONTAINER_CONFIG and os.environ.get("SERVICE", "api") != "api":
+        return f"http://api:{options.PORT}"  # as compose.yaml calls it
     section = file.get("api", {})
     if not isinstance(section, Mapping):
         section = {}

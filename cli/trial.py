@@ -37,6 +37,11 @@ def main(services: tuple[str, ...], chosen: Path | None, seconds: float) -> None
     Nothing is published or stored, and neither broker nor node need to run. What cannot be read is printed with what to
     do. The exit status is 1 if nothing was read. A node that runs has its serial ports and GPIO lines: stop it to try these.
     """
+    if not triable():
+        raise click.ClickException(
+            "nothing can be tried in this container; stop a service that reads devices, and try it in its own: "
+            "docker compose run --rm modbus_poller heliograph try"
+        )
     path = needed(chosen)
     try:
         tried = _chosen(services, config.read(path))  # a container has not all services that the file names

@@ -56,18 +56,29 @@ class PlainValues:
         self._ever: dict[str, set[str]] = {}  # channels that were ever retained, by device
         for device, channel in self._retained:
             self._ever.setdefault(device, set()).add(channel)
+        self._has_work = bool(patterns or self._ever)
         self._connects = -1
         self._sent: dict[Key, tuple[bytes, float]] = {}  # in this connection, and when
         self._waiting: dict[Key, None] = {}
         self._emptied: dict[Key, Tracked] = {}
         self._last: Tracked | None = None
 
-    def __len__(self) -> int:
-        """Return how many topics the broker may retain."""
-        return len(self._retained)
+    def counters(self) -> dict[str, int]:
+        """Return for the status how many topics the broker may retain; nothing if the option is off and none is left."""
+        return {"plain_values": len(self._retained)} if self._has_work else {}
+
+    def facts(self) -> dict[str, object]:
+        """Return for the status the patterns that no channel has matched so far."""
+        if not self._has_work:
+            return {}
+        chosen = ["/".join(key) for key, is_chosen in list(self._is_chosen.items()) if is_chosen]
+        lacking = [one for one in self._patterns if not any(series_patterns.matches(one, name) for name in chosen)]
+        return {"plain_values_unmatched": lacking}
 
     def declare(self, device: str, channels: Collection[str]) -> bool:
         """Note which channels a device has; return whether that has changed, so that there is something to send."""
+        if not self._has_work:
+            return False
         names = frozenset(channels)
         if self._latest.get(device) == names:
             return False
@@ -78,7 +89,7 @@ class PlainValues:
     def show(self, device: str, values: Mapping[str, Value]) -> None:
         """Take values that are the newest of their channels, for the next `send`."""
         now = self._now()
-        for channel, value in values.items():
+        for channel, value in values.items() if self._patterns else ():
             key = device, channel
             if self._chosen(key):
                 self._newest.setdefault(device, {})[channel] = payload = plain(value)
@@ -88,6 +99,8 @@ class PlainValues:
 
     def send(self, *, all_at_once: bool = False) -> bool:
         """Publish what is due if all that was published before is through; return whether there is more to do soon."""
+        if not self._has_work:
+            return False
         self._file.write_if_due()
         while self._declared:
             self._take(*self._declared.popleft())
@@ -158,8 +171,6 @@ class PlainValues:
         self._last = tracked
         if is_gone:
             self._emptied[key] = tracked
-        else:
-            self._emptied.pop(key, None)
         return True
 
     def _retain(self, keys: set[Key]) -> None:
@@ -181,12 +192,6 @@ class PlainValues:
 
     def _write(self) -> None:
         self._file.put(json.dumps(sorted("/".join(key) for key in self._retained)).encode())
-
-
-def opened(bus: Bus, node: str, patterns: Sequence[str], file: Path) -> PlainValues | None:
-    """Return what publishes plain values; None if there are no patterns, and nothing is left of them on the broker."""
-    values = PlainValues(bus, node, patterns, file) if patterns or file.exists() else None
-    return values if patterns or values else None
 
 
 def plain(value: Value) -> bytes:

@@ -26,7 +26,7 @@ from heliograph.messages import (
 )
 from heliograph.outbox import CAP_BYTES
 from heliograph.pending import Pending, SetAside, ValueCheck
-from heliograph.plain_values import opened
+from heliograph.plain_values import PlainValues
 from heliograph.quality import Quality
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Producer:
         self._writer = FrameWriter(self._delivery.outbox, set_aside)
         self._states = StatePublisher(self._publish_state, clock.latest)
         self._check = ValueCheck(set_aside)
-        self._plain_values = opened(bus, node, plain_values, folder / "plain_values.json")
+        self._plain_values = PlainValues(bus, node, plain_values, folder / "plain_values.json")
         self._announcements = Announcements(bus, node)
         self._quality = quality or None  # without rules there is nothing to apply
         self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
@@ -97,7 +97,7 @@ class Producer:
         self._announcements.declare(
             device, self._quality.described(device, info) if self._quality is not None else info
         )
-        if self._plain_values is not None and self._plain_values.declare(device, info.channels):
+        if self._plain_values.declare(device, info.channels):
             self._wake.set()
 
     def availability(self, device: str, state: Availability) -> None:
@@ -151,13 +151,13 @@ class Producer:
                 **self._delivery.counters(),
                 "readings_in_memory": len(self._writer.pending),
                 "readings_lost_in_memory": self._writer.lost,
-                **({} if self._plain_values is None else {"plain_values": len(self._plain_values)}),
+                **self._plain_values.counters(),
             }
 
     def facts(self) -> dict[str, object]:
         """Return the progress of delivery: the epoch, the last frame in the outbox, the last one committed."""
         with self._lock:
-            return self._delivery.facts()
+            return self._delivery.facts() | self._plain_values.facts()
 
     def _run(self) -> None:
         """Do all work on the outbox in one thread, so that a signal never interrupts it half-way."""
@@ -171,7 +171,7 @@ class Producer:
                 self._drain(hurry=bool(flushes))
                 written = not self._writer.pending
                 wait = self._delivery.send()
-                if self._plain_values is not None and self._plain_values.send():  # after the frames
+                if self._plain_values.send():  # after the frames
                     self._lingers = True
             if self._lingers:
                 wait = min(wait, LINGER_SECONDS)
@@ -186,8 +186,7 @@ class Producer:
             for reading in self._quality.release() if self._quality is not None else ():
                 self._take(reading)
             self._drain(hurry=True)
-            if self._plain_values is not None:
-                self._plain_values.send(all_at_once=True)
+            self._plain_values.send(all_at_once=True)
             if self._writer.pending:
                 log.error("%d readings are lost: the outbox cannot be written", len(self._writer.pending))
             self._delivery.close()
@@ -212,8 +211,7 @@ class Producer:
 
     def _publish_state(self, device: str, state: Reading) -> None:
         self._bus.publish(topics.device(self._node, device, "state"), encode(state))
-        if self._plain_values is not None:
-            self._plain_values.show(device, state.values)
+        self._plain_values.show(device, state.values)
 
     def _committed(self, message: Message) -> None:
         try:

@@ -158,6 +158,7 @@ def run(
         broker = config.section(config.Broker, file, "broker", path, name)
         options = hurried(config.section(kind, file, name, path, name))
         with _copied(Path(node.data), name) as data:
+            os.environ.pop("HELIOGRAPH__NODE__DATA", None)  # all that a container keeps; a trial keeps nothing
             copy = msgspec.structs.replace(node, data=str(data))
             service = TrialService(name, copy, broker, path, rules.read(file, path))
             if hears_own_broker(options):

@@ -26,16 +26,25 @@ BROKER_SECONDS = 10.0
 PORTS = range(10_000, 32_000)  # below those that Linux takes for outgoing connections
 
 # "searching" tries other examples every time; "steady" always the same ones: no landing depends on luck.
-# "mutation" shows no smallest example: that a mutant is found is enough.
-for name, steady, phases in [
-    ("searching", False, list(Phase)),
-    ("steady", True, list(Phase)),
-    ("mutation", True, [Phase.explicit, Phase.generate]),
+# "mutation" shows no smallest example: that a mutant is found is enough. "full" is what --full takes.
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "searching")
+EXAMPLES = 40  # of a test that does not state its own number
+FULL_EXAMPLES = 400
+for name, steady, phases, examples in [
+    ("searching", False, list(Phase), EXAMPLES),
+    ("steady", True, list(Phase), EXAMPLES),
+    ("mutation", True, [Phase.explicit, Phase.generate], 100),
+    ("full", PROFILE == "steady", list(Phase), FULL_EXAMPLES),
 ]:
     settings.register_profile(
-        name, deadline=None, derandomize=steady, phases=phases, suppress_health_check=[HealthCheck.too_slow]
+        name,
+        deadline=None,
+        derandomize=steady,
+        phases=phases,
+        max_examples=examples,
+        suppress_health_check=[HealthCheck.too_slow],
     )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "searching"))
+settings.load_profile(PROFILE)
 
 _ports = itertools.cycle(random.sample(PORTS, len(PORTS)))
 
@@ -49,6 +58,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--timescaledb", help="the address of a database with TimescaleDB, whose schema heliograph is deleted"
     )
     parser.addoption("--day", help="a CSV of Solar Protocol's logger to replay, in place of a simulated day")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--full"):
+        settings.load_profile("full")
 
 
 SERVERS = {

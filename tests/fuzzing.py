@@ -33,7 +33,7 @@ def mutated(chance: random.Random, seed: bytes, pieces: Sequence[bytes] = ()) ->
     return bytes(data[:LONGEST])
 
 
-def grows(turn: Callable[[], object], request: pytest.FixtureRequest, turns: int = 200) -> int:
+def grows(turn: Callable[[], object], request: pytest.FixtureRequest, turns: int = 120) -> int:
     """Take turns to fill caches, then `turns` more; return how many bytes more are held after these.
 
     With --full as many turns as fit into a minute.

@@ -63,7 +63,7 @@ def _findings(path: Path | None, file: Mapping[str, Any], node: config.Node) -> 
     if health is None:
         yield from machine.clock(node)
         yield from machine.disk(data)
-        yield from connections.ports(file)
+        yield from connections.ports(path, file)
     yield from machine.card()
     yield from machine.zone()
     if path != node_config.CONTAINER_CONFIG and file.get("broker", {}).get("host") in (None, "127.0.0.1"):

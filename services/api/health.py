@@ -29,6 +29,7 @@ _DIGITS = re.compile(r"[0-9.,:]+")
 _SEE_LOG = "look at the log of {service}"
 _MEND_PORT = "plug it in, correct the port in config.toml, or let the node use it"
 _BACKUP = "see that the disk is mounted and has room, and what the log of storage reports of it"
+_ONE_STORAGE = "let one storage have each node: docs/second-pi.md, One storage for each node"
 
 
 class HealthWatch:
@@ -111,6 +112,7 @@ class HealthWatch:
         problems += _clock_problems(services)
         problems += _store_problems(services, damages)
         problems += _reported_problems(services)
+        problems += self._refused_storages() if self.bus else ()
         problems += self._backup_problems(services)
         for sentence in disk_space.shortages(self._disks):
             problems.append(HealthProblem("disk_full", sentence, remedies.MAKE_ROOM))
@@ -133,6 +135,13 @@ class HealthWatch:
             since = self._now() - (self._monotonic() - self._received)
             summary = f"the broker hangs: it has sent nothing since {shown(since)}"
             yield HealthProblem("broker_hung", summary, remedies.RESTART_BROKER, since=since)
+
+    def _refused_storages(self) -> Iterator[HealthProblem]:
+        """Yield what storages of other nodes on the broker report: that a node is stored elsewhere, as here."""
+        for (node, name), status in sorted(self._live.services.items()):
+            if node != self.node and name == "storage" and status.state == "online":
+                for text in _listed(status, "problems"):
+                    yield HealthProblem("second_storage", f"{name} of node {node}: {text}", _ONE_STORAGE)
 
     def _backup_problems(self, services: Mapping[str, Status]) -> Iterator[HealthProblem]:
         for name, status in services.items():

@@ -174,6 +174,18 @@ def test_what_a_service_reports_is_a_problem_since_it_was_reported(
     assert problem.action
 
 
+def test_a_second_storage_that_refuses_a_node_is_a_problem_of_the_broker_s_node_while_it_runs() -> None:
+    node = Node()
+    node.status("storage", ONLINE)
+    refused = {"facts": {"problems": ["node shed: not stored here"]}}
+    node.status("storage", {**ONLINE, **refused}, node="shed")
+    node.status("uploader", {**ONLINE, **refused}, node="shed")
+    [problem] = node.after(1)
+    assert (problem.code, problem.summary) == ("second_storage", "storage of node shed: node shed: not stored here")
+    node.status("storage", {"state": "offline", **refused}, node="shed")
+    assert node.after(1) == []
+
+
 def test_each_of_several_problems_of_one_service_has_its_own_beginning() -> None:
     """Also while the numbers in them change, and where they differ in nothing else."""
     node = Node()

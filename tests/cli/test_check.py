@@ -6,6 +6,8 @@ from click.testing import CliRunner, Result
 
 from cli.main import main
 
+pytestmark = pytest.mark.slow  # each service checks its section in a process of its own
+
 
 def check(folder: Path, text: str, *options: str) -> Result:
     path = folder / "mine.toml"

@@ -62,6 +62,7 @@ def run_there(container: Path, *arguments: str) -> subprocess.CompletedProcess[s
     return subprocess.run(command, cwd=container, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_container_runs_the_commands_of_its_service(container: Path) -> None:
     assert "heliograph store [OPTIONS] COMMAND" in run_there(container, "store", "--help").stdout
     assert "heliograph forget [OPTIONS]" in run_there(container, "forget", "--help").stdout
@@ -72,6 +73,7 @@ def test_a_container_runs_the_commands_of_its_service(container: Path) -> None:
     assert tried.stderr.startswith("Trying sensor_reader with config.toml")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "service"),
     [("uploads", "uploader"), ("scan", "modbus_poller"), ("key", "api"), *((one, "") for one in WHOLE_NODE)],

@@ -29,6 +29,9 @@ USERS = [
 NODE = "heliograph/roof"
 
 
+pytestmark = pytest.mark.slow
+
+
 def make(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cli.secrets", str(folder), *options]
     return subprocess.run(command, capture_output=True, text=True, check=False)

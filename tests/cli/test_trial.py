@@ -39,15 +39,22 @@ def test_what_cannot_be_tried_is_explained(tmp_path: Path, text: str, services: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("services", "code", "expected"),
+    ("services", "keeps", "code", "expected"),
     [
-        ((), 0, ["modbus_poller: 0 of 1 inputs were read", "sensor_reader: 1 of 1 inputs were read"]),
-        (("modbus_poller",), 1, ["modbus_poller: 0 of 1 inputs were read"]),
+        ((), "", 0, ["modbus_poller: 0 of 1 inputs were read", "sensor_reader: 1 of 1 inputs were read"]),
+        (("modbus_poller",), "data", 1, ["modbus_poller: 0 of 1 inputs were read"]),
     ],
 )
 def test_services_are_tried_side_by_side_and_1_is_that_nothing_was_read(
-    tmp_path: Path, services: tuple[str, ...], code: int, expected: list[str]
+    tmp_path: Path,
+    services: tuple[str, ...],
+    keeps: str,
+    code: int,
+    expected: list[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if keeps:  # as in a container, which keeps this folder and no other
+        monkeypatch.setenv("HELIOGRAPH__NODE__DATA", str(tmp_path / keeps))
     (tmp_path / "root").mkdir()
     result = attempt(
         tmp_path,

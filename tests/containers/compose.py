@@ -15,25 +15,26 @@ PATIENCE_SECONDS = 90.0
 
 
 class Project:
-    """The node's compose.yaml with the simulated site, under a name of its own; `root` is the checkout."""
+    """The node's compose.yaml with the simulated site, under a name of its own; `root` is the checkout.
 
-    def __init__(self, name: str, environment: Mapping[str, str], *overrides: Path, root: Path = ROOT) -> None:
+    The files and profiles are named as people name them, in variables that a .env would have.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        *overrides: Path,
+        root: Path = ROOT,
+        profiles: str = "home_assistant",
+    ) -> None:
         self.name = name
         self._root = root
         self.patience = PATIENCE_SECONDS
-        self._environment = {**os.environ, **environment}
-        self._command = [
-            "docker",
-            "compose",
-            "-p",
-            name,
-            "--profile",
-            "home_assistant",
-            "--progress",
-            "quiet",
-        ]
-        for file in (root / "compose.yaml", root / "simulator/compose.yaml", *overrides):
-            self._command += ["-f", str(file)]
+        files = (root / "compose.yaml", root / "simulator/compose.yaml", *overrides)
+        chosen = {"COMPOSE_FILE": os.pathsep.join(map(str, files)), "COMPOSE_PROFILES": profiles}
+        self._environment = {**os.environ, **environment, **chosen}
+        self._command = ["docker", "compose", "-p", name, "--progress", "quiet"]
 
     def compose(self, *arguments: str) -> str:
         return self._run([*self._command, *arguments])

@@ -3,10 +3,7 @@
 import logging
 import shutil
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -17,11 +14,11 @@ import pytest
 from tests.cli.test_secrets import make
 from tests.conftest import ROOT, free_port
 from tests.containers.compose import Project
+from tests.containers.sender import Sender
 
 log = logging.getLogger(__name__)
 pytestmark = pytest.mark.timeout(480)
 SERVICES = ("mosquitto", "storage", "api", "calculator")
-EVERY_SECONDS = 0.1
 MOST_BYTES = 20_000_000  # that an update may add to the card; it was 520 MB when each image had its own packages
 SERIES = "roof/sender/number"
 CONFIG = """
@@ -37,37 +34,6 @@ class Node(NamedTuple):
 
     project: Project
     client: httpx.Client
-
-
-class Sender(threading.Thread):
-    """Posts numbered readings until it is stopped, each until it is accepted."""
-
-    def __init__(self, client: httpx.Client) -> None:
-        super().__init__(daemon=True)
-        self.accepted: dict[float, float] = {}  # number by time
-        self._client = client
-        self._asked_to_stop = threading.Event()
-
-    def run(self) -> None:
-        for number in count():
-            moment = round(time.time(), 3)
-            reading = {"device": "sender", "time": moment, "values": {"number": number}}
-            while not self._is_accepted(reading):
-                if self._asked_to_stop.wait(EVERY_SECONDS):
-                    return
-            self.accepted[moment] = float(number)
-            if self._asked_to_stop.wait(EVERY_SECONDS):
-                return
-
-    def stop(self) -> None:
-        self._asked_to_stop.set()
-        self.join()
-
-    def _is_accepted(self, reading: dict[str, object]) -> bool:
-        try:
-            return self._client.post("/api/v1/readings", json=reading).status_code == 202
-        except httpx.TransportError:
-            return False
 
 
 @pytest.fixture(scope="module")
@@ -134,14 +100,7 @@ def test_an_update_and_the_way_back_lose_nothing_and_cost_little(node: Node, che
     then = len(sender.accepted)
     project.eventually(lambda: len(sender.accepted) > then + 20, "readings are accepted again")
     sender.stop()
-
-    def stored() -> list[tuple[float, float]]:
-        span = {"from": str(min(sender.accepted)), "to": str(max(sender.accepted) + 1)}
-        answer = client.get("/api/v1/series", params={"series": SERIES, **span})
-        points = answer.json()["series"].get(SERIES, {}) if answer.status_code == 200 else {}
-        return list(zip(points.get("time", []), points.get("value", []), strict=True))
-
-    project.eventually(lambda: len(stored()) >= len(sender.accepted), "everything is stored")
-    assert [row for row in stored() if row[0] in sender.accepted] == sorted(sender.accepted.items())
+    project.eventually(lambda: len(sender.stored(SERIES)) >= len(sender.accepted), "everything is stored")
+    assert sender.stored(SERIES) == sorted(sender.accepted.items())
     log.info("%d readings, none lost, none doubled", len(sender.accepted))
     assert 0 < added < MOST_BYTES

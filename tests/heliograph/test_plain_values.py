@@ -19,7 +19,7 @@ from heliograph.clock import Clock
 from heliograph.config import Broker, Node
 from heliograph.errors import ConfigError
 from heliograph.messages import LARGEST, Channel, Info, Value
-from heliograph.plain_values import BATCH, REPEAT_SECONDS, PlainValues, opened, plain
+from heliograph.plain_values import BATCH, REPEAT_SECONDS, PlainValues, plain
 from heliograph.producer import Producer
 from tests.conftest import GuardedBroker, LocalBroker
 
@@ -74,6 +74,9 @@ class MemoryBroker:
         if not self.connected:
             self.connected = True
             self.connects += 1
+
+    def sent_channels(self) -> list[str]:
+        return [topics.parse(message.topic).command for message in self.sent]
 
     def values(self) -> dict[str, bytes]:
         return {
@@ -146,9 +149,9 @@ def test_a_change_is_sent_at_once_and_an_unchanged_value_only_after_a_while(site
         site.show("meter", power=5.0, total=second)
         site.settle()
         site.now += 1
-    sent = [message.topic.rpartition("/")[2] for message in site.broker.sent]
+    sent = site.broker.sent_channels()
     assert sent.count("total") == 11
-    assert sent.count("power") == 1 + 10 // REPEAT_SECONDS
+    assert sent.count("power") == 3  # at 0, 5 and 10 seconds
     assert {message.qos for message in site.broker.sent} == {0}
 
 
@@ -169,6 +172,26 @@ def test_only_what_a_pattern_matches_is_published(site: Site) -> None:
     site.show("attic", temperature=3, humidity=4)
     site.settle()
     assert site.broker.values() == {"meter/power": b"1", "attic/temperature": b"3"}
+    assert site.plain.facts() == {"plain_values_unmatched": []}
+    site.start(("meter/*", "metre/*"))
+    site.show("meter", power=1)
+    assert site.plain.facts() == {"plain_values_unmatched": ["metre/*"]}
+
+
+def test_a_channel_that_its_device_does_not_have_is_never_published_and_does_not_hold_up_the_others(site: Site) -> None:
+    site.plain.declare("meter", ["power"])
+    site.show("meter", other=2, power=1)
+    site.settle()
+    assert site.broker.sent_channels() == ["power"]
+    site.plain.declare("meter", ["power", "other"])
+    site.settle()
+    assert site.broker.sent_channels() == ["power", "other"]
+    assert site.broker.values() == {"meter/power": b"1", "meter/other": b"2"}
+
+
+def test_the_first_start_is_no_damage(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.start(ALL)
+    assert caplog.text == ""
 
 
 def test_a_channel_that_a_device_no_longer_has_is_emptied_also_after_a_restart(site: Site) -> None:
@@ -200,17 +223,32 @@ def test_what_was_emptied_is_emptied_again_on_a_broker_that_went_back(site: Site
 
 
 def test_the_option_is_nothing_once_it_is_off_and_the_broker_has_acknowledged_that_all_is_gone(site: Site) -> None:
-    bus = cast(Bus, site.broker)
-    assert opened(bus, "pi", (), site.file) is None
     site.show("meter", power=1)
     site.settle()
     site.start(())
     site.plain.send()
-    site.broker.lose_the_connection()  # nothing was acknowledged
-    assert opened(bus, "pi", (), site.file)
+    site.start(())  # nothing was acknowledged
+    assert site.plain.counters() == {"plain_values": 1}
     site.settle()
     assert json.loads(site.file.read_text()) == []
-    assert opened(bus, "pi", (), site.file) is None
+    site.start(())
+    sent = len(site.broker.sent)
+    site.show("meter", power=1)
+    assert not site.plain.declare("meter", ["power"])
+    assert not site.plain.send()
+    assert (site.plain.counters(), site.plain.facts(), len(site.broker.sent)) == ({}, {}, sent)
+
+
+def test_a_file_that_cannot_be_opened_costs_nothing_but_ghosts(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    site.file.mkdir()
+    site.start(ALL)
+    site.show("meter", power=1)
+    site.settle()
+    assert site.broker.values() == {"meter/power": b"1"}
+    assert [("cannot be read" in line, "cannot be written" in line) for line in caplog.messages] == [
+        (True, False),
+        (False, True),
+    ]
 
 
 @pytest.mark.parametrize(

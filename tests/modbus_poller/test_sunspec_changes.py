@@ -121,6 +121,16 @@ def test_a_map_that_changes_between_two_requests_of_one_model_gives_no_reading_o
             assert value in known[name], name
 
 
+def test_a_map_that_is_the_old_one_again_after_the_first_request_of_a_model_gives_no_reading_of_it() -> None:
+    for number in range(12):
+        device, polled = Device(DAY), SunSpecDevice(DEVICE)
+        day = polled.poll(device.read, 0.0).values
+        device.registers = at_40000(FRONIUS, model(113, FLOATS))
+        device.changes = (len(device.asked) + number, DAY)
+        values = polled.poll(device.read, 1.0).values
+        assert values.items() <= day.items(), number
+
+
 def test_a_channel_never_goes_over_to_another_model() -> None:
     device, polled = Device(at_40000(FRONIUS, model(203, METER))), SunSpecDevice(DEVICE)
     assert polled.poll(device.read, 0.0).values["power"] == -1200

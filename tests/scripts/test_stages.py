@@ -15,6 +15,7 @@ def make(folder: Path, name: str, content: str) -> Stage:
     return Stage(name, (f"test_{name}.py", "-q", "--rootdir=.", "-p", "no:cacheprovider"))
 
 
+@pytest.mark.slow
 def test_every_stage_runs_also_after_one_that_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

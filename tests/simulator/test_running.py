@@ -143,6 +143,7 @@ def test_any_command_is_answered(command: str) -> None:
     assert obey({"a": SimulatedDevice("a", Registers())}, command)
 
 
+@pytest.mark.slow
 def test_the_process_prints_all_addresses_and_stops_on_sigterm(
     tmp_path: Path,
 ) -> None:
@@ -167,6 +168,7 @@ def test_the_process_prints_all_addresses_and_stops_on_sigterm(
         assert not list(links.iterdir())
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_the_process_too() -> None:
     with process() as running:
         ports(running)
@@ -182,6 +184,7 @@ def recorded_day(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_a_recorded_day_can_be_replayed(recorded_day: Path) -> None:
     lines = recorded_day.read_text().splitlines()
     assert lines[0] == HEADER
@@ -191,6 +194,7 @@ def test_a_recorded_day_can_be_replayed(recorded_day: Path) -> None:
         assert "modbus tcp" in ports(running)
 
 
+@pytest.mark.slow
 def test_the_wall_clock_chooses_the_row(recorded_day: Path, wrong_clock: Any) -> None:
     row = next(r for r in recorded_day.read_text().splitlines() if r[11:16] == "11:00")
     wrong_clock.say(datetime(2026, 6, 21, 11, 0, 30, tzinfo=UTC).timestamp())
@@ -204,6 +208,7 @@ def test_the_wall_clock_chooses_the_row(recorded_day: Path, wrong_clock: Any) ->
         assert [word / 100 for word in words[:8]] == values
 
 
+@pytest.mark.slow
 def test_wrong_options_are_one_line_and_exit_code(tmp_path: Path) -> None:
     empty = tmp_path / "empty.csv"
     empty.write_text("")

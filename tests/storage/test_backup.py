@@ -25,6 +25,24 @@ from services.storage.maintenance.encryption import PART_BYTES, Encryption, Wron
 from tests.storage.stores import command, difference, done, everything, make, progress, settle
 
 T = 1_763_633_000.0
+Points = dict[str, list[tuple[float, Value]]]
+
+
+@pytest.fixture(scope="module")
+def three_years(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Points]:
+    """Makes a data folder whose store has 2023, 2024 and 2025, sealed, and returns its points."""
+    made = tmp_path_factory.mktemp("three_years") / "data"
+    chance = random.Random(7)
+    for year in (2023, 2024, 2025):
+        start = datetime(year, 3, 1, tzinfo=UTC).timestamp()
+        make(made, [Block("meter", ("power",), [[start + n * 60, chance.random()] for n in range(3000)])])
+    settle(made)
+
+    def copied(data: Path) -> Points:
+        shutil.copytree(made, data)
+        return everything(data)
+
+    return copied
 
 
 def rows(start: int, count: int) -> list[Block]:
@@ -113,7 +131,7 @@ def test_damaged_files_and_notes_of_the_old_store_do_not_get_into_the_restored_o
 
 @pytest.mark.parametrize("installed", range(1, 4))
 def test_a_store_that_is_half_restored_is_neither_opened_nor_backed_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: int
+    tmp_path: Path, three_years: Callable[[Path], Points], monkeypatch: pytest.MonkeyPatch, installed: int
 ) -> None:
     """The power fails after so many files: the backup is the only whole copy, and stays it."""
     data = tmp_path / "data"
@@ -250,7 +268,7 @@ def test_a_damaged_file_is_never_taken_for_a_backup_and_the_last_good_one_stays(
     assert command("check", "--data", data).exit_code == 1
 
 
-def test_what_the_store_has_lost_the_backup_keeps(tmp_path: Path) -> None:
+def test_what_the_store_has_lost_the_backup_keeps(tmp_path: Path, three_years: Callable[[Path], Points]) -> None:
     """One night after a year was damaged, or has gone, its copy would be replaced, or deleted."""
     data, folder = tmp_path / "data", tmp_path / "backup"
     values = three_years(data)
@@ -301,16 +319,6 @@ def test_an_incomplete_backup_is_refused_and_the_store_stays(tmp_path: Path) -> 
         kept.rename(folder)
 
 
-def three_years(data: Path) -> dict[str, list[tuple[float, Value]]]:
-    """A store with 2023, 2024 and 2025, sealed; return its points."""
-    chance = random.Random(7)
-    for year in (2023, 2024, 2025):
-        start = datetime(year, 3, 1, tzinfo=UTC).timestamp()
-        make(data, [Block("meter", ("power",), [[start + n * 60, chance.random()] for n in range(3000)])])
-    settle(data)
-    return everything(data)
-
-
 def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
 
@@ -339,7 +347,9 @@ SPOILERS = [cut, empty, one_bit, garbage, gone]
 
 
 @pytest.mark.parametrize("spoil", SPOILERS)
-def test_a_copy_that_is_not_as_it_was_is_made_again(tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+def test_a_copy_that_is_not_as_it_was_is_made_again(
+    tmp_path: Path, three_years: Callable[[Path], Points], spoil: Callable[[Path], None]
+) -> None:
     data, folder = tmp_path / "data", tmp_path / "backup"
     before = three_years(data)
     done("backup", folder, "--data", data)
@@ -357,7 +367,7 @@ def test_a_copy_that_is_not_as_it_was_is_made_again(tmp_path: Path, spoil: Calla
 
 
 def test_a_large_backup_is_verified_in_turn_those_years_first_that_were_read_longest_ago(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, three_years: Callable[[Path], Points], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, folder = tmp_path / "data", tmp_path / "backup"
     three_years(data)
@@ -372,7 +382,7 @@ def test_a_large_backup_is_verified_in_turn_those_years_first_that_were_read_lon
 
 @pytest.mark.parametrize("spoil", SPOILERS)
 def test_a_damaged_backup_is_refused_by_name_and_salvaged_on_demand(
-    tmp_path: Path, spoil: Callable[[Path], None]
+    tmp_path: Path, three_years: Callable[[Path], Points], spoil: Callable[[Path], None]
 ) -> None:
     data, folder, new = tmp_path / "data", tmp_path / "backup", tmp_path / "new"
     before = three_years(data)
@@ -394,7 +404,9 @@ def test_a_damaged_backup_is_refused_by_name_and_salvaged_on_demand(
     assert missing <= {2024}
 
 
-def test_a_backup_without_its_names_or_its_newest_readings_is_salvaged(tmp_path: Path) -> None:
+def test_a_backup_without_its_names_or_its_newest_readings_is_salvaged(
+    tmp_path: Path, three_years: Callable[[Path], Points]
+) -> None:
     data, folder = tmp_path / "data", tmp_path / "backup"
     before = three_years(data)
     done("backup", folder, "--data", data)
@@ -411,7 +423,7 @@ def test_a_backup_without_its_names_or_its_newest_readings_is_salvaged(tmp_path:
 
 @pytest.mark.parametrize("moment", ["pending", "half", "done"])
 def test_a_backup_that_was_interrupted_anywhere_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+    tmp_path: Path, three_years: Callable[[Path], Points], monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
     data, folder = tmp_path / "data", tmp_path / "backup"
     three_years(data)

@@ -19,6 +19,8 @@ from services.storage.options import Storage
 Eventually = Callable[..., Any]
 DAY = 86_400.0
 
+pytestmark = pytest.mark.slow
+
 
 class Night:
     """A storage with a nightly backup, and a clock that the test sets."""

@@ -172,7 +172,10 @@ class SunSpecDevice(PolledDevice):
         wanted = self._map.headers
         if not result.failure:
             for header in self._in_several_requests() & registers.keys():
-                registers[header] = self._header(read, header)  # the model may have moved since its first request
+                if (
+                    registers[header] == wanted[header]
+                ):  # else its first request read another model, whatever is there now
+                    registers[header] = self._header(read, header)  # the model may have moved since its first request
         right = set()
         for header, (model, length) in wanted.items():
             words = registers.get(header)
