@@ -204,14 +204,7 @@ class Pipeline:
                 raise result.retry
             if result and (result.accepted or result.rejected):
                 return TestResult(ok=bool(result.accepted), response=result.response)
-        if last := session.state.last_success:  # it works: whatever there was to send was taken
-            return TestResult(
-                ok=True,
-                response=f"nothing waits, and this target must not get a row twice; it took the last one at {shown(last)}",
-            )
-        return TestResult(
-            ok=False, response="nothing was sent: nothing waits yet, and nothing was ever sent to this target"
-        )
+        return _without_a_row(session.state.last_success)
 
     def _look(self, session: TargetSession) -> None:
         """Update the backlog in the status, now and then."""
@@ -230,3 +223,13 @@ class Pipeline:
             dropped=state.dropped,
             last_success=state.last_success or None,
         )
+
+
+def _without_a_row(last_success: float) -> TestResult:
+    """Return the result for a target that has everything and must not get a row twice: it works if it ever took one."""
+    if last_success:
+        taken = f"it took the last one at {shown(last_success)}"
+        return TestResult(ok=True, response=f"nothing waits, and this target must not get a row twice; {taken}")
+    return TestResult(
+        ok=False, response="nothing was sent: nothing waits yet, and nothing was ever sent to this target"
+    )
