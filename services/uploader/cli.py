@@ -63,7 +63,7 @@ def put_command(context: click.Context, name: str, options: Any) -> None:
         raise click.ClickException(f"not JSON: {error}") from None
     with _asking(context.obj) as ask:
         ask("put", name=name, options=values)
-    click.echo(f"{name} is a target now; `heliograph uploads test {name}` shows whether it works")
+    click.echo(f"{name} is saved; `heliograph uploads test {name}` shows whether it works")
 
 
 @main.command("delete")
@@ -118,16 +118,12 @@ def dead_letters_group() -> None:
 def list_dead_letters_command(context: click.Context, name: str) -> None:
     """Print the dead letters of a target as JSON lines."""
     after: int | None = 0
-    count = 0
     with _asking(context.obj) as ask:
         while after is not None:
             page = ask("dead-letters", name=name, after=after, limit=500)
             for letter in page["dead_letters"]:
                 click.echo(json.dumps(letter, ensure_ascii=False))
-            count += len(page["dead_letters"])
             after = page["next"]
-    if not count:
-        click.echo(f"{name} has no dead letters", err=True)
 
 
 @dead_letters_group.command("edit")

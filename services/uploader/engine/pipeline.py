@@ -4,12 +4,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from heliograph.backoff import Backoff
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.outbox_losses import shown
 from heliograph.redaction import redactor
 from heliograph.store.interface import Reader
 from services.uploader.engine.outage import Outage
@@ -204,7 +204,11 @@ class Pipeline:
                 raise result.retry
             if result and (result.accepted or result.rejected):
                 return TestResult(ok=bool(result.accepted), response=result.response)
-        return _without_a_row(session.state.last_success)
+        reason = "nothing was sent now: the backlog is empty, and this target must not get a row twice"
+        last, error = session.state.last_success, self._status.facts(self._now()).get("error_time")
+        if last and last >= (error or 0.0):
+            return TestResult(ok=True, response=f"{reason}; it accepted the last one at {_utc(last)}")
+        return TestResult(ok=False, response=reason)
 
     def _look(self, session: TargetSession) -> None:
         """Update the backlog in the status, now and then."""
@@ -225,11 +229,5 @@ class Pipeline:
         )
 
 
-def _without_a_row(last_success: float) -> TestResult:
-    """Return the result for a target that has everything and must not get a row twice: it works if it ever took one."""
-    if last_success:
-        taken = f"it took the last one at {shown(last_success)}"
-        return TestResult(ok=True, response=f"nothing waits, and this target must not get a row twice; {taken}")
-    return TestResult(
-        ok=False, response="nothing was sent: nothing waits yet, and nothing was ever sent to this target"
-    )
+def _utc(time: float) -> str:
+    return f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d %H:%M:%S} UTC"
