@@ -146,6 +146,21 @@ def test_a_page_that_stays_open_paints_nothing_without_news(
     assert all(end is not None and end < 60_000 for end in page.run(ends))  # Infinity is no JSON: null
 
 
+def test_the_values_of_the_chart_can_be_had_as_a_file(
+    tracer: Running, open_page: Open, data: Path, eventually: Eventually
+) -> None:
+    writer = open_writer(data)
+    writer.write("roof", [Block("tracer", ("pv_power",), [[time.time() - 60, 5.5]])])
+    writer.commit({})
+    writer.close()
+    page = open_page()
+    eventually(lambda: page.text("helio-chart .file") == "CSV")
+    text = page.run("fetch(document.querySelector('helio-chart .file').href).then((response) => response.text())")
+    assert text.startswith("time,")
+    assert "roof/tracer/pv_power" in text.splitlines()[0]
+    assert any("5.5" in line for line in text.splitlines()[1:])
+
+
 def test_a_tab_and_an_icon_of_a_home_screen_have_a_name(
     tracer: Running, open_page: Open, eventually: Eventually
 ) -> None:

@@ -223,6 +223,13 @@ class Chart extends LitElement {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
   }
 
+  // The values of the chart as a file for a spreadsheet, with the times of this browser's zone.
+  #file() {
+    const series = this.selected.map((one) => one.series).filter((name) => this.#history.columns.has(name));
+    const tz = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+    return `/api/v1/export?${new URLSearchParams({ series: series.join(), from: `-${this.range}s`, tz, format: "csv" })}`;
+  }
+
   render() {
     const texts = {
       none: "Select a channel below to see its history.",
@@ -236,6 +243,7 @@ class Chart extends LitElement {
       <header class="panel-head">
         <h2>History</h2>
         <span class="when" aria-hidden="true">${when ? moment(when) : nothing}</span>
+        ${this.state === "drawn" ? html`<a class="file" href=${this.#file()} download title="The values of this chart as a file">CSV</a>` : nothing}
         <div class="segments" role="radiogroup" aria-label="How far back">
           ${RANGES.map(
             ({ name, seconds }) => html`
