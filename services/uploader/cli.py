@@ -204,6 +204,8 @@ def _asking(path: Path | None) -> Iterator[Ask]:
     path = node_config.find(path)
     if path is None:
         raise click.UsageError(node_config.NOT_FOUND)
+    if node_config.has_stopped(path):
+        raise click.ClickException(f"the node does not run: {node_config.how_to_start(path)}")
     try:
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, SERVICE)
