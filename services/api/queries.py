@@ -3,10 +3,9 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
-from heliograph import export_formats, series_patterns
+from heliograph import export_formats, series_patterns, written_times
 from heliograph.export_formats import Csv, ExportFormat
 from heliograph.store import buckets
 from heliograph.store.interface import FUNCTIONS, Function
@@ -23,7 +22,6 @@ LATEST = 4102444800.0  # 2100-01-01: beyond it, a time is in milliseconds or a m
 _BUCKET = re.compile(r"([1-9][0-9]*)(s|m|h|d|w|mo|y)")
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY, "w": 7 * DAY, "mo": 28 * DAY, "y": 365 * DAY}
 LONGEST = {"s": 31_622_400, "m": 527_040, "h": 8_784, "d": 366, "w": 52, "mo": 120, "y": 10}  # counts of each unit
-_DATE = re.compile(r"(19|20)[0-9]{2}([0-9]{4})?")  # ISO 8601: a year, or a basic date; as seconds it would be in 1970
 _RELATIVE = re.compile(r"(?:now)?(?:-([0-9]{1,9})([smhdw]))?")
 _MILLISECONDS = re.compile(r"[1-9][0-9]{12}")  # 2001 to 2286
 _SUGGESTED = (
@@ -72,9 +70,9 @@ def select(patterns: Iterable[str], names: Iterable[str]) -> list[str]:
 def time(name: str, text: str) -> float:
     """Return UTC seconds from seconds or ISO 8601 (UTC when it names no offset); raise RequestRefused."""
     try:
-        seconds = float("" if "_" in text or _DATE.fullmatch(text) else text)  # Python's 1_000 is a number nowhere else
-    except ValueError:
-        seconds = _iso(name, text)
+        seconds = written_times.seconds(text)
+    except ValueError as error:
+        raise RequestRefused(f"{name}={error}") from None
     if not 0 <= seconds <= LATEST:
         hint = "; seconds, not milliseconds" if LATEST < seconds < math.inf else ""
         raise RequestRefused(f"{name}={text[:40]} is not between 1970 and 2100{hint}")
@@ -91,20 +89,6 @@ def _limit(name: str, text: str, now: float) -> float:
     if 0 < seconds < EARLIEST:
         raise RequestRefused(f"{name}={text[:40]} is before 2000, from when there are no readings; 0 is the beginning")
     return seconds
-
-
-def _iso(name: str, text: str) -> float:
-    # An unescaped + of an offset arrives as a space.
-    written = re.sub(r" (\d\d:?\d\d)$", r"+\1", text.strip())
-    if _DATE.fullmatch(written) and len(written) == 4:
-        written += "-01-01"
-    try:
-        moment = datetime.fromisoformat(written)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        raise RequestRefused(
-            f"{name}={text[:40]!r} is not a time; use UTC seconds such as 1763633000 or ISO 8601 such as 2025-11-20T10:00:00Z"
-        ) from None
 
 
 class TimeRange(NamedTuple):

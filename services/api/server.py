@@ -23,13 +23,13 @@ from heliograph.service import Service
 from heliograph.store import open_reader
 from heliograph.store.damage import Damage
 from heliograph.store.readings import FUTURE_SECONDS
+from heliograph.written_times import AHEAD_SECONDS
 from services.api import dashboard
 from services.api.addresses import LOOPBACK, Addresses
 from services.api.app import create_app
 from services.api.connections import ServerConfig, raise_file_limit
 from services.api.health import HealthWatch
 from services.api.ingest import keys
-from services.api.ingest.intake import AHEAD_SECONDS
 from services.api.ingest.opening import open_ingest
 from services.api.ingest.options import EmoncmsOptions, PimonitorOptions, SmartPlugOptions
 from services.api.ingest.routes import Ingest, PlugPort

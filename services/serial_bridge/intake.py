@@ -6,13 +6,13 @@ import time
 from heliograph.names import NameOwners, NameTaken
 from heliograph.producer import Producer
 from heliograph.service import Service
+from heliograph.written_times import AHEAD_SECONDS
 from services.serial_bridge.devices import SerialDevice
 from services.serial_bridge.parsing.readings import NotAReading, ParsedPiece, ParsedReading, StatusLine, UnknownNode
 from services.serial_bridge.radio.unknown_nodes import UnknownNodes
 
 log = logging.getLogger(__name__)
 
-FUTURE_SECONDS = 60.0
 MAX_DEVICES = 64  # more behind one port are noise that looks like names
 MAX_REPEATED = 256
 MAX_UNREAD = 20  # kinds of lines that are shown
@@ -155,7 +155,7 @@ class SerialIntake:
     def _check(self, reading: ParsedReading) -> None:
         """Raise NotAReading if a reading cannot be published."""
         clock = self._service.clock
-        if reading.at and clock.synchronised and reading.at > clock.now() + FUTURE_SECONDS:
+        if reading.at and clock.synchronised and reading.at > clock.now() + AHEAD_SECONDS:
             raise NotAReading("the time is in the future", "invalid_timestamps")
         name = reading.device
         if name not in self._devices and len(self._devices) >= self._max_devices and not self._forget_one():

@@ -17,6 +17,7 @@ BITS = {"5": serial.FIVEBITS, "6": serial.SIXBITS, "7": serial.SEVENBITS, "8": s
 PARITIES = {"N": serial.PARITY_NONE, "E": serial.PARITY_EVEN, "O": serial.PARITY_ODD}
 STOPS = {"1": serial.STOPBITS_ONE, "2": serial.STOPBITS_TWO}
 RADIO_FORMATS = ("rfm2pi", "oem")
+NUMBERED_FORMATS = (*RADIO_FORMATS, "node_values", formats.AUTO)  # that may have nodes
 NODE_FORMATS = ("rfm2pi", "node_values")  # whose devices are nodes, never the port itself
 
 
@@ -124,13 +125,39 @@ class SerialBridge(ServiceOptions, frozen=True):
                 sources_of[source.device_name] = f"{section}.{source.name}"
         self.context(names.PRESENT)
 
+    def _node_limits(self) -> dict[str, int]:
+        """Return, by the names of sources, from which number on nodes are those of another; raise ValueError for the same numbers."""
+        sources = [source for source in (*self.ports, *self.sockets) if source.format in NUMBERED_FORMATS]
+        limits: dict[str, int] = {}
+        for source in sources:
+            others = [other for other in sources if _shares_nodes(source, other)]
+            sure = [other.name for other in others if other.format != formats.AUTO]
+            if sure and source.format != formats.AUTO:
+                raise ValueError(
+                    f"{source.name}: node_offset: {sure[0]} has nodes with the same numbers; with another one, such "
+                    f"as node_offset = 100, node 15 of {source.name} is [serial_bridge.nodes.115], and no node of {sure[0]}"
+                )
+            above = [other.node_offset for other in sources if other.node_offset > source.node_offset]
+            if others and source.format == formats.AUTO:
+                above.append(source.node_offset)
+            if above:
+                limits[source.name] = min(above)
+        return limits
+
     def context(self, rule: names.NamingRule) -> ParserContext:
         """Return what all sources share; raise ValueError, naming the source, if options contradict each other under a rule."""
-        context = ParserContext(packet_decoders(self.nodes, rule), rule)
+        context = ParserContext(packet_decoders(self.nodes, rule), rule, node_limits=self._node_limits())
         for section, sources in (("ports", self.ports), ("sockets", self.sockets)):
             for source in sources:
                 _check_format(section, source, context)
         return context
+
+
+def _shares_nodes(one: SourceOptions, other: SourceOptions) -> bool:
+    """Whether a number would stand for a node of either, of which not both are on the radio: two receivers hear the same nodes."""
+    return (
+        one.name != other.name and one.node_offset == other.node_offset and "node_values" in (one.format, other.format)
+    )
 
 
 def _check_format(section: str, source: SourceOptions, context: ParserContext) -> None:

@@ -12,7 +12,7 @@ from heliograph.messages import Channel, Kind
 from services.serial_bridge.parsing.channels import MISSED, channel, named
 from services.serial_bridge.parsing.readings import Description, NotAReading
 from services.serial_bridge.protocols.meter_names import MeterNames
-from services.serial_bridge.radio.nodes import PacketDecoder
+from services.serial_bridge.radio.nodes import LARGEST_NODE, PacketDecoder
 
 
 class SourceOptions(Config, frozen=True):
@@ -56,12 +56,26 @@ class SourceOptions(Config, frozen=True):
 class ParserContext(NamedTuple):
     """What all sources share: the decoders of radio nodes by number, the rule that makes names of texts, and the names of meters.
 
-    Without `meter_names`, every parser names its meters by itself.
+    Without `meter_names`, every parser names its meters by itself. `node_limits` has, by the names of sources, the number
+    from which on nodes are those of another source.
     """
 
     node_decoders: Mapping[int, PacketDecoder]
     rule: names.NamingRule = names.PRESENT
     meter_names: MeterNames | None = None
+    node_limits: Mapping[str, int] = {}
+
+    def node(self, number: int, source: SourceOptions) -> int:
+        """Return the number that a node of a source has in the configuration; raise NotAReading if it cannot have one."""
+        shifted = number + source.node_offset
+        limit = self.node_limits.get(source.name, LARGEST_NODE + 1)
+        if shifted > LARGEST_NODE:
+            raise NotAReading(f"no radio node has the number {shifted}")
+        if shifted >= limit:
+            raise NotAReading(
+                f"from {limit} on, nodes are those of another source: give one of them another node_offset"
+            )
+        return shifted
 
     def device(self, text: str | None, source: SourceOptions) -> str:
         """Return the device that a line names, else that of the source; raise NotAReading if it cannot be a name."""

@@ -15,7 +15,7 @@ from heliograph.store.interface import Reader, Writer
 from heliograph.store_location import StoreLocation
 
 STOP_STORAGE = (
-    "storage is running, and only one process may write: stop it (Ctrl-C at scripts/start, or "
+    "storage is running, and only one process may write: stop it (Ctrl-C in `heliograph start`, or "
     "`docker compose stop storage`), run this again, start it again; meanwhile the producers keep their readings"
 )
 
@@ -89,7 +89,8 @@ def errors_explained() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise click.ClickException(f"the disk refuses: {error}") from None
+        # one without a number is of a database
+        raise click.ClickException(f"the disk refuses: {error}" if error.errno else str(error)) from None
 
 
 def state_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

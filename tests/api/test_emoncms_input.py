@@ -92,6 +92,21 @@ def test_the_key_may_come_in_each_way(receiver: Receiver, spelling: str) -> None
     assert answer.status_code == (401 if spelling in ("wrong", "none") else 200)
 
 
+def test_a_question_needs_no_key_and_a_wrong_one_is_refused(receiver: Receiver) -> None:
+    for headers, query, status in (
+        ({}, "", 200),
+        ({"authorization": f"Bearer {KEY}"}, "", 200),
+        ({}, f"&apikey={KEY}", 200),
+        ({"x-api-key": "x"}, "", 401),
+        ({"authorization": "Bearer x"}, "", 401),
+        ({}, "&apikey=x", 401),
+    ):
+        answer = receiver.client.get(f"/input/get?node=a{query}", headers=headers)
+        assert answer.status_code == status
+        if status == 401:
+            assert answer.json()["message"].startswith("not a key of this node")
+
+
 def test_a_bad_request_is_an_error_and_never_now(receiver: Receiver) -> None:
     for parameters, words in [
         ({}, "one of fulljson, json, csv, data is missing"),

@@ -51,6 +51,20 @@ def test_the_bytes_of_the_firmware_are_understood(receiver: Receiver) -> None:
     assert receiver.producer.infos["kettle"].channels["plugged"].kind == "state"
 
 
+def test_a_report_keeps_what_it_carries(receiver: Receiver) -> None:
+    about = {"time": "2025-11-20T10:20:00Z", "rssi": -60, "battery": {"voltage": 3.1, "low": False}, "fw": "1.2"}
+    odd = {"list": [1], "gone": None, "plugged": 7, "Rssi": -61, "nan": float("nan"), "": 3}
+    answer = receiver.post("/data", key="", content=json.dumps({**REPORT, **about, **odd}))
+    assert (answer.status_code, answer.json()) == (200, {})
+    values = {"plugged": True, "rssi": -60, "battery_voltage": 3.1, "battery_low": False, "fw": "1.2"}
+    assert receiver.producer.readings == [("kettle", values, NOW)]
+    assert receiver.intake.counters()["no_value"] == 2
+    assert (receiver.counted["refused_parts"], len(receiver.aside)) == (4, 4)
+    receiver.post("/data", key="", json={**REPORT, "fw": 1.3, "rssi": -62})  # a text before: the rest is kept
+    assert receiver.producer.readings[-1] == ("kettle", {"plugged": True, "rssi": -62}, None)
+    assert receiver.post("/data", key="", json={**REPORT, "time": [1]}).status_code == 422
+
+
 def test_every_report_is_forwarded_unchanged_to_every_client(receiver: Receiver) -> None:
     address = f"ws://127.0.0.1:{receiver.running.port}/smartplug"
     with connect(address) as one, connect(address) as other:

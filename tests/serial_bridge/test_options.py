@@ -1,13 +1,17 @@
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from heliograph import config
+from heliograph import config, names
 from heliograph.errors import ConfigError
 from services.serial_bridge import formats
 from services.serial_bridge.options import SerialBridge
+from services.serial_bridge.parsing.readings import NotAReading
 
 PORT = {"name": "radio", "port": "/dev/null", "format": "rfm2pi"}
 
@@ -179,3 +183,61 @@ def test_a_socket_and_a_port_cannot_have_the_same_name() -> None:
 def test_a_port_without_a_speed_has_the_usual_one_of_its_format(line_format: str, speed: int) -> None:
     assert load({"format": line_format}).ports[0].speed == speed
     assert load({"format": line_format, "baud": 4800}).ports[0].speed == 4800
+
+
+def numbered(name: str, line_format: str = "node_values", offset: int = 0) -> dict[str, Any]:
+    return {"name": name, "port": f"/dev/{name}", "format": line_format, "node_offset": offset}
+
+
+def bridge(*ports: dict[str, Any], offset: int = 0) -> SerialBridge:
+    socket = {"name": "door", "port": 50011, "format": "node_values", "node_offset": offset}
+    file = {"serial_bridge": {"ports": ports, "sockets": [socket]}}
+    return config.section(SerialBridge, file, "serial_bridge", Path("config.toml"))
+
+
+@pytest.mark.parametrize("line_format", ["rfm2pi", "oem", "node_values"])
+def test_a_node_of_a_socket_is_no_node_of_a_radio(line_format: str) -> None:
+    with pytest.raises(
+        ConfigError, match="door has nodes with the same numbers; with another one, such as node_offset"
+    ):
+        bridge(numbered("radio", line_format))
+    options = bridge(numbered("radio", line_format), offset=100)
+    context = options.context(names.PRESENT)
+    radio, door = options.ports[0], options.sockets[0]
+    assert (context.node(15, radio), context.node(15, door)) == (15, 115)
+    assert context.node(99, radio) == 99
+    with pytest.raises(NotAReading, match="from 100 on, nodes are those of another source"):
+        context.node(100, radio)
+    with pytest.raises(NotAReading, match="no radio node has the number 1024"):
+        context.node(924, door)
+
+
+def test_two_receivers_hear_the_same_nodes() -> None:
+    options = bridge(numbered("radio", "rfm2pi"), numbered("attic", "oem"), offset=500)
+    context = options.context(names.PRESENT)
+    assert [context.node(499, port) for port in options.ports] == [499, 499]
+
+
+def test_a_port_whose_format_is_detected_has_no_nodes_of_a_socket() -> None:
+    options = bridge(numbered("any", "auto"))
+    context = options.context(names.PRESENT)
+    with pytest.raises(NotAReading, match="another node_offset"):
+        context.node(15, options.ports[0])
+    assert context.node(15, options.sockets[0]) == 15
+
+
+@example([("node_values", 0), ("node_values", 0), ("auto", 0)])
+@given(st.lists(st.tuples(st.sampled_from(["rfm2pi", "oem", "node_values", "auto"]), st.integers(0, 40)), max_size=4))
+def test_no_number_is_a_node_of_two_sources_unless_both_are_radios(sources: list[tuple[str, int]]) -> None:
+    ports = [numbered(f"p{index}", *source) for index, source in enumerate(sources)]
+    try:
+        options = bridge(*ports, offset=20)
+    except ConfigError:
+        return
+    context = options.context(names.PRESENT)
+    owners: dict[int, list[str]] = {}
+    for source in (*options.ports, *options.sockets):
+        for number in range(64):
+            with suppress(NotAReading):
+                owners.setdefault(context.node(number, source), []).append(source.format)
+    assert not [formats for formats in owners.values() if "node_values" in formats and len(formats) > 1]

@@ -106,7 +106,7 @@ def test_a_line_without_the_key_is_refused_and_its_words_are_not_shown(
     eventually(watcher.is_open("bell"))
     words = [
         f"1763633000 30 {key} 205",
-        f"{key} 1763633001.5 30 206",
+        f"{key} 2025-11-20T11:03:21.5+01:00 30 206",
         f"1763633000 30 1 {key[:-1]}x",
         "1763633000 30 1",
     ]

@@ -107,7 +107,7 @@ def test_what_is_exported_is_imported_and_exported_again_the_same(rows: list[tup
 @FEW
 @given(
     rows=ROWS.filter(lambda rows: all(abs(row[1] or 0) < 1e200 for row in rows)),  # whose sums are numbers
-    bucket=st.sampled_from(["7m", "1h", "6h", "1d", "1w", "1mo", "auto"]),
+    bucket=st.sampled_from(["7m", "1h", "6h", "1d", "1w", "1mo", "3mo", "auto"]),
     tz=st.sampled_from(["UTC", "Europe/Berlin", "Asia/Kathmandu"]),
     functions=st.sets(st.sampled_from(FUNCTIONS), min_size=1),
 )
@@ -124,6 +124,15 @@ def test_buckets_are_exported_the_same_by_the_api_and_by_the_command(
             result = command("import", form, home / "out", "--data", home / f"{form} {layout}")
             assert "set aside" not in result.output
             assert result.exit_code == 0 or "no reading was found" in result.output  # a gauge has no delta
+
+
+def test_a_quarter_begins_at_local_midnight_in_both_exports(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make(data, [Block("meter", ("power",), [[T, 5.0]])], {"power": CHANNELS["power"]})
+    for bucket, start in (("3mo", "2025-10-01T00:00:00.000+02:00"), ("2mo", "2025-11-01T00:00:00.000+01:00")):
+        exported = from_command(data, "csv", "wide", "--bucket", bucket, "--tz", "Europe/Berlin")
+        assert exported.decode().splitlines()[1] == f"{start},5.0"
+        assert exported == from_api(data, "csv", "wide", bucket, "Europe/Berlin")
 
 
 def torn(content: bytes, position: int) -> bytes:

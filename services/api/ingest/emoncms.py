@@ -73,6 +73,9 @@ class EmoncmsInput:
     async def get(self, request: Request) -> Response:
         """Return the newest values of a node, so that a client knows where to continue."""
         try:
+            key = request.query_params.get("apikey", "")
+            if shown_key(request) or key:  # none is needed, but a wrong one is a mistake that its owner should see
+                await self._gate.admit(request, key)
             node = request.path_params.get("node") or request.query_params.get("node", "")
             inputs_of_node = await self._newest(node)
             name = request.path_params.get("input")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from heliograph.messages import Availability, Info, Value
+from heliograph.written_times import AHEAD_SECONDS
 from services.api.errors import Busy, RequestRefused
 from services.api.ingest import reports
 from services.api.ingest.naming import PostedNames
@@ -15,7 +16,6 @@ from services.api.ingest.reported_devices import SERVICE, ReportedDevices
 from services.api.ingest.reports import Report, TimeLimit
 from services.api.live import LiveState
 
-AHEAD_SECONDS = 600.0  # the clocks of senders may be this far ahead
 DURABLE_SECONDS = 10.0  # how long a sender waits for the disk that wants to
 RETRY_SECONDS = 1.0  # the producer tries a disk that refused again after this
 

@@ -7,7 +7,7 @@ accepted, and never from a browser.
 import asyncio
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -15,6 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 from heliograph.messages import Channel
+from heliograph.pending import shown
+from services.api import queries
 from services.api.errors import RequestRefused
 from services.api.ingest import inputs
 from services.api.ingest.gate import Gate
@@ -26,6 +28,7 @@ from services.api.slots import Slots
 
 KIND = "smartplug"
 CHANNEL = "plugged"
+KNOWN = ("id", "value", "time")
 CLIENT_LIMIT = 100
 EACH_LIMIT = 20  # from one address
 WAITING_LIMIT = 100  # reports that wait for a client; a client that reads slower is disconnected
@@ -80,13 +83,11 @@ class SmartPlugs:
             if plug not in self._plugs:
                 raise RequestRefused("this plug is not in [api.smartplug]", 403)
             self._gate.limit_rate(f"plug {plug}")
-            report = Report(
-                self._plugs[plug], {CHANNEL: bool(value)}, None, {CHANNEL: Channel(kind="state")}, "SmartPlug"
-            )
-            self._intake.check(report)
+            report, refused = self._report(self._plugs[plug], content, is_plugged=bool(value))
             self._states[plug] = value
             self._forward(json.dumps(content))
             await self._intake.accept([report])
+            self._gate.set_aside(KIND, refused)
         except RequestRefused as error:
             self._gate.refused(KIND, error, "")
             raise
@@ -114,6 +115,31 @@ class SmartPlugs:
             self._clients.discard(client)
             self._slots.leave(client)
 
+    def _report(
+        self, device: str, content: dict[str, Any], *, is_plugged: bool
+    ) -> tuple[Report, list[tuple[str, str]]]:
+        """Return the reading of a report, and the members that cannot be values: the reason, and the member."""
+        report = Report(device, {CHANNEL: is_plugged}, _time(content), {CHANNEL: Channel(kind="state")}, "SmartPlug")
+        self._intake.check(report)
+        refused: list[tuple[str, str]] = []
+        for text, value in _flat({name: item for name, item in content.items() if name not in KNOWN}):
+            if value is None:
+                report = report._replace(missing=report.missing + 1)
+                continue
+            try:
+                name = self._intake.names.rule.channel(text)
+                if name in report.values:
+                    raise ValueError(f"{text[:80]}: two members would be called {name}")
+                self._intake.names.claim_channel(device, name, text)
+                larger = report._replace(values={**report.values, name: value})
+                self._intake.check(larger)
+                report = larger
+            except RequestRefused as error:
+                refused.append((error.detail, shown({text: value})))
+            except ValueError as error:
+                refused.append((str(error), shown({text: value})))
+        return report, refused
+
     def _forward(self, text: str) -> None:
         for client in self._clients:
             client.offer(text)
@@ -137,6 +163,24 @@ class SmartPlugs:
         device = self._live.devices.get((self._intake.node, self._plugs[plug]))
         newest = device.newest.get(CHANNEL) if device else None
         return int(newest.value) if newest and isinstance(newest.value, bool | int | float) else None
+
+
+def _time(content: dict[str, Any]) -> float | None:
+    given = content.get("time")
+    if given is None or (isinstance(given, int | float) and not isinstance(given, bool)):
+        return given
+    if isinstance(given, str):
+        return queries.time("time", given)
+    raise RequestRefused("time: expected UTC seconds or ISO 8601")
+
+
+def _flat(content: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the members of an object and of the objects in it, by the names on the way to them."""
+    for name, item in content.items():
+        if isinstance(item, dict):
+            yield from _flat(item, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", item
 
 
 def _parse(body: bytes) -> tuple[dict[str, Any], str, int]:

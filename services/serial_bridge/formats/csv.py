@@ -44,7 +44,8 @@ def row_reading(
 ) -> ParsedReading:
     """Return the reading of named texts, `device` and `time` among them; raise NotAReading if none is a number."""
     device_text = row.pop("device", "")
-    at = named_values.written_timestamp(row.pop("time")) if "time" in row else None
+    time = row.pop("time", "").strip()
+    at = named_values.written_timestamp(time) if time else None
     reading = named_values.reading(row.items(), context.device(device_text or None, source), description, context.rule)
     if not (reading.values or reading.no_sensor):
         raise NotAReading("none of the values is a number")

@@ -1,6 +1,6 @@
 """Lines that are JSON objects: `{"device": "boiler", "time": 1763633000, "temperature": 61.5}`.
 
-`device` and `time` (seconds since 1970 UTC) are optional. The members of an object in the
+`device` and `time` (UTC seconds or ISO 8601) are optional. The members of an object in the
 object become channels of their own: `{"battery": {"voltage": 13.1}}` is `battery_voltage`.
 """
 

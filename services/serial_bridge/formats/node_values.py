@@ -9,7 +9,6 @@ import re
 
 from services.serial_bridge.parsing.readings import Detection, LineParser, NotAReading, ParsedReading
 from services.serial_bridge.parsing.values import number
-from services.serial_bridge.radio.nodes import LARGEST_NODE
 from services.serial_bridge.source import ParserContext, SourceOptions
 
 BAUD = 9600
@@ -28,9 +27,9 @@ def parser(source: SourceOptions, context: ParserContext) -> LineParser:
         if not _LINE.fullmatch(line):
             raise NotAReading("not a node and its values")
         first, *texts = line.split()
-        node = int(float(first)) + source.node_offset
-        if node > LARGEST_NODE or len(texts) > MAX_VALUES:
+        if len(texts) > MAX_VALUES:
             raise NotAReading("not a node and its values")
+        node = context.node(int(float(first)), source)
         try:
             values = [number(text) for text in texts]
         except ValueError as error:

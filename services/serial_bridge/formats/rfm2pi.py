@@ -18,7 +18,6 @@ from services.serial_bridge.parsing.readings import (
     UnknownNode,
 )
 from services.serial_bridge.radio.commands import is_settings_line
-from services.serial_bridge.radio.nodes import LARGEST_NODE
 from services.serial_bridge.source import ParserContext, SourceOptions
 
 DETECTION = Detection(specificity=2)
@@ -53,9 +52,7 @@ def packets(source: SourceOptions, context: ParserContext) -> Callable[[str], Pa
             payload = bytes(map(int, packet[2].split()))
         except ValueError:
             raise NotAReading("a byte is larger than 255") from None
-        number = int(packet[1]) + source.node_offset
-        if number > LARGEST_NODE:
-            raise NotAReading(f"no radio node has the number {number}")
+        number = context.node(int(packet[1]), source)
         if number not in context.node_decoders:
             raise UnknownNode(number, len(payload))
         rssi = None if packet[3] is None else int(packet[3])

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterable
 
-from heliograph import names, tolerant_json
+from heliograph import names, tolerant_json, written_times
 from heliograph.messages import Channel, Value, finite, one_line
+from heliograph.store.readings import EARLIEST, LATEST
+from heliograph.written_times import DATE
 from services.serial_bridge.parsing.channels import NO_SENSOR_C
 from services.serial_bridge.parsing.readings import Description, NamedValue, NotAReading, ParsedReading
 from services.serial_bridge.parsing.values import number
-
-EARLIEST = 1_577_836_800.0  # 2020: before there was a Heliograph
-LATEST = 4_102_444_800.0  # 2100
 
 
 class NamedValues:
@@ -35,19 +34,23 @@ class NamedValues:
 
 
 def timestamp(given: object) -> float:
-    """Return a time in seconds since 1970 UTC; raise NotAReading if it is not one between 2020 and 2100."""
+    """Return a time in UTC seconds: a number of them, or a text as `written_timestamp` takes it; raise NotAReading."""
+    if isinstance(given, str):
+        return written_timestamp(given)
     if isinstance(given, int | float) and not isinstance(given, bool) and EARLIEST <= given <= LATEST:
         return float(given)
-    raise NotAReading("the time is not in seconds since 1970 UTC", "invalid_timestamps")
+    raise NotAReading("the time is neither UTC seconds from 2000 to 2100 nor ISO 8601", "invalid_timestamps")
 
 
 def written_timestamp(text: str) -> float:
-    """Return a time that is written in seconds since 1970 UTC; raise NotAReading as `timestamp` does."""
+    """Return a time that is written in UTC seconds or as ISO 8601, UTC without an offset; raise NotAReading.
+
+    A year, or a date without hyphens, is no time here: it is a value of a line whose time is missing.
+    """
     try:
-        given = number(text)
+        return timestamp(None if DATE.fullmatch(text.strip()) else written_times.seconds(text))
     except ValueError:
         return timestamp(None)
-    return timestamp(given)
 
 
 def is_celsius(description: Description, name: str) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from heliograph.messages import Value
-from services.serial_bridge.parsing import named_values
+from heliograph.store.readings import LATEST
 from services.serial_bridge.parsing.channels import channel
 from services.serial_bridge.parsing.readings import Description, ParsedReading
 from services.serial_bridge.parsing.values import number
@@ -18,6 +18,7 @@ from services.serial_bridge.protocols import obis
 from services.serial_bridge.protocols.meter_names import UNKNOWN_MEDIUM, MeterNames
 
 MAX_METERS = 9
+EARLIEST = 1_577_836_800.0  # 2020: a meter that shows less was not read
 _LINE = re.compile(r"(\d{1,3})-(\d{1,3}):(\d{1,3}\.\d{1,3}\.\d{1,3})(?:[*&](\d{1,3}))?((?:\([^()]*\))+)")
 _GROUP = re.compile(r"\(([^()]*)\)")
 _VALUE = re.compile(r"([+-]?[0-9.]+)(?:\*(\w+))?")
@@ -210,7 +211,7 @@ def _time(text: str) -> float | None:
     if text[-1] not in ZONES:
         return None
     seconds -= ZONES[text[-1]]
-    if not named_values.EARLIEST <= seconds <= named_values.LATEST:
+    if not EARLIEST <= seconds <= LATEST:
         raise _NoReading(text)
     return seconds
 

@@ -45,7 +45,7 @@ BUCKETS = 1_000  # asked for at a time
 @click.option(
     "--tz", default="UTC", show_default=True, help="Time zone of --from, --to, the buckets and the times in CSV."
 )
-@click.option("--bucket", default="", help="One value per 5m, 1h, 1d, 1w, 1mo, 1y …  [default: every value]")
+@click.option("--bucket", default="", help="One value per 5m, 1h, 1d, 1w, 1mo, 3mo, 1y …  [default: every value]")
 @click.option(
     "--function",
     "functions",
