@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import tomli_w
 
+from heliograph import supervisor
 from heliograph.errors import ConfigError
 from heliograph.file_watch import FileWatch
 from heliograph.logs import LevelWatch
@@ -26,10 +27,12 @@ def watch(
 ) -> NoReturn:
     """Watch `path` forever; after each change write what `complete` returns to `effective`, if `check` accepts it.
 
-    `check` raises ConfigError. A mistake is logged once, and the previous configuration stays in force. The log level of
-    this process follows, too.
+    `check` raises ConfigError. A mistake is logged once and noted for `/health` until it is corrected, and the previous
+    configuration stays in force; so it is when the file is gone. The log level of this process follows, too.
     """
     watch = FileWatch(path, known=False)
+    mistake = absence = ""
+    was_there = True
     while True:
         if watch.has_changed():
             try:
@@ -37,8 +40,16 @@ def watch(
                     log.info(
                         "%s has changed: serial_bridge and log levels follow it; restart for everything else", path
                     )
+                mistake = ""
             except (ConfigError, OSError) as error:
                 log.error("keeping the previous configuration: %s", error)
+                mistake = str(error)
+        is_there = path.exists()
+        gone = "" if is_there or was_there else f"{path} is gone, and without it the node will not start again"
+        if gone and not absence:
+            log.error("keeping the previous configuration: %s", gone)
+        was_there, absence = is_there, gone
+        supervisor.note_mistake(effective.parent, absence or mistake)
         log_level.check()
         time.sleep(POLL_SECONDS)
 

@@ -35,8 +35,8 @@ _ONE_STORAGE = "let one storage have each node: docs/second-pi.md, One storage f
 class HealthWatch:
     """Watches the broker and the services of a node.
 
-    `connected` says whether the broker accepts this service, `why_away` why it does not; `configured` are the sections of
-    config.toml, `notes` is where services on this machine leave files (None: each has its own), `disks` are folders that
+    `connected` says whether the broker accepts this service, `why_away` why it does not; `supervisor_fault` says why nothing
+    is started again that ends, `config_mistake` what is wrong with the user's file; `configured` are the sections of config.toml, `notes` is where services on this machine leave files (None: each has its own), `disks` are folders that
     must not run out of room. `now` returns UTC seconds, `monotonic` seconds that nothing can set.
     """
 
@@ -47,6 +47,8 @@ class HealthWatch:
         connected: Callable[[], bool],
         *,
         why_away: Callable[[], str] = lambda: "",
+        supervisor_fault: Callable[[], str] = lambda: "",
+        config_mistake: Callable[[], str] = lambda: "",
         configured: Collection[str] = (),
         notes: Path | None = None,
         disks: Sequence[Path] = (),
@@ -57,6 +59,8 @@ class HealthWatch:
         self._live = live
         self._connected = connected
         self._why_away = why_away
+        self._supervisor_fault = supervisor_fault
+        self._config_mistake = config_mistake
         self._disks = disks
         self._service_watch = ServiceWatch(configured, notes, now, monotonic)
         self._now = now
@@ -110,6 +114,7 @@ class HealthWatch:
         if self.bus:
             problems += self._service_watch.problems(services)
         problems += _clock_problems(services)
+        problems += self._start_problems()
         problems += _store_problems(services, damages)
         problems += _reported_problems(services)
         problems += self._refused_storages() if self.bus else ()
@@ -135,6 +140,16 @@ class HealthWatch:
             since = self._now() - (self._monotonic() - self._received)
             summary = f"the broker hangs: it has sent nothing since {shown(since)}"
             yield HealthProblem("broker_hung", summary, remedies.RESTART_BROKER, since=since)
+
+    def _start_problems(self) -> Iterator[HealthProblem]:
+        if fault := self._supervisor_fault():
+            summary = f"the supervisor of this node {fault}: a service that ends is not started again"
+            yield HealthProblem("supervisor_away", summary, remedies.START_AGAIN)
+        if mistake := self._config_mistake():
+            first, *others = mistake.splitlines()
+            more = f" (and {len(others)} more)" if others else ""
+            summary = f"the previous configuration stays in force: {first}{more}"
+            yield HealthProblem("config_refused", summary, remedies.CORRECT)
 
     def _refused_storages(self) -> Iterator[HealthProblem]:
         """Yield what storages of other nodes on the broker report: that a node is stored elsewhere, as here."""

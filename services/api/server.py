@@ -14,7 +14,7 @@ import msgspec
 import uvicorn
 from starlette.types import ASGIApp
 
-from heliograph import heartbeat, nearest, topics
+from heliograph import heartbeat, nearest, supervisor, topics
 from heliograph.bus import Message
 from heliograph.commands import Requests
 from heliograph.config import ServiceOptions, read
@@ -129,13 +129,16 @@ def _listen(host: str, port: int) -> socket.socket:
 async def _serve(options: Api, service: Service, listeners: list[socket.socket], store: ReaderPool, most: int) -> None:
     removed = RemovedDevices(service.data / "api" / "removed_devices.json")
     live = LiveState(service.clock.now, service.clock.latest, removed)
+    is_supervised = heartbeat.FOLDER in os.environ
     watch = HealthWatch(
         live,
         service.node,
         lambda: service.bus.connected,
         why_away=lambda: service.bus.problem,
+        supervisor_fault=supervisor.Supervisor().fault if is_supervised else lambda: "",
+        config_mistake=lambda: supervisor.noted_mistake(service.path.parent) if is_supervised else "",
         configured=read(service.path).keys(),
-        notes=heartbeat.folder() if heartbeat.FOLDER in os.environ else None,
+        notes=heartbeat.folder() if is_supervised else None,
         disks=[service.data, service.data / "store"],
     )
     seeder = Seeder(live, store)

@@ -24,12 +24,16 @@ class Node:
         self.silent: set[str] = set()
         self.connected = True
         self.why = ""
+        self.supervisor = ""
+        self.mistake = ""
         self.live = LiveState()
         self.watch = HealthWatch(
             self.live,
             "roof",
             lambda: self.connected,
             why_away=lambda: self.why,
+            supervisor_fault=lambda: self.supervisor,
+            config_mistake=lambda: self.mistake,
             configured=configured,
             notes=notes,
             disks=disks,
@@ -271,6 +275,23 @@ def test_what_the_supervisor_notes_of_a_service_is_a_problem_until_it_works(tmp_
         "calculator keeps dying: it ended with exit status 1, 2 times in a row soon after its start"
     )
     restarts.note(tmp_path, "calculator", None)
+    assert node.after(1) == []
+
+
+def test_a_supervisor_that_is_away_and_a_configuration_that_it_refuses_are_problems() -> None:
+    node = Node()
+    node.supervisor, node.mistake = "has ended", "mine.toml: [api] port: no\nmine.toml: [node] name: no"
+    away, refused = node.after(1)
+    assert (away.code, away.summary) == (
+        "supervisor_away",
+        "the supervisor of this node has ended: a service that ends is not started again",
+    )
+    assert (refused.code, refused.summary) == (
+        "config_refused",
+        "the previous configuration stays in force: mine.toml: [api] port: no (and 1 more)",
+    )
+    assert "heliograph check" in refused.action
+    node.supervisor = node.mistake = ""
     assert node.after(1) == []
 
 

@@ -20,6 +20,7 @@ from cli.start import command, effective_config, options, orphans, plan, supervi
 from cli.start.plan import Plan
 from heliograph import logs
 from heliograph.errors import ConfigError
+from heliograph.supervisor import noted_mistake
 from tests.conftest import ROOT, free_port
 from tests.uploader.servers.web_server import Request, Response, WebServer
 
@@ -325,6 +326,13 @@ def test_the_log_level_of_a_node_follows_its_configuration(tmp_path: Path, event
         assert "debug" in effective.read_text()
         mine.write_text("[node")
         eventually(lambda: "ERROR   supervisor: keeping the previous configuration: " in (tmp_path / "log").read_text())
+        eventually(lambda: "not TOML" in noted_mistake(tmp_path))
+        mine.unlink()
+        eventually(lambda: f"{mine} is gone" in noted_mistake(tmp_path))
+        mine.write_text("[node")
+        eventually(lambda: "not TOML" in noted_mistake(tmp_path))
+        mine.write_text("")
+        eventually(lambda: not noted_mistake(tmp_path))
     finally:
         supervisor.kill()
         supervisor.wait()
