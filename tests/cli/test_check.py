@@ -5,6 +5,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from cli.main import main
+from heliograph import node_config
 
 pytestmark = pytest.mark.slow  # each service checks its section in a process of its own
 
@@ -43,6 +44,14 @@ def test_a_mistake_is_a_line_and_exit_code_1(tmp_path: Path, text: str, message:
     assert result.exit_code == 1
     assert message.format(path=tmp_path / "mine.toml") in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_without_a_configuration_it_says_how_to_begin_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(node_config, "find", lambda: None)
+    result = CliRunner().invoke(main, ["check"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("config.toml: there is none here; `heliograph sample > config.toml` begins one")
 
 
 MODBUS = """[[modbus_poller.lines]]
