@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from cli.config_option import config_option, needed
-from heliograph import config, forget, store_location, topics
+from heliograph import config, forget, node_config, store_location, topics
 from heliograph.errors import ConfigError, StoreAway, StoreDamaged
 from heliograph.store import open_reader
 
@@ -30,6 +30,8 @@ def main(name: str, chosen: Path | None, service: str, yes: bool) -> None:
     status of a service. Readings stay in the store. A device that is still read comes back.
     """
     path = needed(chosen)
+    if node_config.has_stopped(path):
+        raise click.ClickException(f"the node does not run: {node_config.how_to_start(path)}")
     node, slash, device = name.partition("/")
     try:
         # Checks the names: a wildcard would be one in a subscription.

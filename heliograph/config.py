@@ -74,6 +74,12 @@ class Node(Config, frozen=True):
 
     def __post_init__(self) -> None:
         """Refuse a name that would change the shape of the topic tree, wrong patterns, and data that would not outlive its container."""
+        if (
+            not self.name and _from_environment(Node, "node").get("name") == ""
+        ):  # compose.yaml: HELIOGRAPH_NODE is not set
+            raise ValueError(
+                "name: missing: a container has no useful host name; write [node] name into config.toml, or HELIOGRAPH_NODE=roof into .env"
+            )
         topics.name(self.name, "name")
         for pattern in self.plain_values:
             try:

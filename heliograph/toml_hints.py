@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-_PLACE = re.compile(r"at line (\d+), column (\d+)")
+_POSITION = re.compile(r"at line (\d+), column (\d+)")
 _TWICE = re.compile(r"Cannot declare \((.*)\) twice")
 _PART = re.compile(r"'([^']*)'")
 _DOTTED = re.compile(r"\s*\[*\s*([\w.-]+)")
@@ -20,13 +20,13 @@ _DECIMAL_COMMA = re.compile(r"\d,\d")
 def hint(text: str, message: str) -> str:
     """Return what to write in place of the mistake of which tomllib's message tells, after "; ", or "".
 
-    What stands in the file is not repeated: it may be a password.
+    Nothing of the file is repeated: it may be a password.
     """
-    place = _PLACE.search(message)
+    position = _POSITION.search(message)
     lines = text.splitlines()
-    number, column = (int(place[1]), int(place[2])) if place else (len(lines), 1)
+    number, column = (int(position[1]), int(position[2])) if position else (len(lines), 1)
     line = lines[number - 1] if 0 < number <= len(lines) else ""
-    return next((f"; {found}" for found in _hints(lines, line, line[column - 1 :], message)), "")
+    return next((f"; {advice}" for advice in _hints(lines, line, line[column - 1 :], message)), "")
 
 
 def _hints(lines: list[str], line: str, rest: str, message: str) -> Iterator[str]:
@@ -87,4 +87,4 @@ def _joined(lines: list[str], parts: list[str]) -> str:
 
 def _is_below(line: str, name: str) -> bool:
     match = _DOTTED.match(line)
-    return bool(match) and f"{match[1]}.".startswith(f"{name}.")
+    return match is not None and f"{match[1]}.".startswith(f"{name}.")

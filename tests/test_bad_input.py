@@ -184,6 +184,7 @@ def test_what_cannot_be_started_is_answered_in_one_line(
         ("HELIOGRAPH__BROKER__PASSWORD", "file:/none", "", "environment variable HELIOGRAPH__BROKER__PASSWORD: [broker] password: cannot read /none: "),
         ("HELIOGRAPH__BROKER__PORT", "http", "[broker]\nport = 0", "{path}: [broker]: port: 0 is not between 1 and 65535"),
         ("HELIOGRAPH__BROKER__PORT", "1883", "[broker]\nhots = 'x'", "{path}: [broker]: no such option: hots; did you mean host? "),
+        ("HELIOGRAPH__NODE__NAME", "", "", "environment variable HELIOGRAPH__NODE__NAME: [node]: name: missing: a container has no useful host name; write [node] name into config.toml, or HELIOGRAPH_NODE=roof into .env"),
         ("HELIOGRAPH__NODE__NAME", "My Pi", "", "environment variable HELIOGRAPH__NODE__NAME: [node]: name: 'My Pi' is not a name"),
     ],
 )  # fmt: skip

@@ -15,7 +15,9 @@ import pytest
 import tomli_w
 
 from cli.start import effective_config, options, plan
+from heliograph import config
 from services.api.ingest.keys import hashed
+from services.api.server import Api
 from services.serial_bridge.protocols import checksums
 from tests.conftest import ROOT, LocalBroker, Processes, free_port
 from tests.mqtt_recorder import Recorder
@@ -83,6 +85,28 @@ def port(tmp_path: Path) -> Iterator[tuple[str, Callable[[bytes], int]]]:
 def test_a_file_is_complete_and_short(title: str) -> None:
     assert len(FILES[title].splitlines()) <= 15
     assert tomllib.loads(FILES[title])["node"]["name"] == "house"
+
+
+@pytest.mark.parametrize("title", list(FILES))
+def test_a_file_serves_in_containers_as_it_is(title: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case K13: with what compose.yaml says in the environment, and with no section but those of the page."""
+    for name in ("secret", "storage"):
+        (tmp_path / name).write_text(hashed(KEY))
+    given = re.findall(r"^ +(HELIOGRAPH__\w+): ([^#\n]*)", (ROOT / "compose.yaml").read_text(), re.MULTILINE)
+    for variable, text in given:
+        value = re.sub(r"\$\{\w+:-(\w*)\}", r"\1", text.strip().strip("'"))
+        monkeypatch.setenv(
+            variable,
+            value.replace("/run/secrets/api_key", "/run/secrets/secret").replace("/run/secrets", str(tmp_path)),
+        )
+    path = tmp_path / "config.toml"
+    path.write_text(FILES[title])
+    file = config.read(path)
+    node = config.section(config.Node, file, "node", path, "storage")
+    assert (node.name, node.data) == ("house", "/data")
+    assert config.section(config.Broker, file, "broker", path, "storage").host == "mosquitto"
+    assert config.section(Api, file, "api", path, "api").host == "0.0.0.0"
+    assert set(file) <= {"node", "api", "modbus_poller", "serial_bridge", "mqtt_importer"}
 
 
 def test_there_is_a_file_for_each_of_the_first_devices() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Generic, TypeVar, get_args
 
 from heliograph.errors import StoreAway, StoreDamaged
-from heliograph.store import history, schema, year_file
+from heliograph.store import history, rescalings, schema, year_file
 from heliograph.store.cells import DaySpan, Track
 from heliograph.store.damage import Again, Damage, Part
 from heliograph.store.tiers import Blob, Grain
@@ -23,6 +23,10 @@ TIMES_BYTES = 2_000_000
 CELLS_BYTES = 6_000_000
 PARTS_BYTES = 6_000_000
 OPENINGS = itertools.count()
+OTHER_UNITS = (
+    "its values have not had the same rescalings as catalog.db: one of the two is another copy, or a rescaling is under way; "
+    "restart storage, which converts them"
+)
 T = TypeVar("T")
 
 
@@ -62,6 +66,9 @@ class Archive:
         self._open: dict[int, ReadableYear] = {}
         self._paths: dict[int, Path] = {}
         self.damage = damage
+        self.rescaled: frozenset[str] | None = (
+            None  # the rescalings of the catalog; None: years are not compared with it
+        )
         self._reading: set[int] = set()  # years with a transaction
         self._changes = 0
         self._times: SizedCache[Vector] = SizedCache(TIMES_BYTES)
@@ -110,15 +117,14 @@ class Archive:
             year = None
         try:
             is_new = year is None
-            if year is None:
-                year = self._open[number] = ReadableYear(path, number)
+            year = self._open[number] = year or ReadableYear(path, number)
             if year.begin():
                 self._changes += 1
-                self._times.forget(number)
-                self._cells.forget(number)
-                self._parts.forget(number)
-                self.damage.look(path.name, year.state() if is_new else object(), year)
+                for forget in (self._times.forget, self._cells.forget, self._parts.forget):
+                    forget(number)
                 self._changed()
+                self.damage.look(path.name, (year.state(), self.rescaled) if is_new else object(), year)
+            year.refuse_other_units(self.rescaled)
         except StoreAway as error:
             self._close(number)
             now = history.files(self._folder).get(number)
@@ -263,6 +269,7 @@ class ReadableYear(Year):
         super().__init__(self.file.connection)
         self.bare = history.is_bare(path)
         self.seen = -1
+        self.rescaled: frozenset[str] = frozenset()  # as of the last `begin`
         self.opening = next(OPENINGS)  # unique in this process
         self.compared = -1  # `seen` when the indexes of the axes were compared
         self.differs = False
@@ -274,7 +281,13 @@ class ReadableYear(Year):
         before, self.seen = self.seen, self.db.execute("PRAGMA data_version").fetchone()[0]
         if before != self.seen:
             self.keys.forget()
+            self.rescaled = rescalings.ids(rescalings.read(self.db))
         return before != self.seen
+
+    def refuse_other_units(self, rescaled: frozenset[str] | None) -> None:
+        """Raise StoreDamaged if the values have not had exactly these rescalings; None: any will do."""
+        if rescaled is not None and self.rescaled != rescaled:
+            raise StoreDamaged(OTHER_UNITS)
 
     def state(self) -> object:
         """Return what is equal for two readers of the same state of a file."""

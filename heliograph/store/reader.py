@@ -214,6 +214,7 @@ class SqliteReader:
         """Read the names again if they have changed: a year that was opened now may need new ones."""
         if self._files.refresh_names():
             self._sealed.clear()
+            self._archive.rescaled = self._files.rescaled
 
     def _remember(self, frame: HotFrame) -> None:
         for sid, number in self._numbers(frame):

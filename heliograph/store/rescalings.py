@@ -90,6 +90,11 @@ def merged(logs: Iterable[Log]) -> Log:
     return sorted(entries.values(), key=lambda entry: (entry.number, entry.at, entry.id))
 
 
+def ids(log: Log) -> frozenset[str]:
+    """Return what tells whether two files have had the same rescalings."""
+    return frozenset(entry.id for entry in log)
+
+
 def missing(log: Log, theirs: Log) -> Log:
     """Return what of a log is not in the one of a file."""
     there = {entry.id for entry in theirs}

@@ -10,7 +10,7 @@ from heliograph import renames
 from heliograph.errors import StoreAway, StoreDamaged
 from heliograph.messages import Value
 from heliograph.renames import Renames
-from heliograph.store import damaged_files, inventory, names, schema
+from heliograph.store import damaged_files, inventory, names, rescalings, schema
 from heliograph.store.hot_cache import HotFrame
 from heliograph.store.names import Names
 from heliograph.store.rises import Column
@@ -26,6 +26,7 @@ class StoreFiles:
         self._files: tuple[schema.ReadOnly, schema.ReadOnly] | None = None  # catalog.db and hot.db
         self._version = -1  # of the names
         self.names: Names = names.EMPTY
+        self.rescaled: frozenset[str] = frozenset()  # the rescalings that the catalog has
 
     def close(self) -> None:
         """Close the files and forget the names."""
@@ -48,6 +49,7 @@ class StoreFiles:
                 catalog.close()
                 raise
             self._refuse_strangers()
+            self._refuse_other_units()
         return self._files[1].connection
 
     def refuse_unknown(self, layouts: Iterable[int], new: Iterable[HotFrame]) -> None:
@@ -82,6 +84,19 @@ class StoreFiles:
             self.close()
             raise StoreDamaged(f"catalog.db and hot.db in {self._folder} are those of different stores: {MENDING}")
 
+    def _refuse_other_units(self) -> None:
+        """Raise StoreDamaged if hot.db has readings that have not had the same rescalings as the catalog."""
+        logs = [rescalings.ids(rescalings.read(file.connection)) for file in self._files or ()]
+        if (
+            len(set(logs)) > 1
+            and self._files
+            and self._files[1].connection.execute("SELECT 1 FROM frame LIMIT 1").fetchone()
+        ):
+            self.close()
+            raise StoreDamaged(
+                f"the readings in hot.db in {self._folder} have not had the same rescalings as catalog.db: {MENDING}"
+            )
+
     def refresh_names(self) -> bool:
         """Read the names again if they have changed; return whether they have."""
         if self._files is None:
@@ -93,6 +108,7 @@ class StoreFiles:
         catalog.execute("BEGIN")
         try:
             self.names = names.read(catalog)
+            self.rescaled = rescalings.ids(rescalings.read(catalog))
         finally:
             catalog.execute("COMMIT")
         self._version = version

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from heliograph import config, node_config, store, store_location
-from heliograph.errors import ConfigError, HeliographError
+from heliograph.errors import ConfigError, DatabaseRefuses, HeliographError
 from heliograph.lock import Taken
 from heliograph.store.interface import Reader, Writer
 from heliograph.store_location import StoreLocation
 
 STOP_STORAGE = (
-    "storage is running, and only one process may write: stop it (Ctrl-C at scripts/start, or "
+    "storage is running, and only one process may write: stop it (Ctrl-C in `heliograph start`, or "
     "`docker compose stop storage`), run this again, start it again; meanwhile the producers keep their readings"
 )
 
@@ -88,6 +88,8 @@ def errors_explained() -> Iterator[None]:
         raise click.ClickException(f"{error}") from None
     except BrokenPipeError:
         raise
+    except DatabaseRefuses as error:
+        raise click.ClickException(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"the disk refuses: {error}") from None
 

@@ -63,6 +63,7 @@ def put_command(context: click.Context, name: str, options: Any) -> None:
         raise click.ClickException(f"not JSON: {error}") from None
     with _asking(context.obj) as ask:
         ask("put", name=name, options=values)
+    click.echo(f"{name} is saved; `heliograph uploads test {name}` shows whether it works")
 
 
 @main.command("delete")
@@ -73,6 +74,7 @@ def delete_command(context: click.Context, name: str) -> None:
     """Delete a target that was added at runtime."""
     with _asking(context.obj) as ask:
         ask("delete", name=name)
+    click.echo(f"{name} is deleted")
 
 
 @main.command("pause")
@@ -82,6 +84,7 @@ def pause_command(context: click.Context, name: str) -> None:
     """Send nothing to a target; its backlog is kept."""
     with _asking(context.obj) as ask:
         ask("pause", name=name)
+    click.echo(f"{name} is paused; its backlog is kept")
 
 
 @main.command("resume")
@@ -91,6 +94,7 @@ def resume_command(context: click.Context, name: str) -> None:
     """Continue a paused target, and retry a waiting one at once."""
     with _asking(context.obj) as ask:
         ask("resume", name=name)
+    click.echo(f"{name} continues")
 
 
 @main.command("test")
@@ -200,6 +204,8 @@ def _asking(path: Path | None) -> Iterator[Ask]:
     path = node_config.find(path)
     if path is None:
         raise click.UsageError(node_config.NOT_FOUND)
+    if node_config.has_stopped(path):
+        raise click.ClickException(f"the node does not run: {node_config.how_to_start(path)}")
     try:
         file = config.read(path)
         node = config.section(config.Node, file, "node", path, SERVICE)

@@ -82,6 +82,94 @@ def test_the_banner_says_that_readings_were_lost_and_goes_when_that_is_over(
     eventually(lambda: page.text(".banner") == "")
 
 
+def test_names_and_values_are_as_people_read_them(running: Running, open_page: Open) -> None:
+    page = open_page()
+
+    def shown(call: str) -> object:
+        return page.run(f"import('/format.js').then((format) => format.{call})")
+
+    for name, text in {
+        "battery_soc": "Battery SOC",
+        "pv_power": "PV power",
+        "emontx": "emonTx",
+        "emontx_cm": "emonTx CM",
+        "emontx3cm": "emonTx V3 CM",
+        "emonth": "emonTH",
+        "vrms": "V RMS",
+        "vrms2": "V RMS 2",
+        "msg": "Message number",
+        "vm": "VM",
+        "ct1": "CT1",
+        "power1": "Power 1",
+        "sdm630": "SDM630",
+        "e1": "E1",
+        "sky_temp": "Sky temp",
+        "kitchen": "Kitchen",
+    }.items():
+        assert shown(f"title('{name}')") == text
+    for raw, unit, text in (
+        (22606, "MB", "22.6 GB"),
+        (950, "MB", "950 MB"),
+        (3.2e6, "kB", "3.2 GB"),
+        (42, "s", "42 s"),
+        (1392, "s", "23 min"),
+        (18720, "s", "5 h 12 min"),
+        (7200, "s", "2 h"),
+        (266400, "s", "3 d 2 h"),
+        (-90, "s", "-1 min"),
+        (2345.6, "W", "2.35 kW"),
+        (26.5, "°C", "26.5 °C"),
+    ):
+        assert shown(f"value({raw}, '{unit}').join(' ')") == text
+
+
+def test_no_two_channels_of_a_device_have_one_label(tracer: Running, open_page: Open, eventually: Eventually) -> None:
+    channels = {
+        "a": Channel("MB", label="written to the disk"),
+        "b": Channel("MB", label="written to the disk"),
+        "c": Channel("MB", label="written"),
+    }
+    tracer.tell("heliograph/roof/devices/system/info", encode(Info("Pi", channels, 60.0, "sensor_reader")))
+    tracer.state("system", a=1, b=2, c=3)
+    page = open_page()
+    eventually(lambda: "Written to the disk (A)" in page.text("helio-card"))
+    assert "Written to the disk (B)" in page.text("helio-card")
+    assert page.text("helio-card .name").splitlines().count("Written") == 1
+
+
+def test_a_page_that_stays_open_paints_nothing_without_news(
+    tracer: Running, open_page: Open, eventually: Eventually
+) -> None:
+    page = open_page()
+    eventually(lambda: page.text(".pill").startswith("Live"))
+    ends = "document.getAnimations().map((one) => one.effect.getComputedTiming().endTime)"
+    assert all(end is not None and end < 60_000 for end in page.run(ends))  # Infinity is no JSON: null
+
+
+def test_the_values_of_the_chart_can_be_had_as_a_file(
+    tracer: Running, open_page: Open, data: Path, eventually: Eventually
+) -> None:
+    writer = open_writer(data)
+    writer.write("roof", [Block("tracer", ("pv_power",), [[time.time() - 60, 5.5]])])
+    writer.commit({})
+    writer.close()
+    page = open_page()
+    eventually(lambda: page.text("helio-chart .file") == "CSV")
+    text = page.run("fetch(document.querySelector('helio-chart .file').href).then((response) => response.text())")
+    assert text.startswith("time,")
+    assert "roof/tracer/pv_power" in text.splitlines()[0]
+    assert any("5.5" in line for line in text.splitlines()[1:])
+
+
+def test_a_tab_and_an_icon_of_a_home_screen_have_a_name(
+    tracer: Running, open_page: Open, eventually: Eventually
+) -> None:
+    page = open_page()
+    eventually(lambda: page.run("document.title") == "Roof · Heliograph")
+    manifest = page.run("fetch(document.querySelector('link[rel=manifest]').href).then((response) => response.json())")
+    assert (manifest["name"], manifest["display"]) == ("Heliograph", "standalone")
+
+
 @pytest.mark.parametrize(("path", "shown"), [("/", "helio-card"), ("/api/v1/docs", ".operation")])
 def test_nothing_scrolls_sideways_on_a_phone(
     tracer: Running, open_page: Open, eventually: Eventually, path: str, shown: str
@@ -96,7 +184,7 @@ def test_nothing_scrolls_sideways_on_a_phone(
     eventually(lambda: page.text(shown))
     if path == "/":
         page.run("Array.from(document.querySelectorAll('helio-card button'), (row) => row.click())")  # into the chart
-        eventually(lambda: word in page.text("helio-chart .legend"))
+        eventually(lambda: word[1:] in page.text("helio-chart .legend"))
     # the plots get their width a moment after they are there
     eventually(lambda: page.run("document.documentElement.scrollWidth") == PHONE)
 

@@ -303,7 +303,7 @@ def test_a_port_that_cannot_be_opened_is_a_problem_unless_it_comes_back_at_once(
     assert node.after(1) == []
 
 
-def test_a_broker_of_another_house_that_lets_nobody_in_is_a_problem_with_the_section_to_look_at() -> None:
+def test_a_broker_of_another_house_that_refuses_us_is_a_problem_with_the_section_to_look_at() -> None:
     node = Node()
     away = {"home": "at 192.168.1.20:1883 refuses us: Not authorized"}
     node.status("mqtt_importer", {**ONLINE, "facts": {"broker_problems": away}})

@@ -222,5 +222,7 @@ def test_two_complete_nodes_side_by_side_know_nothing_of_each_other(pi: Callable
     barn.start(here(file_of("barn")))
     roof.project.eventually(lambda: roof.online() == {"roof/grid"}, "what roof reads is online, and nothing else")
     barn.project.eventually(lambda: barn.online() == {"barn/tracer"}, "what barn reads is online, and nothing else")
+    # and nothing of the samples (case K13)
+    assert {one["device"] for one in roof.get("devices")} <= {"grid", "system"}
     assert [node["node"] for node in roof.get("nodes")] == ["roof"]
     assert [node["node"] for node in barn.get("nodes")] == ["barn"]

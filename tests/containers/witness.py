@@ -48,6 +48,8 @@ class Witness:
             self._readings[topics.parse(message.topic).owner].add(round(time * 1000))
 
     def _info(self, message: Message) -> None:
+        if not message.payload:  # it is forgotten
+            return
         with self._lock:
             self._owners[topics.parse(message.topic).owner] = decode(Info, message.payload).service
 

@@ -11,6 +11,7 @@ import pytest
 
 from heliograph import conversion, store
 from heliograph.conversion import Conversion
+from heliograph.errors import StoreDamaged
 from heliograph.messages import Block, Channel, Info
 from heliograph.store import history, open_reader, open_writer, rescaling, schema
 from heliograph.store.interface import FOR_EVER, Keep
@@ -235,6 +236,11 @@ def test_readings_of_an_older_hot_file_are_converted(data: Path, made: Path, tmp
     schema.delete(store.folder(data) / "hot.db")
     schema.delete(year(data, 2023))
     shutil.copy(tmp_path / "hot.db", store.folder(data) / "hot.db")
+    with (
+        closing(open_reader(data)) as reader,
+        pytest.raises(StoreDamaged, match="not had the same rescalings as catalog"),
+    ):
+        reader.series()
     assert started(data)[0][NOW - 60] == 5000.0
     assert units(data) == {"kWh"}
 

@@ -1,11 +1,13 @@
 """`heliograph store rescale`: the past in the new unit, and one series again."""
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from heliograph import store
 from heliograph.messages import Block, Channel
-from tests.storage.stores import command, done, everything, make, meanings
+from tests.storage.stores import command, done, everything, make, meanings, settle
 
 T = 1_763_633_000.0
 
@@ -31,6 +33,29 @@ def test_the_past_is_converted_and_joined_after_a_dry_run(tmp_path: Path) -> Non
     assert everything(tmp_path) == {"roof/meter/energy": [(T, 1.0), (T + 60, 1.5), (T + 120, 1.75)]}
     assert meanings(tmp_path)["roof/meter/energy"][:2] == ("kWh", "counter")
     assert "already" in done("rescale", "roof/meter/energy", "--to", "kWh", "--data", tmp_path, "--yes")
+
+
+@pytest.mark.parametrize("name", ["history-2025.db", "catalog.db"])
+def test_a_copy_from_before_a_rescaling_is_reported_and_not_read_until_storage_has_converted_it(
+    tmp_path: Path, name: str
+) -> None:
+    make(tmp_path, [Block("meter", ("energy",), [[T, 1000.0], [T + 60, 1500.0]])], {"energy": Channel("Wh", "counter")})
+    settle(tmp_path)
+    file = store.folder(tmp_path) / name
+    older = file.read_bytes()
+    done("rescale", "roof/meter/energy", "--to", "kWh", "--data", tmp_path, "--yes")
+    right = {"roof/meter/energy": [(T, 1.0), (T + 60, 1.5)]}
+    with closing(store.open_reader(tmp_path)) as reader:
+        (one,) = reader.series()
+        assert reader.raw(one.id, 0.0, 1e11, limit=10).values == [1.0, 1.5]
+        file.unlink()  # a reader has the old one open
+        file.write_bytes(older)
+        assert reader.raw(one.id, 0.0, 1e11, limit=10).values == []
+        assert "have not had the same rescalings as catalog.db" in reader.problems()[0]
+        settle(tmp_path)
+        assert (everything(tmp_path), meanings(tmp_path)["roof/meter/energy"][0]) == (right, "kWh")
+        assert reader.raw(one.id, 0.0, 1e11, limit=10).values == [1.0, 1.5]
+        assert reader.problems() == []
 
 
 def test_an_interrupted_command_is_completed_by_the_same_one(tmp_path: Path) -> None:

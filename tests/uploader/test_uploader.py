@@ -336,11 +336,11 @@ def test_the_same_from_the_command_line(node: Node, influx: Influx, eventually: 
     eventually(lambda: list(influx.points("voltage", "meter").values()) == [231.5])
     assert uploads("dead-letters", "drop", "influx")[0] == 2
     assert uploads("dead-letters", "drop", "influx", "--all") == (0, "dead letters deleted: 1\n")
-    assert uploads("put", "files", stdin='{"kind": "file", "enabled": false}') == (0, "")
+    assert uploads("put", "files", stdin='{"kind": "file", "enabled": false}')[0] == 0
     assert uploads("put", "files", stdin="no JSON")[0] == 1
-    assert uploads("pause", "files") == (0, "")
-    assert uploads("resume", "files") == (0, "")
+    assert uploads("pause", "files") == (0, "files is paused; its backlog is kept\n")
+    assert uploads("resume", "files") == (0, "files continues\n")
     code, output = uploads("delete", "influx", "--yes")
     assert (code, output) == (1, "Error: influx is defined in config.toml: change it there\n")
-    assert uploads("delete", "files", "--yes") == (0, "")
+    assert uploads("delete", "files", "--yes") == (0, "files is deleted\n")
     assert uploads("test", "influx") == (0, "HTTP 204\n")

@@ -39,6 +39,7 @@ class App extends LitElement {
 
   #update() {
     this.now = this.site.now();
+    if (this.site.own) document.title = `${title(this.site.own)} · Heliograph`;
     if (this.selected === null && this.site.loaded && this.site.devices.length) this.#selectDefault();
     this.requestUpdate();
   }

@@ -30,7 +30,7 @@ class Card extends LitElement {
 
   #row(channel, stale) {
     const [text, unit] = value(channel.value, channel.unit);
-    const name = channel.label || title(channel.name);
+    const name = channel.title;
     const interval = this.device.interval;
     const old = !stale && interval !== NEVER_STALE && channel.time !== null && this.now - channel.time > 3 * interval;
     const colour = this.colours.get(channel.series);

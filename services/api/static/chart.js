@@ -1,6 +1,6 @@
 import { LitElement, html, nothing } from "lit";
 import uPlot from "uplot";
-import { moment, tick, title, value, valueText } from "/format.js";
+import { moment, tick, value, valueText } from "/format.js";
 import { History, RANGES, joined } from "/history.js";
 
 const REFRESH_SECONDS = 300;
@@ -131,7 +131,7 @@ class Chart extends LitElement {
     groups.forEach(([unit, lines], index) => {
       const plot = new uPlot(this.#options(unit, lines, index === groups.length - 1), this.#data(lines), container);
       plot.root.setAttribute("role", "img");
-      plot.root.setAttribute("aria-label", `History of ${lines.map(({ channel }) => label(channel)).join(", ")}${unit && ` in ${unit}`}`);
+      plot.root.setAttribute("aria-label", `History of ${lines.map(({ channel }) => channel.title).join(", ")}${unit && ` in ${unit}`}`);
       this.#plots.push({ plot, lines });
     });
   };
@@ -223,6 +223,13 @@ class Chart extends LitElement {
     this.dispatchEvent(new CustomEvent(name, { detail, bubbles: true }));
   }
 
+  // The values of the chart as a file for a spreadsheet, with the times of this browser's zone.
+  #file() {
+    const series = this.selected.map((one) => one.series).filter((name) => this.#history.columns.has(name));
+    const tz = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+    return `/api/v1/export?${new URLSearchParams({ series: series.join(), from: `-${this.range}s`, tz, format: "csv" })}`;
+  }
+
   render() {
     const texts = {
       none: "Select a channel below to see its history.",
@@ -236,6 +243,7 @@ class Chart extends LitElement {
       <header class="panel-head">
         <h2>History</h2>
         <span class="when" aria-hidden="true">${when ? moment(when) : nothing}</span>
+        ${this.state === "drawn" ? html`<a class="file" href=${this.#file()} download title="The values of this chart as a file">CSV</a>` : nothing}
         <div class="segments" role="radiogroup" aria-label="How far back">
           ${RANGES.map(
             ({ name, seconds }) => html`
@@ -253,9 +261,9 @@ class Chart extends LitElement {
           if (!channel) return nothing;
           return html`<li class="c${colour}">
             <i class="dot"></i>
-            <span class="legend-name">${label(channel)} <small>${this.site.place(channel.owner)}</small></span>
+            <span class="legend-name">${channel.title} <small>${this.site.place(channel.owner)}</small></span>
             <b>${valueText(this.#at(series), channel.unit)}</b>
-            <button class="remove" title="Remove from the chart" aria-label="Remove ${label(channel)} from the chart" @click=${() => this.#emit("choose", series)}>×</button>
+            <button class="remove" title="Remove from the chart" aria-label="Remove ${channel.title} from the chart" @click=${() => this.#emit("choose", series)}>×</button>
           </li>`;
         })}
       </ul>
@@ -263,10 +271,6 @@ class Chart extends LitElement {
       <div class="plots" ?hidden=${this.state !== "drawn"}></div>
     `;
   }
-}
-
-function label(channel) {
-  return channel.label || title(channel.name);
 }
 
 function limits(unit, low, high) {
@@ -281,9 +285,10 @@ function limits(unit, low, high) {
 
 // All ticks in the unit of the largest, so that an axis does not change its unit half-way.
 function tickTexts(ticks, unit) {
+  if (unit === "s") return ticks.map((seconds) => valueText(seconds, unit));
   const largest = Math.max(...ticks.map(Math.abs));
   const [, shown] = value(largest, unit);
-  const factor = shown === unit ? 1 : { k: 1e3, M: 1e6, G: 1e9 }[shown[0]] / ({ k: 1e3, M: 1e6 }[unit[0]] ?? 1);
+  const factor = shown === unit ? 1 : { k: 1e3, M: 1e6, G: 1e9, T: 1e12 }[shown[0]] / ({ k: 1e3, M: 1e6 }[unit[0]] ?? 1);
   const digits = Math.max(0, Math.min(3, -Math.floor(Math.log10((ticks[1] - ticks[0] || 1) / factor) + 1e-9)));
   return ticks.map((tick) => `${(tick / factor).toFixed(digits)}${shown ? ` ${shown}` : ""}`);
 }

@@ -1,6 +1,6 @@
 // The state of the site: devices from REST, values from the live feed.
 
-import { title } from "/format.js";
+import { labels, title } from "/format.js";
 
 const POLL_SECONDS = 15;
 const HEALTH_SECONDS = 4;
@@ -96,7 +96,9 @@ export class Site extends EventTarget {
   #update(devices, nodes) {
     const channels = new Map();
     for (const device of devices) {
+      const names = labels(device.channels);
       for (const channel of device.channels) {
+        channel.title = names.get(channel.name);
         channel.series = `${device.node}/${device.device}/${channel.name}`;
         channel.owner = device;
         const known = this.channels.get(channel.series);

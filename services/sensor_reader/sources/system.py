@@ -21,7 +21,7 @@ LOAD = {"load": Channel(label="load average of the last minute")}
 UPTIME = {"uptime": Channel("s")}
 WRITES = {
     "written": Channel("MB", "counter", "written to the disk with the data"),
-    "written_per_day": Channel("MB", label="written to the disk with the data"),
+    "written_per_day": Channel("MB", label="written to the disk with the data, per day"),
 }
 
 

@@ -808,6 +808,23 @@ def test_a_trial_of_a_target_that_needs_order_sends_the_next_row(begin: Begin, s
     assert engine.target.times() == times[:1]
 
 
+EMPTY = "nothing was sent now: the backlog is empty, and this target must not get a row twice"
+
+
+def test_a_trial_of_a_target_that_has_everything_reports_when_it_last_accepted_a_row(
+    begin: Begin, store: MemoryStore
+) -> None:
+    engine = begin(FakeTarget(Limits(rows=10, ordered=True)))
+    assert engine.pipeline.test() == (False, EMPTY)  # it has accepted nothing yet: nothing is known of it
+    fill(store, 3)
+    engine.pipeline.step()
+    result = engine.pipeline.test()
+    assert result.ok
+    assert result.response.startswith(f"{EMPTY}; it accepted the last one at 20")
+    engine.pipeline._status.failed(NOON + 1e9, "away", NOON + 1e9)
+    assert engine.pipeline.test() == (False, EMPTY)
+
+
 def test_the_report_says_how_much_is_left_and_since_when(begin: Begin, store: MemoryStore) -> None:
     times = fill(store, 30)
     engine = begin()
