@@ -5,6 +5,8 @@
   + MessageError     a payload is not what its topic promises: set it aside, continue
   + StoreAway        there is no store to read (yet): answer without it, try again
   + StoreDamaged     a file of the store is unreadable: a human has to look
+* OSError            the disk refuses
+  + DatabaseRefuses  the database of the store refuses, or does not answer: try again
 """
 
 
@@ -26,3 +28,7 @@ class StoreAway(HeliographError):
 
 class StoreDamaged(HeliographError):
     """A file of the store cannot be read as what it should be."""
+
+
+class DatabaseRefuses(OSError):
+    """The database server that has the store refuses, or does not answer; the message is a sentence."""

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from heliograph import config, node_config, store, store_location
-from heliograph.errors import ConfigError, HeliographError
+from heliograph.errors import ConfigError, DatabaseRefuses, HeliographError
 from heliograph.lock import Taken
 from heliograph.store.interface import Reader, Writer
 from heliograph.store_location import StoreLocation
@@ -88,9 +88,10 @@ def errors_explained() -> Iterator[None]:
         raise click.ClickException(f"{error}") from None
     except BrokenPipeError:
         raise
+    except DatabaseRefuses as error:
+        raise click.ClickException(str(error)) from None
     except OSError as error:
-        # one without a number is of a database
-        raise click.ClickException(f"the disk refuses: {error}" if error.errno else str(error)) from None
+        raise click.ClickException(f"the disk refuses: {error}") from None
 
 
 def state_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

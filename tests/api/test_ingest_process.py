@@ -239,7 +239,7 @@ def test_the_plugs_may_have_a_port_of_their_own(node: Node) -> None:
     [
         ('[api.keys]\ngarden = "hunter2"', "keys.garden: it is not the hash of a key"),
         ('[api]\nmanagers = ["me"]', "managers: there is no key 'me' in [api.keys]"),
-        ('[api.pimonitor]\ntz = "Mars/Base"', "no time zone is called 'Mars/Base'"),
+        ('[api.pimonitor]\ntz = "Mars/Base"', "'Mars/Base' is not a time zone"),
         ('[api.smartplug]\nplugs = { a = "A b" }', "'A b' is not a name"),
         ('[api.smartplug]\nplugs = { a = "x", b = "x" }', "two are the same device"),
         ("[api.smartplug]\nport = 8000", "is the port of the dashboard"),

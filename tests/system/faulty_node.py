@@ -206,7 +206,9 @@ class FaultyNode(Node):
         while not (listed.exists() and json.loads(listed.read_text())["made"]):
             assert time.monotonic() < end, self.log.read_text()
             time.sleep(0.1)
-        listed.write_text(json.dumps(json.loads(listed.read_text()) | {"made": "2020-02-02T03:00:00+00:00"}))
+        partial = listed.with_suffix(".partial")  # storage never reads half of it
+        partial.write_text(json.dumps(json.loads(listed.read_text()) | {"made": "2020-02-02T03:00:00+00:00"}))
+        partial.replace(listed)
         self.backup.chmod(0o555)
 
     def replace_year(self, content: bytes) -> bytes:

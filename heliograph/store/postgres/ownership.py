@@ -8,6 +8,7 @@ import hashlib
 import uuid
 from collections.abc import Iterable
 
+from heliograph.errors import DatabaseRefuses
 from heliograph.lock import Taken
 from heliograph.store.postgres.schema import APPLICATION, Connection, DatabaseName, meta, put_meta
 
@@ -37,7 +38,9 @@ class NodeLocks:
         self._lock(connection)
         for node in self._nodes:
             if meta(connection, _note(node)) != self._instance:  # what this writer knows of the node is out of date
-                raise OSError(f"node {node} was written by another storage meanwhile; restart this one to take it over")
+                raise DatabaseRefuses(
+                    f"node {node} was written by another storage meanwhile; restart this one to take it over"
+                )
 
     def _lock(self, connection: Connection) -> None:
         for node in self._nodes:

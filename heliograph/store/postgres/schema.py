@@ -18,7 +18,7 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
-from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.errors import DatabaseRefuses, StoreAway, StoreDamaged
 from heliograph.redaction import url_redactor
 from heliograph.store.postgres import timescale
 
@@ -126,7 +126,7 @@ class DatabaseName:
         try:
             options = conninfo_to_dict(url)
         except psycopg.ProgrammingError as error:
-            raise OSError(f"not the URL of a PostgreSQL database: {self.redact(str(error))}") from None
+            raise DatabaseRefuses(f"not the URL of a PostgreSQL database: {self.redact(str(error))}") from None
         host = options.get("host") or "this machine"
         self._name = f"PostgreSQL database {options.get('dbname') or options.get('user') or ''} on {host}"
 
@@ -214,7 +214,7 @@ def put_meta(connection: Connection, key: str, value: str) -> None:
 
 
 @contextmanager
-def refusing(database: DatabaseName, refusal: type[OSError] | type[StoreAway]) -> Iterator[None]:
+def refusing(database: DatabaseName, refusal: type[DatabaseRefuses] | type[StoreAway]) -> Iterator[None]:
     """Turn psycopg's errors into `refusal`, and into StoreDamaged for a schema that is not the store's."""
     try:
         yield

@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.errors import DatabaseRefuses, StoreAway, StoreDamaged
 from heliograph.store.postgres import schema
 from heliograph.store.postgres.ownership import NodeLocks
 from heliograph.store.postgres.schema import Connection, DatabaseName
@@ -19,7 +19,7 @@ class Session:
         self._url = url
         self._database = database
         self._locks = NodeLocks(nodes, database)
-        with schema.refusing(database, OSError):
+        with schema.refusing(database, DatabaseRefuses):
             self._connection = schema.connect(url, writes=True)
             try:
                 schema.create(self._connection, database)
@@ -39,7 +39,7 @@ class Session:
     @contextmanager
     def connection(self) -> Iterator[Connection]:
         """Give the connection, a new one if it was lost; raise OSError for what the server refuses."""
-        with schema.refusing(self._database, OSError):
+        with schema.refusing(self._database, DatabaseRefuses):
             if not schema.is_current(self._connection):
                 self._connection.close()
                 self._connection = schema.connect(self._url, writes=True)
@@ -55,8 +55,8 @@ class Session:
         try:
             schema.check(connection, self._database)
         except StoreAway as error:
-            raise OSError(f"{error}; restart to create one") from None
+            raise DatabaseRefuses(f"{error}; restart to create one") from None
         if schema.meta(connection, "identity") != self.identity:
-            raise OSError(f"the {self._database} is another store now; restart to use it")
+            raise DatabaseRefuses(f"the {self._database} is another store now; restart to use it")
         self._locks.acquire_again(connection)
         connection.execute(schema.INCOMING)

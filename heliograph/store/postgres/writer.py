@@ -7,7 +7,7 @@ from typing import NamedTuple
 import psycopg
 
 from heliograph import renames
-from heliograph.errors import StoreAway, StoreDamaged
+from heliograph.errors import DatabaseRefuses, StoreAway, StoreDamaged
 from heliograph.messages import Block, Info
 from heliograph.renames import Renames
 from heliograph.store import readings
@@ -164,7 +164,7 @@ class PostgresWriter:
         row = connection.execute("SELECT pg_xact_status(%s::xid8)", (self._unconfirmed.transaction,)).fetchone()
         status = row[0] if row else None
         if status == "in progress":
-            raise OSError(f"the {self._database} is still busy with the commit before")
+            raise DatabaseRefuses(f"the {self._database} is still busy with the commit before")
         if status == "committed":
             self._done(self._unconfirmed)
         self._unconfirmed = None
