@@ -18,11 +18,7 @@ WATCHES = (
     "    open(sys.argv[1], 'w').write(one.fault() or 'lives')\n"
     "    time.sleep(0.02)\n"
 )
-STARTS = (
-    "import subprocess, sys, time\n"
-    "subprocess.Popen([sys.executable, '-c', *sys.argv[1:]])\n"
-    "time.sleep(600)\n"
-)
+STARTS = "import subprocess, sys, time\nsubprocess.Popen([sys.executable, '-c', *sys.argv[1:]])\ntime.sleep(600)\n"
 
 
 @pytest.fixture
