@@ -32,6 +32,10 @@ def main(chosen: Path | None, show_settings: bool) -> None:
     """
     path = chosen or _of_this_node()
     try:
+        if not chosen and not path.exists():
+            raise ConfigError(
+                f"{path}: there is none here; `heliograph sample > {path}` begins one, docs/first-steps.md has short ones"
+            )
         # Passwords and port of the node's own broker are made when it starts.
         asked = StartOptions(path, None, None, None, None, simulate=False)
         node_plan = replace(plan.make(asked), broker_port=None)

@@ -1,5 +1,6 @@
 """The node's TOML file as structs; an error names file, key, what was expected and what was found."""
 
+import codecs
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from heliograph import mistakes, nearest, series_patterns, tls, topics
+from heliograph import mistakes, nearest, series_patterns, tls, toml_hints, topics
 from heliograph.errors import ConfigError
 
 C = TypeVar("C", bound="Config")
@@ -110,6 +111,10 @@ class Broker(Config, frozen=True):
         """Refuse an empty host, an impossible port, and a certificate that cannot be read."""
         if not self.host:
             raise ValueError("host: expected a name or an address, found ''")
+        if "/" in self.host or self.host.count(":") == 1:
+            raise ValueError(
+                f"host: expected a name or an address alone, found {self.host!r}; the port has an option of its own"
+            )
         if not 0 < self.port < 65536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535")
         if self.ca:
@@ -117,14 +122,25 @@ class Broker(Config, frozen=True):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return the whole file; raise ConfigError if it is not there or not TOML."""
+    """Return the whole file; raise ConfigError if it is not there or not TOML.
+
+    The mark with which some editors begin a UTF-8 file is no mistake.
+    """
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not TOML: {error}") from None
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"{path}: not TOML: line {line} is not UTF-8: save the file as UTF-8, or leave the letter out"
+        ) from None
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not TOML: {error}{toml_hints.hint(text, str(error))}") from None
 
 
 def check_sections(file: Mapping[str, Any], names: Collection[str], path: Path) -> None:

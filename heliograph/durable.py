@@ -67,12 +67,12 @@ class Unsynced:
         """Count the seconds from now on."""
         self._since = time.monotonic()
 
-    def force(self, file: int) -> None:
-        """Force an open file (none if negative), and new names, to the disk if anything waits; raise OSError if it refuses."""
+    def force(self, force_file: Callable[[], object] | None) -> None:
+        """Force the file, if one is open, and new names to the disk if anything waits; raise OSError if it refuses."""
         if self._since is None:
             return
-        if file >= 0:
-            os.fdatasync(file)
+        if force_file:
+            force_file()
         if self._has_new_names:
             sync(self._folder)
             sync(self._folder.parent)

@@ -11,6 +11,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 
@@ -45,8 +46,7 @@ class Outbox:
     ) -> None:
         """`drop` is called with a segment before the cap deletes it, `note` with the path of a damaged one; they must not raise."""
         self.folder = folder
-        self.dropped = 0
-        self.damaged = 0
+        self.dropped = self.damaged = 0
         self._boot = boot
         self.cap = cap_bytes
         self._segment_bytes = segment_bytes
@@ -61,8 +61,7 @@ class Outbox:
         clean = self._load()
         last = self.segments[-1] if self.segments else None
         continues = clean and last is not None and last.boot == boot
-        self.epoch = last.epoch if last and continues else uuid.uuid4().hex[:16]
-        self.next = last.next if last and continues else 1
+        self.epoch, self.next = (last.epoch, last.next) if last and continues else (uuid.uuid4().hex[:16], 1)
         if last and clean and not continues and last.next == last.first:
             self._forget(last)
 
@@ -118,7 +117,9 @@ class Outbox:
 
     def force(self) -> None:
         """Force all frames that storage has not committed to the disk; raise OSError if it refuses."""
-        self._unsynced.force(self._file)
+        for segment in self.segments:
+            segment.force_refused()
+        self._unsynced.force(partial(self.segments[-1].force, self._file) if self._file >= 0 else None)
 
     def trim(self, epoch: str, committed: int) -> None:
         """Delete the segments that storage has committed, but for the newest of them.
@@ -182,7 +183,7 @@ class Outbox:
         if self._file >= 0:
             file, self._file = self._file, -1
             try:
-                os.fdatasync(file)
+                self.segments[-1].force(file)
             finally:
                 os.close(file)
         path = self.folder / f"{self._number + 1:010}.segment"

@@ -6,7 +6,9 @@ hexadecimal. Records follow, little endian:
     u32 length of the payload, u32 CRC-32 of sequence and payload, u64 sequence, payload
 """
 
+import errno
 import logging
+import os
 import struct
 import zlib
 from io import BufferedReader
@@ -49,7 +51,8 @@ class Segment:
     """One file: the sequences from `first` up to (not including) `next` of one epoch.
 
     `size` is where its last whole record ends, `damaged` whether records before that are
-    not readable, `done` the first sequence that storage is not known to have.
+    not readable, `done` the first sequence that storage is not known to have, `refused` whether the disk
+    has refused to confirm records.
     """
 
     def __init__(self, path: Path, epoch: str, boot: str, first: int) -> None:
@@ -61,6 +64,7 @@ class Segment:
         self.done = first
         self.size = 0
         self.damaged = False
+        self.refused = False
 
     @classmethod
     def create(cls, path: Path, epoch: str, boot: str, first: int) -> "Segment":
@@ -89,6 +93,29 @@ class Segment:
                 segment.next = record.sequence + 1
                 segment.size = file.tell()
         return segment
+
+    def force(self, file: int) -> None:
+        """Force the file, which is open, to the disk; raise OSError if that refuses."""
+        self.refused = True
+        os.fdatasync(file)
+        self.refused = False
+
+    def force_refused(self) -> None:
+        """Force what the disk has refused to it again, unless storage has it; raise OSError if it refuses or lost records.
+
+        Linux marks what it could not write as written, and reports that once (fsync(2), "Errors", EIO): only what is
+        written again is tried again.
+        """
+        if not self.refused or self.done >= self.next:
+            return
+        content = self.path.read_bytes()
+        readable = Segment.load(self.path)
+        if readable.next < self.next or readable.damaged > self.damaged:
+            raise OSError(errno.EIO, "records that the disk refused are lost", str(self.path))
+        with self.path.open("r+b") as file:
+            file.write(content)
+            file.flush()
+            self.force(file.fileno())
 
     def delete(self) -> bool:
         """Delete the file, and return whether it is gone; if the disk refuses, that is logged."""

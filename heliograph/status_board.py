@@ -15,7 +15,15 @@ log = logging.getLogger(__name__)
 REMEMBERED_INPUTS = 10
 SHOWN_CHARACTERS = 200
 PORTS_AWAY = "ports_away"  # the fact with the ports of this machine that cannot be used, and why
-PROBLEMS = ("problems", "store_problems", "write_error", "backup", PORTS_AWAY)  # facts that `/health` reports
+BROKERS_AWAY = "broker_problems"  # the fact with the brokers that are not the node's own and do not let it in, and why
+PROBLEMS = (
+    "problems",
+    "store_problems",
+    "write_error",
+    "backup",
+    PORTS_AWAY,
+    BROKERS_AWAY,
+)  # facts that `/health` reports
 RISING_PROBLEMS = ("outbox_problems", "not_stored_since")  # the numbers in these change while they last
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from heliograph import disk_space, remedies, topics
 from heliograph.messages import Status
 from heliograph.outbox_losses import shown
-from heliograph.status_board import PORTS_AWAY
+from heliograph.status_board import BROKERS_AWAY, PORTS_AWAY
 from services.api.live import LATEST, LiveState
 from services.api.schemas import HealthProblem
 from services.api.service_watch import ServiceWatch
@@ -23,11 +23,20 @@ BACKUP_SECONDS = 2 * 86_400.0  # two nights
 HUNG_SECONDS = 7.0  # without any message, after the broker was asked for one
 OFFLINE_SECONDS = 5.0  # a service that starts again, and an adapter that the kernel finds again, is away for less
 
-_SEVERAL = ("store_problem", "disk_full", "port_away", "service_problem", "outbox_problem")  # of one service at a time
+_SEVERAL = (  # of one service at a time
+    "store_problem",
+    "disk_full",
+    "port_away",
+    "other_broker_away",
+    "service_problem",
+    "outbox_problem",
+)
+_BRIEFLY = ("service_offline", "port_away", "other_broker_away")  # what returns within a few seconds is no problem
 _Key = tuple[str, str, str, int]
 _DIGITS = re.compile(r"[0-9.,:]+")
 _SEE_LOG = "look at the log of {service}"
 _MEND_PORT = "plug it in, correct the port in config.toml, or let the node use it"
+_MEND_OTHER_BROKER = "see that it runs, and check host, port, user and password in [{service}.brokers.{name}]"
 _BACKUP = "see that the disk is mounted and has room, and what the log of storage reports of it"
 _ONE_STORAGE = "let one storage have each node: docs/second-pi.md, One storage for each node"
 
@@ -164,7 +173,7 @@ class HealthWatch:
         lasting = []
         for one, key in zip(problems, keys, strict=True):
             seconds = present - self._seen[key]
-            if one.code in ("service_offline", "port_away") and seconds < OFFLINE_SECONDS:
+            if one.code in _BRIEFLY and seconds < OFFLINE_SECONDS:
                 continue
             if one.since is None:
                 one.since = self._now() - seconds
@@ -212,6 +221,10 @@ def _reported_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem
         for port, why in away.items() if isinstance(away, dict) and status.state == "online" else ():
             sentence = str(why) if port in str(why) else f"{port}: {why}"
             yield HealthProblem("port_away", f"{name}: {sentence}", _MEND_PORT, service=name)
+        refusing = status.facts.get(BROKERS_AWAY)
+        for broker, why in refusing.items() if isinstance(refusing, dict) and status.state == "online" else ():
+            action = _MEND_OTHER_BROKER.format(service=name, name=broker)
+            yield HealthProblem("other_broker_away", f"{name}: broker {broker} {why}", action, service=name)
     for fact, code in (("problems", "service_problem"), ("outbox_problems", "outbox_problem")):
         for name, status in services.items():
             for text in _listed(status, fact):

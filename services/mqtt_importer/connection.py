@@ -22,7 +22,7 @@ class BrokerConnection:
     """Subscribes and publishes, and reconnects until it is closed, whether or not the broker is there.
 
     `received` is called on the network thread; it passes messages on and returns. The log has
-    one warning per loss and reason; `connected` is whether the broker answers, `problem` why it does not, `losses`
+    one warning per loss and reason; `connected` is whether the broker answers, `problem` where it is and why it does not, `losses`
     how often the connection was lost.
     """
 
@@ -99,6 +99,8 @@ class BrokerConnection:
         self._received(message.topic, bytes(message.payload), message.retain)
 
     def _warn(self, warning: str) -> None:
-        if warning != self.problem:
-            self.problem = warning
-            log.warning("broker %s at %s:%s %s; reconnecting", self._name, *self._broker.address, warning)
+        host, port = self._broker.address
+        problem = f"at {host}:{port} {warning}"
+        if problem != self.problem:
+            self.problem = problem
+            log.warning("broker %s %s; reconnecting", self._name, problem)

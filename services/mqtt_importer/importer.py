@@ -8,6 +8,7 @@ from functools import partial
 from heliograph import names, names_before, topics
 from heliograph.bus import Message
 from heliograph.service import Service
+from heliograph.status_board import BROKERS_AWAY
 from services.mqtt_importer.commands import CommandForwarder
 from services.mqtt_importer.connection import BrokerConnection
 from services.mqtt_importer.device_registry import DeviceNames, DeviceRegistry
@@ -67,7 +68,7 @@ def main(options: MqttImporter, service: Service) -> None:
                         losses[name] = connection.losses
                         reader.broker_lost(name)
                 service.fact("brokers", {name: connection.connected for name, connection in connections.items()})
-                service.fact("broker_problems", {name: one.problem for name, one in connections.items() if one.problem})
+                service.fact(BROKERS_AWAY, {name: one.problem for name, one in connections.items() if one.problem})
                 service.fact("devices", devices.facts())
                 service.fact("unknown_topics", reader.unknown_topics.facts())
 

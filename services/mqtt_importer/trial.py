@@ -3,6 +3,7 @@
 from msgspec.structs import replace
 
 from heliograph import trial
+from heliograph.status_board import BROKERS_AWAY
 from heliograph.trial_outcome import Input
 from services.mqtt_importer import families
 from services.mqtt_importer.importer import main
@@ -37,7 +38,7 @@ def _input(source: MqttSource, seen: trial.Seen) -> Input:
     devices = seen.facts.get("devices", {})
     own = tuple(name for name, fact in devices.items() if fact["source"] == source.label)
     if source.broker:
-        problem, where = seen.facts.get("broker_problems", {}).get(source.broker, ""), f"broker {source.broker}"
+        problem, where = seen.facts.get(BROKERS_AWAY, {}).get(source.broker, ""), f"broker {source.broker}"
         failure, action = f"{where} {problem}" if problem else "", BROKER.format(source.broker)
     else:
         failure, where, action = seen.bus_problem, "the node's own broker", OWN_BROKER

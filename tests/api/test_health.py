@@ -303,6 +303,19 @@ def test_a_port_that_cannot_be_opened_is_a_problem_unless_it_comes_back_at_once(
     assert node.after(1) == []
 
 
+def test_a_broker_of_another_house_that_refuses_us_is_a_problem_with_the_section_to_look_at() -> None:
+    node = Node()
+    away = {"home": "at 192.168.1.20:1883 refuses us: Not authorized"}
+    node.status("mqtt_importer", {**ONLINE, "facts": {"broker_problems": away}})
+    assert node.after(4) == []
+    [problem] = node.after(2)
+    assert (problem.code, problem.service) == ("other_broker_away", "mqtt_importer")
+    assert problem.summary == "mqtt_importer: broker home at 192.168.1.20:1883 refuses us: Not authorized"
+    assert problem.action == "see that it runs, and check host, port, user and password in [mqtt_importer.brokers.home]"
+    node.status("mqtt_importer", {**ONLINE, "facts": {"broker_problems": {}}})
+    assert node.after(1) == []
+
+
 def test_a_disk_that_is_nearly_full_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node(disks=(tmp_path, tmp_path / "not there"))
     assert node.after(1) == []

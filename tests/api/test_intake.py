@@ -1,9 +1,11 @@
 import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from heliograph import durable
 from heliograph.messages import Channel, Info, Value
 from services.api.errors import Busy, RequestRefused
 from services.api.ingest.intake import HttpIntake
@@ -69,7 +71,34 @@ def test_a_sender_waits_a_limited_time_for_the_disk(tmp_path: Path) -> None:
 
     producer.may_flush.clear()
     asyncio.run(asked())
-    assert producer.forced == 1
+    assert (producer.flushes, producer.forced) == (2, 0)
+
+
+def test_the_file_of_devices_is_never_that_of_an_earlier_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sender that waits for the disk and one that does not are served at the same time; the file is written one by one."""
+    intake = intake_at(tmp_path, MemoryProducer())
+    begun, may_write = threading.Event(), threading.Event()
+    write = durable.write
+
+    def slow_at_first(path: Path, content: bytes) -> None:
+        if not begun.is_set():
+            begun.set()
+            assert may_write.wait(30)
+        write(path, content)
+
+    async def both() -> None:
+        first = asyncio.create_task(intake.accept([Report("a", {"x": 1})]))
+        assert await asyncio.to_thread(begun.wait, 30)
+        second = asyncio.create_task(intake.accept([Report("b", {"x": 1})], durable=True))
+        await asyncio.wait([second], timeout=0.05)  # without the order it would be through, and overwritten then
+        may_write.set()
+        await asyncio.gather(first, second)
+
+    monkeypatch.setattr(durable, "write", slow_at_first)
+    asyncio.run(both())
+    assert list(ReportedDevices(tmp_path / "api" / "devices.json").infos) == ["a", "b"]
 
 
 def test_there_is_an_end_to_devices(tmp_path: Path) -> None:

@@ -50,6 +50,10 @@ def outbox(tmp_path: Path, disk: Disk) -> Iterator[Outbox]:
     made.close()
 
 
+def refuse(_file: int) -> None:
+    raise OSError(5, "Input/output error")
+
+
 def test_what_waits_for_ten_seconds_is_forced_to_the_disk_once(outbox: Outbox, disk: Disk) -> None:
     outbox.append(b"[1]")
     for later in (0.0, 5.0, 5.0):
@@ -82,12 +86,9 @@ def test_the_ten_seconds_count_from_the_first_frame_that_waits(outbox: Outbox, d
 def test_a_disk_that_refuses_is_asked_again_after_ten_seconds_with_a_log_line_each_time(
     outbox: Outbox, disk: Disk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def refused(_file: int) -> None:
-        raise OSError(5, "Input/output error")
-
     outbox.append(b"[1]")
     with monkeypatch.context() as patched:
-        patched.setattr(os, "fdatasync", refused)
+        patched.setattr(os, "fdatasync", refuse)
         for _ in range(5):
             disk.now += 5.1
             outbox.sync(10.0)
@@ -96,7 +97,7 @@ def test_a_disk_that_refuses_is_asked_again_after_ten_seconds_with_a_log_line_ea
     ] * 2
     disk.now += 5.1
     outbox.sync(10.0)
-    assert disk.synced == ["0000000001.segment"]
+    assert disk.synced == ["0000000001.segment"] * 2  # written again, and what has come since
 
 
 def test_a_segment_that_is_full_and_synced_is_not_synced_again_while_the_next_one_has_no_room(
@@ -132,6 +133,56 @@ def test_what_is_forced_is_on_the_disk_with_the_name_of_its_file(
         outbox.append(b"[12345678901234567890]")
     outbox.force()
     assert (disk.synced[-1], len(folders)) == ("0000000002.segment", 4)
+
+
+def test_what_the_disk_refused_is_written_again_before_it_counts_as_confirmed(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Linux takes what it could not write for written: the next fdatasync would confirm it (fsync(2), "Errors", EIO)."""
+    outbox.append(b"[1]")
+    path = outbox.segments[0].path
+    content = path.read_bytes()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", refuse)
+        with pytest.raises(OSError, match="Input/output"):
+            outbox.force()
+    os.utime(path, (0, 0))
+    outbox.force()
+    assert path.stat().st_mtime > 0
+    assert path.read_bytes() == content
+    os.utime(path, (0, 0))
+    outbox.append(b"[2]")
+    outbox.force()
+    assert Segment.load(path).next == 3
+
+
+def test_what_the_disk_refused_and_lost_is_never_confirmed(outbox: Outbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    outbox.append(b"[1]")
+    path = outbox.segments[0].path
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", refuse)
+        with pytest.raises(OSError, match="Input/output"):
+            outbox.force()
+    path.write_bytes(path.read_bytes()[:-3] + bytes(3))
+    for _ in range(2):
+        with pytest.raises(OSError, match="records that the disk refused are lost"):
+            outbox.force()
+    outbox.trim(outbox.epoch, 1)  # storage has it
+    outbox.force()
+
+
+def test_a_full_segment_that_the_disk_refused_is_forced_before_later_ones_are_confirmed(
+    outbox: Outbox, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    while outbox.size < 300:
+        outbox.append(b"[12345678901234567890]")
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", refuse)
+        with pytest.raises(OSError, match="Input/output"):
+            outbox.append(b"[1]")
+    outbox.append(b"[1]")
+    outbox.force()
+    assert disk.synced == ["0000000001.segment", "0000000002.segment"]
 
 
 def test_an_end_forces_everything_to_the_disk(outbox: Outbox, disk: Disk) -> None:

@@ -444,6 +444,8 @@ def test_another_broker_with_a_user_and_tls_is_read_and_restarts(
         + f'user = "house"\npassword = "file:{remote.password_file}"\n{ca}'
     )
     eventually(lambda: "broker house" in importers.output())  # it is away at first
+    away = {"house": f"at localhost:{remote.port} is away"}
+    eventually(lambda: recorder.status.get("facts", {}).get("broker_problems") == away)
     try:
         for power in (1, 2):
             remote.start()

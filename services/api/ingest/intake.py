@@ -86,8 +86,8 @@ class HttpIntake:
         self._monotonic = monotonic
         self._devices = ReportedDevices(file, monotonic)
         self._newest: dict[str, dict[str, tuple[float, Value]]] = {}
-        self._written = _SharedFlush(lambda: partial(self._flush, self._devices.take_unsaved(), durable=False))
-        self._on_disk = _SharedFlush(lambda: partial(self._flush, self._devices.take_unsaved(), durable=True))
+        self._written = _SharedFlush(lambda: partial(self._write, self._devices.take_unsaved()))
+        self._on_disk = _SharedFlush(lambda: partial(producer.flush, durable=True))
         self._durable_seconds = durable_seconds
         self._refused_until = 0.0
         self.readings = 0
@@ -167,7 +167,7 @@ class HttpIntake:
         """Wait until everything is on the disk; raise Busy if it does not confirm that in time."""
         try:
             async with asyncio.timeout(self._durable_seconds):
-                return await self._on_disk.wait()
+                return await self._written.wait() and await self._on_disk.wait()
         except TimeoutError:
             raise Busy(
                 f"the disk of this node has not confirmed the readings within {self._durable_seconds:g} s; "
@@ -176,10 +176,11 @@ class HttpIntake:
                 RETRY_SECONDS,
             ) from None
 
-    def _flush(self, infos: dict[str, Info] | None, *, durable: bool) -> bool:
+    def _write(self, infos: dict[str, Info] | None) -> bool:
+        """Write devices, one state after the other, and readings; return False if the disk refuses readings."""
         if infos is not None:
             self._devices.save(infos)
-        return self._producer.flush(durable=durable)
+        return self._producer.flush()
 
 
 def _disk_refuses() -> Busy:
