@@ -36,7 +36,8 @@ class Producer:
     """Publishes the readings of devices; thread-safe.
 
     When `flush` returns True, all earlier readings are in the outbox and will be stored exactly once, whichever process dies
-    in between; without it they get there within LINGER_SECONDS. With `durable`, they also survive a power cut.
+    in between; without it they get there within LINGER_SECONDS. With `durable`, they also survive a power cut. Neither holds for
+    the values that a [quality] rule holds back until later readings decide on them: those are in memory.
     """
 
     def __init__(

@@ -252,12 +252,20 @@ def _listed(status: Status, fact: str) -> list[str]:
 
 
 def _keys(problems: list[HealthProblem]) -> Iterator[_Key]:
-    """Yield what makes each problem the same as before; the numbers in a sentence change while it lasts."""
+    """Yield what makes each problem the same as before; the reason in a sentence, and its numbers, change while it lasts."""
     equal: Counter[tuple[str, str, str]] = Counter()
     for one in problems:
-        key = one.code, one.service, _DIGITS.sub("", one.summary) if one.code in _SEVERAL else ""
+        key = one.code, one.service, _DIGITS.sub("", _subject(one)) if one.code in _SEVERAL else ""
         yield (*key, equal[key])
         equal[key] += 1
+
+
+def _subject(problem: HealthProblem) -> str:
+    """Return what of its service a problem is about: "broker home" of "mqtt_importer: broker home at 192.168.1.20:1883 refuses us"."""
+    begins_with = f"{problem.service}: "
+    if not problem.summary.startswith(begins_with):
+        return problem.summary
+    return problem.summary.removeprefix(begins_with).partition(": ")[0].partition(" at ")[0]
 
 
 def _moment(since: float) -> float | None:

@@ -116,11 +116,22 @@ def test_names_and_values_are_as_people_read_them(running: Running, open_page: O
         (18720, "s", "5 h 12 min"),
         (7200, "s", "2 h"),
         (266400, "s", "3 d 2 h"),
-        (-90, "s", "-1 min"),
+        (-90, "s", "-1 min 30 s"),
+        (119, "s", "1 min 59 s"),
+        (172800, "s", "2 d"),
         (2345.6, "W", "2.35 kW"),
         (26.5, "°C", "26.5 °C"),
     ):
         assert shown(f"value({raw}, '{unit}').join(' ')") == text
+    for ticks, unit, texts in (
+        ("[0, 20, 40, 60, 80]", "s", "0:00 min, 0:20 min, 0:40 min, 1:00 min, 1:20 min"),
+        ("[0, 1200, 2400]", "s", "0 s, 20 min, 40 min"),
+        ("[180000, 180600]", "s", "50:00 h, 50:10 h"),
+        ("[172800, 259200, 266400]", "s", "2 d, 3 d, 3 d 2 h"),
+        ("[0.2, 0.4]", "s", "0.2 s, 0.4 s"),
+        ("[0, 20000]", "MB", "0 GB, 20 GB"),
+    ):
+        assert str(shown(f"tickTexts({ticks}, '{unit}').join(', ')")).replace("\u202f", " ") == texts
 
 
 def test_no_two_channels_of_a_device_have_one_label(tracer: Running, open_page: Open, eventually: Eventually) -> None:

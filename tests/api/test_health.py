@@ -202,6 +202,19 @@ def test_each_of_several_problems_of_one_service_has_its_own_beginning() -> None
     assert [one.since for one in problems] == [NOON + 1, NOON + 1, NOON + 11, NOON + 11]
 
 
+def test_a_problem_whose_reason_changes_began_when_it_was_first_reported() -> None:
+    """And what may be away for some seconds is shown however often its reason changes."""
+    node = Node()
+    for reason in ("no answer", "connection refused", "no answer"):
+        node.status("uploader", {**ONLINE, "facts": {"problems": [f"target home accepts nothing: {reason}"]}})
+        node.status("mqtt_importer", {**ONLINE, "facts": {"broker_problems": {"shed": f"at 10.0.0.2:1883 {reason}"}}})
+        problems = node.after(3)
+    assert [(one.code, one.since) for one in problems] == [
+        ("other_broker_away", NOON + 1),
+        ("service_problem", NOON + 1),
+    ]
+
+
 def test_the_store_of_which_a_part_is_damaged_is_named_once() -> None:
     node = Node()
     node.status("storage", {**ONLINE, "facts": {"store_problems": ["2019 is damaged", "2020 is damaged"]}})

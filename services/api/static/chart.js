@@ -1,6 +1,6 @@
 import { LitElement, html, nothing } from "lit";
 import uPlot from "uplot";
-import { moment, tick, value, valueText } from "/format.js";
+import { moment, tick, tickTexts, valueText } from "/format.js";
 import { History, RANGES, joined } from "/history.js";
 
 const REFRESH_SECONDS = 300;
@@ -281,16 +281,6 @@ function limits(unit, low, high) {
   const room = (to - from || Math.abs(to) || 1) * 0.08;
   const top = unit === "%" && to <= 100 ? Math.min(100, to + room) : to + room;
   return [from === 0 ? 0 : from - room, top];
-}
-
-// All ticks in the unit of the largest, so that an axis does not change its unit half-way.
-function tickTexts(ticks, unit) {
-  if (unit === "s") return ticks.map((seconds) => valueText(seconds, unit));
-  const largest = Math.max(...ticks.map(Math.abs));
-  const [, shown] = value(largest, unit);
-  const factor = shown === unit ? 1 : { k: 1e3, M: 1e6, G: 1e9, T: 1e12 }[shown[0]] / ({ k: 1e3, M: 1e6 }[unit[0]] ?? 1);
-  const digits = Math.max(0, Math.min(3, -Math.floor(Math.log10((ticks[1] - ticks[0] || 1) / factor) + 1e-9)));
-  return ticks.map((tick) => `${(tick / factor).toFixed(digits)}${shown ? ` ${shown}` : ""}`);
 }
 
 customElements.define("helio-chart", Chart);

@@ -58,15 +58,21 @@ function capital(text) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-// 1392 s → ["23", "min"], 18720 s → ["5 h 12", "min"], 266400 s → ["3 d 2", "h"]
-function duration(seconds) {
-  const minutes = Math.floor(Math.abs(seconds) / 60);
-  const hours = Math.floor(minutes / 60);
-  const sign = seconds < 0 ? "-" : "";
-  if (hours < 1) return [`${sign}${minutes}`, "min"];
-  if (hours < 48) return minutes % 60 ? [`${sign}${hours} h ${minutes % 60}`, "min"] : [`${sign}${hours}`, "h"];
-  const days = Math.floor(hours / 24);
-  return hours % 24 ? [`${sign}${days} d ${hours % 24}`, "h"] : [`${sign}${days}`, "d"];
+const DURATIONS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+
+// 90 s → ["1 min 30", "s"], 1392 s → ["23", "min"], 18720 s → ["5 h 12", "min"], 266400 s → ["3 d 2", "h"]; `finest` (s) is
+// what it is cut off to: less of a long time than of a short one, unless it is given.
+function duration(seconds, finest) {
+  const whole = Math.abs(seconds);
+  const cut = finest ?? (whole < 600 ? 1 : whole < 2 * 86400 ? 60 : 3600);
+  let left = Math.floor(whole / cut) * cut;
+  const parts = [];
+  for (const [unit, size] of left < 2 * 86400 ? DURATIONS.slice(1) : DURATIONS) {
+    if (left >= size) parts.push(Math.floor(left / size), unit);
+    left %= size;
+  }
+  const unit = parts.pop() ?? "s";
+  return [`${seconds < 0 && parts.length ? "-" : ""}${parts.join(" ") || 0}`, unit];
 }
 
 function decimals(size, unit) {
@@ -97,6 +103,26 @@ export function value(raw, unit = "") {
 
 export function valueText(raw, unit) {
   return value(raw, unit).filter(Boolean).join("\u202f");
+}
+
+// The texts at an axis: all in the unit of the largest, so that it does not change half-way; no two look the same.
+export function tickTexts(ticks, unit) {
+  const distance = ticks[1] - ticks[0] || 1;
+  const largest = Math.max(...ticks.map(Math.abs));
+  if (unit === "s" && largest >= 60 && distance >= 1) return ticks.map((seconds) => durationTick(seconds, largest, distance));
+  const shown = unit === "s" ? unit : value(largest, unit)[1];
+  const factor = shown === unit ? 1 : { k: 1e3, M: 1e6, G: 1e9, T: 1e12 }[shown[0]] / ({ k: 1e3, M: 1e6 }[unit[0]] ?? 1);
+  const digits = Math.max(0, Math.min(3, -Math.floor(Math.log10(distance / factor) + 1e-9)));
+  return ticks.map((tick) => `${(tick / factor).toFixed(digits)}${shown ? ` ${shown}` : ""}`);
+}
+
+// 3 d 2 h, 74:10 h, 40 min, 1:20 min: as fine as the distance of the ticks needs
+function durationTick(seconds, largest, distance) {
+  if (distance >= 3600) return duration(seconds, 3600).join("\u202f");
+  if (distance >= 60 && largest < 3600) return duration(seconds, 60).join("\u202f");
+  const [size, unit] = distance >= 60 ? [60, "h"] : [1, "min"];
+  const count = Math.floor(Math.abs(seconds) / size);
+  return `${seconds < 0 ? "-" : ""}${Math.floor(count / 60)}:${String(count % 60).padStart(2, "0")}\u202f${unit}`;
 }
 
 // Seconds ago → "3 s ago"
