@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from zoneinfo import available_timezones
 
-NEAR = 2  # slips of the keyboard; of a long name one in three characters
+NEAR = 2  # slips of the keyboard; of a long name one in three characters, of a short one at most one in two: "on" is not "off"
 LONGEST = 100  # characters that are looked at
 
 
@@ -30,7 +30,8 @@ def nearest(written: str, known: Iterable[str]) -> str:
     written = written[:LONGEST].lower()
     ranked = ((slips(written, name.lower()), index, name) for index, name in enumerate(known))
     count, _, name = min(ranked, default=(LONGEST, 0, ""))
-    return name if count <= max(NEAR, len(written) // 3) and count < len(name) else ""
+    most = max(min(NEAR, len(written) // 2), len(written) // 3)
+    return name if count <= most and count < len(name) else ""
 
 
 def slips(written: str, right: str) -> int:
