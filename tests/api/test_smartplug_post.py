@@ -62,7 +62,14 @@ def test_a_report_keeps_what_it_carries(receiver: Receiver) -> None:
     assert (receiver.counted["refused_parts"], len(receiver.aside)) == (4, 4)
     receiver.post("/data", key="", json={**REPORT, "fw": 1.3, "rssi": -62})  # a text before: the rest is kept
     assert receiver.producer.readings[-1] == ("kettle", {"plugged": True, "rssi": -62}, None)
-    assert receiver.post("/data", key="", json={**REPORT, "time": [1]}).status_code == 422
+
+
+@pytest.mark.parametrize("unset", [[1], True, "soon", "12:00", 0, 17, 1e300, 4e9])
+def test_a_plug_whose_clock_is_not_set_still_reports_its_state(receiver: Receiver, unset: object) -> None:
+    assert receiver.post("/data", key="", json={**REPORT, "time": unset, "rssi": -60}).status_code == 200
+    assert receiver.producer.readings == [("kettle", {"plugged": True, "rssi": -60}, None)]
+    assert receiver.counted["refused_parts"] == 1
+    assert "time" in receiver.aside[0][1]
 
 
 def test_every_report_is_forwarded_unchanged_to_every_client(receiver: Receiver) -> None:

@@ -118,10 +118,16 @@ class SmartPlugs:
     def _report(
         self, device: str, content: dict[str, Any], *, is_plugged: bool
     ) -> tuple[Report, list[tuple[str, str]]]:
-        """Return the reading of a report, and the members that cannot be values: the reason, and the member."""
-        report = Report(device, {CHANNEL: is_plugged}, _time(content), {CHANNEL: Channel(kind="state")}, "SmartPlug")
+        """Return the reading of a report, and the members that are not used: the reason, and the member."""
+        report = Report(device, {CHANNEL: is_plugged}, None, {CHANNEL: Channel(kind="state")}, "SmartPlug")
         self._intake.check(report)
         refused: list[tuple[str, str]] = []
+        try:
+            timed = report._replace(time=_time(content))
+            self._intake.check(timed)
+            report = timed
+        except RequestRefused as error:  # a plug whose clock is not set still reports its state
+            refused.append((error.detail, shown({"time": content["time"]})))
         for text, value in _flat({name: item for name, item in content.items() if name not in KNOWN}):
             if value is None:
                 report = report._replace(missing=report.missing + 1)
