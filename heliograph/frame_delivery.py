@@ -96,7 +96,8 @@ class FrameDelivery:
         """Return where delivery stands: the epoch, the last frame in the outbox, the last one committed.
 
         `not_stored_since`, in seconds since 1970 UTC, is there while storage has not committed anything for long.
-        `outbox_problems` are sentences: more than half of the outbox is in use, or it lost readings in the last seven days, by its cap or by damage.
+        `outbox_problems` are sentences: more than half of the outbox is in use, or it lost readings in the last seven days, by its cap or by damage,
+        or its files were removed or moved away.
         """
         seconds = self._sender.seconds_not_stored
         facts: dict[str, object] = {
@@ -114,7 +115,13 @@ class FrameDelivery:
         waiting = [segment for segment in self.outbox.segments if segment.next > segment.done]
         now = self._clock.now()
         is_filling = filling(waiting, self.outbox.size, self.outbox.cap, now - not_stored, now)
-        return [*([is_filling] if is_filling else []), *self._losses.problems()]
+        folder = self.outbox.folder
+        removed = f"the files of the outbox are gone from {folder}: readings are only in memory; restart the service"
+        return [
+            *[removed for segment in self.outbox.segments[-1:] if not segment.path.exists()],
+            *([is_filling] if is_filling else []),
+            *self._losses.problems(),
+        ]
 
     def _publish(self, news: bool, frames: bytes) -> bool:
         return self._bus.publish(self._journal if news else self._replay, frames, qos=1)

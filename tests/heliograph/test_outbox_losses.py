@@ -1,5 +1,6 @@
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -194,3 +195,16 @@ def test_damage_that_is_seen_before_the_clock_is_set_is_shown_for_a_week_from_th
     assert "damaged" in rig.problems()[-1]
     rig.clock.time += 20
     assert not any("damaged" in problem for problem in rig.problems())
+
+
+def test_an_outbox_whose_files_are_removed_or_moved_away_is_a_problem(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.fill(3)
+    assert rig.problems() == []
+    (tmp_path / "outbox").rename(tmp_path / "away")
+    [problem] = rig.problems()
+    assert problem.startswith(f"the files of the outbox are gone from {tmp_path}/outbox: ")
+    (tmp_path / "away").rename(tmp_path / "outbox")
+    assert rig.problems() == []
+    shutil.rmtree(tmp_path / "outbox")
+    assert len(rig.problems()) == 1
