@@ -12,8 +12,10 @@ from pathlib import Path
 
 import click
 
+from cli.start import plan
 from cli.start.log_file import numbered
-from heliograph import logs, node_config
+from cli.start.output import SUPERVISOR
+from heliograph import logs, nearest, node_config
 from heliograph.errors import ConfigError
 from heliograph.logs import LogLine
 
@@ -84,10 +86,25 @@ def main(
     wanted = Wanted(frozenset(services), logs.LEVELS[level], since or datetime.min.replace(tzinfo=UTC))
     most = lines if lines is not None else None if since else LINES
     reader = LogReader(file)
-    for line in last(filter(wanted, reader.lines()), most):
+    lines_there = list(reader.lines())
+    _check_services(services, {line.service for line in lines_there})
+    chosen = list(filter(wanted, lines_there))
+    for line in last(chosen, most):
         click.echo(line)
+    if not chosen and not follow:
+        click.echo(f"there is no such line in {file}", err=True)
     if follow:
         _follow(reader, wanted)
+
+
+def _check_services(asked: tuple[str, ...], logged: set[str]) -> None:
+    """Raise a usage error for a name that has logged nothing and is not a process of a node."""
+    known = sorted(logged | {*plan.services(), SUPERVISOR, "broker", "simulator"})
+    for name in asked:
+        if name not in known:
+            raise click.BadParameter(
+                f"there is no service {name!r}{nearest.choices(name, known)}", param_hint="--service"
+            )
 
 
 def _follow(reader: "LogReader", wanted: Callable[[LogLine], bool]) -> None:

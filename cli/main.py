@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 import heliograph
 from cli import programs
+from heliograph import nearest
 
 # A command's name; where it is; what the list of commands says of it. Nothing is imported before it is called.
 COMMANDS = {
@@ -59,6 +60,14 @@ class LazyGroup(click.Group):
         elsewhere = _elsewhere(cmd_name, where)
         command = _refusing(elsewhere) if elsewhere else resolve_name(where)
         return command if isinstance(command, click.Command) else _passing_on(cmd_name, command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that is called; an unknown name is refused with the nearest one."""
+        if args[0] not in self._table and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}{nearest.hint(args[0], self._table)}")
+        return super().resolve_command(ctx, args)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """Return the names that begin so, without importing the commands, or the options."""

@@ -64,14 +64,23 @@ def _table(url: str, health: Mapping[str, Any], devices: list[Mapping[str, Any]]
         if one["availability"] == "offline":
             yield f"               {one['device']}: offline{': ' + one['why'] if one['why'] else ''}"
     waiting = sum(one["counters"].get("frames_backlog", 0) for one in services.values())
-    yield f"  storage    {'answers' if health['store'] else 'does not answer'}, {waiting} frames wait in outboxes"
+    yield f"  storage    {'answers' if health['store'] else 'does not answer'}, {_wait(waiting, 'message')} to be stored"
     targets = services.get("uploader", {}).get("facts", {}).get("targets") or {}
     for name, target in targets.items():
-        yield f"  upload     {name}: {target.get('state')}, {target.get('backlog') or 0} rows wait"
+        yield f"  upload     {name}: {target.get('state')}, {_wait(target.get('backlog') or 0, 'reading')}{_reason(target)}"
     for one in health["problems"]:
         since = "" if "since" in one["summary"] else f" (since {shown(one['since'])})"
         yield f"{one['summary']}{since}"
         yield f"  -> {one['action']}"
+
+
+def _wait(count: int, what: str) -> str:
+    return f"1 {what} waits" if count == 1 else f"{count} {what}s wait"
+
+
+def _reason(target: Mapping[str, Any]) -> str:
+    error = target.get("last_error")
+    return f": {error}" if error and target.get("state") in ("waiting", "invalid") else ""
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -51,6 +51,14 @@ class Claim(NamedTuple):
     channels: str = ""
 
 
+def check_path(path: str, key: str) -> None:
+    """Raise ValueError for a path that begins with ~: only a shell knows whose home that is, and services may run as another user."""
+    if path.startswith("~"):
+        raise ValueError(
+            f"{key}: {path!r} begins with ~, which only a shell understands; write the whole path, such as '/home/pi/data'"
+        )
+
+
 def _hostname() -> str:
     return re.sub(r"[^a-z0-9_-]", "-", socket.gethostname().split(".")[0].lower()).strip("-")[:63] or "node"
 
@@ -81,6 +89,8 @@ class Node(Config, frozen=True):
                 "name: missing: a container has no useful host name; write [node] name into config.toml, or HELIOGRAPH_NODE=roof into .env"
             )
         topics.name(self.name, "name")
+        check_path(self.data, "data")
+        check_path(self.clock_file, "clock_file")
         for pattern in self.plain_values:
             try:
                 series_patterns.check(pattern, ("device", "channel"))
@@ -118,6 +128,7 @@ class Broker(Config, frozen=True):
         if not 0 < self.port < 65536:
             raise ValueError(f"port: {self.port} is not between 1 and 65535")
         if self.ca:
+            check_path(self.ca, "ca")
             tls.context(self.ca)
 
 

@@ -49,12 +49,20 @@ def _reason(kind: type[Any], options: Any, what: str, path: Path, *, is_key: boo
     shown = repr(path[-1]) if is_key else _shown(options, path)
     if match := _TYPE.fullmatch(what):
         written = match[1].removesuffix(" | null")
-        return f"expected {written}{match[2]}, found {shown}"
+        return f"expected {written}{match[2]}, found {shown}{_quotes(written, options, path, is_key=is_key)}"
     if what.startswith("Invalid enum value") and isinstance(expected, inspect.LiteralType):
         words = [str(value) for value in expected.values if value != ""]
         near = nearest.hint(str(_at(options, path)), words)
         return f"expected {' or '.join(words)}, found {shown}{near}"
     return f"{what[:1].lower()}{what[1:]}"
+
+
+def _quotes(expected: str, options: Any, path: Path, *, is_key: bool) -> str:
+    """Return what to leave out where a number or a boolean was written as a text; "" for any other mistake."""
+    value = None if is_key or "…" in path else _at(options, path)
+    words = {"int": r"[+-]?\d+", "float": r"[+-]?\d+(\.\d+)?", "bool": "true|false"}
+    fits = isinstance(value, str) and re.fullmatch(words.get(expected, r"(?!)"), value)
+    return "; write it without quotes" if fits else ""
 
 
 def _brackets(options: Any, what: str, path: Path, section: str) -> str:

@@ -97,11 +97,16 @@ def note_stop(data: Path) -> None:
 
 def is_running(data: Path) -> bool:
     """Whether `heliograph start` runs the node of a data folder."""
+    return pid_of(data) is not None
+
+
+def pid_of(data: Path) -> int | None:
+    """Return the process of `heliograph start` that runs the node of a data folder; None if none does."""
     try:
         pid = int((data / RUN_FOLDER / "pid").read_text())
-        return b"\0start\0" in (PROCESSES / str(pid) / "cmdline").read_bytes() + b"\0"
+        return pid if b"\0start\0" in (PROCESSES / str(pid) / "cmdline").read_bytes() + b"\0" else None
     except (OSError, ValueError):
-        return False
+        return None
 
 
 def has_stopped(path: Path) -> bool:

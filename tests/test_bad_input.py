@@ -18,8 +18,9 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from cli.start import command, config_check, options, plan
-from heliograph import config, rules, service
+from heliograph import config, node_config, rules, service
 from heliograph.errors import ConfigError
+from heliograph.lock import Lock
 from services.api.server import Api
 from services.calculator.options import Calculator
 from services.home_assistant.options import HomeAssistant
@@ -124,6 +125,18 @@ MISTAKES = [
     (TRACER.replace('model = "epever_tracer"', ""), "modbus_poller: {path}: [modbus_poller] lines[0].devices[0]: missing: model"),
     (TRACER + RADIO.replace("AMA0", "USB0"), "{path}: [modbus_poller] lines[0].port and [serial_bridge] ports[0].port are both the port /dev/ttyUSB0; "),
     (TRACER + RADIO + NODE.replace("emontx", "tracer"), "{path}: [modbus_poller] lines[0].devices[0].name and [serial_bridge] nodes.10.name are both called tracer; "),
+    (TRACER.replace("/dev/ttyUSB0", "192.168.1.30:502"), "modbus_poller: {path}: [modbus_poller] lines[0]: port: '192.168.1.30:502' is no path; for a host write 'tcp://192.168.1.30:502'"),
+    (TRACER.replace("/dev/ttyUSB0", "192.168.1.30"), "lines[0]: port: '192.168.1.30' is no path; for a host write 'tcp://192.168.1.30'"),
+    (TRACER.replace("/dev/ttyUSB0", "COM3"), "lines[0]: port: 'COM3' is a name that Windows uses; write the path, such as '/dev/ttyUSB0'"),
+    (TRACER.replace("/dev/ttyUSB0", "ttyUSB0"), "lines[0]: port: 'ttyUSB0' is no path; write '/dev/ttyUSB0'"),
+    (TRACER.replace("/dev/ttyUSB0", "~/tty"), "lines[0]: port: expected a path that begins with /, such as '/dev/ttyUSB0', or tcp://HOST:PORT, found '~/tty'"),
+    (RADIO.replace("/dev/ttyAMA0", "gateway.lan:2000"), "port: 'gateway.lan:2000' is no path; for a host write 'socket://gateway.lan:2000'"),
+    (RADIO.replace("/dev/ttyAMA0", "com12"), "port: 'com12' is a name that Windows uses; write the path, such as '/dev/ttyUSB0'"),
+    (modbus(device='unit_id = "1"'), "lines[0].devices[0].unit_id: expected int, found '1'; write it without quotes"),
+    (modbus(device='interval = "2.5"'), "lines[0].devices[0].interval: expected float, found '2.5'; write it without quotes"),
+    ('[node]\ndata = "~/x"', "{path}: [node]: data: '~/x' begins with ~, which only a shell understands; write the whole path, such as '/home/pi/data'"),
+    ('[node]\nclock_file = "~/x"', "{path}: [node]: clock_file: '~/x' begins with ~, which only a shell understands"),
+    ('[broker]\nhost = "h"\nca = "~/x"', "{path}: [broker]: ca: '~/x' begins with ~, which only a shell understands"),
 ]  # fmt: skip
 
 
@@ -174,6 +187,28 @@ def test_what_cannot_be_started_is_answered_in_one_line(
         command.main(["--config", str(path), *arguments], "heliograph start")
     assert str(ended.value).startswith(line.format(path=path))
     assert "\n" not in str(ended.value)
+
+
+def test_a_second_start_says_that_the_node_runs_and_how_to_stop_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "data/run"
+    run.mkdir(parents=True)
+    path = tmp_path / "mine.toml"
+    path.write_text("")
+    lock = Lock(run / "lock", "folder")
+    processes = tmp_path / "proc"
+    (processes / "17").mkdir(parents=True)
+    (processes / "17/cmdline").write_bytes(b"heliograph\0start\0")
+    (run / "pid").write_text("17\n")
+    monkeypatch.setattr(node_config, "PROCESSES", processes)
+    with pytest.raises(SystemExit) as ended:
+        command.main(["--config", str(path), "--data", str(tmp_path / "data")], "heliograph start")
+    lock.release()
+    assert str(ended.value) == (
+        f"Error: the node of {tmp_path / 'data'} runs already as process 17; `heliograph status` shows how it is and its "
+        "address; Ctrl-C where it was started, or `kill 17`, stops it"
+    )
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,11 @@ def parsed(port: PortOptions, line: str) -> ParsedReading:
 
 
 def lines(text: str) -> Iterable[str]:
-    return parsed(PortOptions(name="p", port="x", format="json_lines"), json.dumps({text: 1})).values
+    return parsed(PortOptions(name="p", port="/x", format="json_lines"), json.dumps({text: 1})).values
 
 
 def columns(text: str) -> Iterable[str]:
-    return parsed(PortOptions(name="p", port="x", format="csv", columns=(text,)), "1").values
+    return parsed(PortOptions(name="p", port="/x", format="csv", columns=(text,)), "1").values
 
 
 def messages(text: str) -> Iterable[str]:
@@ -83,7 +83,7 @@ def test_a_channel_has_one_name_in_every_service(text: str) -> None:
 def test_a_device_has_one_name_in_every_service(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder: Path = tmp_path_factory.mktemp("names")
     users: list[Callable[[str], str]] = [
-        lambda text: parsed(PortOptions(name="p", port="x", format="json_lines"), json.dumps({"device": text})).device,
+        lambda text: parsed(PortOptions(name="p", port="/x", format="json_lines"), json.dumps({"device": text})).device,
         lambda text: DeviceNames(folder / "devices.json", {}).name("source", text),
         lambda text: inputs.device(text, {}, names.PRESENT),
         lambda text: SeriesNames().device("pi", text),

@@ -21,7 +21,7 @@ from cli.start.output import SUPERVISOR, LogOutput
 from cli.start.plan import Plan
 from heliograph import config, logs, node_config
 from heliograph.errors import ConfigError
-from heliograph.lock import Lock
+from heliograph.lock import Lock, Taken
 from heliograph.logs import LevelWatch
 
 FIRST_RESPONSE_SECONDS = 60.0
@@ -43,6 +43,8 @@ def main(command_line: list[str], program: str) -> None:
         output = _output(node_plan, chosen)
         node_plan = plan.choose_ports(node_plan, chosen)
         commands, name = _prepared(node_plan)
+    except Taken:
+        sys.exit(f"Error: {_runs_already(node_plan.data)}")
     except (ConfigError, OSError) as error:
         sys.exit(f"Error: {_mistake(error, node_plan, chosen)}")
     if node_plan.simulate:
@@ -70,6 +72,16 @@ def main(command_line: list[str], program: str) -> None:
     node_config.note_stop(node_plan.data)
     lock.release()
     click.echo(f"Stopped; everything is kept in {node_plan.data}")
+
+
+def _runs_already(data: Path) -> str:
+    """Return which process has the data folder, and how to see and to stop it."""
+    pid = node_config.pid_of(data)
+    process = f" as process {pid}" if pid else ""
+    stop = (
+        f"Ctrl-C where it was started, or `kill {pid}`, stops it" if pid else "stop it with Ctrl-C where it was started"
+    )
+    return f"the node of {data} runs already{process}; `heliograph status` shows how it is and its address; {stop}"
 
 
 def _mistake(error: Exception, node_plan: Plan, chosen: StartOptions) -> str:

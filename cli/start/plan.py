@@ -64,7 +64,12 @@ def make(chosen: StartOptions) -> Plan:
     if has_producers_only(file):
         _check_producers(file, path, simulate=simulate)
     default = options.DATA if path else options.demo_data()
-    data = chosen.data or Path(_value(node, "data", str(default), "[node] data", path))
+    written = _value(node, "data", str(default), "[node] data", path)
+    try:
+        config.check_path(written, "data")
+    except ValueError as error:
+        raise ConfigError(f"{path}: [node]: {error}") from None
+    data = chosen.data or Path(written)
     return Plan(
         path=path,
         file=file,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar, Literal
 from urllib.parse import urlsplit
 
-from heliograph import topics
+from heliograph import serial_paths, topics
 from heliograph.config import Claim, Config, ServiceOptions
 from heliograph.errors import ConfigError
 from services.modbus_poller import models
@@ -85,6 +85,7 @@ class LineOptions(Config, frozen=True):
         if not self.port:
             raise ValueError("port: is empty")
         if self.serial:
+            serial_paths.check(self.port, "tcp://")
             return "", 0
         try:
             url = urlsplit(self.port)

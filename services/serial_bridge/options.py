@@ -6,7 +6,7 @@ from typing import ClassVar
 import msgspec
 import serial
 
-from heliograph import names
+from heliograph import names, serial_paths
 from heliograph.config import Claim, ServiceOptions
 from services.serial_bridge import formats, usb
 from services.serial_bridge.radio.nodes import NodeOptions, packet_decoders, possible_channels
@@ -44,7 +44,11 @@ class PortOptions(SourceOptions, frozen=True, kw_only=True):
             raise ValueError("radio: only rfm2pi and oem have one")
         if self.format == "oem" and self.radio.time_broadcast_interval:
             raise ValueError("radio: time_broadcast_interval: only rfm2pi broadcasts the time")
-        if "://" in self.port and not usb.is_id(self.port):
+        if usb.is_id(self.port):
+            return
+        if "://" not in self.port:
+            serial_paths.check(self.port, "socket://")
+        else:
             try:
                 serial.serial_for_url(self.port, do_not_open=True)
             except serial.SerialException:

@@ -48,7 +48,9 @@ def list_command(context: click.Context, as_json: bool) -> None:
     for target in targets:
         click.echo("\n".join(_described(target)))
     if not targets:
-        click.echo("no targets: add an [[uploader.targets]] section to config.toml, or `put` one")
+        click.echo(
+            "no targets: add an [[uploader.targets]] section to config.toml, or call `heliograph uploads put NAME`"
+        )
 
 
 @main.command("put")

@@ -50,6 +50,10 @@ def test_a_report_that_is_right_is_accepted(report: Report) -> None:
         (Report("a", {"x": 1}, channels={"X y": Channel()}), "values: 'X y' is not the name of a channel"),
         (Report("a", {"y": float("nan")}), "values.y: nan is not a finite number, boolean or short text"),
         (Report("a", {"x": "on"}), "values.x: 'on' does not fit a channel of kind gauge"),
+        (
+            Report("a", {"x": "21,4"}),
+            "values.x: '21,4' does not fit a channel of kind gauge; write 21.4: a number has a point, and no quotes",
+        ),
         (Report("a", {"mode": 1}), "values.mode: 1 does not fit a channel of kind text"),
         (
             Report("a", {"mode": "on"}, channels={"mode": Channel(kind="state")}),

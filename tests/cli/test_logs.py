@@ -74,7 +74,7 @@ TRACEBACK = ["failed", "    Traceback", "    ValueError: x"]
         (["-n", "1"], ["ended"]),
         (["-n", "0"], []),
         (["--since", "2026-06-01T12:02:30Z"], ["the disk is slow", "ended"]),
-        (["--service", "notifier"], []),
+        (["--service", "home_assistant"], []),
     ],
 )
 def test_what_was_asked_for_is_shown_and_a_traceback_stays_with_its_line(
@@ -82,6 +82,20 @@ def test_what_was_asked_for_is_shown_and_a_traceback_stays_with_its_line(
 ) -> None:
     write(data)
     assert texts(*options) == expected
+
+
+def test_a_misspelt_service_is_refused_with_the_nearest_name(data: Path) -> None:
+    write(data)
+    result = shown("--service", "storge")
+    assert result.exit_code == 2
+    assert "there is no service 'storge'; did you mean storage?" in result.output
+
+
+def test_a_search_without_a_result_is_reported_on_standard_error(data: Path) -> None:
+    write(data, STORY[:2])
+    result = shown("--level", "warning")
+    assert (result.stdout, result.exit_code) == ("", 0)
+    assert result.stderr == f"there is no such line in {data / 'node.log'}\n"
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 3))), st.integers(0, 9))

@@ -23,7 +23,7 @@ def test_every_command_is_listed_and_has_help(name: str) -> None:
 def test_an_unknown_command_is_refused() -> None:
     result = CliRunner().invoke(main, ["stroe"])
     assert result.exit_code == 2
-    assert "No such command 'stroe'" in result.output
+    assert "No such command 'stroe'; did you mean store?" in result.output
 
 
 def test_the_version_says_what_it_runs_on() -> None:

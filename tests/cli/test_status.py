@@ -58,7 +58,9 @@ class Node:
             name: {"state": "online", "version": self.version, "counters": {"frames_backlog": 2}, "facts": {}}
             for name in ("api", "storage", "uploader")
         }
-        services["uploader"]["facts"] = {"targets": {"home": {"state": "waiting", "backlog": 7}}}
+        services["uploader"]["facts"] = {
+            "targets": {"home": {"state": "waiting", "backlog": 7, "last_error": "no route to host"}}
+        }
         return {
             "status": "degraded" if self.problems else "ok",
             "node": "roof",
@@ -97,8 +99,8 @@ def test_a_sound_node_is_a_short_table(roof: Node) -> None:
         "  services   3 online",
         "  devices    1 online, 1 offline",
         "               tracer: offline: no response",
-        "  storage    answers, 6 frames wait in outboxes",
-        "  upload     home: waiting, 7 rows wait",
+        "  storage    answers, 6 messages wait to be stored",
+        "  upload     home: waiting, 7 readings wait: no route to host",
     ]
     assert result.exit_code == 0
 

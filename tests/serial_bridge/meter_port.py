@@ -52,7 +52,7 @@ class Port:
     def __init__(self, folder: Path, name: str = "house", line_format: str = "dsmr_p1") -> None:
         self.stub = ServiceStub(folder)
         self.stub.clock.time = QUARTER_PAST_EIGHT
-        options = PortOptions(name=name, port="x", format=line_format)
+        options = PortOptions(name=name, port="/x", format=line_format)
         context = ParserContext({}, meter_names=MeterNames(folder / "meters.json" if folder.exists() else None))
         self._decoder = DecoderFactory(options, context).decoder(joined_late=False)
         self.intake = SerialIntake(name, self.stub.service, self.stub.producer, UnknownNodes(), NameOwners(100))

@@ -169,7 +169,7 @@ def test_foreign_codes_never_touch_a_known_counter_of_a_telegram(foreign: list[A
     ]
     lines += TOTALS
     order.shuffle(lines)
-    parse = dsmr_p1.parser(PortOptions(name="house", port="x", format="dsmr_p1"), ParserContext({}))
+    parse = dsmr_p1.parser(PortOptions(name="house", port="/x", format="dsmr_p1"), ParserContext({}))
     readings = parse(telegram("/X", *lines))
     assert isinstance(readings, list)
     (own,) = [reading for reading in readings if reading.device == "house"]
@@ -213,7 +213,7 @@ def sml(server: bytes, entries: Sequence[tuple[tuple[int, ...], int, int, bytes]
 
 
 def sml_values(*transmissions: bytes) -> dict[str, Any]:
-    options = PortOptions(name="house", port="x", format="sml")
+    options = PortOptions(name="house", port="/x", format="sml")
     decoder = DecoderFactory(options, ParserContext({})).decoder(joined_late=False)
     (piece,) = decoder.feed(b"".join(transmissions))
     assert isinstance(piece.result, ParsedReading)

@@ -1,5 +1,6 @@
 """A reading as a client sent it, and the checks that it must pass. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -60,10 +61,17 @@ def check(report: Report, known: Mapping[str, Channel], limit: TimeLimit, where:
         described = report.channels.get(channel) or known.get(channel)
         if described and (described.kind == "text") != isinstance(value, str):
             raise RequestRefused(
-                f"{dot}values.{channel}: {shown(value)[:40]} does not fit a channel of kind {described.kind}"
+                f"{dot}values.{channel}: {shown(value)[:40]} does not fit a channel of kind {described.kind}{_point(value)}"
             )
     if len({*known, *report.values, *report.channels}) > MOST_CHANNELS:
         raise RequestRefused(f"{dot}values: a device has at most {MOST_CHANNELS} channels")
+
+
+def _point(value: object) -> str:
+    """Return what to write in place of a number with a comma, or in quotes; "" for any other value."""
+    if not isinstance(value, str) or not re.fullmatch(r"\s*[+-]?\d+([.,]\d+)?\s*", value):
+        return ""
+    return f"; write {value.strip().replace(',', '.')}: a number has a point, and no quotes"
 
 
 def check_together(reports: Sequence[Report], known: Mapping[str, Info]) -> None:
