@@ -26,7 +26,7 @@ REFUSALS = (NotUnderstood, NotAReading, RequestRefused)
 NAMES = tuple(f"v{number}" for number in range(8))
 PATHS = {name: MappedValue(path=name) for name in NAMES}
 LINES = {
-    name: formats.load(name).parser(PortOptions(name="x", port="x", format=name), case_files.CONTEXT)
+    name: formats.load(name).parser(PortOptions(name="x", port="/x", format=name), case_files.CONTEXT)
     for name in ("json_lines", "oem")
 }
 

@@ -16,7 +16,7 @@ LINES = [kind.name for kind in formats.detectable() if kind.name not in CHECKED]
 
 
 def detector() -> FormatDetector:
-    decoder = DecoderFactory(PortOptions(name="any", port="x", format="auto"), case_files.CONTEXT).decoder(
+    decoder = DecoderFactory(PortOptions(name="any", port="/x", format="auto"), case_files.CONTEXT).decoder(
         joined_late=False
     )
     assert isinstance(decoder, FormatDetector)

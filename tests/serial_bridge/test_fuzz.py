@@ -29,7 +29,7 @@ from tests import fuzzing
 from tests.fuzzing import mutated
 from tests.serial_bridge import case_files
 
-AUTO = PortOptions(name="any", port="x", format="auto")
+AUTO = PortOptions(name="any", port="/x", format="auto")
 DECODERS = {
     **{name: case_files.of_format(name)[0].decoders() for name in formats.known()},
     "auto": DecoderFactory(AUTO, case_files.CONTEXT),

@@ -191,7 +191,7 @@ def test_names_that_cannot_be_read_or_saved_are_reported(tmp_path: Path, caplog:
     )
 )
 def test_whatever_meters_drop_out_no_name_is_ever_another_meter_s(telegrams: list[list[tuple[int, str]]]) -> None:
-    parse = dsmr_p1.parser(PortOptions(name="house", port="x", format="dsmr_p1"), ParserContext({}))
+    parse = dsmr_p1.parser(PortOptions(name="house", port="/x", format="dsmr_p1"), ParserContext({}))
     owners: dict[str, tuple[int, str]] = {}
     for meters in telegrams:
         lines = [

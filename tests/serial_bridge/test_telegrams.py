@@ -290,7 +290,7 @@ def test_a_wrong_value_is_shown_beside_the_good_ones(port: Port) -> None:
 
 
 def test_a_decoder_of_telegrams_says_why_a_telegram_is_not_a_reading() -> None:
-    options = PortOptions(name="house", port="x", format="dsmr_p1")
+    options = PortOptions(name="house", port="/x", format="dsmr_p1")
     decoder = DecoderFactory(options, ParserContext({})).decoder(joined_late=False)
     assert isinstance(decoder, StreamDecoder)
     (piece,) = decoder.feed(telegram("/X", "hello"))
