@@ -221,6 +221,7 @@ async def _beat(service: Service, live: LiveState, ingest: Ingest, watch: Health
     while True:
         service.alive()
         service.fact("listeners", live.listeners)
+        await ingest.intake.forget_removed_devices()
         ingest.intake.mark_silent_devices()
         if watch.asks():
             await asyncio.to_thread(service.publish_heartbeat)  # the broker sends it back
