@@ -37,6 +37,33 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+class InPlace:
+    """Files that stay open while they are written: what is written into one that was removed or moved is lost at the next start."""
+
+    def __init__(self, *paths: Path) -> None:
+        """Note where the files are; one that is not there yet is noted by the first `check` that finds it."""
+        self._known = {path: _identity(path) for path in paths}
+
+    def check(self) -> None:
+        """Raise OSError, with a sentence that says what to do, if a file is no longer the one at its path."""
+        for path, known in self._known.items():
+            present = _identity(path)
+            if known is None:
+                self._known[path] = present
+            elif present != known:
+                raise OSError(
+                    f"{path} was removed, moved or replaced while it was in use: put it back, or restart the service"
+                )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 class Unsynced:
     """What was appended to a file of a folder, or is the name of one there, and is not forced to the disk. Not thread-safe."""
 

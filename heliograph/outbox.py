@@ -11,6 +11,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from io import BufferedReader
 from pathlib import Path
@@ -168,12 +169,7 @@ class Outbox:
 
     def _writable(self) -> Segment:
         last = self.segments[-1] if self.segments else None
-        if (
-            last is None
-            or last.epoch != self.epoch
-            or last.next != self.next  # its end cannot be read
-            or last.size >= self._segment_bytes
-        ):
+        if last is None or last.epoch != self.epoch or not last.takes(self.next, self._segment_bytes):
             self._start_segment()
         if self._file < 0:
             self._file = os.open(self.segments[-1].path, os.O_WRONLY | os.O_APPEND)
@@ -183,7 +179,8 @@ class Outbox:
         if self._file >= 0:
             file, self._file = self._file, -1
             try:
-                self.segments[-1].force(file)
+                with suppress(FileNotFoundError):  # it was removed: the next one takes what follows
+                    self.segments[-1].force(file)
             finally:
                 os.close(file)
         path = self.folder / f"{self._number + 1:010}.segment"

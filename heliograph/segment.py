@@ -94,11 +94,17 @@ class Segment:
                 segment.size = file.tell()
         return segment
 
+    def takes(self, sequence: int, most: int) -> bool:
+        """Return whether this record follows its last: its end can be read, it has less than `most` bytes, and its file is there."""
+        return self.next == sequence and self.size < most and self.path.exists()
+
     def force(self, file: int) -> None:
-        """Force the file, which is open, to the disk; raise OSError if that refuses."""
+        """Force the file, which is open, to the disk; raise OSError if that refuses, FileNotFoundError if the file was removed."""
         self.refused = True
         os.fdatasync(file)
         self.refused = False
+        if not self.path.exists():
+            raise FileNotFoundError(errno.ENOENT, "removed or moved while it was written", str(self.path))
 
     def force_refused(self) -> None:
         """Force what the disk has refused to it again, unless storage has it; raise OSError if it refuses or lost records.

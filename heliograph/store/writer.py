@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from heliograph import renames
+from heliograph import durable, renames
 from heliograph.lock import Lock
 from heliograph.messages import Block, Info
 from heliograph.renames import Renames
@@ -58,6 +58,10 @@ class SqliteWriter:
                 self.identity = str(schema.one(self._hot, "SELECT value FROM meta WHERE key='identity'"))
                 self._catalog_db.execute("INSERT OR REPLACE INTO meta VALUES('identity', ?)", (self.identity,))
             recovery.copy_names(self._catalog_db, self._hot, folder)
+            hot_file = schema.hot_file(folder)
+            self._in_place = durable.InPlace(
+                schema.catalog_file(folder), hot_file, hot_file.with_name(f"{hot_file.name}-wal")
+            )
             self._inventory = Inventory(self._catalog_db, folder)
             for loss in files.losses:
                 self._inventory.note_loss(now(), loss)
@@ -134,6 +138,7 @@ class SqliteWriter:
                 self._hot.executemany("INSERT INTO frame VALUES(?, ?, ?, ?, ?)", self._rows)
                 self._hot.executemany("INSERT OR REPLACE INTO progress VALUES(?, ?, ?, ?, ?)", marks)
                 copied = self._catalog.copy_into(self._hot)
+                self._in_place.check()
             self._catalog.copied(copied)
         self._rows.clear()
         self._seen = seen + len(marks)

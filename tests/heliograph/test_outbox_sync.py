@@ -285,3 +285,27 @@ def test_a_segment_whose_head_is_written_halfway_is_never_seen(tmp_path: Path, m
     again = Outbox(tmp_path, "boot")
     assert (again.append(b"[]"), again.damaged) == (1, 0)
     again.close()
+
+
+def test_a_segment_that_was_removed_confirms_nothing_and_the_next_frame_is_in_a_new_one(outbox: Outbox) -> None:
+    outbox.append(b"[1]")
+    outbox.segments[-1].path.unlink()
+    with pytest.raises(FileNotFoundError, match="removed or moved"):
+        outbox.force()
+    outbox.append(b"[2]")
+    outbox.force()
+    assert b"[2]" in outbox.segments[-1].path.read_bytes()
+
+
+def test_a_folder_that_was_moved_away_refuses_frames_until_it_is_back(outbox: Outbox, tmp_path: Path) -> None:
+    outbox.append(b"[1]")
+    folder, away = outbox.folder, tmp_path.with_name("away")
+    folder.rename(away)
+    with pytest.raises(OSError, match="No such file"):
+        outbox.append(b"[2]")
+    away.rename(folder)
+    outbox.append(b"[2]")
+    outbox.force()
+    assert {b"[1]", b"[2]"} <= {
+        record for segment in outbox.segments for record in (b"[1]", b"[2]") if record in segment.path.read_bytes()
+    }

@@ -12,7 +12,7 @@ import pytest
 from heliograph.messages import Block
 from heliograph.store import folder, history, open_reader, open_writer, year_keys
 from heliograph.store.damage import Damage
-from heliograph.store.interface import FUNCTIONS, Reader, Writer
+from heliograph.store.interface import FUNCTIONS, Progress, Reader, Writer
 from heliograph.store.writer import SqliteWriter
 from tests.heliograph.plain_list import DAY
 
@@ -353,3 +353,39 @@ def test_a_year_of_an_older_version_gets_its_indexes_when_it_was_checked(data: P
     with closing(sqlite3.connect(path)) as db:
         assert all(map(year_keys.Keys(db).has, year_keys.TABLES))
     assert reader.raw(1, START, START + DAYS * DAY, limit=10**6) == before
+
+
+@pytest.mark.parametrize("name", ["hot.db", "hot.db-wal", "catalog.db", "."])
+def test_files_that_are_removed_while_they_are_written_confirm_nothing_until_they_are_back(
+    data: Path, tmp_path: Path, name: str
+) -> None:
+    """Commits went into the deleted file for fifteen minutes, and the outboxes were emptied."""
+    store = data / "store"
+    away = tmp_path / "away"
+    begun = START + 40.5 * DAY
+
+    def reading(second: int) -> list[Block]:
+        return [Block("meter", ("power",), [[begun + second, float(second)]])]
+
+    with closing(open_writer(data, now=lambda: START + (DAYS + 1) * DAY)) as writer:
+        writer.write("roof", reading(1))
+        writer.commit({("roof", "a"): Progress(1, 0)})
+        (store / name).rename(away)
+        writer.write("roof", reading(2))
+        for _ in range(2):
+            with pytest.raises(OSError, match="was removed, moved or replaced"):
+                writer.commit({("roof", "a"): Progress(2, 0)})
+            assert writer.progress() == {("roof", "a"): Progress(1, 0)}
+            assert writer.pending == 1
+        if name == ".":
+            store.mkdir()
+            (store / "hot.db").write_bytes(b"another")
+            with pytest.raises(OSError, match="was removed, moved or replaced"):
+                writer.commit({("roof", "a"): Progress(2, 0)})
+            shutil.rmtree(store)
+        away.rename(store / name)
+        writer.write("roof", reading(3))
+        writer.commit({("roof", "a"): Progress(3, 0)})
+    with closing(open_reader(data)) as reader:
+        series = {one.name: one.id for one in reader.series()}["roof/meter/power"]
+        assert reader.raw(series, begun, begun + 9, limit=9).values == [1.0, 2.0, 3.0]
