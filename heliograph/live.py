@@ -129,7 +129,7 @@ class Announcements:
         self._forgotten: set[str] = set()
 
     def follow(self) -> None:
-        """Notice from now on what the broker is told to forget."""
+        """Notice from now on which devices `heliograph forget` removes."""
         self._bus.subscribe(topics.every_device("info", self._node), self._info)
 
     def __contains__(self, device: str) -> bool:

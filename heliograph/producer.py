@@ -80,7 +80,8 @@ class Producer:
         """Start handing frames to storage."""
         self._bus.subscribe(topics.service(self._node, self._service, "committed"), self._committed)
         self._announcements.follow()
-        self._bus.on_connect(self._connected)
+        self._bus.on_connect(self.announce)
+        self._bus.on_connect(self._wake.set)
         self._thread.start()
         return self
 
@@ -96,9 +97,8 @@ class Producer:
         topics.name(device)
         for channel in info.channels:
             topics.channel(channel)
-        self._announcements.declare(
-            device, self._quality.described(device, info) if self._quality is not None else info
-        )
+        described = self._quality.described(device, info) if self._quality is not None else info
+        self._announcements.declare(device, described)
 
     def availability(self, device: str, state: Availability) -> None:
         """Publish whether a device answers; repeated on every connect."""
@@ -231,7 +231,3 @@ class Producer:
     def announce(self) -> None:
         """Publish what is known of all devices again, for those who have just connected."""
         self._announcements.repeat()
-
-    def _connected(self) -> None:
-        self.announce()
-        self._wake.set()
