@@ -2,9 +2,7 @@
 
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +10,6 @@ import click
 import tomli_w
 
 from cli.start import config_check, effective_config, plan
-from cli.start.options import StartOptions
 from cli.start.plan import Plan
 from heliograph import config, node_config
 from heliograph.errors import ConfigError
@@ -36,14 +33,8 @@ def main(chosen: Path | None, show_settings: bool) -> None:
             raise ConfigError(
                 f"{path}: there is none here; `heliograph sample > {path}` begins one, docs/first-steps.md has short ones"
             )
-        # Passwords and port of the node's own broker are made when it starts.
-        asked = StartOptions(path, None, None, None, None, simulate=False)
-        node_plan = replace(plan.make(asked), broker_port=None)
+        node_plan = config_check.check_file(path)
         file = effective_config.complete(node_plan, node_plan.file)
-        with tempfile.TemporaryDirectory() as folder:
-            completed = Path(folder) / "config.toml"
-            completed.write_text(tomli_w.dumps(file))
-            config_check.check(completed, path)
         node = config.section(config.Node, file, "node", path)
     except ConfigError as error:
         click.echo(error, err=True)

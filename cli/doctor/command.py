@@ -12,6 +12,7 @@ from cli.config_option import config_option
 from cli.doctor import connections, machine
 from cli.doctor.finding import Finding
 from cli.node_api import NodeApi, NotReachable, address
+from cli.start import config_check
 from heliograph import config, node_config
 from heliograph.errors import ConfigError
 
@@ -61,6 +62,8 @@ def _findings(path: Path | None, file: Mapping[str, Any], node: config.Node) -> 
     if path:
         yield from (one for one in connections.broker(path, file) if (one.code, one.service) not in known)
     if health is None:
+        if path and path != node_config.CONTAINER_CONFIG and not node_config.is_running(data):
+            yield from _mistakes(path)
         yield from machine.clock(node)
         yield from machine.disk(data)
         yield from connections.ports(path, file)
@@ -68,6 +71,15 @@ def _findings(path: Path | None, file: Mapping[str, Any], node: config.Node) -> 
     yield from machine.zone()
     if path != node_config.CONTAINER_CONFIG and file.get("broker", {}).get("host") in (None, "127.0.0.1"):
         yield from machine.mosquitto(data)
+
+
+def _mistakes(path: Path) -> Iterator[Finding]:
+    """Yield why a node would not start with a configuration."""
+    try:
+        config_check.check_file(path)
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            yield Finding("config", line, "correct it; heliograph check tells whether all is good")
 
 
 def _reported(health: Mapping[str, Any]) -> Iterator[Finding]:

@@ -3,15 +3,33 @@
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from cli import programs
-from cli.start import plan
+from cli.start import effective_config, plan
+from cli.start.options import StartOptions
+from cli.start.plan import Plan
 from heliograph import config, nearest, series_patterns
 from heliograph.config import Claim
 from heliograph.errors import ConfigError
+
+
+def check_file(path: Path) -> Plan:
+    """Check a configuration of a user as `heliograph start` would, and return what it would start; raise ConfigError with all mistakes."""
+    # Passwords and port of the node's own broker are made when it starts.
+    asked = StartOptions(path, None, None, None, None, simulate=False)
+    node_plan = replace(plan.make(asked), broker_port=None)
+    with tempfile.TemporaryDirectory() as folder:
+        completed = Path(folder) / "config.toml"
+        completed.write_text(tomli_w.dumps(effective_config.complete(node_plan, node_plan.file)))
+        check(completed, path)
+    return node_plan
 
 
 def check(effective: Path, shown: Path) -> None:

@@ -155,7 +155,9 @@ def test_of_a_node_that_has_stopped_the_commands_say_how_to_start_it(
         "roof: nothing found; the node does not run: heliograph start\n",
     )
     (tmp_path / "data/run/source").write_text(f"{tmp_path}/mine.toml\n")
-    (tmp_path / "mine.toml").write_text('[[serial_bridge.ports]]\nname = "a"\nport = "/dev/not-there"\n')
+    (tmp_path / "mine.toml").write_text(
+        '[[serial_bridge.ports]]\nname = "a"\nport = "/dev/not-there"\nformat = "rfm2pi"\n'
+    )
     assert called("status").output.endswith(f"the node does not run: heliograph start --config {tmp_path}/mine.toml\n")
     result = called("doctor")
     assert result.exit_code == 1
@@ -194,7 +196,9 @@ def written(folder: Path, text: str) -> str:
 
 def test_the_doctor_repeats_what_the_node_reports_once_and_finds_old_services(roof: Node, tmp_path: Path) -> None:
     port = roof.server.server_port
-    config = written(tmp_path, f'[api]\nport = {port}\n[[serial_bridge.ports]]\nport = "/dev/not-there"\n')
+    config = written(
+        tmp_path, f'[api]\nport = {port}\n[[serial_bridge.ports]]\nport = "/dev/not-there"\nformat = "rfm2pi"\n'
+    )
     result = called("doctor", "--config", config)
     assert (result.exit_code, result.output) == (0, "roof: nothing found\n")
     roof.problems, roof.version = [HANGS], "0.0.9"
@@ -211,7 +215,7 @@ def test_the_doctor_looks_itself_where_no_node_answers(tmp_path: Path, monkeypat
     config = written(
         tmp_path,
         f'[api]\nport = {free_port()}\n[broker]\nhost = "127.0.0.1"\nport = {free_port()}\n'
-        '[[serial_bridge.ports]]\nname = "a"\nport = "/dev/not-there"\n',
+        '[[serial_bridge.ports]]\nname = "a"\nport = "/dev/not-there"\nformat = "rfm2pi"\n',
     )
     Path(config).write_text(Path(config).read_text().replace('"trust"', f'"file"\nclock_file = "{tmp_path}/set"'))
     result = called("doctor", "--config", config)
@@ -231,6 +235,15 @@ def test_the_doctor_finds_mistakes_in_the_configuration(tmp_path: Path) -> None:
     result = called("doctor", "--config", config)
     assert result.exit_code == 1
     assert "no such option: nmae" in result.output
+
+
+def test_the_doctor_finds_what_a_service_would_refuse(tmp_path: Path) -> None:
+    """It found nothing wrong with a node that does not start."""
+    config = written(tmp_path, '[sensor_reader.sensors.pi]\nkind = "system"\n')
+    result = called("doctor", "--config", config)
+    assert result.exit_code == 1
+    assert "[sensor_reader]" in result.output
+    assert "correct it; heliograph check tells whether all is good" in result.output
 
 
 def test_a_password_that_the_broker_refuses_is_found_without_disturbing_the_service(
