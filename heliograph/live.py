@@ -2,10 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from heliograph import topics
-from heliograph.bus import Bus
+from heliograph.bus import Bus, Message
 from heliograph.messages import Availability, Info, Reading, Value, encode
 
 APART_SECONDS = 0.1  # no display is faster, and every message costs the broker more than a frame does
@@ -114,13 +114,23 @@ def _merged(readings: list[Reading]) -> list[Reading]:
 
 
 class Announcements:
-    """Publishes the retained facts about the devices of one node: once, and all of them again with `repeat`."""
+    """Publishes the retained facts about the devices of one node: once, and all of them again with `repeat`.
 
-    def __init__(self, bus: Bus, node: str) -> None:
+    Of a device that was forgotten nothing is published until `reported` says that it has sent a reading again.
+    """
+
+    def __init__(self, bus: Bus, node: str, channels: Callable[[str, Collection[str]], object]) -> None:
+        """`channels` is called with a device and the channels that it has now: none while it is forgotten."""
         self._bus = bus
         self._node = node
+        self._channels = channels
         self._infos: dict[str, Info] = {}
         self._availability: dict[str, Availability] = {}
+        self._forgotten: set[str] = set()
+
+    def follow(self) -> None:
+        """Notice from now on which devices `heliograph forget` removes."""
+        self._bus.subscribe(topics.every_device("info", self._node), self._info)
 
     def __contains__(self, device: str) -> bool:
         """Whether a device has been declared."""
@@ -131,11 +141,24 @@ class Announcements:
         if self._infos.get(device) != info:
             self._infos[device] = info
             self._publish_info(device, info)
+            if device not in self._forgotten:
+                self._channels(device, info.channels)
 
     def availability(self, device: str, state: Availability) -> None:
         """Publish whether a device answers, if that has changed."""
         if self._availability.get(device) != state:
             self._availability[device] = state
+            self._publish_availability(device, state)
+
+    def reported(self, device: str) -> None:
+        """Publish what is known of a device if it was forgotten, now that it has a reading."""
+        if device not in self._forgotten:
+            return
+        self._forgotten.discard(device)
+        if info := self._infos.get(device):
+            self._publish_info(device, info)
+            self._channels(device, info.channels)
+        if state := self._availability.get(device):
             self._publish_availability(device, state)
 
     def repeat(self) -> None:
@@ -150,8 +173,22 @@ class Announcements:
         for device in {**self._infos, **self._availability}:
             self._publish_availability(device, "offline")
 
+    def _info(self, message: Message) -> None:
+        """Take an empty `info`, which is how `heliograph forget` removes a device; what is published here comes, too."""
+        try:
+            device = topics.parse(message.topic).owner
+        except ValueError:  # of another client, with a name that no device here has
+            return
+        if not message.payload and (device in self._infos or device in self._availability):
+            self._forgotten.add(device)
+            self._channels(device, ())
+
     def _publish_info(self, device: str, info: Info) -> None:
+        if device in self._forgotten:
+            return
         self._bus.publish(topics.device(self._node, device, "info"), encode(info), qos=1, retain=True)
 
     def _publish_availability(self, device: str, state: Availability) -> None:
+        if device in self._forgotten:
+            return
         self._bus.publish(topics.device(self._node, device, "availability"), state.encode(), qos=1, retain=True)

@@ -4,7 +4,7 @@ import logging
 import queue
 import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from heliograph import topics
@@ -64,7 +64,7 @@ class Producer:
         self._states = StatePublisher(self._publish_state, clock.latest)
         self._check = ValueCheck(set_aside)
         self._plain_values = PlainValues(bus, node, plain_values, folder / "plain_values.json")
-        self._announcements = Announcements(bus, node)
+        self._announcements = Announcements(bus, node, self._channels)
         self._quality = quality or None  # without rules there is nothing to apply
         self._inbox: deque[Pending] = deque()  # what publish() hands to the thread
         self._stamper = ArrivalStamper(clock, self._inbox)
@@ -79,7 +79,9 @@ class Producer:
     def __enter__(self) -> "Producer":
         """Start handing frames to storage."""
         self._bus.subscribe(topics.service(self._node, self._service, "committed"), self._committed)
-        self._bus.on_connect(self._connected)
+        self._announcements.follow()
+        self._bus.on_connect(self.announce)
+        self._bus.on_connect(self._wake.set)
         self._thread.start()
         return self
 
@@ -95,11 +97,8 @@ class Producer:
         topics.name(device)
         for channel in info.channels:
             topics.channel(channel)
-        self._announcements.declare(
-            device, self._quality.described(device, info) if self._quality is not None else info
-        )
-        if self._plain_values.declare(device, info.channels):
-            self._wake.set()
+        described = self._quality.described(device, info) if self._quality is not None else info
+        self._announcements.declare(device, described)
 
     def availability(self, device: str, state: Availability) -> None:
         """Publish whether a device answers; repeated on every connect."""
@@ -122,6 +121,7 @@ class Producer:
         good = self._check.good(device, values, at)
         if not good:
             return
+        self._announcements.reported(device)
         if at is not None:
             time = round(at, 3)
             self._inbox.append(Pending(device, "", time, good, time))
@@ -224,10 +224,10 @@ class Producer:
             self._delivery.watermark(mark)
         self._wake.set()
 
+    def _channels(self, device: str, channels: Collection[str]) -> None:
+        if self._plain_values.declare(device, channels):
+            self._wake.set()
+
     def announce(self) -> None:
         """Publish what is known of all devices again, for those who have just connected."""
         self._announcements.repeat()
-
-    def _connected(self) -> None:
-        self.announce()
-        self._wake.set()

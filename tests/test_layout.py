@@ -318,6 +318,7 @@ def test_a_producer_may_publish_its_readings_and_read_what_is_committed(service:
     needed = [("write", f"{own}/journal"), ("write", f"{own}/replay"), ("read", f"{own}/committed")]
     needed += [("write", topics.every_device(kind)) for kind in ("state", "info", "availability")]
     needed.append(("write", topics.every_value()))
+    needed.append(("read", topics.every_device("info")))  # an empty one says that a device was forgotten
     missing = [f"topic {right} {one}" for right, one in needed if not may(rules, right, one)]
     assert not missing, f"mosquitto/acl: user {service} needs the lines: {missing}"
 

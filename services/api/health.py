@@ -30,8 +30,15 @@ _SEVERAL = (  # of one service at a time
     "other_broker_away",
     "service_problem",
     "outbox_problem",
+    "node_offline",
+    "clock_unset",
 )
-_BRIEFLY = ("service_offline", "port_away", "other_broker_away")  # what returns within a few seconds is no problem
+_BRIEFLY = (
+    "node_offline",
+    "service_offline",
+    "port_away",
+    "other_broker_away",
+)  # what returns within a few seconds is no problem
 _Key = tuple[str, str, str, int]
 _DIGITS = re.compile(r"[0-9.,:]+")
 _SEE_LOG = "look at the log of {service}"
@@ -46,7 +53,7 @@ class HealthWatch:
 
     `connected` says whether the broker accepts this service, `why_away` why it does not; `supervisor_fault` says why nothing
     is started again that ends, `config_mistake` what is wrong with the user's file; `configured` are the sections of config.toml, `notes` is where services on this machine leave files (None: each has its own), `disks` are folders that
-    must not run out of room. `now` returns UTC seconds, `monotonic` seconds that nothing can set.
+    must not run out of room, `others` are other nodes whose readings are stored here. `now` returns UTC seconds, `monotonic` seconds that nothing can set.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class HealthWatch:
         configured: Collection[str] = (),
         notes: Path | None = None,
         disks: Sequence[Path] = (),
+        others: Collection[str] = (),
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -71,6 +79,7 @@ class HealthWatch:
         self._supervisor_fault = supervisor_fault
         self._config_mistake = config_mistake
         self._disks = disks
+        self._others = sorted(set(others) - {node})
         self._service_watch = ServiceWatch(configured, notes, now, monotonic)
         self._now = now
         self._monotonic = monotonic
@@ -127,6 +136,7 @@ class HealthWatch:
         problems += _store_problems(services, damages)
         problems += _reported_problems(services)
         problems += self._refused_storages() if self.bus else ()
+        problems += self._problems_of_others() if self.bus else ()
         problems += self._backup_problems(services)
         for sentence in disk_space.shortages(self._disks):
             problems.append(HealthProblem("disk_full", sentence, remedies.MAKE_ROOM))
@@ -166,6 +176,21 @@ class HealthWatch:
             if node != self.node and name == "storage" and status.state == "online":
                 for text in _listed(status, "problems"):
                     yield HealthProblem("second_storage", f"{name} of node {node}: {text}", _ONE_STORAGE)
+
+    def _problems_of_others(self) -> Iterator[HealthProblem]:
+        """Yield what is wrong with the other nodes that are stored here, their services as "shed/modbus_poller"."""
+        for other in self._others:
+            services = {
+                f"{other}/{name}": status
+                for (node, name), status in sorted(self._live.services.items())
+                if node == other and name != "storage"  # what one reports is a second storage
+            }
+            yield from self._service_watch.problems_of_other(other, services)
+            for one in _clock_problems(services):
+                one.summary = f"{other}: {one.summary}"
+                yield one
+            yield from _store_problems(services, ())
+            yield from _reported_problems(services)
 
     def _backup_problems(self, services: Mapping[str, Status]) -> Iterator[HealthProblem]:
         for name, status in services.items():
@@ -238,7 +263,7 @@ def _reported_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem
             yield HealthProblem("port_away", f"{name}: {sentence}", _MEND_PORT, service=name)
         refusing = status.facts.get(BROKERS_AWAY)
         for broker, why in refusing.items() if isinstance(refusing, dict) and status.state == "online" else ():
-            action = _MEND_OTHER_BROKER.format(service=name, name=broker)
+            action = _MEND_OTHER_BROKER.format(service=name.rpartition("/")[2], name=broker)
             yield HealthProblem("other_broker_away", f"{name}: broker {broker} {why}", action, service=name)
     for fact, code in (("problems", "service_problem"), ("outbox_problems", "outbox_problem")):
         for name, status in services.items():

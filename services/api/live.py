@@ -141,6 +141,10 @@ class LiveState:
                 device.by_arrival.discard(one.channel)
                 self._set(device, one.channel, Newest(point.time, point.value))
 
+    def is_removed(self, node: str, device: str) -> bool:
+        """Whether a device was forgotten, also before the start, and has not been there since."""
+        return (node, device) in self._removed
+
     def lacks_values(self) -> bool:
         """Return whether a device declares a channel of which there is no value."""
         return any(

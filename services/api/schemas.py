@@ -31,7 +31,8 @@ class ServiceHealth(Struct):
 class HealthProblem(Struct):
     """One thing that is wrong with the node: `summary` in a sentence, `action` what to do.
 
-    `since` is when it began, UTC seconds; `service` is empty unless it is a problem of one service.
+    `since` is when it began, UTC seconds; `service` is empty unless it is a problem of one service, and has
+    the node before it, as "shed/modbus_poller", if that is another one.
     """
 
     code: str

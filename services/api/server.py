@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import uvicorn
@@ -130,6 +130,7 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
     removed = RemovedDevices(service.data / "api" / "removed_devices.json")
     live = LiveState(service.clock.now, service.clock.latest, removed)
     is_supervised = heartbeat.FOLDER in os.environ
+    file = read(service.path)
     watch = HealthWatch(
         live,
         service.node,
@@ -137,9 +138,10 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
         why_away=lambda: service.bus.problem,
         supervisor_fault=supervisor.Supervisor().fault if is_supervised else lambda: "",
         config_mistake=lambda: supervisor.noted_mistake(service.path.parent) if is_supervised else "",
-        configured=read(service.path).keys(),
+        configured=file.keys(),
         notes=heartbeat.folder() if is_supervised else None,
         disks=[service.data, service.data / "store"],
+        others=_stored_nodes(file),
     )
     seeder = Seeder(live, store)
     addresses = Addresses(options.trusted_proxies)
@@ -187,6 +189,13 @@ async def _serve(options: Api, service: Service, listeners: list[socket.socket],
             task.cancel()
 
 
+def _stored_nodes(file: Mapping[str, Any]) -> list[str]:
+    """Return the nodes of [storage] nodes; storage refuses what is no list of names."""
+    section = file.get("storage")
+    names = section.get("nodes") if isinstance(section, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
 def _follow(service: Service, live: LiveState, seeder: Seeder, watch: HealthWatch) -> None:
     """Pass the messages of every node on to `live`, on the event loop; wake the seeder after every connect and commit."""
     loop = asyncio.get_running_loop()
@@ -221,6 +230,7 @@ async def _beat(service: Service, live: LiveState, ingest: Ingest, watch: Health
     while True:
         service.alive()
         service.fact("listeners", live.listeners)
+        await ingest.intake.forget_removed_devices()
         ingest.intake.mark_silent_devices()
         if watch.asks():
             await asyncio.to_thread(service.publish_heartbeat)  # the broker sends it back

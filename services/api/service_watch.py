@@ -23,6 +23,8 @@ ALWAYS = frozenset({"storage", "api", "uploader"})  # run without a section, too
 _ABSENT = "it does not run, or the broker refuses it"
 _NOT_STORED = "no reading is stored until it runs again"
 _LOG = "look at the log of {service}"
+_GONE = "if it is gone for good: heliograph forget {}"
+_OTHER = "see that {0} runs and reaches this broker; " + _GONE.replace("{}", "{0}")
 _RESTART = "look at the log of {service}, and restart it"
 
 
@@ -85,6 +87,21 @@ class ServiceWatch:
                 yield problem
             elif status and status.state == "online":
                 yield from self._silent(name)
+
+    def problems_of_other(self, node: str, services: Mapping[str, Status]) -> Iterator[HealthProblem]:
+        """Yield which services of another node are offline, or that all are; what is configured there is unknown here."""
+        offline = {name: status.time for name, status in services.items() if status.state != "online"}
+        if self._monotonic() - self._connected_since < STARTING_SECONDS or not offline:
+            return
+        if len(offline) == len(services):
+            left = max(offline.values())
+            since = left if 0 < left < LATEST and min(offline.values()) > 0 else None
+            yield HealthProblem("node_offline", f"{node}: offline, with all its services", _OTHER.format(node), since)
+            return
+        for name, left in offline.items():
+            since = left if 0 < left < LATEST else None
+            action = f"{_LOG.format(service=name)}; {_GONE.format(node)}"
+            yield _problem("service_offline", name, f"{name} is offline: {_ABSENT}", action=action, since=since)
 
     def _dying(self, name: str) -> HealthProblem | None:
         noted = restarts.read(self._notes, name) if self._notes else None

@@ -19,7 +19,9 @@ ONLINE = {"state": "online", "started": NOON - 3600}
 class Node:
     """A watch of the node roof, whose broker and services do as the test says; `silent` ones are online, and do nothing."""
 
-    def __init__(self, *configured: str, notes: Path | None = None, disks: tuple[Path, ...] = ()) -> None:
+    def __init__(
+        self, *configured: str, notes: Path | None = None, disks: tuple[Path, ...] = (), others: tuple[str, ...] = ()
+    ) -> None:
         self.seconds = 0.0
         self.silent: set[str] = set()
         self.connected = True
@@ -37,6 +39,7 @@ class Node:
             configured=configured,
             notes=notes,
             disks=disks,
+            others=others,
             now=lambda: NOON + self.seconds,
             monotonic=lambda: self.seconds,
         )
@@ -69,6 +72,34 @@ def test_a_sound_node_has_no_problem_however_quiet_it_is() -> None:
         node.status(name, {**ONLINE, "facts": {"waits_for_clock": False}})
     assert node.after(600) == []
     assert node.watch.bus
+
+
+def test_what_is_wrong_with_a_node_that_is_stored_here_is_a_problem_of_the_hub_too() -> None:
+    node = Node("api", others=("roof", "shed"))
+    away = {"ports_away": {"/dev/ttyUSB0": "not there"}}
+    for name, facts in (("modbus_poller", away), ("serial_bridge", {})):
+        node.status(name, {**ONLINE, "facts": facts}, "shed")
+        node.status(name, {**ONLINE, "facts": away}, "stranger")
+    node.status("api", ONLINE)
+    (port,) = node.after(30)
+    assert (port.code, port.service) == ("port_away", "shed/modbus_poller")
+    assert port.summary == "shed/modbus_poller: /dev/ttyUSB0: not there"
+    node.status("serial_bridge", {"state": "offline"}, "shed")
+    assert codes(node.after(3)) == [("port_away", "shed/modbus_poller")]
+    assert set(codes(node.after(10))) == {
+        ("service_offline", "shed/serial_bridge"),
+        ("port_away", "shed/modbus_poller"),
+    }
+    node.status("modbus_poller", {"state": "offline"}, "shed")
+    seen = NOON + node.seconds + 1
+    (offline,) = node.after(10)
+    assert (offline.code, offline.summary, offline.since) == (
+        "node_offline",
+        "shed: offline, with all its services",
+        seen,
+    )
+    node.connected = False
+    assert codes(node.after(1)) == [("broker_away", "")]
 
 
 def test_without_a_broker_the_reason_is_the_only_problem_of_the_bus() -> None:

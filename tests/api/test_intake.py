@@ -12,6 +12,7 @@ from services.api.ingest.intake import HttpIntake
 from services.api.ingest.reported_devices import ReportedDevices
 from services.api.ingest.reports import MOST_DEVICES, Report
 from services.api.live import LiveState
+from services.api.removed_devices import RemovedDevices
 from tests.api.receiver import MemoryProducer
 
 
@@ -55,6 +56,32 @@ def test_a_device_that_has_not_reported_since_the_start_is_offline_in_the_end(tm
     seconds[0] = 301
     restarted.mark_silent_devices()
     assert producer.states == {"fast": "offline"}
+
+
+def test_a_device_that_was_forgotten_is_gone_also_from_the_disk_until_it_reports_again(tmp_path: Path) -> None:
+    file, removed_file = tmp_path / "api" / "devices.json", tmp_path / "removed.json"
+
+    def started() -> tuple[HttpIntake, LiveState, MemoryProducer]:
+        producer, live = MemoryProducer(), LiveState(removed=RemovedDevices(removed_file))
+        return HttpIntake(producer, live, "roof", file), live, producer
+
+    def forget(live: LiveState) -> None:
+        live.update("heliograph/roof/devices/attic/info", b'{"model": "HTTP", "channels": {}}')
+        live.update("heliograph/roof/devices/attic/info", b"")
+
+    intake, live, _ = started()
+    asyncio.run(intake.accept([Report("attic", {"a": 1}), Report("cellar", {"a": 1})]))
+    forget(live)  # and the process is killed at once
+    intake, live, producer = started()
+    assert not intake.knows("attic")
+    assert producer.infos.keys() == {"cellar"}
+    asyncio.run(intake.accept([Report("attic", {"a": 1})]))
+    live.update("heliograph/roof/devices/attic/state", b'{"time": 1, "values": {"a": 1}}')
+    assert started()[2].infos.keys() == {"attic", "cellar"}
+    forget(live)
+    asyncio.run(intake.forget_removed_devices())
+    assert b"attic" not in file.read_bytes()
+    assert started()[2].infos.keys() == {"cellar"}
 
 
 def test_a_sender_waits_a_limited_time_for_the_disk(tmp_path: Path) -> None:

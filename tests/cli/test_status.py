@@ -34,11 +34,14 @@ class Node:
         self.version = heliograph.__version__
         self.store = True
         self.is_other = False
+        self.other_devices: list[dict[str, Any]] = []
+        self.other_nodes: list[dict[str, Any]] = []
         node = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                body = json.dumps(node.devices() if "devices" in self.path else node.health()).encode()
+                answers = {"devices": node.devices, "nodes": node.nodes}
+                body = json.dumps(answers.get(self.path.rpartition("/")[2], node.health)()).encode()
                 self.send_response(503 if not node.store and "health" in self.path else 200)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
@@ -72,9 +75,13 @@ class Node:
 
     def devices(self) -> list[dict[str, Any]]:
         return [
-            {"device": "grid", "availability": "online", "why": ""},
-            {"device": "tracer", "availability": "offline", "why": "no response"},
+            {"node": "roof", "device": "grid", "availability": "online", "why": ""},
+            {"node": "roof", "device": "tracer", "availability": "offline", "why": "no response"},
+            *self.other_devices,
         ]
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [{"node": "roof", "devices": 2, "services": {}}, *self.other_nodes]
 
     def close(self) -> None:
         self.server.shutdown()
@@ -113,6 +120,25 @@ def test_a_problem_is_shown_with_what_to_do_and_the_exit_code_is_1(roof: Node) -
     assert result.exit_code == 1
     shown = json.loads(called("status", "--url", roof.url, "--json").output)
     assert (shown["status"], shown["problems"], shown["devices"]) == ("degraded", [HANGS], roof.devices())
+
+
+def test_a_hub_shows_its_other_nodes_and_since_when_one_is_offline(roof: Node) -> None:
+    poller = {"state": "online"}
+    roof.other_nodes = [{"node": "shed", "devices": 1, "services": {"modbus_poller": poller}}]
+    roof.other_devices = [{"node": "shed", "device": "pump", "availability": "offline", "why": "no port"}]
+    devices = ["  devices    1 offline", "               pump: offline: no port"]
+    lines = called("status", "--url", roof.url).output.splitlines()
+    assert lines[-4:] == ["shed: ok", "  services   1 online", *devices]
+    assert "  devices    1 online, 1 offline" in lines
+    away = {**HANGS, "code": "port_away", "summary": "shed/modbus_poller: no port", "service": "shed/modbus_poller"}
+    roof.problems = [away]
+    assert "shed: degraded" in called("status", "--url", roof.url).output.splitlines()
+    poller["state"] = "offline"
+    roof.problems = [
+        {**HANGS, "code": "node_offline", "summary": "shed: offline, with all its services", "service": ""}
+    ]
+    lines = called("status", "--url", roof.url).output.splitlines()
+    assert lines[-6:-2] == ["shed: offline since 2025-11-20 12:00:00 UTC", "  services   1 offline", *devices]
 
 
 def test_a_node_that_does_not_answer_is_exit_code_2(roof: Node) -> None:

@@ -12,7 +12,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from heliograph import config, frame_writer
+from heliograph import config, forget, frame_writer
 from heliograph.bus import Bus
 from heliograph.clock import Clock
 from heliograph.messages import Channel, Info, Reading, Value, decode
@@ -393,6 +393,41 @@ def test_info_and_availability_are_published_again_to_a_broker_that_lost_them(
             assert listener.wait_for("/undeclared/availability") == b"offline"
     with listening(broker.port) as listener:
         assert listener.wait_for("/meter/availability") == b"offline"
+
+
+def test_a_device_that_was_forgotten_stays_away_until_it_reports_again(
+    tmp_path: Path, broker: Any, eventually: Callable[..., Any]
+) -> None:
+    def seen() -> set[str]:
+        """The devices of which the broker retains something."""
+        with listening(broker.port) as listener:
+            listener.client.publish("heliograph/end", b"")
+            listener.wait_for("/end")
+            return {topic.split("/")[3] for topic, _, retained in listener.seen if retained and "/devices/" in topic}
+
+    rig = Rig(tmp_path, broker.port)
+    with rig.running() as producer:
+        assert rig.bus.wait_connected(20)
+        for device in ("attic", "last"):
+            producer.declare(device, METER)
+            producer.availability(device, "online")
+        eventually(lambda: seen() == {"attic", "last"})
+        forget.forget(config.Broker(port=broker.port), "api", "pi", "attic")
+        eventually(lambda: seen() == {"last"})
+        producer.availability("attic", "offline")
+        producer.announce()
+        producer.declare("last", Info("another", {}))
+        eventually(lambda: seen() == {"last"})
+        broker.kill()
+        eventually(lambda: not rig.bus.connected)
+        broker.start()
+        eventually(lambda: rig.bus.connected)
+        eventually(lambda: seen() == {"last"})
+        producer.publish("attic", {"power": 1})
+        eventually(lambda: seen() == {"attic", "last"})
+        forget.forget(config.Broker(port=broker.port), "api", "pi", "attic")
+        eventually(lambda: seen() == {"last"})
+    assert seen() == {"last"}
 
 
 def test_an_invalid_watermark_is_set_aside(tmp_path: Path, broker: Any, eventually: Callable[..., Any]) -> None:

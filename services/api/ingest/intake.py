@@ -92,6 +92,7 @@ class HttpIntake:
         self._refused_until = 0.0
         self.readings = 0
         self.missing = 0
+        self._forget_removed_devices()
         for device, info in self._devices.infos.items():
             producer.declare(device, info)
 
@@ -148,9 +149,22 @@ class HttpIntake:
         for device in self._devices.silent():
             self._producer.availability(device, "offline")
 
+    async def forget_removed_devices(self) -> None:
+        """Forget the devices that `heliograph forget` removed, also on the disk."""
+        if self._forget_removed_devices():
+            await self._written.wait()
+
     def counters(self) -> dict[str, int]:
         """Return what the status shows."""
         return {"readings_http": self.readings, "devices_http": len(self._devices.infos), "no_value": self.missing}
+
+    def _forget_removed_devices(self) -> bool:
+        """Forget what was removed from the broker and has not reported since; return whether there is any."""
+        removed = [device for device in self._devices.infos if self._live.is_removed(self.node, device)]
+        for device in removed:
+            self._devices.forget(device)
+            self._newest.pop(device, None)
+        return bool(removed)
 
     def _publish(self, report: Report) -> None:
         if info := self._devices.update(report):

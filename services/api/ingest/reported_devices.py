@@ -53,6 +53,12 @@ class ReportedDevices:
             del self._last_seen[device]
         return devices
 
+    def forget(self, device: str) -> None:
+        """Note that a device is gone, until it reports again."""
+        del self.infos[device]
+        self._last_seen.pop(device, None)
+        self._is_saved = False
+
     def take_unsaved(self) -> dict[str, Info] | None:
         """Return what `save` has to write, None if the file has it all."""
         infos = None if self._is_saved else dict(self.infos)
