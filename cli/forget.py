@@ -41,7 +41,7 @@ def main(name: str, chosen: Path | None, service: str, yes: bool) -> None:
         brokers = forget.brokers(path, service)
         known = [name for name in _stored(path, node) if not slash or name == device]
         removed, left = forget.forget_retained(brokers, node, device, stored=known)
-        if service and device and not removed:
+        if service and device and topics.device(node, device, "availability") not in removed:  # only api sees all
             forget.forget(brokers[service], service, node, device)
     except (ConfigError, ValueError) as error:
         raise click.ClickException(str(error)) from None

@@ -136,6 +136,7 @@ MISTAKES = [
     (modbus(device='interval = "2.5"'), "lines[0].devices[0].interval: expected float, found '2.5'; write it without quotes"),
     ('[node]\ndata = "~/x"', "{path}: [node]: data: '~/x' begins with ~, which only a shell understands; write the whole path, such as '/home/pi/data'"),
     ('[node]\nclock_file = "~/x"', "{path}: [node]: clock_file: '~/x' begins with ~, which only a shell understands"),
+    ('[[uploader.targets]]\nkind = "file"\nname = "card"\nfolder = "~/x"', "folder: '~/x' begins with ~, which only a shell understands"),
     ('[broker]\nhost = "h"\nca = "~/x"', "{path}: [broker]: ca: '~/x' begins with ~, which only a shell understands"),
 ]  # fmt: skip
 

@@ -62,7 +62,12 @@ def _findings(path: Path | None, file: Mapping[str, Any], node: config.Node) -> 
     if path:
         yield from (one for one in connections.broker(path, file) if (one.code, one.service) not in known)
     if health is None:
-        if path and path != node_config.CONTAINER_CONFIG and not node_config.is_running(data):
+        if answers_at is None:
+            summary = f"no node runs here, and there is no {node_config.CONFIG}"
+            yield Finding(
+                "no_node", summary, "`heliograph start` starts one, --config names the file of another folder"
+            )
+        elif path and path != node_config.CONTAINER_CONFIG and not node_config.is_running(data):
             yield from _mistakes(path)
         yield from machine.clock(node)
         yield from machine.disk(data)

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import Response
+from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket
 
@@ -137,6 +138,17 @@ def _explain_errors(app: FastAPI) -> None:
             404: f"there is no {request.url.path[:80]}; /api/v1/docs lists the routes",
             405: f"{request.method[:16]} is not for {request.url.path[:80]}; /api/v1/docs lists the methods",
         }
-        response = json_response(Problem(details.get(error.status_code, str(error.detail))), error.status_code)
-        response.headers.update(error.headers or {})
+        status, headers = error.status_code, dict(error.headers or {})
+        if status == 404 and (
+            methods := _other_methods(request)
+        ):  # the files of the page are looked for under any path
+            status, headers = 405, {"allow": ", ".join(methods)}
+        response = json_response(Problem(details.get(status, str(error.detail))), status)
+        response.headers.update(headers)
         return response
+
+
+def _other_methods(request: Request) -> list[str]:
+    """Return the methods that the path of a request is for, if it is not for the method of the request."""
+    partial = (one for one in request.app.routes if one.matches(request.scope)[0] is Match.PARTIAL)
+    return sorted({method for route in partial for method in route.methods})

@@ -42,6 +42,7 @@ _BRIEFLY = (
 _Key = tuple[str, str, str, int]
 _DIGITS = re.compile(r"[0-9.,:]+")
 _SEE_LOG = "look at the log of {service}"
+_TEST_TARGET = "correct its section; `heliograph uploads test` with its name shows what it answers"
 _MEND_PORT = "plug it in, correct the port in config.toml, or let the node use it"
 _MEND_OTHER_BROKER = "see that it runs, and check host, port, user and password in [{service}.brokers.{name}]"
 _BACKUP = "see that the disk is mounted and has room, and what the log of storage reports of it"
@@ -268,7 +269,8 @@ def _reported_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem
     for fact, code in (("problems", "service_problem"), ("outbox_problems", "outbox_problem")):
         for name, status in services.items():
             for text in _listed(status, fact):
-                yield HealthProblem(code, f"{name}: {text}", _SEE_LOG.format(service=name), service=name)
+                action = _TEST_TARGET if text.startswith("target ") else _SEE_LOG.format(service=name)
+                yield HealthProblem(code, f"{name}: {text}", action, service=name)
 
 
 def _listed(status: Status, fact: str) -> list[str]:

@@ -56,6 +56,13 @@ def test_a_sender_may_wait_for_the_disk(receiver: Receiver) -> None:
     assert "retry-after" in answer.headers
 
 
+def test_readings_are_posted_and_not_got(receiver: Receiver) -> None:
+    """The files of the page are looked for under any path, so that there was none of this one."""
+    answer = receiver.get(READINGS)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.json()["detail"].startswith("GET is not for /api/v1/readings")
+
+
 def test_nothing_is_answered_before_the_outbox_has_it(receiver: Receiver, eventually: Callable[..., Any]) -> None:
     receiver.producer.may_flush.clear()
     answers: list[int] = []

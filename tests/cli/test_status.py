@@ -173,6 +173,9 @@ def test_of_a_node_that_has_stopped_the_commands_say_how_to_start_it(
     result = called("status")
     assert (result.exit_code, result.output.count("\n")) == (2, 1)
     assert result.output.endswith("name it with --config, or its address with --url\n")
+    result = called("doctor")
+    assert result.exit_code == 1
+    assert "no node runs here, and there is no config.toml -> `heliograph start` starts one" in result.output
     completed(tmp_path, "")
     result = called("status")
     assert (result.exit_code, result.output.count("\n")) == (2, 1)

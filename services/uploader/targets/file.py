@@ -30,7 +30,7 @@ from typing import ClassVar, Literal
 
 import msgspec
 
-from heliograph import durable
+from heliograph import config, durable
 from heliograph.export_formats import csv_text
 from services.uploader.options import TargetOptions
 from services.uploader.target import Answer, Limits, Row, TargetContext, TryLater
@@ -55,8 +55,9 @@ class Options(TargetOptions, frozen=True, kw_only=True, tag="file"):
     RENAMED: ClassVar[Mapping[str, str]] = {"keep": "max_files"}
 
     def __post_init__(self) -> None:
-        """Refuse a negative number of files."""
+        """Refuse a folder of a home, and a negative number of files."""
         super().__post_init__()
+        config.check_path(self.folder, "folder")
         if self.max_files < 0:
             raise ValueError(f"max_files: {self.max_files} is not a number of files; 0 keeps all")
 
