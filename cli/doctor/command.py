@@ -12,7 +12,6 @@ from cli.config_option import config_option
 from cli.doctor import connections, machine
 from cli.doctor.finding import Finding
 from cli.node_api import NodeApi, NotReachable, address
-from cli.start import config_check
 from heliograph import config, node_config
 from heliograph.errors import ConfigError
 
@@ -80,6 +79,8 @@ def _findings(path: Path | None, file: Mapping[str, Any], node: config.Node) -> 
 
 def _mistakes(path: Path) -> Iterator[Finding]:
     """Yield why a node would not start with a configuration."""
+    from cli.start import config_check  # needs a package that no container has
+
     try:
         config_check.check_file(path)
     except ConfigError as error:
