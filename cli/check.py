@@ -9,7 +9,7 @@ from typing import Any
 import click
 import tomli_w
 
-from cli.start import config_check, effective_config, plan
+from cli.start import config_check, plan
 from cli.start.plan import Plan
 from heliograph import config, node_config
 from heliograph.errors import ConfigError
@@ -33,8 +33,7 @@ def main(chosen: Path | None, show_settings: bool) -> None:
             raise ConfigError(
                 f"{path}: there is none here; `heliograph sample > {path}` begins one, docs/first-steps.md has short ones"
             )
-        node_plan = config_check.check_file(path)
-        file = effective_config.complete(node_plan, node_plan.file)
+        node_plan, file = config_check.check_file(path)
         node = config.section(config.Node, file, "node", path)
     except ConfigError as error:
         click.echo(error, err=True)

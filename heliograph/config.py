@@ -15,6 +15,7 @@ import msgspec
 from heliograph import mistakes, nearest, series_patterns, tls, toml_hints, topics
 from heliograph.errors import ConfigError
 
+COMMON_SECTIONS = ("node", "broker", "quality")  # that every service reads; all others are those of services
 C = TypeVar("C", bound="Config")
 LogLevel = Literal["error", "warning", "info", "debug"]
 ServiceLogLevel = Literal["", "error", "warning", "info", "debug"]

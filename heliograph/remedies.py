@@ -5,4 +5,5 @@ SET_CLOCK = 'connect the node to a time server, or set `[node] clock = "trust"` 
 RESTART_BROKER = "restart the broker"
 LET_IN = "restart the broker, so that it has the passwords and rights of all services (docs/install.md, Updates)"
 START_AGAIN = "`heliograph start` stops what is left running, and starts the node again"
+SEE_LOG = "look at the log of {service}"
 CORRECT = "correct it; `heliograph check` finds all mistakes"

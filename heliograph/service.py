@@ -32,7 +32,6 @@ from heliograph.store_location import StoreLocation
 log = logging.getLogger(__name__)
 
 C = TypeVar("C", bound=config.ServiceOptions)
-COMMON_SECTIONS = ("node", "broker", "quality")  # that every service reads
 STATUS_SECONDS = 30.0
 LOOK_SECONDS = 2.0  # how often it is looked for a problem that is new or over, and for another log level
 
@@ -234,7 +233,7 @@ def configuration(
 ) -> tuple[config.Node, config.Broker, dict[str, Rule], C, StoreLocation | None]:
     """Return what a service reads of the configuration; raise ConfigError, one line that names file and key."""
     file = config.read(path)
-    config.check_sections(file, (*COMMON_SECTIONS, name), path)
+    config.check_sections(file, (*config.COMMON_SECTIONS, name), path)
     node = config.section(config.Node, file, "node", path, name)
     broker = config.section(config.Broker, file, "broker", path, name)
     quality = rules.read(file, path)

@@ -12,7 +12,7 @@ from cli.config_option import config_option
 from cli.doctor import connections, machine
 from cli.doctor.finding import Finding
 from cli.node_api import NodeApi, NotReachable, address
-from heliograph import config, node_config
+from heliograph import config, node_config, remedies
 from heliograph.errors import ConfigError
 
 
@@ -54,7 +54,7 @@ def _findings(path: Path | None, file: Mapping[str, Any], node: config.Node) -> 
             health = NodeApi(address(answers_at)).health()
     except NotReachable as error:
         if node_config.is_running(data):
-            yield Finding("api_away", f"the node runs, but there is {error}", "look at the log of api")
+            yield Finding("api_away", f"the node runs, but there is {error}", remedies.SEE_LOG.format(service="api"))
     reported = list(_reported(health)) if health else []
     yield from reported
     known = {(one.code, one.service) for one in reported}

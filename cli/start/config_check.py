@@ -20,16 +20,20 @@ from heliograph.config import Claim
 from heliograph.errors import ConfigError
 
 
-def check_file(path: Path) -> Plan:
-    """Check a configuration of a user as `heliograph start` would, and return what it would start; raise ConfigError with all mistakes."""
+def check_file(path: Path) -> tuple[Plan, dict[str, Any]]:
+    """Check a configuration of a user as `heliograph start` would; raise ConfigError with all mistakes.
+
+    Return what it would start, and the completed configuration that the services would read.
+    """
     # Passwords and port of the node's own broker are made when it starts.
     asked = StartOptions(path, None, None, None, None, simulate=False)
     node_plan = replace(plan.make(asked), broker_port=None)
+    completed = effective_config.complete(node_plan, node_plan.file)
     with tempfile.TemporaryDirectory() as folder:
-        completed = Path(folder) / "config.toml"
-        completed.write_text(tomli_w.dumps(effective_config.complete(node_plan, node_plan.file)))
-        check(completed, path)
-    return node_plan
+        written = Path(folder) / "config.toml"
+        written.write_text(tomli_w.dumps(completed))
+        check(written, path)
+    return node_plan, completed
 
 
 def check(effective: Path, shown: Path) -> None:

@@ -17,7 +17,6 @@ from heliograph.errors import ConfigError
 from heliograph.producer_services import PRODUCERS
 
 ALWAYS = ("storage", "api", "uploader")  # they need no section: defaults, or settings made over the API
-COMMON_SECTIONS = ("node", "broker", "quality")
 BROKER_PORTS = 20  # how many are tried
 LOOPBACK = "127.0.0.1"
 
@@ -106,7 +105,7 @@ def _configuration(chosen: StartOptions) -> tuple[Path | None, bool]:
 def read(path: Path) -> dict[str, Any]:
     """Return the content of a configuration file; raise ConfigError if a section is of no service."""
     file = config.read(path)
-    names = [*COMMON_SECTIONS, *services()]
+    names = [*config.COMMON_SECTIONS, *services()]
     for name in file.keys() - set(names):
         raise ConfigError(f"{path}: [{name}]: no such section{nearest.choices(name, names)}")
     return file

@@ -139,9 +139,8 @@ def _explain_errors(app: FastAPI) -> None:
             405: f"{request.method[:16]} is not for {request.url.path[:80]}; /api/v1/docs lists the methods",
         }
         status, headers = error.status_code, dict(error.headers or {})
-        if status == 404 and (
-            methods := _other_methods(request)
-        ):  # the files of the page are looked for under any path
+        # The files of the page are looked for under any path.
+        if status == 404 and (methods := _other_methods(request)):
             status, headers = 405, {"allow": ", ".join(methods)}
         response = json_response(Problem(details.get(status, str(error.detail))), status)
         response.headers.update(headers)

@@ -33,15 +33,10 @@ _SEVERAL = (  # of one service at a time
     "node_offline",
     "clock_unset",
 )
-_BRIEFLY = (
-    "node_offline",
-    "service_offline",
-    "port_away",
-    "other_broker_away",
-)  # what returns within a few seconds is no problem
+# What returns within a few seconds is no problem.
+_BRIEFLY = ("node_offline", "service_offline", "port_away", "other_broker_away")
 _Key = tuple[str, str, str, int]
 _DIGITS = re.compile(r"[0-9.,:]+")
-_SEE_LOG = "look at the log of {service}"
 _TEST_TARGET = "correct its section; `heliograph uploads test` with its name shows what it answers"
 _MEND_PORT = "plug it in, correct the port in config.toml, or let the node use it"
 _MEND_OTHER_BROKER = "see that it runs, and check host, port, user and password in [{service}.brokers.{name}]"
@@ -53,8 +48,10 @@ class HealthWatch:
     """Watches the broker and the services of a node.
 
     `connected` says whether the broker accepts this service, `why_away` why it does not; `supervisor_fault` says why nothing
-    is started again that ends, `config_mistake` what is wrong with the user's file; `configured` are the sections of config.toml, `notes` is where services on this machine leave files (None: each has its own), `disks` are folders that
-    must not run out of room, `others` are other nodes whose readings are stored here. `now` returns UTC seconds, `monotonic` seconds that nothing can set.
+    is started again that ends, `config_mistake` what is wrong with the user's file; `configured` are the sections of
+    config.toml, `notes` is where services on this machine leave files (None: each has its own), `disks` are folders that
+    must not run out of room, `others` are other nodes whose readings are stored here. `now` returns UTC seconds,
+    `monotonic` seconds that nothing can set.
     """
 
     def __init__(
@@ -240,7 +237,7 @@ def _clock_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem]:
 def _store_problems(services: Mapping[str, Status], damages: Sequence[str]) -> Iterator[HealthProblem]:
     for name, status in services.items():
         if error := status.facts.get("write_error"):
-            yield HealthProblem("write_failed", f"{name}: {error}", _SEE_LOG.format(service=name), service=name)
+            yield HealthProblem("write_failed", f"{name}: {error}", remedies.SEE_LOG.format(service=name), service=name)
     for name, status in services.items():
         since = status.facts.get("not_stored_since")
         if type(since) is int and 0 < since < LATEST:
@@ -269,7 +266,7 @@ def _reported_problems(services: Mapping[str, Status]) -> Iterator[HealthProblem
     for fact, code in (("problems", "service_problem"), ("outbox_problems", "outbox_problem")):
         for name, status in services.items():
             for text in _listed(status, fact):
-                action = _TEST_TARGET if text.startswith("target ") else _SEE_LOG.format(service=name)
+                action = _TEST_TARGET if text.startswith("target ") else remedies.SEE_LOG.format(service=name)
                 yield HealthProblem(code, f"{name}: {text}", action, service=name)
 
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
-from heliograph import heartbeat, remedies, restarts
+from heliograph import config, heartbeat, remedies, restarts
 from heliograph.messages import Status
 from heliograph.outbox_losses import shown
 from services.api.live import LATEST
@@ -17,15 +17,13 @@ SILENT_SECONDS = 9.0  # without a heartbeat, of which three are due then
 DEATHS = 3  # last wills of a service
 DEATHS_SECONDS = 180.0  # the time in which they are too many
 RESTARTS = 2  # in a row, each soon after the start
-SECTIONS = frozenset({"node", "broker", "quality"})  # of config.toml, that are no services
 ALWAYS = frozenset({"storage", "api", "uploader"})  # run without a section, too
 
 _ABSENT = "it does not run, or the broker refuses it"
 _NOT_STORED = "no reading is stored until it runs again"
-_LOG = "look at the log of {service}"
 _GONE = "if it is gone for good: heliograph forget {}"
 _OTHER = "see that {0} runs and reaches this broker; " + _GONE.replace("{}", "{0}")
-_RESTART = "look at the log of {service}, and restart it"
+_RESTART = f"{remedies.SEE_LOG}, and restart it"
 
 
 class ServiceWatch:
@@ -42,7 +40,7 @@ class ServiceWatch:
         now: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
-        self._configured = frozenset(configured) - SECTIONS
+        self._configured = frozenset(configured).difference(config.COMMON_SECTIONS)
         self._notes = notes
         self._now = now
         self._monotonic = monotonic
@@ -100,7 +98,7 @@ class ServiceWatch:
             return
         for name, left in offline.items():
             since = left if 0 < left < LATEST else None
-            action = f"{_LOG.format(service=name)}; {_GONE.format(node)}"
+            action = f"{remedies.SEE_LOG.format(service=name)}; {_GONE.format(node)}"
             yield _problem("service_offline", name, f"{name} is offline: {_ABSENT}", action=action, since=since)
 
     def _dying(self, name: str) -> HealthProblem | None:
@@ -145,5 +143,7 @@ class ServiceWatch:
             yield _problem("service_hung", name, summary, action=_RESTART, since=since)
 
 
-def _problem(code: str, name: str, summary: str, *, action: str = _LOG, since: float | None = None) -> HealthProblem:
+def _problem(
+    code: str, name: str, summary: str, *, action: str = remedies.SEE_LOG, since: float | None = None
+) -> HealthProblem:
     return HealthProblem(code, summary, action.format(service=name), since=since, service=name)

@@ -172,9 +172,8 @@ class SunSpecDevice(PolledDevice):
         wanted = self._map.headers
         if not result.failure:
             for header in self._in_several_requests() & registers.keys():
-                if (
-                    registers[header] == wanted[header]
-                ):  # else its first request read another model, whatever is there now
+                # Else its first request read another model, whatever is there now.
+                if registers[header] == wanted[header]:
                     registers[header] = self._header(read, header)  # the model may have moved since its first request
         right = set()
         for header, (model, length) in wanted.items():
