@@ -345,7 +345,7 @@ def test_any_misspelt_option_is_answered_with_it_and_the_nearest_right_name(one:
         assert not near or len(near[0]) == 1
         assert (
             len(right) <= 2 or len(written) <= 3
-        )  # of so few letters, one slip may be a wrong advice: test_nearest.py
+        )  # of so few characters, two slips are no advice: test_nearest.py
     elif near:
         assert match[1] in near
     else:
