@@ -343,9 +343,8 @@ def test_any_misspelt_option_is_answered_with_it_and_the_nearest_right_name(one:
     near = [name for name in table.known if name in slips]
     if not match:  # nothing of the name is left
         assert not near or len(near[0]) == 1
-        assert (
-            len(right) <= 2 or len(written) <= 3
-        )  # of so few characters, two slips are no advice: test_nearest.py
+        # Of so few characters, two slips are no advice: test_nearest.py.
+        assert len(right) <= 2 or len(written) <= 3
     elif near:
         assert match[1] in near
     else:
